@@ -1,0 +1,37 @@
+# make venv   set up .venv with the pinned requirements (Python 3.11 or 3.12)
+# make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
+# make test   the test suite; `make test-all` adds the long tests
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+VENV := .venv
+STAMP := $(VENV)/.requirements-installed
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+.PHONY: venv demo test test-all clean
+
+venv: $(STAMP)
+
+$(STAMP): requirements.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "This kit needs Python 3.11 or 3.12 (TensorFlow 2.20 and its companions have no other wheels);"; \
+		echo "found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.11 venv"; \
+		exit 2; fi
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
+		"make: $(PYTHON) is Python %d.%d; this kit needs 3.11 or 3.12" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: venv
+	$(VENV)/bin/python tools/demo.py
+
+test: venv
+	$(PYTEST)
+
+test-all: venv
+	$(PYTEST) -m ""
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache

@@ -1,0 +1,62 @@
+"""The one room that knows how to import the unmodified Object Detection API on today's libraries.
+
+    from replicate import odapi
+    odapi.load()
+    from object_detection.builders import model_builder
+
+`load()` sets Keras 2 (tf_keras) as `tf.keras`, installs the protobuf import hook
+(`protos.py`) and the shims (`shims.py`). Importing this package alone changes nothing and
+imports no TensorFlow; `odapi.protos.load("pipeline")` gives the config messages without it.
+"""
+
+import os
+import sys
+
+from replicate.odapi import protos, shims
+
+__all__ = ["LoadError", "load", "protos"]
+
+_loaded = False
+
+
+class LoadError(RuntimeError):
+    """The Object Detection API cannot be loaded in this process; the message says what to do."""
+
+
+def load():
+    """Makes `import object_detection...` work in this process. Calling it again does nothing.
+
+    Raises:
+      LoadError: TensorFlow was imported earlier with Keras 3, or a package is missing.
+    """
+    global _loaded
+    if _loaded:
+        return
+    _require_keras_2()
+    protos.install()
+    try:
+        for shim in shims.BEFORE_TENSORFLOW:
+            shim()
+        import tensorflow  # noqa: F401  (the shims below change its modules)
+
+        for shim in shims.AFTER_TENSORFLOW:
+            shim()
+        import object_detection  # noqa: F401
+    except ImportError as error:
+        raise LoadError(
+            f"cannot import {error.name or 'a package'} ({error}); "
+            "run `make venv`, or `pip install -r requirements.txt` in your environment"
+        ) from error
+    _loaded = True
+
+
+def _require_keras_2():
+    """Sets TF_USE_LEGACY_KERAS before TensorFlow reads it, or says that it is too late."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and not tensorflow.__dict__.get("_tf_uses_legacy_keras", False):
+        raise LoadError(
+            "TensorFlow was imported before replicate.odapi.load(), with Keras 3 as tf.keras; the "
+            "Object Detection API needs Keras 2. Call odapi.load() before `import tensorflow`, "
+            "or set TF_USE_LEGACY_KERAS=1 in the environment."
+        )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"

@@ -1,0 +1,1 @@
+"""COCO JSON to sharded TFRecords and back, with nothing lost silently."""

@@ -1,0 +1,69 @@
+"""What every tool shares: flags parsed, a user's mistake told in one message, the exit status.
+
+    from tools import cli            # tools/NAME.py, first lines put the project on sys.path
+    if __name__ == "__main__":
+        cli.run(main)
+
+Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usage or input
+error; 130 interrupted by Ctrl-C.
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from replicate.errors import UserError
+from tfrecords.errors import InputError
+
+DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def run(main, required=()):
+    """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
+
+    `main` returns an exit status (None means 0). `UserError` and `InputError` are printed as
+    one message with status 2; any other exception is a defect of the kit and keeps its traceback.
+
+    Args:
+      main: callable taking the list of positional arguments.
+      required: names of flags without which the tool cannot start.
+    """
+    tool = os.path.basename(sys.argv[0])
+    help_text = (sys.modules["__main__"].__doc__ or "").strip()
+    if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
+        print(f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
+        sys.exit(DONE)
+    try:
+        positional = flags.FLAGS(sys.argv)[1:]
+        missing = [name for name in required if not getattr(flags.FLAGS, name)]
+        if missing:
+            raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
+    except flags.Error as error:
+        _fail(tool, f"{error}\n  see: python tools/{tool} --help")
+    try:
+        status = main(positional)
+    except (UserError, InputError) as error:
+        _fail(tool, str(error))
+    except KeyboardInterrupt:
+        print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    sys.exit(status or DONE)
+
+
+def _flags_help():
+    """The help of the flags that the tool itself defines (absl's own are left out)."""
+    lines = []
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
+        default = f" (default: {flag.default_as_str})" if flag.default not in (None, [], "") else ""
+        lines.append(f"  --{flag.name}: {flag.help}{default}")
+    return "\n".join(lines)
+
+
+def _fail(tool, message):
+    print(f"{tool}: {message}", file=sys.stderr)
+    sys.exit(ERROR)
