@@ -9,6 +9,7 @@
 imports no TensorFlow; `odapi.protos.load("pipeline")` gives the config messages without it.
 """
 
+import importlib
 import os
 import sys
 
@@ -41,7 +42,8 @@ def load():
 
         for shim in shims.AFTER_TENSORFLOW:
             shim()
-        import object_detection  # noqa: F401
+        for package in ("tf_keras", "tf_slim", "official", "object_detection"):
+            importlib.import_module(package)
     except ImportError as error:
         raise LoadError(
             f"cannot import {error.name or 'a package'} ({error}); "
