@@ -1,0 +1,13 @@
+"""COCO's metrics from a groundtruth file and detections, by two evaluators that must agree.
+
+    from replicate.score import score
+    result = score("instances_val2017.json", "detections.json.gz")
+    result.metrics["AP"]                    # 0.222, as pycocotools and hotcoco both say
+
+The groundtruth is the raw COCO JSON, not what survived a conversion.
+"""
+
+from replicate.score.evaluators import EVALUATORS, METRICS
+from replicate.score.scoring import EvaluatorsDisagree, Result, score
+
+__all__ = ["EVALUATORS", "METRICS", "EvaluatorsDisagree", "Result", "score"]

@@ -1,0 +1,263 @@
+"""Detections as columns: from a COCO results file or from a list of dicts."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+
+import msgspec
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.score.groundtruth import read_bytes
+
+# The field of a COCO result that each kind of evaluation reads. Others are left out, so that
+# pycocotools takes the area of a mask from the mask and not from a box that came with it.
+FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+
+
+class _Rle(msgspec.Struct, gc=False):
+    size: tuple[int, int]
+    counts: str
+
+    def as_dict(self):
+        return {"size": list(self.size), "counts": self.counts}
+
+
+_TYPES = {
+    "bbox": tuple[float, float, float, float],
+    "segm": _Rle,
+    "keypoints": list[float],
+}
+_STRUCTS = {
+    iou_type: msgspec.defstruct(
+        f"Result_{iou_type}",
+        [("image_id", int), ("category_id", int), ("score", float), (field, _TYPES[iou_type])],
+        gc=False,
+    )
+    for iou_type, field in FIELDS.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """N detections as columns.
+
+    Attributes:
+      image_ids, category_ids: (N,) int64.
+      scores: (N,) float64.
+      shapes: what is located: of "bbox" a (N, 4) float64 array of boxes_xywh_px, of "segm" a
+        list of N compressed RLEs ({"size": [h, w], "counts": …}), of "keypoints" a list of N
+        flat lists x, y, v in px.
+      iou_type: "bbox", "segm" or "keypoints".
+      file: where they came from, or None.
+      sha256: of the file's content, or of the columns where there is no file.
+    """
+
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    scores: np.ndarray
+    shapes: np.ndarray | list
+    iou_type: str
+    file: str | None = None
+    sha256: str = ""
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    @classmethod
+    def of(cls, detections, iou_type):
+        """From a path to COCO results JSON (`.json`, `.json.gz`), or a list of such dicts.
+
+        Raises:
+          UserError: not COCO results of this kind; the message names the first wrong record.
+        """
+        if isinstance(detections, cls):
+            return detections
+        if isinstance(detections, (str, os.PathLike)):
+            return cls._from_file(detections, iou_type)
+        return cls._from_dicts(list(detections), iou_type, "detections")
+
+    @classmethod
+    def _from_file(cls, path, iou_type):
+        raw = read_bytes(path)
+        origin = {"file": str(path), "sha256": hashlib.sha256(raw).hexdigest()}
+        try:
+            records = msgspec.json.decode(raw, type=list[_STRUCTS[iou_type]])
+        except msgspec.DecodeError:
+            # NaN (which JSON does not have but Python writes) or a wrong record: say which.
+            try:
+                records = json.loads(raw)
+            except ValueError as error:
+                raise UserError(f"{path}: not JSON ({error}); is the file complete?") from None
+            if not isinstance(records, list):
+                raise UserError(
+                    f"{path}: COCO results are a JSON list of detections, this is "
+                    f"{'an object' if isinstance(records, dict) else 'something else'}; "
+                    "is it the annotation file?"
+                ) from None
+            return dataclasses.replace(cls._from_dicts(records, iou_type, str(path)), **origin)
+        count, field = len(records), FIELDS[iou_type]
+        shapes = [getattr(each, field) for each in records]
+        if iou_type == "segm":
+            shapes = [each.as_dict() for each in shapes]
+        return cls(
+            image_ids=np.fromiter((each.image_id for each in records), np.int64, count),
+            category_ids=np.fromiter((each.category_id for each in records), np.int64, count),
+            scores=np.fromiter((each.score for each in records), np.float64, count),
+            shapes=_as_boxes(shapes) if iou_type == "bbox" else shapes,
+            iou_type=iou_type,
+            **origin,
+        )
+
+    @classmethod
+    def _from_dicts(cls, records, iou_type, name):
+        field = FIELDS[iou_type]
+
+        def column(key, convert):
+            values = []
+            for index, record in enumerate(records):
+                try:
+                    values.append(convert(record[key]))
+                except KeyError:
+                    raise UserError(
+                        f"{name}: detection {index} has no '{key}'"
+                        + (f", which a score of {iou_type} needs" if key == field else "")
+                    ) from None
+                except (TypeError, ValueError):
+                    what = record.get(key) if isinstance(record, dict) else record
+                    raise UserError(
+                        f"{name}: detection {index}: '{key}' is {str(what)[:60]}, expected "
+                        f"{_EXPECTED[key]}"
+                    ) from None
+            return values
+
+        shapes = column(field, _CONVERT[field])
+        columns = {
+            "image_ids": np.array(column("image_id", _integer), np.int64),
+            "category_ids": np.array(column("category_id", _integer), np.int64),
+            "scores": np.array(column("score", float), np.float64),
+            "shapes": _as_boxes(shapes) if iou_type == "bbox" else shapes,
+        }
+        digest = hashlib.sha256()
+        for key in ("image_ids", "category_ids", "scores"):
+            digest.update(columns[key].tobytes())
+        digest.update(columns["shapes"].tobytes() if iou_type == "bbox" else repr(shapes).encode())
+        return cls(**columns, iou_type=iou_type, sha256=digest.hexdigest())
+
+    def select(self, keep):
+        """The detections where `keep` (a mask or indices) says so."""
+        shapes = self.shapes
+        if isinstance(shapes, np.ndarray):
+            shapes = shapes[keep]
+        else:
+            shapes = [shapes[i] for i in np.arange(len(self))[keep]]
+        return dataclasses.replace(
+            self,
+            image_ids=self.image_ids[keep],
+            category_ids=self.category_ids[keep],
+            scores=self.scores[keep],
+            shapes=shapes,
+        )
+
+    def as_dicts(self):
+        """As a list of COCO results with the one field that this kind of score reads."""
+        field = FIELDS[self.iou_type]
+        shapes = self.shapes.tolist() if isinstance(self.shapes, np.ndarray) else self.shapes
+        return [
+            {"image_id": image, "category_id": category, field: shape, "score": score}
+            for image, category, shape, score in zip(
+                self.image_ids.tolist(),
+                self.category_ids.tolist(),
+                shapes,
+                self.scores.tolist(),
+                strict=True,
+            )
+        ]
+
+    def facts(self, image_ids):
+        """Size and signs of post-processing, as `metrics.json` records them.
+
+        Args:
+          image_ids: ids of the images that are scored.
+        """
+        per_image = collections.Counter(self.image_ids.tolist())
+        counts = np.array([per_image.get(each, 0) for each in image_ids])
+        most = int(counts.max(initial=0))
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "count": len(self),
+            "images": int((counts > 0).sum()),
+            "max_per_image": most,
+            "min_score": float(self.scores.min()) if len(self) else None,
+            "score_threshold": self._score_threshold(counts),
+            "cap_per_image": _cap(counts),
+        }
+
+    def _score_threshold(self, counts):
+        """The score below which detections were cut away, or None where there is no sign of it.
+
+        A detector's own post-processing fills its 100 places with scores down to nearly zero. Cut
+        at a threshold, most images keep far fewer and none of what is left scores low.
+        """
+        if len(self) < 10:
+            return None
+        lowest = float(self.scores.min())
+        unfilled = float((counts < 100).mean())
+        return lowest if lowest >= LOW_SCORE and unfilled >= 0.5 else None
+
+
+# Detections of the zoo's models go down to about 1e-8 (their `score_threshold`); the deployment
+# thresholds that were met are 0.05 and above.
+LOW_SCORE = 0.01
+
+
+def _cap(counts):
+    """The number of detections an image was capped at, below COCO's 100, or None.
+
+    A cap shows as a heap at the largest count: at least three images and a tenth of those with
+    detections hold exactly as many, twice as many images as hold one fewer.
+    """
+    most = counts.max(initial=0)
+    at_most, one_fewer = int((counts == most).sum()), int((counts == most - 1).sum())
+    heap = at_most >= 3 and at_most >= 0.1 * (counts > 0).sum() and at_most >= 2 * one_fewer
+    return int(most) if 0 < most < 100 and heap else None
+
+
+def _as_boxes(boxes):
+    return np.array(boxes, np.float64).reshape(len(boxes), 4)
+
+
+def _integer(value):
+    if int(value) != value:
+        raise ValueError
+    return int(value)
+
+
+def _box(value):
+    x, y, width, height = (float(each) for each in value)
+    return x, y, width, height
+
+
+def _rle(value):
+    if not (isinstance(value, dict) and isinstance(value.get("counts"), (str, bytes))):
+        raise TypeError
+    height, width = (_integer(each) for each in value["size"])
+    return {"size": [height, width], "counts": value["counts"]}
+
+
+_CONVERT = {
+    "bbox": _box,
+    "segmentation": _rle,
+    "keypoints": lambda value: [float(each) for each in value],
+}
+_EXPECTED = {
+    "image_id": "a whole number",
+    "category_id": "a whole number",
+    "score": "a number",
+    "bbox": "four numbers [x, y, width, height] in pixels",
+    "segmentation": "a compressed RLE {'size': [height, width], 'counts': '…'}",
+    "keypoints": "a flat list of numbers x, y, v for each keypoint",
+}

@@ -1,0 +1,163 @@
+"""The two evaluators, called alike: hotcoco for speed, pycocotools as the official word."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import io
+
+import numpy as np
+
+# The names of pycocotools' `stats`, in its order. `m` and `l` of keypoints as there: no small.
+METRICS = {
+    "bbox": (
+        *("AP", "AP50", "AP75", "APs", "APm", "APl"),
+        *("AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl"),
+    ),
+    "keypoints": ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl"),
+}
+METRICS["segm"] = METRICS["bbox"]
+
+EVALUATORS = ("hotcoco", "pycocotools")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What one evaluator says.
+
+    Attributes:
+      name, version: of the evaluator.
+      metrics: dict metric name -> value in 0..1, or None where undefined (pycocotools' -1).
+      precision: (T, R, K, A, M) float64: IoU thresholds, recall thresholds, categories, areas,
+        detection limits; -1 where undefined.
+      recall: (T, K, A, M) float64, alike.
+      category_ids: K ids, the order of axis K.
+      handle: the evaluator's own object after `accumulate`.
+    """
+
+    name: str
+    version: str
+    metrics: dict
+    precision: np.ndarray
+    recall: np.ndarray
+    category_ids: list
+    handle: object
+
+
+def evaluate(name, groundtruth, detections, image_ids):
+    """Runs an evaluator over `detections` on the images `image_ids`.
+
+    Args:
+      name: one of EVALUATORS.
+      groundtruth: Groundtruth.
+      detections: Detections, of images and categories that the groundtruth has.
+      image_ids: ids of the images to score.
+
+    Returns:
+      Evaluation.
+    """
+    # pycocotools reports its progress on stdout, which is for answers.
+    with contextlib.redirect_stdout(io.StringIO()):
+        handle = {"hotcoco": _hotcoco, "pycocotools": _pycocotools}[name](groundtruth, detections)
+        handle.params.imgIds = sorted(image_ids)
+        handle.evaluate()
+        handle.accumulate()
+        # hotcoco prints from Rust, past the redirection; its `summary_lines` only computes.
+        (handle.summary_lines if name == "hotcoco" else handle.summarize)()
+    return Evaluation(
+        name=name,
+        version=importlib.metadata.version(name),
+        metrics={
+            metric: _defined(value)
+            for metric, value in zip(METRICS[detections.iou_type], handle.stats, strict=True)
+        },
+        precision=np.asarray(handle.eval["precision"]),
+        recall=np.asarray(handle.eval["recall"]),
+        category_ids=[int(each) for each in handle.params.catIds],
+        handle=handle,
+    )
+
+
+def per_category(evaluation, groundtruth, detections, image_ids):
+    """AP of each category, in ascending order of id.
+
+    The mean over recall thresholds (and IoU thresholds) of the interpolated precision, as
+    pycocotools' `summarize` takes it over all categories together.
+
+    Returns:
+      list of dicts: id, name, groundtruth (annotations other than crowds, in the scored images),
+      detections (their number), AP, AP50, AP75, of bbox and segm APs, of all APm, APl, and AR at
+      the largest number of detections; None where there is no groundtruth to recall.
+    """
+    scored = np.isin(groundtruth.annotation_image_ids, image_ids) & ~groundtruth.annotation_crowd
+    thresholds = np.asarray(evaluation.handle.params.iouThrs)
+    at_50, at_75 = (int(np.argmin(abs(thresholds - iou))) for iou in (0.5, 0.75))
+    areas = ("m", "l") if detections.iou_type == "keypoints" else ("s", "m", "l")
+
+    rows = []
+    for k, category_id in enumerate(evaluation.category_ids):
+        precision = evaluation.precision[:, :, k, :, -1]
+        of_category = groundtruth.annotation_category_ids == category_id
+        rows.append(
+            {
+                "id": category_id,
+                "name": groundtruth.categories[category_id],
+                "groundtruth": int((scored & of_category).sum()),
+                "detections": int((detections.category_ids == category_id).sum()),
+                "AP": _mean(precision[:, :, 0]),
+                "AP50": _mean(precision[at_50, :, 0]),
+                "AP75": _mean(precision[at_75, :, 0]),
+                **{f"AP{size}": _mean(precision[:, :, a]) for a, size in enumerate(areas, 1)},
+                "AR": _mean(evaluation.recall[:, k, 0, -1]),
+            }
+        )
+    return rows
+
+
+def _hotcoco(groundtruth, detections):
+    import hotcoco
+
+    compressed = groundtruth.path.read_bytes()[:2] == b"\x1f\x8b"
+    truth = hotcoco.COCO(groundtruth.as_coco() if compressed else str(groundtruth.path))
+    if detections.iou_type == "bbox":
+        # Columns image_id, x, y, width, height, score, category_id: no dict for each detection.
+        found = np.column_stack(
+            [
+                detections.image_ids,
+                detections.shapes,
+                detections.scores,
+                detections.category_ids,
+            ]
+        )
+    else:
+        found = detections.as_dicts()
+    return hotcoco.COCOeval(truth, truth.load_res(found), detections.iou_type)
+
+
+def _pycocotools(groundtruth, detections):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = groundtruth.as_coco()
+    truth.createIndex()
+    if len(detections):
+        found = truth.loadRes(detections.as_dicts())
+    else:
+        # `loadRes` looks at the first detection; without one there is nothing to index.
+        found = COCO()
+        found.dataset = {
+            "images": truth.dataset["images"],
+            "annotations": [],
+            "categories": truth.dataset["categories"],
+        }
+        found.createIndex()
+    return COCOeval(truth, found, detections.iou_type)
+
+
+def _defined(value):
+    return None if value <= -1 else float(value)
+
+
+def _mean(values):
+    values = values[values > -1]
+    return float(values.mean()) if values.size else None

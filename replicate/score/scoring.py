@@ -1,0 +1,167 @@
+"""`score`: a groundtruth file and detections in, the metrics out."""
+
+import dataclasses
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.score.checks import checked
+from replicate.score.detections import FIELDS, Detections
+from replicate.score.evaluators import EVALUATORS, METRICS, Evaluation, evaluate, per_category
+from replicate.score.groundtruth import Groundtruth
+
+# Both evaluators take the same means in another order: the last bit may differ, no more.
+AGREEMENT = 1e-12
+
+
+class EvaluatorsDisagree(UserError):
+    """The evaluators give different figures for the same detections.
+
+    Attributes:
+      result: the Result, with `agree` False.
+    """
+
+    def __init__(self, message, result):
+        super().__init__(message)
+        self.result = result
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The metrics of detections against a groundtruth.
+
+    Attributes:
+      iou_type: "bbox", "segm" or "keypoints".
+      metrics: dict name -> value in 0..1, None where undefined: METRICS[iou_type]. They are
+        pycocotools' where it was asked, otherwise hotcoco's.
+      evaluations: dict evaluator's name -> Evaluation, of those that were asked.
+      agree: whether the evaluators give the same figures; None where only one was asked.
+      per_category: list of dicts, see `evaluators.per_category`.
+      groundtruth, detections: what was scored, after repairs.
+      image_ids: ids of the scored images, ascending.
+      repairs: what was mended in the detections, by request.
+    """
+
+    iou_type: str
+    metrics: dict
+    evaluations: dict[str, Evaluation] = dataclasses.field(repr=False)
+    agree: bool | None
+    per_category: list = dataclasses.field(repr=False)
+    groundtruth: Groundtruth = dataclasses.field(repr=False)
+    detections: Detections = dataclasses.field(repr=False)
+    image_ids: list = dataclasses.field(repr=False)
+    repairs: list
+
+    def to_json(self):
+        """What `metrics.json` holds; docs/scoring.md describes it."""
+        return {
+            "iou_type": self.iou_type,
+            "metrics": self.metrics,
+            "evaluators": {name: each.metrics for name, each in self.evaluations.items()},
+            "versions": {name: each.version for name, each in self.evaluations.items()},
+            "agree": self.agree,
+            "annotations": self.groundtruth.identity(self.image_ids),
+            "detections": self.detections.facts(self.image_ids),
+            "repairs": self.repairs,
+            "per_category": self.per_category,
+        }
+
+    def table(self):
+        """The metrics as text, one a line; beside each other where two evaluators were asked."""
+        lines = [f"{self.iou_type:10}" + "".join(f"{name:>20}" for name in self.evaluations)]
+        for metric in METRICS[self.iou_type]:
+            values = [each.metrics[metric] for each in self.evaluations.values()]
+            lines.append(f"{metric:10}" + "".join(f"{_shown(value):>20}" for value in values))
+        return "\n".join(lines)
+
+
+def score(
+    annotations_file,
+    detections,
+    *,
+    iou_type="bbox",
+    evaluator="both",
+    image_ids=None,
+    num_images=None,
+    fix=(),
+):
+    """Scores detections as COCO does.
+
+    Args:
+      annotations_file: path of COCO instance annotations, `.json` or `.json.gz`.
+      detections: path of COCO results JSON (`.json`, `.json.gz`), or a list of such dicts:
+        image_id, category_id, score and bbox [x, y, width, height] in px (or segmentation, a
+        compressed RLE; or keypoints, x, y, v flat).
+      iou_type: "bbox", "segm" or "keypoints".
+      evaluator: "hotcoco", "pycocotools" or "both".
+      image_ids: score these images alone (detections on others are left out); default all.
+      num_images: score only the first `num_images` of them, in ascending order of id.
+      fix: codes of problems of the detections to mend, see `checks.CHECKS`.
+
+    Returns:
+      Result.
+
+    Raises:
+      UserError: an input that is not what it should be; every problem of the detections is named
+        with the fix that mends it.
+      EvaluatorsDisagree: the evaluators' figures differ by more than 1e-12.
+    """
+    if iou_type not in FIELDS:
+        raise UserError(f"iou_type '{iou_type}'; there are: {', '.join(FIELDS)}")
+    if evaluator not in (*EVALUATORS, "both"):
+        raise UserError(f"evaluator '{evaluator}'; there are: {', '.join(EVALUATORS)}, both")
+    groundtruth = Groundtruth.read(annotations_file)
+    detections = Detections.of(detections, iou_type)
+    detections, repairs = checked(detections, groundtruth, fix)
+
+    scored_ids = sorted(groundtruth.image_hw)
+    if image_ids is not None:
+        absent = sorted(set(image_ids) - set(scored_ids))
+        if absent:
+            raise UserError(f"{annotations_file}: no image {absent[0]} to score in it")
+        scored_ids = sorted(set(image_ids))
+    scored_ids = scored_ids[:num_images]
+    if len(scored_ids) < len(groundtruth.image_hw):
+        detections = detections.select(np.isin(detections.image_ids, scored_ids))
+
+    names = EVALUATORS if evaluator == "both" else (evaluator,)
+    evaluations = {name: evaluate(name, groundtruth, detections, scored_ids) for name in names}
+    # The official word where it was asked for.
+    headline = evaluations[names[-1]]
+    differing = _differing(evaluations)
+    result = Result(
+        iou_type=iou_type,
+        metrics=headline.metrics,
+        evaluations=evaluations,
+        agree=None if len(names) == 1 else not differing,
+        per_category=per_category(headline, groundtruth, detections, scored_ids),
+        groundtruth=groundtruth,
+        detections=detections,
+        image_ids=scored_ids,
+        repairs=repairs,
+    )
+    if differing:
+        raise EvaluatorsDisagree(
+            f"the evaluators disagree on {', '.join(differing)}: no figure can be trusted. Keep "
+            f"the two files and report it to the kit\n{result.table()}",
+            result,
+        )
+    return result
+
+
+def _differing(evaluations):
+    """Names of the metrics on which evaluators differ."""
+    first, *others = [each.metrics for each in evaluations.values()]
+    return [
+        name
+        for name, value in first.items()
+        if any(not _same(value, other[name]) for other in others)
+    ]
+
+
+def _same(a, b):
+    return a is b if a is None or b is None else abs(a - b) <= AGREEMENT
+
+
+def _shown(value):
+    return "undefined" if value is None else f"{value:.4f}"

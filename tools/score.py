@@ -1,0 +1,58 @@
+"""Scores detections against COCO annotations: the twelve metrics, by two evaluators.
+
+    python tools/score.py --annotations_file=instances_val2017.json \\
+        --detections=detections.json.gz --output=metrics.json
+
+Detections are COCO results JSON: a list of {"image_id", "category_id", "bbox": [x, y, width,
+height] in pixels, "score"}; with --iou_type=segm a "segmentation" (compressed RLE), with
+--iou_type=keypoints "keypoints" instead of the box. hotcoco and pycocotools both score them and
+must agree; --evaluator=hotcoco alone answers within seconds on all of val2017.
+
+Exit status 1: the evaluators disagree.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import run, score
+from tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("annotations_file", None, "COCO annotations of the images (.json, .json.gz)")
+flags.DEFINE_string("detections", None, "COCO results (.json, .json.gz)")
+flags.DEFINE_enum("iou_type", "bbox", ["bbox", "segm", "keypoints"], "what is compared")
+flags.DEFINE_enum("evaluator", "both", [*score.EVALUATORS, "both"], "whose figures")
+flags.DEFINE_integer("num_images", None, "score the first N images by id alone", lower_bound=1)
+flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
+flags.DEFINE_string("output", None, "write metrics.json here")
+
+
+def main(_):
+    status = cli.DONE
+    try:
+        result = score.score(
+            FLAGS.annotations_file,
+            FLAGS.detections,
+            iou_type=FLAGS.iou_type,
+            evaluator=FLAGS.evaluator,
+            num_images=FLAGS.num_images,
+            fix=FLAGS.fix,
+        )
+    except score.EvaluatorsDisagree as disagreement:
+        print(disagreement, file=sys.stderr)
+        result, status = disagreement.result, cli.NEGATIVE
+    else:
+        print(result.table())
+    for repair in result.repairs:
+        print(f"mended: {repair['message']}: {repair['remedy']}", file=sys.stderr)
+    if FLAGS.output:
+        run.write_json(FLAGS.output, result.to_json())
+    return status
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["annotations_file", "detections"])
