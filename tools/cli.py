@@ -8,8 +8,10 @@ Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usag
 error; 130 interrupted by Ctrl-C.
 """
 
+import logging
 import os
 import sys
+import warnings
 
 from absl import flags
 
@@ -30,6 +32,7 @@ def run(main, required=()):
       required: names of flags without which the tool cannot start.
     """
     tool = os.path.basename(sys.argv[0])
+    _quiet_libraries()
     help_text = (sys.modules["__main__"].__doc__ or "").strip()
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
         print(f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
@@ -53,6 +56,13 @@ def run(main, required=()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     sys.exit(status or DONE)
+
+
+def _quiet_libraries():
+    """Keeps TensorFlow's notices (deprecations, CPU features) out of the tools' output."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(tf_keras|tensorflow|object_detection|google)\b.*")
 
 
 def _flags_help():

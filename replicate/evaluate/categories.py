@@ -1,0 +1,47 @@
+"""From the model's class indices to the category ids of the annotation file."""
+
+from replicate.errors import UserError
+from tfrecords import label_map
+
+
+def category_ids(label_map_path, categories, num_classes):
+    """The annotation file's category id of each class the model knows.
+
+    Where the label map's ids are the file's (90 for COCO), class index i is id i + 1. Where
+    they are not (80 contiguous ids, say), ids are matched by name.
+
+    Args:
+      label_map_path: eval_input_reader's StringIntLabelMap.
+      categories: {category id: name} of the annotation file.
+      num_classes: the model's class count.
+
+    Returns:
+      list of num_classes entries: category id, or None for a class the file does not have.
+
+    Raises:
+      UserError: a category that the label map lacks, or one name under two ids.
+    """
+    names = {item_id: name for item_id, name in label_map.read(label_map_path).items()}
+    by_name = {name: item_id for item_id, name in names.items()}
+    if all(names.get(category_id) == name for category_id, name in categories.items()):
+        label_of = {category_id: category_id for category_id in categories}
+    else:
+        lacking = [name for name in categories.values() if name not in by_name]
+        if lacking:
+            raise UserError(
+                f"{label_map_path}: no entry for {len(lacking)} of the annotation file's "
+                f"{len(categories)} categories, first {lacking[0]!r}; give the label map that the "
+                "model was trained with"
+            )
+        label_of = {category_id: by_name[name] for category_id, name in categories.items()}
+    beyond = {c: label for c, label in label_of.items() if not 1 <= label <= num_classes}
+    if beyond:
+        category_id, label = next(iter(beyond.items()))
+        raise UserError(
+            f"{label_map_path}: category {categories[category_id]!r} is label {label}, but the "
+            f"model has {num_classes} classes (num_classes); the config and the label map disagree"
+        )
+    ids = [None] * num_classes
+    for category_id, label in label_of.items():
+        ids[label - 1] = category_id
+    return ids

@@ -1,0 +1,134 @@
+"""Detections of a whole annotation file, in the COCO results format."""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from replicate.errors import UserError
+from replicate.evaluate import categories, images
+from replicate.evaluate.detector import Detector
+
+
+def detect(config, checkpoint, annotations_file, image_dir, *, batch_size=8, progress=True):
+    """Runs a checkpoint over every image of an annotation file.
+
+    Args:
+      config: TrainEvalPipelineConfig; its eval_input_reader names the label map.
+      checkpoint: prefix of a TF2 checkpoint, or a folder with one.
+      annotations_file: COCO annotation JSON; its images are detected, all of them.
+      image_dir: the folder of their files.
+      batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
+      progress: whether to draw a progress bar.
+
+    Returns:
+      (list of detections, prefix of the checkpoint): dicts with image_id, category_id,
+      bbox (xywh, pixels of the original image), score, and segmentation (RLE) or keypoints
+      where the model has them.
+
+    Raises:
+      UserError: an image that is missing or cannot be decoded, a checkpoint that is not this
+        model's, a label map that does not cover the categories.
+    """
+    to_detect, category_names = images.of(annotations_file, image_dir)
+    detector = Detector(config, checkpoint)
+    num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
+    category_ids = categories.category_ids(
+        config.eval_input_reader[0].label_map_path, category_names, num_classes
+    )
+    if detector.static_shape is None:
+        batch_size = 1
+    results = []
+    with tqdm(
+        total=len(to_detect), desc="evaluate", unit="image", disable=not progress
+    ) as bar:
+        remaining = iter(to_detect)
+        for batch in _batches(detector, to_detect, batch_size):
+            output = {name: value.numpy() for name, value in batch.items() if name != "image_hw"}
+            for row, image in enumerate(itertools.islice(remaining, batch_size)):
+                one = {name: value[row] for name, value in output.items()}
+                results += of_image(image.id, batch["image_hw"][row].numpy(), one, category_ids)
+                bar.update()
+    return results, detector.checkpoint
+
+
+def _batches(detector, to_detect, batch_size):
+    """Detections batch by batch; the last batch is filled up with its last image."""
+    paths = [image.path for image in to_detect]
+    paths += paths[-1:] * (-len(paths) % batch_size)
+
+    def prepare(path):
+        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        resized, true_shape = detector.preprocess(image)
+        return resized, true_shape, tf.shape(image)[:2]
+
+    dataset = tf.data.Dataset.from_tensor_slices(paths)
+    dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    iterator = iter(dataset)
+    for start in range(0, len(paths), batch_size):
+        try:
+            resized, true_shapes, image_hw = next(iterator)
+        except tf.errors.InvalidArgumentError as error:
+            raise UserError(_name_unreadable(to_detect[start:], error)) from None
+        yield detector(resized, true_shapes) | {"image_hw": image_hw}
+
+
+def _name_unreadable(candidates, error):
+    """Which image it was: tf.data tells only that one could not be decoded."""
+    for image in candidates:
+        try:
+            tf.io.decode_image(tf.io.read_file(image.path), channels=3, expand_animations=False)
+        except tf.errors.OpError as decode_error:
+            return (
+                f"{image.path} (image id {image.id}): cannot be decoded "
+                f"({decode_error.message.strip()}); replace the file or take the image out of the "
+                "annotation file"
+            )
+    return f"evaluation input: {error.message}"
+
+
+def of_image(image_id, image_hw, output, category_ids):
+    """One image's detections as COCO results.
+
+    The scale to pixels is done in float32, as the API's own COCO evaluator does it.
+
+    Args:
+      image_id: the annotation file's id.
+      image_hw: int [2], the image's size in pixels.
+      output: the API's postprocessed detections of the image, numpy, without batch dimension.
+      category_ids: list from `categories.category_ids`.
+
+    Returns:
+      list of dicts; detections of a class that the file does not have are left out, since no
+      groundtruth could match them.
+    """
+    count = int(output["num_detections"])
+    height, width = (int(size) for size in image_hw)
+    scale = np.array([height, width, height, width], np.float32)
+    boxes_yxyx_px = output["detection_boxes"][:count].astype(np.float32) * scale
+    boxes_xywh_px = np.stack(
+        [
+            boxes_yxyx_px[:, 1],
+            boxes_yxyx_px[:, 0],
+            boxes_yxyx_px[:, 3] - boxes_yxyx_px[:, 1],
+            boxes_yxyx_px[:, 2] - boxes_yxyx_px[:, 0],
+        ],
+        axis=1,
+    )
+    results = []
+    for index in range(count):
+        category_id = category_ids[int(output["detection_classes"][index])]
+        if category_id is None:
+            continue
+        results.append(
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": [float(value) for value in boxes_xywh_px[index]],
+                "score": float(output["detection_scores"][index]),
+            }
+        )
+    return results

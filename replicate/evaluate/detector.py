@@ -1,0 +1,127 @@
+"""A checkpoint of the Object Detection API as a function from images to detections."""
+
+import pathlib
+
+import tensorflow as tf
+
+from replicate import odapi
+from replicate.errors import UserError
+
+
+class Detector:
+    """The API's model of a config, with the weights of one checkpoint, in batches.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      checkpoint: prefix of a TF2 object-based checkpoint (`…/ckpt-400`), or a folder with one.
+
+    Attributes:
+      checkpoint: the prefix that was restored.
+      static_shape: (height, width) that every image is resized to, or None where it varies.
+
+    Raises:
+      UserError: no such checkpoint, or it does not hold every variable of this model.
+    """
+
+    def __init__(self, config, checkpoint):
+        odapi.load()
+        from object_detection.builders import model_builder
+        from object_detection.utils import config_util, ops
+
+        self.checkpoint = _prefix(checkpoint)
+        self._to_float32 = ops.bfloat16_to_float32_nested
+        self.model = model_builder.build(config.model, is_training=False)
+        height, width = config_util.get_spatial_image_size(
+            config_util.get_image_resizer_config(config.model)
+        )
+        self.static_shape = None if -1 in (height, width) else (height, width)
+        tf.keras.backend.set_learning_phase(False)
+        self._detect = tf.function(self._detect, reduce_retracing=True)
+        self._build(height or 64, width or 64)
+        self._restore(config)
+
+    def preprocess(self, image):
+        """One image as the API's input pipeline prepares it.
+
+        Args:
+          image: uint8 [height, width, 3].
+
+        Returns:
+          (float32 [resized height, resized width, 3], int32 [3] true shape in it).
+        """
+        images, true_shapes = self.model.preprocess(tf.cast(image, tf.float32)[tf.newaxis])
+        return images[0], true_shapes[0]
+
+    def __call__(self, images, true_shapes):
+        """The API's postprocessed detections.
+
+        Args:
+          images: float32 [batch, height, width, 3] from `preprocess`.
+          true_shapes: int32 [batch, 3].
+
+        Returns:
+          dict of float32 tensors, among them detection_boxes [batch, n, 4] (yxyx, normalized to
+          the image), detection_scores and detection_classes (0-based) [batch, n] and
+          num_detections [batch].
+        """
+        return self._detect(images, true_shapes)
+
+    def _detect(self, images, true_shapes):
+        predictions = self._to_float32(self.model.predict(images, true_shapes))
+        return self.model.postprocess(predictions, true_shapes)
+
+    def _build(self, height, width):
+        height, width = (height, width) if self.static_shape else (128, 128)
+        spec = tf.TensorSpec([1, height, width, 3], tf.float32), tf.TensorSpec([1, 3], tf.int32)
+
+        @tf.function(input_signature=spec)
+        def predict(images, true_shapes):
+            return self.model.predict(images, true_shapes)
+
+        predict.get_concrete_function()
+
+    def _restore(self, config):
+        contents = {"model": self.model}
+        if config.eval_config.use_moving_averages:
+            from object_detection.builders import optimizer_builder
+
+            step = tf.Variable(0, trainable=False, dtype=tf.int64)
+            optimizer, _ = optimizer_builder.build(
+                config.train_config.optimizer, global_step=step
+            )
+            if not hasattr(optimizer, "shadow_copy"):
+                raise UserError(
+                    "eval_config.use_moving_averages is true, but train_config.optimizer."
+                    "use_moving_average is false: there are no averages to evaluate. Make the two "
+                    "agree, as the recipe has them"
+                )
+            optimizer.shadow_copy(self.model)
+            contents |= {"optimizer": optimizer, "step": step}
+        try:
+            status = tf.train.Checkpoint(**contents).restore(self.checkpoint)
+            status.expect_partial().assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise UserError(
+                f"{self.checkpoint}: does not hold this model's variables ({_first_line(error)}); "
+                "is it the checkpoint of this pipeline.config?"
+            ) from None
+        except tf.errors.OpError as error:
+            raise UserError(f"{self.checkpoint}: cannot be read ({error.message})") from None
+        if config.eval_config.use_moving_averages:
+            optimizer.swap_weights()
+
+
+def _prefix(checkpoint):
+    if pathlib.Path(f"{checkpoint}.index").is_file():
+        return str(checkpoint)
+    latest = tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else 0
+    if not latest:
+        raise UserError(
+            f"{checkpoint}: no checkpoint there; give the prefix of one (…/ckpt-400, without "
+            ".index) or a folder that holds one"
+        )
+    return latest
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

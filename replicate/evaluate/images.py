@@ -1,0 +1,46 @@
+"""The images of a COCO annotation file, found and checked before the first one is detected."""
+
+import dataclasses
+import pathlib
+
+from replicate.errors import UserError
+from replicate.run import read_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """One image of the annotation file. `image_hw` is what the file says, in pixels."""
+
+    id: int
+    path: str
+    image_hw: tuple[int, int]
+
+
+def of(annotations_file, image_dir):
+    """The images to evaluate, in the annotation file's order, and its categories.
+
+    Returns:
+      (list of Image, {category id: name}).
+
+    Raises:
+      UserError: not a COCO annotation file, no such folder, or an image that is not there.
+    """
+    groundtruth = read_json(annotations_file)
+    if not isinstance(groundtruth, dict) or not {"images", "categories"} <= groundtruth.keys():
+        raise UserError(f"{annotations_file}: not a COCO annotation file (no images, categories)")
+    folder = pathlib.Path(image_dir)
+    if not folder.is_dir():
+        raise UserError(f"{image_dir}: no such image folder")
+    images = [
+        Image(entry["id"], str(folder / entry["file_name"]), (entry["height"], entry["width"]))
+        for entry in groundtruth["images"]
+    ]
+    if not images:
+        raise UserError(f"{annotations_file}: no images in it")
+    missing = [image for image in images if not pathlib.Path(image.path).is_file()]
+    if missing:
+        raise UserError(
+            f"{image_dir}: {len(missing)} of {len(images)} images are not there, first "
+            f"{missing[0].path} (image id {missing[0].id}); is it the folder of {annotations_file}?"
+        )
+    return images, {entry["id"]: entry["name"] for entry in groundtruth["categories"]}

@@ -1,0 +1,1 @@
+"""Trains the Object Detection API's models, unmodified, through Orbit."""

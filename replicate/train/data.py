@@ -1,0 +1,168 @@
+"""The training stream: the API's decoding, augmentation and batching, entered at any example.
+
+The API's `inputs.train_input` builds everything but the order of the records, which it leaves
+to an unseeded shuffle that starts anew with every process. Here the order is a function of
+the run's seed, so a resumed run goes on with the example that an uninterrupted one would have
+seen next. The API offers the seam itself: `INPUT_BUILDER_UTIL_MAP['dataset_build']`.
+
+Order of one epoch, as the API's: shards in random order, `num_readers` of them read
+interleaved, a shuffle buffer of `shuffle_buffer_size` records behind. Different from the
+API: buffers do not reach over the end of an epoch, so each epoch holds every record once.
+"""
+
+import contextlib
+import struct
+
+import tensorflow as tf
+
+from replicate.errors import UserError
+from replicate.train import randomness
+
+
+def count_records(paths):
+    """The number of records in TFRecord files, read from the lengths that frame them.
+
+    Raises:
+      UserError: a file that ends in the middle of a record.
+    """
+    count = 0
+    for path in paths:
+        with open(path, "rb") as shard:
+            size = shard.seek(0, 2)
+            position = 0
+            while position < size:
+                shard.seek(position)
+                header = shard.read(12)
+                if len(header) < 12:
+                    raise UserError(f"{path}: cut off after byte {position}; convert it again")
+                position += 12 + struct.unpack("<Q", header[:8])[0] + 4
+                count += 1
+            if position != size:
+                raise UserError(
+                    f"{path}: its last record is cut off ({size} bytes, {position} expected); "
+                    "convert it again"
+                )
+    return count
+
+
+def _paths(input_reader_config):
+    patterns = list(input_reader_config.tf_record_input_reader.input_path)
+    paths = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+    if not paths:
+        raise UserError(
+            "train_input_reader.tf_record_input_reader.input_path: no file matches "
+            f"{', '.join(patterns) or '(empty)'}; make the records with "
+            "tools/create_coco_tf_record.py"
+        )
+    return paths
+
+
+def _epoch(paths, config, seed, epoch):
+    """The serialized records of one epoch, in that epoch's order."""
+    epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
+    if config.shuffle:
+        paths = tf.random.experimental.stateless_shuffle(paths, epoch_seed)
+    records = tf.data.Dataset.from_tensor_slices(paths).interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=8_000_000),
+        cycle_length=min(config.num_readers, paths.shape[0]),
+        block_length=config.read_block_length,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if config.shuffle:
+        records = records.shuffle(config.shuffle_buffer_size, seed=epoch_seed[0])
+    return records
+
+
+def _dataset_build(seed, first_example):
+    """A `dataset_build` for the API, whose first example is number `first_example` of the run.
+
+    Under several input pipelines, each counts its own examples.
+    """
+
+    def build(
+        input_reader_config,
+        batch_size=None,
+        transform_input_data_fn=None,
+        input_context=None,
+        reduce_to_frame_fn=None,
+    ):
+        from object_detection.builders import decoder_builder
+
+        paths = _paths(input_reader_config)
+        pipelines, pipeline = 1, 0
+        if input_context is not None:
+            pipelines = input_context.num_input_pipelines
+            pipeline = input_context.input_pipeline_id
+            batch_size = input_context.get_per_replica_batch_size(batch_size)
+        if len(paths) < pipelines:
+            raise UserError(
+                f"{len(paths)} training shards for {pipelines} workers: each needs one of its "
+                f"own; convert with --num_shards={pipelines} or more"
+            )
+        paths = paths[pipeline::pipelines]
+        records_per_epoch = count_records(paths)
+        if not records_per_epoch:
+            raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
+        first_epoch, skipped = divmod(first_example, records_per_epoch)
+        path_tensor = tf.constant(paths)
+
+        def epoch_records(epoch):
+            records = _epoch(path_tensor, input_reader_config, seed + pipeline, epoch)
+            return records.skip(tf.cast(epoch == first_epoch, tf.int64) * skipped)
+
+        decoder = decoder_builder.build(input_reader_config)
+
+        def example(index, record):
+            with randomness.drawn_from(randomness.PerElement(seed + pipeline, index)):
+                return transform_input_data_fn(decoder.decode(record))
+
+        records = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_records)
+        examples = records.enumerate(start=first_example).map(
+            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        batches = examples.batch(batch_size, drop_remainder=True)
+        return batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
+
+    return build
+
+
+@contextlib.contextmanager
+def _built_by(dataset_build):
+    """Inside, the API's `inputs` build their dataset with `dataset_build`."""
+    from object_detection import inputs
+
+    original = inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"]
+    inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = dataset_build
+    try:
+        yield
+    finally:
+        inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = original
+
+
+def train_dataset(config, model, *, seed, first_example, input_context=None):
+    """The batches of a training run from its example number `first_example` on, without end.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      model: the API's DetectionModel, for its preprocessing.
+      seed: int, the run's seed; the order and the augmentation follow from it.
+      first_example: int, examples already trained on (global step x batch of this pipeline).
+      input_context: tf.distribute.InputContext, or None.
+
+    Returns:
+      tf.data.Dataset of (features, labels) as the API's `inputs.train_input` documents them.
+
+    Raises:
+      UserError: no records where the config points, or a shard cut off.
+    """
+    from object_detection import inputs
+
+    with _built_by(_dataset_build(seed, first_example)):
+        return inputs.train_input(
+            train_config=config.train_config,
+            train_input_config=config.train_input_reader,
+            model_config=config.model,
+            model=model,
+            input_context=input_context,
+        )

@@ -1,0 +1,113 @@
+"""Random numbers that a resumed run draws again exactly.
+
+The Object Detection API augments images and samples anchors with TensorFlow's stateful
+random ops, whose state lives in the running kernel and is in no checkpoint. While a function
+is traced inside `drawn_from(source)`, each such op is built as its stateless counterpart
+instead, with a seed from the source:
+
+  PerElement   a pure function of (seed, element index, position of the op in the graph): the
+               input pipeline stays parallel and can be entered at any element;
+  Advancing    a `tf.random.Generator`, whose state is saved with the checkpoint: the
+               training step.
+
+The distributions are those of the ops replaced; only the stream of numbers differs.
+"""
+
+import contextlib
+
+import tensorflow as tf
+from tensorflow.python.ops import gen_image_ops, gen_random_ops
+
+
+class PerElement:
+    """Seeds for the ops that treat one element of a dataset.
+
+    Args:
+      seed: int, the run's seed.
+      index: scalar int64 tensor, the element's position in the run's stream of examples.
+    """
+
+    def __init__(self, seed, index):
+        self._seed = tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
+        self._ops_seeded = 0
+
+    def next_seed(self):
+        """int64[2] tensor, another one for each op."""
+        self._ops_seeded += 1
+        return tf.random.fold_in(self._seed, self._ops_seeded)
+
+
+class Advancing:
+    """Seeds from a generator that advances with every draw.
+
+    Args:
+      generator: tf.random.Generator; tracked in the checkpoint by its owner.
+    """
+
+    def __init__(self, generator):
+        self._generator = generator
+
+    def next_seed(self):
+        """int64[2] tensor, another one at each execution."""
+        return self._generator.make_seeds(1)[:, 0]
+
+
+def _stateless_ops(source):
+    """{(module, op name): function with the stateful op's signature}."""
+
+    def random_uniform(shape, dtype, seed=0, seed2=0, name=None):
+        return tf.random.stateless_uniform(shape, source.next_seed(), dtype=dtype, name=name)
+
+    def random_uniform_int(shape, minval, maxval, seed=0, seed2=0, name=None):
+        return tf.random.stateless_uniform(
+            shape, source.next_seed(), minval, maxval, dtype=minval.dtype, name=name
+        )
+
+    def random_standard_normal(shape, dtype, seed=0, seed2=0, name=None):
+        return tf.random.stateless_normal(shape, source.next_seed(), dtype=dtype, name=name)
+
+    def truncated_normal(shape, dtype, seed=0, seed2=0, name=None):
+        return tf.random.stateless_truncated_normal(
+            shape, source.next_seed(), dtype=dtype, name=name
+        )
+
+    def random_shuffle(value, seed=0, seed2=0, name=None):
+        return tf.random.experimental.stateless_shuffle(value, source.next_seed(), name=name)
+
+    def multinomial(logits, num_samples, seed=0, seed2=0, output_dtype=tf.int64, name=None):
+        return tf.random.stateless_categorical(
+            logits, num_samples, source.next_seed(), dtype=output_dtype, name=name
+        )
+
+    def sample_distorted_bounding_box_v2(*args, seed=0, seed2=0, **kwargs):
+        return gen_image_ops.stateless_sample_distorted_bounding_box(
+            *args, seed=source.next_seed(), **kwargs
+        )
+
+    ops = {
+        (gen_random_ops, function.__name__): function
+        for function in (
+            random_uniform,
+            random_uniform_int,
+            random_standard_normal,
+            truncated_normal,
+            random_shuffle,
+            multinomial,
+        )
+    }
+    ops[gen_image_ops, "sample_distorted_bounding_box_v2"] = sample_distorted_bounding_box_v2
+    return ops
+
+
+@contextlib.contextmanager
+def drawn_from(source):
+    """Inside, random ops that are traced draw from `source` instead of a kernel's own state."""
+    replacements = _stateless_ops(source)
+    originals = {(module, name): getattr(module, name) for module, name in replacements}
+    for (module, name), function in replacements.items():
+        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        for (module, name), function in originals.items():
+            setattr(module, name, function)

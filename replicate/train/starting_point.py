@@ -1,0 +1,70 @@
+"""The weights a run begins with: a classification or detection checkpoint."""
+
+import pathlib
+
+import tensorflow as tf
+
+from replicate.errors import UserError
+
+
+def restore(model, train_config):
+    """Loads `train_config.fine_tune_checkpoint` into `model`, whose variables exist.
+
+    What is restored follows from `fine_tune_checkpoint_type`, by the API's own
+    `restore_from_objects`.
+
+    Args:
+      model: the API's DetectionModel.
+      train_config: TrainConfig.
+
+    Returns:
+      a sentence with the number of variables matched and missed.
+
+    Raises:
+      UserError: the checkpoint is not there, is not object-based (TF2), or matches nothing.
+    """
+    path = train_config.fine_tune_checkpoint
+    if not pathlib.Path(f"{path}.index").is_file():
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: no checkpoint at {path} ({path}.index is missing);"
+            " name the prefix of a TF2 checkpoint, or set it to \"\" to train from random weights"
+        )
+    reader = tf.train.load_checkpoint(path)
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: {path} is a TF1 name-based checkpoint; the TF2 "
+            "zoo's recipes start from object-based ones (ckpt-N)"
+        )
+    parts = model.restore_from_objects(
+        fine_tune_checkpoint_type=train_config.fine_tune_checkpoint_type
+    )
+    variables = {id(v): v for part in _modules(parts) for v in part.variables}
+    before = {key: v.numpy() for key, v in variables.items()}
+    try:
+        status = tf.train.Checkpoint(**parts).restore(path).expect_partial()
+    except ValueError as error:  # a variable of another shape
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: {path} does not fit this model: {error}"
+        ) from None
+    del status
+    changed = sum((v.numpy() != before[key]).any() for key, v in variables.items())
+    if not changed:
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: {path} matches none of the model's "
+            f"{len(variables)} variables with fine_tune_checkpoint_type "
+            f"{train_config.fine_tune_checkpoint_type!r}; is it the right backbone and type?"
+        )
+    return (
+        f"starting from {path} ({train_config.fine_tune_checkpoint_type}): "
+        f"{changed} of {len(variables)} variables changed"
+    )
+
+
+def _modules(parts):
+    for part in parts.values():
+        if isinstance(part, dict):
+            yield from _modules(part)
+        elif hasattr(part, "variables"):
+            yield part
+        else:  # a tf.train.Checkpoint around modules
+            yield from _modules(dict(part._trackable_children()))

@@ -1,0 +1,49 @@
+"""Detects the images of a COCO annotation file with a checkpoint; writes COCO results JSON.
+
+    python tools/evaluate.py --pipeline_config_path=runs/a/pipeline.config \\
+        --checkpoint=runs/a/checkpoints/ckpt-50000 --annotations_file=instances_val2017.json \\
+        --image_dir=val2017 --output=detections.json
+
+Score the result with tools/score.py.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from tools import cli
+
+_CONFIG = flags.DEFINE_string("pipeline_config_path", None, "the checkpoint's pipeline.config.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "prefix of a TF2 checkpoint (…/ckpt-400) or a folder that holds one."
+)
+_ANNOTATIONS = flags.DEFINE_string("annotations_file", None, "COCO annotation JSON.")
+_IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images.")
+_OUTPUT = flags.DEFINE_string("output", None, "the results file; .json.gz compresses it.")
+_BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_bound=1)
+
+
+def main(_):
+    from replicate import config
+    from replicate.evaluate import detections
+    from replicate.run import write_json
+
+    results, checkpoint = detections.detect(
+        config.load(_CONFIG.value),
+        _CHECKPOINT.value,
+        _ANNOTATIONS.value,
+        _IMAGES.value,
+        batch_size=_BATCH.value,
+    )
+    write_json(_OUTPUT.value, results)
+    print(f"{len(results)} detections of {checkpoint} in {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        required=["pipeline_config_path", "checkpoint", "annotations_file", "image_dir", "output"],
+    )

@@ -1,0 +1,51 @@
+"""Trains a pipeline.config: the Object Detection API's model, losses and optimizer, through Orbit.
+
+    python tools/train.py --pipeline_config_path=runs/a/pipeline.config --model_dir=runs/a
+
+Writes MODEL_DIR/checkpoints/ckpt-STEP, MODEL_DIR/metrics.jsonl and TensorBoard events under
+MODEL_DIR/train. The same command again continues after a stop or a kill. SIGTERM, Ctrl-C and
+SIGUSR1 save a checkpoint first and exit with 128 + the signal's number.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from tools import cli
+
+_CONFIG = flags.DEFINE_string("pipeline_config_path", None, "the pipeline.config to train.")
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "where checkpoints, logs and events go.")
+_STEPS = flags.DEFINE_integer(
+    "num_train_steps", None, "stop at this global step; the config's num_steps otherwise."
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "initial weights, order of the data, augmentation and sampling follow from it."
+)
+_EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between two checkpoints.")
+_KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
+_LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
+
+
+def main(_):
+    from replicate import config
+    from replicate.train import loop
+
+    settings = loop.Settings(
+        num_steps=_STEPS.value,
+        seed=_SEED.value,
+        checkpoint_every_n=_EVERY.value,
+        checkpoint_max_to_keep=_KEEP.value,
+        log_every_n=_LOG.value,
+    )
+    try:
+        print(loop.train(config.load(_CONFIG.value), _MODEL_DIR.value, settings))
+    except loop.Interrupted as stop:
+        print(f"train.py: {stop}; the same command continues", file=sys.stderr)
+        return 128 + stop.signal
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["pipeline_config_path", "model_dir"])
