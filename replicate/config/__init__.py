@@ -1,0 +1,50 @@
+"""`pipeline.config`: load, compose, render, diff, classify. Imports no TensorFlow.
+
+from replicate import config
+message = config.render("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+                        overrides=[("train_config.num_steps", "1000")])
+for operation in config.deviations(message, "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"):
+    print(operation.cls, operation.path, operation.a, operation.b, operation.why)
+"""
+
+from replicate.config.diff import diff, same
+from replicate.config.facts import Facts, architecture_message, facts
+from replicate.config.operations import Operation, apply
+from replicate.config.operations import from_json as operations_from_json
+from replicate.config.operations import to_json as operations_to_json
+from replicate.config.paths import get_field, set_field
+from replicate.config.render import parse_override, render
+from replicate.config.rules import CLASSES
+from replicate.config.sources import read
+from replicate.config.templates import names as template_names
+from replicate.config.templates import template
+from replicate.config.textproto import load, parse, to_text
+
+__all__ = [
+    "CLASSES",
+    "Facts",
+    "Operation",
+    "apply",
+    "architecture_message",
+    "deviations",
+    "diff",
+    "facts",
+    "get_field",
+    "load",
+    "operations_from_json",
+    "operations_to_json",
+    "parse",
+    "parse_override",
+    "read",
+    "render",
+    "same",
+    "set_field",
+    "template",
+    "template_names",
+    "to_text",
+]
+
+
+def deviations(message, model):
+    """Every difference from the published config of `model` to `message`: `list[Operation]`."""
+    return diff(read(model), message)

@@ -1,0 +1,146 @@
+"""A difference between two configs as typed operations, which also apply as a patch."""
+
+import dataclasses
+import json
+import math
+
+from google.protobuf import text_format
+from google.protobuf.internal import type_checkers
+
+from replicate.config import paths
+
+SET, MODIFY, DELETE = "set", "modify", "delete"
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One difference, seen from A to B.
+
+    Attributes:
+      op: "set" (absent in A), "modify" (in both), "delete" (absent in B). For an element of a
+        list "set" inserts before the element that has that index, "delete" takes it out.
+      path: the field. List indices count in B for "set" and "modify", in A for "delete".
+      a, b: both values; None where absent. Messages are one line of text format in braces, enum
+        values their names.
+      cls: the class of the difference, see `rules`.
+      why: one line on why it matters.
+      source: where that is documented, or "".
+    """
+
+    op: str
+    path: str
+    a: object
+    b: object
+    cls: str = ""
+    why: str = ""
+    source: str = ""
+
+
+def to_json(operations):
+    """The operations as a list of JSON objects (dicts), fields in the order of `Operation`."""
+    return [dataclasses.asdict(operation) for operation in operations]
+
+
+def from_json(objects):
+    """The operations that `to_json` wrote."""
+    return [Operation(**each) for each in objects]
+
+
+def apply(message, operations):
+    """Applies a diff as a patch: `apply(a, diff(a, b))` equals `b`.
+
+    Args:
+      message: the A of the diff; left as it is.
+      operations: what `diff` returned, in any order.
+
+    Returns:
+      A new message.
+
+    Raises:
+      UserError: the operations do not belong to this message.
+    """
+    result = type(message)()
+    result.CopyFrom(message)
+    # Deletions count indices in A, so they go first and from the end; what is left then moves to
+    # its index in B by inserting from the start.
+    for operation in sorted(_only(operations, DELETE), key=_position, reverse=True):
+        _delete(result, operation.path)
+    for operation in sorted(_only(operations, SET), key=_position):
+        _insert(result, operation.path, operation.b)
+    for operation in _only(operations, MODIFY):
+        paths.set_field(result, operation.path, _text(result, operation.path, operation.b))
+    return result
+
+
+def value_of(field, value):
+    """A field's (or list element's) value as an `Operation` shows it."""
+    if field.type == field.TYPE_MESSAGE:
+        body = text_format.MessageToString(value, as_one_line=True)
+        return f"{{ {body} }}" if body else "{}"
+    if field.type == field.TYPE_ENUM:
+        return field.enum_type.values_by_number[value].name
+    if field.type == field.TYPE_FLOAT and math.isfinite(value):
+        return float(type_checkers.ToShortestFloat(value))
+    return value
+
+
+def show(value):
+    """A value for reading: strings in quotes, true and false as in text format."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def _only(operations, op):
+    return [operation for operation in operations if operation.op == op]
+
+
+def _position(operation):
+    """Sorts paths in document order: by field names, list indices as numbers."""
+    return [
+        (step.name, -1 if step.index is None else step.index, step.key or "")
+        for step in paths.parse(operation.path)
+    ]
+
+
+def _text(message, path, value):
+    """The text format of an operation's value for the field at `path`."""
+    _, field, _ = paths.descend(message, path)
+    if field.type == field.TYPE_STRING:
+        return json.dumps(value, ensure_ascii=False)
+    return show(value)
+
+
+def _delete(message, path):
+    holder, field, step = paths.descend(message, path)
+    if step.index is not None:
+        del getattr(holder, field.name)[step.index]
+    elif step.key is not None:
+        del getattr(holder, field.name)[step.key]
+    else:
+        holder.ClearField(field.name)
+
+
+def _insert(message, path, value):
+    holder, field, step = paths.descend(message, path)
+    text = _text(message, path, value)
+    if step.index is None:
+        paths.set_field(message, path, text)
+        return
+    new = type(holder)()
+    paths.set_field(new, f"{field.name}[0]", text)
+    kept = [_detached(each) for each in getattr(holder, field.name)]
+    kept.insert(step.index, getattr(new, field.name)[0])
+    holder.ClearField(field.name)
+    getattr(holder, field.name).extend(kept)
+
+
+def _detached(element):
+    """A list element that outlives the clearing of its list."""
+    if not hasattr(element, "CopyFrom"):
+        return element
+    copy = type(element)()
+    copy.CopyFrom(element)
+    return copy

@@ -1,0 +1,68 @@
+"""Which class a difference belongs to, and why it matters: the table `data/diff_rules.toml`."""
+
+import dataclasses
+import functools
+import pathlib
+import re
+import tomllib
+
+from replicate.config import paths
+
+CLASSES = ("architecture", "training", "evaluation", "speed only", "paths", "cosmetic")
+SAME = ("paths", "cosmetic")
+
+_TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "diff_rules.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    Attributes:
+      path: field names without indices; `*` stands for one name, `**` for any number of them.
+      cls: one of `CLASSES`.
+      why: one line on why such a difference matters, or why not.
+      source: where that is documented or read off, or "".
+      emptied: the rule holds only where one side is empty or absent.
+      presence: the API asks whether the field is set, so writing its default out is no cosmetic
+        change.
+    """
+
+    path: str
+    cls: str
+    why: str
+    source: str = ""
+    emptied: bool = False
+    presence: bool = False
+
+
+WRITTEN_DEFAULT = Rule("**", "cosmetic", "the field's default, written out on one side")
+
+
+@functools.cache
+def table():
+    """The rules in the file's order; the first that fits holds: `tuple[Rule, ...]`."""
+    with open(_TABLE, "rb") as file:
+        rows = tomllib.load(file)["rule"]
+    return tuple(Rule(cls=row.pop("class"), **row) for row in rows)
+
+
+def rule_for(path, a, b):
+    """The first rule that fits a difference at `path` between the values `a` and `b`."""
+    names = paths.without_indices(path) + "."
+    for rule in table():
+        if rule.emptied and a and b:
+            continue
+        if _pattern(rule.path).fullmatch(names):
+            return rule
+    raise LookupError(f"{_TABLE}: no rule for {path}")
+
+
+@functools.cache
+def _pattern(path):
+    """`a.*_b` or `a.**` as a regular expression over names that each end in a dot."""
+    names = [
+        r"(?:[^.]+\.)*" if name == "**" else name.replace("*", "[^.]*") + r"\."
+        for name in path.split(".")
+    ]
+    return re.compile("".join(names))

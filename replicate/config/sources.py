@@ -1,0 +1,62 @@
+"""A config from wherever it may lie: a zoo model's name, a file, an archive, a run directory."""
+
+import pathlib
+import tarfile
+
+from replicate.config import templates, textproto
+from replicate.errors import UserError
+
+CONFIG_NAME = "pipeline.config"
+
+
+def read(source):
+    """The config that `source` names.
+
+    Args:
+      source: a file of text format; a released archive (`MODEL.tar.gz`); a folder with a
+        `pipeline.config` (a run directory, an unpacked archive); or a zoo model's name. What exists
+        on disk goes before the name.
+
+    Returns:
+      A `TrainEvalPipelineConfig`.
+
+    Raises:
+      UserError: nothing of that name, or a config that does not parse.
+    """
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return _read_folder(path)
+    if path.is_file():
+        if tarfile.is_tarfile(path):
+            return textproto.parse(_archived_text(path), origin=f"{path}:{CONFIG_NAME}")
+        if path.parent == templates.CONFIGS:
+            return templates.compose(path)
+        return textproto.load(path)
+    if templates.name_of(str(source)) is None and _looks_like_path(str(source)):
+        raise UserError(f"{source}: no such file")
+    return templates.template(str(source))
+
+
+def _looks_like_path(source):
+    return "/" in source or source.endswith((".config", ".pbtxt", ".tar.gz", ".tgz", ".tar"))
+
+
+def _read_folder(folder):
+    if not (folder / CONFIG_NAME).is_file():
+        raise UserError(
+            f"{folder}: no {CONFIG_NAME} in this folder; give a run directory, an unpacked "
+            "archive, or the file itself"
+        )
+    return textproto.load(folder / CONFIG_NAME)
+
+
+def _archived_text(path):
+    """The text of the `pipeline.config` in a released archive."""
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and pathlib.PurePosixPath(member.name).name == CONFIG_NAME:
+                    return archive.extractfile(member).read().decode("utf-8")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a complete archive ({error}); fetch it again") from error
+    raise UserError(f"{path}: no {CONFIG_NAME} in this archive; is it a released zoo model?")

@@ -1,0 +1,120 @@
+"""Text-format `pipeline.config` in and out, with errors that say where and what was meant."""
+
+import difflib
+import functools
+import pathlib
+import re
+
+from google.protobuf import descriptor_pool, text_format
+
+from replicate.errors import UserError
+from replicate.odapi import protos
+
+_POSITION = re.compile(r"^(\d+):(\d+) : (?:'.*': )?(.*)$", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
+_UNKNOWN_ENUM = re.compile(r'Enum type "([\w.]+)" has no value named (\w+)')
+_ONEOF_TWICE = re.compile(r'Field "(\w+)" is specified along with field "(\w+)"')
+_FIELD_TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(\w+)" fields')
+
+
+@functools.cache
+def pipeline_class():
+    """The message class `TrainEvalPipelineConfig` of the Object Detection API."""
+    return protos.load("pipeline").TrainEvalPipelineConfig
+
+
+def load(path):
+    """Reads a `pipeline.config` file.
+
+    Args:
+      path: a text-format file.
+
+    Returns:
+      The `TrainEvalPipelineConfig` message.
+
+    Raises:
+      UserError: no such file, or a mistake in it; the message gives line and column, and for a
+        misspelled field or enum value the nearest names.
+    """
+    return parse(read_text(path), origin=str(path))
+
+
+def read_text(path):
+    """The text of a UTF-8 file; a `UserError` where it cannot be read."""
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder, not a pipeline.config file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not a text file; a pipeline.config is protobuf text format"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def parse(text, origin="pipeline.config", message=None):
+    """Parses text format into `message` (a new `TrainEvalPipelineConfig` when None).
+
+    Args:
+      text: protobuf text format.
+      origin: what the text came from; the error names it.
+      message: the message to parse into, of any type.
+
+    Raises:
+      UserError: the text does not parse.
+    """
+    message = pipeline_class()() if message is None else message
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise UserError(describe_parse_error(error, text, origin)) from error
+
+
+def to_text(message):
+    """The complete message as text format: fields in the order of their numbers, floats with the
+    fewest digits that give the same float32."""
+    return text_format.MessageToString(message)
+
+
+def describe_parse_error(error, text, origin):
+    """A `ParseError` as "FILE:LINE:COLUMN: what is wrong; what was meant", with the line shown."""
+    match = _POSITION.match(str(error))
+    if match is None:
+        return f"{origin}: {error}"
+    line, column, problem = int(match.group(1)), int(match.group(2)), match.group(3)
+    lines = text.splitlines()
+    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+    caret = " " * (column - 1) + "^"
+    return f"{origin}:{line}:{column}: {explain(problem)}\n    {shown.expandtabs(1)}\n    {caret}"
+
+
+def explain(problem):
+    """What a parser's complaint means, with the nearest valid names."""
+    if match := _UNKNOWN_FIELD.search(problem):
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(match.group(1))
+        return unknown_field(descriptor, match.group(2))
+    if match := _UNKNOWN_ENUM.search(problem):
+        enum = descriptor_pool.Default().FindEnumTypeByName(match.group(1))
+        names = [value.name for value in enum.values]
+        return f"no value '{match.group(2)}' in {enum.name}; {_choices(match.group(2), names)}"
+    if match := _ONEOF_TWICE.search(problem):
+        return f"'{match.group(1)}' and '{match.group(2)}' exclude each other; keep one of them"
+    if match := _FIELD_TWICE.search(problem):
+        return f"'{match.group(1)}' is given twice; it takes one value"
+    return problem
+
+
+def unknown_field(descriptor, name):
+    """The message about a field that a message type does not have, with the nearest names."""
+    names = [field.name for field in descriptor.fields]
+    return f"no field '{name}' in {descriptor.name}; {_choices(name, names)}"
+
+
+def _choices(name, names):
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "it has " + ", ".join(sorted(names)) if names else "it has none"

@@ -1,0 +1,66 @@
+"""A difference for reading: text (with colour on a terminal) and one HTML page."""
+
+import textwrap
+
+from replicate.config import rules
+from replicate.config.operations import DELETE, SET, show
+
+_COLOURS = {DELETE: "31", SET: "32"}
+_HEADINGS = {
+    "architecture": "architecture: another network",
+    "training": "training: other weights",
+    "evaluation": "evaluation: another score from the same weights",
+    "speed only": "speed only: the same result",
+    "paths": "paths only",
+    "cosmetic": "cosmetic: the same values",
+}
+
+
+def summary(operations):
+    """One line: "2 architecture, 5 training, 4 paths", or "no difference"."""
+    counts = [(sum(o.cls == cls for o in operations), cls) for cls in rules.CLASSES]
+    return ", ".join(f"{count} {cls}" for count, cls in counts if count) or "no difference"
+
+
+def text(operations, colour=False, width=100):
+    """The operations grouped by class, worst first, each reason said once.
+
+    Args:
+      operations: what `diff` returned.
+      colour: whether to use ANSI colours.
+      width: columns to wrap reasons at.
+    """
+    lines = []
+    for cls in rules.CLASSES:
+        group = [operation for operation in operations if operation.cls == cls]
+        if group:
+            lines += [_bold(_HEADINGS[cls], colour), *_group(group, colour, width), ""]
+    return "\n".join([*lines, summary(operations)])
+
+
+def _group(group, colour, width):
+    reasons = {}
+    for operation in group:
+        reasons.setdefault((operation.why, operation.source), []).append(operation)
+    for (why, source), operations in reasons.items():
+        for operation in operations:
+            line = f"  {operation.path}: {change(operation)}"
+            code = _COLOURS.get(operation.op, "33")
+            yield f"\033[{code}m{line}\033[0m" if colour else line
+        reason = why + (f" [{source}]" if source else "")
+        yield from textwrap.wrap(reason, width, initial_indent="      ", subsequent_indent="      ")
+
+
+def change(operation):
+    """ "90 -> 3", "(unset) -> 3.0": both values of an operation."""
+    a = "(unset)" if operation.a is None else _shown(operation.a)
+    b = "(unset)" if operation.b is None else _shown(operation.b)
+    return f"{a} -> {b}"
+
+
+def _shown(value):
+    return '""' if value == "" else show(value)
+
+
+def _bold(line, colour):
+    return f"\033[1m{line}\033[0m" if colour else line

@@ -1,0 +1,136 @@
+"""The published rows of the TensorFlow 2 detection zoo.
+
+    from replicate import zoo
+    zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8").box_map      # 22.2
+
+The figures are those of tensorflow/models, research/object_detection/g3doc/tf2_detection_zoo.md,
+kept in `data/zoo.csv`. Input sizes are those of the training config where one is public.
+"""
+
+import csv
+import dataclasses
+import difflib
+import functools
+import pathlib
+
+from replicate.errors import UserError
+
+_DATA = pathlib.Path(__file__).parent / "data" / "zoo.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of the zoo.
+
+    Attributes:
+      archive: name of the released archive, without `.tar.gz`.
+      display_name: the name in the published table; unique, unlike `archive`.
+      family: centernet, efficientdet, ssd, faster_rcnn, mask_rcnn or extremenet.
+      input_height, input_width: pixels; of a `keep_aspect` resizer its shorter and longer bound.
+        None where neither a config nor the name tells.
+      resizer: "fixed" or "keep_aspect"; None without a public training config.
+      speed_ms: published milliseconds an image, or None.
+      box_map, mask_map, keypoint_map: published COCO mAP on val2017 in points (22.2), or None.
+      outputs: what the model detects, e.g. ("Boxes", "Masks").
+      template: name of the training config in `configs/`, or None where none was ever published.
+      url: the released archive.
+      note: where the published sources disagree with each other, or "".
+    """
+
+    archive: str
+    display_name: str
+    family: str
+    input_height: int | None
+    input_width: int | None
+    resizer: str | None
+    speed_ms: float | None
+    box_map: float | None
+    mask_map: float | None
+    keypoint_map: float | None
+    outputs: tuple[str, ...]
+    template: str | None
+    url: str
+    note: str
+
+    @property
+    def input_size(self):
+        """ "640x640" (height x width, pixels), or "" where unknown."""
+        return f"{self.input_height}x{self.input_width}" if self.input_height else ""
+
+    @property
+    def names(self):
+        """Every name this row answers to."""
+        return tuple(name for name in (self.archive, self.template, self.display_name) if name)
+
+
+@functools.cache
+def rows():
+    """The 43 published rows, in the order of the published table: `list[Row]`."""
+    with open(_DATA, encoding="utf-8", newline="") as table:
+        return [_row(record) for record in csv.DictReader(table)]
+
+
+def families():
+    """The families' names, in the order of the table."""
+    return list(dict.fromkeys(row.family for row in rows()))
+
+
+def find(name):
+    """The row that answers to `name`: an archive's, a training config's or a display name.
+
+    Case does not matter, and `.tar.gz` or `.config` at the end are ignored. Of two rows with the
+    same archive name (ExtremeNet) the newer one is returned; display names are unique.
+
+    Raises:
+      UserError: no such row; the message lists the nearest names.
+    """
+    row = get(name)
+    if row is None:
+        raise UserError(
+            f"unknown zoo model '{name}'\n{nearest(name)}  all of them: python tools/zoo.py list"
+        )
+    return row
+
+
+def get(name):
+    """Like `find`, but None where no row answers to `name`."""
+    return _by_name().get(_normal(name))
+
+
+def nearest(name, count=3):
+    """ "  did you mean …" lines for an unknown model name, or "" when nothing is near."""
+    known = {_normal(each): each for row in rows() for each in (row.archive, row.template) if each}
+    close = difflib.get_close_matches(_normal(name), known, n=count, cutoff=0.5)
+    return "".join(f"  did you mean {known[each]}?\n" for each in close)
+
+
+@functools.cache
+def _by_name():
+    # Later rows win: of two rows for one archive the table lists the deprecated one first.
+    return {_normal(name): row for row in rows() for name in row.names}
+
+
+def _normal(name):
+    return name.strip().lower().removesuffix(".tar.gz").removesuffix(".config")
+
+
+def _row(record):
+    def number(text, kind=float):
+        return kind(text) if text else None
+
+    return Row(
+        archive=record["archive"],
+        display_name=record["display_name"],
+        family=record["family"],
+        input_height=number(record["input_height"], int),
+        input_width=number(record["input_width"], int),
+        resizer=record["resizer"] or None,
+        speed_ms=number(record["speed_ms"]),
+        box_map=number(record["box_map"]),
+        mask_map=number(record["mask_map"]),
+        keypoint_map=number(record["keypoint_map"]),
+        outputs=tuple(record["outputs"].split("/")),
+        template=record["template"] or None,
+        url=record["url"],
+        note=record["note"],
+    )

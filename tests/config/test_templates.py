@@ -1,0 +1,138 @@
+"""The composed templates against the training configs as published."""
+
+import pathlib
+import re
+
+import pytest
+from google.protobuf import text_format
+
+from replicate import config, zoo
+from replicate.config import templates, textproto
+from replicate.errors import UserError
+
+PUBLISHED_PATHS = re.compile("PATH_TO_BEE?_CONFIGURED")
+
+
+def published_names(shared):
+    return sorted(
+        path.stem
+        for path in (shared / "zoo/configs").glob("*.config")
+        if "deepmac" not in path.stem
+    )
+
+
+def test_every_published_config_has_a_template(shared):
+    assert len(published_names(shared)) == 36
+    assert config.template_names() == published_names(shared)
+
+
+@pytest.mark.parametrize("name", config.template_names())
+def test_template_equals_the_published_config(shared, name):
+    published = textproto.pipeline_class()()
+    text = (shared / "zoo/configs" / f"{name}.config").read_text()
+    # One published file misspells the placeholder of its paths.
+    text_format.Parse(PUBLISHED_PATHS.sub("PATH_TO_BE_CONFIGURED", text), published)
+    composed = config.template(name)
+    assert config.diff(published, composed) == []
+    assert published == composed
+    assert text_format.Parse(config.to_text(composed), textproto.pipeline_class()()) == published
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in zoo.rows() if row.template], ids=lambda r: r.archive
+)
+def test_header_names_the_published_figures_and_the_command(row):
+    header = (templates.CONFIGS / f"{row.template}.config").read_text()
+    figures = re.search(r"^# Published: (.*) mAP on COCO val2017$", header, re.MULTILINE).group(1)
+    assert [float(figure) for figure in re.findall(r"\d+\.\d", figures)] == [
+        figure for figure in (row.box_map, row.mask_map, row.keypoint_map) if figure is not None
+    ]
+    assert f"--model={row.archive} " in header
+    batch, steps = re.search(r"batch (\d+), ([\d,]+) steps", header).groups()
+    facts = config.facts(config.template(row.template))
+    assert (facts.batch_size, facts.num_steps) == (int(batch), int(steps.replace(",", "")))
+    assert "Paper:" in header and "https://arxiv.org/abs/" in header
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in zoo.rows() if row.template], ids=lambda r: r.archive
+)
+def test_registry_agrees_with_the_template(row):
+    facts = config.facts(config.template(row.archive))
+    assert (row.input_height, row.input_width) == (facts.input_height, facts.input_width)
+    assert row.resizer == facts.resizer
+    assert ("Masks" in row.outputs) == facts.predicts_masks
+    assert ("Keypoints" in row.outputs) == facts.predicts_keypoints
+    architecture = {"centernet": "center_net", "faster_rcnn": "faster_rcnn"}
+    architecture |= {"mask_rcnn": "faster_rcnn", "ssd": "ssd", "efficientdet": "ssd"}
+    assert facts.architecture == architecture[row.family]
+
+
+def test_a_template_may_be_named_by_archive_config_or_display_name():
+    by_archive = config.template("efficientdet_d0_coco17_tpu-32")
+    assert by_archive == config.template("ssd_efficientdet_d0_512x512_coco17_tpu-8")
+    assert by_archive == config.template("EfficientDet D0 512x512")
+
+
+def test_every_fragment_is_used():
+    used = set()
+    for path in templates.CONFIGS.glob("*.config"):
+        used |= set(templates.fragments(path.read_text()))
+    fragments = {path.stem for path in (templates.CONFIGS / "fragments").glob("*.config")}
+    assert used == fragments
+
+
+@pytest.mark.parametrize(
+    "base, later, merged",
+    [
+        # a scalar replaces
+        ("train_config { num_steps: 5 }", "train_config { num_steps: 6 }",
+         "train_config { num_steps: 6 }"),
+        # messages merge field by field
+        ("train_config { num_steps: 5 }", "train_config { batch_size: 6 }",
+         "train_config { num_steps: 5 batch_size: 6 }"),
+        # a list replaces the whole list
+        ("eval_config { metrics_set: ['a', 'b'] }", "eval_config { metrics_set: 'c' }",
+         "eval_config { metrics_set: 'c' }"),
+        # another member of a oneof takes over
+        ("train_config { optimizer { momentum_optimizer { momentum_optimizer_value: 0.5 } } }",
+         "train_config { optimizer { adam_optimizer {} } }",
+         "train_config { optimizer { adam_optimizer {} } }"),
+    ],
+)  # fmt: skip
+def test_merge(tmp_path, base, later, merged):
+    (tmp_path / "fragments").mkdir()
+    (tmp_path / "fragments/base.config").write_text(base)
+    template = tmp_path / "model.config"
+    template.write_text(f"# A model\n# merge: base\n\n{later}\n")
+    assert templates.compose(template) == config.parse(merged)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("# merge: nowhere\n", "nowhere.config: no such file"),
+        ("# merge: nested\n", "a fragment merges no other fragments"),
+    ],
+)
+def test_merge_mistakes(tmp_path, text, told):
+    (tmp_path / "fragments").mkdir()
+    (tmp_path / "fragments/nested.config").write_text("# merge: other\n")
+    template = tmp_path / "model.config"
+    template.write_text(text)
+    with pytest.raises(UserError, match=re.escape(told)):
+        templates.compose(template)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in zoo.rows() if not row.template], ids=lambda r: r.url
+)
+def test_rows_without_a_public_config_say_where_one_is(row):
+    with pytest.raises(UserError, match="only the released archive") as raised:
+        config.template(row.display_name)
+    assert f"tools/download.py zoo {row.archive}" in str(raised.value)
+
+
+def test_templates_are_short():
+    longest = max(templates.CONFIGS.glob("*.config"), key=lambda path: path.stat().st_size)
+    assert len(pathlib.Path(longest).read_text().splitlines()) <= 110

@@ -1,0 +1,60 @@
+"""Tells how two training configs differ, and whether it matters.
+
+    python tools/diff_config.py ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8 pipeline.config
+    python tools/diff_config.py A B --format=html > diff.html
+
+A and B are each a zoo model's name, a pipeline.config file, a released archive (MODEL.tar.gz), or
+a folder with a pipeline.config (a run directory, an unpacked archive). Every difference is listed
+with its class: architecture, training, evaluation, speed only, paths, cosmetic (the same value
+written otherwise, or a default written out).
+
+Exit status: 0 same (differences of paths and cosmetic ones count as same and are still listed),
+1 differs, 2 error.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import json
+import os
+
+from absl import flags
+
+from replicate import config
+from replicate.config import view
+from replicate.errors import UserError
+from tools import cli
+
+_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
+
+
+def main(arguments):
+    if len(arguments) != 2:
+        raise UserError(
+            "give two configs to compare: python tools/diff_config.py A B\n"
+            "  each a zoo model's name, a pipeline.config, MODEL.tar.gz, or a run directory"
+        )
+    a, b = arguments
+    operations = config.diff(config.read(a), config.read(b))
+    if _FORMAT.value == "json":
+        print(
+            json.dumps(
+                {
+                    "a": a,
+                    "b": b,
+                    "same": config.same(operations),
+                    "operations": config.operations_to_json(operations),
+                },
+                indent=1,
+            )
+        )
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print(view.text(operations, colour=colour))
+    return cli.DONE if config.same(operations) else cli.NEGATIVE
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,55 @@
+"""Writes the complete pipeline.config of a zoo model, with your paths and changes.
+
+    python tools/render_config.py --model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8 \\
+        --output=pipeline.config --label_map=data/label_map.pbtxt \\
+        --train_records='data/train2017-?????-of-00256.tfrecord' \\
+        --val_records='data/val2017-?????-of-00032.tfrecord' \\
+        --set train_config.num_steps=1000 --set 'eval_input_reader[0].shuffle=false'
+
+PATH is a field's path; VALUE is protobuf text format: 0.04, true, SIGMOID, a string without
+quotes, a list [1.0, 2.0], a message { random_horizontal_flip {} }. A list's element is PATH[0],
+and the index after the last appends. What the result changes of the published config is printed,
+with its class and why it matters.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import config, run
+from replicate.config import view
+from tools import cli
+
+_MODEL = flags.DEFINE_string(
+    "model", None, "a zoo model's name (tools/zoo.py list), or MODEL.tar.gz as released"
+)
+_OUTPUT = flags.DEFINE_string("output", None, "where the pipeline.config is written")
+_SET = flags.DEFINE_multi_string("set", [], "PATH=VALUE, any field; may be repeated")
+_LABEL_MAP = flags.DEFINE_string("label_map", None, "label map, for training and evaluation")
+_TRAIN_RECORDS = flags.DEFINE_string("train_records", None, "pattern of the training records")
+_VAL_RECORDS = flags.DEFINE_string("val_records", None, "pattern of the evaluation records")
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", None, "number of classes", lower_bound=1)
+_CHECKPOINT = flags.DEFINE_string(
+    "fine_tune_checkpoint", None, "checkpoint that training starts from; '' for random weights"
+)
+
+
+def main(_):
+    message = config.render(
+        _MODEL.value,
+        overrides=[config.parse_override(text) for text in _SET.value],
+        train_records=_TRAIN_RECORDS.value,
+        val_records=_VAL_RECORDS.value,
+        label_map=_LABEL_MAP.value,
+        num_classes=_NUM_CLASSES.value,
+        fine_tune_checkpoint=_CHECKPOINT.value,
+    )
+    run.write_text(_OUTPUT.value, config.to_text(message))
+    print(view.text(config.deviations(message, _MODEL.value)))
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["model", "output"])
