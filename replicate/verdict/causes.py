@@ -254,8 +254,8 @@ def _silent_categories(evaluation):
     if len(silent) < max(2, 0.1 * len(present)):
         return None
     return (
-        f"{len(silent)} of {len(present)} categories with five objects or more have no detection at all "
-        f"({', '.join(silent[:4])}{', …' if len(silent) > 4 else ''})"
+        f"{len(silent)} of {len(present)} categories with five objects or more have no detection "
+        f"at all ({', '.join(silent[:4])}{', …' if len(silent) > 4 else ''})"
     )
 
 
