@@ -10,6 +10,8 @@ from google.protobuf.internal import type_checkers
 from replicate.config import paths
 
 SET, MODIFY, DELETE = "set", "modify", "delete"
+# `class` is a word of Python; files say it, the dataclass says `cls`.
+_JSON_NAMES = {"cls": "class"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +39,17 @@ class Operation:
 
 
 def to_json(operations):
-    """The operations as a list of JSON objects (dicts), fields in the order of `Operation`."""
-    return [dataclasses.asdict(operation) for operation in operations]
+    """The operations as JSON objects (dicts): op, path, a, b, class, why, source."""
+    return [
+        {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(each).items()}
+        for each in operations
+    ]
 
 
 def from_json(objects):
     """The operations that `to_json` wrote."""
-    return [Operation(**each) for each in objects]
+    names = {json_name: name for name, json_name in _JSON_NAMES.items()}
+    return [Operation(**{names.get(k, k): v for k, v in each.items()}) for each in objects]
 
 
 def apply(message, operations):
