@@ -1,27 +1,12 @@
 """Detections that cannot be meant as they are: found, named, and mended on request."""
 
-import dataclasses
-
 import numpy as np
 
 from replicate.errors import UserError
+from replicate.score import conventions
+from replicate.score.problem import Problem, number, some
 
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """A problem of the detections.
-
-    Attributes:
-      code: its name, as `--fix` takes it.
-      message: what is wrong and where.
-      remedy: what `--fix=CODE` does about it.
-      mend: function Detections -> Detections that does it.
-    """
-
-    code: str
-    message: str
-    remedy: str
-    mend: object
+_DROP = "leaves them out"
 
 
 def checked(detections, groundtruth, fix=()):
@@ -30,103 +15,127 @@ def checked(detections, groundtruth, fix=()):
     Args:
       detections: Detections.
       groundtruth: Groundtruth.
-      fix: codes of the problems to mend.
+      fix: codes of the problems to mend: of CODES.
 
     Returns:
-      (Detections, list of dicts "problem", "message", "remedy" that were mended).
+      (Detections, list of dicts "problem", "message", "remedy" of what was mended).
 
     Raises:
-      UserError: a problem that `fix` does not name; the message lists all with their remedies.
+      UserError: problems that `fix` does not name; the message lists all with their remedies.
     """
-    unknown = sorted(set(fix) - set(CHECKS))
+    unknown = sorted(set(fix) - set(CODES))
     if unknown:
-        raise UserError(f"unknown fix '{unknown[0]}'; there are: {', '.join(CHECKS)}")
-    mended, open_problems = [], []
-    for code, find in CHECKS.items():
+        raise UserError(f"--fix: no '{unknown[0]}'; there are: {', '.join(CODES)}")
+    problems = []
+    for find in _CHECKS:
         problem = find(detections, groundtruth)
         if problem is None:
             continue
-        if code not in fix:
-            open_problems.append(problem)
-            continue
+        problems.append(problem)
+        if problem.mend is None:
+            break
+        # Mended even if not asked, so that the next check sees what lies behind this problem.
         detections = problem.mend(detections)
-        mended.append({"problem": code, "message": problem.message, "remedy": problem.remedy})
-    if open_problems:
+    unasked = [each for each in problems if each.code not in fix]
+    if unasked:
         where = detections.file or "detections"
-        raise UserError(
-            "\n".join(
-                f"{where}: {each.message}\n  --fix={each.code} {each.remedy}"
-                for each in open_problems
-            )
-        )
-    return detections, mended
+        raise UserError("\n".join(f"{where}: {each.message}\n  {each.offer}" for each in unasked))
+    return detections, [
+        {"problem": each.code, "message": each.message, "remedy": each.remedy} for each in problems
+    ]
 
 
 def _not_finite(detections, _):
     bad = ~np.isfinite(detections.scores)
-    if not bad.any():
-        return None
-    return Problem(
-        code="not_finite",
-        message=(
-            f"{_number(bad)} have a score that is no finite number, {_first(bad, detections)}; "
-            "they have no place in the ranking"
-        ),
-        remedy="leaves them out",
-        mend=lambda detections: detections.select(~bad),
+    if detections.iou_type == "bbox":
+        bad |= ~np.isfinite(detections.shapes).all(axis=1)
+    return _dropping(
+        "not_finite",
+        bad,
+        detections,
+        "have a score or box that is no finite number (NaN or infinite)",
+        "; they have no place in the ranking",
     )
 
 
 def _unknown_images(detections, groundtruth):
     bad = ~np.isin(detections.image_ids, list(groundtruth.image_hw))
-    if not bad.any():
-        return None
-    return Problem(
-        code="unknown_images",
-        message=(
-            f"{_number(bad)} are of images that {groundtruth.path} does not have, "
-            f"{_first(bad, detections)}; is it the annotation file of these images?"
-        ),
-        remedy="leaves them out",
-        mend=lambda detections: detections.select(~bad),
+    return _dropping(
+        "unknown_images",
+        bad,
+        detections,
+        f"are of images that {groundtruth.path} does not have",
+        "; is it the annotation file of these images?",
     )
 
 
 def _unknown_categories(detections, groundtruth):
     bad = ~np.isin(detections.category_ids, list(groundtruth.categories))
+    ids = sorted(set(detections.category_ids[bad].tolist()))
+    return _dropping(
+        "unknown_categories",
+        bad,
+        detections,
+        f"have a category id that {groundtruth.path} does not have: {some(ids)}",
+        f"; it has {some(list(groundtruth.categories))}",
+    )
+
+
+def _negative_boxes(detections, _):
+    if detections.iou_type != "bbox":
+        return None
+    bad = (detections.shapes[:, 2:] < 0).any(axis=1)
+    return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
+
+
+def _mask_sizes(detections, groundtruth):
+    if detections.iou_type != "segm":
+        return None
+    sizes = np.array([each["size"] for each in detections.shapes]).reshape(-1, 2)
+    expected = [groundtruth.image_hw[each] for each in detections.image_ids.tolist()]
+    bad = (sizes != np.array(expected).reshape(-1, 2)).any(axis=1)
     if not bad.any():
         return None
-    unknown = sorted(set(detections.category_ids[bad].tolist()))
+    index = int(np.flatnonzero(bad)[0])
+    image_id = int(detections.image_ids[index])
     return Problem(
-        code="unknown_categories",
+        code="mask_size",
         message=(
-            f"{_number(bad)} have a category id that {groundtruth.path} does not have "
-            f"({_some(unknown)}), {_first(bad, detections)}"
+            f"{number(bad)} have a mask of another size than the image: detection {index} is "
+            f"{sizes[index, 0]}×{sizes[index, 1]} (height × width), image {image_id} is "
+            f"{'×'.join(map(str, groundtruth.image_hw[image_id]))}"
         ),
-        remedy="leaves them out",
+        remedy="encode the masks at the image's own height and width",
+    )
+
+
+_CHECKS = (
+    _not_finite,
+    _unknown_images,
+    _mask_sizes,
+    conventions.box_layout,
+    _negative_boxes,
+    conventions.category_numbering,
+    _unknown_categories,
+)
+CODES = (
+    *("not_finite", "unknown_images", "negative_boxes", "unknown_categories"),
+    *conventions.LAYOUTS,
+    *conventions.NUMBERINGS,
+)
+
+
+def _dropping(code, bad, detections, what, hint):
+    if not bad.any():
+        return None
+    index = int(np.flatnonzero(bad)[0])
+    first = (
+        f"the first at position {index}: image {detections.image_ids[index]}, "
+        f"category {detections.category_ids[index]}, score {detections.scores[index]:.4g}"
+    )
+    return Problem(
+        code=code,
+        message=f"{number(bad)} {what} ({first}){hint}",
+        remedy=_DROP,
         mend=lambda detections: detections.select(~bad),
     )
-
-
-CHECKS = {
-    "not_finite": _not_finite,
-    "unknown_images": _unknown_images,
-    "unknown_categories": _unknown_categories,
-}
-
-
-def _number(bad):
-    return f"{int(bad.sum()):,} of {len(bad):,} detections"
-
-
-def _first(bad, detections):
-    index = int(np.flatnonzero(bad)[0])
-    return (
-        f"the first at position {index} (image {detections.image_ids[index]}, "
-        f"category {detections.category_ids[index]}, score {detections.scores[index]:.4g})"
-    )
-
-
-def _some(values, count=6):
-    shown = ", ".join(str(each) for each in values[:count])
-    return shown + (f", … {len(values)} in all" if len(values) > count else "")

@@ -49,7 +49,7 @@ class Verdict:
         return dataclasses.asdict(self)
 
 
-def decide(row, evaluations, *, deviations=(), kind="training", environment=None):
+def decide(row, evaluations, deviations=(), *, kind="training", environment=None):
     """Decides whether a published figure was replicated.
 
     Args:

@@ -1,0 +1,35 @@
+"""A problem of the detections, named, with the offer that mends it."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A problem of the detections.
+
+    Attributes:
+      code: its name, as `--fix` takes it.
+      message: what is wrong and where.
+      remedy: what `--fix=CODE` does about it, or what the user must do.
+      mend: function Detections -> Detections that does it; None where nobody but the user can.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    mend: object = None
+
+    @property
+    def offer(self):
+        return f"--fix={self.code} {self.remedy}" if self.mend else self.remedy
+
+
+def number(bad):
+    """ "3 of 734 detections" of a mask."""
+    return f"{int(bad.sum()):,} of {len(bad):,} detections"
+
+
+def some(values, count=6):
+    """The first few values, and how many there are."""
+    shown = ", ".join(str(each) for each in values[:count])
+    return shown + (f", … ({len(values)} in all)" if len(values) > count else "")

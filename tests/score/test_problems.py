@@ -1,0 +1,204 @@
+"""Detections in another convention, or refering to nothing: named, and mended by the offer."""
+
+import json
+import re
+
+import pytest
+
+from replicate.errors import UserError
+from replicate.score import score
+
+IDS = [1, 2, 4, 7, 11]
+
+
+def of_box(convert):
+    def change(detection):
+        detection["bbox"] = convert(*detection["bbox"])
+
+    return change
+
+
+def of_category(convert):
+    def change(detection):
+        detection["category_id"] = convert(detection["category_id"])
+
+    return change
+
+
+WHOLE = {
+    "corner_boxes": of_box(lambda x, y, w, h: [x, y, x + w, y + h]),
+    "yxyx_boxes": of_box(lambda x, y, w, h: [y, x, y + h, x + w]),
+    "normalized_boxes": of_box(lambda x, y, w, h: [x / 300, y / 200, w / 300, h / 200]),
+    "normalized_corner_boxes": of_box(
+        lambda x, y, w, h: [x / 300, y / 200, (x + w) / 300, (y + h) / 200]
+    ),
+    "normalized_yxyx_boxes": of_box(
+        lambda x, y, w, h: [y / 200, x / 300, (y + h) / 200, (x + w) / 300]
+    ),
+    "contiguous_category_ids": of_category(lambda id: IDS.index(id) + 1),
+    "contiguous_category_ids_from_zero": of_category(IDS.index),
+    "category_ids_plus_one": of_category(lambda id: id - 1),
+    "category_ids_minus_one": of_category(lambda id: id + 1),
+}
+
+
+@pytest.mark.parametrize("code", WHOLE)
+def test_another_convention_is_named_and_mended(annotations_file, detections, code):
+    expected = score(annotations_file, detections, evaluator="hotcoco").metrics["AP"]
+    for each in detections:
+        WHOLE[code](each)
+    with pytest.raises(UserError, match=f"--fix={code} ") as caught:
+        score(annotations_file, detections)
+    assert str(caught.value).count("--fix=") == 1
+    result = score(annotations_file, detections, evaluator="hotcoco", fix=[code])
+    assert result.metrics["AP"] == pytest.approx(expected, abs=1e-6)
+    assert [each["problem"] for each in result.repairs] == [code]
+
+
+def test_all_problems_in_one_message(annotations_file, detections):
+    for each in detections:
+        WHOLE["corner_boxes"](each)
+        WHOLE["contiguous_category_ids"](each)
+    detections.append(dict(detections[0], image_id=5))
+    with pytest.raises(UserError) as caught:
+        score(annotations_file, detections)
+    offered = re.findall(r"--fix=(\w+)", str(caught.value))
+    assert offered == ["unknown_images", "corner_boxes", "contiguous_category_ids"]
+    assert score(annotations_file, detections, fix=offered).metrics["AP"] > 0.4
+
+
+def nan_score(detection):
+    detection["score"] = float("nan")
+
+
+SINGLE = {
+    "not_finite": (nan_score, "1 of 160 detections have a score or box that is no finite number"),
+    "unknown_images": (
+        lambda detection: detection.update(image_id=7),
+        "image 7, category",
+    ),
+    "unknown_categories": (
+        lambda detection: detection.update(category_id=3),
+        "have a category id that .* does not have: 3",
+    ),
+    "negative_boxes": (
+        lambda detection: detection.update(bbox=[50, 50, -5, 10]),
+        "negative width",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", SINGLE)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_one_wrong_detection(annotations_file, detections, tmp_path, code, from_file):
+    change, message = SINGLE[code]
+    rest = [dict(each) for each in detections if each is not detections[3]]
+    change(detections[3])
+    given = detections
+    if from_file:
+        given = tmp_path / "detections.json"
+        given.write_text(json.dumps(detections))
+    with pytest.raises(UserError, match=message) as caught:
+        score(annotations_file, given)
+    assert f"--fix={code} leaves them out" in str(caught.value)
+    assert "position 3" in str(caught.value)
+    mended = score(annotations_file, given, fix=[code])
+    assert mended.metrics == score(annotations_file, rest).metrics
+
+
+def test_masks_of_another_size(annotations_file):
+    detection = {
+        "image_id": 100,
+        "category_id": 1,
+        "segmentation": {"size": [300, 200], "counts": "PPYo1"},
+        "score": 0.5,
+    }
+    with pytest.raises(UserError, match="detection 0 is 300×200 .* image 100 is 200×300"):
+        score(annotations_file, [detection], iou_type="segm")
+
+
+def test_good_detections_are_not_accused(shared):
+    """Real detections and an untrained detector's: no convention is read into them."""
+    annotations = shared / "coco/val128/instances_val128.json"
+    for model in ("ssd_mobilenet_v3_small", "ssd_mobilenet_v2", "ssd_mobilenet_v2_fpnlite_640x640"):
+        results = json.loads((shared / f"coco/results/{model}.json").read_text())
+        ids = {each["id"] for each in json.loads(annotations.read_text())["images"]}
+        mine = [each for each in results if each["image_id"] in ids]
+        assert score(annotations, mine, evaluator="hotcoco").repairs == []
+
+
+def test_untrained_detector_is_not_accused(annotations_file, groundtruth):
+    grid = [
+        {"image_id": image["id"], "category_id": id, "bbox": box, "score": 0.01}
+        for image in groundtruth["images"]
+        for id in IDS
+        for box in ([0, 0, 150, 100], [150, 0, 150, 100], [0, 100, 150, 100], [100, 50, 100, 100])
+    ]
+    assert score(annotations_file, grid, evaluator="hotcoco").repairs == []
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("[{", "not JSON"),
+        ('{"images": []}', "JSON list of detections, this is an object"),
+        ('[{"category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "detection 0 has no 'image_id'"),
+        ('[{"image_id": 100, "category_id": 1, "score": 1}]', "no 'bbox', which a score of bbox"),
+        (
+            '[{"image_id": 100, "category_id": 1, "bbox": [1, 2, 3], "score": 1}]',
+            "'bbox' is .1, 2, 3., expected four numbers",
+        ),
+        (
+            '[{"image_id": "a.jpg", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]',
+            "'image_id' is a.jpg, expected a whole number",
+        ),
+        (
+            '[{"image_id": 100, "category_id": 1, "bbox": [1, 2, 3, 4], "score": null}]',
+            "'score' is None, expected a number",
+        ),
+    ],
+)
+def test_files_that_are_no_results(annotations_file, tmp_path, content, message):
+    path = tmp_path / "detections.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        score(annotations_file, path)
+    assert str(caught.value).startswith(str(path))
+
+
+def without(key):
+    return lambda data: data.pop(key)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (without("annotations"), "no 'annotations' in it; .*image_info"),
+        (without("categories"), "no 'categories' in it"),
+        (lambda data: data["annotations"][2].pop("area"), r"`area` - at `\$.annotations\[2\]`"),
+        (lambda data: data["annotations"][2].update(id=1), "1 of 80 annotations repeat the id"),
+        (lambda data: data["annotations"][2].update(image_id=1), "annotation 3 has image 1, which"),
+        (lambda data: data["annotations"][2].update(category_id=3), "annotation 3 has category 3"),
+        (lambda data: data["annotations"][2].update(id=0), "annotation 0 has no id"),
+        (lambda data: data["images"].clear(), "'images' is empty"),
+    ],
+)
+def test_files_that_are_no_groundtruth(annotations_file, groundtruth, detections, damage, message):
+    damage(groundtruth)
+    annotations_file.write_text(json.dumps(groundtruth))
+    with pytest.raises(UserError, match=message):
+        score(annotations_file, detections)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"iou_type": "box"}, "iou_type 'box'; there are: bbox, segm, keypoints"),
+        ({"evaluator": "coco"}, "evaluator 'coco'; there are: hotcoco, pycocotools, both"),
+        ({"fix": ["boxes"]}, "no 'boxes'; there are: not_finite"),
+        ({"image_ids": [1]}, "no image 1 to score"),
+    ],
+)
+def test_wrong_arguments(annotations_file, detections, arguments, message):
+    with pytest.raises(UserError, match=message):
+        score(annotations_file, detections, **arguments)
