@@ -217,12 +217,12 @@ LOW_SCORE = 0.01
 def _cap(counts):
     """The number of detections an image was capped at, below COCO's 100, or None.
 
-    A cap shows as a heap at the largest count: at least three images and a tenth of those with
-    detections hold exactly as many, twice as many images as hold one fewer.
+    A cap shows as a heap at the largest count: at least three images hold exactly as many, and
+    more than twice as many images as hold one fewer.
     """
     most = counts.max(initial=0)
     at_most, one_fewer = int((counts == most).sum()), int((counts == most - 1).sum())
-    heap = at_most >= 3 and at_most >= 0.1 * (counts > 0).sum() and at_most >= 2 * one_fewer
+    heap = at_most >= max(3, 2 * (one_fewer + 1))
     return int(most) if 0 < most < 100 and heap else None
 
 

@@ -140,12 +140,13 @@ class Groundtruth:
         """The whole file as Python objects, for an evaluator's own `COCO` class."""
         return json.loads(self.raw)
 
-    def identity(self, image_ids):
+    def identity(self, image_ids=None):
         """What is scored against, as `metrics.json` records it (see docs/scoring.md).
 
         Args:
-          image_ids: ids of the images that are scored.
+          image_ids: ids of the images that are scored; default all of the file.
         """
+        image_ids = list(self.image_hw) if image_ids is None else image_ids
         scored = np.isin(self.annotation_image_ids, image_ids)
         return {
             "file": str(self.path),

@@ -18,17 +18,20 @@ AFFECTING = {
 }
 
 
-def obstacles(metrics, deviations, kind):
+def obstacles(metrics, deviations, kind, val2017=None):
     """Why an evaluation cannot be compared with a figure on val2017: a list of sentences.
 
     Args:
       metrics: the dict of `replicate.score`'s metrics.json.
       deviations: config differences from the zoo's, as in deviations.json.
       kind: "checkpoint" or "training".
+      val2017: the identity of the user's own instances_val2017.json (`Groundtruth.identity`),
+        with which the ids of the images are compared; without it their number and the number of
+        annotations must do.
     """
     return [
         *of_evaluators(metrics),
-        *of_images(metrics),
+        *of_images(metrics, val2017),
         *of_categories(metrics),
         *of_detections(metrics["detections"]),
         *(told(each) for each in deviations if each["class"] in AFFECTING[kind]),
@@ -58,7 +61,7 @@ def of_evaluators(metrics):
         yield "AP is undefined: the scored images have no annotations"
 
 
-def of_images(metrics):
+def of_images(metrics, val2017=None):
     annotations = metrics["annotations"]
     images, count = annotations["images"], annotations["annotations"]
     expected = VAL2017_ANNOTATIONS.get(metrics["iou_type"])
@@ -72,6 +75,11 @@ def of_images(metrics):
             f"{annotations['file']} has {count:,} annotations on {images:,} images; "
             f"instances_val2017.json has {expected:,}"
         )
+    elif val2017 and annotations["image_ids_sha256"] != val2017["image_ids_sha256"]:
+        yield (
+            f"{annotations['file']} has {images:,} images, but not those of {val2017['file']} "
+            "(their ids differ)"
+        )
 
 
 def of_categories(metrics):
@@ -84,7 +92,7 @@ def of_categories(metrics):
         return
     extra = [name for name in found.values() if name not in expected.values()]
     yield (
-        f"{len(found)} categories are scored, COCO has {len(expected)}"
+        f"categories scored: {len(found)}; COCO has {len(expected)}"
         + (f" (not COCO's: {', '.join(extra[:5])}{', …' if len(extra) > 5 else ''})" * bool(extra))
     )
 

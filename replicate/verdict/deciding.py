@@ -49,7 +49,7 @@ class Verdict:
         return dataclasses.asdict(self)
 
 
-def decide(row, evaluations, deviations=(), *, kind="training", environment=None):
+def decide(row, evaluations, deviations=(), *, kind="training", environment=None, val2017=None):
     """Decides whether a published figure was replicated.
 
     Args:
@@ -60,6 +60,7 @@ def decide(row, evaluations, deviations=(), *, kind="training", environment=None
       deviations: config differences from the zoo's, dicts as in deviations.json.
       kind: "checkpoint", a published checkpoint evaluated again, or "training".
       environment: the dict of environment.json, or None where it is not known.
+      val2017: identity of the user's own instances_val2017.json, see `comparable.obstacles`.
 
     Returns:
       Verdict.
@@ -85,7 +86,7 @@ def decide(row, evaluations, deviations=(), *, kind="training", environment=None
         dict.fromkeys(
             sentence
             for evaluation in evaluations
-            for sentence in comparable.obstacles(evaluation, deviations, kind)
+            for sentence in comparable.obstacles(evaluation, deviations, kind, val2017)
         )
     )
     if not set(achieved) & set(published):
