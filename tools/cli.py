@@ -61,6 +61,8 @@ def run(main, required=()):
 def _quiet_libraries():
     """Keeps TensorFlow's notices (deprecations, CPU features) out of the tools' output."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file wants a line now and then
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(tf_keras|tensorflow|object_detection|google)\b.*")
 

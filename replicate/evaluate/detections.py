@@ -40,9 +40,7 @@ def detect(config, checkpoint, annotations_file, image_dir, *, batch_size=8, pro
     if detector.static_shape is None:
         batch_size = 1
     results = []
-    with tqdm(
-        total=len(to_detect), desc="evaluate", unit="image", disable=not progress
-    ) as bar:
+    with tqdm(total=len(to_detect), desc="evaluate", unit="image", disable=not progress) as bar:
         remaining = iter(to_detect)
         for batch in _batches(detector, to_detect, batch_size):
             output = {name: value.numpy() for name, value in batch.items() if name != "image_hw"}

@@ -86,9 +86,7 @@ class Detector:
             from object_detection.builders import optimizer_builder
 
             step = tf.Variable(0, trainable=False, dtype=tf.int64)
-            optimizer, _ = optimizer_builder.build(
-                config.train_config.optimizer, global_step=step
-            )
+            optimizer, _ = optimizer_builder.build(config.train_config.optimizer, global_step=step)
             if not hasattr(optimizer, "shadow_copy"):
                 raise UserError(
                     "eval_config.use_moving_averages is true, but train_config.optimizer."

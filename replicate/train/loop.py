@@ -1,5 +1,6 @@
 """A training run from its config to its last checkpoint: start or resume, log, save, stop."""
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -88,9 +89,7 @@ def train(config, model_dir, settings):
         _say("training from random weights (fine_tune_checkpoint is empty)")
     _forget_after(run.metrics, int(trainer.global_step))
 
-    saver = checkpoints.Saver(
-        trainer.checkpoint, run.checkpoints, settings.checkpoint_max_to_keep
-    )
+    saver = checkpoints.Saver(trainer.checkpoint, run.checkpoints, settings.checkpoint_max_to_keep)
     with (
         _Progress(trainer, num_steps) as progress,
         open(run.metrics, "a", encoding="utf-8") as metrics,
@@ -109,16 +108,18 @@ def train(config, model_dir, settings):
             if stop.signal is not None:
                 raise Interrupted(stop.signal, step)
 
-        controller = orbit.Controller(
-            global_step=trainer.global_step,
-            trainer=trainer,
-            strategy=strategy,
-            steps_per_loop=_steps_per_loop(settings, num_steps),
-            train_actions=[after_steps],
-            summary_manager=_ApiTags(run.events, trainer.global_step),
-        )
+        with contextlib.redirect_stdout(None):
+            controller = orbit.Controller(
+                global_step=trainer.global_step,
+                trainer=trainer,
+                strategy=strategy,
+                steps_per_loop=_steps_per_loop(settings, num_steps),
+                train_actions=[after_steps],
+                summary_manager=_ApiTags(run.events, trainer.global_step),
+            )
         try:
-            controller.train(num_steps)
+            with contextlib.redirect_stdout(None):  # orbit prints what the bar and the log show
+                controller.train(num_steps)
         except NonFiniteLoss as error:
             raise UserError(_explain_non_finite(error, saver, config)) from None
         except tf.errors.OutOfRangeError:
@@ -247,4 +248,3 @@ class _stop_signals:
     def __exit__(self, *exc_info):
         for number, handler in self._before.items():
             signal.signal(number, handler)
-

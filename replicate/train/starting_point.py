@@ -27,7 +27,7 @@ def restore(model, train_config):
     if not pathlib.Path(f"{path}.index").is_file():
         raise UserError(
             f"train_config.fine_tune_checkpoint: no checkpoint at {path} ({path}.index is missing);"
-            " name the prefix of a TF2 checkpoint, or set it to \"\" to train from random weights"
+            ' name the prefix of a TF2 checkpoint, or set it to "" to train from random weights'
         )
     reader = tf.train.load_checkpoint(path)
     if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():

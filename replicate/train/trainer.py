@@ -102,8 +102,9 @@ class Trainer(orbit.AbstractTrainer):
         """
         if self._iterator is None:
             self._iterator = iter(self._dataset())
+        num_steps = int(num_steps)
         started, waited = time.monotonic(), 0.0
-        for _ in range(int(num_steps)):
+        for _ in range(num_steps):
             asked = time.monotonic()
             features, labels = next(self._iterator)
             waited += time.monotonic() - asked
@@ -120,7 +121,7 @@ class Trainer(orbit.AbstractTrainer):
             "learning_rate": learning_rate,
             "input_wait": waited / seconds,
             "seconds": seconds,
-            "steps": int(num_steps),
+            "steps": num_steps,
         }
 
     def _dataset(self):

@@ -1,0 +1,54 @@
+"""What a run ran on: versions, devices, code revision. Nothing else of the machine is recorded."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+
+import psutil
+
+_PACKAGES = (
+    "tensorflow",
+    "tf-keras",
+    "tf-models-official",
+    "tf-models-research-object-detection",
+    "protobuf",
+    "numpy",
+    "pycocotools",
+    "hotcoco",
+)
+# Variables that change what TensorFlow computes; no other is recorded.
+_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
+_PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def describe():
+    """The environment as environment.json holds it."""
+    import tensorflow as tf
+
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "cpu": {"cores": psutil.cpu_count(), "memory_bytes": psutil.virtual_memory().total},
+        "gpus": [
+            tf.config.experimental.get_device_details(gpu)
+            for gpu in tf.config.list_physical_devices("GPU")
+        ],
+        "precision": "float32",
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "git": _git(),
+    }
+
+
+def _git():
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", _PROJECT, *arguments], capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        return {"revision": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD")}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,246 @@
+"""A replication from annotation files to a report, in one run directory, one stage after another.
+
+Every stage leaves a file and is passed over when its file is there and belongs to what was
+asked, so a run that was killed anywhere is continued by asking for it again.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import sys
+
+from replicate import config as configs
+from replicate import zoo
+from replicate.config import view
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json, write_json, write_text
+
+_SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to replicate, and with what.
+
+    Attributes:
+      model: a zoo model's name.
+      train_annotations, train_images, val_annotations, val_images: COCO JSON and image folders.
+      num_steps: training steps; None takes the recipe's.
+      overrides: (field path, value) pairs over the recipe.
+      fine_tune_checkpoint: the recipe's starting point on this machine; "" trains from random
+        weights.
+      seed: of the training run.
+      checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
+      include_masks: whether the records hold instance masks.
+    """
+
+    model: str
+    train_annotations: str
+    train_images: str
+    val_annotations: str
+    val_images: str
+    num_steps: int | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
+    fine_tune_checkpoint: str = ""
+    seed: int = 0
+    checkpoint_every_n: int = 1000
+    include_masks: bool = False
+
+
+def replicate(request, run_dir, command):
+    """Converts, renders, trains, evaluates, scores, judges and reports.
+
+    Args:
+      request: Request.
+      run_dir: the run directory; may hold the same run, begun earlier.
+      command: the command line, for the report.
+
+    Returns:
+      the verdict as verdict.json holds it.
+
+    Raises:
+      UserError: bad input, or the directory holds a run of something else.
+    """
+    run = RunDir.at(run_dir)
+    row = zoo.find(request.model)
+    _check_inputs(request)
+    _write_spec(run, request, command)
+    _convert(run, request)
+    message = _render(run, request)
+    _describe_environment(run)
+    _train(run, request, message)
+    metrics = _evaluate(run, request, message)
+    verdict = _judge(run, row, metrics)
+    _report(run)
+    return verdict
+
+
+def _stage(text):
+    print(f"\n── {text}", file=sys.stderr, flush=True)
+
+
+def _check_inputs(request):
+    for field in ("train_annotations", "val_annotations"):
+        if not pathlib.Path(getattr(request, field)).is_file():
+            raise UserError(f"--{field}: no such file: {getattr(request, field)}")
+    for field in ("train_images", "val_images"):
+        if not pathlib.Path(getattr(request, field)).is_dir():
+            raise UserError(f"--{field}: no such image folder: {getattr(request, field)}")
+
+
+def _write_spec(run, request, command):
+    asked = dataclasses.asdict(request)
+    asked["overrides"] = [list(pair) for pair in request.overrides]
+    for field in ("train_annotations", "train_images", "val_annotations", "val_images"):
+        asked[field] = os.path.abspath(asked[field])
+    if run.spec.is_file():
+        before = read_json(run.spec)["request"]
+        changed = [name for name in asked if asked[name] != before.get(name)]
+        if changed:
+            raise UserError(
+                f"{run.root} holds a run that was asked for differently: "
+                + "; ".join(
+                    f"{name} was {before.get(name)!r}, now {asked[name]!r}" for name in changed
+                )
+                + ". Continue it with its own settings, or name another --run_dir"
+            )
+        return
+    write_json(run.spec, {"format": 1, "request": asked, "command": command})
+
+
+def _records(run, split):
+    return str(run.data / split)
+
+
+def _convert(run, request):
+    import tfrecords
+
+    _stage("records")
+    for split, annotations, images in (
+        ("train", request.train_annotations, request.train_images),
+        ("val", request.val_annotations, request.val_images),
+    ):
+        tfrecords.convert(
+            annotations,
+            images,
+            _records(run, split),
+            _num_shards(images),
+            include_masks=request.include_masks,
+        )
+    tfrecords.write_label_map(request.train_annotations, str(run.data / "label_map.pbtxt"))
+
+
+def _num_shards(image_dir):
+    size = sum(entry.stat().st_size for entry in os.scandir(image_dir) if entry.is_file())
+    return max(1, -(-size // _SHARD_BYTES))
+
+
+def _render(run, request):
+    categories = read_json(request.train_annotations)["categories"]
+    overrides = list(request.overrides)
+    if request.num_steps is not None:
+        overrides.append(("train_config.num_steps", str(request.num_steps)))
+    message = configs.render(
+        request.model,
+        overrides=overrides,
+        train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
+        val_records=f"{_records(run, 'val')}-?????-of-?????.tfrecord",
+        label_map=str(run.data / "label_map.pbtxt"),
+        num_classes=max(category["id"] for category in categories),
+        fine_tune_checkpoint=request.fine_tune_checkpoint,
+    )
+    write_text(run.pipeline_config, configs.to_text(message))
+    deviations = configs.deviations(message, request.model)
+    write_json(run.deviations, configs.operations_to_json(deviations))
+    _stage("differences from the published config")
+    print(view.text(deviations, colour=sys.stderr.isatty()), file=sys.stderr)
+    return message
+
+
+def _describe_environment(run):
+    from replicate import environment, odapi
+
+    odapi.load()
+    write_json(run.environment, environment.describe())
+
+
+def _train(run, request, message):
+    from replicate.train import loop
+
+    _stage("training")
+    settings = loop.Settings(seed=request.seed, checkpoint_every_n=request.checkpoint_every_n)
+    loop.train(message, run.root, settings)
+
+
+def _evaluate(run, request, message):
+    """Evaluates and scores every kept checkpoint; the metrics of the last one."""
+    from replicate import score
+    from replicate.evaluate import detections
+    from replicate.train import checkpoints
+
+    _stage("evaluation")
+    metrics = None
+    for step in checkpoints.steps_of(run.checkpoints):
+        folder = run.eval_at(step)
+        path = checkpoints.path_of(run.checkpoints, step)
+        identity = {"path": f"checkpoints/ckpt-{step}", "sha256": _checkpoint_sha256(path)}
+        if step in run.evaluated_steps():
+            metrics = read_json(folder / "metrics.json")
+            if metrics["checkpoint"] == identity:
+                continue
+        results, _ = detections.detect(message, path, request.val_annotations, request.val_images)
+        write_json(folder / "detections.json.gz", results)
+        result = score.score(request.val_annotations, str(folder / "detections.json.gz"))
+        metrics = {"step": step, "checkpoint": identity} | result.to_json()
+        write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _checkpoint_sha256(path):
+    digest = hashlib.sha256()
+    for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def _judge(run, row, metrics):
+    from replicate import verdict
+
+    _stage("verdict")
+    decided = verdict.decide(
+        row,
+        metrics,
+        read_json(run.deviations),
+        kind="training",
+        environment=read_json(run.environment),
+    ).to_json()
+    write_json(run.verdict, decided)
+    return decided
+
+
+def _report(run):
+    from replicate import report
+
+    report.write(run)
+
+
+def summary(run_dir):
+    """The end of a run in text: the twelve metrics, the verdict with its reasons, the report."""
+    run = RunDir.existing(run_dir)
+    verdict = read_json(run.verdict)
+    step = run.evaluated_steps()[-1]
+    metrics = read_json(run.eval_at(step) / "metrics.json")
+    names = list(metrics["evaluators"])
+    lines = [
+        f"checkpoint of step {step} on {metrics['annotations']['images']} images:",
+        f"  {'':8}" + "".join(f"{name:>13}" for name in names),
+    ]
+    for metric in metrics["metrics"]:
+        values = [metrics["evaluators"][name][metric] for name in names]
+        shown = ("" if value is None else f"{value:.4f}" for value in values)
+        lines.append(f"  {metric:8}" + "".join(f"{value:>13}" for value in shown))
+    lines += ["", f"verdict: {verdict['verdict']}"]
+    lines += [f"  - {reason}" for reason in verdict["reasons"]]
+    lines += ["", f"report: {run.report / 'index.html'}"]
+    return "\n".join(lines)

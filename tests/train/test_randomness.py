@@ -1,0 +1,109 @@
+"""Random numbers drawn statelessly: the same when asked again, and distributed as before."""
+
+import numpy as np
+import pytest
+
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+from scipy import stats
+
+from replicate.train import randomness
+
+DRAWS = {
+    "uniform": lambda: tf.random.uniform([]),
+    "uniform_between": lambda: tf.random.uniform([], -2.0, 3.0),
+    "uniform_int": lambda: tf.random.uniform([], 0, 1000, tf.int32),
+    "normal": lambda: tf.random.normal([]),
+    "truncated_normal": lambda: tf.random.truncated_normal([]),
+    "shuffle": lambda: tf.random.shuffle(tf.range(50))[0],
+    "categorical": lambda: tf.random.categorical([[0.0, 1.0, 2.0]], 1)[0, 0],
+}
+
+
+def _per_element(draw, seed, start, count):
+    """`draw` once for each of `count` elements from `start` on, in a parallel pipeline."""
+
+    def element(index):
+        with randomness.drawn_from(randomness.PerElement(seed, index)):
+            return draw()
+
+    dataset = tf.data.Dataset.range(start, start + count).map(element, tf.data.AUTOTUNE)
+    return np.array(list(dataset.as_numpy_iterator()))
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_an_element_draws_the_same_wherever_the_stream_is_entered(name):
+    whole = _per_element(DRAWS[name], seed=3, start=0, count=40)
+    entered = _per_element(DRAWS[name], seed=3, start=25, count=15)
+    np.testing.assert_array_equal(whole[25:], entered)
+    assert len(np.unique(whole)) > 2, "elements must not all draw the same"
+    assert (whole != _per_element(DRAWS[name], seed=4, start=0, count=40)).any()
+
+
+@pytest.mark.parametrize("name", ["uniform", "uniform_between", "normal", "truncated_normal"])
+def test_the_distribution_is_that_of_the_op_replaced(name):
+    ours = _per_element(DRAWS[name], seed=0, start=0, count=4000)
+    theirs = np.array([DRAWS[name]().numpy() for _ in range(4000)])
+    assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+
+
+def test_two_ops_of_one_element_draw_differently():
+    first, second = _per_element(
+        lambda: tf.stack([tf.random.uniform([]), tf.random.uniform([])]), 0, 0, 30
+    ).T
+    assert (first != second).all()
+
+
+def test_the_distorted_box_covers_what_it_must():
+    boxes_yxyx_norm = tf.constant([[[0.2, 0.2, 0.8, 0.8]]])
+
+    def draw():
+        begin, size, _ = tf.compat.v1.image.sample_distorted_bounding_box(
+            [100, 100, 3], boxes_yxyx_norm, min_object_covered=0.5, area_range=[0.1, 1.0]
+        )
+        return tf.stack([begin[0], begin[1], size[0], size[1]])
+
+    crops = _per_element(draw, 0, 0, 50)
+    np.testing.assert_array_equal(crops[30:], _per_element(draw, 0, 30, 20))
+    y0, x0, height, width = crops.T
+    covered_h = np.minimum(y0 + height, 80) - np.maximum(y0, 20)
+    covered_w = np.minimum(x0 + width, 80) - np.maximum(x0, 20)
+    # Whole pixels against a normalized box: allow the rounding of one pixel a side.
+    assert ((covered_h * covered_w) / 3600 > 0.5 - 0.05).all()
+    assert len(np.unique(crops, axis=0)) > 10
+
+
+def test_a_generator_goes_on_where_its_state_was_saved():
+    generator = tf.random.Generator.from_seed(5)
+
+    @tf.function
+    def step():
+        with randomness.drawn_from(randomness.Advancing(generator)):
+            return tf.random.uniform([3]), tf.random.shuffle(tf.range(20))
+
+    step()
+    state = generator.state.numpy()
+    expected = [step() for _ in range(3)]
+    generator.state.assign(state)
+    again = [step() for _ in range(3)]
+    for (a, b), (c, d) in zip(expected, again, strict=True):
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_array_equal(b, d)
+    assert not np.array_equal(expected[0][0], expected[1][0])
+
+
+def test_outside_nothing_is_replaced():
+    from tensorflow.python.ops import gen_image_ops, gen_random_ops
+
+    before = gen_random_ops.random_uniform, gen_image_ops.sample_distorted_bounding_box_v2
+    with (
+        pytest.raises(ZeroDivisionError),
+        randomness.drawn_from(randomness.PerElement(0, tf.constant(0, tf.int64))),
+    ):
+        assert gen_random_ops.random_uniform is not before[0]
+        raise ZeroDivisionError
+    after = gen_random_ops.random_uniform, gen_image_ops.sample_distorted_bounding_box_v2
+    assert before == after

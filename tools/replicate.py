@@ -1,0 +1,83 @@
+"""Replicates a zoo model: records, config, training, evaluation, score, verdict, report.
+
+    python tools/replicate.py --model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8 \\
+        --train_annotations=annotations/instances_train2017.json --train_images=train2017 \\
+        --val_annotations=annotations/instances_val2017.json --val_images=val2017 \\
+        --fine_tune_checkpoint=mobilenet_v2.ckpt-1 --run_dir=runs/fpnlite320
+
+Everything lands in --run_dir. The same command again continues a run that was stopped or killed
+and passes over what is done. Exit status 1: not replicated; 0: replicated, near, or not
+comparable (each reason is named).
+"""
+
+import pathlib
+import shlex
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from tools import cli
+
+_MODEL = flags.DEFINE_string("model", None, "a zoo model's name.")
+_TRAIN_ANNOTATIONS = flags.DEFINE_string("train_annotations", None, "COCO JSON to train on.")
+_TRAIN_IMAGES = flags.DEFINE_string("train_images", None, "the folder of its images.")
+_VAL_ANNOTATIONS = flags.DEFINE_string("val_annotations", None, "COCO JSON to evaluate on.")
+_VAL_IMAGES = flags.DEFINE_string("val_images", None, "the folder of its images.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "the run directory.")
+_STEPS = flags.DEFINE_integer("num_steps", None, "training steps; the recipe's otherwise.")
+_SET = flags.DEFINE_multi_string(
+    "set", [], "PATH=VALUE: another value for a field of the recipe; may be repeated."
+)
+_START = flags.DEFINE_string(
+    "fine_tune_checkpoint",
+    "",
+    "the recipe's starting checkpoint; empty trains from random weights.",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "seed of the training run.")
+_EVERY = flags.DEFINE_integer(
+    "checkpoint_every_n", 1000, "steps between checkpoints; each one kept is evaluated."
+)
+_MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
+
+
+def main(_):
+    from replicate import config, replication
+    from replicate.train import loop
+
+    request = replication.Request(
+        model=_MODEL.value,
+        train_annotations=_TRAIN_ANNOTATIONS.value,
+        train_images=_TRAIN_IMAGES.value,
+        val_annotations=_VAL_ANNOTATIONS.value,
+        val_images=_VAL_IMAGES.value,
+        num_steps=_STEPS.value,
+        overrides=tuple(config.parse_override(each) for each in _SET.value),
+        fine_tune_checkpoint=_START.value,
+        seed=_SEED.value,
+        checkpoint_every_n=_EVERY.value,
+        include_masks=_MASKS.value,
+    )
+    command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
+    try:
+        verdict = replication.replicate(request, _RUN_DIR.value, command)
+    except loop.Interrupted as stop:
+        print(f"replicate.py: {stop}; the same command continues", file=sys.stderr)
+        return 128 + stop.signal
+    print(replication.summary(_RUN_DIR.value))
+    return cli.NEGATIVE if verdict["verdict"] == "NOT REPLICATED" else cli.DONE
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        required=[
+            "model",
+            "train_annotations",
+            "train_images",
+            "val_annotations",
+            "val_images",
+            "run_dir",
+        ],
+    )
