@@ -78,8 +78,9 @@ def families():
 def find(name):
     """The row that answers to `name`: an archive's, a training config's or a display name.
 
-    Case does not matter, and `.tar.gz` or `.config` at the end are ignored. Of two rows with the
-    same archive name (ExtremeNet) the newer one is returned; display names are unique.
+    Case does not matter; folders before the name and `.tar.gz` or `.config` after it are ignored.
+    Of two rows with the same archive name (ExtremeNet) the newer one is returned; display names
+    are unique.
 
     Raises:
       UserError: no such row; the message lists the nearest names.
@@ -111,7 +112,8 @@ def _by_name():
 
 
 def _normal(name):
-    return name.strip().lower().removesuffix(".tar.gz").removesuffix(".config")
+    name = pathlib.PurePath(name.strip()).name
+    return name.lower().removesuffix(".tar.gz").removesuffix(".config")
 
 
 def _row(record):

@@ -18,7 +18,6 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import json
-import os
 
 from absl import flags
 
@@ -51,8 +50,7 @@ def main(arguments):
             )
         )
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(view.text(operations, colour=colour))
+        print(view.text(operations, colour=view.colour_wanted(sys.stdout)))
     return cli.DONE if config.same(operations) else cli.NEGATIVE
 
 

@@ -7,6 +7,7 @@ for operation in config.deviations(message, "ssd_mobilenet_v2_fpnlite_320x320_co
     print(operation.cls, operation.path, operation.a, operation.b, operation.why)
 """
 
+from replicate.config.deviations import deviations
 from replicate.config.diff import diff, same
 from replicate.config.facts import Facts, architecture_message, facts
 from replicate.config.operations import Operation, apply
@@ -15,7 +16,9 @@ from replicate.config.operations import to_json as operations_to_json
 from replicate.config.paths import get_field, set_field
 from replicate.config.render import parse_override, render
 from replicate.config.rules import CLASSES
+from replicate.config.scaling import SCHEDULES
 from replicate.config.sources import read
+from replicate.config.templates import name_of as template_name
 from replicate.config.templates import names as template_names
 from replicate.config.templates import template
 from replicate.config.textproto import load, parse, to_text
@@ -24,6 +27,7 @@ __all__ = [
     "CLASSES",
     "Facts",
     "Operation",
+    "SCHEDULES",
     "apply",
     "architecture_message",
     "deviations",
@@ -40,11 +44,7 @@ __all__ = [
     "same",
     "set_field",
     "template",
+    "template_name",
     "template_names",
     "to_text",
 ]
-
-
-def deviations(message, model):
-    """Every difference from the published config of `model` to `message`: `list[Operation]`."""
-    return diff(read(model), message)

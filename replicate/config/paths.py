@@ -128,20 +128,24 @@ def set_field(message, path, value):
     Raises:
       UserError: no such field (with the nearest names), or a value of the wrong type.
     """
-    changed = _copy(message)
-    holder, field, step = descend(changed, path)
+    _assign(_copy(message), path, value)  # what does not fit is told before anything is changed
+    _assign(message, path, value)
+
+
+def _assign(message, path, value):
+    holder, field, step = descend(message, path)
     parsed = _parse_value(holder, field, step, path, str(value))
     current = getattr(holder, field.name)
-    if is_map(field):
-        if step.key is None:
-            holder.ClearField(field.name)
-        holder.MergeFrom(parsed)
-    elif step.index is not None:
+    if step.index is not None:
         _set_element(current, step.index, getattr(parsed, field.name), path)
-    else:
+        return
+    if is_map(field) and step.key is None:
+        current.clear()
+    elif field.is_repeated and not is_map(field):
+        del current[:]
+    elif not field.is_repeated:
         holder.ClearField(field.name)
-        holder.MergeFrom(parsed)
-    message.CopyFrom(changed)
+    holder.MergeFrom(parsed)
 
 
 def _copy(message):

@@ -1,6 +1,9 @@
 """Renders a complete `pipeline.config` for a zoo model with the user's own paths and changes."""
 
-from replicate.config import paths, sources
+import os
+import pathlib
+
+from replicate.config import labelmap, paths, scaling, sources, templates
 from replicate.config.facts import architecture_message
 from replicate.errors import UserError
 
@@ -14,6 +17,10 @@ def render(
     label_map=None,
     num_classes=None,
     fine_tune_checkpoint=None,
+    global_batch_size=None,
+    num_gpus=None,
+    scale="linear",
+    schedule=None,
 ):
     """The config of `model` with the given changes.
 
@@ -24,14 +31,22 @@ def render(
         `paths.set_field`.
       train_records, val_records: record path or pattern of training and of evaluation, or a list.
       label_map: path of the label map, for training and evaluation.
-      num_classes: number of classes; must be that of the label map.
+      num_classes: number of classes. Where the label map exists it is the highest id in it, and is
+        taken from there when not given.
       fine_tune_checkpoint: checkpoint that training starts from; "" for random weights.
+      global_batch_size: images a step over all devices.
+      num_gpus: devices. Without `global_batch_size` the recipe's images a device are kept; with it
+        the batch must divide by the devices.
+      scale: "linear" keeps the images seen and scales the learning rate with the batch; "none"
+        changes the batch alone.
+      schedule: one of `scaling.SCHEDULES`, or None for the recipe's.
 
     Returns:
       A complete `TrainEvalPipelineConfig`. What differs from the zoo is `deviations(model, it)`.
 
     Raises:
-      UserError: an unknown model, or an override that does not fit.
+      UserError: an unknown model, an override that does not fit, or flags that contradict each
+        other.
     """
     message = sources.read(model)
     if train_records is not None:
@@ -42,10 +57,16 @@ def render(
         message.train_input_reader.label_map_path = label_map
         for reader in message.eval_input_reader or [_eval_reader(message)]:
             reader.label_map_path = label_map
+    num_classes = _num_classes(message, num_classes, label_map)
     if num_classes is not None:
         architecture_message(message).num_classes = num_classes
     if fine_tune_checkpoint is not None:
         message.train_config.fine_tune_checkpoint = fine_tune_checkpoint
+    batch_size = _batch_size(message, model, global_batch_size, num_gpus)
+    if batch_size is not None:
+        scaling.scale_batch(message, batch_size, scale)
+    if schedule is not None:
+        scaling.set_schedule(message, schedule)
     for path, value in overrides:
         paths.set_field(message, path, value)
     return message
@@ -61,6 +82,34 @@ def parse_override(text):
     if not equals or not path.strip():
         raise UserError(f"--set {text}: write --set PATH=VALUE, e.g. train_config.num_steps=1000")
     return path.strip(), value
+
+
+def _num_classes(message, num_classes, label_map):
+    """The number of classes to set, or None to leave the recipe's."""
+    if label_map is None or not os.path.isfile(label_map):
+        return num_classes
+    highest = labelmap.highest_id(label_map)
+    if num_classes is not None and num_classes != highest:
+        raise UserError(
+            f"--num_classes={num_classes}, but the highest id in {label_map} is {highest}: the "
+            "model must have as many outputs as the label map has ids"
+        )
+    return highest if highest != architecture_message(message).num_classes else None
+
+
+def _batch_size(message, model, global_batch_size, num_gpus):
+    """The batch size to set, or None to leave the recipe's."""
+    if num_gpus is None:
+        return global_batch_size
+    if global_batch_size is None:
+        name = templates.name_of(str(model)) or pathlib.Path(model).name.removesuffix(".tar.gz")
+        return scaling.batch_for_gpus(message, name, num_gpus)
+    if global_batch_size % num_gpus:
+        raise UserError(
+            f"--global_batch_size={global_batch_size} does not divide by --num_gpus={num_gpus}; "
+            f"the nearest that does is {max(1, round(global_batch_size / num_gpus)) * num_gpus}"
+        )
+    return global_batch_size
 
 
 def _set_records(reader, records):

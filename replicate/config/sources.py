@@ -29,7 +29,7 @@ def read(source):
     if path.is_file():
         if tarfile.is_tarfile(path):
             return textproto.parse(_archived_text(path), origin=f"{path}:{CONFIG_NAME}")
-        if path.parent == templates.CONFIGS:
+        if path.resolve().parent == templates.CONFIGS:
             return templates.compose(path)
         return textproto.load(path)
     if templates.name_of(str(source)) is None and _looks_like_path(str(source)):

@@ -1,9 +1,11 @@
 """A difference for reading: text (with colour on a terminal) and one HTML page."""
 
+import os
 import textwrap
 
-from replicate.config import rules
-from replicate.config.operations import DELETE, SET, show
+from replicate.config import paths, rules
+from replicate.config.operations import DELETE, SET, show, value_of
+from replicate.config.textproto import pipeline_class
 
 _COLOURS = {DELETE: "31", SET: "32"}
 _HEADINGS = {
@@ -14,6 +16,11 @@ _HEADINGS = {
     "paths": "paths only",
     "cosmetic": "cosmetic: the same values",
 }
+
+
+def colour_wanted(stream):
+    """Whether to colour: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and "NO_COLOR" not in os.environ
 
 
 def summary(operations):
@@ -52,14 +59,27 @@ def _group(group, colour, width):
 
 
 def change(operation):
-    """ "90 -> 3", "(unset) -> 3.0": both values of an operation."""
-    a = "(unset)" if operation.a is None else _shown(operation.a)
-    b = "(unset)" if operation.b is None else _shown(operation.b)
-    return f"{a} -> {b}"
+    """ "90 -> 3", "0.0 -> unset (0.1)": both values, and a field's default where one is unset."""
+    return f"{_shown(operation.a, operation.path)} -> {_shown(operation.b, operation.path)}"
 
 
-def _shown(value):
+def _shown(value, path):
+    if value is None:
+        default = default_of(path)
+        return "unset" if default is None else f"unset ({_shown(default, path)})"
     return '""' if value == "" else show(value)
+
+
+def default_of(path):
+    """The default of a scalar field of `TrainEvalPipelineConfig`, or None where it has none."""
+    descriptor, field = pipeline_class().DESCRIPTOR, None
+    steps = paths.parse(path)
+    for step in steps:
+        field = descriptor.fields_by_name[step.name]
+        descriptor = field.message_type
+    if field.is_repeated or descriptor is not None or field.containing_oneof is not None:
+        return None
+    return value_of(field, field.default_value)
 
 
 def _bold(line, colour):

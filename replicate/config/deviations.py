@@ -1,0 +1,41 @@
+"""What a config changes of the published one."""
+
+import dataclasses
+
+from replicate.config import scaling, sources
+from replicate.config.diff import diff
+
+
+def deviations(message, model):
+    """Every difference from the published config of `model` to `message`.
+
+    Where the batch size differs, changes that follow from it by the linear scaling rule say so.
+
+    Args:
+      message: a `TrainEvalPipelineConfig`.
+      model: what `read` takes: a zoo model's name, an archive, a file, a run directory.
+
+    Returns:
+      `list[Operation]`.
+    """
+    published = sources.read(model)
+    return [_explained(each, published, message) for each in diff(published, message)]
+
+
+def _explained(operation, published, message):
+    batch, theirs = message.train_config.batch_size, published.train_config.batch_size
+    if batch == theirs or (operation.path, operation.b) not in _scaled(published, batch):
+        return operation
+    why = f"{operation.why}; follows from batch {theirs} -> {batch} by the linear scaling rule"
+    return dataclasses.replace(operation, why=why)
+
+
+def _scaled(published, batch):
+    """(path, value) of all that the linear scaling rule changes, the batch size itself aside."""
+    scaled = type(published).FromString(published.SerializeToString())
+    scaling.scale_batch(scaled, batch)
+    return {
+        (each.path, each.b)
+        for each in diff(published, scaled)
+        if each.path != "train_config.batch_size"
+    }

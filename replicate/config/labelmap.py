@@ -1,0 +1,31 @@
+"""What a config must know of a label map: its highest id."""
+
+import functools
+
+from google.protobuf import text_format
+
+from replicate.config import textproto
+from replicate.errors import UserError
+from replicate.odapi import protos
+
+
+def highest_id(path):
+    """The highest category id of a label map file, which is what `num_classes` must be.
+
+    Raises:
+      UserError: not a label map.
+    """
+    message = _label_map_class()()
+    text = textproto.read_text(path)
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise UserError(textproto.describe_parse_error(error, text, str(path))) from error
+    if not message.item:
+        raise UserError(f"{path}: a label map without an item {{ id: 1 name: … }}")
+    return max(item.id for item in message.item)
+
+
+@functools.cache
+def _label_map_class():
+    return protos.load("string_int_label_map").StringIntLabelMap

@@ -1,0 +1,91 @@
+"""Shows the learning rate of one or several configs over steps and over images seen.
+
+    python tools/show_schedule.py ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8
+    python tools/show_schedule.py MODEL runs/mine/pipeline.config --output=schedules.png
+
+Each argument is a zoo model's name, a pipeline.config file, a released archive (MODEL.tar.gz), or
+a run directory. The rate is printed where the schedule changes course; --output draws it (PNG or
+SVG, by the name's end). The values are those of the Object Detection API's learning_schedules.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import config
+from replicate.config import schedule
+from replicate.errors import UserError
+from tools import cli
+
+_OUTPUT = flags.DEFINE_string("output", None, "draw the schedules here (.png or .svg)")
+_LOG = flags.DEFINE_bool("log", False, "draw the rate on a logarithmic axis")
+_POINTS = 4000  # of a drawn curve
+
+
+def main(arguments):
+    if not arguments:
+        raise UserError("name at least one config: python tools/show_schedule.py MODEL [FILE …]")
+    if _OUTPUT.value and not _OUTPUT.value.endswith((".png", ".svg")):
+        raise UserError(f"--output={_OUTPUT.value}: the name must end in .png or .svg")
+    messages = {name: config.read(name) for name in arguments}
+    print("\n\n".join(_table(name, message) for name, message in messages.items()))
+    if _OUTPUT.value:
+        _draw(messages, _OUTPUT.value)
+
+
+def _table(name, message):
+    batch = message.train_config.batch_size
+    marks = schedule.boundaries(message)
+    rates = schedule.learning_rates(message, [step for step, _ in marks])
+    lines = [
+        f"{name}: {schedule.kind_of(message)}, batch {batch}",
+        f"{'step':>10}  {'images':>12}  {'rate':>12}",
+    ]
+    lines += [
+        f"{step:>10,}  {step * batch:>12,}  {rate:>12.6g}  {what}"
+        for (step, what), rate in zip(marks, rates, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _draw(messages, path):
+    import matplotlib
+
+    matplotlib.use("agg")
+    import numpy as np
+    from matplotlib import pyplot
+
+    from replicate import run
+
+    figure, (over_steps, over_images) = pyplot.subplots(
+        1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
+    )
+    for name, message in messages.items():
+        train = message.train_config
+        marks = [step for step, _ in schedule.boundaries(message)]
+        # The boundaries themselves, and the step before each, so that a drop is drawn upright.
+        steps = np.linspace(0, train.num_steps, _POINTS).astype(int)
+        steps = np.unique([*steps, *marks, *(step - 1 for step in marks if step)])
+        steps = steps[steps <= train.num_steps]
+        rates = schedule.learning_rates(message, steps)
+        over_steps.plot(steps, rates, label=pathlib.Path(name).name)
+        over_images.plot(steps * train.batch_size / 1e6, rates)
+    over_steps.set(xlabel="step", ylabel="learning rate")
+    over_images.set(xlabel="images seen (millions)")
+    for axes in (over_steps, over_images):
+        if _LOG.value:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=1, frameon=False)
+    with run.written_whole(path, "wb") as stream:
+        figure.savefig(stream, format=path[-3:], dpi=150)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,122 @@
+"""The published models of the TensorFlow 2 detection zoo.
+
+    python tools/zoo.py list --family=ssd --sort=map
+    python tools/zoo.py show ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8
+    python tools/zoo.py list --format=json
+
+`list` prints one line a model: input size (pixels), speed (published ms an image), COCO mAP in
+points (boxes, masks, keypoints) and whether its training config is public; `show` prints all that
+is known of one. MODEL may be the archive's name, the training config's, the display name, or a
+released archive (MODEL.tar.gz). Where no training config was published, the archive has one:
+fetch it with tools/download.py zoo MODEL, and give the archive wherever a model is asked for.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import dataclasses
+import json
+
+from absl import flags
+
+from replicate import config, zoo
+from replicate.errors import UserError
+from tools import cli
+
+_FAMILY = flags.DEFINE_enum("family", None, zoo.families(), "list this family alone")
+_SORT = flags.DEFINE_enum("sort", None, ["map", "speed"], "best mAP or fastest first")
+_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
+
+_COLUMNS = ("model", "input", "ms", "box", "mask", "keypoint", "training config")
+
+
+def main(arguments):
+    match arguments:
+        case ["list"]:
+            rows = _listed()
+            print(_json([_record(row) for row in rows]) if _as_json() else _table(rows))
+        case ["show", model]:
+            record = _details(model)
+            print(_json(record) if _as_json() else _sheet(record))
+        case _:
+            raise UserError(
+                "say what to do: python tools/zoo.py list, or python tools/zoo.py show MODEL"
+            )
+
+
+def _listed():
+    rows = [row for row in zoo.rows() if _FAMILY.value in (None, row.family)]
+    if _SORT.value == "speed":
+        rows.sort(key=lambda row: row.speed_ms or float("inf"))
+    if _SORT.value == "map":
+        rows.sort(key=lambda row: row.box_map or 0.0, reverse=True)
+    return rows
+
+
+def _record(row):
+    return {**dataclasses.asdict(row), "input_size": row.input_size}
+
+
+def _details(model):
+    """What is known of one model: its row (if the zoo has one) and the facts of its config."""
+    row, template = zoo.get(model), config.template_name(model)
+    if row is None and template is None and not pathlib.Path(model).exists():
+        zoo.find(model)
+    record = _record(row) if row else {"archive": pathlib.Path(model).name, "note": "no zoo row"}
+    if template or pathlib.Path(model).exists():
+        facts = config.facts(config.read(model))
+        record["config"] = {**dataclasses.asdict(facts), "images_seen": facts.images_seen}
+    return record
+
+
+def _table(rows):
+    lines = [
+        (
+            row.archive,
+            row.input_size,
+            _number(row.speed_ms, 0),
+            _number(row.box_map, 1),
+            _number(row.mask_map, 1),
+            _number(row.keypoint_map, 1),
+            "public" if row.template else "in the archive",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [_COLUMNS, *lines]) for i in range(len(_COLUMNS))]
+    right = range(2, 6)
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in [_COLUMNS, *lines]
+    )
+
+
+def _sheet(record):
+    lines = []
+    for name, value in record.items():
+        if isinstance(value, dict):
+            lines += [f"{name}:", *(f"  {line}" for line in _sheet(value).splitlines())]
+        elif value not in (None, "", ()):
+            text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+            lines.append(f"{name}: {text}")
+    return "\n".join(lines)
+
+
+def _number(value, digits):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _json(value):
+    return json.dumps(value, indent=1)
+
+
+def _as_json():
+    return _FORMAT.value == "json"
+
+
+if __name__ == "__main__":
+    cli.run(main)
