@@ -7,7 +7,18 @@
 The groundtruth is the raw COCO JSON, not what survived a conversion.
 """
 
+from replicate.score.analysis import analyse, compare, draw, intervals
 from replicate.score.evaluators import EVALUATORS, METRICS
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
 
-__all__ = ["EVALUATORS", "METRICS", "EvaluatorsDisagree", "Result", "score"]
+__all__ = [
+    "EVALUATORS",
+    "METRICS",
+    "EvaluatorsDisagree",
+    "Result",
+    "analyse",
+    "compare",
+    "draw",
+    "intervals",
+    "score",
+]

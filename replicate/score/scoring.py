@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 
 from replicate.errors import UserError
+from replicate.score import text
 from replicate.score.checks import checked
 from replicate.score.detections import FIELDS, Detections
-from replicate.score.evaluators import EVALUATORS, METRICS, Evaluation, evaluate, per_category
+from replicate.score.evaluators import EVALUATORS, Evaluation, evaluate, per_category
 from replicate.score.groundtruth import Groundtruth
 
 # Both evaluators take the same means in another order: the last bit may differ, no more.
@@ -68,11 +69,7 @@ class Result:
 
     def table(self):
         """The metrics as text, one a line; beside each other where two evaluators were asked."""
-        lines = [f"{self.iou_type:10}" + "".join(f"{name:>20}" for name in self.evaluations)]
-        for metric in METRICS[self.iou_type]:
-            values = [each.metrics[metric] for each in self.evaluations.values()]
-            lines.append(f"{metric:10}" + "".join(f"{_shown(value):>20}" for value in values))
-        return "\n".join(lines)
+        return text.of_metrics({name: each.metrics for name, each in self.evaluations.items()})
 
 
 def score(
@@ -161,7 +158,3 @@ def _differing(evaluations):
 
 def _same(a, b):
     return a is b if a is None or b is None else abs(a - b) <= AGREEMENT
-
-
-def _shown(value):
-    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,257 @@
+"""What lies behind the metrics: curves, errors, calibration, and how sure the figures are.
+
+All of it is hotcoco's, but for the sums over confidence and sizes; see docs/scoring.md.
+"""
+
+import pathlib
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.score.evaluators import METRICS
+
+# pycocotools' areas, in square pixels.
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
+_MOST_CONFUSED = 20
+# hotcoco writes AR1 where pycocotools' lines say maxDets=1.
+_NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
+
+
+def analyse(result, *, bootstrap=0, seed=0):
+    """The analysis of a Result, as the "analysis" of metrics.json.
+
+    Args:
+      result: Result of `score` with hotcoco among its evaluators.
+      bootstrap: samples of the images for the intervals; 0 leaves them out.
+      seed: of the bootstrap.
+
+    Returns:
+      dict: by_size, precision_recall, f1, tide, confusion, calibration and, with `bootstrap`,
+      intervals.
+    """
+    handle = _handle(result)
+    analysis = {
+        "by_size": _by_size(result),
+        "precision_recall": _precision_recall(handle),
+        "f1": _f1(result, handle),
+        "calibration": handle.calibration(),
+    }
+    if result.iou_type != "keypoints":
+        analysis["tide"] = handle.tide_errors()
+        analysis["confusion"] = _confusion(handle)
+    if bootstrap:
+        analysis["intervals"] = intervals(result, bootstrap=bootstrap, seed=seed)
+    return analysis
+
+
+def intervals(result, *, bootstrap=1000, seed=0, confidence=0.95):
+    """How far each metric would move on other images: bootstrap intervals over the images.
+
+    They do not belong to a replication claim: its images are the published ones.
+
+    Returns:
+      dict metric name -> {"low", "high", "standard_error"}, values in 0..1.
+    """
+    import hotcoco
+
+    handle = _handle(result)
+    # Against a detector that finds nothing, the difference is the figure itself.
+    nothing = hotcoco.COCOeval(handle.coco_gt, handle.coco_gt.load_res([]), result.iou_type)
+    nothing.params.imgIds = result.image_ids
+    nothing.evaluate()
+    found = hotcoco.compare(
+        nothing, handle, n_bootstrap=bootstrap, seed=seed, confidence=confidence
+    )
+    return {
+        name: {"low": each["lower"], "high": each["upper"], "standard_error": each["std_err"]}
+        for name, each in _renamed(found["ci"], result).items()
+    }
+
+
+def compare(result, baseline, *, bootstrap=1000, seed=0, confidence=0.95):
+    """Is `result` better than `baseline`? Differences, paired over the same images.
+
+    Args:
+      result, baseline: Results on the same images, with hotcoco among their evaluators.
+      bootstrap: samples of the images for the intervals of the differences; 0 leaves them out.
+      seed: of the bootstrap.
+      confidence: of the intervals.
+
+    Returns:
+      dict: differences (metric -> value in -1..1), intervals (metric -> low, high,
+      probability_better), per_category (list of id, name, AP, baseline AP, difference).
+    """
+    import hotcoco
+
+    if (
+        result.image_ids != baseline.image_ids
+        or result.groundtruth.sha256 != baseline.groundtruth.sha256
+        or result.iou_type != baseline.iou_type
+    ):
+        raise UserError(
+            "two models are compared on the same images, annotations and kind of score; "
+            f"{result.groundtruth.path} ({len(result.image_ids)} images, {result.iou_type}) and "
+            f"{baseline.groundtruth.path} ({len(baseline.image_ids)} images, "
+            f"{baseline.iou_type}) differ"
+        )
+    found = hotcoco.compare(
+        _handle(baseline),
+        _handle(result),
+        n_bootstrap=bootstrap,
+        seed=seed,
+        confidence=confidence,
+    )
+    before = {each["id"]: each["AP"] for each in baseline.per_category}
+    return {
+        "differences": _renamed(found["deltas"], result),
+        "intervals": {
+            name: {
+                "low": each["lower"],
+                "high": each["upper"],
+                "probability_better": each["prob_positive"],
+            }
+            for name, each in _renamed(found["ci"] or {}, result).items()
+        },
+        "per_category": [
+            {
+                "id": each["id"],
+                "name": each["name"],
+                "AP": each["AP"],
+                "baseline": before[each["id"]],
+                "difference": each["AP"] - before[each["id"]],
+            }
+            for each in result.per_category
+            if each["AP"] is not None
+        ],
+    }
+
+
+def draw(result, folder):
+    """Draws precision–recall curves, calibration, errors and confusions as PNG files.
+
+    Returns:
+      list of the files' paths.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from hotcoco import plot
+    from matplotlib import pyplot
+
+    handle, folder = _handle(result), pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = {
+        "precision_recall": lambda path: plot.pr_curve(handle, save_path=path),
+        "calibration": lambda path: plot.reliability_diagram(handle, save_path=path),
+    }
+    if result.iou_type != "keypoints":
+        drawings |= {
+            "errors": lambda path: plot.tide_errors(handle.tide_errors(), save_path=path),
+            "confusions": lambda path: plot.top_confusions(
+                handle.confusion_matrix(), save_path=path
+            ),
+        }
+    paths = []
+    with plot.style():
+        for name, drawing in drawings.items():
+            paths.append(str(folder / f"{name}.png"))
+            drawing(paths[-1])
+            pyplot.close("all")
+    return paths
+
+
+def _handle(result):
+    if "hotcoco" not in result.evaluations:
+        raise UserError("the analysis is hotcoco's: score with evaluator 'hotcoco' or 'both'")
+    return result.evaluations["hotcoco"].handle
+
+
+def _renamed(by_metric, result):
+    """hotcoco's values by metric under the kit's names, in their order, where they are defined."""
+    named = {_NAMES.get(name, name): value for name, value in by_metric.items()}
+    return {
+        name: named[name] for name, value in result.metrics.items() if value is not None and named
+    }
+
+
+def _by_size(result):
+    truth = result.groundtruth
+    mine = np.isin(truth.annotation_image_ids, result.image_ids) & ~truth.annotation_crowd
+    areas = truth.annotation_areas
+    rows = {}
+    for name, (low, high) in SIZES.items():
+        if f"AP{name[0]}" not in METRICS[result.iou_type]:
+            continue
+        rows[name] = {
+            # pycocotools takes both ends in.
+            "groundtruth": int((mine & (areas >= low) & (areas <= high)).sum()),
+            "AP": result.metrics[f"AP{name[0]}"],
+            "AR": result.metrics[f"AR{name[0]}"],
+        }
+    return rows
+
+
+def _precision_recall(handle):
+    """Mean over categories at each recall, as the published curves are drawn."""
+    curves = handle.report()["curves"]
+    return {
+        "recall": list(curves["rec_thrs"]),
+        "precision": {
+            name.removeprefix("pr@"): list(values)
+            for name, values in curves.items()
+            if name.startswith("pr@")
+        },
+    }
+
+
+def _f1(result, handle):
+    """F1 over confidence at IoU 0.5, all categories together, and where it is highest.
+
+    F1 = 2 TP / (TP + FP + groundtruth) of the detections that score at least the threshold.
+    """
+    status = handle.image_diagnostics()["dt_status"]
+    # hotcoco numbers detections from 1 in the order they were given.
+    hits = np.array([status.get(i + 1) == "tp" for i in range(len(result.detections))], bool)
+    misses = np.array([status.get(i + 1) == "fp" for i in range(len(hits))], bool)
+    groundtruth = sum(each["groundtruth"] for each in result.per_category)
+    scores = result.detections.scores
+    order = np.argsort(scores, kind="stable")
+    thresholds = np.linspace(0, 1, 101)
+    first = np.searchsorted(scores[order], thresholds)
+
+    def above(mask):
+        total = np.concatenate([[0], np.cumsum(mask[order])])
+        return total[-1] - total[first]
+
+    true, false = above(hits), above(misses)
+    f1 = 2 * true / np.maximum(true + false + groundtruth, 1)
+    return {
+        "threshold": thresholds.round(2).tolist(),
+        "f1": f1.tolist(),
+        "precision": (true / np.maximum(true + false, 1)).tolist(),
+        "recall": (true / max(groundtruth, 1)).tolist(),
+        "best_threshold": float(thresholds[f1.argmax()].round(2)),
+        # Over categories, each at its own best threshold.
+        "best_per_category": handle.f_scores(),
+    }
+
+
+def _confusion(handle):
+    """The commonest pairs of a groundtruth category and the category it was called."""
+    found = handle.confusion_matrix()
+    matrix, names = found["matrix"], [*found["cat_names"], "background"]
+    off_diagonal = matrix.astype(np.int64).copy()
+    np.fill_diagonal(off_diagonal, 0)
+    categories = off_diagonal[:-1, :-1]
+    order = np.argsort(-categories, axis=None, kind="stable")[:_MOST_CONFUSED]
+    return {
+        "iou_threshold": found["iou_thr"],
+        "category_ids": found["cat_ids"],
+        # Rows are groundtruth, columns what it was called; the last of each is background.
+        "matrix": matrix.tolist(),
+        "most_confused": [
+            {"groundtruth": names[i], "called": names[j], "count": int(categories[i, j])}
+            for i, j in zip(*np.unravel_index(order, categories.shape), strict=True)
+            if categories[i, j]
+        ],
+    }

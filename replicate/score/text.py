@@ -1,0 +1,90 @@
+"""Metrics and analyses as lines for a terminal."""
+
+
+def of_metrics(evaluations):
+    """The metrics of each evaluator, one a line.
+
+    Args:
+      evaluations: dict evaluator's name -> dict metric name -> value or None.
+    """
+    names = next(iter(evaluations.values()))
+    lines = [f"{'':10}" + "".join(f"{name:>14}" for name in evaluations)]
+    for name in names:
+        lines.append(
+            f"{name:10}" + "".join(f"{shown(each[name]):>14}" for each in evaluations.values())
+        )
+    return "\n".join(lines)
+
+
+def of_categories(per_category):
+    """AP of each category, best first."""
+    ranked = sorted(per_category, key=lambda each: -1 if each["AP"] is None else -each["AP"])
+    ranked = [each for each in ranked if each["groundtruth"] or each["detections"]]
+    width = max((len(each["name"]) for each in ranked), default=8)
+    lines = [f"{'category':{width}}      AP    AP50  objects  detections"]
+    for each in ranked:
+        lines.append(
+            f"{each['name']:{width}}  {shown(each['AP']):>9} {shown(each['AP50']):>9}"
+            f" {each['groundtruth']:>6} {each['detections']:>11}"
+        )
+    return "\n".join(lines)
+
+
+def of_analysis(analysis):
+    """The gist of `analysis.analyse`."""
+    lines = ["size         objects       AP       AR"]
+    for size, each in analysis["by_size"].items():
+        lines.append(
+            f"{size:10} {each['groundtruth']:>9} {shown(each['AP']):>9}{shown(each['AR']):>9}"
+        )
+    f1 = analysis["f1"]
+    lines.append(
+        f"\nF1 at IoU 0.5 is highest, {max(f1['f1']):.3f}, "
+        f"for scores from {f1['best_threshold']:.2f}"
+    )
+    lines.append(f"calibration error (ECE) {analysis['calibration']['ece']:.3f}")
+    if "tide" in analysis:
+        tide = analysis["tide"]
+        lines.append(f"\nAP50 {tide['ap_base']:.3f} would gain, without errors of (TIDE):")
+        for name, what in _TIDE.items():
+            lines.append(
+                f"  {what:46} {tide['delta_ap'][name]:+.3f}  {tide['counts'][name]:>6} times"
+            )
+    if analysis.get("confusion", {}).get("most_confused"):
+        lines.append("\nmost confused")
+        for each in analysis["confusion"]["most_confused"][:5]:
+            lines.append(f"  {each['groundtruth']} called {each['called']}: {each['count']}")
+    if "intervals" in analysis:
+        lines.append("\n95 % intervals over images (bootstrap)")
+        for name, each in analysis["intervals"].items():
+            lines.append(f"  {name:8} {each['low']:.4f} to {each['high']:.4f}")
+    return "\n".join(lines)
+
+
+def of_comparison(comparison, baseline):
+    """The gist of `analysis.compare`."""
+    lines = [f"against {baseline}"]
+    for name, difference in comparison["differences"].items():
+        line = f"  {name:8} {difference:+.4f}"
+        if name in comparison["intervals"]:
+            each = comparison["intervals"][name]
+            line += (
+                f"   95 %: {each['low']:+.4f} to {each['high']:+.4f}"
+                f"   better in {each['probability_better']:.0%} of the samples"
+            )
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def shown(value):
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+_TIDE = {
+    "Cls": "classification: right place, wrong category",
+    "Loc": "localization: right category, IoU 0.1 to 0.5",
+    "Both": "both wrong",
+    "Dupe": "duplicate of a better detection",
+    "Bkg": "background taken for an object",
+    "Miss": "missed objects",
+}
