@@ -19,8 +19,8 @@ CATEGORIES = ("disc", "square", "triangle")
 IMAGE_HW = (256, 256)
 _OVERSAMPLING = 3
 # Diameter in pixels: COCO's small is an area below 32^2, its large one above 96^2.
-_DIAMETERS = ((16, 34), (40, 90), (110, 170))
-_CROWD_EVERY = 8
+_DIAMETERS = ((22, 35), (44, 90), (104, 170))
+_CROWD_EVERY = 24
 
 
 def draw(folder, *, train_images=480, val_images=120, seed=17):
@@ -61,7 +61,7 @@ def _draw_split(folder, count, seed):
         if image_id % _CROWD_EVERY == 0:
             objects.insert(0, _crowd(rng))
         for shapes in objects:
-            for category, polygon in shapes:
+            for _, polygon in shapes:
                 _paint(canvas, polygon, rng)
         name = f"{image_id:06d}.jpg"
         _save(canvas, folder / name)
@@ -94,7 +94,7 @@ def _background(rng):
 def _objects(rng):
     """One to five single shapes, the large ones first so that they do not hide the others."""
     height, width = IMAGE_HW
-    sizes = sorted(rng.choice(3, size=int(rng.integers(1, 6)), p=(0.3, 0.45, 0.25)), reverse=True)
+    sizes = sorted(rng.choice(3, size=int(rng.integers(1, 6)), p=(0.25, 0.45, 0.3)), reverse=True)
     objects, taken = [], []
     for size in sizes:
         for _ in range(20):
