@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from replicate import odapi
-from replicate.odapi import probe
+from replicate.odapi.parity import fixed
 
 RELATIVE = 1e-4
 SAMPLED = 2000  # the record keeps at most this many values of an array
@@ -43,16 +43,16 @@ def run(model, model_config):
     """Predictions, detections and losses of a model with fixed weights on the fixed image."""
     import tensorflow as tf
 
-    inputs, true_shapes = model.preprocess(tf.constant(probe.image(480, 640)))
+    inputs, true_shapes = model.preprocess(tf.constant(fixed.image(480, 640)))
     model.predict(inputs, true_shapes)
-    probe.fill_weights(model)
+    fixed.fill_weights(model)
     predictions = model.predict(inputs, true_shapes)
-    probe.provide_groundtruth(model, model_config)
+    model.provide_groundtruth(**fixed.groundtruth(model_config))
     regularization = [float(loss) for loss in model.regularization_losses() or []]
     return {
-        **probe.flatten(predictions),
-        **probe.flatten(model.postprocess(predictions, true_shapes), "post/"),
-        **probe.flatten(model.loss(predictions, true_shapes), "loss/"),
+        **fixed.flatten(predictions),
+        **fixed.flatten(model.postprocess(predictions, true_shapes), "post/"),
+        **fixed.flatten(model.loss(predictions, true_shapes), "loss/"),
         "loss/regularization": np.float64(sum(regularization)),
     }
 
@@ -78,7 +78,7 @@ def compare(results, record, keys):
         if values.size > SAMPLED:
             generator = np.random.default_rng(zlib.crc32(key.encode()))
             values = values[generator.choice(values.size, SAMPLED, replace=False)]
-        differences[key] = probe.largest_relative_difference(values, record[key])
+        differences[key] = fixed.largest_relative_difference(values, record[key])
     return {key: value for key, value in differences.items() if value > RELATIVE}
 
 

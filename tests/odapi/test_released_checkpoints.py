@@ -3,7 +3,7 @@
 import pytest
 
 from replicate import odapi
-from replicate.odapi import probe
+from replicate.odapi.parity import fixed
 
 RELEASED = {
     "ssd_mobilenet_v2_320x320_coco17_tpu-8": "ssd_mobilenet_v2_320x320_coco17_tpu-8",
@@ -27,7 +27,7 @@ def test_variables_are_the_released_ones(shared, archive, tmp_path):
     path = shared / "zoo" / "configs" / f"{RELEASED[archive]}.config"
     config = config_util.get_configs_from_pipeline_file(str(path))["model"]
     model = model_builder.build(config, is_training=False)
-    model.predict(*model.preprocess(tf.constant(probe.image(64, 64))))
+    model.predict(*model.preprocess(tf.constant(fixed.image(64, 64))))
     written = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt"))
     reader = tf.train.load_checkpoint(written)
     dtypes = reader.get_variable_to_dtype_map()

@@ -1,0 +1,79 @@
+"""The environment the Object Detection API was made for: TensorFlow 2.15, Python 3.11, no shims."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
+REQUIREMENTS = PROJECT / "requirements-native.txt"
+DIRECTORY = pathlib.Path.home() / ".cache" / "replicate-tf2-zoo" / "native-tf2.15"
+
+
+class NativeError(RuntimeError):
+    """The native environment cannot be made or a run in it failed; the message says why."""
+
+
+def python(directory=DIRECTORY):
+    """The interpreter of the native environment, which is made where it is missing or outdated.
+
+    Args:
+      directory: where the virtual environment is kept, outside the checkout.
+
+    Returns:
+      The interpreter's `pathlib.Path`.
+
+    Raises:
+      NativeError: no Python 3.11, or an installation that failed.
+    """
+    directory = pathlib.Path(directory)
+    interpreter = directory / "bin" / "python"
+    stamp = directory / "requirements.sha256"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return interpreter
+    base = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
+    if base is None:
+        raise NativeError(
+            "the API's native TensorFlow 2.15 needs Python 3.11, which is not on the PATH; "
+            "install it (for example `pyenv install 3.11`) and run again"
+        )
+    # Each package is pinned, and their declared needs contradict each other: hence --no-deps.
+    install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"]
+    for command in (
+        [base, "-m", "venv", "--clear", directory],
+        [interpreter, *install, "-r", REQUIREMENTS],
+    ):
+        if subprocess.run([str(part) for part in command], stdout=sys.stderr).returncode:
+            raise NativeError(f"failed: {' '.join(str(part) for part in command)}")
+    stamp.write_text(wanted)
+    return interpreter
+
+
+def run(interpreter, job_path, onednn=True):
+    """Runs one job of `runs.py` with this interpreter, the native one or the kit's own.
+
+    Args:
+      interpreter: a Python with the Object Detection API.
+      job_path: the job's JSON file.
+      onednn: whether TensorFlow may use oneDNN's kernels; without them it rounds differently.
+
+    Raises:
+      NativeError: the run ended with an error; the message has the end of what it wrote.
+    """
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore")
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    environment["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # one processor for all, so that kernels compare
+    done = subprocess.run(
+        [str(interpreter), "-m", "replicate.odapi.parity.runs", str(job_path)],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last_lines = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise NativeError(f"{job_path}: the run in {interpreter} failed:\n{last_lines}")

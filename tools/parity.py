@@ -1,0 +1,260 @@
+"""Holds the Object Detection API on the kit's TensorFlow against the same API on its native one.
+
+Makes a virtual environment with TensorFlow 2.15 (Python 3.11, outside the checkout, about 2 GB),
+gives both the same weights and inputs, one model of each family and backbone of the zoo, and
+prints the largest relative differences: in preprocessing, predictions, decoded detections,
+losses, gradients, the optimizer's updates, checkpoints restored across, and each augmentation
+step of the zoo. Takes about an hour on 2 cores.
+
+    python tools/parity.py
+    python tools/parity.py --models="SSD MobileNet v2,EfficientDet-D0" --output=parity.md
+
+A difference over 1e-4 counts as explained when the native TensorFlow differs from itself by as
+much when its kernels are exchanged (oneDNN's for its own), that is, by rounding alone.
+Exit status: 0 all within 1e-4 or explained, 1 something is not.
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from absl import flags
+from google.protobuf import text_format
+from tqdm import tqdm
+
+from replicate import config
+from replicate.errors import UserError
+from replicate.odapi.parity import compare, native
+from tools import cli
+
+_MODELS = flags.DEFINE_list("models", [], "labels of models (default: all; see docs/engine.md)")
+_DIRECTORY = flags.DEFINE_string(
+    "native_dir", str(native.DIRECTORY), "where the native environment is kept"
+)
+_WORK = flags.DEFINE_string(
+    "work_dir", str(native.DIRECTORY.parent / "parity"), "for configs, checkpoints and arrays"
+)
+_OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markdown file")
+
+_INCEPTION = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+_CENTERNET = "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8"
+#: label: (template, what is changed in it). Mask R-CNN's input is halved to spare memory; the
+#: other changes make the zoo models whose training configs were not published.
+MODELS = {
+    "SSD MobileNet v1 FPN": ("ssd_mobilenet_v1_fpn_640x640_coco17_tpu-8", ""),
+    "SSD MobileNet v2": ("ssd_mobilenet_v2_320x320_coco17_tpu-8", ""),
+    "SSD MobileNet v2 FPNLite": ("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8", ""),
+    "SSD ResNet-50 v1 FPN": ("ssd_resnet50_v1_fpn_640x640_coco17_tpu-8", ""),
+    "EfficientDet-D0": ("ssd_efficientdet_d0_512x512_coco17_tpu-8", ""),
+    "Faster R-CNN ResNet-50 v1": ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", ""),
+    "Faster R-CNN ResNet-50 v1 FPN": ("faster_rcnn_resnet50_v1_fpn_640x640_coco17_tpu-8", ""),
+    "Faster R-CNN Inception ResNet v2": (
+        _INCEPTION,
+        "faster_rcnn { number_of_stages: 2 image_resizer { fixed_shape_resizer { height: 640 "
+        "width: 640 } } second_stage_box_predictor { mask_rcnn_box_predictor { "
+        "predict_instance_masks: false } } }",
+    ),
+    "Mask R-CNN Inception ResNet v2": (
+        _INCEPTION,
+        "faster_rcnn { image_resizer { fixed_shape_resizer { height: 512 width: 512 } } }",
+    ),
+    "CenterNet Hourglass-104": ("centernet_hourglass104_512x512_coco17_tpu-8", ""),
+    "CenterNet ResNet-50 v2 keypoints": ("centernet_resnet50_v2_512x512_kpts_coco17_tpu-8", ""),
+    "CenterNet ResNet-50 v1 FPN keypoints": (
+        "centernet_resnet50_v1_fpn_512x512_kpts_coco17_tpu-8",
+        "",
+    ),
+    "CenterNet ResNet-101 v1 FPN": (_CENTERNET, ""),
+    "CenterNet MobileNet v2 FPN": (
+        _CENTERNET,
+        'center_net { feature_extractor { type: "mobilenet_v2_fpn_sep_conv" } }',
+    ),
+}
+AUGMENTATION_SEEDS = 3
+IMAGES = 3
+
+_COLUMNS = {
+    "preprocessing": "preprocessing",
+    "predictions": "predictions",
+    "detections": "detections",
+    "losses_inference": "losses",
+    "gradients_inference": "gradients",
+    "losses_training": "losses, training",
+    "gradients_training": "gradients, training",
+    "optimizer": "optimizer",
+}
+
+
+def main(_):
+    unknown = [label for label in _MODELS.value if label not in MODELS]
+    if unknown:
+        raise UserError(f"--models: no {unknown[0]!r}; choose from {', '.join(MODELS)}")
+    work = pathlib.Path(_WORK.value).expanduser()
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        native_python = native.python(pathlib.Path(_DIRECTORY.value).expanduser())
+        unexplained, tables = [], []
+        for table in (_augmentation_table, _input_table, _models_table):
+            lines, not_explained = table(native_python, work)
+            tables.append("\n".join(lines))
+            print(tables[-1], end="\n\n", flush=True)
+            unexplained += not_explained
+    except native.NativeError as error:
+        raise UserError(str(error)) from error
+    if _OUTPUT.value:
+        pathlib.Path(_OUTPUT.value).write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    for line in unexplained:
+        print(f"not explained: {line}", file=sys.stderr)
+    return cli.NEGATIVE if unexplained else cli.DONE
+
+
+def _models_table(native_python, work):
+    """(the table's lines, what is neither within the tolerance nor explained)"""
+    heads = [*_COLUMNS.values(), "native checkpoint here", "our checkpoint there"]
+    lines = ["| model | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    notes, unexplained = [], []
+    labels = _MODELS.value or list(MODELS)
+    for label in tqdm(labels, desc="models", unit="model"):
+        rows = _model(label, native_python, work)
+        lines.append(f"| {label} | " + " | ".join(_cell(row) for row in rows) + " |")
+        for row in rows:
+            if not row.within:
+                own = "not measured" if row.own is None else f"{row.own:.1e}"
+                note = (
+                    f"{label}, {row.group}: {row.relative:.1e} in `{row.array}`; native own {own}"
+                )
+                notes.append("- " + note)
+                if not row.explained:
+                    unexplained.append(note)
+    return lines + ([""] + notes if notes else []), unexplained
+
+
+def _cell(row):
+    mark = "" if row.within else " (rounding)" if row.explained else " **!**"
+    return f"{row.relative:.0e}{mark}" if row.relative else "0"
+
+
+def _model(label, native_python, work):
+    """The `Difference`s of one model in the order of the table's columns."""
+    name = label.lower().replace(" ", "_")
+    config_path = work / f"{name}.config"
+    _write_config(label, work, config_path)
+    runs = {}
+    # The third run is the control; it also reads the checkpoint that the kit's run has written.
+    for run, interpreter, layer, onednn, other in (
+        ("native", native_python, False, True, None),
+        ("kit", sys.executable, True, True, "native"),
+        ("control", native_python, False, False, "kit"),
+    ):
+        runs[run] = work / f"{name}.{run}.npz"
+        job = {
+            "run": "run_model",
+            "layer": layer,
+            "config_path": str(config_path),
+            "output": str(runs[run]),
+            "checkpoint": str(work / f"{name}.{run}"),
+            "other_checkpoint": other and str(work / f"{name}.{other}"),
+        }
+        _run(work / f"{name}.{run}.json", job, interpreter, onednn)
+    with np.load(runs["kit"]) as kit, np.load(runs["control"]) as control:
+        with np.load(runs["native"]) as native_run:
+            rows = {row.group: row for row in compare.differences(kit, native_run, control)}
+        if rows["config"].relative:
+            raise UserError(f"{label}: the two environments read different configs")
+        restored = [compare.restored(kit), compare.restored(control)]
+    for path in work.glob(f"{name}.*"):
+        path.unlink()
+    return [rows[group] for group in _COLUMNS] + restored
+
+
+def _run(job_path, job, interpreter, onednn=True):
+    job_path.write_text(json.dumps(job), encoding="utf-8")
+    native.run(interpreter, job_path, onednn)
+
+
+def _write_config(label, work, path):
+    template, changes = MODELS[label]
+    message = config.template(template)
+    text_format.Merge(changes, message.model)
+    if message.model.center_net.keypoint_label_map_path:
+        label_map = work / "keypoints_label_map.pbtxt"
+        label_map.write_text(_keypoint_label_map(message.model.center_net), encoding="utf-8")
+        message.model.center_net.keypoint_label_map_path = str(label_map)
+    path.write_text(text_format.MessageToString(message), encoding="utf-8")
+
+
+def _keypoint_label_map(center_net):
+    """A label map with the classes and keypoints that the keypoint tasks ask for."""
+    lines = []
+    for task in center_net.keypoint_estimation_task:
+        lines.append(f'item {{ id: 1 name: "{task.keypoint_class_name}" display_name: "person"')
+        for index, keypoint in enumerate(sorted(task.keypoint_label_to_std)):
+            lines.append(f'  keypoints {{ id: {index} label: "{keypoint}" }}')
+        lines.append("}")
+    return "\n".join(lines)
+
+
+def _augmentation_table(native_python, work):
+    """Each of the zoo's augmentation steps, with all settings that its configs use."""
+    message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
+    steps = {
+        step.SerializeToString(deterministic=True): step
+        for name in config.template_names()
+        for step in config.template(name).train_config.data_augmentation_options
+    }
+    del message.train_config.data_augmentation_options[:]
+    message.train_config.data_augmentation_options.extend(steps.values())
+    job = {"run": "run_augmentation", "seeds": AUGMENTATION_SEEDS}
+    rows = _both(message, job, native_python, work)
+    lines = [
+        f"| augmentation step, {AUGMENTATION_SEEDS} seeds | arrays | difference |",
+        "|---" * 3 + "|",
+    ]
+    return _rows(lines, rows)
+
+
+def _input_table(native_python, work):
+    """Records read, decoded, resized and padded by the API's evaluation input."""
+    message = config.template(_INCEPTION)
+    resizer = message.model.faster_rcnn.image_resizer
+    resizer.fixed_shape_resizer.height = resizer.fixed_shape_resizer.width = 512
+    (work / "label_map.pbtxt").write_text(
+        "".join(f'item {{ id: {i} name: "class{i}" }}\n' for i in range(1, 91)), encoding="utf-8"
+    )
+    reader = message.eval_input_reader[0]
+    reader.label_map_path = str(work / "label_map.pbtxt")
+    reader.tf_record_input_reader.input_path[:] = [str(work / "examples.tfrecord")]
+    writing = {"run": "run_write_examples", "path": str(work / "examples.tfrecord")}
+    _run(work / "examples.json", {**writing, "layer": True, "images": IMAGES}, sys.executable)
+    rows = _both(message, {"run": "run_input", "images": IMAGES}, native_python, work)
+    lines = [f"| input pipeline, {IMAGES} images | arrays | difference |", "|---" * 3 + "|"]
+    return _rows(lines, rows)
+
+
+def _both(message, job, native_python, work):
+    """The `Difference`s of one job run in both environments."""
+    name = job["run"]
+    config_path = work / f"{name}.config"
+    config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
+    outputs = [work / f"{name}.native.npz", work / f"{name}.kit.npz"]
+    for output, interpreter, layer in zip(
+        outputs, (native_python, sys.executable), (False, True), strict=True
+    ):
+        job.update(layer=layer, config_path=str(config_path), output=str(output))
+        _run(output.with_suffix(".json"), job, interpreter)
+    with np.load(outputs[0]) as native_run, np.load(outputs[1]) as kit:
+        return compare.differences(kit, native_run)
+
+
+def _rows(lines, rows):
+    lines += [f"| {row.group} | {row.arrays} | {_cell(row)} |" for row in rows]
+    return lines, [
+        f"{row.group}: {row.relative:.1e} in {row.array}" for row in rows if not row.within
+    ]
+
+
+if __name__ == "__main__":
+    cli.run(main)
