@@ -26,7 +26,7 @@ from replicate.config import view
 from replicate.errors import UserError
 from tools import cli
 
-_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
+_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "html"], "how the answer is written")
 
 
 def main(arguments):
@@ -36,22 +36,17 @@ def main(arguments):
             "  each a zoo model's name, a pipeline.config, MODEL.tar.gz, or a run directory"
         )
     a, b = arguments
-    operations = config.diff(config.read(a), config.read(b))
+    (message_a, text_a), (message_b, text_b) = map(config.read_with_text, arguments)
+    operations = config.diff(message_a, message_b) + config.written_otherwise(text_a, text_b)
+    same = config.same(operations)
     if _FORMAT.value == "json":
-        print(
-            json.dumps(
-                {
-                    "a": a,
-                    "b": b,
-                    "same": config.same(operations),
-                    "operations": config.operations_to_json(operations),
-                },
-                indent=1,
-            )
-        )
+        listed = config.operations_to_json(operations)
+        print(json.dumps({"a": a, "b": b, "same": same, "operations": listed}, indent=1))
+    elif _FORMAT.value == "html":
+        print(view.html(operations, a, b, same))
     else:
         print(view.text(operations, colour=view.colour_wanted(sys.stdout)))
-    return cli.DONE if config.same(operations) else cli.NEGATIVE
+    return cli.DONE if same else cli.NEGATIVE
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from replicate.config.paths import get_field, set_field
 from replicate.config.render import parse_override, render
 from replicate.config.rules import CLASSES
 from replicate.config.scaling import SCHEDULES
-from replicate.config.sources import read
+from replicate.config.sources import read, read_with_text
 from replicate.config.templates import name_of as template_name
 from replicate.config.templates import names as template_names
 from replicate.config.templates import template
 from replicate.config.textproto import load, parse, to_text
+from replicate.config.written import written_otherwise
 
 __all__ = [
     "CLASSES",
@@ -40,6 +41,7 @@ __all__ = [
     "parse",
     "parse_override",
     "read",
+    "read_with_text",
     "render",
     "same",
     "set_field",
@@ -47,4 +49,5 @@ __all__ = [
     "template_name",
     "template_names",
     "to_text",
+    "written_otherwise",
 ]

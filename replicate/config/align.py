@@ -27,10 +27,10 @@ def align(a, b, distance):
         if i and j and cost[i][j] == cost[i - 1][j - 1] + between[i - 1][j - 1]:
             i, j = i - 1, j - 1
             pairs.append((i, j))
-        elif i and cost[i][j] == cost[i - 1][j] + 1:
-            i -= 1
-            pairs.append((i, None))
-        else:
+        elif j and cost[i][j] == cost[i][j - 1] + 1:
             j -= 1
             pairs.append((None, j))
+        else:
+            i -= 1
+            pairs.append((i, None))
     return pairs[::-1]

@@ -2,8 +2,6 @@
 
 import functools
 
-from google.protobuf import text_format
-
 from replicate.config import textproto
 from replicate.errors import UserError
 from replicate.odapi import protos
@@ -15,12 +13,7 @@ def highest_id(path):
     Raises:
       UserError: not a label map.
     """
-    message = _label_map_class()()
-    text = textproto.read_text(path)
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        raise UserError(textproto.describe_parse_error(error, text, str(path))) from error
+    message = textproto.parse(textproto.read_text(path), str(path), _label_map_class()())
     if not message.item:
         raise UserError(f"{path}: a label map without an item {{ id: 1 name: … }}")
     return max(item.id for item in message.item)

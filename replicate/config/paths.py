@@ -67,6 +67,21 @@ def without_indices(path):
     return ".".join(step.name for step in parse(path))
 
 
+def field_at(descriptor, path):
+    """The descriptor of the field at `path` below a message type, indices ignored.
+
+    Raises:
+      UserError: a name that is no field.
+    """
+    field = None
+    for step in parse(path):
+        field = descriptor.fields_by_name.get(step.name) if descriptor else None
+        if field is None:
+            raise UserError(f"{path}: there is no field '{step.name}'")
+        descriptor = field.message_type
+    return field
+
+
 def is_map(field):
     """Whether a field descriptor is of a map field."""
     return (
@@ -196,11 +211,8 @@ def _parse_value(holder, field, step, path, value):
     try:
         text_format.Parse(f"{field.name}: {text}", parsed)
     except text_format.ParseError as error:
-        problem = str(error).split(" : ", 1)[-1]
-        problem = re.sub(r"^'.*?': ", "", problem, flags=re.DOTALL)
-        raise UserError(
-            f"{path}={value}: {textproto.explain(problem)} (the field takes {_kind(field)})"
-        ) from error
+        problem = textproto.explain(textproto.problem_of(error))
+        raise UserError(f"{path}={value}: {problem} (the field takes {kind(field)})") from error
     return parsed
 
 
@@ -215,17 +227,18 @@ def _set_element(current, index, new, path):
         current[index] = new[0]
 
 
-def _kind(field):
+def kind(field):
+    """What a field takes, in words: "true or false", "a list, each element a number"."""
     if field.type == field.TYPE_MESSAGE:
-        kind = f"a {field.message_type.name} message in braces"
+        words = f"a {field.message_type.name} message in braces"
     elif field.type == field.TYPE_ENUM:
-        kind = "one of " + ", ".join(value.name for value in field.enum_type.values)
+        words = "one of " + ", ".join(value.name for value in field.enum_type.values)
     elif field.type == field.TYPE_BOOL:
-        kind = "true or false"
+        words = "true or false"
     elif field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
-        kind = "a number"
+        words = "a number"
     elif field.type == field.TYPE_STRING:
-        kind = "a string"
+        words = "a string"
     else:
-        kind = "a whole number"
-    return f"a list, each element {kind}" if field.is_repeated else kind
+        words = "a whole number"
+    return f"a list, each element {words}" if field.is_repeated else words

@@ -49,13 +49,16 @@ def table():
 
 def rule_for(path, a, b):
     """The first rule that fits a difference at `path` between the values `a` and `b`."""
-    names = paths.without_indices(path) + "."
+    names = paths.without_indices(path)
     for rule in table():
-        if rule.emptied and a and b:
-            continue
-        if _pattern(rule.path).fullmatch(names):
+        if not (rule.emptied and a and b) and matches(rule, names):
             return rule
     raise LookupError(f"{_TABLE}: no rule for {path}")
+
+
+def matches(rule, names):
+    """Whether a rule's path fits dotted field names."""
+    return _pattern(rule.path).fullmatch(names + ".") is not None
 
 
 @functools.cache

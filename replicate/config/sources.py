@@ -23,31 +23,43 @@ def read(source):
     Raises:
       UserError: nothing of that name, or a config that does not parse.
     """
+    return read_with_text(source)[0]
+
+
+def read_with_text(source):
+    """Like `read`, and the text it was read from: (message, text).
+
+    A template's text is the rendered one.
+    """
     path = pathlib.Path(source)
+    if path.is_file() and path.resolve().parent == templates.CONFIGS:
+        message = templates.compose(path)
+    elif path.exists():
+        text, origin = _text_of(path)
+        return textproto.parse(text, origin), text
+    else:
+        if templates.name_of(str(source)) is None and _looks_like_path(str(source)):
+            raise UserError(f"{source}: no such file")
+        message = templates.template(str(source))
+    return message, textproto.to_text(message)
+
+
+def _text_of(path):
+    """The text of a file, a folder's `pipeline.config` or an archive's, and what to call it."""
     if path.is_dir():
-        return _read_folder(path)
-    if path.is_file():
-        if tarfile.is_tarfile(path):
-            return textproto.parse(_archived_text(path), origin=f"{path}:{CONFIG_NAME}")
-        if path.resolve().parent == templates.CONFIGS:
-            return templates.compose(path)
-        return textproto.load(path)
-    if templates.name_of(str(source)) is None and _looks_like_path(str(source)):
-        raise UserError(f"{source}: no such file")
-    return templates.template(str(source))
+        if not (path / CONFIG_NAME).is_file():
+            raise UserError(
+                f"{path}: no {CONFIG_NAME} in this folder; give a run directory, an unpacked "
+                "archive, or the file itself"
+            )
+        path = path / CONFIG_NAME
+    elif tarfile.is_tarfile(path):
+        return _archived_text(path), f"{path}:{CONFIG_NAME}"
+    return textproto.read_text(path), str(path)
 
 
 def _looks_like_path(source):
     return "/" in source or source.endswith((".config", ".pbtxt", ".tar.gz", ".tgz", ".tar"))
-
-
-def _read_folder(folder):
-    if not (folder / CONFIG_NAME).is_file():
-        raise UserError(
-            f"{folder}: no {CONFIG_NAME} in this folder; give a run directory, an unpacked "
-            "archive, or the file itself"
-        )
-    return textproto.load(folder / CONFIG_NAME)
 
 
 def _archived_text(path):

@@ -5,12 +5,12 @@ import functools
 import pathlib
 import re
 
-from google.protobuf import descriptor_pool, text_format
+from google.protobuf import descriptor_pool, message_factory, text_format
 
 from replicate.errors import UserError
 from replicate.odapi import protos
 
-_POSITION = re.compile(r"^(\d+):(\d+) : (?:'.*': )?(.*)$", re.DOTALL)
+_POSITION = re.compile(r"^(\d+):(\d+) : (?:'.*?': )?(.*)$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _UNKNOWN_ENUM = re.compile(r'Enum type "([\w.]+)" has no value named (\w+)')
 _ONEOF_TWICE = re.compile(r'Field "(\w+)" is specified along with field "(\w+)"')
@@ -66,11 +66,14 @@ def parse(text, origin="pipeline.config", message=None):
     Raises:
       UserError: the text does not parse.
     """
-    message = pipeline_class()() if message is None else message
+    is_config = message is None
     try:
-        return text_format.Parse(text, message)
+        return text_format.Parse(text, pipeline_class()() if is_config else message)
     except text_format.ParseError as error:
-        raise UserError(describe_parse_error(error, text, origin)) from error
+        told = describe_parse_error(error, text, origin)
+        if is_config:
+            told += f"\n  all of its mistakes: python tools/lint_config.py {origin}"
+        raise UserError(told) from error
 
 
 def to_text(message):
@@ -89,6 +92,17 @@ def describe_parse_error(error, text, origin):
     shown = lines[line - 1] if 0 < line <= len(lines) else ""
     caret = " " * (column - 1) + "^"
     return f"{origin}:{line}:{column}: {explain(problem)}\n    {shown.expandtabs(1)}\n    {caret}"
+
+
+def problem_of(error):
+    """A `ParseError`'s complaint without the position and the quoted line before it."""
+    match = _POSITION.match(str(error))
+    return match.group(3) if match else str(error)
+
+
+def message_class(descriptor):
+    """The message class of a descriptor."""
+    return message_factory.GetMessageClass(descriptor)
 
 
 def explain(problem):

@@ -1,12 +1,14 @@
 """A difference for reading: text (with colour on a terminal) and one HTML page."""
 
 import os
+import pathlib
 import textwrap
 
 from replicate.config import paths, rules
 from replicate.config.operations import DELETE, SET, show, value_of
 from replicate.config.textproto import pipeline_class
 
+_PAGE = pathlib.Path(__file__).resolve().parent.parent / "data" / "diff.html.j2"
 _COLOURS = {DELETE: "31", SET: "32"}
 _HEADINGS = {
     "architecture": "architecture: another network",
@@ -45,6 +47,40 @@ def text(operations, colour=False, width=100):
     return "\n".join([*lines, summary(operations)])
 
 
+def html(operations, a, b, is_same):
+    """One page that needs no other file.
+
+    Args:
+      operations: what `diff` returned.
+      a, b: what the two configs are called.
+      is_same: whether they count as the same.
+    """
+    import jinja2  # as slow as all the rest, and for this view alone
+
+    groups = []
+    for cls in rules.CLASSES:
+        rows = [
+            {
+                "op": operation.op,
+                "path": operation.path,
+                "a": _shown(operation.a, operation.path),
+                "b": _shown(operation.b, operation.path),
+                "a_unset": operation.a is None,
+                "b_unset": operation.b is None,
+                "why": operation.why,
+                "source": operation.source,
+            }
+            for operation in operations
+            if operation.cls == cls
+        ]
+        if rows:
+            groups.append((_HEADINGS[cls], rows))
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        _PAGE.read_text(encoding="utf-8")
+    )
+    return page.render(a=a, b=b, same=is_same, summary=summary(operations), groups=groups)
+
+
 def _group(group, colour, width):
     reasons = {}
     for operation in group:
@@ -72,12 +108,8 @@ def _shown(value, path):
 
 def default_of(path):
     """The default of a scalar field of `TrainEvalPipelineConfig`, or None where it has none."""
-    descriptor, field = pipeline_class().DESCRIPTOR, None
-    steps = paths.parse(path)
-    for step in steps:
-        field = descriptor.fields_by_name[step.name]
-        descriptor = field.message_type
-    if field.is_repeated or descriptor is not None or field.containing_oneof is not None:
+    field = paths.field_at(pipeline_class().DESCRIPTOR, path)
+    if field.is_repeated or field.message_type or field.containing_oneof:
         return None
     return value_of(field, field.default_value)
 

@@ -1,0 +1,213 @@
+"""What a config that parses can still get wrong: missing paths, fields that contradict each other.
+
+Each rule is a function of the message that yields `Problem`s; `RULES` lists them.
+"""
+
+import dataclasses
+import glob
+import os
+
+from replicate.config import labelmap, schedule
+from replicate.config.facts import facts, learning_rate
+from replicate.errors import UserError
+
+ERROR, WARNING = "error", "warning"
+PLACEHOLDER = ("PATH_TO_BE_CONFIGURED", "PATH_TO_BEE_CONFIGURED")
+_TYPES = ("classification", "detection", "full")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A finding without its place in the text: level, field path, message."""
+
+    level: str
+    path: str
+    message: str
+
+
+def check(message):
+    """All problems of a `TrainEvalPipelineConfig`, rule by rule."""
+    if message.model.WhichOneof("model") is None:
+        yield Problem(ERROR, "model", "no model: it needs ssd, faster_rcnn or center_net")
+        return
+    for rule in RULES:
+        yield from rule(message)
+
+
+def required_paths(message):
+    """Label maps and records that are missing, still to be configured, or match no file."""
+    readers = [("train_input_reader", message.train_input_reader)]
+    readers += [(f"eval_input_reader[{i}]", r) for i, r in enumerate(message.eval_input_reader)]
+    if not message.eval_input_reader:
+        yield Problem(ERROR, "eval_input_reader", "missing: which images are evaluated")
+    for name, reader in readers:
+        yield from _file(f"{name}.label_map_path", reader.label_map_path)
+        inputs = list(reader.tf_record_input_reader.input_path)
+        for path in inputs or [""]:
+            yield from _file(f"{name}.tf_record_input_reader.input_path", path)
+    keypoints = message.model.center_net.keypoint_label_map_path
+    if message.model.center_net.keypoint_estimation_task:
+        yield from _file("model.center_net.keypoint_label_map_path", keypoints)
+    checkpoint = message.train_config.fine_tune_checkpoint
+    if checkpoint:
+        yield from _file("train_config.fine_tune_checkpoint", checkpoint, suffix="*")
+
+
+def fine_tuning(message):
+    """The checkpoint's type and version against what the API restores."""
+    train = message.train_config
+    if not train.fine_tune_checkpoint:
+        yield Problem(
+            WARNING,
+            "train_config.fine_tune_checkpoint",
+            "unset: training starts from random weights, unlike any zoo recipe",
+        )
+        return
+    version = train.DESCRIPTOR.fields_by_name["fine_tune_checkpoint_version"]
+    if version.enum_type.values_by_number[train.fine_tune_checkpoint_version].name != "V2":
+        written = train.HasField("fine_tune_checkpoint_version")
+        yield Problem(
+            ERROR,
+            "train_config.fine_tune_checkpoint_version",
+            f"{'V1' if written else 'unset, which means V1'}: TensorFlow 2 reads V2 checkpoints "
+            "alone; write fine_tune_checkpoint_version: V2",
+        )
+    kind = train.fine_tune_checkpoint_type
+    if kind not in _TYPES:
+        yield Problem(
+            ERROR,
+            "train_config.fine_tune_checkpoint_type",
+            f"'{kind}' is no type of V2; it is classification (a backbone), detection or full (a "
+            "detector)",
+        )
+    if train.from_detection_checkpoint:
+        yield Problem(
+            WARNING,
+            "train_config.from_detection_checkpoint",
+            "TensorFlow 1's field; fine_tune_checkpoint_type is what TensorFlow 2 reads",
+        )
+
+
+def class_count(message):
+    """`num_classes` against the highest id of each label map that exists."""
+    name = message.model.WhichOneof("model")
+    count = getattr(message.model, name).num_classes
+    maps = {message.train_input_reader.label_map_path}
+    maps |= {reader.label_map_path for reader in message.eval_input_reader}
+    for path in sorted(maps):
+        if not os.path.isfile(path):
+            continue
+        highest = labelmap.highest_id(path)
+        if highest != count:
+            yield Problem(
+                ERROR,
+                f"model.{name}.num_classes",
+                f"num_classes is {count}, but the highest id in {path} is {highest}; the two must "
+                "be equal",
+            )
+
+
+def moving_averages(message):
+    """`use_moving_average` in training against `use_moving_averages` in evaluation."""
+    trained = message.train_config.optimizer.use_moving_average
+    evaluated = message.eval_config.use_moving_averages
+    if trained == evaluated:
+        return
+    default = not message.train_config.optimizer.HasField("use_moving_average")
+    yield Problem(
+        WARNING,
+        "eval_config.use_moving_averages",
+        f"{_bool(evaluated)}, but train_config.optimizer.use_moving_average is {_bool(trained)}"
+        f"{' (its default)' if default else ''}: "
+        + (
+            "there are no averaged weights to evaluate"
+            if evaluated
+            else "averaged weights are kept and never evaluated"
+        ),
+    )
+
+
+def schedule_length(message):
+    """The schedule's own end against `num_steps`, and schedules that the API refuses."""
+    steps = message.train_config.num_steps
+    if not steps:
+        yield Problem(ERROR, "train_config.num_steps", "unset: training has no end")
+    optimizer = message.train_config.optimizer
+    path = f"train_config.optimizer.{optimizer.WhichOneof('optimizer')}.learning_rate"
+    try:
+        schedule.learning_rates(message, [0])
+        kind = schedule.kind_of(message)
+    except UserError as error:
+        yield Problem(ERROR, path, str(error))
+        return
+    rate = getattr(learning_rate(message), kind)
+    if kind == "cosine_decay_learning_rate" and steps and rate.total_steps != steps:
+        end = schedule.learning_rates(message, [steps])[0]
+        yield Problem(
+            WARNING,
+            f"{path}.{kind}.total_steps",
+            f"total_steps is {rate.total_steps}, num_steps {steps}: "
+            + (
+                f"training ends at a rate of {end:.3g}, before the decay does"
+                if steps < rate.total_steps
+                else f"the last {steps - rate.total_steps} steps train at a rate of 0"
+            ),
+        )
+    if kind == "manual_step_learning_rate" and steps and rate.schedule[-1].step >= steps:
+        yield Problem(
+            WARNING,
+            f"{path}.{kind}.schedule[{len(rate.schedule) - 1}].step",
+            f"the change at step {rate.schedule[-1].step} is never reached: num_steps is {steps}",
+        )
+
+
+def metrics(message):
+    """The evaluators against those of the published figures."""
+    chosen = list(message.eval_config.metrics_set)
+    wanted = ["coco_detection_metrics"]
+    if facts(message).predicts_masks:
+        wanted.append("coco_mask_metrics")
+    for name in wanted:
+        if name not in chosen:
+            yield Problem(
+                WARNING,
+                "eval_config.metrics_set",
+                f"{', '.join(chosen) or 'missing'}: the published figures are {name}",
+            )
+
+
+def feature_extractor(message):
+    """TensorFlow 1's names of feature extractors."""
+    name = message.model.WhichOneof("model")
+    kind = getattr(message.model, name).feature_extractor.type
+    if name in ("ssd", "faster_rcnn") and not kind.endswith("_keras"):
+        yield Problem(
+            ERROR,
+            f"model.{name}.feature_extractor.type",
+            f"'{kind}': TensorFlow 2's feature extractors end in _keras; others are TensorFlow 1's",
+        )
+
+
+RULES = (
+    required_paths,
+    fine_tuning,
+    class_count,
+    moving_averages,
+    schedule_length,
+    metrics,
+    feature_extractor,
+)
+
+
+def _file(path, value, suffix=""):
+    """What is wrong with one path of a config. Patterns may hold `*` and `?`."""
+    if not value:
+        yield Problem(ERROR, path, "missing: a path is required here")
+    elif any(mark in value for mark in PLACEHOLDER):
+        yield Problem(ERROR, path, f"'{value}' is still to be configured")
+    elif "://" not in value and not glob.glob(value + suffix):
+        yield Problem(WARNING, path, f"no file matches '{value}' on this machine")
+
+
+def _bool(value):
+    return "true" if value else "false"

@@ -1,0 +1,57 @@
+"""Finds the mistakes in a pipeline.config, and writes some of them right.
+
+    python tools/lint_config.py pipeline.config
+    python tools/lint_config.py pipeline.config --fix
+
+Each finding has line and column: fields that do not exist (with the nearest names), wrong values,
+alternatives given together, paths that are missing, and fields that contradict each other: class
+count and label map, averaged weights in training and evaluation, the checkpoint's type and
+version, the schedule's length and num_steps, the metrics. --fix writes the blocks right that the
+API does not have but answers on the web do (piecewise_constant_learning_rate).
+
+Exit status: 0 no errors (warnings may be listed), 1 errors, 2 the file cannot be read.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import dataclasses
+import json
+
+from absl import flags
+
+from replicate import run
+from replicate.config import lint, textproto
+from replicate.errors import UserError
+from tools import cli
+
+_FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the file")
+_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        raise UserError("give one file: python tools/lint_config.py pipeline.config")
+    (path,) = arguments
+    text = textproto.read_text(path)
+    findings = lint.lint(text, origin=path)
+    if _FIX.value and any(finding.fix for finding in findings):
+        fixed = sum(finding.fix is not None for finding in findings)
+        text = lint.fixed(text, findings)
+        run.write_text(path, text)
+        print(f"{path}: {fixed} fixed", file=sys.stderr)
+        findings = lint.lint(text, origin=path)
+    if _FORMAT.value == "json":
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            where = f"{path}:{finding.line}:{finding.column}"
+            print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
+    errors = any(finding.level == lint.ERROR for finding in findings)
+    return cli.NEGATIVE if errors else cli.DONE
+
+
+if __name__ == "__main__":
+    cli.run(main)
