@@ -1,0 +1,10 @@
+"""Reports from run directories: one file to read, the same as Markdown and as JSON.
+
+from replicate import report
+from replicate.run import RunDir
+report.write(RunDir.existing("runs/first"))       # runs/first/report/index.html
+"""
+
+from replicate.report.writing import write
+
+__all__ = ["write"]

@@ -1,0 +1,199 @@
+"""Which plots a run's report has, each drawn from the report's own data."""
+
+from matplotlib import ticker
+
+from replicate.report import plots
+
+TIDE = {
+    "Cls": "wrong category",
+    "Loc": "badly placed",
+    "Both": "wrong category, badly placed",
+    "Dupe": "duplicate",
+    "Bkg": "background as object",
+    "Miss": "missed object",
+}
+_STEP = "training step"
+
+
+def of_run(content):
+    """The plots for which the content has data: dict name -> Plot."""
+    drawn = [
+        *_training(content["training"]),
+        *_learning_rate(content["schedule"]),
+        *_checkpoints(content["checkpoints"]),
+        *_analysis(content["analysis"]),
+    ]
+    return {plot.name: plot for plot in drawn}
+
+
+def small_multiples(curves):
+    """One small precision–recall plot a category: dict category id -> Plot.
+
+    Args:
+      curves: "category_curves" of the content.
+    """
+    drawn = {}
+    if not curves:
+        return drawn
+    # One figure for all of them: making axes costs more than drawing two lines.
+    with plots.axes("", "", size=(1.5, 1.1)) as holder:
+        holder.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 1), yticks=(0, 1))
+        pair = {
+            iou: holder.plot([], [], color=plots.colour(series), linestyle=style)[0]
+            for iou, series, style in (("0.50", "s1", "-"), ("0.75", "s2", "--"))
+        }
+        for category in curves["categories"]:
+            for iou, line in pair.items():
+                line.set_data(curves["recall"], category[iou])
+            title = f"Precision over recall of {category['name']}"
+            drawn[str(category["id"])] = plots.finished(holder, f"pr-{category['id']}", title)
+    return drawn
+
+
+def _training(training):
+    if training is None:
+        return
+    steps, losses = training["step"], training["losses"]
+    if losses:
+        total = next((name for name in losses if name.endswith("total_loss")), None)
+        ordered = sorted(losses, key=lambda name: name != total)
+        yield plots.lines(
+            "losses",
+            "Training losses",
+            _STEP,
+            "loss",
+            {_loss_name(name): (steps, losses[name]) for name in ordered},
+            highlight=_loss_name(total) if total else None,
+        )
+    if any(value is not None for value in training["images_per_second"]):
+        yield plots.lines(
+            "speed",
+            "Training speed",
+            _STEP,
+            "images / s",
+            {"images / s": (steps, training["images_per_second"])},
+            from_zero=True,
+        )
+    if any(value is not None for value in training["input_wait"]):
+        yield plots.lines(
+            "input-wait",
+            "Share of the time spent waiting for input",
+            _STEP,
+            "input wait (% of time)",
+            {"input wait": (steps, training["input_wait"])},
+            percent=True,
+            from_zero=True,
+        )
+    for name, values in training["system"].items():
+        yield plots.lines(
+            "system-" + name.replace(".", "-"), f"{name} during training", _STEP, name,
+            {name: (steps, values)}, from_zero=True,
+        )  # fmt: skip
+
+
+def _loss_name(name):
+    return name.removeprefix("Loss/").replace("_", " ").removesuffix(" loss")
+
+
+def _learning_rate(plan):
+    if plan is None:
+        return
+    series = {}
+    if plan["planned"]["step"]:
+        series["planned"] = (plan["planned"]["step"], plan["planned"]["learning_rate"])
+    if plan["actual"]["step"]:
+        series["as run"] = (plan["actual"]["step"], plan["actual"]["learning_rate"])
+    if series:
+        yield plots.lines(
+            "learning-rate",
+            "Learning rate, planned and as run",
+            _STEP,
+            "learning rate",
+            series,
+            dashed=("as run",) if len(series) == 2 else (),
+        )
+
+
+def _checkpoints(checkpoints):
+    if not checkpoints:
+        return
+    steps = [each["step"] for each in checkpoints]
+    names = [name for name in ("AP", "AP50", "AP75", "AR@100") if name in checkpoints[0]["metrics"]]
+    yield plots.lines(
+        "checkpoints",
+        "AP and AR of the evaluated checkpoints",
+        _STEP,
+        "AP, AR (%)",
+        {name: (steps, [each["metrics"][name] for each in checkpoints]) for name in names},
+        percent=True,
+        marker="o",
+        highlight="AP",
+        from_zero=True,
+    )
+
+
+def _analysis(analysis):
+    if analysis is None:
+        return
+    curves = analysis["precision_recall"]
+    shown = [iou for iou in curves["precision"] if iou in ("0.50", "0.60", "0.75", "0.85", "0.95")]
+    yield plots.lines(
+        "precision-recall",
+        "Precision over recall at several IoU thresholds, mean of the categories",
+        "recall",
+        "precision",
+        {f"IoU {iou}": (curves["recall"], _defined(curves["precision"][iou])) for iou in shown},
+        unit_square=True,
+    )
+    f1 = analysis["f1"]
+    yield plots.lines(
+        "f1",
+        "F1, precision and recall over the score threshold, at IoU 0.5",
+        "score threshold",
+        "F1, precision, recall",
+        {name: (f1["threshold"], f1[key]) for name, key in
+         (("F1", "f1"), ("precision", "precision"), ("recall", "recall"))},
+        unit_square=True,
+        highlight="F1",
+    )  # fmt: skip
+    yield _calibration(analysis["calibration"])
+    if "tide" in analysis:
+        yield _tide(analysis["tide"])
+
+
+def _defined(values):
+    return [None if value < 0 else value for value in values]
+
+
+def _calibration(calibration):
+    bins = [each for each in calibration["bins"] if each["count"]]
+    with plots.axes("mean score of the detections in a bin", "share that is right") as holder:
+        holder.plot(
+            [0, 1], [0, 1], color=plots.colour("muted"), linestyle=":", linewidth=1, label="ideal"
+        )
+        holder.plot(
+            [each["avg_confidence"] for each in bins],
+            [each["avg_accuracy"] for each in bins],
+            color=plots.colour("s1"),
+            marker="o",
+            markersize=4,
+            label="detector",
+        )
+        holder.set(xlim=(0, 1), ylim=(0, 1.02))
+        holder.legend()
+        return plots.finished(
+            holder, "calibration", "Calibration: how often a detection of a score is right"
+        )
+
+
+def _tide(tide):
+    names = list(TIDE)
+    gains = [100 * tide["delta_ap"][name] for name in names]
+    with plots.axes("AP50 gained were it mended (points)", "") as holder:
+        bars = holder.barh([TIDE[name] for name in names], gains, color=plots.colour("s1"))
+        holder.bar_label(bars, [f"{gain:.1f}" for gain in gains], padding=3, fontsize=8)
+        holder.invert_yaxis()
+        holder.margins(x=0.14)
+        holder.grid(axis="y", visible=False)
+        holder.xaxis.set_major_locator(ticker.MaxNLocator(nbins=5))
+        return plots.finished(holder, "tide", "Errors by kind (TIDE)")

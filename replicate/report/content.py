@@ -1,0 +1,407 @@
+"""The report as data: everything that the page says, as report.json holds it."""
+
+import statistics
+
+from replicate import config, zoo
+from replicate.config import schedule
+from replicate.errors import UserError
+from replicate.report import findings, gallery, reading
+from replicate.score import METRICS
+
+FORMAT = 1
+# Points of a plotted line; a longer log is thinned out evenly, its last step kept.
+MAX_POINTS = 600
+
+MEANINGS = {
+    "AP": "mean over IoU 0.50 to 0.95",
+    "AP50": "at IoU 0.50",
+    "AP75": "at IoU 0.75",
+    "APs": "small objects, below 32² px",
+    "APm": "medium objects, 32² to 96² px",
+    "APl": "large objects, above 96² px",
+    "AR@1": "recall with 1 detection an image",
+    "AR@10": "recall with 10 detections an image",
+    "AR@100": "recall with 100 detections an image",
+    "ARs": "recall of small objects",
+    "ARm": "recall of medium objects",
+    "ARl": "recall of large objects",
+}
+# What the zoo publishes of a kind of evaluation: name of the figure, attribute of its row.
+PUBLISHED = {
+    "bbox": ("box AP", "box_map"),
+    "segm": ("mask AP", "mask_map"),
+    "keypoints": ("keypoint AP", "keypoint_map"),
+}
+# Classes of config differences that can move AP, and those that cannot.
+AFFECTING = ("architecture", "training", "evaluation")
+
+
+def of_run(run):
+    """The report of one run directory as a dict of plain values.
+
+    Args:
+      run: RunDir; whatever is missing in it is named under "not_checked".
+
+    Returns:
+      dict: see docs/report.md.
+    """
+    material = reading.read(run)
+    last = material.evaluations[-1] if material.evaluations else None
+    scored = findings.scored(material) if last else []
+    row = zoo.get(material.request.get("model", ""))
+    content = {
+        "format": FORMAT,
+        "run": run.root.resolve().name,
+        "model": _model(material, row),
+        "command": (material.spec or {}).get("command"),
+        "request": material.request,
+        "verdict": _verdict(material),
+        "metrics": _metrics(last, row),
+        "deviations": _deviations(material),
+        "data": _data(material, scored),
+        "schedule": _schedule(material),
+        "training": _training(material),
+        "checkpoints": _checkpoints(material),
+        "per_category": last["per_category"] if last else None,
+        "analysis": None,
+        "category_curves": None,
+        "gallery": None,
+        "environment": material.environment,
+    }
+    if scored:
+        content["analysis"] = findings.analysis(scored[-1])
+        content["category_curves"] = findings.category_curves(scored[-1])
+        content["gallery"] = gallery.gallery(scored)
+    content["facts"] = _facts(content)
+    content["not_checked"] = material.not_checked + _never_checked(content)
+    return content
+
+
+def _model(material, row):
+    if row is None:
+        return {"name": material.request.get("model")}
+    model = {
+        "name": row.archive,
+        "display_name": row.display_name,
+        "family": row.family,
+        "input_size": row.input_size,
+        "published": {
+            name: getattr(row, attribute)
+            for name, attribute in PUBLISHED.values()
+            if getattr(row, attribute) is not None
+        },
+        "speed_ms": row.speed_ms,
+        "note": row.note,
+    }
+    return model
+
+
+def _verdict(material):
+    decided = material.verdict
+    if decided is None:
+        return None
+    figures = [
+        {
+            "name": name,
+            "achieved": decided["achieved"].get(name),
+            "published": decided["published"].get(name),
+            "gap": _gap(decided["achieved"].get(name), decided["published"].get(name)),
+            "seeds": decided.get("seeds", {}).get(name, []),
+        }
+        for name in dict.fromkeys([*decided["achieved"], *decided["published"]])
+    ]
+    return decided | {
+        "figures": figures,
+        "sentence": _sentence(decided["verdict"], figures, decided),
+    }
+
+
+def _gap(achieved, published):
+    return None if achieved is None or published is None else achieved - published
+
+
+def _sentence(word, figures, decided):
+    """The verdict in a sentence, with achieved, published and tolerance."""
+    tolerance = decided.get("tolerance", {})
+    parts = []
+    for figure in figures:
+        achieved, published = figure["achieved"], figure["published"]
+        if achieved is None:
+            continue
+        said = f"{figure['name']} {achieved:.2f}"
+        if published is None:
+            said += ", for which nothing was published"
+        else:
+            said += f", published {published:.1f}"
+            if word != "NOT COMPARABLE":
+                said += f": {figure['gap']:+.2f} points"
+        parts.append(said)
+    what = "; ".join(parts) or "no figure was achieved"
+    if word == "NOT COMPARABLE":
+        return (
+            f"{what}. The two cannot be held against each other, so the tolerance of "
+            f"±{tolerance['replicated']:g} points does not apply."
+            if tolerance
+            else f"{what}. The two cannot be held against each other."
+        )
+    bounds = (
+        f"; replicated is within ±{tolerance['replicated']:g}, near within ±{tolerance['near']:g}"
+        if tolerance
+        else ""
+    )
+    return f"{what}{bounds}."
+
+
+def _metrics(last, row):
+    if last is None:
+        return None
+    _, attribute = PUBLISHED[last["iou_type"]]
+    published = getattr(row, attribute) if row is not None else None
+    return {
+        "step": last["step"],
+        "checkpoint": last.get("checkpoint"),
+        "iou_type": last["iou_type"],
+        "agree": last["agree"],
+        "versions": last.get("versions", {}),
+        "annotations": last["annotations"],
+        "detections": last["detections"],
+        "rows": [
+            {
+                "name": name,
+                "meaning": MEANINGS.get(name, ""),
+                "value": last["metrics"][name],
+                "published": published if name == "AP" else None,
+                "evaluators": {each: figures[name] for each, figures in last["evaluators"].items()},
+            }
+            for name in METRICS[last["iou_type"]]
+        ],
+    }
+
+
+def _deviations(material):
+    """Deviations by class, those that affect AP first."""
+    if material.deviations is None:
+        return None
+    groups = {name: [] for name in config.CLASSES}
+    for each in material.deviations:
+        groups.setdefault(each["class"], []).append(each)
+    return {
+        "affecting": sum(len(groups[name]) for name in AFFECTING),
+        "classes": [
+            {"class": name, "affects_ap": name in AFFECTING, "operations": operations}
+            for name, operations in groups.items()
+            if operations
+        ],
+    }
+
+
+def _data(material, scored):
+    balance = None
+    if scored:
+        rows = scored[-1].result.per_category
+        total = sum(each["groundtruth"] for each in rows)
+        balance = [
+            {
+                "id": each["id"],
+                "name": each["name"],
+                "groundtruth": each["groundtruth"],
+                "share": each["groundtruth"] / total if total else None,
+            }
+            for each in rows
+        ]
+    return {"manifests": material.manifests, "val_class_balance": balance}
+
+
+def _schedule(material):
+    if material.message is None:
+        return None
+    message = material.message
+    facts = config.facts(message)
+    steps = _thinned(list(range(0, facts.num_steps + 1))) if facts.num_steps else []
+    try:
+        planned = schedule.learning_rates(message, steps).tolist()
+        marks = [list(mark) for mark in schedule.boundaries(message)]
+        kind = schedule.kind_of(message)
+    except UserError as error:
+        material.cannot_say("the planned learning rate", str(error))
+        planned, marks, kind, steps = [], [], None, []
+    actual = _thinned(material.log)
+    return {
+        "kind": kind,
+        "batch_size": facts.batch_size,
+        "num_steps": facts.num_steps,
+        "steps_run": material.log[-1]["step"] if material.log else None,
+        "images_planned": facts.images_seen,
+        "images_seen": material.log[-1]["step"] * facts.batch_size if material.log else None,
+        "marks": marks,
+        "planned": {"step": steps, "learning_rate": planned},
+        "actual": {
+            "step": [each["step"] for each in actual],
+            "learning_rate": [each.get("learning_rate") for each in actual],
+        },
+    }
+
+
+def _training(material):
+    """Losses and speed by step, and the speed's middle."""
+    log = material.log
+    if not log:
+        return None
+    shown = _thinned(log)
+    names = list(dict.fromkeys(name for each in log for name in each.get("losses", {})))
+    speeds = [each["images_per_second"] for each in log[1:] if each.get("images_per_second")]
+    waits = [each["input_wait"] for each in log if each.get("input_wait") is not None]
+    measured = _measured(log)
+    for what in ("images_per_second", "input_wait"):
+        if not any(what in each for each in log):
+            material.cannot_say(what.replace("_", " "), "not in metrics.jsonl")
+    if not measured:
+        material.cannot_say("device use", "metrics.jsonl does not record it")
+    return {
+        "logged_steps": len(log),
+        "step": [each["step"] for each in shown],
+        "losses": {name: [each.get("losses", {}).get(name) for each in shown] for name in names},
+        "final_losses": {name: log[-1].get("losses", {}).get(name) for name in names},
+        "images_per_second": [each.get("images_per_second") for each in shown],
+        "input_wait": [each.get("input_wait") for each in shown],
+        "system": {name: [_at(each, name) for each in shown] for name in measured},
+        # The first logged steps hold the tracing of the graph.
+        "median_images_per_second": statistics.median(speeds) if speeds else None,
+        "median_input_wait": statistics.median(waits) if waits else None,
+    }
+
+
+def _measured(log):
+    """Names of the measurements of the machine in the log, such as "device.memory_bytes"."""
+    names = dict.fromkeys(
+        f"{group}.{name}"
+        for each in log
+        for group in ("device", "host", "system")
+        if isinstance(each.get(group), dict)
+        for name, value in each[group].items()
+        if isinstance(value, (int, float))
+    )
+    return list(names)
+
+
+def _at(entry, name):
+    group, _, key = name.partition(".")
+    return (entry.get(group) or {}).get(key)
+
+
+def _checkpoints(material):
+    return [
+        {
+            "step": each["step"],
+            "checkpoint": each.get("checkpoint"),
+            "images": each["annotations"]["images"],
+            "metrics": each["metrics"],
+        }
+        for each in material.evaluations
+    ]
+
+
+def _facts(content):
+    """The three facts that decide how to read the verdict: what was evaluated, with what config,
+    trained for how long. Each: label, text, ok (True, False, or None where unknown)."""
+    return [_evaluated(content), _configured(content), _trained(content)]
+
+
+def _evaluated(content):
+    metrics = content["metrics"]
+    if metrics is None:
+        return {"label": "Evaluated on", "text": "nothing: no evaluation in the run", "ok": None}
+    annotations = metrics["annotations"]
+    text = (
+        f"{annotations['images']:,} images with {annotations['annotations']:,} annotations in "
+        f"{annotations['categories']} categories"
+    )
+    whole = annotations["images"] == 5000
+    text += "; val2017 has 5,000" if not whole else ", as many as val2017"
+    if metrics["agree"] is False:
+        return {"label": "Evaluated on", "text": f"{text}; the evaluators DISAGREE", "ok": False}
+    both = "; both evaluators agree" if metrics["agree"] else "; one evaluator only"
+    return {"label": "Evaluated on", "text": text + both, "ok": whole}
+
+
+def _configured(content):
+    deviations = content["deviations"]
+    if deviations is None:
+        return {"label": "Config", "text": "not compared with the published one", "ok": None}
+    counts = ", ".join(
+        f"{len(each['operations'])} {each['class']}"
+        for each in deviations["classes"]
+        if each["affects_ap"]
+    )
+    if not counts:
+        return {"label": "Config", "text": "as published in all that affects AP", "ok": True}
+    return {
+        "label": "Config",
+        "text": f"{deviations['affecting']} differences that affect AP: {counts}",
+        "ok": False,
+    }
+
+
+def _trained(content):
+    plan = content["schedule"]
+    if plan is None or plan["steps_run"] is None:
+        return {"label": "Training", "text": "no log of a training in the run", "ok": None}
+    text = (
+        f"{plan['steps_run']:,} of {plan['num_steps']:,} planned steps at batch "
+        f"{plan['batch_size']:,}: {plan['images_seen']:,} images seen"
+    )
+    published = _published_plan(content["model"].get("name"))
+    if published is None:
+        return {"label": "Training", "text": text, "ok": None}
+    return {
+        "label": "Training",
+        "text": f"{text}; the published recipe sees {published:,}",
+        "ok": plan["images_seen"] == published,
+    }
+
+
+def _published_plan(model):
+    """Images seen by the published recipe, or None where it has no public config."""
+    row = zoo.get(model or "")
+    if row is None or row.template is None:
+        return None
+    try:
+        return config.facts(config.template(row.template)).images_seen
+    except UserError:
+        return None
+
+
+def _never_checked(content):
+    """What no report of this kit can vouch for, and what this one was not asked."""
+    found = []
+    if content["metrics"] and content["metrics"]["agree"] is None:
+        found.append(
+            {
+                "what": "the other evaluator's word",
+                "why": "scored by one alone; tools/score.py --evaluator=both",
+            }
+        )
+    seeds = [len(each["seeds"]) for each in (content["verdict"] or {}).get("figures", [])]
+    if content["verdict"] and max(seeds, default=0) < 3:
+        found.append(
+            {
+                "what": "the spread over seeds",
+                "why": "fewer than three runs; with three or more the verdict is an equivalence "
+                "test (tools/compare_runs.py)",
+            }
+        )
+    if content["analysis"] is not None and "intervals" not in content["analysis"]:
+        found.append(
+            {
+                "what": "how far AP would move on other images",
+                "why": "no bootstrap was asked for; tools/score.py --bootstrap=1000",
+            }
+        )
+    return found
+
+
+def _thinned(values):
+    if len(values) <= MAX_POINTS:
+        return values
+    last = len(values) - 1
+    return [values[round(index * last / (MAX_POINTS - 1))] for index in range(MAX_POINTS)]

@@ -1,0 +1,132 @@
+"""What the detections of a run say when they are scored again: curves, errors, single images."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate import score
+from replicate.errors import UserError
+from replicate.score.groundtruth import read_bytes
+
+# More checkpoints than this are thinned out for the gallery's step slider; the last one stays.
+MAX_STEPS = 8
+_PR_POINTS = slice(None, None, 4)  # of COCO's 101 recall thresholds, for the small multiples
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """An evaluation scored again for the report.
+
+    Attributes:
+      step: of the checkpoint.
+      metrics: the dict of its metrics.json.
+      result: score.Result of its detections, by hotcoco.
+      diagnostics: hotcoco's image_diagnostics at IoU 0.5.
+    """
+
+    step: int
+    metrics: dict
+    result: score.Result
+    diagnostics: dict
+
+    def statuses(self):
+        """(N,) array of "tp", "fp" or "ignored", in the order of `result.detections`."""
+        status = self.diagnostics["dt_status"]
+        # hotcoco numbers detections from 1 in the order they were given.
+        return np.array(
+            [status.get(number, "ignored") for number in range(1, len(self.result.detections) + 1)],
+            dtype=object,
+        )
+
+
+def scored(material):
+    """The run's evaluations scored again, ascending by step, the last one always among them.
+
+    An evaluation whose detections are not those that its metrics were computed from, or whose AP
+    comes out differently, is left out and noted in `material.not_checked`.
+
+    Returns:
+      list of Scored; empty where the groundtruth is not at hand.
+    """
+    found = []
+    evaluations = _thinned(material.evaluations)
+    for metrics in tqdm(
+        evaluations, desc="report", unit="checkpoint", disable=len(evaluations) < 2
+    ):
+        step = metrics["step"]
+        try:
+            found.append(_scored(material, metrics))
+        except UserError as error:
+            material.cannot_say(f"curves, errors and images of step {step}", str(error))
+    if found and found[-1].step != material.evaluations[-1]["step"]:
+        return []  # nothing may be shown in the place of the checkpoint that the page names
+    return found
+
+
+def _scored(material, metrics):
+    annotations, step = metrics["annotations"], metrics["step"]
+    path = material.run.eval_at(step) / "detections.json.gz"
+    if hashlib.sha256(read_bytes(path)).hexdigest() != metrics["detections"]["sha256"]:
+        raise UserError(
+            f"{path} is not the file that metrics.json was computed from (its SHA-256 differs); "
+            "evaluate the checkpoint again"
+        )
+    # The evaluation may have been of some images alone; their ids are told by a hash only.
+    if annotations["images"] != annotations["images_in_file"]:
+        raise UserError(
+            f"only {annotations['images']:,} of {annotations['images_in_file']:,} images were "
+            "scored and their ids are not recorded"
+        )
+    result = score.score(
+        annotations["file"], str(path), iou_type=metrics["iou_type"], evaluator="hotcoco"
+    )
+    if result.groundtruth.sha256 != annotations["sha256"]:
+        raise UserError(f"{annotations['file']} has changed since the evaluation (its SHA-256)")
+    if not _same(result.metrics["AP"], metrics["metrics"]["AP"]):
+        raise UserError(
+            f"scored again, AP is {result.metrics['AP']}, metrics.json says "
+            f"{metrics['metrics']['AP']}"
+        )
+    handle = result.evaluations["hotcoco"].handle
+    return Scored(step, metrics, result, handle.image_diagnostics())
+
+
+def analysis(last):
+    """The curves, errors and calibration of the last evaluation: `score.analyse`'s dict."""
+    return last.metrics.get("analysis") or score.analyse(last.result)
+
+
+def category_curves(last):
+    """Precision over recall of each category with groundtruth, for small multiples.
+
+    Returns:
+      dict: recall (list), categories: list of {"id", "name", "AP", "0.50", "0.75"} where the
+      last two are lists of precision at that IoU.
+    """
+    evaluation = last.result.evaluations["hotcoco"]
+    iou_thresholds = np.asarray(evaluation.handle.params.iouThrs)
+    at = {f"{iou:.2f}": int(np.argmin(abs(iou_thresholds - iou))) for iou in (0.5, 0.75)}
+    recall = np.asarray(evaluation.handle.params.recThrs)[_PR_POINTS]
+    categories = []
+    for k, row in enumerate(last.result.per_category):
+        if row["AP"] is None:
+            continue
+        curves = {
+            iou: np.round(evaluation.precision[t, _PR_POINTS, k, 0, -1], 4).tolist()
+            for iou, t in at.items()
+        }
+        categories.append({"id": row["id"], "name": row["name"], "AP": row["AP"]} | curves)
+    return {"recall": np.round(recall, 2).tolist(), "categories": categories}
+
+
+def _thinned(evaluations):
+    if len(evaluations) <= MAX_STEPS:
+        return evaluations
+    chosen = np.unique(np.linspace(0, len(evaluations) - 1, MAX_STEPS).round().astype(int))
+    return [evaluations[index] for index in chosen]
+
+
+def _same(a, b):
+    return a is b if a is None or b is None else abs(a - b) <= 1e-9

@@ -1,0 +1,197 @@
+"""The gallery: which images, with their groundtruth and the detections of every checkpoint."""
+
+import base64
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+# Detections below this score are counted in no figure of the gallery and not drawn.
+MIN_SCORE = 0.05
+MAX_PER_IMAGE = 60
+PER_GROUP = 10
+LONGER_SIDE_PX = 480
+_JPEG_QUALITY = 72
+
+DETECTION_FIELDS = ["category_id", "score", "x_px", "y_px", "width_px", "height_px", "groundtruth"]
+
+GROUPS = {
+    "worst": "lowest AP of the image",
+    "median": "AP nearest the median",
+    "best": "highest AP of the image",
+    "missed": "most objects without a detection at IoU 0.5",
+    "mistakes": "most confident detection that fits no object",
+}
+
+
+def gallery(scored, per_group=PER_GROUP):
+    """The gallery's content, without the pictures.
+
+    Args:
+      scored: list of findings.Scored, ascending by step; images are chosen by the last one.
+      per_group: images a group.
+
+    Returns:
+      dict: steps (list of step, checkpoint, AP), groups (name -> explanation), categories (id ->
+      name), min_score and images: each with id, file_name, image_hw, ap, groups, groundtruth
+      (category_id, box_xywh_px, crowd) and detections (step -> list of lists, best first, whose
+      items `detection_fields` names; `groundtruth` is the index of the object found, -1 for a
+      false positive, None for one in a crowd region, which counts neither way).
+    """
+    last = scored[-1]
+    truth = last.result.groundtruth
+    chosen = _chosen(last, per_group)
+    annotations = _annotations(last, chosen)
+    by_step = {str(each.step): _detections(each, annotations) for each in scored}
+    images = []
+    for image_id, groups in chosen.items():
+        height, width = truth.image_hw[image_id]
+        images.append(
+            {
+                "id": image_id,
+                "file_name": truth.file_names[image_id],
+                "image_hw": [height, width],
+                "ap": _image_ap(last, image_id),
+                "groups": groups,
+                "groundtruth": [
+                    {
+                        "category_id": each["category_id"],
+                        "box_xywh_px": [round(value, 1) for value in each["bbox"]],
+                        "crowd": bool(each.get("iscrowd")),
+                    }
+                    for each in annotations[image_id]
+                ],
+                "detections": {step: found[image_id] for step, found in by_step.items()},
+            }
+        )
+    return {
+        "steps": [
+            {
+                "step": each.step,
+                "checkpoint": each.metrics.get("checkpoint"),
+                "AP": each.metrics["metrics"]["AP"],
+            }
+            for each in scored
+        ],
+        "groups": GROUPS,
+        "categories": {str(key): name for key, name in truth.categories.items()},
+        "iou_threshold": last.diagnostics["iou_thr"],
+        "detection_fields": DETECTION_FIELDS,
+        "min_score": MIN_SCORE,
+        "max_per_image": MAX_PER_IMAGE,
+        "images_scored": len(last.result.image_ids),
+        "images": images,
+    }
+
+
+def pictures(images, image_dir, longer_side_px=LONGER_SIDE_PX):
+    """The images of a gallery as JPEG data URIs, scaled down.
+
+    Args:
+      images: the gallery's images.
+      image_dir: folder of the image files, or None.
+
+    Returns:
+      dict image id (str) -> data URI; an image that is missing or unreadable is left out.
+    """
+    found = {}
+    for image in images:
+        if not image_dir:
+            break
+        try:
+            with Image.open(pathlib.Path(image_dir) / image["file_name"]) as picture:
+                picture.draft("RGB", (longer_side_px, longer_side_px))
+                picture = picture.convert("RGB")
+        except OSError:
+            continue
+        picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
+        encoded = io.BytesIO()
+        picture.save(encoded, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+        data = base64.b64encode(encoded.getvalue()).decode()
+        found[str(image["id"])] = f"data:image/jpeg;base64,{data}"
+    return found
+
+
+def _chosen(last, per_group):
+    """dict image id -> names of the groups it was chosen for, in the groups' order."""
+    summary = last.diagnostics["img_summary"]
+    truth = last.result.groundtruth
+    annotated = set(truth.annotation_image_ids[~truth.annotation_crowd].tolist())
+    with_objects = sorted(image_id for image_id in summary if image_id in annotated)
+    by_ap = sorted(with_objects, key=lambda image_id: (summary[image_id]["ap"], image_id))
+    middle = max(0, len(by_ap) // 2 - per_group // 2)
+    mistakes = _worst_mistakes(last)
+    ranked = {
+        "worst": by_ap[:per_group],
+        "median": by_ap[middle : middle + per_group],
+        "best": by_ap[::-1][:per_group],
+        "missed": sorted(
+            (each for each in with_objects if summary[each]["fn"]),
+            key=lambda image_id: (-summary[image_id]["fn"], image_id),
+        )[:per_group],
+        "mistakes": sorted(mistakes, key=lambda image_id: -mistakes[image_id])[:per_group],
+    }
+    chosen = {}
+    for group, image_ids in ranked.items():
+        for image_id in image_ids:
+            chosen.setdefault(image_id, []).append(group)
+    return chosen
+
+
+def _worst_mistakes(last):
+    """dict image id -> score of its most confident false positive."""
+    detections = last.result.detections
+    worst = {}
+    wrong = np.flatnonzero(last.statuses() == "fp")
+    for index in wrong:
+        image_id = int(detections.image_ids[index])
+        worst[image_id] = max(worst.get(image_id, 0.0), float(detections.scores[index]))
+    return worst
+
+
+def _image_ap(last, image_id):
+    summary = last.diagnostics["img_summary"].get(image_id)
+    return None if summary is None else summary["ap"]
+
+
+def _annotations(last, image_ids):
+    """dict image id -> its COCO annotations that have a box."""
+    truth = last.result.evaluations["hotcoco"].handle.coco_gt
+    found = {image_id: [] for image_id in image_ids}
+    for each in truth.load_anns(truth.get_ann_ids(img_ids=list(image_ids))):
+        if each.get("bbox"):
+            found[each["image_id"]].append(each)
+    return found
+
+
+def _detections(scored, annotations):
+    """dict image id -> its detections above MIN_SCORE, best first, as DETECTION_FIELDS.
+
+    Args:
+      scored: findings.Scored.
+      annotations: dict image id -> COCO annotations.
+    """
+    detections, statuses = scored.result.detections, scored.statuses()
+    found = {image_id: [] for image_id in annotations}
+    if detections.iou_type != "bbox":
+        return found
+    position = {
+        each["id"]: index for image in annotations.values() for index, each in enumerate(image)
+    }
+    match = scored.diagnostics["dt_match"]
+    keep = (detections.scores >= MIN_SCORE) & np.isin(detections.image_ids, list(annotations))
+    order = np.flatnonzero(keep)
+    for index in order[np.argsort(-detections.scores[order], kind="stable")].tolist():
+        of_image = found[int(detections.image_ids[index])]
+        if len(of_image) < MAX_PER_IMAGE:
+            hit = position.get(match.get(index + 1)) if statuses[index] == "tp" else None
+            of_image.append(
+                [
+                    int(detections.category_ids[index]),
+                    round(float(detections.scores[index]), 4),
+                    *np.round(detections.shapes[index], 1).tolist(),
+                    -1 if statuses[index] == "fp" else hit,
+                ]
+            )
+    return found

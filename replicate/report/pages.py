@@ -1,0 +1,151 @@
+"""Pages from data: the templates, how figures are written in them, and one file out of many."""
+
+import base64
+import functools
+import hashlib
+import json
+import pathlib
+import re
+
+import jinja2
+import markupsafe
+
+from replicate.report import plots
+
+_TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
+_WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
+
+
+def html(template, scripts, **context):
+    """A self-contained HTML page.
+
+    Args:
+      template: its name in templates/.
+      scripts: names of the scripts it runs, in order.
+      **context: what the template says.
+    """
+    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=markupsafe.Markup(style),
+            script=markupsafe.Markup(script),
+            # The page's own script and no other: nothing that slipped in could run.
+            script_source=markupsafe.Markup(f"'sha256-{digest}'"),
+            **context,
+        )
+    )
+
+
+def markdown(template, **context):
+    """A Markdown page; values from outside pass through the filter `md`."""
+    text = _environment().get_template(template).render(**context)
+    # A heading, and the first row of a table, start a paragraph.
+    text = re.sub(r"\n(?=#+ |\*\*|\| \| \|\n)", "\n\n", text)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+@functools.cache
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        trim_blocks=True,
+        autoescape=lambda name: name.endswith(".html.j2"),
+    )
+    environment.filters |= {
+        "percent": percent,
+        "fixed": fixed,
+        "signed": signed,
+        "count": count,
+        "plain": plain,
+        "scalar": scalar,
+        "md": escape_markdown,
+        "breakable": breakable,
+        "config_value": config_value,
+        "side_by_side": side_by_side,
+        "max0": lambda values: max(values, default=0),
+    }
+    return environment
+
+
+def percent(value, digits=1):
+    """0.2217 as "22.2"; "" for None."""
+    return "" if value is None else f"{100 * value:.{digits}f}"
+
+
+def fixed(value, digits):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value, digits):
+    """With its sign, a real minus for a negative one."""
+    return "" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def count(value):
+    """A whole number with commas."""
+    return "" if value is None else f"{value:,}"
+
+
+def plain(value):
+    return f"{value:g}"
+
+
+def scalar(value):
+    """A value of JSON for reading."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {scalar(each)}" for name, each in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(scalar(each) for each in value) or "none"
+    return str(value)
+
+
+def config_value(value):
+    """A value of a pipeline.config; "not set" for None."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if value != "" else '""'
+
+
+def breakable(path):
+    """A field path that may break after its dots."""
+    return markupsafe.Markup(".<wbr>").join(path.split("."))
+
+
+def escape_markdown(value):
+    """Text that Markdown shows as it is, also inside a table."""
+    text = re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", str(value))
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def side_by_side(manifests):
+    """[(name, [value of each split])] of what manifests hold as plain values, one level deep."""
+    rows = {}
+    for split, manifest in manifests.items():
+        for name, value in _flat(manifest):
+            rows.setdefault(name, {})[split] = value
+    return [(name, [row.get(split) for split in manifests]) for name, row in rows.items()]
+
+
+def _flat(manifest, prefix="", depth=0):
+    for name, value in manifest.items():
+        if isinstance(value, dict) and depth < 2:
+            yield from _flat(value, f"{prefix}{name} ", depth + 1)
+        elif not isinstance(value, (dict, list)):
+            yield f"{prefix}{name}".replace("_", " "), value
+
+
+def json_text(value):
+    """report.json: a NaN, which JSON does not have, is an error here."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,205 @@
+"""The report's plots: matplotlib figures as SVG whose colours follow the page's theme.
+
+Lines are drawn in stand-in colours that become CSS variables, text stays text. The same SVG stands
+in the page and, with the palette inside it, in a file beside the Markdown.
+"""
+
+import contextlib
+import dataclasses
+import html
+import io
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")  # never a window
+from matplotlib import pyplot, ticker
+
+# CSS variable -> (light, dark); `theme.css` is made from this table.
+PALETTE = {
+    "ink": ("#1b2430", "#e6eaf0"),
+    "muted": ("#5d6978", "#9aa6b5"),
+    "grid": ("#dde3ea", "#2c3643"),
+    "surface": ("#ffffff", "#161c24"),
+    "s1": ("#1f6fd1", "#6aa9f4"),
+    "s2": ("#c9510c", "#f2935c"),
+    "s3": ("#0d8065", "#4fc4a0"),
+    "s4": ("#8746c4", "#bd98ee"),
+    "s5": ("#a37400", "#dcb545"),
+    "s6": ("#bf2a68", "#ef7aaa"),
+    "s7": ("#4d6f1c", "#a6c565"),
+    "s8": ("#5a6b80", "#a5b4c8"),
+}
+SERIES = tuple(name for name in PALETTE if re.fullmatch(r"s\d", name))
+_STAND_INS = {name: f"#0a0b{number:02x}" for number, name in enumerate(PALETTE, 16)}
+
+# Inches. Small, so that text is readable on a narrow screen as well.
+SIZE = (4.5, 2.9)
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "axes.edgecolor": _STAND_INS["muted"],
+    "axes.labelcolor": _STAND_INS["muted"],
+    "axes.titlecolor": _STAND_INS["ink"],
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _STAND_INS["grid"],
+    "grid.linewidth": 0.7,
+    "xtick.color": _STAND_INS["muted"],
+    "ytick.color": _STAND_INS["muted"],
+    "text.color": _STAND_INS["ink"],
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A drawn figure.
+
+    Attributes:
+      name: of its file, without ending; also the prefix of its ids.
+      title: what it shows, one line.
+      svg: the figure with CSS variables for colours.
+    """
+
+    name: str
+    title: str
+    svg: str
+
+    def standalone(self):
+        """The figure as a file of its own, with its palette for light and dark."""
+        light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
+        dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
+        style = (
+            f"<style>svg{{{light}background:var(--surface);font-family:sans-serif}}"
+            f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+        )
+        head, rest = self.svg.split(">", 1)
+        return (
+            f'<?xml version="1.0" encoding="utf-8"?>\n{head} xmlns="http://www.w3.org/2000/svg" '
+            f'xmlns:xlink="http://www.w3.org/1999/xlink">{style}{rest}'
+        )
+
+
+def colour(name):
+    """The stand-in of a colour of the palette, for matplotlib."""
+    return _STAND_INS[name]
+
+
+def css():
+    """The palette as CSS: light, dark by the system's wish, and either by `data-theme`."""
+    light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
+    dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
+    return (
+        f":root{{{light}color-scheme:light}}"
+        f"@media(prefers-color-scheme:dark){{:root{{{dark}color-scheme:dark}}}}"
+        f":root[data-theme=light]{{{light}color-scheme:light}}"
+        f":root[data-theme=dark]{{{dark}color-scheme:dark}}"
+        f"@media print{{:root,:root[data-theme]{{{light}color-scheme:light}}}}"
+    )
+
+
+@contextlib.contextmanager
+def axes(x_label, y_label, size=SIZE):
+    """Axes in the house style, closed afterwards; labels name their units."""
+    with matplotlib.rc_context(_STYLE):
+        figure, holder = pyplot.subplots(figsize=size)
+        try:
+            holder.set_xlabel(x_label)
+            holder.set_ylabel(y_label)
+            yield holder
+        finally:
+            pyplot.close(figure)
+
+
+def finished(holder, name, title):
+    """The Plot of axes that are complete."""
+    buffer = io.StringIO()
+    holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Plot(name, title, _themed(buffer.getvalue(), name, title))
+
+
+def lines(
+    name,
+    title,
+    x_label,
+    y_label,
+    series,
+    *,
+    percent=False,
+    marker=None,
+    highlight=None,
+    dashed=(),
+    from_zero=False,
+    unit_square=False,
+):
+    """A plot of one or more lines.
+
+    Args:
+      name, title: of the Plot.
+      x_label, y_label: with units.
+      series: dict label -> (x values, y values); None in y is a gap.
+      percent: whether y is a share of one, shown in percent.
+      marker: matplotlib marker of the points.
+      highlight: the label of a line to draw thicker than the others.
+      dashed: labels of lines to draw dashed, over others.
+      from_zero: whether y starts at zero.
+      unit_square: whether both axes go from 0 to 1; otherwise x is a whole number.
+
+    Returns:
+      Plot.
+    """
+    with axes(x_label, y_label) as holder:
+        for number, (label, (x, y)) in enumerate(series.items()):
+            holder.plot(
+                x,
+                [float("nan") if value is None else value for value in y],
+                color=colour(SERIES[number % len(SERIES)]),
+                linestyle="--" if label in dashed else "-",
+                linewidth=2.4 if label == highlight else 1.4,
+                marker=marker,
+                markersize=4,
+                label=label,
+            )
+        if unit_square:
+            holder.set(xlim=(0, 1), ylim=(0, 1.02))
+        else:
+            thousands(holder.xaxis)
+        if percent:
+            holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        if from_zero:
+            holder.set_ylim(bottom=0)
+        if len(series) > 1:
+            holder.legend()
+        return finished(holder, name, title)
+
+
+def thousands(axis):
+    """Whole numbers in thousands with a comma, as the report's text writes them."""
+    axis.set_major_locator(ticker.MaxNLocator(nbins=5, integer=True))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _themed(svg, name, title):
+    """The SVG element alone, its colours as variables, its ids under the plot's name."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r'(?<= )(width|height)="[\d.]+pt" ', "", svg, count=2)
+    for variable, stand_in in _STAND_INS.items():
+        svg = svg.replace(stand_in, f"var(--{variable})")
+    # matplotlib writes every text's font; the page has its own.
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)

@@ -1,0 +1,99 @@
+"""What a run directory holds, read with patience: what is missing is noted, never an error."""
+
+import dataclasses
+import re
+
+from replicate import config
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json, read_metrics
+
+
+@dataclasses.dataclass
+class Material:
+    """The files of a run, None (or empty) where there is none.
+
+    Attributes:
+      run: RunDir.
+      spec, environment, verdict: dicts.
+      deviations: list of dicts, as deviations.json.
+      message: the TrainEvalPipelineConfig, from pipeline.config.
+      log: the logged steps of metrics.jsonl.
+      evaluations: list of metrics.json's dicts, ascending by step.
+      manifests: dict split ("train", "val") -> the manifest's dict.
+      not_checked: list of {"what", "why"}: what the report cannot say.
+    """
+
+    run: RunDir
+    spec: dict | None = None
+    environment: dict | None = None
+    verdict: dict | None = None
+    deviations: list | None = None
+    message: object = None
+    log: list = dataclasses.field(default_factory=list)
+    evaluations: list = dataclasses.field(default_factory=list)
+    manifests: dict = dataclasses.field(default_factory=dict)
+    not_checked: list = dataclasses.field(default_factory=list)
+
+    @property
+    def request(self):
+        """What was asked of tools/replicate.py; empty where the run was made otherwise."""
+        return (self.spec or {}).get("request", {})
+
+    def cannot_say(self, what, why):
+        self.not_checked.append({"what": what, "why": why})
+
+
+def read(run):
+    """The Material of a run directory.
+
+    Args:
+      run: RunDir.
+    """
+    material = Material(run)
+    for name, path, what in (
+        ("spec", run.spec, "what was asked for, and the command"),
+        ("environment", run.environment, "the environment"),
+        ("verdict", run.verdict, "the verdict"),
+        ("deviations", run.deviations, "deviations from the published config"),
+    ):
+        setattr(material, name, _json(material, path, what))
+    try:
+        material.message = config.load(run.pipeline_config)
+    except UserError as error:
+        material.cannot_say("the config as it ran", str(error))
+    material.log = read_metrics(run.metrics)
+    if not material.log:
+        material.cannot_say("losses, learning rate and speed", "no metrics.jsonl in the run")
+    for step in run.evaluated_steps():
+        metrics = _json(material, run.eval_at(step) / "metrics.json", f"the metrics of step {step}")
+        if metrics is not None:
+            material.evaluations.append(metrics | {"step": metrics.get("step", step)})
+    if not material.evaluations:
+        material.cannot_say("AP and everything that follows from detections", "no evaluation")
+    material.manifests = _manifests(material)
+    return material
+
+
+def _json(material, path, what):
+    try:
+        return read_json(path)
+    except UserError as error:
+        material.cannot_say(what, _short(error, material.run))
+        return None
+
+
+def _manifests(material):
+    folder = material.run.data
+    found = {}
+    for path in sorted(folder.glob("*manifest*.json")) if folder.is_dir() else ():
+        split = re.split(r"[-._]", path.name)[0]
+        manifest = _json(material, path, f"the manifest of {split}")
+        if manifest is not None:
+            found[split] = manifest
+    if not found:
+        material.cannot_say("records: counts and dropped annotations", "no manifest in data/")
+    return found
+
+
+def _short(error, run):
+    return str(error).replace(f"{run.root}/", "")

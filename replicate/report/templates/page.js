@@ -1,0 +1,104 @@
+"use strict";
+// Themes, sortable tables and filters. Every control works from the keyboard.
+
+const byId = (id) => document.getElementById(id);
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function startTheme() {
+  const button = byId("theme");
+  const dark = () =>
+    (document.documentElement.dataset.theme ||
+      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const show = () => { button.textContent = dark() ? "Light theme" : "Dark theme"; };
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    show();
+  });
+  show();
+}
+
+// ---- tables: click a heading to sort; empty cells stay at the end.
+
+function cellValue(row, column) {
+  const cell = row.cells[column];
+  const given = cell.dataset.value;
+  if (given !== undefined) return given === "" ? null : Number(given);
+  const text = cell.textContent.trim();
+  return text === "" ? null : text.toLowerCase();
+}
+
+function compareValues(a, b) {
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a).localeCompare(String(b), undefined, { numeric: true });
+}
+
+function sortTable(table, column, descending) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows].map((row) => [cellValue(row, column), row]);
+  const empty = rows.filter(([value]) => value === null);
+  const full = rows.filter(([value]) => value !== null);
+  full.sort(([a], [b]) => (descending ? compareValues(b, a) : compareValues(a, b)));
+  body.append(...full.map(([, row]) => row), ...empty.map(([, row]) => row));
+  [...table.tHead.rows[0].cells].forEach((head, index) => {
+    if (index === column) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+  });
+}
+
+function startSorting(table) {
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (head.hasAttribute("data-nosort")) return;
+    const button = element("button", { type: "button", title: "sort by this column" });
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const before = head.getAttribute("aria-sort");
+      const numeric = head.classList.contains("num");
+      sortTable(table, column, before ? before === "ascending" : numeric);
+    });
+  });
+}
+
+// ---- filters: <input data-filters="id"> hides what does not hold its words.
+
+function startFilter(input) {
+  const targets = input.dataset.filters.split(" ").map(byId).filter(Boolean);
+  const count = byId(input.dataset.count);
+  const apply = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    let all = 0;
+    targets.forEach((target, index) => {
+      const items = target.tBodies ? [...target.tBodies[0].rows] : [...target.children];
+      for (const item of items) {
+        const text = (item.dataset.text ?? item.textContent).toLowerCase();
+        const fits = words.every((word) => text.includes(word));
+        item.classList.toggle("hidden", !fits);
+        if (index === 0) { all += 1; shown += fits ? 1 : 0; }
+      }
+    });
+    if (count) count.textContent = `${shown} of ${all} shown`;
+  };
+  input.addEventListener("input", apply);
+  apply();
+}
+
+function readData(id) {
+  const holder = byId(id);
+  return holder ? JSON.parse(holder.textContent) : null;
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  startTheme();
+  document.querySelectorAll("table[data-sortable]").forEach(startSorting);
+  document.querySelectorAll("input[data-filters]").forEach(startFilter);
+});

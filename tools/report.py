@@ -1,0 +1,32 @@
+"""Writes the report of a run: what it achieved, against what was published, and why.
+
+    python tools/report.py --run_dir=runs/first
+    xdg-open runs/first/report/index.html
+
+report/index.html is one file that needs no network; report.md (with plots/) is the same for a
+pull request, report.json for machines. tools/replicate.py writes it at its end; run this again
+after another evaluation, or for a run that is still training: what is missing is named in the
+report as not checked.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import report
+from replicate.run import RunDir
+from tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run_dir", None, "the run directory")
+
+
+def main(_):
+    print(report.write(RunDir.existing(FLAGS.run_dir)))
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["run_dir"])
