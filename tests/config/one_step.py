@@ -3,7 +3,7 @@
     python tests/config/one_step.py TEMPLATE
 
 Prints one line of JSON: the losses, what changed, the detections' shapes, seconds and memory. The
-network is the template's own; its input is one image of 256x256 (two-stage detectors) or 128x128.
+network is the template's own; its input is one image of 128x128 (CenterNet) or 256x256 pixels.
 """
 
 import json
@@ -30,7 +30,7 @@ def tiny(name, folder):
     """The template's config with a small input and, for keypoints, a label map that exists."""
     message = config.template(name)
     resizer = config.architecture_message(message).image_resizer
-    size = 256 if message.model.WhichOneof("model") == "faster_rcnn" else 128
+    size = 128 if message.model.WhichOneof("model") == "center_net" else 256
     if resizer.HasField("fixed_shape_resizer"):
         resizer.fixed_shape_resizer.height = resizer.fixed_shape_resizer.width = size
     else:

@@ -1,0 +1,325 @@
+"""The linter: places, nearest names, copied blocks and their fix, contradictions."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from replicate import config
+from replicate.config import lint, lint_rules, paths, syntax, textproto
+from replicate.errors import UserError
+from tests.conftest import PROJECT
+
+FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+
+PIECEWISE = """\
+train_config {
+  optimizer {
+    momentum_optimizer {
+      learning_rate {
+        piecewise_constant_learning_rate {
+          boundaries: [2000, 8000]  # steps
+          values: [0.01, 1e-3, .0001]
+        }
+      }
+    }
+  }
+}
+"""
+
+
+def findings(text):
+    return [(f.level, f.line, f.column, f.path) for f in lint.lint(text, "x.config")]
+
+
+@pytest.mark.parametrize(
+    "text, line, column, path, told",
+    [
+        # a misspelled field, deep and at the top
+        ("model {\n  ssd {\n    num_clases: 3\n  }\n}", 3, 5, "model.ssd.num_clases",
+         "did you mean num_classes?"),
+        ("modle {}", 1, 1, "modle", "did you mean model?"),
+        # nothing near: what there is
+        ("train_config { optimizer { xyz {} } }", 1, 28, "train_config.optimizer.xyz",
+         "it has adam_optimizer, momentum_optimizer, moving_average_decay, rms_prop_optimizer"),
+        # a wrong enum value
+        ("model { ssd { post_processing { score_converter: SIGMOD } } }", 1, 33,
+         "model.ssd.post_processing.score_converter", "did you mean SIGMOID?"),
+        # a wrong type, also in a list's element
+        ("train_config {\n\tbatch_size: 3.5 }", 2, 2, "train_config.batch_size",
+         "takes a whole number"),
+        ("train_config { sync_replicas: maybe }", 1, 16, "train_config.sync_replicas",
+         "takes true or false"),
+        ("eval_config { metrics_set: ['a', b] }", 1, 34, "eval_config.metrics_set[1]",
+         "each element a string"),
+        ("model { ssd: 3 }", 1, 9, "model.ssd", "takes a Ssd message in braces"),
+        ("train_config { num_steps { x: 1 } }", 1, 16, "train_config.num_steps",
+         "takes a whole number, not a message"),
+        # two members of a oneof
+        ("train_config { optimizer { momentum_optimizer {} adam_optimizer {} } }", 1, 50,
+         "train_config.optimizer.adam_optimizer",
+         "'adam_optimizer' and 'momentum_optimizer' exclude each other"),
+        # one value twice
+        ("train_config { num_steps: 1 num_steps: 2 }", 1, 29, "train_config.num_steps[1]",
+         "given twice"),
+        # in the second element of a list of messages
+        ("train_config { data_augmentation_options { random_adjust_hue {} }\n"
+         " data_augmentation_options { random_adjust_hew {} } }", 2, 30,
+         "train_config.data_augmentation_options[1].random_adjust_hew",
+         "did you mean random_adjust_hue"),
+    ],
+)  # fmt: skip
+def test_what_the_parser_refuses(text, line, column, path, told):
+    (found,) = lint.lint(text, "x.config")
+    assert (found.level, found.line, found.column, found.path) == ("error", line, column, path)
+    assert told in found.message
+    # protobuf's own parser refuses it too
+    with pytest.raises(UserError):
+        textproto.parse(text)
+
+
+def test_all_mistakes_at_once():
+    text = "model { ssd { num_clases: 3 } }\ntrain_config { num_step: 3 batch_size: x }"
+    assert [(line, path) for _, line, _, path in findings(text)] == [
+        (1, "model.ssd.num_clases"),
+        (2, "train_config.num_step"),
+        (2, "train_config.batch_size"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["model {", "model { ssd } }", "}", "model: ", "a: $", 'a: "x'])
+def test_text_without_structure_is_the_parsers_word(text):
+    with pytest.raises(UserError, match=r"^x.config:\d+:\d+: "):
+        lint.lint(text, "x.config")
+
+
+@pytest.mark.parametrize("name", config.template_names())
+def test_a_rendered_zoo_config_lacks_its_paths_alone(name):
+    found = lint.lint(config.to_text(config.template(name)), "x.config")
+    assert found and all("is still to be configured" in finding.message for finding in found)
+
+
+def exact(descriptor, path):
+    """The path with the index [0] that the tree leaves out of lists."""
+    steps = []
+    for step in paths.parse(path):
+        field = descriptor.fields_by_name[step.name]
+        steps.append(f"{step.name}[0]" if field.is_repeated and step.index is None else str(step))
+        descriptor = field.message_type
+    return ".".join(steps)
+
+
+@pytest.mark.parametrize("name", config.template_names())
+def test_the_tree_holds_every_field(name):
+    """A message set field by field from the tree equals the one that the parser reads."""
+    message = config.template(name)
+    for task in message.model.center_net.keypoint_estimation_task:
+        task.keypoint_label_to_std.clear()  # entries of maps have no path of their own
+    for metric in message.eval_config.parameterized_metric:
+        metric.coco_keypoint_metrics.keypoint_label_to_sigmas.clear()
+    rebuilt = type(message)()
+    for node in syntax.Text(config.to_text(message)).walk():
+        if node.children is None or not node.children:
+            value = node.literal if node.children is None else "{}"
+            config.set_field(rebuilt, exact(message.DESCRIPTOR, node.path), value)
+    assert rebuilt == message
+
+
+def test_the_copied_piecewise_block_is_caught_and_fixed(tmp_path):
+    (found,) = lint.lint(PIECEWISE, "x.config")
+    assert (found.line, found.column) == (5, 9)
+    assert "does not exist in the API; write manual_step_learning_rate" in found.message
+    # the message shows the very block that --fix writes
+    fixed = lint.fixed(PIECEWISE, [found])
+    assert found.message.split(":\n", 1)[1] in fixed
+    schedule = textproto.parse(fixed).train_config.optimizer.momentum_optimizer.learning_rate
+    expected = textproto.parse(
+        "train_config { optimizer { momentum_optimizer { learning_rate {"
+        " manual_step_learning_rate { initial_learning_rate: 0.01"
+        " schedule { step: 2000 learning_rate: 0.001 }"
+        " schedule { step: 8000 learning_rate: 0.0001 } } } } } }"
+    ).train_config.optimizer.momentum_optimizer.learning_rate
+    assert schedule == expected
+    # all around it is untouched
+    before, after = PIECEWISE.split("piecewise_constant_learning_rate")[0], PIECEWISE[-24:]
+    assert fixed.startswith(before) and fixed.endswith(after)
+
+    path = tmp_path / "pipeline.config"
+    path.write_text(PIECEWISE)
+    done = run_tool(path, "--fix")
+    assert "1 fixed" in done.stderr and path.read_text() == fixed
+    assert "does not exist" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        # one field a line, as protobuf prints lists
+        "piecewise_constant_learning_rate { boundaries: 2000 boundaries: 8000\n"
+        " values: 0.01 values: 1e-3 values: .0001 }",
+        # Keras's name and other names of the lists
+        "piecewise_constant_decay { boundaries: [2000, 8000] rates: [0.01, 1e-3, .0001] }",
+        "piecewise_constant: < boundaries: [2000, 8000], values: [0.01, 1e-3, .0001]; >",
+    ],
+)
+def test_other_spellings_of_the_block(block):
+    text = re.sub(r"piecewise_constant_learning_rate \{.*?\}", block, PIECEWISE, flags=re.DOTALL)
+    rate = textproto.parse(lint.fixed(text, lint.lint(text, "x"))).train_config.optimizer
+    steps = rate.momentum_optimizer.learning_rate.manual_step_learning_rate
+    assert steps.initial_learning_rate == pytest.approx(0.01)
+    assert [(each.step, each.learning_rate) for each in steps.schedule] == [
+        (2000, pytest.approx(1e-3)),
+        (8000, pytest.approx(1e-4)),
+    ]
+
+
+def test_a_piecewise_block_that_does_not_add_up_is_told_and_left():
+    text = PIECEWISE.replace(", .0001", "")
+    (found,) = lint.lint(text, "x.config")
+    assert found.fix is None and "2 boundaries and 2 values" in found.message
+    assert lint.fixed(text, [found]) == text
+
+
+def test_a_piecewise_block_elsewhere_is_a_plain_unknown_field():
+    (found,) = lint.lint("train_config { piecewise_constant_learning_rate {} }", "x.config")
+    assert found.fix is None and "no field 'piecewise_constant_learning_rate'" in found.message
+
+
+@pytest.fixture
+def complete(tmp_path):
+    """A config without a finding: every path exists."""
+    for name in ("train.tfrecord", "val.tfrecord", "ckpt-1.index"):
+        (tmp_path / name).touch()
+    labels = tmp_path / "label_map.pbtxt"
+    labels.write_text("item { id: 1 name: 'a' }\nitem { id: 90 name: 'b' }\n")
+    return config.render(
+        FPNLITE,
+        train_records=str(tmp_path / "train.tfrecord"),
+        val_records=str(tmp_path / "val.tfrecord"),
+        label_map=str(labels),
+        fine_tune_checkpoint=str(tmp_path / "ckpt-1"),
+    )
+
+
+COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
+CONTRADICTIONS = [
+    # set, path of the finding, level, told
+    ({"model.ssd.num_classes": "80"}, "model.ssd.num_classes", "error",
+     "num_classes is 80, but the highest id"),
+    ({"eval_config.use_moving_averages": "true"}, "eval_config.use_moving_averages", "warning",
+     "there are no averaged weights to evaluate"),
+    ({"train_config.optimizer.use_moving_average": "true"}, "eval_config.use_moving_averages",
+     "warning", "averaged weights are kept and never evaluated"),
+    ({"train_config.fine_tune_checkpoint_version": "V1"},
+     "train_config.fine_tune_checkpoint_version", "error", "V1: TensorFlow 2 reads V2"),
+    ({"train_config.fine_tune_checkpoint_type": "fine_tune"},
+     "train_config.fine_tune_checkpoint_type", "error", "'fine_tune' is no type of V2"),
+    ({"train_config.fine_tune_checkpoint_type": ""},
+     "train_config.fine_tune_checkpoint_type", "error", "'' is no type of V2"),
+    ({"train_config.from_detection_checkpoint": "true"}, "train_config.from_detection_checkpoint",
+     "warning", "TensorFlow 1's field"),
+    ({"train_config.fine_tune_checkpoint": ""}, "train_config.fine_tune_checkpoint", "warning",
+     "random weights"),
+    ({"train_config.fine_tune_checkpoint": "/nowhere/ckpt-1"}, "train_config.fine_tune_checkpoint",
+     "warning", "no file matches '/nowhere/ckpt-1'"),
+    ({"train_config.num_steps": "1000"}, f"{COSINE}.total_steps", "warning",
+     "total_steps is 50000, num_steps 1000: training ends at a rate of 0.08, before"),
+    ({"train_config.num_steps": "60000"}, f"{COSINE}.total_steps", "warning",
+     "the last 10000 steps train at a rate of 0"),
+    ({f"{COSINE}.warmup_steps": "60000"}, "train_config.optimizer.momentum_optimizer.learning_rate",
+     "error", "must not be below warmup_steps"),
+    ({"eval_config.metrics_set": "[]"}, "eval_config.metrics_set", "warning",
+     "missing: the published figures are coco_detection_metrics"),
+    ({"eval_config.metrics_set": "pascal_voc_detection_metrics"}, "eval_config.metrics_set",
+     "warning", "pascal_voc_detection_metrics: the published figures are coco"),
+    ({"train_input_reader.label_map_path": ""}, "train_input_reader.label_map_path", "error",
+     "missing: a path is required here"),
+    ({"eval_input_reader[0].tf_record_input_reader.input_path": "[]"},
+     "eval_input_reader[0].tf_record_input_reader.input_path", "error", "missing: a path"),
+    ({"train_input_reader.tf_record_input_reader.input_path": "PATH_TO_BE_CONFIGURED/a"},
+     "train_input_reader.tf_record_input_reader.input_path", "error", "still to be configured"),
+    ({"train_input_reader.tf_record_input_reader.input_path": "/nowhere/a-?"},
+     "train_input_reader.tf_record_input_reader.input_path", "warning", "no file matches"),
+    ({"model.ssd.feature_extractor.type": "ssd_mobilenet_v2"}, "model.ssd.feature_extractor.type",
+     "error", "TensorFlow 2's feature extractors end in _keras"),
+]  # fmt: skip
+
+
+def test_a_complete_config_has_no_finding(complete):
+    assert lint.lint(config.to_text(complete), "x.config") == []
+
+
+@pytest.mark.parametrize("changes, path, level, told", CONTRADICTIONS)
+def test_contradictions(complete, changes, path, level, told):
+    for each, value in changes.items():
+        config.set_field(complete, each, value)
+    (found,) = lint.lint(config.to_text(complete), "x.config")
+    assert (found.level, found.path) == (level, path)
+    assert told in found.message
+    # the place is the field's own line, or that of the message around it
+    line = config.to_text(complete).splitlines()[found.line - 1]
+    names = re.sub(r"\[\d+\]", "", path).split(".")
+    assert line[found.column - 1 :].split()[0].rstrip(":") in names
+
+
+def test_unset_averaging_and_version_mean_their_defaults(complete):
+    complete.train_config.optimizer.ClearField("use_moving_average")
+    complete.train_config.ClearField("fine_tune_checkpoint_version")
+    told = [f.message for f in lint.lint(config.to_text(complete), "x.config")]
+    assert any("use_moving_average is true (its default)" in each for each in told)
+    assert any(each.startswith("unset, which means V1") for each in told)
+    assert len(told) == 2
+
+
+def test_a_step_that_is_never_reached():
+    message = config.template("centernet_hg104_512x512_coco17_tpu-8")
+    message.train_config.num_steps = 100_000
+    (found,) = lint_rules.schedule_length(message)
+    assert found.message == "the change at step 120000 is never reached: num_steps is 100000"
+
+
+def test_masks_want_their_own_metric():
+    message = config.template("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8")
+    assert list(lint_rules.metrics(message)) == []
+    del message.eval_config.metrics_set[1]
+    (found,) = lint_rules.metrics(message)
+    assert "coco_mask_metrics" in found.message
+
+
+def test_no_model_and_no_evaluation_reader():
+    assert [f.path for f in lint.lint("train_config {}", "x")] == ["model"]
+    message = config.template(FPNLITE)
+    del message.eval_input_reader[:]
+    assert "eval_input_reader" in [problem.path for problem in lint_rules.required_paths(message)]
+
+
+def run_tool(*arguments):
+    return subprocess.run(
+        [sys.executable, "tools/lint_config.py", *map(str, arguments)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_exit_status(complete, tmp_path):
+    path = tmp_path / "pipeline.config"
+    path.write_text(config.to_text(complete))
+    assert run_tool(path).returncode == 0
+    complete.train_config.num_steps = 10
+    path.write_text(config.to_text(complete))
+    done = run_tool(path)
+    assert done.returncode == 0 and ": warning: " in done.stdout
+    path.write_text("model { ssd { num_clases: 3 } }")
+    done = run_tool(path, "--format=json")
+    assert done.returncode == 1
+    (found,) = json.loads(done.stdout)
+    assert (found["line"], found["column"], found["path"]) == (1, 15, "model.ssd.num_clases")
+    path.write_text("model {")
+    assert run_tool(path).returncode == 2
+    assert run_tool(tmp_path / "nowhere").returncode == 2
+    assert run_tool().returncode == 2
+    done = run_tool("configs/ssd_mobilenet_v2_320x320_coco17_tpu-8.config")
+    assert done.returncode == 2 and "a template" in done.stderr
