@@ -1,0 +1,106 @@
+"""From what a user has (a path, a module, a callable) to a `Model` that can be benchmarked.
+
+Every adapter is a function `of(given, dataset, **options)` in a module of its own, imported only
+when it is needed: TensorFlow, LiteRT and PyTorch stay out of each other's way.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import os
+import pathlib
+import sys
+
+from replicate.benchmarking.model import Model
+from replicate.errors import UserError
+
+HOOKS = ("input_transform", "collate", "to_device", "output_transform")
+
+
+def of(model, *, dataset, identity=None, **options):
+    """The adapter for `model`.
+
+    Args:
+      model: a `Model`; a PyTorch module; any other callable on a batch; or a path: a run
+        directory, a checkpoint (with the option pipeline_config), a folder with a SavedModel or
+        a zoo archive (a folder or .tar.gz), a .tflite file, a detections file.
+      dataset: Dataset; its categories give class indices their ids.
+      identity: text that changes when the detections would; overrides the adapter's own.
+      **options: hooks (HOOKS), which take the place of the adapter's own, and options of the
+        adapter.
+
+    Returns:
+      an object with `name`, `identity` and `detect(dataset, batch_size=, progress=)`.
+
+    Raises:
+      UserError: nothing here can run it, or an option that it does not have.
+    """
+    hooks = {name: options.pop(name) for name in HOOKS if name in options}
+    if isinstance(model, Model):
+        adapted = _without_options(model, options)
+    elif isinstance(model, (str, os.PathLike)):
+        adapted = _called(_kind_of_path(pathlib.Path(model)), model, dataset, options)
+    elif _is_torch(model):
+        adapted = _called("torchvision", model, dataset, options)
+    elif callable(model):
+        name = getattr(model, "__name__", type(model).__name__)
+        adapted = _without_options(Model(model, name=name), options)
+    else:
+        raise UserError(
+            f"model: a {type(model).__name__} is neither a path nor a callable on a batch"
+        )
+    if hooks and not isinstance(adapted, Model):
+        raise UserError(f"{model}: there is nothing to hook {', '.join(hooks)} into")
+    if hooks:
+        # What a hook does is not in the model's own hash.
+        adapted = dataclasses.replace(adapted, **hooks, identity=identity)
+    elif identity is not None:
+        adapted = dataclasses.replace(adapted, identity=identity)
+    return adapted
+
+
+def _kind_of_path(path):
+    name = path.name.lower()
+    if name.endswith((".json", ".json.gz")):
+        return "detections_file"
+    if name.endswith(".tflite"):
+        return "tflite"
+    if name.endswith((".tar.gz", ".tgz")):
+        return "saved_model"
+    if any((path / each).is_file() for each in ("saved_model.pb", "saved_model/saved_model.pb")):
+        return "saved_model"
+    if path.is_dir() or pathlib.Path(f"{path}.index").is_file():
+        return "checkpoint"
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    raise UserError(
+        f"{path}: not a model that can be benchmarked; give a run directory, a checkpoint (…/ckpt-0"
+        " with --pipeline_config), a zoo archive (.tar.gz or its folder), a SavedModel folder, a "
+        ".tflite file or detections (.json, .json.gz)"
+    )
+
+
+def _called(kind, model, dataset, options):
+    build = importlib.import_module(f"replicate.benchmarking.adapters.{kind}").of
+    known = list(inspect.signature(build).parameters)[2:]
+    _check_options(kind, options, known)
+    return build(model, dataset, **options)
+
+
+def _without_options(model, options):
+    _check_options("callable", options, [])
+    return model
+
+
+def _check_options(kind, options, known):
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise UserError(
+            f"{unknown[0]}: the {kind} adapter has no such option; it has "
+            f"{', '.join((*HOOKS, *known))}"
+        )
+
+
+def _is_torch(model):
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)

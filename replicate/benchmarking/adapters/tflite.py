@@ -1,0 +1,101 @@
+"""A TFLite detector with the API's detection post-processing, through LiteRT."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+
+from replicate.benchmarking.adapters.labels import read_labels
+from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
+from replicate.errors import UserError
+from replicate.score.groundtruth import read_bytes
+
+
+def of(path, dataset, labels=None, num_threads=None):
+    """A `.tflite` file whose outputs are boxes, classes, scores and their number.
+
+    Images are resized to its input bilinearly without regard to aspect, as the zoo's fixed-size
+    resizer does. A float input is taken to be normalized to -1..1, an 8-bit one to hold pixels.
+
+    Args:
+      path: the file.
+      dataset: Dataset; names in `labels` become its category ids.
+      labels: file with a class name a line; by default class index i is category id i + 1.
+      num_threads: of the interpreter; default all cores.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = read_bytes(path)
+    threads = num_threads or os.cpu_count()
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: LiteRT cannot load it ({str(error).splitlines()[0]})") from None
+    (entry, *more), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if more or len(entry["shape"]) != 4 or len(outputs) < 4:
+        raise UserError(
+            f"{path}: {1 + len(more)} inputs and {len(outputs)} outputs; a detector has one image "
+            "as input and boxes, classes, scores and their number as outputs (exported with "
+            "post-processing)"
+        )
+    height, width = entry["shape"][1:3]
+    label_text = labels and pathlib.Path(labels).read_text(encoding="utf-8")
+    to_id = read_labels(labels, dataset)
+
+    def prepare(image):
+        import cv2
+
+        # No antialiasing: what tf.image.resize does by default.
+        resized = cv2.resize(image, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
+        if entry["dtype"] == np.float32:
+            return resized.astype(np.float32) / 127.5 - 1
+        return resized if entry["dtype"] == np.uint8 else (resized.astype(int) - 128).astype("i1")
+
+    def call(batch):
+        interpreter.set_tensor(entry["index"], batch)
+        interpreter.invoke()
+        return [interpreter.get_tensor(each["index"]) for each in outputs]
+
+    def found(values, image_hw):
+        boxes_yxyx_norm, classes, scores, count = roles(values, outputs)
+        (image_height, image_width) = image_hw[0]
+        count = int(count.reshape(-1)[0])
+        scale = [image_height, image_width, image_height, image_width]
+        y1, x1, y2, x2 = (boxes_yxyx_norm[0, :count].astype(np.float64) * scale).T
+        category_ids, known = to_id(classes[0, :count].astype(int))
+        boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+        return [Found(boxes_xywh_px[known], scores[0, :count][known], category_ids[known])]
+
+    return Model(
+        call,
+        name=pathlib.Path(path).stem,
+        identity=sha256_of("tflite", hashlib.sha256(content).hexdigest(), label_text),
+        device=f"{cpu_name()}, LiteRT, {threads} threads",
+        max_batch=1,
+        input_transform=prepare,
+        collate=np.stack,
+        output_transform=found,
+    )
+
+
+def roles(values, details):
+    """The outputs as (boxes, classes, scores, count), whatever order the exporter chose.
+
+    Args:
+      values: list of arrays: [1, N, 4], [1, N], [1, N] and [1].
+      details: the interpreter's output details, for their names.
+    """
+    boxes = [each for each in values if each.ndim == 3]
+    count = [each for each in values if each.size == 1 and each.ndim == 1]
+    rest = [each for each in values if each.ndim == 2]
+    if len(boxes) != 1 or not count or len(rest) != 2:
+        shapes = ", ".join(str(list(each.shape)) for each in values)
+        raise UserError(f"the TFLite outputs {shapes} are not boxes, classes, scores and number")
+    if str(details[0]["name"]).startswith("TFLite_Detection_PostProcess"):
+        classes, scores = rest
+    else:
+        # Classes are whole numbers, scores fall from one detection to the next.
+        classes, scores = sorted(rest, key=lambda each: bool((each != each.round()).any()))
+    return boxes[0], classes, scores, count[0]

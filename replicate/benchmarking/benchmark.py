@@ -1,0 +1,182 @@
+"""`benchmark`: detections (or those kept from before), score, comparison, record."""
+
+import dataclasses
+import importlib.metadata
+
+from replicate import score as scoring
+from replicate.benchmarking import adapters, cache, published
+from replicate.benchmarking.dataset import Dataset
+from replicate.benchmarking.model import Detected, sha256_of
+from replicate.run import write_json
+from replicate.score import text
+
+_DEFAULT = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a benchmark found; `to_json` is what a leaderboard could take.
+
+    Attributes:
+      model: dict name, identity (a hash, or None), adapter.
+      paper: dict arxiv, name; what it was compared with.
+      dataset: dict of hashes and the number of images.
+      scores: dict kind of score -> metrics.json dict.
+      speed: dict images_per_second, latency_ms, batch_size, device …, or None where the
+        detections came from a file.
+      published: list of dicts, see `published.compare`.
+      detected: Detected; `detected.as_list()` are the COCO results.
+      cached: whether the detections were kept from before.
+    """
+
+    model: dict
+    paper: dict
+    dataset: dict
+    scores: dict
+    speed: dict | None
+    published: list
+    detected: Detected = dataclasses.field(repr=False)
+    cached: bool
+
+    @property
+    def metrics(self):
+        """dict kind of score -> dict metric name -> value in 0..1 or None."""
+        return {iou_type: each["metrics"] for iou_type, each in self.scores.items()}
+
+    def to_json(self):
+        """The small record: metrics, model, paper, hashes, speed."""
+        first = next(iter(self.scores.values()))
+        return {
+            "model": self.model,
+            "paper": self.paper,
+            "dataset": self.dataset,
+            "metrics": self.metrics,
+            "evaluators": {
+                "versions": first["versions"],
+                "agree": all(each["agree"] for each in self.scores.values())
+                if first["agree"] is not None
+                else None,
+            },
+            "detections_sha256": first["detections"]["sha256"],
+            "speed": self.speed,
+            "published": self.published,
+        }
+
+    def write(self, path):
+        """Writes the record as JSON."""
+        write_json(path, self.to_json())
+
+    def text(self):
+        """The record as lines for a terminal."""
+        lines = [f"{self.model['name']} on {self.dataset['images']:,} images"]
+        for iou_type, each in self.scores.items():
+            lines += ["", iou_type, text.of_metrics(each["evaluators"])]
+        if self.speed:
+            latency = self.speed["latency_ms"]
+            lines.append(
+                f"\n{self.speed['images_per_second']:.1f} images/s, reading included; latency an "
+                f"image {latency['median']:.1f} ms (90 % within {latency['p90']:.1f}) in batches "
+                f"of {self.speed['batch_size']} on {self.speed['device']}"
+                + (", as measured when it ran" if self.cached else "")
+            )
+        for each in self.published:
+            lines.append(
+                f"\n{each['metric']} {each['achieved']:.2f}, published {each['published']:.1f} "
+                f"({each['model']}, {each['paper']}): {each['verdict']}"
+            )
+            lines += [f"  {reason}" for reason in each["reasons"]]
+        return "\n".join(lines)
+
+
+def benchmark(
+    model,
+    dataset,
+    *,
+    name=None,
+    arxiv=None,
+    paper_results=None,
+    iou_types=("bbox",),
+    evaluator="both",
+    batch_size=1,
+    fix=(),
+    identity=None,
+    cache_dir=_DEFAULT,
+    progress=True,
+    **hooks,
+):
+    """Evaluates any detector on COCO images and compares it with what was published.
+
+    Args:
+      model: a callable on a batch of images; a `Model`; a PyTorch module of torchvision's
+        convention; or the path of a run directory or checkpoint of this kit, of a zoo archive or
+        SavedModel, of a .tflite file, or of detections (.json, .json.gz). See `adapters.of`.
+      dataset: a `Dataset`, or (annotations_file, image_dir).
+      name: the model's name in the published tables (a zoo model's, a torchvision builder's, a
+        paper's).
+      arxiv: the paper's arXiv id.
+      paper_results: published figures in points, {"box AP": 22.2, "AP50": …}.
+      iou_types: kinds of score: "bbox", "segm", "keypoints".
+      evaluator: "both", "hotcoco" or "pycocotools".
+      batch_size: images a call.
+      fix: problems of the detections to mend, as `score` takes them.
+      identity: text that changes when a callable's detections would; with it, they are cached.
+      cache_dir: folder of kept results; None keeps none. Default: `cache.default_folder()`.
+      progress: whether to draw a progress bar.
+      **hooks: input_transform, collate, to_device, output_transform (see `Model`), and the
+        adapter's own options (labels, pipeline_config, device, …).
+
+    Returns:
+      Record.
+
+    Raises:
+      UserError: an input that is not what it should be, an unknown name, id or metric.
+    """
+    # What was published first: a wrong name should not cost an evaluation.
+    known = published.find(name, arxiv)
+    if paper_results:
+        known.append(published.given(paper_results, name or "given"))
+    dataset = Dataset.of(dataset)
+    adapted = adapters.of(model, dataset=dataset, identity=identity, **hooks)
+    store = cache.Cache(cache.default_folder() if cache_dir is _DEFAULT else cache_dir)
+
+    key = None
+    if adapted.identity is not None:
+        key = sha256_of("detections", adapted.identity, dataset.identity, batch_size)
+    detected = store.detections(key)
+    was_kept = detected is not None
+    if not was_kept:
+        detected = adapted.detect(dataset, batch_size=batch_size, progress=progress)
+        store.keep_detections(key, detected)
+
+    scores = {}
+    for iou_type in iou_types:
+        settings = sha256_of("score", iou_type, evaluator, sorted(fix), _versions())
+        scores[iou_type] = store.score(key, settings)
+        if scores[iou_type] is None:
+            scores[iou_type] = scoring.score(
+                dataset.annotations_file,
+                detected.results,
+                iou_type=iou_type,
+                evaluator=evaluator,
+                num_images=dataset.num_images,
+                fix=fix,
+            ).to_json()
+            store.keep_score(key, settings, scores[iou_type])
+    return Record(
+        model={
+            "name": name or adapted.name,
+            "identity": adapted.identity,
+            "adapter": type(adapted).__name__,
+        },
+        paper={"arxiv": arxiv, "results": paper_results},
+        dataset=dataset.identity | {"annotations_file": str(dataset.annotations_file)},
+        scores=scores,
+        speed=detected.speed,
+        published=published.compare(known, scores),
+        detected=detected,
+        cached=was_kept,
+    )
+
+
+def _versions():
+    return {name: importlib.metadata.version(name) for name in scoring.EVALUATORS}

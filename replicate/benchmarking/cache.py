@@ -1,0 +1,60 @@
+"""Results of an evaluation, kept under the hash of what decides them."""
+
+import os
+import pathlib
+
+from replicate.benchmarking.model import Detected
+from replicate.run import read_json, write_json
+
+# Raise it when detections of the same model, data and settings may come out differently.
+_FORMAT = 1
+
+
+def default_folder():
+    """$REPLICATE_CACHE, or replicate/ in the user's cache folder."""
+    chosen = os.environ.get("REPLICATE_CACHE")
+    if chosen:
+        return pathlib.Path(chosen)
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "replicate"
+
+
+class Cache:
+    """Detections and scores by content.
+
+    Args:
+      folder: where they are kept; None keeps nothing.
+    """
+
+    def __init__(self, folder):
+        self._folder = None if folder is None else pathlib.Path(folder)
+
+    def detections(self, key):
+        """The Detected kept under `key`, or None."""
+        folder = self._at(key)
+        if folder is None or not (folder / "speed.json").is_file():
+            return None
+        speed = read_json(folder / "speed.json")["speed"]
+        return Detected(str(folder / "detections.json.gz"), speed)
+
+    def keep_detections(self, key, detected):
+        folder = self._at(key)
+        if folder is not None:
+            # speed.json last: it says that the entry is whole.
+            write_json(folder / "detections.json.gz", detected.as_list())
+            write_json(folder / "speed.json", {"format": _FORMAT, "speed": detected.speed})
+
+    def score(self, key, settings_key):
+        """The metrics kept for the detections of `key`, or None."""
+        folder = self._at(key)
+        path = folder and folder / f"score-{settings_key[:16]}.json"
+        return read_json(path) if path and path.is_file() else None
+
+    def keep_score(self, key, settings_key, metrics):
+        folder = self._at(key)
+        if folder is not None:
+            write_json(folder / f"score-{settings_key[:16]}.json", metrics)
+
+    def _at(self, key):
+        if self._folder is None or key is None:
+            return None
+        return self._folder / f"v{_FORMAT}" / key

@@ -1,0 +1,96 @@
+"""The images of a COCO annotation file, and the identity of what they hold."""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.score.groundtruth import Groundtruth
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Annotated images.
+
+    Attributes:
+      annotations_file: COCO annotations (`.json`, `.json.gz`).
+      image_dir: the folder of their files.
+      num_images: only the first so many, in ascending order of id; None for all.
+    """
+
+    annotations_file: str
+    image_dir: str
+    num_images: int | None = None
+
+    @classmethod
+    def of(cls, given):
+        """A Dataset, or a pair (annotations_file, image_dir)."""
+        if isinstance(given, cls):
+            return given
+        try:
+            annotations_file, image_dir = given
+        except (TypeError, ValueError):
+            raise UserError(
+                f"dataset: expected (annotations_file, image_dir), got {given!r}"
+            ) from None
+        return cls(annotations_file, image_dir)
+
+    @functools.cached_property
+    def groundtruth(self):
+        return Groundtruth.read(self.annotations_file)
+
+    @functools.cached_property
+    def images(self):
+        """list of (image id, path), in ascending order of id.
+
+        Raises:
+          UserError: the folder or an image is not there.
+        """
+        folder = pathlib.Path(self.image_dir)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such image folder")
+        names = self.groundtruth.file_names
+        found = [(id, folder / names[id]) for id in sorted(names)[: self.num_images]]
+        missing = [path for id, path in found if not names[id] or not path.is_file()]
+        if missing:
+            raise UserError(
+                f"{folder}: {len(missing)} of {len(found)} images of {self.annotations_file} are "
+                f"not there, the first {missing[0].name or '(without a file_name)'}; is it the "
+                "folder of this annotation file?"
+            )
+        return found
+
+    @functools.cached_property
+    def identity(self):
+        """dict of SHA-256: of the annotations, and of the images' ids and contents."""
+        digest = hashlib.sha256()
+        for image_id, path in self.images:
+            digest.update(f"{image_id} ".encode())
+            with open(path, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return {
+            "annotations_sha256": self.groundtruth.sha256,
+            "images_sha256": digest.hexdigest(),
+            "images": len(self.images),
+        }
+
+
+def read_image(path):
+    """The image as uint8 RGB [height, width, 3], turned by no EXIF tag, as COCO counts pixels.
+
+    Raises:
+      UserError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be decoded ({error}); replace the file or take the image out of the "
+            "annotation file"
+        ) from None

@@ -1,0 +1,216 @@
+"""A detector as the benchmark calls it: four hooks around a callable on a batch."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate.benchmarking.dataset import read_image
+from replicate.errors import UserError
+from replicate.run import read_json
+
+WARMUP_BATCHES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The detections of one image.
+
+    Attributes:
+      boxes_xywh_px: (N, 4), in pixels of the original image.
+      scores: (N,).
+      category_ids: (N,), the annotation file's ids.
+      masks: (N, height, width) bool of the original image's size, or a list of N compressed
+        RLEs, or None.
+      keypoints: (N, K, 3): x, y in px and visibility, or None.
+    """
+
+    boxes_xywh_px: np.ndarray
+    scores: np.ndarray
+    category_ids: np.ndarray
+    masks: np.ndarray | list | None = None
+    keypoints: np.ndarray | None = None
+
+    def as_results(self, image_id):
+        """As COCO results: a list of dicts."""
+        boxes = np.asarray(self.boxes_xywh_px, np.float64).reshape(-1, 4)
+        scores = np.asarray(self.scores, np.float64).reshape(-1)
+        category_ids = np.asarray(self.category_ids).reshape(-1)
+        if not len(boxes) == len(scores) == len(category_ids):
+            raise UserError(
+                f"image {image_id}: the model gave {len(boxes)} boxes, {len(scores)} scores and "
+                f"{len(category_ids)} category ids; there must be one of each for a detection"
+            )
+        results = [
+            {
+                "image_id": int(image_id),
+                "category_id": int(category_id),
+                "bbox": box,
+                "score": float(score),
+            }
+            for box, score, category_id in zip(boxes.tolist(), scores, category_ids, strict=True)
+        ]
+        if self.masks is not None:
+            for result, mask in zip(results, self.masks, strict=True):
+                result["segmentation"] = mask if isinstance(mask, dict) else rle_of(mask)
+        if self.keypoints is not None:
+            for result, points in zip(results, self.keypoints, strict=True):
+                result["keypoints"] = np.asarray(points, np.float64).ravel().tolist()
+        return results
+
+
+@dataclasses.dataclass(frozen=True)
+class Detected:
+    """The detections of a dataset.
+
+    Attributes:
+      results: COCO results: a list of dicts, or the path of a file of them.
+      speed: dict of the speed they were made at (see `Model.detect`), or None.
+    """
+
+    results: list | str
+    speed: dict | None
+
+    def as_list(self):
+        """The COCO results as a list of dicts."""
+        return self.results if isinstance(self.results, list) else read_json(self.results)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A detector: `call` on a batch, and what stands before and after it.
+
+    An image goes through `input_transform` (uint8 RGB [height, width, 3] -> anything), a list of
+    those through `collate` (-> a batch) and `to_device`; what `call` makes of the batch goes
+    through `output_transform` (outputs, list of image_hw -> a Found for each image, or a list of
+    COCO results without image ids). Latency is
+    measured from the collated batch to the detections on the host: to_device, call and
+    output_transform.
+
+    Attributes:
+      call: the detector.
+      name: for the record.
+      identity: what decides its detections, as text: a hash of the weights, a version. Without
+        one nothing is cached.
+      device: the device's name, for the record.
+      max_batch: the largest batch it takes; None for any.
+      input_transform, collate, to_device, output_transform: the hooks.
+    """
+
+    call: Callable
+    name: str = "model"
+    identity: str | None = None
+    device: str = ""
+    max_batch: int | None = None
+    input_transform: Callable = lambda image: image
+    collate: Callable = list
+    to_device: Callable = lambda batch: batch
+    output_transform: Callable = lambda outputs, image_hw: outputs
+
+    def detect(self, dataset, *, batch_size=1, progress=True):
+        """Runs the detector over a Dataset.
+
+        Returns:
+          Detected; its speed holds images_per_second (images read and prepared included),
+          latency_ms (median and p90, an image, after warm-up), batch_size, warmup_batches,
+          measured_batches and device.
+
+        Raises:
+          UserError: an image that cannot be read, or outputs that are no detections.
+        """
+        size = min(batch_size, self.max_batch or batch_size)
+        images = dataset.images
+        results, seconds = [], []
+        begun = time.perf_counter()
+        with tqdm(total=len(images), desc=self.name, unit="image", disable=not progress) as bar:
+            for start in range(0, len(images), size):
+                chunk = images[start : start + size]
+                pixels = [read_image(path) for _, path in chunk]
+                image_hw = [each.shape[:2] for each in pixels]
+                batch = self.collate([self.input_transform(each) for each in pixels])
+                if not start:
+                    # First calls compile, allocate and fill caches.
+                    for _ in range(WARMUP_BATCHES):
+                        self.output_transform(self.call(self.to_device(batch)), image_hw)
+                    begun = time.perf_counter()
+                before = time.perf_counter()
+                found = self.output_transform(self.call(self.to_device(batch)), image_hw)
+                seconds.append((time.perf_counter() - before) / len(chunk))
+                results += _results(found, chunk)
+                bar.update(len(chunk))
+        return Detected(results, self._speed(seconds, time.perf_counter() - begun, size, images))
+
+    def _speed(self, seconds, total, batch_size, images):
+        deciles = statistics.quantiles(seconds, n=10) if len(seconds) > 1 else seconds * 9
+        return {
+            "images_per_second": len(images) / total,
+            "latency_ms": {
+                "median": 1000 * statistics.median(seconds),
+                "p90": 1000 * deciles[8],
+            },
+            "batch_size": batch_size,
+            "warmup_batches": WARMUP_BATCHES,
+            "measured_batches": len(seconds),
+            "device": self.device or cpu_name(),
+        }
+
+
+def _results(found, chunk):
+    found = list(found)
+    if len(found) != len(chunk):
+        raise UserError(
+            f"the model gave detections for {len(found)} images of a batch of {len(chunk)}"
+        )
+    results = []
+    for each, (image_id, _) in zip(found, chunk, strict=True):
+        if isinstance(each, list):
+            results += [result | {"image_id": image_id} for result in each]
+            continue
+        if isinstance(each, dict):
+            try:
+                each = Found(**each)
+            except TypeError:
+                raise UserError(
+                    f"the model's detections have the keys {', '.join(map(str, each))}; expected "
+                    "boxes_xywh_px, scores, category_ids and, where it has them, masks, "
+                    "keypoints. Convert them in `output_transform`, or use an adapter "
+                    "(docs/scoring.md)"
+                ) from None
+        if not isinstance(each, Found):
+            raise UserError(
+                f"the model gave {type(each).__name__} for an image; expected a Found or a dict "
+                "with boxes_xywh_px, scores and category_ids"
+            )
+        results += each.as_results(image_id)
+    return results
+
+
+def rle_of(mask):
+    """A mask [height, width] of bool as COCO's compressed RLE."""
+    from pycocotools import mask as coco_mask
+
+    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
+
+
+def sha256_of(*parts):
+    """A hash of values that JSON knows."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def cpu_name():
+    """The processor's name, as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return "CPU: " + line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return "CPU: " + (platform.processor() or platform.machine())

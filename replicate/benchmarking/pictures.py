@@ -1,0 +1,81 @@
+"""Detections drawn onto their images, beside the groundtruth, for a human to look at."""
+
+import colorsys
+import pathlib
+
+import numpy as np
+
+from replicate.benchmarking.dataset import read_image
+
+
+def draw(dataset, results, folder, *, count=16, min_score=0.3):
+    """Draws the detections of the first images, groundtruth thin and white beneath.
+
+    Args:
+      dataset: Dataset.
+      results: COCO results, list of dicts.
+      folder: where `<image id>.jpg` and `sheet.jpg`, all of them on one page, go.
+      count: images to draw.
+      min_score: detections below are not drawn.
+
+    Returns:
+      path of the sheet.
+    """
+    from PIL import Image
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = dataset.images[:count]
+    by_image = {image_id: [] for image_id, _ in chosen}
+    for each in results:
+        if each["image_id"] in by_image and each["score"] >= min_score:
+            by_image[each["image_id"]].append(each)
+    pictures = []
+    for image_id, path in chosen:
+        picture = Image.fromarray(read_image(path))
+        _draw_groundtruth(picture, dataset.groundtruth, image_id)
+        for each in sorted(by_image[image_id], key=lambda each: each["score"]):
+            _draw_one(picture, each, dataset.groundtruth.categories)
+        picture.save(folder / f"{image_id}.jpg", quality=90)
+        pictures.append(picture)
+    sheet = folder / "sheet.jpg"
+    _sheet(pictures).save(sheet, quality=85)
+    return str(sheet)
+
+
+def _draw_groundtruth(picture, groundtruth, image_id):
+    from PIL import ImageDraw
+
+    drawing = ImageDraw.Draw(picture)
+    for index in np.flatnonzero(groundtruth.annotation_image_ids == image_id):
+        x, y, width, height = groundtruth.annotation_boxes_xywh_px[index]
+        if np.isfinite(x):
+            drawing.rectangle([x, y, x + width, y + height], outline="white")
+
+
+def _draw_one(picture, detection, names):
+    from PIL import ImageDraw, ImageFont
+
+    drawing = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(13)
+    category = detection["category_id"]
+    # Neighbouring ids get colours far apart.
+    hue = category * 0.618034 % 1
+    colour = tuple(int(255 * each) for each in colorsys.hsv_to_rgb(hue, 0.9, 0.85))
+    x, y, width, height = detection["bbox"]
+    drawing.rectangle([x, y, x + max(width, 0), y + max(height, 0)], outline=colour, width=3)
+    label = f"{names.get(category, category)} {detection['score']:.2f}"
+    at = (max(x, 0), max(y - 16, 0))
+    drawing.rectangle(drawing.textbbox(at, label, font=font), fill=colour)
+    drawing.text(at, label, fill="white", font=font)
+
+
+def _sheet(pictures, columns=4, side_px=360):
+    from PIL import Image, ImageOps
+
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * side_px, rows * side_px), "black")
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        sheet.paste(ImageOps.pad(picture, (side_px, side_px)), (column * side_px, row * side_px))
+    return sheet

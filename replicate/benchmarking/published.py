@@ -1,0 +1,176 @@
+"""Published results, and how an evaluation compares with them."""
+
+import csv
+import dataclasses
+import difflib
+import functools
+import pathlib
+
+from replicate import zoo
+from replicate.errors import UserError
+from replicate.verdict import comparable, tolerance
+
+_TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "published_results.csv"
+_COLUMNS = ("box AP", "AP50", "AP75", "APS", "APM", "APL", "mask AP", "keypoint AP")
+
+# A published metric's name -> (kind of score, the kit's name of it).
+_OF_KIND = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
+_OF_METRIC = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APS": "APs", "APM": "APm", "APL": "APl"}
+METRICS = {
+    f"{kind} {name}": (iou_type, metric)
+    for kind, iou_type in _OF_KIND.items()
+    for name, metric in _OF_METRIC.items()
+    if not (kind == "keypoint" and name == "APS")
+} | {name: ("bbox", metric) for name, metric in _OF_METRIC.items() if name != "AP"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Published figures of a model.
+
+    Attributes:
+      model: its name there.
+      arxiv: the paper's id, or "".
+      paper: its title, or where the figures were published.
+      dataset: the images they are on: "val2017", "test-dev" …
+      figures: dict metric name (of METRICS) -> points.
+      source: the table they stand in.
+    """
+
+    model: str
+    arxiv: str
+    paper: str
+    dataset: str
+    figures: dict
+    source: str
+
+
+def find(model=None, arxiv=None):
+    """The published results of a model's name, or of a paper.
+
+    Args:
+      model: a zoo model's or torchvision builder's name, or a name of a paper's table.
+      arxiv: an arXiv id, with or without version: every row of that paper.
+
+    Returns:
+      list of Published.
+
+    Raises:
+      UserError: nothing of that name or id; the message lists what is near.
+    """
+    found = []
+    if model:
+        row = zoo.get(model)
+        found += [_of_zoo(row)] if row else []
+        found += [each for each in rows() if each.model.lower() == model.strip().lower()]
+        if not found:
+            raise UserError(f"no published results of '{model}' in the kit's tables{_near(model)}")
+    if arxiv:
+        id = arxiv.strip().lower().removeprefix("arxiv:").split("v")[0]
+        of_paper = [each for each in rows() if each.arxiv == id]
+        if not of_paper:
+            known = sorted({f"{each.arxiv} ({each.paper})" for each in rows()})
+            raise UserError(
+                f"no published results of arXiv {arxiv} in the kit's tables; there are:\n  "
+                + "\n  ".join(known)
+            )
+        found = [each for each in found if each.arxiv == id] or of_paper if found else of_paper
+    return found
+
+
+def given(results, model):
+    """The figures a user states: `{"box AP": 22.2, "AP50": 36.9}` in points.
+
+    Raises:
+      UserError: an unknown metric's name, or a value that is no figure in points.
+    """
+    for name, value in results.items():
+        if name not in METRICS:
+            near = difflib.get_close_matches(name.lower(), [m.lower() for m in METRICS], 1)
+            hint = next((f"; did you mean '{m}'?" for m in METRICS if [m.lower()] == near), "")
+            raise UserError(f"unknown metric '{name}'{hint} Known are: {', '.join(METRICS)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 < value <= 100:
+            raise UserError(f"{name}: {value!r} is no figure in points (22.2, not 0.222)")
+    return Published(model, "", "given by the caller", "val2017", dict(results), "paper_results")
+
+
+def compare(published, scores):
+    """Each published figure beside the achieved one.
+
+    Args:
+      published: list of Published.
+      scores: dict kind of score -> metrics.json dict.
+
+    Returns:
+      list of dicts: model, paper, source, dataset, metric, published and achieved in points,
+      difference, verdict and reasons (why not comparable, or the distance).
+    """
+    rows = []
+    for each in published:
+        for name, figure in each.figures.items():
+            iou_type, metric = METRICS[name]
+            score = scores.get(iou_type)
+            if score is None or score["metrics"].get(metric) is None:
+                continue
+            achieved = 100 * score["metrics"][metric]
+            reasons = comparable.obstacles(score, (), "checkpoint")
+            if each.dataset != "val2017":
+                reasons = [f"published on {each.dataset}", *reasons]
+            verdict = "NOT COMPARABLE"
+            if not reasons:
+                verdict, reason, _ = tolerance.judge(
+                    [achieved], figure, tolerance.TOLERANCES["checkpoint"]
+                )
+                reasons = [reason]
+            rows.append(
+                {
+                    "model": each.model,
+                    "arxiv": each.arxiv,
+                    "paper": each.paper,
+                    "source": each.source,
+                    "dataset": each.dataset,
+                    "metric": name,
+                    "published": figure,
+                    "achieved": achieved,
+                    "difference": achieved - figure,
+                    "verdict": verdict,
+                    "reasons": reasons,
+                }
+            )
+    return rows
+
+
+@functools.cache
+def rows():
+    """The kit's table of papers and torchvision: `tuple[Published, ...]`."""
+    with open(_TABLE, encoding="utf-8", newline="") as table:
+        return tuple(
+            Published(
+                model=row["model"],
+                arxiv=row["arxiv"],
+                paper=row["paper"],
+                dataset=row["dataset"],
+                figures={name: float(row[name]) for name in _COLUMNS if row[name]},
+                source=row["source"],
+            )
+            for row in csv.DictReader(table)
+        )
+
+
+def _of_zoo(row):
+    figures = {"box AP": row.box_map, "mask AP": row.mask_map, "keypoint AP": row.keypoint_map}
+    return Published(
+        model=row.archive,
+        arxiv="",
+        paper="TensorFlow 2 Detection Model Zoo",
+        dataset="val2017",
+        figures={name: value for name, value in figures.items() if value is not None},
+        source="tensorflow/models, research/object_detection/g3doc/tf2_detection_zoo.md",
+    )
+
+
+def _near(model):
+    names = {each.model.lower(): each.model for each in rows()}
+    close = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.5)
+    lines = "".join(f"  did you mean {names[each]}?\n" for each in close) + zoo.nearest(model)
+    return "\n" + lines.rstrip("\n") if lines else ""

@@ -1,0 +1,105 @@
+"""Benchmarks any detector on COCO images: its metrics beside the published ones, and its speed.
+
+    python tools/benchmark.py --model=detect.tflite --labels=labelmap.txt \\
+        --annotations_file=instances_val2017.json --image_dir=val2017 \\
+        --pictures=pictures --output=record.json
+
+--model is a run directory of this kit, a checkpoint (with --pipeline_config), a zoo archive
+(.tar.gz, or its folder) or SavedModel, a .tflite file, or detections (.json, .json.gz). Callables
+and PyTorch modules are benchmarked from Python: `replicate.benchmark`, see docs/scoring.md.
+
+What to compare with: --name (a zoo model's name, a torchvision builder's, one of a paper's table),
+--arxiv (a paper's id), or figures of your own:
+
+    python tools/benchmark.py … --paper_results='box AP=22.2,AP50=36.9'
+
+The same model on the same images with the same settings is not run again: its detections are kept
+under --cache_dir (--nocache runs and keeps nothing). Latency is measured after warm-up.
+
+Exit status 1: a figure that can be compared was not replicated.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate.errors import UserError
+from tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "what to benchmark: a path, see above")
+flags.DEFINE_string("annotations_file", None, "COCO annotations of the images (.json, .json.gz)")
+flags.DEFINE_string("image_dir", None, "folder of the images")
+flags.DEFINE_integer("num_images", None, "the first N images by id alone", lower_bound=1)
+flags.DEFINE_list("iou_types", ["bbox"], "kinds of score: bbox, segm, keypoints")
+flags.DEFINE_enum("evaluator", "both", ["hotcoco", "pycocotools", "both"], "whose figures")
+flags.DEFINE_integer("batch_size", 1, "images a call", lower_bound=1)
+flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
+flags.DEFINE_string("labels", None, "class names of a .tflite or SavedModel, one a line")
+flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
+flags.DEFINE_string("name", None, "the model's name in the published tables")
+flags.DEFINE_string("arxiv", None, "arXiv id of the paper to compare with")
+flags.DEFINE_list("paper_results", [], "published figures in points: 'box AP=22.2,AP50=36.9'")
+flags.DEFINE_string("cache_dir", None, "folder of kept results (default: ~/.cache/replicate)")
+flags.DEFINE_bool("cache", True, "keep results, and use those kept")
+flags.DEFINE_string("pictures", None, "draw detections of the first images into this folder")
+flags.DEFINE_bool("categories", False, "print AP by category as well")
+flags.DEFINE_string("detections_output", None, "write the detections (.json, .json.gz) here")
+flags.DEFINE_string("output", None, "write the record (JSON) here")
+
+
+def main(_):
+    from replicate.benchmarking import Dataset, benchmark, cache, pictures
+    from replicate.run import write_json
+    from replicate.score import text
+
+    dataset = Dataset(FLAGS.annotations_file, FLAGS.image_dir, FLAGS.num_images)
+    folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
+    options = {
+        name: getattr(FLAGS, name) for name in ("labels", "pipeline_config") if getattr(FLAGS, name)
+    }
+    record = benchmark(
+        FLAGS.model,
+        dataset,
+        name=FLAGS.name,
+        arxiv=FLAGS.arxiv,
+        paper_results=_paper_results(FLAGS.paper_results),
+        iou_types=FLAGS.iou_types,
+        evaluator=FLAGS.evaluator,
+        batch_size=FLAGS.batch_size,
+        fix=FLAGS.fix,
+        cache_dir=folder,
+        **options,
+    )
+    print(record.text())
+    if FLAGS.categories:
+        for each in record.scores.values():
+            print("\n" + text.of_categories(each["per_category"]))
+    if FLAGS.pictures:
+        print("\n" + pictures.draw(dataset, record.detected.as_list(), FLAGS.pictures))
+    if FLAGS.detections_output:
+        write_json(FLAGS.detections_output, record.detected.as_list())
+    if FLAGS.output:
+        record.write(FLAGS.output)
+    missed = any(each["verdict"] == "NOT REPLICATED" for each in record.published)
+    return cli.NEGATIVE if missed else cli.DONE
+
+
+def _paper_results(given):
+    results = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        try:
+            results[name.strip()] = float(value)
+        except ValueError:
+            raise UserError(
+                f"--paper_results: '{each}' is not NAME=POINTS, like 'box AP=22.2'"
+            ) from None
+    return results
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["model", "annotations_file", "image_dir"])
