@@ -1,6 +1,5 @@
 """The composed templates against the training configs as published."""
 
-import pathlib
 import re
 
 import pytest
@@ -134,5 +133,8 @@ def test_rows_without_a_public_config_say_where_one_is(row):
 
 
 def test_templates_are_short():
-    longest = max(templates.CONFIGS.glob("*.config"), key=lambda path: path.stat().st_size)
-    assert len(pathlib.Path(longest).read_text().splitlines()) <= 110
+    lengths = sorted(
+        len(path.read_text().splitlines()) for path in templates.CONFIGS.glob("*.config")
+    )
+    # The published files have 129 to 395 lines.
+    assert lengths[-1] <= 120 and lengths[len(lengths) // 2] <= 45
