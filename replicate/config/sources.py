@@ -1,8 +1,8 @@
 """A config from wherever it may lie: a zoo model's name, a file, an archive, a run directory."""
 
 import pathlib
-import tarfile
 
+from replicate import archive
 from replicate.config import templates, textproto
 from replicate.errors import UserError
 
@@ -53,22 +53,10 @@ def _text_of(path):
                 "archive, or the file itself"
             )
         path = path / CONFIG_NAME
-    elif tarfile.is_tarfile(path):
-        return _archived_text(path), f"{path}:{CONFIG_NAME}"
+    elif archive.is_archive(path):
+        return archive.read_config(path), f"{path}:{CONFIG_NAME}"
     return textproto.read_text(path), str(path)
 
 
 def _looks_like_path(source):
     return "/" in source or source.endswith((".config", ".pbtxt", ".tar.gz", ".tgz", ".tar"))
-
-
-def _archived_text(path):
-    """The text of the `pipeline.config` in a released archive."""
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and pathlib.PurePosixPath(member.name).name == CONFIG_NAME:
-                    return archive.extractfile(member).read().decode("utf-8")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a complete archive ({error}); fetch it again") from error
-    raise UserError(f"{path}: no {CONFIG_NAME} in this archive; is it a released zoo model?")
