@@ -146,16 +146,24 @@ def _analysis(analysis):
         unit_square=True,
     )
     f1 = analysis["f1"]
+    # Where nothing scores so high there is no precision.
+    precision = [
+        value if recall else None
+        for value, recall in zip(f1["precision"], f1["recall"], strict=True)
+    ]
     yield plots.lines(
         "f1",
         "F1, precision and recall over the score threshold, at IoU 0.5",
         "score threshold",
         "F1, precision, recall",
-        {name: (f1["threshold"], f1[key]) for name, key in
-         (("F1", "f1"), ("precision", "precision"), ("recall", "recall"))},
+        {
+            "F1": (f1["threshold"], f1["f1"]),
+            "precision": (f1["threshold"], precision),
+            "recall": (f1["threshold"], f1["recall"]),
+        },
         unit_square=True,
         highlight="F1",
-    )  # fmt: skip
+    )
     yield _calibration(analysis["calibration"])
     if "tide" in analysis:
         yield _tide(analysis["tide"])

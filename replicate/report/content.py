@@ -137,6 +137,7 @@ def _sentence(word, figures, decided):
                 said += f": {figure['gap']:+.2f} points"
         parts.append(said)
     what = "; ".join(parts) or "no figure was achieved"
+    what = what[0].upper() + what[1:]
     if word == "NOT COMPARABLE":
         return (
             f"{what}. The two cannot be held against each other, so the tolerance of "

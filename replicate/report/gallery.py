@@ -17,9 +17,9 @@ _JPEG_QUALITY = 72
 DETECTION_FIELDS = ["category_id", "score", "x_px", "y_px", "width_px", "height_px", "groundtruth"]
 
 GROUPS = {
-    "worst": "lowest AP of the image",
-    "median": "AP nearest the median",
-    "best": "highest AP of the image",
+    "worst": "lowest AP50 of the image",
+    "median": "AP50 nearest the median",
+    "best": "highest AP50 of the image",
     "missed": "most objects without a detection at IoU 0.5",
     "mistakes": "most confident detection that fits no object",
 }
@@ -34,7 +34,7 @@ def gallery(scored, per_group=PER_GROUP):
 
     Returns:
       dict: steps (list of step, checkpoint, AP), groups (name -> explanation), categories (id ->
-      name), min_score and images: each with id, file_name, image_hw, ap, groups, groundtruth
+      name), min_score and images: each with id, file_name, image_hw, ap50, groups, groundtruth
       (category_id, box_xywh_px, crowd) and detections (step -> list of lists, best first, whose
       items `detection_fields` names; `groundtruth` is the index of the object found, -1 for a
       false positive, None for one in a crowd region, which counts neither way).
@@ -52,7 +52,7 @@ def gallery(scored, per_group=PER_GROUP):
                 "id": image_id,
                 "file_name": truth.file_names[image_id],
                 "image_hw": [height, width],
-                "ap": _image_ap(last, image_id),
+                "ap50": _image_ap50(last, image_id),
                 "groups": groups,
                 "groundtruth": [
                     {
@@ -150,7 +150,7 @@ def _worst_mistakes(last):
     return worst
 
 
-def _image_ap(last, image_id):
+def _image_ap50(last, image_id):
     summary = last.diagnostics["img_summary"].get(image_id)
     return None if summary is None else summary["ap"]
 

@@ -10,6 +10,7 @@ import re
 import jinja2
 import markupsafe
 
+from replicate import config
 from replicate.report import plots
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
@@ -63,7 +64,8 @@ def _environment():
         "plain": plain,
         "scalar": scalar,
         "md": escape_markdown,
-        "breakable": breakable,
+        "soft": soft,
+        "about_config": about_config,
         "config_value": config_value,
         "side_by_side": side_by_side,
         "max0": lambda values: max(values, default=0),
@@ -118,9 +120,16 @@ def config_value(value):
     return str(value) if value != "" else '""'
 
 
-def breakable(path):
-    """A field path that may break after its dots."""
-    return markupsafe.Markup(".<wbr>").join(path.split("."))
+def soft(text):
+    """Text whose paths and names may break after a dot, a slash or an underscore."""
+    pieces = re.split(r"(?<=[./_])(?=\w)", str(text))
+    return markupsafe.Markup("<wbr>").join(pieces)
+
+
+def about_config(reasons, wanted=True):
+    """Those of a verdict's reasons that name one setting of the config, or those that do not."""
+    start = tuple(f"{name} differs: " for name in config.CLASSES)
+    return [reason for reason in reasons if reason.startswith(start) == wanted]
 
 
 def escape_markdown(value):

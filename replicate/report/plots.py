@@ -178,7 +178,7 @@ def lines(
         if percent:
             holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         if from_zero:
-            holder.set_ylim(bottom=0)
+            holder.set_ylim(0, 1.06 * (max(holder.dataLim.y1, 0) or 1))
         if len(series) > 1:
             holder.legend()
         return finished(holder, name, title)

@@ -124,7 +124,8 @@ function startGallery() {
     made = images.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((image) => ({
       image,
       ...makeCard(image, pictures[image.id],
-        image.ap === null ? image.file_name : `${image.file_name} · AP ${(100 * image.ap).toFixed(1)}`),
+        image.ap50 === null ? image.file_name
+          : `${image.file_name} · AP50 ${(100 * image.ap50).toFixed(1)}`),
     }));
     cards.replaceChildren(...made.map((each) => each.card));
     control("previous").disabled = page === 0;
