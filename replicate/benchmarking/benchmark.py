@@ -79,12 +79,19 @@ class Record:
                 f"of {self.speed['batch_size']} on {self.speed['device']}"
                 + (", as measured when it ran" if self.cached else "")
             )
+        before = None
         for each in self.published:
+            table = f"{each['model']} ({each['paper']}, {each['dataset']})"
+            if table != before:
+                lines.append(f"\npublished: {table}, {each['source']}")
+            comparable = each["verdict"] != "NOT COMPARABLE"
             lines.append(
-                f"\n{each['metric']} {each['achieved']:.2f}, published {each['published']:.1f} "
-                f"({each['model']}, {each['paper']}): {each['verdict']}"
+                f"  {each['metric']:12} {each['achieved']:6.2f} against {each['published']:5.1f}"
+                f"   {each['verdict']}" + (f": {each['reasons'][0]}" if comparable else "")
             )
-            lines += [f"  {reason}" for reason in each["reasons"]]
+            if not comparable and table != before:
+                lines += [f"    {reason}" for reason in each["reasons"]]
+            before = table
         return "\n".join(lines)
 
 
@@ -134,23 +141,25 @@ def benchmark(
     # What was published first: a wrong name should not cost an evaluation.
     known = published.find(name, arxiv)
     if paper_results:
-        known.append(published.given(paper_results, name or "given"))
+        known.append(published.given(paper_results, name or "the model"))
     dataset = Dataset.of(dataset)
     adapted = adapters.of(model, dataset=dataset, identity=identity, **hooks)
     store = cache.Cache(cache.default_folder() if cache_dir is _DEFAULT else cache_dir)
 
     key = None
     if adapted.identity is not None:
-        key = sha256_of("detections", adapted.identity, dataset.identity, batch_size)
+        code = cache.code("benchmarking", "evaluate")
+        key = sha256_of(code, adapted.identity, dataset.identity, batch_size)
     detected = store.detections(key)
     was_kept = detected is not None
     if not was_kept:
         detected = adapted.detect(dataset, batch_size=batch_size, progress=progress)
         store.keep_detections(key, detected)
 
+    versions = {each: importlib.metadata.version(each) for each in scoring.EVALUATORS}
     scores = {}
     for iou_type in iou_types:
-        settings = sha256_of("score", iou_type, evaluator, sorted(fix), _versions())
+        settings = sha256_of(cache.code("score"), iou_type, evaluator, sorted(fix), versions)
         scores[iou_type] = store.score(key, settings)
         if scores[iou_type] is None:
             scores[iou_type] = scoring.score(
@@ -176,7 +185,3 @@ def benchmark(
         detected=detected,
         cached=was_kept,
     )
-
-
-def _versions():
-    return {name: importlib.metadata.version(name) for name in scoring.EVALUATORS}

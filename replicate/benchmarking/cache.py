@@ -1,13 +1,14 @@
 """Results of an evaluation, kept under the hash of what decides them."""
 
+import functools
+import hashlib
 import os
 import pathlib
 
 from replicate.benchmarking.model import Detected
 from replicate.run import read_json, write_json
 
-# Raise it when detections of the same model, data and settings may come out differently.
-_FORMAT = 1
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
 def default_folder():
@@ -16,6 +17,16 @@ def default_folder():
     if chosen:
         return pathlib.Path(chosen)
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "replicate"
+
+
+@functools.cache
+def code(*rooms):
+    """A hash of the kit's own code in `rooms`, which decides results as much as the settings."""
+    digest = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((_PACKAGE / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class Cache:
@@ -41,7 +52,7 @@ class Cache:
         if folder is not None:
             # speed.json last: it says that the entry is whole.
             write_json(folder / "detections.json.gz", detected.as_list())
-            write_json(folder / "speed.json", {"format": _FORMAT, "speed": detected.speed})
+            write_json(folder / "speed.json", {"speed": detected.speed})
 
     def score(self, key, settings_key):
         """The metrics kept for the detections of `key`, or None."""
@@ -57,4 +68,4 @@ class Cache:
     def _at(self, key):
         if self._folder is None or key is None:
             return None
-        return self._folder / f"v{_FORMAT}" / key
+        return self._folder / key

@@ -91,7 +91,7 @@ def given(results, model):
             raise UserError(f"unknown metric '{name}'{hint} Known are: {', '.join(METRICS)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 < value <= 100:
             raise UserError(f"{name}: {value!r} is no figure in points (22.2, not 0.222)")
-    return Published(model, "", "given by the caller", "val2017", dict(results), "paper_results")
+    return Published(model, "", "paper_results", "val2017", dict(results), "given by the caller")
 
 
 def compare(published, scores):

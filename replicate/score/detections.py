@@ -184,29 +184,30 @@ class Detections:
         """
         per_image = collections.Counter(self.image_ids.tolist())
         counts = np.array([per_image.get(each, 0) for each in image_ids])
-        most = int(counts.max(initial=0))
+        cap = _cap(counts)
         return {
             "file": self.file,
             "sha256": self.sha256,
             "count": len(self),
             "images": int((counts > 0).sum()),
-            "max_per_image": most,
+            "max_per_image": int(counts.max(initial=0)),
             "min_score": float(self.scores.min()) if len(self) else None,
-            "score_threshold": self._score_threshold(counts),
-            "cap_per_image": _cap(counts),
+            "score_threshold": self._score_threshold(counts, cap or 100),
+            "cap_per_image": cap,
         }
 
-    def _score_threshold(self, counts):
+    def _score_threshold(self, counts, places):
         """The score below which detections were cut away, or None where there is no sign of it.
 
-        A detector's own post-processing fills its 100 places with scores down to nearly zero. Cut
-        at a threshold, most images keep far fewer and none of what is left scores low.
+        A detector's own post-processing fills its 100 places (or as many as it was capped at) with
+        scores down to nearly zero. Cut at a threshold, images keep fewer and none of what is left
+        scores low.
         """
         if len(self) < 10:
             return None
         lowest = float(self.scores.min())
-        unfilled = float((counts < 100).mean())
-        return lowest if lowest >= LOW_SCORE and unfilled >= 0.5 else None
+        unfilled = float((counts < places).mean())
+        return lowest if lowest >= LOW_SCORE and unfilled >= 0.1 else None
 
 
 # Detections of the zoo's models go down to about 1e-8 (their `score_threshold`); the deployment

@@ -18,7 +18,7 @@ def of_metrics(evaluations):
 
 def of_categories(per_category):
     """AP of each category, best first."""
-    ranked = sorted(per_category, key=lambda each: -1 if each["AP"] is None else -each["AP"])
+    ranked = sorted(per_category, key=lambda each: -(-1 if each["AP"] is None else each["AP"]))
     ranked = [each for each in ranked if each["groundtruth"] or each["detections"]]
     width = max((len(each["name"]) for each in ranked), default=8)
     lines = [f"{'category':{width}}      AP    AP50  objects  detections"]

@@ -102,7 +102,7 @@ def of_detections(detections):
     if threshold is not None:
         yield (
             f"the detections were cut at a score of about {threshold:.3g}: none scores lower, and "
-            "most images have fewer than 100; the zoo evaluates without such a threshold"
+            "images have places left; the zoo evaluates without such a threshold"
         )
     if cap is not None:
         yield f"the detections were capped at {cap} an image; COCO's AP is over 100"
