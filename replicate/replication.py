@@ -180,7 +180,7 @@ def _evaluate(run, request, message):
     from replicate.train import checkpoints
 
     _stage("evaluation")
-    metrics = None
+    evaluation = metrics = None
     for step in checkpoints.steps_of(run.checkpoints):
         folder = run.eval_at(step)
         path = checkpoints.path_of(run.checkpoints, step)
@@ -189,7 +189,9 @@ def _evaluate(run, request, message):
             metrics = read_json(folder / "metrics.json")
             if metrics["checkpoint"] == identity:
                 continue
-        results, _ = detections.detect(message, path, request.val_annotations, request.val_images)
+        if evaluation is None:
+            evaluation = detections.Evaluation(message, request.val_annotations, request.val_images)
+        results, _ = evaluation.detect(path)
         write_json(folder / "detections.json.gz", results)
         result = score.score(request.val_annotations, str(folder / "detections.json.gz"))
         metrics = {"step": step, "checkpoint": identity} | result.to_json()

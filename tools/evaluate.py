@@ -31,13 +31,10 @@ def main(_):
     from replicate.evaluate import detections
     from replicate.run import write_json
 
-    results, checkpoint = detections.detect(
-        config.load(_CONFIG.value),
-        _CHECKPOINT.value,
-        _ANNOTATIONS.value,
-        _IMAGES.value,
-        batch_size=_BATCH.value,
+    evaluation = detections.Evaluation(
+        config.load(_CONFIG.value), _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
     )
+    results, checkpoint = evaluation.detect(_CHECKPOINT.value)
     write_json(_OUTPUT.value, results)
     print(f"{len(results)} detections of {checkpoint} in {_OUTPUT.value}")
 

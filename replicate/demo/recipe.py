@@ -4,7 +4,7 @@ from replicate.demo import drawing
 from replicate.replication import Request
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
-STEPS = 700
+STEPS = 600
 
 _SSD = "model.ssd"
 _PREDICTOR = f"{_SSD}.box_predictor.weight_shared_convolutional_box_predictor"
@@ -17,6 +17,8 @@ OVERRIDES = {
     f"{_SSD}.feature_extractor.fpn.additional_layer_depth": 64,
     f"{_PREDICTOR}.depth": 64,
     f"{_PREDICTOR}.num_layers_before_predictor": 2,
+    # Levels and scale for objects of 22 pixels in 256, seen at 192.
+    f"{_SSD}.anchor_generator.multiscale_anchor_generator.anchor_scale": 3.0,
     # The recipe's running averages need thousands of steps to settle.
     f"{_SSD}.feature_extractor.conv_hyperparams.batch_norm.decay": 0.97,
     f"{_PREDICTOR}.conv_hyperparams.batch_norm.decay": 0.97,

@@ -11,44 +11,62 @@ from replicate.evaluate import categories, images
 from replicate.evaluate.detector import Detector
 
 
-def detect(config, checkpoint, annotations_file, image_dir, *, batch_size=8, progress=True):
-    """Runs a checkpoint over every image of an annotation file.
+class Evaluation:
+    """One model and one annotation file; each checkpoint given to `detect` is run over it.
 
     Args:
       config: TrainEvalPipelineConfig; its eval_input_reader names the label map.
-      checkpoint: prefix of a TF2 checkpoint, or a folder with one.
       annotations_file: COCO annotation JSON; its images are detected, all of them.
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
-      progress: whether to draw a progress bar.
-
-    Returns:
-      (list of detections, prefix of the checkpoint): dicts with image_id, category_id,
-      bbox (xywh, pixels of the original image), score, and segmentation (RLE) or keypoints
-      where the model has them.
 
     Raises:
-      UserError: an image that is missing or cannot be decoded, a checkpoint that is not this
-        model's, a label map that does not cover the categories.
+      UserError: an image that is missing, a label map that does not cover the categories.
     """
-    to_detect, category_names = images.of(annotations_file, image_dir)
-    detector = Detector(config, checkpoint)
-    num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
-    category_ids = categories.category_ids(
-        config.eval_input_reader[0].label_map_path, category_names, num_classes
-    )
-    if detector.static_shape is None:
-        batch_size = 1
-    results = []
-    with tqdm(total=len(to_detect), desc="evaluate", unit="image", disable=not progress) as bar:
-        remaining = iter(to_detect)
-        for batch in _batches(detector, to_detect, batch_size):
-            output = {name: value.numpy() for name, value in batch.items() if name != "image_hw"}
-            for row, image in enumerate(itertools.islice(remaining, batch_size)):
-                one = {name: value[row] for name, value in output.items()}
-                results += of_image(image.id, batch["image_hw"][row].numpy(), one, category_ids)
-                bar.update()
-    return results, detector.checkpoint
+
+    def __init__(self, config, annotations_file, image_dir, *, batch_size=8):
+        self._images, category_names = images.of(annotations_file, image_dir)
+        num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
+        self._category_ids = categories.category_ids(
+            _label_map_path(config), category_names, num_classes
+        )
+        self._detector = Detector(config)
+        self._batch_size = 1 if self._detector.static_shape is None else batch_size
+
+    def detect(self, checkpoint, progress=True):
+        """The detections of a checkpoint.
+
+        Args:
+          checkpoint: prefix of a TF2 checkpoint, or a folder with one.
+          progress: whether to draw a progress bar.
+
+        Returns:
+          (list of detections, prefix of the checkpoint): dicts with image_id, category_id, bbox
+          (xywh, pixels of the original image) and score.
+
+        Raises:
+          UserError: a checkpoint that is not this model's, an image that cannot be decoded.
+        """
+        self._detector.restore(checkpoint)
+        results = []
+        description = f"evaluate {self._detector.checkpoint.rsplit('/', 1)[-1]}"
+        with tqdm(
+            total=len(self._images), desc=description, unit="image", disable=not progress
+        ) as bar:
+            remaining = iter(self._images)
+            for batch in _batches(self._detector, self._images, self._batch_size):
+                output = {name: value.numpy() for name, value in batch.items()}
+                for row, image in enumerate(itertools.islice(remaining, self._batch_size)):
+                    one = {name: value[row] for name, value in output.items()}
+                    results += of_image(image.id, one.pop("image_hw"), one, self._category_ids)
+                    bar.update()
+        return results, self._detector.checkpoint
+
+
+def _label_map_path(config):
+    if not config.eval_input_reader or not config.eval_input_reader[0].label_map_path:
+        raise UserError("eval_input_reader.label_map_path is not set; name the model's label map")
+    return config.eval_input_reader[0].label_map_path
 
 
 def _batches(detector, to_detect, batch_size):

@@ -1,4 +1,4 @@
-"""A checkpoint of the Object Detection API as a function from images to detections."""
+"""The Object Detection API's model as a function from images to detections."""
 
 import pathlib
 
@@ -9,26 +9,23 @@ from replicate.errors import UserError
 
 
 class Detector:
-    """The API's model of a config, with the weights of one checkpoint, in batches.
+    """The API's model of a config, in batches; `restore` gives it weights.
 
     Args:
       config: TrainEvalPipelineConfig.
-      checkpoint: prefix of a TF2 object-based checkpoint (`…/ckpt-400`), or a folder with one.
 
     Attributes:
-      checkpoint: the prefix that was restored.
+      checkpoint: the prefix that was restored last, or None.
       static_shape: (height, width) that every image is resized to, or None where it varies.
-
-    Raises:
-      UserError: no such checkpoint, or it does not hold every variable of this model.
     """
 
-    def __init__(self, config, checkpoint):
+    def __init__(self, config):
         odapi.load()
         from object_detection.builders import model_builder
         from object_detection.utils import config_util, ops
 
-        self.checkpoint = _prefix(checkpoint)
+        self.checkpoint = None
+        self._config = config
         self._to_float32 = ops.bfloat16_to_float32_nested
         self.model = model_builder.build(config.model, is_training=False)
         height, width = config_util.get_spatial_image_size(
@@ -37,8 +34,35 @@ class Detector:
         self.static_shape = None if -1 in (height, width) else (height, width)
         tf.keras.backend.set_learning_phase(False)
         self._detect = tf.function(self._detect, reduce_retracing=True)
-        self._build(height or 64, width or 64)
-        self._restore(config)
+        self._build(*(self.static_shape or (128, 128)))
+        self._averages = self._moving_averages() if config.eval_config.use_moving_averages else None
+
+    def restore(self, checkpoint):
+        """Takes the weights of a checkpoint: its moving averages where the config evaluates them.
+
+        Args:
+          checkpoint: prefix of a TF2 object-based checkpoint (`…/ckpt-400`), or a folder with one.
+
+        Raises:
+          UserError: no such checkpoint, or it does not hold every variable of this model.
+        """
+        prefix = _prefix(checkpoint)
+        contents = {"model": self.model}
+        if self._averages is not None:
+            contents["optimizer"] = self._averages
+        try:
+            status = tf.train.Checkpoint(**contents).restore(prefix)
+            status.expect_partial().assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise UserError(
+                f"{prefix}: does not hold this model's variables ({_first_line(error)}); "
+                "is it the checkpoint of this pipeline.config?"
+            ) from None
+        except tf.errors.OpError as error:
+            raise UserError(f"{prefix}: cannot be read ({error.message})") from None
+        if self._averages is not None:
+            self._averages.swap_weights()
+        self.checkpoint = prefix
 
     def preprocess(self, image):
         """One image as the API's input pipeline prepares it.
@@ -71,7 +95,6 @@ class Detector:
         return self.model.postprocess(predictions, true_shapes)
 
     def _build(self, height, width):
-        height, width = (height, width) if self.static_shape else (128, 128)
         spec = tf.TensorSpec([1, height, width, 3], tf.float32), tf.TensorSpec([1, 3], tf.int32)
 
         @tf.function(input_signature=spec)
@@ -80,33 +103,22 @@ class Detector:
 
         predict.get_concrete_function()
 
-    def _restore(self, config):
-        contents = {"model": self.model}
-        if config.eval_config.use_moving_averages:
-            from object_detection.builders import optimizer_builder
+    def _moving_averages(self):
+        """The recipe's optimizer, which holds the moving averages of the weights."""
+        from object_detection.builders import optimizer_builder
 
-            step = tf.Variable(0, trainable=False, dtype=tf.int64)
-            optimizer, _ = optimizer_builder.build(config.train_config.optimizer, global_step=step)
-            if not hasattr(optimizer, "shadow_copy"):
-                raise UserError(
-                    "eval_config.use_moving_averages is true, but train_config.optimizer."
-                    "use_moving_average is false: there are no averages to evaluate. Make the two "
-                    "agree, as the recipe has them"
-                )
-            optimizer.shadow_copy(self.model)
-            contents |= {"optimizer": optimizer, "step": step}
-        try:
-            status = tf.train.Checkpoint(**contents).restore(self.checkpoint)
-            status.expect_partial().assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
+        step = tf.Variable(0, trainable=False, dtype=tf.int64)
+        optimizer, _ = optimizer_builder.build(
+            self._config.train_config.optimizer, global_step=step
+        )
+        if not hasattr(optimizer, "shadow_copy"):
             raise UserError(
-                f"{self.checkpoint}: does not hold this model's variables ({_first_line(error)}); "
-                "is it the checkpoint of this pipeline.config?"
-            ) from None
-        except tf.errors.OpError as error:
-            raise UserError(f"{self.checkpoint}: cannot be read ({error.message})") from None
-        if config.eval_config.use_moving_averages:
-            optimizer.swap_weights()
+                "eval_config.use_moving_averages is true, but train_config.optimizer."
+                "use_moving_average is false: there are no averages to evaluate. Make the two "
+                "agree, as the recipe has them"
+            )
+        optimizer.shadow_copy(self.model)
+        return optimizer
 
 
 def _prefix(checkpoint):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from replicate.errors import UserError
 from replicate.run import RunDir, read_metrics, write_text
-from replicate.train import checkpoints, starting_point
-from replicate.train.trainer import NonFiniteLoss, Trainer
+from replicate.train import checkpoints, precision, starting_point
+from replicate.train.trainer import Execution, NonFiniteLoss, Trainer
 
 
 class Interrupted(Exception):
@@ -38,6 +38,9 @@ class Settings:
       checkpoint_every_n: steps between checkpoints.
       checkpoint_max_to_keep: how many of the last ones stay.
       log_every_n: steps between two lines of metrics.jsonl.
+      precision: "float32", "bfloat16" or "float16"; None decides, see `precision.choose`.
+      jit_compile: compile each step with XLA.
+      gradient_accumulation_steps: micro-batches that a global batch is split into.
     """
 
     num_steps: int | None = None
@@ -45,6 +48,9 @@ class Settings:
     checkpoint_every_n: int = 1000
     checkpoint_max_to_keep: int = 7
     log_every_n: int = 10
+    precision: str | None = None
+    jit_compile: bool = False
+    gradient_accumulation_steps: int = 1
 
 
 def train(config, model_dir, settings):
@@ -77,7 +83,12 @@ def train(config, model_dir, settings):
     # One process, all its GPUs; without a GPU, the CPU as a single device.
     gpus = tf.config.list_physical_devices("GPU")
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
-    trainer = Trainer(config, seed=settings.seed, strategy=strategy)
+    execution = Execution(
+        precision=precision.choose(config, settings.precision),
+        jit_compile=settings.jit_compile,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+    )
+    trainer = Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
     if last is not None:
         trainer.build_variables()
         trainer.checkpoint.restore(last).assert_existing_objects_matched()

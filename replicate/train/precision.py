@@ -1,0 +1,66 @@
+"""The number format of a training run, and what the config's `use_bfloat16` means here."""
+
+import tensorflow as tf
+
+from replicate.errors import UserError
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def choose(config, asked):
+    """The precision to train in.
+
+    `use_bfloat16: true` was honoured on the TPUs that made the published numbers; the API's own
+    loop ignores it elsewhere. Here it is honoured on a GPU that computes bfloat16 (compute
+    capability 8.0 or more) and ignored, as by the API, on a CPU.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      asked: one of PRECISIONS, or None to decide from the config and the devices.
+
+    Raises:
+      UserError: not a precision.
+    """
+    if asked is not None:
+        if asked not in PRECISIONS:
+            raise UserError(f"--precision={asked}: one of {', '.join(PRECISIONS)}")
+        return asked
+    gpus = tf.config.list_physical_devices("GPU")
+    capable = gpus and all(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+        for gpu in gpus
+    )
+    return "bfloat16" if config.train_config.use_bfloat16 and capable else "float32"
+
+
+def activate(precision):
+    """Sets Keras's global policy; models built afterwards compute in `precision`."""
+    tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
+
+
+def scaled(optimizer, precision):
+    """`optimizer`, with dynamic loss scaling where float16 needs it."""
+    if precision != "float16":
+        return optimizer
+    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+
+
+def predict_in_float32(model):
+    """Makes `model.predict` return float32, which the API's losses need.
+
+    The API does so itself for bfloat16 and knows no float16.
+    """
+    predict = model.predict
+
+    def in_float32(*args, **kwargs):
+        return tf.nest.map_structure(
+            lambda each: (
+                tf.cast(each, tf.float32)
+                if tf.is_tensor(each) and each.dtype == tf.float16
+                else each
+            ),
+            predict(*args, **kwargs),
+        )
+
+    model.predict = in_float32
