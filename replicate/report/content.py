@@ -134,7 +134,7 @@ def _sentence(word, figures, decided):
         else:
             said += f", published {published:.1f}"
             if word != "NOT COMPARABLE":
-                said += f": {figure['gap']:+.2f} points"
+                said += f": {figure['gap']:+.2f} points".replace("-", "−")
         parts.append(said)
     what = "; ".join(parts) or "no figure was achieved"
     what = what[0].upper() + what[1:]

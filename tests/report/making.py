@@ -127,7 +127,8 @@ def run_directory(
     write_json(run.environment, environment)
     write_text(run.metrics, _log(num_steps, learning_rate, seed))
     for number, step in enumerate(steps, 1):
-        evaluate(run, step, annotations_file, skill * number / len(steps), seed=100 * seed + number)
+        found = detections(annotations_file, skill * number / len(steps), 100 * seed + number)
+        write_evaluation(run, step, annotations_file, found)
     metrics = read_json(run.eval_at(steps[-1]) / "metrics.json")
     decided = verdict.decide(
         zoo.find(model), metrics, deviations, kind="training", environment=environment
@@ -136,10 +137,10 @@ def run_directory(
     return run
 
 
-def evaluate(run, step, annotations_file, skill, seed):
-    """Writes evals/<step>/ with made-up detections and their real metrics."""
+def write_evaluation(run, step, annotations_file, found):
+    """Writes evals/<step>/ with the detections `found` and their real metrics."""
     folder = run.eval_at(step)
-    write_json(folder / "detections.json.gz", detections(annotations_file, skill, seed))
+    write_json(folder / "detections.json.gz", found)
     result = score.score(str(annotations_file), str(folder / "detections.json.gz"))
     checkpoint = {"path": f"checkpoints/ckpt-{step}", "sha256": f"{step:064x}"}
     write_json(folder / "metrics.json", {"step": step, "checkpoint": checkpoint} | result.to_json())

@@ -1,0 +1,303 @@
+"""What a report says, held against the files it was made from and against pycocotools."""
+
+import contextlib
+import gzip
+import html.parser
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from replicate import report
+from replicate.report import content, plots
+from replicate.run import RunDir, read_json, write_json
+from tests.conftest import PROJECT
+from tests.report import making
+from tests.report.conftest import HOSTILE
+
+
+def _report(run):
+    report.write(run)
+    return read_json(run.report / "report.json")
+
+
+def _numbers(value):
+    """Every number in a value of JSON."""
+    if isinstance(value, bool) or value is None:
+        return
+    if isinstance(value, (int, float)):
+        yield float(value)
+    elif isinstance(value, str):
+        for text in re.findall(r"\d[\d,]*\.?\d*", value):
+            yield float(text.replace(",", ""))
+    elif isinstance(value, (list, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(each)
+
+
+class _Cells(html.parser.HTMLParser):
+    """Texts and data-values of the number cells (td.num) and of the large figures (dd)."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self._open = [], False
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "dd" or (tag == "td" and attributes.get("class") == "num"):
+            self.cells.append([attributes.get("data-value"), ""])
+            self._open = True
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "dd"):
+            self._open = False
+
+    def handle_data(self, data):
+        if self._open:
+            self.cells[-1][1] += data
+
+
+def test_twelve_metrics_are_pycocotools(finished_run, drawn):
+    told = read_json(finished_run.report / "report.json")["metrics"]
+    with gzip.open(finished_run.eval_at(300) / "detections.json.gz", "rt") as stream:
+        detections = json.load(stream)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(drawn[0])
+        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert told["step"] == 300
+    expected = [None if value < 0 else value for value in evaluation.stats]
+    assert [row["value"] for row in told["rows"]] == pytest.approx(expected, abs=1e-12)
+    assert [row["published"] for row in told["rows"]] == [22.2] + [None] * 11
+
+
+def test_every_figure_of_the_page_is_in_the_json(finished_run):
+    page = (finished_run.report / "index.html").read_text()
+    told = list(_numbers(read_json(finished_run.report / "report.json")))
+    exact = set(told)
+    parser = _Cells()
+    parser.feed(page)
+    assert len(parser.cells) > 60
+    for data_value, text in parser.cells:
+        if data_value:
+            assert float(data_value) in exact, (data_value, text)
+        shown = re.fullmatch(r"[±+−-]?(\d[\d,]*)(\.\d+)?( %)?", text.strip())
+        if shown:
+            number = abs(float(text.strip(" %±+−-").replace(",", "")))
+            half = 0.5 * 10 ** -len((shown[2] or ".")[1:]) + 1e-9
+            assert any(
+                abs(abs(value) * scale - number) <= half for value in told for scale in (1, 100)
+            ), text
+
+
+def test_sentence_names_achieved_published_and_tolerance(finished_run):
+    verdict = read_json(finished_run.report / "report.json")["verdict"]
+    achieved = read_json(finished_run.verdict)["achieved"]["box AP"]
+    assert verdict["verdict"] == "NOT COMPARABLE"
+    for said in (f"{achieved:.2f}", "22.2", "±0.5"):
+        assert said in verdict["sentence"]
+
+
+@pytest.mark.parametrize(
+    "word, achieved, sentence",
+    [
+        ("REPLICATED", 22.05, "Box AP 22.05, published 22.2: −0.15 points"),
+        ("NOT REPLICATED", 24.2, "Box AP 24.20, published 22.2: +2.00 points"),
+    ],
+)
+def test_sentence_of_a_comparable_run(run, word, achieved, sentence):
+    decided = read_json(run.verdict)
+    decided |= {"verdict": word, "achieved": {"box AP": achieved}}
+    write_json(run.verdict, decided)
+    bounds = "; replicated is within ±0.5, near within ±1."
+    assert _report(run)["verdict"]["sentence"] == sentence + bounds
+
+
+@pytest.mark.parametrize(
+    "absent, said",
+    [
+        ("pipeline.config", "the config as it ran"),
+        ("deviations.json", "deviations from the published config"),
+        ("environment.json", "the environment"),
+        ("verdict.json", "the verdict"),
+        ("metrics.jsonl", "losses, learning rate and speed"),
+        ("evals", "AP and everything that follows from detections"),
+        ("data", "records: counts and dropped annotations"),
+        ("spec.json", "what was asked for, and the command"),
+    ],
+)
+def test_what_is_missing_is_said(run, absent, said):
+    path = run.root / absent
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    told = _report(run)
+    assert said in [each["what"] for each in told["not_checked"]]
+    assert said in (run.report / "index.html").read_text()
+    assert said in (run.report / "report.md").read_text()
+
+
+def test_a_run_of_which_only_the_spec_is_left(tmp_path):
+    run = RunDir.at(tmp_path)
+    write_json(run.spec, {"format": 1, "request": {"model": "no_such_model"}, "command": "x"})
+    told = _report(run)
+    assert told["verdict"] is None and told["metrics"] is None
+    assert {each["ok"] for each in told["facts"]} == {None}
+
+
+@pytest.mark.parametrize("change", ["detections", "annotations", "recorded AP"])
+def test_images_are_those_of_the_named_checkpoint_or_none(run, drawn, tmp_path, change):
+    """Another detections file, groundtruth or figure than the evaluation's: nothing is shown."""
+    last = run.eval_at(300)
+    metrics = read_json(last / "metrics.json")
+    if change == "detections":
+        shutil.copy(run.eval_at(200) / "detections.json.gz", last / "detections.json.gz")
+    elif change == "annotations":
+        groundtruth = read_json(drawn[0])
+        groundtruth["annotations"].pop()
+        write_json(tmp_path / "changed.json", groundtruth)
+        metrics["annotations"]["file"] = str(tmp_path / "changed.json")
+    else:
+        metrics["metrics"]["AP"] += 0.001
+    write_json(last / "metrics.json", metrics)
+    told = _report(run)
+    assert told["gallery"] is None and told["analysis"] is None
+    assert any(each["what"].endswith("images of step 300") for each in told["not_checked"])
+    assert 'id="gallery-data"' not in (run.report / "index.html").read_text()
+
+
+def test_no_detections_at_all(run, drawn):
+    making.write_evaluation(run, 300, drawn[0], [])
+    told = _report(run)
+    assert told["metrics"]["rows"][0]["value"] == 0
+    assert all(not each["detections"]["300"] for each in told["gallery"]["images"])
+
+
+def test_right_wrong_and_crowd_by_hand(tmp_path, drawn):
+    """Two discs and a crowd: one found, one missed, one false alarm, one detection in the crowd."""
+    boxes = {1: ([10, 10, 40, 40], 0), 2: ([100, 100, 50, 50], 0), 3: ([150, 10, 90, 60], 1)}
+    groundtruth = {
+        "images": [{"id": 7, "file_name": "a.jpg", "height": 200, "width": 250}],
+        "categories": [{"id": 1, "name": "disc"}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": 7,
+                "category_id": 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": crowd,
+                "segmentation": [],
+            }
+            for number, (box, crowd) in boxes.items()
+        ],
+    }
+    write_json(tmp_path / "truth.json", groundtruth)
+    run = RunDir.at(tmp_path / "run")
+    write_json(run.spec, {"format": 1, "request": {}, "command": ""})
+    found = [([12, 10, 40, 40], 0.9), ([10, 140, 30, 30], 0.8), ([160, 15, 30, 30], 0.7)]
+    detections = [
+        {"image_id": 7, "category_id": 1, "bbox": box, "score": score} for box, score in found
+    ]
+    making.write_evaluation(run, 5, tmp_path / "truth.json", detections)
+    image = content.of_run(run)["gallery"]["images"][0]
+    assert [each[-1] for each in image["detections"]["5"]] == [0, -1, None]
+    assert [each["crowd"] for each in image["groundtruth"]] == [False, False, True]
+    assert set(image["groups"]) == {"worst", "median", "best", "missed", "mistakes"}
+    # At IoU 0.5 half of the recall at full precision: 51 of COCO's 101 recall thresholds.
+    assert image["ap50"] == pytest.approx(51 / 101)
+
+
+def test_text_from_outside_is_escaped(finished_run):
+    page = (finished_run.report / "index.html").read_text()
+    assert HOSTILE not in page and "&lt;script&gt;document.title" in page
+    markdown = (finished_run.report / "report.md").read_text()
+    assert "<script" not in markdown and "tri\\|angle" in markdown
+
+
+def test_one_file_without_any_address(finished_run):
+    """Nothing that a browser would fetch: no src, href or url() but data, anchors and ids."""
+    page = (finished_run.report / "index.html").read_text()
+    fetched = re.findall(r"""(?:src|href)=["']?([^"'\s>]*)|url\(([^)]*)\)""", page)
+    addresses = {a or b for a, b in fetched}
+    assert {each for each in addresses if not each.startswith(("#", "data:"))} == set()
+    assert "default-src 'none'" in page
+
+
+def test_plots_are_xml_with_labels_and_no_stand_in_colours(finished_run):
+    files = sorted((finished_run.report / "plots").glob("*.svg"))
+    assert {"losses", "learning-rate", "checkpoints", "precision-recall", "tide"} <= {
+        each.stem for each in files
+    }
+    markdown = (finished_run.report / "report.md").read_text()
+    for path in files:
+        text = path.read_text()
+        labels = [
+            each.text
+            for each in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")
+        ]
+        assert len(labels) > 4, path
+        assert "#0a0b" not in text
+        assert "var(--muted)" in text
+        assert f"(plots/{path.name})" in markdown
+
+
+def test_ids_are_unique_in_the_page(finished_run):
+    page = (finished_run.report / "index.html").read_text()
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_same_run_same_bytes(run):
+    names = ("report.md", "report.json", "index.html")
+    first, second = (
+        [(run.report / name).read_bytes() for name in names if report.write(run)] for _ in range(2)
+    )
+    assert first == second
+
+
+def test_palette_is_readable_on_both_surfaces():
+    """WCAG 2: 4.5 for text, 3 for lines."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(a, b):
+        lighter, darker = sorted((luminance(a), luminance(b)), reverse=True)
+        return (lighter + 0.05) / (darker + 0.05)
+
+    for theme in (0, 1):
+        surface = plots.PALETTE["surface"][theme]
+        for name, pair in plots.PALETTE.items():
+            least = {"ink": 7, "muted": 4.5}.get(name, 3)
+            if name not in ("surface", "grid"):
+                assert contrast(pair[theme], surface) >= least, (name, theme)
+
+
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        ([], 2, "missing --run_dir"),
+        (["--run_dir=no/such"], 2, "not a run directory"),
+        (["--help"], 0, "index.html"),
+    ],
+)
+def test_tool(arguments, status, said):
+    done = subprocess.run(
+        [sys.executable, "tools/report.py", *arguments], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
