@@ -1,0 +1,80 @@
+"""tools/benchmark.py as a user calls it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools/benchmark.py"
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_tflite_from_the_command_line(shared, tmp_path):
+    folder, models = shared / "coco/val128", shared / "models"
+    arguments = (
+        f"--model={models / 'detect.tflite'}",
+        f"--labels={models / 'labelmap.txt'}",
+        f"--annotations_file={folder / 'instances_val128.json'}",
+        f"--image_dir={folder / 'val2017'}",
+        "--num_images=16",
+        "--paper_results=box AP=22.2",
+        "--categories",
+        f"--cache_dir={tmp_path / 'cache'}",
+        f"--pictures={tmp_path / 'pictures'}",
+        f"--output={tmp_path / 'record.json'}",
+        f"--detections_output={tmp_path / 'detections.json'}",
+    )
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "box AP" in first.stdout and "NOT COMPARABLE" in first.stdout
+    assert "person " in first.stdout and "images/s" in first.stdout
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["model"]["name"] == "detect" and record["metrics"]["bbox"]["AP"] > 0.1
+    assert (tmp_path / "pictures/sheet.jpg").is_file()
+    # Again: nothing is run, and the same is said but for where the speed comes from.
+    again = run(*arguments)
+    assert "image/s" not in again.stderr
+    assert again.stdout == first.stdout.replace("threads\n", "threads, as measured when it ran\n")
+    # The detections as a file: the same score.
+    from_file = run(
+        f"--model={tmp_path / 'detections.json'}", *arguments[2:6], "--nocache", "--pictures="
+    )
+    assert from_file.returncode == 0, from_file.stderr
+    assert f"{record['metrics']['bbox']['AP']:.4f}" in from_file.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--paper_results=box AP"], "'box AP' is not NAME=POINTS"),
+        (["--paper_results=boxAP=22"], "unknown metric 'boxAP'; did you mean 'box AP'"),
+        (["--name=ssd_mobilenet"], "no published results of 'ssd_mobilenet'"),
+        (["--labels=l.txt"], "labels: the detections_file adapter has no such option"),
+        (["--iou_types=boxes"], "iou_type 'boxes'; there are"),
+    ],
+)
+def test_usage_errors(drawn, tmp_path, flags, message):
+    detections = tmp_path / "detections.json"
+    detections.write_text("[]")
+    done = run(
+        f"--model={detections}",
+        f"--annotations_file={drawn.annotations_file}",
+        f"--image_dir={drawn.image_dir}",
+        "--nocache",
+        *flags,
+    )
+    assert done.returncode == 2 and message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "python tools/benchmark.py --model=" in done.stdout and "--arxiv" in done.stdout

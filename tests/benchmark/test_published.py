@@ -1,0 +1,105 @@
+"""The kit's tables of published figures, and the comparison with them."""
+
+import pytest
+
+from replicate import zoo
+from replicate.benchmarking import published
+from replicate.benchmarking.published import METRICS
+from replicate.errors import UserError
+from tests.verdict.test_decide import metrics
+
+
+@pytest.mark.parametrize(
+    "name, figures",
+    [
+        ("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8", {"box AP": 22.2}),
+        (
+            "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
+            {"box AP": 39.0, "mask AP": 34.6},
+        ),
+        ("maskrcnn_resnet50_fpn", {"box AP": 37.9, "mask AP": 34.6}),
+        ("keypointrcnn_resnet50_fpn", {"box AP": 54.6, "keypoint AP": 65.0}),
+        ("ssd300_vgg16", {"box AP": 25.1}),
+        ("SSDLite320_MobileNet_V3_Large", {"box AP": 21.3}),
+        ("CenterNet DLA-34 pose", {"keypoint AP": 58.9}),
+    ],
+)
+def test_by_name(name, figures):
+    (row,) = published.find(name)
+    assert row.figures == figures and row.dataset == "val2017" and row.source
+
+
+def test_by_name_on_two_image_sets():
+    on = {each.dataset: each.figures["box AP"] for each in published.find("EfficientDet-D0")}
+    assert on == {"val2017": 34.3, "test-dev2017": 34.6}
+
+
+@pytest.mark.parametrize("arxiv", ["1708.02002", "arXiv:1708.02002v2"])
+def test_by_paper(arxiv):
+    found = published.find(arxiv=arxiv)
+    assert {"RetinaNet ResNet-101-FPN", "retinanet_resnet50_fpn"} <= {each.model for each in found}
+    assert {each.arxiv for each in found} == {"1708.02002"}
+
+
+def test_name_within_paper():
+    (row,) = published.find("RetinaNet ResNet-101-FPN", arxiv="1708.02002")
+    assert row.figures == {
+        "box AP": 39.1,
+        "AP50": 59.1,
+        "AP75": 42.3,
+        "APS": 21.8,
+        "APM": 42.7,
+        "APL": 50.2,
+    }
+
+
+def test_every_family_of_the_zoo_has_a_paper():
+    papers = {each.arxiv for each in published.rows()}
+    of_family = {
+        "centernet": "1904.07850",
+        "efficientdet": "1911.09070",
+        "ssd": "1512.02325",
+        "faster_rcnn": "1612.03144",
+        "mask_rcnn": "1703.06870",
+        "extremenet": "1901.08043",
+    }
+    assert set(zoo.families()) == set(of_family)
+    assert papers >= set(of_family.values())
+
+
+def test_table_is_sound():
+    for each in published.rows():
+        assert each.figures and set(each.figures) <= set(METRICS)
+        assert all(5 < value < 75 for value in each.figures.values())
+        assert each.arxiv and each.paper and each.source and each.dataset
+        if "AP50" in each.figures:
+            assert each.figures["AP50"] > each.figures["box AP"]
+            assert each.figures["APL"] > each.figures["APM"] > each.figures["APS"]
+
+
+@pytest.mark.parametrize(
+    "points, verdict",
+    [(22.2, "REPLICATED"), (22.29, "REPLICATED"), (22.6, "NEAR"), (21.0, "NOT REPLICATED")],
+)
+def test_comparison_on_val2017(points, verdict):
+    model = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+    (row,) = published.compare(published.find(model), {"bbox": metrics(points)})
+    assert (row["verdict"], row["metric"], row["published"]) == (verdict, "box AP", 22.2)
+    assert row["difference"] == pytest.approx(points - 22.2)
+
+
+def test_figures_on_other_images_are_not_compared():
+    rows = published.compare(published.find("EfficientDet-D0"), {"bbox": metrics(34.3)})
+    verdicts = {(each["dataset"], each["metric"]): each["verdict"] for each in rows}
+    assert verdicts == {
+        ("val2017", "box AP"): "REPLICATED",
+        ("test-dev2017", "box AP"): "NOT COMPARABLE",
+    }
+    assert "published on test-dev2017" in rows[1]["reasons"]
+
+
+def test_given_figures():
+    row = published.given({"box AP": 22.2, "mask AP50": 30, "keypoint APM": 40.0}, "mine")
+    assert row.figures == {"box AP": 22.2, "mask AP50": 30, "keypoint APM": 40.0}
+    with pytest.raises(UserError, match="unknown metric 'keypoint APS'"):
+        published.given({"keypoint APS": 20.0}, "mine")
