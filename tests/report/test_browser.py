@@ -1,0 +1,217 @@
+"""The pages in a real browser: what moves when a control is moved, and what never leaves."""
+
+import pytest
+
+from replicate.run import read_json
+from tests.report import browsing
+from tests.report.conftest import HOSTILE
+
+
+@pytest.fixture(scope="module")
+def driver():
+    made = browsing.driver(browsing.binaries())
+    yield made
+    made.quit()
+
+
+@pytest.fixture
+def page(driver, finished_run):
+    opened = browsing.Page(driver, finished_run.report / "index.html")
+    yield opened
+    assert opened.errors() == []
+    assert opened.requests() == []
+
+
+@pytest.fixture(scope="module")
+def told(finished_run):
+    return read_json(finished_run.report / "report.json")
+
+
+def _boxes(page):
+    """Scores of the detections drawn on the shown cards, by image."""
+    return page.run(
+        "Object.fromEntries([...document.querySelectorAll('.card')].map((card) => "
+        "[card.dataset.image, [...card.querySelectorAll('rect[data-score]')]"
+        ".map((e) => Number(e.dataset.score))]))"
+    )
+
+
+@pytest.mark.parametrize("score", [0.05, 0.3, 0.62, 1.0])
+def test_confidence_slider_draws_what_scores_at_least_that(page, told, score):
+    page.set("#gallery-score", score)
+    images = {str(each["id"]): each for each in told["gallery"]["images"]}
+    drawn = _boxes(page)
+    assert len(drawn) == 12
+    for image_id, scores in drawn.items():
+        expected = [each[1] for each in images[image_id]["detections"]["300"] if each[1] >= score]
+        assert sorted(scores) == sorted(expected)
+
+
+def test_step_slider_shows_the_detections_of_that_checkpoint(page, told):
+    page.set("#gallery-score", 0.05)
+    images = {str(each["id"]): each for each in told["gallery"]["images"]}
+    for index, step in enumerate(["100", "200", "300"]):
+        page.set("#gallery-step", index)
+        assert page.one("#gallery-step-shown").text.startswith(step)
+        for image_id, scores in _boxes(page).items():
+            assert sorted(scores) == sorted(e[1] for e in images[image_id]["detections"][step])
+
+
+def test_boxes_lie_where_the_json_says(page, told):
+    page.set("#gallery-score", 0.05)
+    image = told["gallery"]["images"][0]
+    height, width = image["image_hw"]
+    category, score, x, y, box_width, box_height, _ = image["detections"]["300"][0]
+    share = page.run(
+        """((card) => {
+          const outer = card.querySelector('.canvas').getBoundingClientRect();
+          const box = card.querySelector(`rect[data-score="${arguments[1]}"]`).getBBox();
+          const view = card.querySelector('svg').viewBox.baseVal;
+          const drawn = card.querySelector('svg').getBoundingClientRect();
+          return [box.x, box.y, box.width, box.height, view.width, view.height,
+                  drawn.width / outer.width, drawn.height / outer.height];
+        })(document.querySelector(`.card[data-image="${arguments[0]}"]`))""",
+        image["id"],
+        score,
+    )
+    assert share == pytest.approx([x, y, box_width, box_height, width, height, 1, 1], abs=0.01)
+
+
+def test_class_filter_leaves_images_and_boxes_of_the_class(page, told):
+    page.set("#gallery-score", 0.05)
+    page.set("#gallery-category", "3")
+    shown = _boxes(page)
+    for image in told["gallery"]["images"]:
+        scores = [each[1] for each in image["detections"]["300"] if each[0] == 3]
+        if str(image["id"]) in shown:
+            assert sorted(shown[str(image["id"])]) == sorted(scores)
+    assert page.texts(".card .tag")
+    assert not [text for text in page.texts(".card .tag") if "disc" in text]
+
+
+def test_groups_and_pages(page, told):
+    members = [each for each in told["gallery"]["images"] if "missed" in each["groups"]]
+    page.set("#gallery-group", "missed")
+    assert len(page.all(".card")) == min(12, len(members))
+    page.set("#gallery-group", "")
+    first = set(_boxes(page))
+    page.one("#gallery-next").click()
+    assert first.isdisjoint(_boxes(page))
+    assert page.one("#gallery-page").text.startswith("page 2 of")
+
+
+def test_caption_counts_missed_and_wrong(page, told):
+    """With no detection drawn, every object that is no crowd is missed and nothing is wrong."""
+    page.set("#gallery-score", 1.0)
+    image = told["gallery"]["images"][0]
+    objects = sum(not each["crowd"] for each in image["groundtruth"])
+    caption = page.one(f'.card[data-image="{image["id"]}"] figcaption').text
+    assert f"{objects} missed, 0 wrong" in caption
+
+
+def test_unchecking_hides_groundtruth_and_detections(page):
+    page.one("#gallery-detections").click()
+    assert not page.all("rect[data-score]") and page.all(".box.missed")
+    page.one("#gallery-groundtruth").click()
+    assert not page.all(".card .box")
+
+
+@pytest.mark.parametrize(
+    "table, column, values",
+    [
+        ("category-table", 3, lambda told: [each["AP"] for each in told["per_category"]]),
+        ("checkpoints-table", 0, lambda told: [each["step"] for each in told["checkpoints"]]),
+        ("tide-table", 2, lambda told: list(told["analysis"]["tide"]["counts"].values())),
+    ],
+)
+def test_headings_sort_down_and_up(page, told, table, column, values):
+    button = page.all(f"#{table} thead th button")[column]
+    cells = (
+        f"[...document.querySelectorAll('#{table} tbody tr')]"
+        f".map((row) => Number(row.cells[{column}].dataset.value))"
+    )
+    expected = sorted(values(told))
+    page.run("arguments[0].click()", button)
+    assert page.run(cells) == pytest.approx(expected[::-1])
+    page.run("arguments[0].click()", button)
+    assert page.run(cells) == pytest.approx(expected)
+    heads = [each.get_attribute("aria-sort") for each in page.all(f"#{table} thead th")]
+    assert heads[column] == "ascending" and heads.count(None) == len(heads) - 1
+
+
+def test_search_finds_categories(page):
+    field = page.one("#category-search")
+    field.send_keys("DIS")
+    assert page.texts("#category-table tbody th") == ["disc"]
+    assert len(page.texts("#category-multiples figcaption")) == 1
+    assert page.one("#category-search-count").text == "1 of 3 shown"
+
+
+def test_hostile_names_are_shown_not_run(page):
+    assert page.run("document.title").startswith("NOT COMPARABLE")
+    assert HOSTILE in page.texts("#category-table tbody th")
+    page.set("#gallery-category", "2")
+    assert any(HOSTILE in text for text in page.texts(".card .tag"))
+    assert page.run("document.querySelectorAll('script:not([type])').length") == 1
+
+
+def test_theme_button(page):
+    before = page.run("getComputedStyle(document.body).backgroundColor")
+    page.one("#theme").click()
+    after = page.run("getComputedStyle(document.body).backgroundColor")
+    assert before != after
+    line = page.run("getComputedStyle(document.querySelector('#plot-losses path[style]')).stroke")
+    assert "var" not in line
+
+
+def test_every_control_has_a_name_and_takes_the_focus(page):
+    nameless = page.run(
+        """[...document.querySelectorAll('input, select, button, [role=region], svg[role=img]')]
+        .filter((e) => e.checkVisibility())
+        .filter((e) => !(e.getAttribute('aria-label') || (e.labels && e.labels.length &&
+          e.labels[0].textContent.trim()) || e.textContent.trim()))
+        .map((e) => e.outerHTML.slice(0, 90))"""
+    )
+    assert nameless == []
+    unreachable = page.run(
+        """[...document.querySelectorAll('input:not([disabled]), select, .scroll')]
+        .filter((e) => e.checkVisibility())
+        .filter((e) => {e.focus(); return document.activeElement !== e})
+        .map((e) => e.id)"""
+    )
+    assert unreachable == []
+
+
+def test_slider_and_sorting_from_the_keyboard(page):
+    from selenium.webdriver.common.keys import Keys
+
+    slider = page.one("#gallery-score")
+    before = float(slider.get_attribute("value"))
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert float(slider.get_attribute("value")) == pytest.approx(before + 0.01)
+    button = page.all("#category-table thead button")[3]
+    button.send_keys(Keys.ENTER)
+    head = page.all("#category-table thead th")[3]
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_wider_than_the_window(page, width):
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    try:
+        assert page.run("document.documentElement.scrollWidth") <= width
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_print_leaves_out_the_controls(page):
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not page.texts(".controls") and not page.texts("nav.toc")
+        assert page.texts("#metrics-table tbody th")[0] == "AP"
+        assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
