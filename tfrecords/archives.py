@@ -1,0 +1,110 @@
+"""Zip and tar archives, unpacked only where every name stays inside the folder."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import stat
+import tarfile
+import zipfile
+
+from tqdm import tqdm
+
+from tfrecords.errors import InputError
+from tfrecords.fetch import check_free_space
+
+
+def extract(archive, folder, *, progress=True):
+    """Unpacks a .zip or .tar(.gz, .bz2, .xz), continuing what an earlier call left.
+
+    Names are checked before anything is written. A file appears under its name only when
+    complete; files that are there with the right size are left as they are.
+
+    Args:
+      archive: path of the archive.
+      folder: where its contents go; made where it does not exist.
+      progress: show a progress bar.
+
+    Returns:
+      the number of files in the archive.
+
+    Raises:
+      InputError: cut off, damaged or not an archive; a name that leaves the folder, a link or a
+        device in it; no space.
+    """
+    archive, folder = pathlib.Path(archive), pathlib.Path(folder)
+    try:
+        with _opened(archive) as members:
+            for member in members:
+                _check_name(member, archive)
+            missing = [member for member in members if not _is_there(folder / member.name, member)]
+            check_free_space(folder, sum(m.size for m in missing), f"unpacking {archive.name}")
+            folder.mkdir(parents=True, exist_ok=True)
+            bar = tqdm(missing, desc=f"unpacking {archive.name}", unit="file", disable=not progress)
+            for member in bar:
+                _write(member, folder / member.name)
+            return len(members)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise InputError(
+            f"{archive}: cut off, damaged or not an archive ({error}); download it again"
+        ) from error
+    except NotImplementedError as error:
+        raise InputError(f"{archive}: {error}") from error
+
+
+class _Member:
+    """One regular file of an archive, or something that is none (`kind` says what)."""
+
+    def __init__(self, name, size, kind, open_):
+        self.name, self.size, self.kind, self.open = name, size, kind, open_
+
+
+@contextlib.contextmanager
+def _opened(archive):
+    if not archive.exists():
+        raise InputError(f"{archive}: no such archive")
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            yield [_zip_member(file, info) for info in file.infolist() if not info.is_dir()]
+    else:
+        with tarfile.open(archive) as file:
+            yield [_tar_member(file, info) for info in file if not info.isdir()]
+
+
+def _zip_member(file, info):
+    mode = info.external_attr >> 16
+    kind = "link" if stat.S_ISLNK(mode) else "file"
+    return _Member(info.filename, info.file_size, kind, lambda: file.open(info))
+
+
+def _tar_member(file, info):
+    kind = "file" if info.isreg() else "link" if info.issym() or info.islnk() else "device"
+    return _Member(info.name, info.size, kind, lambda: file.extractfile(info))
+
+
+def _check_name(member, archive):
+    if member.kind != "file":
+        raise InputError(f"{archive}: holds a {member.kind}, {member.name!r}; nothing was unpacked")
+    parts = member.name.replace("\\", "/").split("/")
+    if not member.name or parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in member.name:
+        raise InputError(
+            f"{archive}: holds the name {member.name!r}, which leaves the folder; nothing was "
+            "unpacked. Get the archive from its publisher"
+        )
+
+
+def _is_there(path, member):
+    return path.is_file() and path.stat().st_size == member.size
+
+
+def _write(member, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with member.open() as source, open(partial, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        if partial.stat().st_size != member.size:
+            raise EOFError(f"{member.name} ends early")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,325 @@
+"""COCO JSON and images to sharded TFRecords: checked, resumable, the same bytes on every run."""
+
+import dataclasses
+import errno
+import os
+import shutil
+from collections import Counter
+
+import tqdm
+
+from tfrecords import boxes, coco, features, journal, manifest, pool, shards
+from tfrecords.errors import InputError
+
+_SHOWN = 3  # files named in one message
+_RECORD_BYTES = 2048  # about what a record takes beside its image and masks
+_MASK_BYTES = 800  # a mask's PNG, on the average of COCO
+
+
+@dataclasses.dataclass
+class Summary:
+    """A finished conversion.
+
+    Attributes:
+      manifest: the manifest's content (`tfrecords.manifest`).
+      manifest_path, ledger_path: where it and the ledger are.
+      shard_paths: paths of the shards.
+      reused: whether everything was there already.
+    """
+
+    manifest: dict
+    manifest_path: str
+    ledger_path: str
+    shard_paths: list
+    reused: bool
+
+    def __str__(self):
+        source, counts = self.manifest["source"], self.manifest["counts"]
+        kept = self.manifest["settings"]["keep_images_without_annotations"]
+        lines = [
+            f"images       {counts['images']} of {source['images']}, "
+            f"{counts['images_without_annotations']} without annotations "
+            f"({'kept' if kept else 'left out'})",
+            f"annotations  {counts['annotations_written']} of {source['annotations']}, "
+            f"crowd {counts['crowd']} of {source['crowd']}",
+        ]
+        for title, group in (("left out", "images_skipped"), ("dropped", "dropped")):
+            for reason, number in counts[group].items():
+                what = "image(s)" if group == "images_skipped" else "annotation(s)"
+                lines.append(f"{title:<12} {number} {what}: {reason}")
+        if counts["boxes_clipped"]:
+            lines.append(f"clipped      {counts['boxes_clipped']} box(es)")
+        for note, number in counts["notes"].items():
+            lines.append(f"note         {number} image(s): {note}")
+        lines.append(f"shards       {len(self.shard_paths)}, listed in {self.manifest_path}")
+        if counts["images_skipped"] or counts["dropped"]:
+            lines.append(f"ledger       {self.ledger_path}")
+        return "\n".join(lines)
+
+
+def convert(
+    annotations_file,
+    image_dir,
+    output_path,
+    num_shards,
+    *,
+    include_masks=False,
+    keypoints_file=None,
+    invalid_boxes="skip",
+    keep_images_without_annotations=True,
+    on_error="stop",
+    num_workers=None,
+    progress=True,
+):
+    """Converts a COCO dataset to OUTPUT_PATH-00000-of-0000N.tfrecord, a manifest and a ledger.
+
+    Image number i of the file goes to shard i modulo `num_shards`, as in the API's converter. An
+    interrupted conversion is continued by the same call, and only missing shards are made; a
+    finished one is checked by its manifest (source and sizes) and left as it is.
+
+    Args:
+      annotations_file: COCO JSON (.json or .json.gz).
+      image_dir: folder that the file names are relative to.
+      output_path: prefix of all written files, such as "data/train2017".
+      num_shards: number of shards.
+      include_masks: whether records hold instance masks.
+      keypoints_file: person_keypoints JSON; records then hold keypoints.
+      invalid_boxes: "skip", "clip" or "error", see `boxes.corners`.
+      keep_images_without_annotations: whether they become records (the API's do).
+      on_error: "stop", or "skip" and list in the ledger, an image that is missing, unreadable or
+        not as annotated, and an annotation that names an unknown image or category or lacks its
+        mask.
+      num_workers: processes (default: the cores this process may use). Bytes do not depend on it.
+      progress: whether to show a progress bar.
+
+    Returns:
+      `Summary`.
+
+    Raises:
+      InputError: bad input, or an output path that holds another conversion.
+    """
+    settings = features.Settings(
+        include_masks=include_masks,
+        include_keypoints=bool(keypoints_file),
+        invalid_boxes=invalid_boxes,
+        keep_images_without_annotations=keep_images_without_annotations,
+        on_error=on_error,
+    )
+    output_path = os.fspath(output_path)
+    _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
+    header = {
+        "num_shards": num_shards,
+        "sha256": _sha256(annotations_file),
+        "keypoints_sha256": _sha256(keypoints_file) if keypoints_file else None,
+        "settings": dataclasses.asdict(settings),
+    }
+    before = manifest.read(output_path)
+    redo = None
+    if before is not None:
+        _check_same_conversion(output_path, before, header)
+        redo = manifest.differing_shards(output_path, before)
+        if not redo:
+            return _summary(output_path, before, reused=True)
+
+    source = coco.load(annotations_file, segmentations=include_masks, keypoints_file=keypoints_file)
+    unknown = _check_unknown(source, settings)
+    work = _Work(source, image_dir, output_path, num_shards, settings, num_workers, progress)
+    try:
+        if redo is not None:
+            work.write(redo, on_shard=lambda index, result: _check_remade(before, index, result))
+            return _summary(output_path, before, reused=False)
+        progress_file = journal.Journal(output_path, header)
+        try:
+            todo = [index for index in range(num_shards) if index not in progress_file.done]
+            work.write(todo, on_shard=progress_file.add)
+            results = [progress_file.done[index] for index in range(num_shards)]
+            made = _manifest(source, image_dir, header, keypoints_file, results, unknown)
+            manifest.check_sums(made)
+            ledger = unknown + [entry for result in results for entry in result.ledger]
+            manifest.write_ledger(output_path, ledger)
+            manifest.write(output_path, made)
+            progress_file.remove()
+        finally:
+            progress_file.close()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{os.path.dirname(output_path) or '.'}: no space left; finished shards are kept. "
+            "Free some space and run the same command to continue"
+        ) from error
+    return _summary(output_path, made, reused=False)
+
+
+@dataclasses.dataclass
+class _Work:
+    """What all shards of a conversion share."""
+
+    source: coco.Source
+    image_dir: str
+    output_path: str
+    num_shards: int
+    settings: features.Settings
+    num_workers: int | None
+    progress: bool
+
+    def write(self, indices, on_shard):
+        """Writes the shards of these indices."""
+        images = [i for i in range(len(self.source.images)) if i % self.num_shards in set(indices)]
+        self._check_files(images)
+        workers = min(self.num_workers or _cores(), max(1, len(indices)))
+        with tqdm.tqdm(
+            total=len(self.source.images),
+            initial=len(self.source.images) - len(images),
+            unit="image",
+            desc=os.path.basename(self.output_path),
+            disable=not self.progress,
+        ) as bar:
+            tasks = ((index, self._task(index)) for index in indices)
+            pool.write_shards(tasks, workers, bar.update, on_shard)
+
+    def _task(self, index):
+        images = range(index, len(self.source.images), self.num_shards)
+        return shards.Task(
+            path=shards.path_of(self.output_path, index, self.num_shards),
+            images=[self.source.image(position) for position in images],
+            image_dir=os.fspath(self.image_dir),
+            categories=self.source.categories,
+            settings=self.settings,
+        )
+
+    def _check_files(self, images):
+        """Before the work starts: is every image there, and is there room for the records?"""
+        needed, missing = 0, []
+        for position in images:
+            entry = self.source.images[position]
+            path = os.path.join(self.image_dir, entry.file_name)
+            try:
+                needed += os.stat(path).st_size + _RECORD_BYTES
+            except OSError:
+                missing.append(f"{path} (image {entry.id})")
+            if self.settings.include_masks:
+                needed += _MASK_BYTES * self.source.num_annotations_of(position)
+        if missing and self.settings.on_error == "stop":
+            shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+            raise InputError(
+                f"{len(missing)} of {len(self.source.images)} images are missing: {shown}. "
+                "Is --image_dir right? --on_error=skip leaves them out and lists them in the ledger"
+            )
+        folder = os.path.dirname(self.output_path) or "."
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise InputError(
+                f"{folder}: {free / 1e9:.1f} GB free, the records need about {needed / 1e9:.1f} GB. "
+                "Free some space, or choose another --output_path"
+            )
+
+
+def _check_arguments(annotations_file, image_dir, output_path, num_shards, settings):
+    if not os.path.isfile(annotations_file):
+        raise InputError(f"{annotations_file}: no such annotation file")
+    if not os.path.isdir(image_dir):
+        raise InputError(f"{image_dir}: no such image folder")
+    if not 1 <= num_shards <= 99_999:
+        raise InputError(f"{num_shards} shards: between 1 and 99999 can be named")
+    if settings.invalid_boxes not in boxes.POLICIES:
+        raise InputError(f"invalid_boxes={settings.invalid_boxes!r}: one of {boxes.POLICIES}")
+    if settings.on_error not in ("stop", "skip"):
+        raise InputError(f"on_error={settings.on_error!r}: 'stop' or 'skip'")
+    folder, name = os.path.split(output_path)
+    if not name:
+        raise InputError(f"{output_path}: is a folder; add the records' name, as in data/train2017")
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _sha256(path):
+    try:
+        return coco.file_sha256(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _check_same_conversion(output_path, before, header):
+    held = {
+        "num_shards": before["settings"]["num_shards"],
+        "sha256": before["source"]["sha256"],
+        "keypoints_sha256": before["source"]["keypoints_sha256"],
+        "settings": {k: v for k, v in before["settings"].items() if k != "num_shards"},
+    }
+    if held == header:
+        return
+    old, new = held | held.pop("settings"), header | header["settings"]
+    changes = [f"{key} {old.get(key)} there, {new[key]} now" for key in old if new[key] != old[key]]
+    raise InputError(
+        f"{manifest.path_of(output_path)}: holds a finished conversion of other input or "
+        f"settings ({'; '.join(changes)}). Name another output_path, or remove that one's files"
+    )
+
+
+def _check_unknown(source, settings):
+    """Ledger entries of the annotations that belong to no image or category."""
+    if source.unknown and settings.on_error == "stop":
+        shown = "; ".join(
+            f"annotation {annotation_id} (image {image_id}): {reason.replace('_', ' ')}"
+            for annotation_id, image_id, reason in source.unknown[:_SHOWN]
+        )
+        raise InputError(
+            f"{source.annotations_file}: {len(source.unknown)} annotation(s) name an image or "
+            f"category that the file does not have: {shown}. --on_error=skip leaves them out and "
+            "lists them in the ledger"
+        )
+    return [
+        {"image_id": image_id, "annotation_id": annotation_id, "reason": reason}
+        for annotation_id, image_id, reason in source.unknown
+    ]
+
+
+def _check_remade(before, index, result):
+    if result.manifest_entry != before["shards"][index]:
+        raise InputError(
+            f"{result.name}: made again, it differs from the manifest: images have changed since. "
+            "Remove the records and their manifest, and convert anew"
+        )
+
+
+def _manifest(source, image_dir, header, keypoints_file, results, unknown):
+    counter = Counter()
+    for result in results:
+        counter.update(result.counts)
+    counter.update("dropped/" + entry["reason"] for entry in unknown)
+    counter["crowd_dropped"] += source.num_crowd_unknown
+    return {
+        "format": manifest.FORMAT,
+        "source": {
+            "annotations_file": os.path.abspath(source.annotations_file),
+            "sha256": header["sha256"],
+            "keypoints_file": keypoints_file and os.path.abspath(keypoints_file),
+            "keypoints_sha256": header["keypoints_sha256"],
+            "image_dir": os.path.abspath(image_dir),
+            "images": len(source.images),
+            "annotations": source.num_annotations,
+            "crowd": source.num_crowd,
+            "categories": len(source.categories),
+        },
+        "settings": {"num_shards": header["num_shards"]} | header["settings"],
+        "shards": [result.manifest_entry for result in results],
+        "counts": manifest.counts_of(counter),
+    }
+
+
+def _summary(output_path, made, reused):
+    folder = os.path.dirname(output_path)
+    return Summary(
+        manifest=made,
+        manifest_path=manifest.path_of(output_path),
+        ledger_path=manifest.ledger_path_of(output_path),
+        shard_paths=[os.path.join(folder, shard["name"]) for shard in made["shards"]],
+        reused=reused,
+    )
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,0 +1,89 @@
+"""TFRecord files: records framed by length and masked CRC-32C, read and written without TensorFlow.
+
+Layout of a record (TensorFlow, tensorflow/core/lib/io/record_writer.h), little-endian:
+
+    uint64 length | uint32 masked crc of the length | data | uint32 masked crc of the data
+"""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import struct
+
+import google_crc32c
+
+FRAME_BYTES = 16  # what a record takes beside its data
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+
+
+class CorruptRecord(ValueError):
+    """A TFRecord file that is cut off or whose checksum does not fit."""
+
+
+class Writer:
+    """Writes records and keeps the file's SHA-256, size and number of records."""
+
+    def __init__(self, file):
+        self._file, self._sha256 = file, hashlib.sha256()
+        self.records = self.bytes = 0
+
+    def write(self, record):
+        length = _LENGTH.pack(len(record))
+        for part in (length + _masked_crc(length), record, _masked_crc(record)):
+            self._file.write(part)
+            self._sha256.update(part)
+            self.bytes += len(part)
+        self.records += 1
+
+    @property
+    def sha256(self):
+        return self._sha256.hexdigest()
+
+
+def read(path):
+    """Yields the records (bytes) of a TFRecord file, each with its checksums verified.
+
+    Raises:
+      CorruptRecord: naming the file and the record's number, from 0.
+    """
+    with open(path, "rb") as file:
+        for number in itertools.count():
+            head = file.read(12)
+            if not head:
+                return
+            length = head[:8]
+            if len(head) < 12 or _masked_crc(length) != head[8:]:
+                raise CorruptRecord(f"{path}: record {number} has no valid length: cut or damaged")
+            (size,) = _LENGTH.unpack(length)
+            data, crc = file.read(size), file.read(4)
+            if len(data) < size or len(crc) < 4:
+                raise CorruptRecord(f"{path}: record {number} is cut off")
+            if _masked_crc(data) != crc:
+                raise CorruptRecord(f"{path}: record {number} is damaged: its checksum differs")
+            yield data
+
+
+@contextlib.contextmanager
+def appearing(path, mode="wb", **kwargs):
+    """Opens a file that appears under `path` only when the block ends without an error.
+
+    It is written as `path`.partial, flushed to the disk and renamed; after an error it is removed.
+    """
+    partial = f"{path}.partial"
+    try:
+        with open(partial, mode, **kwargs) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise
+
+
+def _masked_crc(data):
+    crc = google_crc32c.value(data)
+    return _CRC.pack((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -1,0 +1,73 @@
+"""The journal of an unfinished conversion: which shards are done, with their counts and ledger.
+
+OUTPUT_PATH-progress.jsonl: a header that says what is converted and how, then one line a shard,
+flushed to the disk after the shard has its final name. It is removed when the manifest stands.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+
+from tfrecords import shards
+
+
+class Journal:
+    """Opened with the header of the conversion to do; `done` holds the shards that need not be."""
+
+    def __init__(self, output_path, header):
+        """Reads the journal of an interrupted run, or starts one.
+
+        Args:
+          output_path: of the conversion.
+          header: dict with "num_shards"; an unfinished conversion with another header is
+            abandoned and its shards removed.
+        """
+        self.path = f"{output_path}-progress.jsonl"
+        self.done = {}
+        before, results = _read(self.path)
+        if before == header:
+            for index, result in results.items():
+                path = shards.path_of(output_path, index, header["num_shards"])
+                if os.path.exists(path) and os.path.getsize(path) == result.bytes:
+                    self.done[index] = result
+        elif before is not None:
+            for index in range(before["num_shards"]):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(shards.path_of(output_path, index, before["num_shards"]))
+        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115 (closed by close)
+        self._write(header)
+        for index, result in self.done.items():
+            self._write({"index": index} | dataclasses.asdict(result))
+
+    def add(self, index, result):
+        self.done[index] = result
+        self._write({"index": index} | dataclasses.asdict(result))
+
+    def close(self):
+        self._file.close()
+
+    def remove(self):
+        self.close()
+        os.remove(self.path)
+
+    def _write(self, entry):
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _read(path):
+    """(header or None, results by index); a line that a kill cut off ends the reading."""
+    header, results = None, {}
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break
+            if header is None:
+                header = entry
+            else:
+                results[entry.pop("index")] = shards.Result(**entry)
+    return header, results

@@ -1,0 +1,104 @@
+"""The manifest: what a finished conversion consists of, and from what it was made.
+
+    OUTPUT_PATH-manifest.json
+      format    1
+      source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
+                 images, annotations, crowd, categories}
+      settings  {num_shards, include_masks, include_keypoints, invalid_boxes, …}
+      shards    [{name, sha256, records, bytes}]
+      counts    {images, images_without_annotations, images_skipped: {reason: n},
+                 annotations_written, crowd, boxes_clipped, dropped: {reason: n}, crowd_dropped,
+                 notes: {what: n}}
+    OUTPUT_PATH-dropped.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
+      annotation_id is null where a whole image was left out.
+
+images + all of images_skipped is the source's number of images, annotations_written + all of
+dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
+"""
+
+import json
+import os
+
+from tfrecords import framing
+from tfrecords.errors import InputError
+
+FORMAT = 1
+_COUNTS = (
+    *("images", "images_without_annotations", "annotations_written", "crowd"),
+    *("crowd_dropped", "boxes_clipped"),
+)
+_COUNTS_BY_REASON = ("images_skipped", "dropped", "notes")
+
+
+def path_of(output_path):
+    return f"{output_path}-manifest.json"
+
+
+def ledger_path_of(output_path):
+    return f"{output_path}-dropped.jsonl"
+
+
+def read(output_path):
+    """The manifest of a conversion, None where there is none yet; raises InputError if damaged."""
+    path = path_of(output_path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable manifest ({error}); remove it") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: not a manifest of format {FORMAT}; remove it, or name another output"
+        )
+    return manifest
+
+
+def write(output_path, manifest):
+    with framing.appearing(path_of(output_path), "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+
+
+def write_ledger(output_path, entries):
+    with framing.appearing(ledger_path_of(output_path), "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+
+
+def counts_of(counter):
+    """The manifest's counts; "dropped/box_empty" of the counter becomes dropped.box_empty."""
+    counts = {name: counter.get(name, 0) for name in _COUNTS}
+    for group in _COUNTS_BY_REASON:
+        prefix = group + "/"
+        counts[group] = {
+            key.removeprefix(prefix): number
+            for key, number in sorted(counter.items())
+            if key.startswith(prefix) and number
+        }
+    return counts
+
+
+def check_sums(manifest):
+    """Raises AssertionError unless what arrived and what did not add up to the source."""
+    source, counts = manifest["source"], manifest["counts"]
+    for whole, arrived, lost in (
+        ("images", counts["images"], sum(counts["images_skipped"].values())),
+        ("annotations", counts["annotations_written"], sum(counts["dropped"].values())),
+        ("crowd", counts["crowd"], counts["crowd_dropped"]),
+    ):
+        assert arrived + lost == source[whole], (whole, arrived, lost, source[whole])
+
+
+def differing_shards(output_path, manifest):
+    """Indices of shards that are missing or not of the manifest's size."""
+    folder = os.path.dirname(output_path)
+    indices = []
+    for index, shard in enumerate(manifest["shards"]):
+        try:
+            size = os.path.getsize(os.path.join(folder, shard["name"]))
+        except OSError:
+            size = None
+        if size != shard["bytes"]:
+            indices.append(index)
+    return indices

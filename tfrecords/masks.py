@@ -1,0 +1,91 @@
+"""Instance masks: COCO segmentations to PNG and back to RLE, rasterized by pycocotools.
+
+The PNGs have one bit a pixel and a palette whose two greys are 0 and 1, so every reader that
+decodes to grey or to indices (TensorFlow, Pillow, OpenCV) sees the values 0 and 1 that the
+Object Detection API's own converter writes with eight bits a pixel.
+"""
+
+import io
+import struct
+import zlib
+
+import msgspec
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PALETTE_COLOUR = 3
+
+
+def rle_of(segmentation, image_hw):
+    """The compressed RLE of a COCO segmentation.
+
+    Args:
+      segmentation: list of polygons (x, y, x, y, … in pixels), or an RLE dict with "size" [h, w]
+        and "counts" (a list, or a compressed str or bytes).
+      image_hw: (height, width) in pixels.
+
+    Raises:
+      ValueError: the segmentation is empty, malformed or of another size than the image.
+    """
+    try:
+        if isinstance(segmentation, list):
+            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_hw))
+        elif isinstance(segmentation["counts"], list):
+            rle = coco_mask.frPyObjects(segmentation, *image_hw)
+        else:
+            rle = segmentation
+    except Exception as error:  # pycocotools raises whatever its C code meets
+        raise ValueError("the segmentation is neither polygons nor RLE") from error
+    if not rle or list(rle["size"]) != list(image_hw):
+        size = list(rle["size"]) if rle else "nothing"
+        raise ValueError(f"the segmentation covers {size}, the image is {list(image_hw)}")
+    return rle
+
+
+def png_of(rle):
+    """A PNG of an RLE's mask, pixel values 0 and 1."""
+    height, width = rle["size"]
+    x, y, box_width, box_height = (int(value) for value in coco_mask.toBbox(rle))
+    packed_rows = np.zeros((height, 1 + (width + 7) // 8), np.uint8)  # byte 0: filter "none"
+    if box_width and box_height:
+        mask = coco_mask.decode(rle)
+        first, stop = x // 8, (x + box_width + 7) // 8
+        inside = mask[y : y + box_height, first * 8 : x + box_width]
+        packed_rows[y : y + box_height, 1 + first : 1 + stop] = np.packbits(inside, axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 1, _PALETTE_COLOUR, 0, 0, 0)
+    return b"".join(
+        (
+            _SIGNATURE,
+            _chunk(b"IHDR", header),
+            _chunk(b"PLTE", bytes((0, 0, 0, 1, 1, 1))),
+            _chunk(b"IDAT", zlib.compress(packed_rows, 1)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def png_of_json(segmentation_json, image_hw):
+    """`png_of` for a segmentation as JSON bytes; raises ValueError as `rle_of` does."""
+    return png_of(rle_of(msgspec.json.decode(segmentation_json), image_hw))
+
+
+def rle_of_png(png):
+    """The compressed RLE (counts as str, as COCO results have it) of any PNG; not 0 is the mask.
+
+    Raises:
+      ValueError: the bytes are not a PNG.
+    """
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
+    except Exception as error:
+        raise ValueError(f"the mask is not a readable PNG: {error}") from error
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0]
+    rle = coco_mask.encode(np.asfortranarray(pixels != 0, np.uint8))
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
+
+
+def _chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

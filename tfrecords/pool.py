@@ -1,0 +1,90 @@
+"""Shards over processes: started afresh (no fork of a process that may hold TensorFlow's threads).
+
+Workers end with their parent, however it ends, and leave no partial shard when they are stopped.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+
+from tfrecords import shards
+from tfrecords.errors import InputError
+
+_POLL_S = 0.3
+
+
+class _Stopped(Exception):
+    """The parent has asked to stop."""
+
+
+def write_shards(tasks, num_workers, on_images, on_shard):
+    """Writes shards and reports them as they are finished, in no particular order.
+
+    Args:
+      tasks: iterable of (index, `shards.Task`); consumed only as workers become free.
+      num_workers: processes; with 1 the work is done in this one.
+      on_images: called with the number of images done since the last call.
+      on_shard: called with (index, `shards.Result`).
+
+    Raises:
+      InputError: the first that a shard met; or a worker was killed.
+    """
+    if num_workers == 1:
+        for index, task in tasks:
+            on_shard(index, shards.write(task, lambda: on_images(1)))
+        return
+    context = multiprocessing.get_context("spawn")
+    images_done, stop = context.Value("q", 0), context.Event()
+    executor = concurrent.futures.ProcessPoolExecutor(
+        num_workers, context, initializer=_start, initargs=(images_done, stop)
+    )
+    reported = 0
+    tasks, running = iter(tasks), {}
+    try:
+        while True:
+            while len(running) <= num_workers and (item := next(tasks, None)) is not None:
+                running[executor.submit(_write, item[1])] = item[0]
+            if not running:
+                break
+            done, _ = concurrent.futures.wait(running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
+            on_images(images_done.value - reported)
+            reported = images_done.value
+            for future in done:
+                on_shard(running.pop(future), future.result())
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            "a worker process was killed, perhaps for want of memory; run the same command to "
+            "continue, with a smaller --num_workers if it happens again"
+        ) from None
+    finally:
+        stop.set()
+        executor.shutdown(cancel_futures=True)
+
+
+def _start(images_done, stop):
+    """Sets up a worker."""
+    global _images_done, _stop
+    _images_done, _stop = images_done, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _write(task):
+    with contextlib.suppress(_Stopped):
+        return shards.write(task, _count_image)
+
+
+def _count_image():
+    if _stop.is_set():
+        raise _Stopped
+    with _images_done.get_lock():
+        _images_done.value += 1

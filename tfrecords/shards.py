@@ -1,0 +1,86 @@
+"""One shard, written by one process."""
+
+import dataclasses
+import os
+from collections import Counter
+
+from tfrecords import features, framing
+from tfrecords.errors import InputError
+
+
+@dataclasses.dataclass
+class Task:
+    """A shard to write: everything a worker needs, apart from the image files.
+
+    Attributes:
+      path: the shard's final path.
+      images: list of `coco.SourceImage`.
+      image_dir: folder of the image files.
+      categories: dict of category id to name.
+      settings: `features.Settings`.
+    """
+
+    path: str
+    images: list
+    image_dir: str
+    categories: dict
+    settings: features.Settings
+
+
+@dataclasses.dataclass
+class Result:
+    """A written shard: its entry in the manifest, its part of the counts and of the ledger."""
+
+    name: str
+    sha256: str
+    records: int
+    bytes: int
+    counts: dict
+    ledger: list
+
+    @property
+    def manifest_entry(self):
+        return {key: getattr(self, key) for key in ("name", "sha256", "records", "bytes")}
+
+
+def write(task, count_image=lambda: None):
+    """Writes a shard; it appears under its final name only when complete.
+
+    Args:
+      task: `Task`.
+      count_image: called after each image.
+
+    Returns:
+      `Result`.
+    """
+    counts, ledger = Counter(), []
+    with framing.appearing(task.path) as file:
+        writer = framing.Writer(file)
+        for image in task.images:
+            path = os.path.join(task.image_dir, image.file_name)
+            outcome = features.convert_image(
+                image, read_image(path), path, task.categories, task.settings
+            )
+            if outcome.record is not None:
+                writer.write(outcome.record)
+            counts.update(outcome.counts)
+            ledger.extend(outcome.ledger)
+            count_image()
+    name = os.path.basename(task.path)
+    return Result(name, writer.sha256, writer.records, writer.bytes, dict(counts), ledger)
+
+
+def read_image(path):
+    """The bytes of an image file, None where there is none; raises InputError if it is unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def path_of(output_path, index, num_shards):
+    """Path of shard `index`, as the zoo's configs name shards."""
+    return f"{output_path}-{index:05d}-of-{num_shards:05d}.tfrecord"
