@@ -14,8 +14,6 @@ import tempfile
 
 from replicate.errors import UserError
 
-_CHUNK_BYTES = 1 << 20
-
 
 def is_archive(path):
     """Whether `path` is a file that tar reads."""
@@ -38,12 +36,43 @@ def read_config(path):
     raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
 
 
+def fetch(row, folder, *, url=None):
+    """Downloads a released archive and records its SHA-256 beside it.
+
+    The zoo publishes no checksums: the first download's is kept in `MODEL.tar.gz.sha256`, as
+    `sha256sum --check` reads it, and an archive that is there already must still have it. A
+    download that was cut off is continued.
+
+    Args:
+      row: a `zoo.Row`.
+      folder: where `MODEL.tar.gz` goes.
+      url: another place than the row's to fetch it from.
+
+    Returns:
+      The archive's path.
+
+    Raises:
+      tfrecords.errors.InputError: the server has no such file, no space, or other bytes than those
+        recorded.
+    """
+    from tfrecords import fetch as downloads  # requests is slow to import, and for this alone
+
+    path = pathlib.Path(folder) / f"{row.archive}.tar.gz"
+    record = path.with_name(path.name + ".sha256")
+    known = record.read_text().split()[0] if record.is_file() else None
+    downloads.fetch(url or row.url, path, checksum=known and f"sha256:{known}")
+    if known is None:
+        part = record.with_name(record.name + ".part")
+        part.write_text(f"{sha256(path)}  {path.name}\n")
+        os.replace(part, record)
+    return path
+
+
 def unpack(path, folder=None):
     """Unpacks an archive, once: a second call finds the folder of the first.
 
-    Nothing is written outside the folder: absolute names, `..`, links that lead out and device
-    files are refused, by tarfile's "data" filter (https://peps.python.org/pep-0706). The folder
-    appears under its name when everything is in it.
+    Nothing is written outside the folder, and the folder appears under its name when everything
+    is in it.
 
     Args:
       path: `MODEL.tar.gz`.
@@ -53,15 +82,19 @@ def unpack(path, folder=None):
       The folder that holds `pipeline.config`.
 
     Raises:
-      UserError: not a whole archive, one that would write elsewhere, or too large for the disk.
+      UserError: the archive holds no model.
+      tfrecords.errors.InputError: it is cut off, would write elsewhere, or is too large for the
+        disk.
     """
+    from tfrecords import archives
+
     path = pathlib.Path(path)
     folder = pathlib.Path(folder or path.parent / path.name.split(".tar")[0].removesuffix(".tgz"))
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            _extract(path, beside)
+            archives.extract(path, beside)
             os.replace(_model_folder(path, beside), folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -82,30 +115,8 @@ def checkpoint(folder):
 
 def sha256(path):
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _extract(path, folder):
-    if not hasattr(tarfile, "data_filter"):
-        raise UserError("this Python cannot unpack archives safely; it takes 3.11.4 or newer")
-    try:
-        with tarfile.open(path) as archive:
-            members = archive.getmembers()
-            needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
-            if needed > free:
-                raise UserError(
-                    f"{path}: {needed / 2**30:.1f} GiB unpacked, but {free / 2**30:.1f} GiB are "
-                    f"free in {folder.parent}"
-                )
-            archive.extractall(folder, members, filter="data")
-    except tarfile.FilterError as error:
-        raise UserError(f"{path}: would write outside its own folder: {error}") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a whole archive ({error}); fetch it again") from error
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _model_folder(path, folder):
