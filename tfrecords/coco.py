@@ -260,7 +260,8 @@ def _check_images(images, path):
     for image in images:
         if image.height < 1 or image.width < 1:
             raise InputError(
-                f"{path}: image {image.id} ({image.file_name}) is {image.width}x{image.height} pixels"
+                f"{path}: image {image.id} ({image.file_name}) is {image.width}x{image.height} "
+                "pixels; correct its width and height"
             )
         name = image.file_name
         parts = name.replace("\\", "/").split("/")

@@ -165,7 +165,11 @@ class _Work:
 
     def write(self, indices, on_shard):
         """Writes the shards of these indices."""
-        images = [i for i in range(len(self.source.images)) if i % self.num_shards in set(indices)]
+        images = [
+            position
+            for index in indices
+            for position in range(index, len(self.source.images), self.num_shards)
+        ]
         self._check_files(images)
         workers = min(self.num_workers or _cores(), max(1, len(indices)))
         with tqdm.tqdm(
@@ -210,8 +214,8 @@ class _Work:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise InputError(
-                f"{folder}: {free / 1e9:.1f} GB free, the records need about {needed / 1e9:.1f} GB. "
-                "Free some space, or choose another --output_path"
+                f"{folder}: {free / 1e9:.1f} GB free, the records need about "
+                f"{needed / 1e9:.1f} GB. Free some space, or choose another --output_path"
             )
 
 

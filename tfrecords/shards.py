@@ -71,7 +71,7 @@ def write(task, count_image=lambda: None):
 
 
 def read_image(path):
-    """The bytes of an image file, None where there is none; raises InputError if it is unreadable."""
+    """The bytes of an image file, None where there is none. Raises InputError if unreadable."""
     try:
         with open(path, "rb") as file:
             return file.read()

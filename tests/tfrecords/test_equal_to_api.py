@@ -1,0 +1,106 @@
+"""Every record equals the one that the Object Detection API's own converter writes."""
+
+import io
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfrecords
+from tfrecords import example, framing
+
+MASK = "image/object/mask"
+
+
+def api_records(annotations, images, folder, num_shards, masks, *keypoints):
+    """[[features] for every shard] of the API's converter."""
+    output = folder / "api"
+    script = pathlib.Path(__file__).with_name("api_convert.py")
+    arguments = [annotations, images, output, num_shards, masks, *keypoints]
+    subprocess.run([sys.executable, script, *map(str, arguments)], check=True, capture_output=True)
+    return [
+        [example.decode(record) for record in framing.read(f"{output}-{i:05d}-of-{num_shards:05d}")]
+        for i in range(num_shards)
+    ]
+
+
+def our_records(summary):
+    return [[example.decode(r) for r in framing.read(path)] for path in summary.shard_paths]
+
+
+def decoded(features):
+    """The features with mask PNGs replaced by their pixels."""
+    if MASK in features:
+        features = dict(features)
+        features[MASK] = [
+            np.asarray(Image.open(io.BytesIO(png))).tolist() for png in features[MASK][1]
+        ]
+    return features
+
+
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+@pytest.mark.parametrize("masks", [False, True])
+def test_real_images(shared, tmp_path, split, masks):
+    tiny = shared / "coco" / "tiny"
+    annotations, images = tiny / "annotations" / f"instances_{split}.json", tiny / split
+    theirs = api_records(annotations, images, tmp_path, 3, masks)
+    summary = tfrecords.convert(
+        annotations, images, tmp_path / "ours", 3, include_masks=masks, progress=False
+    )
+    ours = our_records(summary)
+    assert sum(map(len, ours)) == 80
+    for our_shard, their_shard in zip(ours, theirs, strict=True):
+        for our, their in zip(our_shard, their_shard, strict=True):
+            assert decoded(our) == decoded(their)
+
+
+def test_keypoints(dataset, tmp_path):
+    """Persons with and without keypoints beside objects that are none."""
+    rng = np.random.default_rng(5)
+    people = [a for a in dataset.document["annotations"] if a["category_id"] == 1]
+    keypoints = [
+        {
+            "id": a["id"],
+            "image_id": a["image_id"],
+            "num_keypoints": int(rng.integers(0, 18)),
+            "keypoints": np.stack(
+                [rng.integers(0, 40, 17), rng.integers(0, 30, 17), rng.integers(0, 3, 17)], axis=1
+            )
+            .ravel()
+            .tolist(),
+        }
+        for a in people[::2]
+    ]
+    path = tmp_path / "person_keypoints.json"
+    path.write_text(json.dumps(dataset.document | {"annotations": keypoints}))
+    theirs = api_records(dataset.annotations, dataset.images, tmp_path, 2, False, path)
+    summary = tfrecords.convert(
+        dataset.annotations,
+        dataset.images,
+        tmp_path / "ours",
+        2,
+        keypoints_file=path,
+        progress=False,
+    )
+    assert our_records(summary) == theirs
+    written = sum(sum(f["image/object/keypoint/num"][1]) for s in theirs for f in s)
+    assert written == sum(k["num_keypoints"] for k in keypoints) > 0
+
+
+def test_boxes_that_the_api_drops(dataset, tmp_path):
+    """Empty boxes, and boxes that end outside the image by as little as a rounding error."""
+    changes = {0: [3, 4, 0, 5], 1: [3, 4, 5, -1], 2: [30, 4, 10.000001, 5], 3: [1, 28, 4, 2.5]}
+    dataset.change(lambda d: [d["annotations"][k].update(bbox=box) for k, box in changes.items()])
+    theirs = api_records(dataset.annotations, dataset.images, tmp_path, 2, False)
+    summary = tfrecords.convert(
+        dataset.annotations, dataset.images, tmp_path / "ours", 2, progress=False
+    )
+    assert our_records(summary) == theirs
+    assert summary.manifest["counts"]["dropped"] == {"box_empty": 2, "box_outside_image": 2}
+    ledger = list(map(json.loads, pathlib.Path(summary.ledger_path).read_text().splitlines()))
+    expected = {dataset.document["annotations"][k]["id"] for k in changes}
+    assert {entry["annotation_id"] for entry in ledger} == expected
