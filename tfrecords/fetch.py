@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from tfrecords.errors import InputError
@@ -169,7 +170,7 @@ def _answered(wanted, headers):
             yield response
     except (requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
         raise InputError(f"{wanted.url}: not an address: {error}") from error
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _TryAgain(str(error)) from error
 
 
@@ -183,7 +184,8 @@ def _append(wanted, response, have, expected):
         disable=not wanted.progress,
     )
     with bar, open(wanted.part, "ab" if have else "wb") as file:
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        # read1 gives what there is, so a cut loses nothing of what had arrived before it
+        while chunk := response.raw.read1(_CHUNK_BYTES):
             file.write(chunk)
             bar.update(len(chunk))
     arrived = _bytes_of(wanted.part)

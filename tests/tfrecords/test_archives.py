@@ -10,6 +10,7 @@ import stat
 import tarfile
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_damaged_content_is_not_kept(tmp_path):
 def test_no_free_space(archive, tmp_path, monkeypatch):
     path, make = archive
     make(path, FILES)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: (10**7, 10**7 - 2000, 2000))
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=2000))
     with pytest.raises(InputError, match="unpacking .* needs"):
         archives.extract(path, tmp_path / "out", progress=False)
     assert os.listdir(tmp_path) == [path.name]
@@ -170,7 +171,9 @@ def test_a_split_that_lacks_files(mirror, tmp_path):
 
 def test_space_for_a_split_is_asked_for_first(mirror, tmp_path, monkeypatch):
     url, split = mirror
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: (0, 0, 2 * split.size - 1))
+    monkeypatch.setattr(
+        fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * split.size - 1)
+    )
     with pytest.raises(InputError, match=r"val2017\.zip and what is in it needs"):
         coco_download.get(split, tmp_path / "coco", base_url=url, progress=False)
     assert not (tmp_path / "coco").exists()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,9 +32,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.cuts = 0  # how many connections are cut
         self.ranges = True
         self.statuses = []  # answered first, one a request
+        self.busy_after = None  # requests after which the answer is 503
         self.wrong_start = 0  # added to the first byte of ranges
         self.length_header = True
         self.log = []
+
+    def handle_error(self, request, client_address):
+        pass  # a client that goes away, as one that refuses the offered size does
 
     @property
     def url(self):
@@ -45,8 +50,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         asked = self.headers.get("Range")
         server.log.append(asked)
-        if server.statuses:
-            self.send_response(server.statuses.pop(0))
+        busy = server.busy_after is not None and len(server.log) > server.busy_after
+        if server.statuses or busy:
+            self.send_response(503 if busy else server.statuses.pop(0))
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -168,21 +174,11 @@ def test_wrong_bytes_leave_nothing_to_continue(server, tmp_path):
 
 def test_a_second_call_continues_the_first(server, tmp_path):
     server.cut_after, server.cuts = 1_000_000, 1
-    server.statuses = []
-    original = server.statuses
-
-    class BusyAfterTheCut(list):
-        def __bool__(self):
-            return len(server.log) > 1
-
-        def pop(self, _):
-            return 503
-
-    server.statuses = BusyAfterTheCut()
+    server.busy_after = 1
     with pytest.raises(InputError, match="run the same command to continue"):
         get(server, tmp_path / "file.bin", attempts=2)
     assert (tmp_path / "file.bin.part").stat().st_size == 1_000_000
-    server.statuses, server.log = original, []
+    server.busy_after, server.log = None, []
     assert get(server, tmp_path / "file.bin").read_bytes() == CONTENT
     assert server.log == ["bytes=1000000-"]
 
@@ -216,7 +212,7 @@ def test_a_foreign_file_under_the_name_is_named_and_kept(server, tmp_path):
 
 
 def test_no_free_space_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: (10**7, 10**7 - 2000, 2000))
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=2000))
     with pytest.raises(InputError, match=r"needs 0\.00 GB, 0\.00 GB are free"):
         get(server, tmp_path / "file.bin")
     assert os.listdir(tmp_path) == []
@@ -232,7 +228,7 @@ def test_nobody_listens(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["coco"], "missing --split"),
+        (["coco"], "say which --split"),
         (["--split=val2017"], "say what to download: coco"),
         (["coco", "--split=test2031"], "val2017"),
         (["coco", "--split=val2017", "--base_url={url}"], "offers 3000000 bytes, 815585330"),
