@@ -7,8 +7,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from replicate import benchmark
+from replicate import benchmark, odapi
 from replicate.benchmarking import Dataset, Found
+from replicate.benchmarking.adapters.frameworks import tensorflow
+from replicate.benchmarking.adapters.saved_model import full_size
 from replicate.benchmarking.adapters.tflite import roles
 from replicate.errors import UserError
 from tests.benchmark.conftest import COLOURS, NAMES, find_colours
@@ -122,8 +124,7 @@ def test_files_that_are_no_models(tmp_path, drawn):
 @pytest.fixture(scope="module")
 def saved_model(tmp_path_factory):
     """The colour detector in TensorFlow, saved with the zoo's signature and folders."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     colours = tf.constant(list(COLOURS.values()), tf.uint8)
 
     class Colours(tf.Module):
@@ -201,6 +202,23 @@ def test_saved_model_masks_come_to_the_images_size(drawn, saved_model, labels):
         )
 
 
+def test_masks_are_placed_as_the_api_places_them():
+    odapi.load()
+    from object_detection.utils import ops
+
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-0.1, 0.6, (8, 2))
+    boxes_yxyx_norm = np.concatenate([low, low + rng.uniform(0.02, 0.5, (8, 2))], axis=1)
+    masks = rng.uniform(0, 1, (8, 33, 33)).astype(np.float32)
+    expected = ops.reframe_box_masks_to_image_masks(
+        masks, boxes_yxyx_norm.astype(np.float32), 120, 160
+    )
+    found = full_size(masks, boxes_yxyx_norm, (120, 160))
+    assert found.shape == (8, 120, 160) and found.any(axis=(1, 2)).all()
+    # Sampling positions may differ in float32's last bit, right at one half.
+    assert (found != (expected.numpy() > 0.5)).mean() < 1e-4
+
+
 def test_saved_model_is_kept_by_content(drawn, saved_model, labels, tmp_path):
     kept = {"labels": labels, "cache_dir": tmp_path / "cache", "progress": False}
     assert not benchmark(saved_model, drawn, **kept).cached
@@ -219,7 +237,7 @@ def test_saved_model_is_kept_by_content(drawn, saved_model, labels, tmp_path):
 
 
 def test_saved_model_of_another_signature(drawn, tmp_path):
-    import tensorflow as tf
+    tf = tensorflow()
 
     class Other(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1], tf.float32)])

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from replicate import config as configs
-from replicate.benchmarking.adapters.devices import tensorflow_device
+from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
 from replicate.benchmarking.model import Model, sha256_of
 from replicate.errors import UserError
 from replicate.run import RunDir
@@ -21,8 +21,7 @@ def of(path, dataset, pipeline_config=None):
       dataset: Dataset; its categories are matched with the config's label map.
       pipeline_config: the checkpoint's config; a run directory has its own.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     from replicate.evaluate import categories, detections
     from replicate.evaluate.detector import Detector
 

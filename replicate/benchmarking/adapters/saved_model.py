@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from replicate.benchmarking.adapters.devices import tensorflow_device
+from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
 from replicate.benchmarking.adapters.labels import read_labels
 from replicate.benchmarking.model import Found, Model, sha256_of
 from replicate.errors import UserError
@@ -26,8 +26,7 @@ def of(path, dataset, labels=None):
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default classes are COCO's ids.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     folder, name = _folder(pathlib.Path(path))
     try:
         loaded = tf.saved_model.load(str(folder))
@@ -77,7 +76,7 @@ def _found(values, row, image_hw, to_id):
     category_ids, known = to_id(values["detection_classes"][row, :count].astype(int) - 1)
     masks = values.get("detection_masks")
     if masks is not None:
-        masks = _full_size(masks[row, :count], values["detection_boxes"][row, :count], image_hw)
+        masks = full_size(masks[row, :count], values["detection_boxes"][row, :count], image_hw)
         masks = masks[known]
     keypoints = values.get("detection_keypoints")
     if keypoints is not None:
@@ -93,19 +92,25 @@ def _found(values, row, image_hw, to_id):
     )
 
 
-def _full_size(masks, boxes_yxyx_norm, image_hw):
-    """Masks relative to their box [N, h, w] as bool masks of the image [N, height, width]."""
+def full_size(masks, boxes_yxyx_norm, image_hw):
+    """Masks relative to their box [N, h, w] as bool masks of the image [N, height, width].
+
+    The image's corners are found in each box's coordinates, where the mask is sampled at the
+    image's pixels; beyond the box there is nothing. A mask that has the image's size is taken as
+    it is.
+    """
     if masks.shape[1:] == tuple(image_hw):
         return masks > 0.5
-    from replicate import odapi
-
-    odapi.load()
-    from object_detection.utils import ops
-
-    full = ops.reframe_box_masks_to_image_masks(
-        masks.astype(np.float32), boxes_yxyx_norm.astype(np.float32), *image_hw
+    low, high = boxes_yxyx_norm[:, :2], boxes_yxyx_norm[:, 2:]
+    size = np.maximum(high - low, 1e-8)
+    image_in_box = np.concatenate([-low / size, (1 - low) / size], axis=1)
+    full = tensorflow().image.crop_and_resize(
+        masks[..., np.newaxis].astype(np.float32),
+        image_in_box.astype(np.float32),
+        np.arange(len(masks)),
+        image_hw,
     )
-    return full.numpy() > 0.5
+    return full[..., 0].numpy() > 0.5
 
 
 def _folder(path):

@@ -1,0 +1,29 @@
+"""TensorFlow as the kit uses it, and the name of the device it computes on."""
+
+import sys
+
+from replicate import odapi
+from replicate.benchmarking.model import cpu_name
+
+
+def tensorflow():
+    """The module `tensorflow`.
+
+    Where nobody has imported it yet, it comes with Keras 2, so that the Object Detection API can
+    still be loaded afterwards.
+    """
+    if "tensorflow" not in sys.modules:
+        odapi.load()
+    import tensorflow
+
+    return tensorflow
+
+
+def tensorflow_device():
+    """The first GPU's name, or the CPU's."""
+    tf = tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{cpu_name()}, TensorFlow {tf.__version__}"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", gpus[0].name)
