@@ -40,7 +40,8 @@ def of(path, dataset, pipeline_config=None):
             # The folder of a zoo archive.
             checkpoint = beside.parent / "checkpoint"
     config = configs.load(pipeline_config)
-    detector = Detector(config, checkpoint)
+    detector = Detector(config)
+    detector.restore(checkpoint)
     num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
     category_ids = categories.category_ids(
         config.eval_input_reader[0].label_map_path, dataset.groundtruth.categories, num_classes
