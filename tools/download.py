@@ -50,7 +50,7 @@ def main(arguments):
 
 def _coco(folder):
     if not _SPLIT.value:
-        raise InputError(f"missing --split: {', '.join(sorted(coco_download.SPLITS))}")
+        raise InputError(f"say which --split: {', '.join(sorted(coco_download.SPLITS))}")
     for name in _SPLIT.value:
         made = coco_download.get(
             coco_download.SPLITS[name],
