@@ -119,12 +119,15 @@ def _checkpoints(checkpoints):
         return
     steps = [each["step"] for each in checkpoints]
     names = [name for name in ("AP", "AP50", "AP75", "AR@100") if name in checkpoints[0]["metrics"]]
+    series = {name: (steps, [each["metrics"][name] for each in checkpoints]) for name in names}
+    if any(each["F1_50"] is not None for each in checkpoints):
+        series["F1 at IoU 0.5"] = (steps, [each["F1_50"] for each in checkpoints])
     yield plots.lines(
         "checkpoints",
-        "AP and AR of the evaluated checkpoints",
+        "AP, AR and F1 of the evaluated checkpoints",
         _STEP,
-        "AP, AR (%)",
-        {name: (steps, [each["metrics"][name] for each in checkpoints]) for name in names},
+        "AP, AR, F1 (%)",
+        series,
         percent=True,
         marker="o",
         highlight="AP",

@@ -5,7 +5,7 @@ import statistics
 from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
-from replicate.report import findings, gallery, reading
+from replicate.report import data, findings, gallery, reading
 from replicate.score import METRICS
 
 FORMAT = 1
@@ -58,10 +58,10 @@ def of_run(run):
         "verdict": _verdict(material),
         "metrics": _metrics(last, row),
         "deviations": _deviations(material),
-        "data": _data(material, scored),
+        "data": data.of_run(material, scored),
         "schedule": _schedule(material),
         "training": _training(material),
-        "checkpoints": _checkpoints(material),
+        "checkpoints": _checkpoints(material, scored),
         "per_category": last["per_category"] if last else None,
         "analysis": None,
         "category_curves": None,
@@ -196,23 +196,6 @@ def _deviations(material):
     }
 
 
-def _data(material, scored):
-    balance = None
-    if scored:
-        rows = scored[-1].result.per_category
-        total = sum(each["groundtruth"] for each in rows)
-        balance = [
-            {
-                "id": each["id"],
-                "name": each["name"],
-                "groundtruth": each["groundtruth"],
-                "share": each["groundtruth"] / total if total else None,
-            }
-            for each in rows
-        ]
-    return {"manifests": material.manifests, "val_class_balance": balance}
-
-
 def _schedule(material):
     if material.message is None:
         return None
@@ -290,13 +273,16 @@ def _at(entry, name):
     return (entry.get(group) or {}).get(key)
 
 
-def _checkpoints(material):
+def _checkpoints(material, scored):
+    f1 = {each.step: each.result.evaluations["hotcoco"].handle.f_scores() for each in scored}
     return [
         {
             "step": each["step"],
             "checkpoint": each.get("checkpoint"),
             "images": each["annotations"]["images"],
             "metrics": each["metrics"],
+            # Mean over categories, each at its own best score threshold, at IoU 0.5.
+            "F1_50": f1.get(each["step"], {}).get("F1_50"),
         }
         for each in material.evaluations
     ]

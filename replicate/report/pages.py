@@ -67,7 +67,6 @@ def _environment():
         "soft": soft,
         "about_config": about_config,
         "config_value": config_value,
-        "side_by_side": side_by_side,
         "max0": lambda values: max(values, default=0),
     }
     return environment
@@ -136,23 +135,6 @@ def escape_markdown(value):
     """Text that Markdown shows as it is, also inside a table."""
     text = re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", str(value))
     return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
-
-
-def side_by_side(manifests):
-    """[(name, [value of each split])] of what manifests hold as plain values, one level deep."""
-    rows = {}
-    for split, manifest in manifests.items():
-        for name, value in _flat(manifest):
-            rows.setdefault(name, {})[split] = value
-    return [(name, [row.get(split) for split in manifests]) for name, row in rows.items()]
-
-
-def _flat(manifest, prefix="", depth=0):
-    for name, value in manifest.items():
-        if isinstance(value, dict) and depth < 2:
-            yield from _flat(value, f"{prefix}{name} ", depth + 1)
-        elif not isinstance(value, (dict, list)):
-            yield f"{prefix}{name}".replace("_", " "), value
 
 
 def json_text(value):

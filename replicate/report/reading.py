@@ -1,7 +1,6 @@
 """What a run directory holds, read with patience: what is missing is noted, never an error."""
 
 import dataclasses
-import re
 
 from replicate import config
 from replicate.errors import UserError
@@ -85,8 +84,8 @@ def _json(material, path, what):
 def _manifests(material):
     folder = material.run.data
     found = {}
-    for path in sorted(folder.glob("*manifest*.json")) if folder.is_dir() else ():
-        split = re.split(r"[-._]", path.name)[0]
+    for path in sorted(folder.glob("*-manifest.json")) if folder.is_dir() else ():
+        split = path.name.removesuffix("-manifest.json")
         manifest = _json(material, path, f"the manifest of {split}")
         if manifest is not None:
             found[split] = manifest

@@ -125,6 +125,8 @@ def run_directory(
         "git": {"revision": "0" * 40, "diff": ""},
     }
     write_json(run.environment, environment)
+    for split in ("train", "val"):
+        write_json(run.data / f"{split}-manifest.json", _manifest(annotations_file))
     write_text(run.metrics, _log(num_steps, learning_rate, seed))
     for number, step in enumerate(steps, 1):
         found = detections(annotations_file, skill * number / len(steps), 100 * seed + number)
@@ -144,6 +146,34 @@ def write_evaluation(run, step, annotations_file, found):
     result = score.score(str(annotations_file), str(folder / "detections.json.gz"))
     checkpoint = {"path": f"checkpoints/ckpt-{step}", "sha256": f"{step:064x}"}
     write_json(folder / "metrics.json", {"step": step, "checkpoint": checkpoint} | result.to_json())
+
+
+def _manifest(annotations_file):
+    """A manifest of tfrecords/ in which one box was dropped."""
+    content = read_json(annotations_file)
+    images, annotations = len(content["images"]), len(content["annotations"])
+    crowd = sum(each["iscrowd"] for each in content["annotations"])
+    return {
+        "format": 1,
+        "source": {
+            "annotations_file": str(annotations_file),
+            "images": images,
+            "annotations": annotations,
+            "crowd": crowd,
+        },
+        "shards": [{"name": "x-00000-of-00001.tfrecord", "records": images, "bytes": 54321}],
+        "counts": {
+            "images": images,
+            "images_without_annotations": 0,
+            "images_skipped": {},
+            "annotations_written": annotations - 1,
+            "crowd": crowd,
+            "boxes_clipped": 0,
+            "dropped": {"box_empty": 1},
+            "crowd_dropped": 0,
+            "notes": {},
+        },
+    }
 
 
 def _log(num_steps, learning_rate, seed):
