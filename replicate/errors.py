@@ -1,4 +1,6 @@
-"""The error of a user's mistake, in any room of `replicate`."""
+"""The errors that tools tell in one message, from any room of `replicate`."""
+
+import signal
 
 
 class UserError(Exception):
@@ -6,3 +8,16 @@ class UserError(Exception):
 
     The tools print it without a traceback and exit with status 2.
     """
+
+
+class Interrupted(Exception):
+    """A signal asked a run to stop; its state is saved and the same command continues it.
+
+    Attributes:
+      signal: the signal's number; the tools exit with 128 + signal, as shells do.
+      step: the step of the checkpoint that was saved.
+    """
+
+    def __init__(self, number, step):
+        super().__init__(f"{signal.Signals(number).name}: stopped, checkpoint of step {step} saved")
+        self.signal, self.step = number, step

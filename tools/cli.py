@@ -5,7 +5,7 @@
         cli.run(main)
 
 Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usage or input
-error; 130 interrupted by Ctrl-C.
+error; 128 + N stopped by signal N (130 Ctrl-C, 143 SIGTERM), what was done is kept.
 """
 
 import logging
@@ -15,10 +15,10 @@ import warnings
 
 from absl import flags
 
-from replicate.errors import UserError
+from replicate.errors import Interrupted, UserError
 from tfrecords.errors import InputError
 
-DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 128 + 2
 
 
 def run(main, required=()):
@@ -48,6 +48,9 @@ def run(main, required=()):
         status = main(positional)
     except (UserError, InputError) as error:
         _fail(tool, str(error))
+    except Interrupted as stop:
+        print(f"{tool}: {stop}; the same command continues", file=sys.stderr)
+        sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
         sys.exit(INTERRUPTED)

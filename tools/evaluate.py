@@ -28,11 +28,13 @@ _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_b
 
 def main(_):
     from replicate import config
-    from replicate.evaluate import detections
     from replicate.run import write_json
 
+    message = config.load(_CONFIG.value)
+    from replicate.evaluate import detections
+
     evaluation = detections.Evaluation(
-        config.load(_CONFIG.value), _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
+        message, _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
     )
     results, checkpoint = evaluation.detect(_CHECKPOINT.value)
     write_json(_OUTPUT.value, results)

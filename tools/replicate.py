@@ -44,7 +44,6 @@ _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the r
 
 def main(_):
     from replicate import config, replication
-    from replicate.train import loop
 
     request = replication.Request(
         model=_MODEL.value,
@@ -60,11 +59,7 @@ def main(_):
         include_masks=_MASKS.value,
     )
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
-    try:
-        verdict = replication.replicate(request, _RUN_DIR.value, command)
-    except loop.Interrupted as stop:
-        print(f"replicate.py: {stop}; the same command continues", file=sys.stderr)
-        return 128 + stop.signal
+    verdict = replication.replicate(request, _RUN_DIR.value, command)
     print(replication.summary(_RUN_DIR.value))
     return cli.NEGATIVE if verdict["verdict"] == "NOT REPLICATED" else cli.DONE
 

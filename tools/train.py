@@ -26,11 +26,26 @@ _SEED = flags.DEFINE_integer(
 )
 _EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between two checkpoints.")
 _KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "bfloat16", "float16"],
+    "number format; by default bfloat16 where the config has use_bfloat16 and the GPU computes it.",
+)
+_JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
+_MICRO = flags.DEFINE_integer(
+    "gradient_accumulation_steps",
+    1,
+    "micro-batches the global batch is split into, where it does not fit the device.",
+    lower_bound=1,
+)
 _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
 
 
 def main(_):
     from replicate import config
+
+    message = config.load(_CONFIG.value)
     from replicate.train import loop
 
     settings = loop.Settings(
@@ -39,12 +54,11 @@ def main(_):
         checkpoint_every_n=_EVERY.value,
         checkpoint_max_to_keep=_KEEP.value,
         log_every_n=_LOG.value,
+        precision=_PRECISION.value,
+        jit_compile=_JIT.value,
+        gradient_accumulation_steps=_MICRO.value,
     )
-    try:
-        print(loop.train(config.load(_CONFIG.value), _MODEL_DIR.value, settings))
-    except loop.Interrupted as stop:
-        print(f"train.py: {stop}; the same command continues", file=sys.stderr)
-        return 128 + stop.signal
+    print(loop.train(message, _MODEL_DIR.value, settings))
 
 
 if __name__ == "__main__":

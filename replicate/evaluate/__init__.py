@@ -1,1 +1,8 @@
-"""A model and images to detections in the COCO results format."""
+"""A model and images to detections in the COCO results format.
+
+Importing this room loads the engine (`replicate.odapi`).
+"""
+
+from replicate import odapi
+
+odapi.load()

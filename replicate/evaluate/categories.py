@@ -1,6 +1,7 @@
 """From the model's class indices to the category ids of the annotation file."""
 
 from replicate.errors import UserError
+from tfrecords import label_map
 
 
 def category_ids(label_map_path, categories, num_classes):
@@ -20,7 +21,7 @@ def category_ids(label_map_path, categories, num_classes):
     Raises:
       UserError: a category that the label map lacks, or one name under two ids.
     """
-    names = {item_id: name for item_id, name in _read(label_map_path).items()}
+    names = label_map.read(label_map_path)
     by_name = {name: item_id for item_id, name in names.items()}
     if all(names.get(category_id) == name for category_id, name in categories.items()):
         label_of = {category_id: category_id for category_id in categories}
@@ -44,14 +45,3 @@ def category_ids(label_map_path, categories, num_classes):
     for category_id, label in label_of.items():
         ids[label - 1] = category_id
     return ids
-
-
-def _read(path):
-    from google.protobuf import text_format
-
-    from replicate.odapi import protos
-
-    message = protos.load("string_int_label_map").StringIntLabelMap()
-    with open(path, encoding="utf-8") as f:
-        text_format.Parse(f.read(), message)
-    return {i.id: i.display_name or i.name for i in message.item}

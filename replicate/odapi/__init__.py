@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 
+from replicate.errors import UserError
 from replicate.odapi import protos, shims
 
 __all__ = ["LoadError", "load", "protos"]
@@ -20,7 +21,7 @@ __all__ = ["LoadError", "load", "protos"]
 _loaded = False
 
 
-class LoadError(RuntimeError):
+class LoadError(UserError):
     """The Object Detection API cannot be loaded in this process; the message says what to do."""
 
 

@@ -1,1 +1,8 @@
-"""Trains the Object Detection API's models, unmodified, through Orbit."""
+"""Trains the Object Detection API's models, unmodified, through Orbit.
+
+Importing this room loads the engine (`replicate.odapi`).
+"""
+
+from replicate import odapi
+
+odapi.load()

@@ -10,22 +10,10 @@ import orbit
 import tensorflow as tf
 from tqdm import tqdm
 
-from replicate.errors import UserError
+from replicate.errors import Interrupted, UserError
 from replicate.run import RunDir, read_metrics, write_text
 from replicate.train import checkpoints, precision, starting_point
 from replicate.train.trainer import Execution, NonFiniteLoss, Trainer
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop; its state is saved.
-
-    Attributes:
-      signal: the signal's number; the tools exit with 128 + signal, as shells do.
-    """
-
-    def __init__(self, number, step):
-        super().__init__(f"{signal.Signals(number).name}: stopped, checkpoint of step {step} saved")
-        self.signal, self.step = number, step
 
 
 @dataclasses.dataclass(frozen=True)
