@@ -3,8 +3,9 @@
 from replicate import report
 from replicate.run import RunDir
 report.write(RunDir.existing("runs/first"))       # runs/first/report/index.html
+report.write_comparison(["runs/first", "runs/second"], "comparison")
 """
 
-from replicate.report.writing import write
+from replicate.report.writing import write, write_comparison
 
-__all__ = ["write"]
+__all__ = ["write", "write_comparison"]

@@ -84,7 +84,7 @@ def _scored(material, metrics):
     )
     if result.groundtruth.sha256 != annotations["sha256"]:
         raise UserError(f"{annotations['file']} has changed since the evaluation (its SHA-256)")
-    if not _same(result.metrics["AP"], metrics["metrics"]["AP"]):
+    if not same(result.metrics["AP"], metrics["metrics"]["AP"]):
         raise UserError(
             f"scored again, AP is {result.metrics['AP']}, metrics.json says "
             f"{metrics['metrics']['AP']}"
@@ -128,5 +128,5 @@ def _thinned(evaluations):
     return [evaluations[index] for index in chosen]
 
 
-def _same(a, b):
+def same(a, b):
     return a is b if a is None or b is None else abs(a - b) <= 1e-9

@@ -42,8 +42,8 @@ def gallery(scored, per_group=PER_GROUP):
     last = scored[-1]
     truth = last.result.groundtruth
     chosen = _chosen(last, per_group)
-    annotations = _annotations(last, chosen)
-    by_step = {str(each.step): _detections(each, annotations) for each in scored}
+    annotations = annotations_of(last, chosen)
+    by_step = {str(each.step): detections_of(each, annotations) for each in scored}
     images = []
     for image_id, groups in chosen.items():
         height, width = truth.image_hw[image_id]
@@ -54,14 +54,7 @@ def gallery(scored, per_group=PER_GROUP):
                 "image_hw": [height, width],
                 "ap50": _image_ap50(last, image_id),
                 "groups": groups,
-                "groundtruth": [
-                    {
-                        "category_id": each["category_id"],
-                        "box_xywh_px": [round(value, 1) for value in each["bbox"]],
-                        "crowd": bool(each.get("iscrowd")),
-                    }
-                    for each in annotations[image_id]
-                ],
+                "groundtruth": groundtruth_of(annotations[image_id]),
                 "detections": {step: found[image_id] for step, found in by_step.items()},
             }
         )
@@ -155,7 +148,7 @@ def _image_ap50(last, image_id):
     return None if summary is None else summary["ap"]
 
 
-def _annotations(last, image_ids):
+def annotations_of(last, image_ids):
     """dict image id -> its COCO annotations that have a box."""
     truth = last.result.evaluations["hotcoco"].handle.coco_gt
     found = {image_id: [] for image_id in image_ids}
@@ -165,7 +158,19 @@ def _annotations(last, image_ids):
     return found
 
 
-def _detections(scored, annotations):
+def groundtruth_of(annotations):
+    """COCO annotations as the gallery holds them."""
+    return [
+        {
+            "category_id": each["category_id"],
+            "box_xywh_px": [round(value, 1) for value in each["bbox"]],
+            "crowd": bool(each.get("iscrowd")),
+        }
+        for each in annotations
+    ]
+
+
+def detections_of(scored, annotations):
     """dict image id -> its detections above MIN_SCORE, best first, as DETECTION_FIELDS.
 
     Args:

@@ -17,17 +17,20 @@ _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
 _WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
 
 
-def html(template, scripts, **context):
+def html(template, scripts, extra_style="", **context):
     """A self-contained HTML page.
 
     Args:
       template: its name in templates/.
       scripts: names of the scripts it runs, in order.
+      extra_style: CSS after the pages' own.
       **context: what the template says.
     """
     script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    style = (
+        plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8") + extra_style
+    )
     return (
         _environment()
         .get_template(template)

@@ -1,6 +1,17 @@
-"""`write`: the report of a run into its directory."""
+"""`write`: the report of a run into its directory; `write_comparison`: several on one page."""
 
-from replicate.report import charts, content, gallery, pages
+import pathlib
+
+from replicate.report import (
+    charts,
+    compare_charts,
+    comparison,
+    content,
+    gallery,
+    pages,
+    participants,
+)
+from replicate.report.plots import SERIES
 from replicate.run import write_text
 
 
@@ -41,3 +52,50 @@ def write(run):
     write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
     write_text(run.report / "index.html", page)
     return run.report / "index.html"
+
+
+def write_comparison(paths, output, **options):
+    """Writes index.html and comparison.json: several runs on one page.
+
+    Args:
+      paths: as `participants.read` takes them.
+      output: folder.
+      **options: with_zoo, baseline, bootstrap, images of `comparison.of`.
+
+    Returns:
+      path of index.html.
+
+    Raises:
+      UserError: a path that is no run, the same run twice, an unknown baseline.
+    """
+    output = pathlib.Path(output)
+    taking_part = participants.read(paths)
+    compared = comparison.of(taking_part, **options)
+    by_key = {each["key"]: each for each in compared["runs"]}
+    images = compared["gallery"]["images"] if compared["gallery"] else []
+    plots = compare_charts.of(compared)
+    first = compared["per_category"][0]["others"] if compared["per_category"] else {}
+    page = pages.html(
+        "compare.html.j2",
+        ["page.js", "gallery.js", "compare.js"],
+        extra_style=compare_charts.css(compared),
+        comparison=compared,
+        base=by_key.get(compared["baseline"]),
+        others=[by_key[key] for key in first],
+        names={key: each["name"] for key, each in by_key.items()},
+        plots=plots,
+        system_plots=[
+            compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]
+        ],
+        pictures=gallery.pictures(images, _image_dir(taking_part)),
+        colours=len(SERIES),
+    )
+    write_text(output / "comparison.json", pages.json_text(compared))
+    write_text(output / "index.html", page)
+    return output / "index.html"
+
+
+def _image_dir(taking_part):
+    """The image folder of the first run that knows one."""
+    folders = (each.report.get("request", {}).get("val_images") for each in taking_part)
+    return next((folder for folder in folders if folder), None)

@@ -1,0 +1,112 @@
+"""The plots of a comparison: each run in a colour that the page's script can give to another."""
+
+import re
+
+from matplotlib import ticker
+
+from replicate.report import plots
+
+
+def of(comparison):
+    """dict name -> Plot: the curves, accuracy against speed, and differences by category."""
+    keys = [each["key"] for each in comparison["runs"]]
+    drawn = {}
+    for curve in comparison["curves"]:
+        drawn[name_of(curve)] = _overlay(curve, keys)
+    if comparison["speed"]["runs"] or comparison["zoo"]:
+        drawn["speed-accuracy"] = _speed(comparison, keys)
+    return drawn
+
+
+def css(comparison):
+    """The first colours of the runs, as CSS variables --run-r0, --run-r1 …"""
+    keys = [each["key"] for each in comparison["runs"]]
+    return ":root{" + "".join(f"--run-{key}:{_first(i)};" for i, key in enumerate(keys)) + "}"
+
+
+def name_of(curve):
+    """The name of a curve's Plot."""
+    return "curve-" + re.sub(r"[^a-z0-9]+", "-", curve["name"].lower()).strip("-")
+
+
+def _first(index):
+    return f"var(--{plots.SERIES[index]})" if index < len(plots.SERIES) else "var(--muted)"
+
+
+def _stand_in(keys, key):
+    return f"#0c{keys.index(key):04x}"
+
+
+def _themed(plot, keys):
+    """The stand-ins of the runs as CSS variables."""
+    svg = plot.svg
+    for key in keys:
+        svg = svg.replace(_stand_in(keys, key), f"var(--run-{key})")
+    return plots.Plot(plot.name, plot.title, svg)
+
+
+def _overlay(curve, keys):
+    name = name_of(curve)
+    percent = curve["y_label"].endswith("(%)")
+    few = max(len(line["step"]) for line in curve["lines"]) <= 20
+    with plots.axes("training step", curve["y_label"]) as holder:
+        for line in curve["lines"]:
+            holder.plot(
+                line["step"],
+                [float("nan") if value is None else value for value in line["value"]],
+                color=_stand_in(keys, line["run"]),
+                linewidth=1.5,
+                marker="o" if few else None,
+                markersize=3.5,
+                gid=f"of-{line['run']}",
+            )
+        plots.thousands(holder.xaxis)
+        if percent:
+            holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        if curve["name"] != "Learning rate":
+            holder.set_ylim(0, 1.06 * (max(holder.dataLim.y1, 0) or 1))
+        return _themed(plots.finished(holder, name, curve["name"]), keys)
+
+
+def _speed(comparison, keys):
+    speed = comparison["speed"]
+    with plots.axes("latency of an image (ms)", "box AP (%)", size=(6.2, 3.6)) as holder:
+        holder.scatter(
+            [each["latency_ms"] for each in speed["zoo"]],
+            [each["AP"] for each in speed["zoo"]],
+            s=14,
+            color=plots.colour("muted"),
+            alpha=0.6,
+            label="zoo, as published",
+        )
+        frontier = [each for each in speed["zoo"] if each["name"] in speed["frontier"]]
+        holder.step(
+            [each["latency_ms"] for each in frontier],
+            [each["AP"] for each in frontier],
+            where="post",
+            color=plots.colour("muted"),
+            linewidth=1,
+            linestyle="--",
+            label="zoo's frontier",
+        )
+        names = {each["key"]: each["name"] for each in comparison["runs"]}
+        for each in speed["runs"]:
+            colour = _stand_in(keys, each["run"])
+            at = (each["latency_ms"], each["AP"])
+            holder.scatter(*at, s=46, color=colour, zorder=3, gid=f"of-{each['run']}")
+            holder.annotate(
+                names[each["run"]],
+                at,
+                xytext=(6, 4),
+                textcoords="offset points",
+                fontsize=8,
+                gid=f"of-{each['run']}-name",
+                parse_math=False,
+            )
+        holder.set_xscale("log")
+        holder.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        holder.xaxis.set_minor_formatter(ticker.NullFormatter())
+        holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        holder.set_ylim(bottom=0)
+        holder.legend(loc="lower right")
+        return _themed(plots.finished(holder, "speed-accuracy", "Accuracy against speed"), keys)

@@ -1,0 +1,334 @@
+"""Several runs side by side, as data: what the comparison's page says."""
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate import config, zoo
+from replicate.config import rules
+from replicate.errors import UserError
+from replicate.report import gallery
+from replicate.report.content import MEANINGS, PUBLISHED
+
+FORMAT = 1
+IMAGES = 24
+# With more runs than this, the gallery has each one's last checkpoint alone.
+RUNS_WITH_STEPS = 8
+STEPS = 4
+METRICS = tuple(MEANINGS)
+
+
+def of(participants, *, with_zoo=False, baseline=None, bootstrap=200, images=IMAGES):
+    """The comparison as a dict of plain values.
+
+    Args:
+      participants: list of participants.Participant.
+      with_zoo: whether the published rows stand in the table as well.
+      baseline: name of the participant that the others are held against; default the first whose
+        detections are at hand.
+      bootstrap: samples of the images for the intervals of the categories; 0 leaves them out.
+      images: how many images the gallery has.
+
+    Raises:
+      UserError: `baseline` is not among them.
+    """
+    not_checked = []
+    scored = _scored(participants, not_checked)
+    base = _baseline(participants, scored, baseline, not_checked)
+    together = _on_the_same_images(scored, base, not_checked)
+    return {
+        "format": FORMAT,
+        "baseline": base.key if base else None,
+        "metrics": list(METRICS),
+        "runs": [
+            {"key": each.key, "name": each.name, "path": each.path, "kind": each.kind} | each.facts
+            for each in participants
+        ],
+        "zoo": [_zoo_row(row) for row in zoo.rows()] if with_zoo else [],
+        "hyperparameters": hyperparameters(participants),
+        "curves": _curves(participants),
+        "per_category": _per_category(together, base, bootstrap) if base else None,
+        "bootstrap": bootstrap,
+        "speed": _speed(participants),
+        "gallery": _gallery(together, base, images) if base else None,
+        "not_checked": not_checked,
+    }
+
+
+def hyperparameters(participants):
+    """The config fields in which runs differ, paths and cosmetic ones left out.
+
+    Returns:
+      list of dicts: path, class, values (key of the run -> value, None where not set).
+    """
+    runs = [each for each in participants if each.message is not None]
+    if len(runs) < 2:
+        return []
+    first, paths = runs[0], {}
+    for each in runs[1:]:
+        for operation in config.diff(first.message, each.message):
+            paths.setdefault(operation.path, {})[each.key] = operation
+    rows = []
+    for path, operations in paths.items():
+        some = next(iter(operations.values()))
+        cls = some.cls or rules.rule_for(path, some.a, some.b).cls
+        if cls in rules.SAME:
+            continue
+        values = {
+            each.key: operations[each.key].b if each.key in operations else some.a for each in runs
+        }
+        rows.append({"path": path, "class": cls, "values": values})
+    seeds = {each.key: each.facts["seed"] for each in runs}
+    if len(set(seeds.values())) > 1:
+        rows.append({"path": "seed", "class": "randomness", "values": seeds})
+    return sorted(rows, key=lambda row: (row["class"], row["path"]))
+
+
+def _scored(participants, not_checked):
+    """dict key -> (participant, score.Result) of those whose detections are at hand."""
+    scored = {}
+    for each in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
+        try:
+            if not each.evaluations:
+                raise UserError("its detections are not at hand")
+            scored[each.key] = each, each.scored()
+        except UserError as error:
+            not_checked.append({"what": f"categories and images of {each.name}", "why": str(error)})
+    return scored
+
+
+def _baseline(participants, scored, name, not_checked):
+    if name is None:
+        return next((each for each, _ in scored.values()), None)
+    for each in participants:
+        if each.name == name or each.path == name:
+            if each.key not in scored:
+                not_checked.append(
+                    {"what": "differences from the baseline", "why": f"{name} has no detections"}
+                )
+                return None
+            return each
+    raise UserError(
+        f"--baseline={name}: not among the runs; there are: "
+        + ", ".join(each.name for each in participants)
+    )
+
+
+def _on_the_same_images(scored, base, not_checked):
+    """Those scored on the baseline's groundtruth: dict key -> (participant, score.Result)."""
+    if base is None:
+        return {}
+    of_base = scored[base.key][1]
+    together = {}
+    for key, (each, result) in scored.items():
+        if (
+            result.groundtruth.sha256 == of_base.groundtruth.sha256
+            and result.iou_type == of_base.iou_type
+        ):
+            together[key] = each, result
+        else:
+            not_checked.append(
+                {
+                    "what": f"categories and images of {each.name} against {base.name}",
+                    "why": "it was scored on another annotation file or kind of score",
+                }
+            )
+    return together
+
+
+def _curves(participants):
+    """Losses, learning rate, speed, AP, AR and F1 by step.
+
+    Returns:
+      list of {name, y_label, of_machine, lines}; a line is {run, step, value}, None a gap.
+    """
+    curves = {}
+
+    def add(name, y_label, each, steps, values, of_machine=False):
+        if any(value is not None for value in values):
+            curve = curves.setdefault(
+                name, {"name": name, "y_label": y_label, "of_machine": of_machine, "lines": []}
+            )
+            curve["lines"].append({"run": each.key, "step": steps, "value": values})
+
+    for each in participants:
+        report = each.report
+        training, plan = report.get("training"), report.get("schedule")
+        checkpoints = report.get("checkpoints") or []
+        if training:
+            for name, values in training["losses"].items():
+                title = name.removeprefix("Loss/").replace("_", " ")
+                add(title.capitalize(), "loss", each, training["step"], values)
+        if plan and plan["actual"]["step"]:
+            rates = plan["actual"]
+            add("Learning rate", "learning rate", each, rates["step"], rates["learning_rate"])
+        steps = [checkpoint["step"] for checkpoint in checkpoints]
+        for metric in ("AP", "AP50", "AR@100"):
+            values = [checkpoint["metrics"].get(metric) for checkpoint in checkpoints]
+            add(metric, f"{metric} (%)", each, steps, values)
+        values = [checkpoint["F1_50"] for checkpoint in checkpoints]
+        add("F1 at IoU 0.5", "F1 (%)", each, steps, values)
+        if training:
+            speed = training["images_per_second"]
+            add("Training speed", "images / s", each, training["step"], speed, True)
+            waits = training["input_wait"]
+            add("Input wait", "input wait (%)", each, training["step"], waits, True)
+            for name, values in training["system"].items():
+                add(name, name, each, training["step"], values, True)
+    # The losses first, the total before its parts.
+    order = sorted(curves.values(), key=lambda curve: curve["name"] != "Total loss")
+    return order
+
+
+def _per_category(together, base, bootstrap):
+    """AP by category of the baseline, and of each other run the difference with its interval."""
+    of_base = together[base.key][1]
+    rows = [
+        {"id": each["id"], "name": each["name"], "baseline": each["AP"], "others": {}}
+        for each in of_base.per_category
+        if each["AP"] is not None
+    ]
+    others = {key: result for key, (_, result) in together.items() if key != base.key}
+    cells = len(others) * len(rows)
+    with tqdm(total=cells, desc="categories", unit="interval", disable=cells < 20) as bar:
+        for key, result in others.items():
+            ap = {each["id"]: each["AP"] for each in result.per_category}
+            for row in rows:
+                row["others"][key] = {
+                    "AP": ap[row["id"]],
+                    "difference": ap[row["id"]] - row["baseline"],
+                } | _interval(of_base, result, row["id"], bootstrap)
+                bar.update()
+    return rows
+
+
+def _interval(of_base, result, category_id, bootstrap):
+    """Paired bootstrap over the images of the difference in one category's AP."""
+    if not bootstrap:
+        return {"low": None, "high": None}
+    import hotcoco
+
+    pair = []
+    for each in (of_base, result):
+        whole = each.evaluations["hotcoco"].handle
+        of_category = hotcoco.COCOeval(whole.coco_gt, whole.coco_dt, each.iou_type)
+        of_category.params.cat_ids = [category_id]
+        of_category.params.img_ids = each.image_ids
+        of_category.evaluate()
+        pair.append(of_category)
+    found = hotcoco.compare(*pair, n_bootstrap=bootstrap, seed=0, confidence=0.95)
+    interval = found["ci"]["AP"]
+    return {"low": interval["lower"], "high": interval["upper"]}
+
+
+def _speed(participants):
+    """Accuracy against latency: the zoo's published points with their frontier, and ours."""
+    published = [row for row in zoo.rows() if row.speed_ms and row.box_map]
+    points = sorted(published, key=lambda row: (row.speed_ms, -row.box_map))
+    frontier, best = [], 0
+    for row in points:
+        if row.box_map > best:
+            frontier.append(row.archive)
+            best = row.box_map
+    return {
+        "zoo": [
+            {"name": row.archive, "latency_ms": row.speed_ms, "AP": row.box_map / 100}
+            for row in points
+        ],
+        "frontier": frontier,
+        "runs": [
+            {
+                "run": each.key,
+                "latency_ms": each.facts["latency_ms"],
+                "AP": each.facts["metrics"].get("AP"),
+                "device": each.facts["device"],
+            }
+            for each in participants
+            if each.facts["latency_ms"] is not None and each.facts["metrics"].get("AP") is not None
+        ],
+    }
+
+
+def _gallery(together, base, count):
+    """The same images under each run: those on which the runs differ most.
+
+    Returns:
+      like gallery.gallery's, with detections by run and step: {run: {step: [...]}}; a benchmark's
+      step is "".
+    """
+    from replicate.report.findings import Scored
+
+    def diagnosed(each, index=-1):
+        result = each.scored(index)
+        diagnostics = result.evaluations["hotcoco"].handle.image_diagnostics()
+        return Scored(each.evaluations[index][0], {}, result, diagnostics)
+
+    last = {key: diagnosed(each) for key, (each, _) in together.items()}
+    of_base = last[base.key]
+    truth = of_base.result.groundtruth
+    chosen = _most_different(last, truth, count)
+    annotations = gallery.annotations_of(of_base, chosen)
+    detections = {}
+    for key, (each, _) in together.items():
+        indices = _steps(each) if len(together) <= RUNS_WITH_STEPS else [len(each.evaluations) - 1]
+        detections[key] = {
+            str(each.evaluations[index][0] or ""): gallery.detections_of(
+                last[key] if index == len(each.evaluations) - 1 else diagnosed(each, index),
+                annotations,
+            )
+            for index in indices
+        }
+    return {
+        "runs": list(together),
+        "categories": {str(key): name for key, name in truth.categories.items()},
+        "iou_threshold": of_base.diagnostics["iou_thr"],
+        "detection_fields": gallery.DETECTION_FIELDS,
+        "min_score": gallery.MIN_SCORE,
+        "images": [
+            {
+                "id": image_id,
+                "file_name": truth.file_names[image_id],
+                "image_hw": list(truth.image_hw[image_id]),
+                "ap50": {
+                    key: (each.diagnostics["img_summary"].get(image_id) or {}).get("ap")
+                    for key, each in last.items()
+                },
+                "groundtruth": gallery.groundtruth_of(annotations[image_id]),
+                "detections": {
+                    key: {step: found[image_id] for step, found in steps.items()}
+                    for key, steps in detections.items()
+                },
+            }
+            for image_id in chosen
+        ],
+    }
+
+
+def _steps(each):
+    """Indices of at most STEPS of a run's evaluations, the last one among them."""
+    last = len(each.evaluations) - 1
+    return np.unique(np.linspace(0, last, min(STEPS, last + 1)).round().astype(int)).tolist()
+
+
+def _most_different(last, truth, count):
+    """Ids of the images whose AP50 differs most between the runs."""
+    annotated = np.unique(truth.annotation_image_ids[~truth.annotation_crowd]).tolist()
+
+    def spread(image_id):
+        values = [
+            (each.diagnostics["img_summary"].get(image_id) or {}).get("ap") or 0.0
+            for each in last.values()
+        ]
+        return max(values) - min(values)
+
+    return sorted(annotated, key=lambda image_id: (-spread(image_id), image_id))[:count]
+
+
+def _zoo_row(row):
+    _, attribute = PUBLISHED["bbox"]
+    published = getattr(row, attribute)
+    return {
+        "name": row.display_name,
+        "model": row.archive,
+        "AP": published / 100 if published is not None else None,
+        "latency_ms": row.speed_ms,
+    }

@@ -1,0 +1,180 @@
+"""Who takes part in a comparison: run directories, and records of tools/benchmark.py."""
+
+import dataclasses
+import functools
+import pathlib
+
+from replicate import config, score
+from replicate.errors import UserError
+from replicate.report import content, findings
+from replicate.run import RunDir, read_json
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Participant:
+    """One run or benchmark of a comparison.
+
+    Attributes:
+      key: "r0", "r1" …, its name in the page's data.
+      name: unique among the participants.
+      path: as it was given.
+      kind: "run" or "benchmark".
+      facts: dict of what the table of runs shows, see `comparison`.
+      report: the run's report (content.of_run), or {}.
+      message: the TrainEvalPipelineConfig of a run, or None.
+      evaluations: list of (step or None, detections file, annotation file, iou_type, recorded AP),
+        ascending; empty where the detections are not at hand.
+    """
+
+    key: str
+    name: str
+    path: str
+    kind: str
+    facts: dict
+    report: dict
+    message: object
+    evaluations: list
+
+    @functools.cache  # noqa: B019  # a participant lives as long as the comparison
+    def scored(self, index=-1):
+        """score.Result of an evaluation, by hotcoco.
+
+        Raises:
+          UserError: a file is missing, or the AP comes out other than recorded.
+        """
+        _, detections, annotations, iou_type, recorded = self.evaluations[index]
+        result = score.score(annotations, detections, iou_type=iou_type, evaluator="hotcoco")
+        if not findings.same(result.metrics["AP"], recorded):
+            raise UserError(
+                f"{self.path}: scored again, AP is {result.metrics['AP']}, recorded was {recorded}"
+            )
+        return result
+
+
+def read(paths):
+    """The participants, in the order given.
+
+    Args:
+      paths: run directories, and records of tools/benchmark.py: "record.json", or
+        "record.json:detections.json.gz" with the detections that were scored.
+
+    Raises:
+      UserError: a path that is neither.
+    """
+    names = _names([path.split(":")[0] for path in paths])
+    return [
+        _of_run(f"r{number}", name, path)
+        if pathlib.Path(path).is_dir()
+        else _of_record(f"r{number}", name, path)
+        for number, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+
+
+def _names(paths):
+    """The shortest ends of the paths that tell them apart."""
+    parts = [pathlib.Path(path).resolve().with_suffix("").parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise UserError(f"the same run twice: {', '.join(paths)}")
+
+
+def _of_run(key, name, path):
+    run = RunDir.existing(path)
+    report = _report(run)
+    metrics, training = report["metrics"], report["training"]
+    verdict, plan = report["verdict"], report["schedule"]
+    facts = {
+        "model": report["model"]["name"],
+        "verdict": verdict["verdict"] if verdict else None,
+        "step": metrics["step"] if metrics else None,
+        "metrics": {row["name"]: row["value"] for row in metrics["rows"]} if metrics else {},
+        "F1_50": report["checkpoints"][-1]["F1_50"] if report["checkpoints"] else None,
+        "total_loss": _total(training["final_losses"]) if training else None,
+        "train_images_per_second": training["median_images_per_second"] if training else None,
+        "input_wait": training["median_input_wait"] if training else None,
+        "images_seen": plan["images_seen"] if plan else None,
+        "latency_ms": None,
+        "device": _device(report["environment"]),
+        "seed": report["request"].get("seed"),
+    }
+    evaluations = [
+        (
+            each["step"],
+            str(run.eval_at(each["step"]) / "detections.json.gz"),
+            metrics["annotations"]["file"],
+            metrics["iou_type"],
+            each["metrics"]["AP"],
+        )
+        for each in report["checkpoints"]
+        if report["gallery"]  # the report has scored these detections again
+    ]
+    message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
+    return Participant(key, name, str(path), "run", facts, report, message, evaluations)
+
+
+def _of_record(key, name, path):
+    path, _, detections = path.partition(":")
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"model", "metrics", "dataset"} <= set(record):
+        raise UserError(
+            f"{path}: neither a run directory nor a record of tools/benchmark.py (--output=…)"
+        )
+    iou_type, metrics = next(iter(record["metrics"].items()))
+    speed = record.get("speed") or {}
+    facts = {
+        "model": record["model"]["name"],
+        "verdict": _of_published(record.get("published", [])),
+        "step": None,
+        "metrics": metrics,
+        "F1_50": None,
+        "total_loss": None,
+        "train_images_per_second": None,
+        "input_wait": None,
+        "images_seen": None,
+        "latency_ms": (speed.get("latency_ms") or {}).get("median"),
+        "device": speed.get("device"),
+        "seed": None,
+    }
+    evaluations = []
+    if detections:
+        annotations = record["dataset"]["annotations_file"]
+        evaluations = [(None, detections, annotations, iou_type, metrics["AP"])]
+    return Participant(key, name, path, "benchmark", facts, {}, None, evaluations)
+
+
+def _report(run):
+    """The run's report.json where nothing in the run is newer; otherwise made afresh."""
+    path = run.report / "report.json"
+    sources = [
+        *(run.spec, run.pipeline_config, run.deviations, run.verdict, run.metrics),
+        *(run.eval_at(step) / "metrics.json" for step in run.evaluated_steps()),
+        pathlib.Path(content.__file__),
+    ]
+    newest = max(each.stat().st_mtime for each in sources if each.exists())
+    if path.is_file() and path.stat().st_mtime >= newest:
+        report = read_json(path)
+        if report.get("format") == content.FORMAT:
+            return report
+    return content.of_run(run)
+
+
+def _total(losses):
+    return next((value for name, value in losses.items() if name.endswith("total_loss")), None)
+
+
+def _device(environment):
+    if not environment:
+        return None
+    gpus = [each.get("device_name", "GPU") for each in environment.get("gpus", [])]
+    cores = environment.get("cpu", {}).get("cores")
+    return ", ".join(gpus) or (f"CPU, {cores} cores" if cores else None)
+
+
+def _of_published(published):
+    """The worst of a benchmark's verdicts against published figures, or None."""
+    from replicate.verdict import VERDICTS
+
+    found = [each["verdict"] for each in published if each.get("verdict") in VERDICTS]
+    return max(found, key=VERDICTS.index, default=None)

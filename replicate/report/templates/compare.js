@@ -1,0 +1,156 @@
+// The comparison: which runs are shown, their colours, and one image under each of them.
+
+const COLOURS = 8;
+
+function runRows() {
+  return [...document.querySelectorAll("#runs-table tbody tr[data-run]")];
+}
+
+function shownRuns() {
+  return runRows()
+    .filter((row) => !row.classList.contains("hidden") && row.querySelector("input").checked)
+    .map((row) => row.dataset.run);
+}
+
+// Colours go to the shown runs in the order in which they were given; the others are muted.
+function colourRuns() {
+  const shown = new Set(shownRuns());
+  const order = runRows().map((row) => row.dataset.run)
+    .sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
+  let used = 0;
+  for (const run of order) {
+    const own = shown.has(run) && used < COLOURS;
+    used += own ? 1 : 0;
+    document.documentElement.style.setProperty(
+      `--run-${run}`, own ? `var(--s${used})` : "var(--muted)");
+  }
+  for (const item of document.querySelectorAll("[data-of]")) {
+    item.classList.toggle("hidden", !shown.has(item.dataset.of));
+  }
+  for (const run of order) {
+    for (const item of document.querySelectorAll(
+      `svg [id$="-of-${run}"], svg [id$="-of-${run}-name"]`)) {
+      item.style.display = shown.has(run) ? "" : "none";
+    }
+  }
+}
+
+function startRuns(changed) {
+  const heads = [...byId("runs-table").tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+  const metric = byId("runs-metric");
+  const columns = [...metric.options].map((option) => heads.indexOf(option.textContent.trim()));
+  const percents = (name) => /^(AP|AR|F1)/.test(name);
+  const all = [...byId("runs-table").tBodies[0].rows];
+
+  function bound(id) {
+    const text = byId(id).value;
+    if (text === "") return null;
+    return percents(metric.value) ? Number(text) / 100 : Number(text);
+  }
+
+  function apply() {
+    const words = byId("runs-words").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const [least, most] = [bound("runs-least"), bound("runs-most")];
+    const column = columns[metric.selectedIndex];
+    let count = 0;
+    for (const row of all) {
+      const text = row.textContent.toLowerCase();
+      const value = cellValue(row, column);
+      const within = (least === null || (value !== null && value >= least)) &&
+        (most === null || (value !== null && value <= most));
+      const fits = within && words.every((word) => text.includes(word));
+      row.classList.toggle("hidden", !fits);
+      count += fits ? 1 : 0;
+    }
+    byId("runs-count").textContent = `${count} of ${all.length} shown`;
+    refresh();
+  }
+
+  function refresh() { colourRuns(); changed(); }
+
+  for (const id of ["runs-words", "runs-metric", "runs-least", "runs-most"]) {
+    byId(id).addEventListener("input", apply);
+  }
+  runRows().forEach((row) => row.querySelector("input").addEventListener("input", refresh));
+  byId("runs-all").addEventListener("click", () => {
+    for (const id of ["runs-words", "runs-least", "runs-most"]) byId(id).value = "";
+    runRows().forEach((row) => { row.querySelector("input").checked = true; });
+    apply();
+  });
+  apply();
+}
+
+function startComparedImages() {
+  const data = readData("gallery-data");
+  if (!data) return () => {};
+  const pictures = readData("gallery-pictures");
+  const names = readData("gallery-names");
+  const control = (name) => byId(`gallery-${name}`);
+  const steps = [...new Set(data.images.flatMap((image) =>
+    Object.values(image.detections).flatMap((found) => Object.keys(found)))
+    .filter((step) => step !== "").map(Number))].sort((a, b) => a - b);
+  const slider = control("step");
+  slider.min = 0;
+  slider.max = Math.max(0, steps.length - 1);
+  slider.value = slider.max;
+  slider.disabled = steps.length < 2;
+  let made = [];
+
+  // The run's last checkpoint that is not after the chosen step; a benchmark has but one.
+  function stepOf(found, upTo) {
+    const own = Object.keys(found).filter((step) => step === "" || Number(step) <= upTo);
+    return own.length ? own.reduce((a, b) => (Number(a) > Number(b) ? a : b)) : null;
+  }
+
+  function build() {
+    const image = data.images[control("image").selectedIndex];
+    const shown = new Set(shownRuns());
+    made = data.runs.filter((run) => shown.has(run)).map((run) => {
+      const swatch = element("span", { class: "swatch", style: `background:var(--run-${run})` });
+      return { run, image, swatch, ...makeCard(image, pictures[image.id], names[run]) };
+    });
+    byId("gallery-cards").replaceChildren(...made.map((each) => each.card));
+    for (const each of made) each.card.dataset.shows = each.run;
+    update();
+  }
+
+  function update() {
+    const view = {
+      score: Number(control("score").value),
+      category: control("category").value,
+      groundtruth: control("groundtruth").checked,
+      detections: control("detections").checked,
+    };
+    const upTo = steps[Number(slider.value)] ?? Infinity;
+    control("score-shown").textContent = view.score.toFixed(2);
+    control("step-shown").textContent = upTo === Infinity ? "" : String(upTo);
+    slider.setAttribute("aria-valuetext", `step ${upTo}`);
+    for (const each of made) {
+      const found = each.image.detections[each.run];
+      const step = stepOf(found, upTo);
+      const ap50 = each.image.ap50[each.run];
+      const at = step === null ? "no checkpoint yet" : step === "" ? "" : `step ${step}`;
+      const last = step !== null && step === stepOf(found, Infinity);
+      each.heading = [names[each.run], at, last && ap50 !== null && ap50 !== undefined
+        ? `AP50 ${(100 * ap50).toFixed(1)}` : ""].filter(Boolean).join(" · ");
+      updateCard(each, each.image, step === null ? [] : found[step], view, data.categories);
+      each.caption.prepend(each.swatch);
+    }
+  }
+
+  function move(by) {
+    const list = control("image");
+    list.selectedIndex = (list.selectedIndex + by + list.options.length) % list.options.length;
+    build();
+  }
+
+  control("image").addEventListener("input", build);
+  control("previous").addEventListener("click", () => move(-1));
+  control("next").addEventListener("click", () => move(1));
+  for (const name of ["score", "step", "category", "groundtruth", "detections"]) {
+    control(name).addEventListener("input", update);
+  }
+  return build;
+}
+
+document.addEventListener("DOMContentLoaded", () => startRuns(startComparedImages()));

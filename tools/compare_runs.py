@@ -1,0 +1,50 @@
+"""Compares runs on one page: metrics, settings that differ, curves, categories, images, speed.
+
+    python tools/compare_runs.py runs/seed0 runs/seed1 runs/lower_rate --output=comparison
+    xdg-open comparison/index.html
+
+A run is a run directory, or a record of tools/benchmark.py, which joins with its metrics and its
+latency; with the detections that it scored after a colon, also with its categories and images:
+
+    python tools/benchmark.py … --output=tflite.json --detections_output=tflite_dt.json.gz
+    python tools/compare_runs.py runs/seed0 tflite.json:tflite_dt.json.gz --zoo
+
+index.html is one file that needs no network; comparison.json has every figure of it. Differences
+by category are against the first run, or --baseline, with paired bootstrap intervals over the
+images (--bootstrap=0 leaves them out: on all of val2017 they take a while).
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import report
+from replicate.errors import UserError
+from tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", "comparison", "folder for index.html and comparison.json")
+flags.DEFINE_bool("zoo", False, "also list the published rows of the zoo")
+flags.DEFINE_string("baseline", None, "the run that the others are held against")
+flags.DEFINE_integer("bootstrap", 200, "samples of the images for the intervals", lower_bound=0)
+
+
+def main(paths):
+    if not paths:
+        raise UserError("name the run directories to compare, or records of tools/benchmark.py")
+    print(
+        report.write_comparison(
+            paths,
+            FLAGS.output,
+            with_zoo=FLAGS.zoo,
+            baseline=FLAGS.baseline,
+            bootstrap=FLAGS.bootstrap,
+        )
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
