@@ -38,7 +38,7 @@ def read_with_text(source):
         text, origin = _text_of(path)
         return textproto.parse(text, origin), text
     else:
-        if templates.name_of(str(source)) is None and _looks_like_path(str(source)):
+        if _looks_like_path(str(source)):
             raise UserError(f"{source}: no such file")
         message = templates.template(str(source))
     return message, textproto.to_text(message)
