@@ -81,7 +81,7 @@ SET = [
     ("train_config.use_bfloat16", "true", True, "speed only"),
     ("model.ssd.post_processing.batch_non_max_suppression.soft_nms_sigma", "0.5", 0.5,
      "evaluation"),
-    ("eval_config.num_examples", "8000", 8000, "evaluation"),
+    ("eval_config.num_examples", "8000", 8000, "speed only"),
     ("train_config.gradient_clipping_by_norm", "10", 10.0, "training"),
 ]  # fmt: skip
 
