@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import tensorflow as tf
+from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from replicate.errors import UserError
@@ -42,7 +43,8 @@ class Evaluation:
 
         Returns:
           (list of detections, prefix of the checkpoint): dicts with image_id, category_id, bbox
-          (xywh, pixels of the original image) and score.
+          (xywh, pixels of the original image), score, and segmentation (RLE) or keypoints (x, y,
+          visibility, flat) where the model has them.
 
         Raises:
           UserError: a checkpoint that is not this model's, an image that cannot be decoded.
@@ -134,17 +136,49 @@ def of_image(image_id, image_hw, output, category_ids):
         ],
         axis=1,
     )
+    masks = _masks(output, count, height, width)
+    keypoints = _keypoints(output, count, height, width)
     results = []
     for index in range(count):
         category_id = category_ids[int(output["detection_classes"][index])]
         if category_id is None:
             continue
-        results.append(
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": [float(value) for value in boxes_xywh_px[index]],
-                "score": float(output["detection_scores"][index]),
-            }
-        )
+        detection = {
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": [float(value) for value in boxes_xywh_px[index]],
+            "score": float(output["detection_scores"][index]),
+        }
+        if masks is not None:
+            detection["segmentation"] = masks[index]
+        if keypoints is not None:
+            detection["keypoints"] = keypoints[index]
+        results.append(detection)
     return results
+
+
+def _masks(output, count, height, width):
+    """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does; RLE."""
+    if "detection_masks" not in output or not count:
+        return None
+    from object_detection.utils import ops
+
+    pasted = ops.reframe_box_masks_to_image_masks(
+        tf.constant(output["detection_masks"][:count]),
+        tf.constant(output["detection_boxes"][:count]),
+        height,
+        width,
+    ).numpy()
+    encoded = [coco_mask.encode(np.asfortranarray(mask > 0.5, np.uint8)) for mask in pasted]
+    return [{"size": each["size"], "counts": each["counts"].decode()} for each in encoded]
+
+
+def _keypoints(output, count, height, width):
+    """COCO's flat x, y, visibility (always 1) in pixels."""
+    if "detection_keypoints" not in output or not count:
+        return None
+    scale = np.array([height, width], np.float32)
+    keypoints_yx_px = output["detection_keypoints"][:count].astype(np.float32) * scale
+    return [
+        [float(value) for y, x in keypoints for value in (x, y, 1)] for keypoints in keypoints_yx_px
+    ]

@@ -50,3 +50,30 @@ def test_by_hand():
 def test_classes_that_the_file_does_not_have_are_left_out():
     results = detections.of_image(7, np.array([100, 200]), OUTPUT, [None, 20, 30])
     assert [each["category_id"] for each in results] == [30, 20]
+
+
+def test_masks_are_pasted_into_their_boxes():
+    from pycocotools import mask as coco_mask
+
+    masks = np.zeros((4, 8, 8), np.float32)
+    masks[0], masks[1, :, :4], masks[2] = 0.9, 0.8, 0.4
+    output = OUTPUT | {
+        "detection_boxes": np.array(
+            [[0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32
+        ),
+        "detection_masks": masks,
+    }
+    results = detections.of_image(7, np.array([40, 80]), output, [1, 2, 3])
+    first, second, third = (coco_mask.decode(each["segmentation"]) for each in results)
+    assert first.shape == (40, 80)
+    expected = np.zeros((40, 80), np.uint8)
+    expected[10:30, 40:80] = 1
+    assert (first != expected).mean() < 0.02, "the box's border may round"
+    assert second[:, :38].all() and not second[:, 42:].any()
+    assert not third.any(), "0.4 is below the cut of 0.5"
+
+
+def test_keypoints_are_x_y_visibility_in_pixels():
+    output = OUTPUT | {"detection_keypoints": np.full((4, 2, 2), [0.25, 0.5], np.float32)}
+    results = detections.of_image(7, np.array([100, 200]), output, [1, 2, 3])
+    assert results[0]["keypoints"] == [100, 25, 1, 100, 25, 1]
