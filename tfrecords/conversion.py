@@ -171,7 +171,7 @@ class _Work:
             for position in range(index, len(self.source.images), self.num_shards)
         ]
         self._check_files(images)
-        workers = min(self.num_workers or _cores(), max(1, len(indices)))
+        workers = pool.num_workers_for(self.num_workers, len(indices), len(images))
         with tqdm.tqdm(
             total=len(self.source.images),
             initial=len(self.source.images) - len(images),
@@ -180,7 +180,7 @@ class _Work:
             disable=not self.progress,
         ) as bar:
             tasks = ((index, self._task(index)) for index in indices)
-            pool.write_shards(tasks, workers, bar.update, on_shard)
+            pool.run(shards.write, tasks, workers, bar.update, on_shard)
 
     def _task(self, index):
         images = range(index, len(self.source.images), self.num_shards)
@@ -323,7 +323,3 @@ def _summary(output_path, made, reused):
         shard_paths=[os.path.join(folder, shard["name"]) for shard in made["shards"]],
         reused=reused,
     )
-
-
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -69,5 +69,6 @@ def _read(path):
             if header is None:
                 header = entry
             else:
-                results[entry.pop("index")] = shards.Result(**entry)
+                index = entry.pop("index")
+                results[index] = shards.Result(**entry)
     return header, results

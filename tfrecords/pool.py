@@ -11,31 +11,33 @@ import os
 import signal
 import threading
 
-from tfrecords import shards
 from tfrecords.errors import InputError
 
 _POLL_S = 0.3
+_IMAGES_A_PROCESS = 200  # fewer are done before a process has started
 
 
 class _Stopped(Exception):
     """The parent has asked to stop."""
 
 
-def write_shards(tasks, num_workers, on_images, on_shard):
-    """Writes shards and reports them as they are finished, in no particular order.
+def run(work, tasks, num_workers, on_images, on_shard):
+    """Does the work of many shards and reports each as it is finished, in no particular order.
 
     Args:
-      tasks: iterable of (index, `shards.Task`); consumed only as workers become free.
+      work: function of a module: (task, count_image) to a result; it calls `count_image()` after
+        every image.
+      tasks: iterable of (index, task); consumed only as workers become free.
       num_workers: processes; with 1 the work is done in this one.
       on_images: called with the number of images done since the last call.
-      on_shard: called with (index, `shards.Result`).
+      on_shard: called with (index, result).
 
     Raises:
       InputError: the first that a shard met; or a worker was killed.
     """
     if num_workers == 1:
         for index, task in tasks:
-            on_shard(index, shards.write(task, lambda: on_images(1)))
+            on_shard(index, work(task, lambda: on_images(1)))
         return
     context = multiprocessing.get_context("spawn")
     images_done, stop = context.Value("q", 0), context.Event()
@@ -47,7 +49,7 @@ def write_shards(tasks, num_workers, on_images, on_shard):
     try:
         while True:
             while len(running) <= num_workers and (item := next(tasks, None)) is not None:
-                running[executor.submit(_write, item[1])] = item[0]
+                running[executor.submit(_work, work, item[1])] = item[0]
             if not running:
                 break
             done, _ = concurrent.futures.wait(running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
@@ -65,6 +67,14 @@ def write_shards(tasks, num_workers, on_images, on_shard):
         executor.shutdown(cancel_futures=True)
 
 
+def num_workers_for(num_workers, num_tasks, num_images):
+    """The processes to start: as asked for, or as many as there are cores and work for."""
+    if num_workers is None:
+        cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+        num_workers = min(len(cores), num_images // _IMAGES_A_PROCESS)
+    return max(1, min(num_workers, num_tasks))
+
+
 def _start(images_done, stop):
     """Sets up a worker."""
     global _images_done, _stop
@@ -78,9 +88,9 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _write(task):
+def _work(work, task):
     with contextlib.suppress(_Stopped):
-        return shards.write(task, _count_image)
+        return work(task, _count_image)
 
 
 def _count_image():

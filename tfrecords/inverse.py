@@ -1,0 +1,142 @@
+"""Records back to COCO JSON: what a training job saw, to be scored and inspected."""
+
+import glob
+import os
+
+import tqdm
+
+from tfrecords import example, framing, masks
+from tfrecords.errors import InputError
+
+_BOX = tuple(f"image/object/bbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
+
+
+def shard_paths(pattern):
+    """The sorted shards of an OUTPUT_PATH, a glob pattern or a file. Raises InputError if none."""
+    pattern = os.fspath(pattern)
+    for candidate in (pattern, f"{pattern}-?????-of-?????.tfrecord"):
+        if found := sorted(path for path in glob.glob(candidate) if os.path.isfile(path)):
+            return found
+    raise InputError(
+        f"{pattern}: no records found; give the output_path of a conversion (data/val2017), a "
+        "pattern (in quotes: 'data/val2017-*.tfrecord') or a file"
+    )
+
+
+def to_coco(paths, categories, progress=True):
+    """The COCO annotations that records hold.
+
+    Boxes are exact to float32 in normalized coordinates, as the records are; `area`, `iscrowd`
+    and keypoints are as written, masks are RLE. Records do not hold annotation ids: annotations
+    are numbered from 1, in the order of the images' ids and the records' objects.
+
+    Args:
+      paths: TFRecord files.
+      categories: dict of category id to name, as `label_map.read` gives it.
+      progress: whether to show a progress bar.
+
+    Returns:
+      dict with images, annotations and categories, as COCO's JSON.
+
+    Raises:
+      InputError: a damaged record, or a category that `categories` does not have.
+    """
+    ids = {name: category_id for category_id, name in categories.items()}
+    found = []
+    for path in tqdm.tqdm(paths, unit="shard", disable=not progress):
+        for number, record in enumerate(_records(path)):
+            try:
+                found.append(image_of(example.decode(record), ids))
+            except (ValueError, LookupError) as error:
+                raise InputError(f"{path}: record {number}: {error}") from error
+    found.sort(key=lambda pair: pair[0]["id"])
+    annotations = [annotation for _, of_image in found for annotation in of_image]
+    return {
+        "images": [image for image, _ in found],
+        "annotations": [{"id": n} | a for n, a in enumerate(annotations, start=1)],
+        "categories": [{"id": key, "name": name} for key, name in sorted(categories.items())],
+    }
+
+
+def image_of(features, category_ids):
+    """One record as COCO has it.
+
+    Args:
+      features: as `example.decode` gives them.
+      category_ids: dict of category name to id.
+
+    Returns:
+      (image, annotations): COCO's dicts; annotations without an id.
+
+    Raises:
+      ValueError: a feature is missing or does not fit the others; LookupError: unknown category.
+    """
+    image = {
+        "id": int(_one(features, "image/source_id")),
+        "file_name": _one(features, "image/filename").decode(),
+        "height": _one(features, "image/height"),
+        "width": _one(features, "image/width"),
+    }
+    names = [name.decode() for name in _values(features, "image/object/class/text")]
+    columns = [_values(features, name) for name in _BOX]
+    columns += [_values(features, f"image/object/{name}") for name in ("is_crowd", "area")]
+    if any(len(column) != len(names) for column in columns):
+        raise ValueError(f"image {image['id']}: its object features differ in length")
+    extras = [{} for _ in names]
+    if "image/object/mask" in features:
+        for extra, png in zip(extras, _values(features, "image/object/mask"), strict=True):
+            extra["segmentation"] = masks.rle_of_png(png)
+    if "image/object/keypoint/num" in features:
+        _add_keypoints(extras, features, image)
+    annotations = []
+    for name, x0, y0, x1, y1, crowd, area, extra in zip(names, *columns, extras, strict=True):
+        if name not in category_ids:
+            raise LookupError(f"image {image['id']}: no category {name!r} in the label map")
+        width, height = image["width"], image["height"]
+        annotations.append(
+            {
+                "image_id": image["id"],
+                "category_id": category_ids[name],
+                "bbox": [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height],
+                "area": area,
+                "iscrowd": crowd,
+                **extra,
+            }
+        )
+    return image, annotations
+
+
+def _records(path):
+    try:
+        yield from framing.read(path)
+    except (framing.CorruptRecord, OSError) as error:
+        raise InputError(f"{error}; make the shard again") from error
+
+
+def _add_keypoints(extras, features, image):
+    x, y, visibility = (
+        _values(features, f"image/object/keypoint/{name}") for name in ("x", "y", "visibility")
+    )
+    counts = _values(features, "image/object/keypoint/num")
+    each = len(x) // max(1, len(extras))
+    for row, (extra, count) in enumerate(zip(extras, counts, strict=True)):
+        points = range(row * each, (row + 1) * each)
+        extra["num_keypoints"] = count
+        extra["keypoints"] = [
+            value
+            for i in points
+            for value in (x[i] * image["width"], y[i] * image["height"], visibility[i])
+        ]
+
+
+def _values(features, name):
+    if name not in features:
+        raise ValueError(f"there is no feature {name}")
+    return features[name][1]
+
+
+def _one(features, name):
+    values = _values(features, name)
+    if len(values) != 1:
+        raise ValueError(f"{name} has {len(values)} values")
+    return values[0]

@@ -1,0 +1,140 @@
+"""A stream of images with their annotations to sharded TFRecords, in one pass.
+
+For datasets that are read row by row, such as Parquet on the hub. All shards are written at once
+and appear together at the end, so an interrupted conversion starts again; otherwise files, shard
+assignment, manifest and ledger are those of `conversion.convert`.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+
+import tqdm
+
+from tfrecords import features, framing, manifest, shards
+from tfrecords.conversion import Summary
+from tfrecords.errors import InputError
+
+
+def convert(
+    dataset,
+    output_path,
+    num_shards,
+    *,
+    invalid_boxes="skip",
+    keep_images_without_annotations=True,
+    on_error="stop",
+    progress=True,
+):
+    """Converts a stream to OUTPUT_PATH-00000-of-0000N.tfrecord, a manifest and a ledger.
+
+    Args:
+      dataset: has `names` (list of str), `num_images`, `categories` (dict of id to name) and
+        `rows()`, which yields (`coco.SourceImage`, image bytes), such as
+        `formats.parquet.Dataset`.
+      output_path, num_shards, invalid_boxes, keep_images_without_annotations, on_error, progress:
+        as in `conversion.convert`.
+
+    Returns:
+      `conversion.Summary`; `reused` where the same dataset had been converted already.
+
+    Raises:
+      InputError: bad input, or an output path that holds another conversion.
+    """
+    settings = features.Settings(
+        invalid_boxes=invalid_boxes,
+        keep_images_without_annotations=keep_images_without_annotations,
+        on_error=on_error,
+    )
+    asked = {"num_shards": num_shards} | dataclasses.asdict(settings)
+    output_path = os.fspath(output_path)
+    before = manifest.read(output_path)
+    if before is not None:
+        if before["source"].get("parquet") != dataset.names or before["settings"] != asked:
+            raise InputError(
+                f"{manifest.path_of(output_path)}: holds a conversion of other input or settings; "
+                "name another output, or remove that one's files"
+            )
+        if not manifest.differing_shards(output_path, before):
+            return _summary(output_path, before, reused=True)
+    os.makedirs(os.path.dirname(output_path) or ".", exist_ok=True)
+    made = _write(dataset, output_path, asked, settings, progress)
+    return _summary(output_path, made, reused=False)
+
+
+def _write(dataset, output_path, asked, settings, progress):
+    counts, ledger, digest = Counter(), [], hashlib.sha256()
+    annotations = crowd = 0
+    image_ids, annotation_ids = set(), set()
+    num_shards = asked["num_shards"]
+    paths = [shards.path_of(output_path, index, num_shards) for index in range(num_shards)]
+    with contextlib.ExitStack() as stack:
+        writers = [framing.Writer(stack.enter_context(framing.appearing(path))) for path in paths]
+        rows = tqdm.tqdm(
+            dataset.rows(),
+            total=dataset.num_images,
+            unit="image",
+            desc=os.path.basename(output_path),
+            disable=not progress,
+        )
+        for index, (image, encoded) in enumerate(rows):
+            _check_new("image", [image.id], image_ids)
+            _check_new("annotation", image.objects.ids, annotation_ids)
+            outcome = features.convert_image(
+                image, encoded, image.file_name, dataset.categories, settings
+            )
+            if outcome.record is not None:
+                writers[index % num_shards].write(outcome.record)
+                digest.update(hashlib.sha256(outcome.record).digest())
+            annotations += len(image.objects.ids)
+            crowd += sum(image.objects.crowd)
+            counts.update(outcome.counts)
+            ledger.extend(outcome.ledger)
+    made = {
+        "format": manifest.FORMAT,
+        "source": {
+            "annotations_file": None,
+            "parquet": dataset.names,
+            "sha256": digest.hexdigest(),  # of the records' SHA-256, in order: there is no one file
+            "images": len(image_ids),
+            "annotations": annotations,
+            "crowd": crowd,
+            "categories": len(dataset.categories),
+        },
+        "settings": asked,
+        "shards": [
+            {
+                "name": os.path.basename(path),
+                "sha256": writer.sha256,
+                "records": writer.records,
+                "bytes": writer.bytes,
+            }
+            for path, writer in zip(paths, writers, strict=True)
+        ],
+        "counts": manifest.counts_of(counts),
+    }
+    manifest.check_sums(made)
+    manifest.write_ledger(output_path, ledger)
+    manifest.write(output_path, made)
+    return made
+
+
+def _check_new(kind, ids, seen):
+    for id_ in ids:
+        if id_ in seen:
+            raise InputError(f"{kind} id {id_} occurs more than once; ids must be unique")
+        seen.add(id_)
+
+
+def _summary(output_path, made, reused):
+    folder = os.path.dirname(output_path)
+    return Summary(
+        manifest=made,
+        manifest_path=manifest.path_of(output_path),
+        ledger_path=manifest.ledger_path_of(output_path),
+        shard_paths=[os.path.join(folder, shard["name"]) for shard in made["shards"]],
+        reused=reused,
+    )

@@ -1,0 +1,230 @@
+"""Do records hold what the annotation file says? Checked by reading them, not by making them again.
+
+Quick: every shard's size, SHA-256, checksums and number of records against the manifest. Full:
+also decodes every image and mask and compares every object with the JSON; whatever is in neither
+the records nor the ledger is a problem.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+
+import numpy as np
+import tqdm
+from pycocotools import mask as coco_mask
+
+from tfrecords import coco, example, framing, images, inverse, manifest, masks, pool
+from tfrecords.errors import InputError
+
+
+@dataclasses.dataclass
+class _Task:
+    """One shard; without `images` the check is quick."""
+
+    path: str
+    entry: dict
+    images: list | None = None
+    left_out: set | None = None  # (image id, annotation id or None)
+    categories: dict | None = None
+    settings: dict | None = None
+
+
+def verify(output_path, *, full=False, annotations_file=None, num_workers=None, progress=True):
+    """Checks the records of a conversion.
+
+    Args:
+      output_path: of the conversion, such as "data/val2017".
+      full: whether to compare with the annotation file too.
+      annotations_file: where it is now (default: where it was).
+      num_workers: processes (default: the cores this process may use).
+      progress: whether to show a progress bar.
+
+    Returns:
+      list of problems, each one sentence that names shard, record and ids; empty if all is well.
+
+    Raises:
+      InputError: there is no manifest, or the annotation file is missing or another one.
+    """
+    held = manifest.read(output_path)
+    if held is None:
+        raise InputError(
+            f"{manifest.path_of(output_path)}: no such manifest; is output_path right?"
+        )
+    problems = list(_extra_shards(output_path, held))
+    folder = os.path.dirname(output_path)
+    tasks = [_Task(os.path.join(folder, entry["name"]), entry) for entry in held["shards"]]
+    if full:
+        source = _source(held, annotations_file)
+        left_out = _ledger(output_path)
+        problems += _sums(held, source, left_out)
+        tasks = _full_tasks(tasks, held, source, left_out)
+    total = sum(shard["records"] for shard in held["shards"])
+    by_shard = {}
+    with tqdm.tqdm(total=total, unit="image", desc="verify", disable=not progress) as bar:
+        workers = pool.num_workers_for(num_workers, len(held["shards"]), total)
+        pool.run(_check, enumerate(tasks), workers, bar.update, by_shard.__setitem__)
+    return problems + [problem for index in sorted(by_shard) for problem in by_shard[index]]
+
+
+def _extra_shards(output_path, held):
+    """Shards beside the manifest's, which a pattern in a pipeline.config would read too."""
+    try:
+        found = inverse.shard_paths(f"{output_path}-?????-of-?????.tfrecord")
+    except InputError:
+        return
+    names = {shard["name"] for shard in held["shards"]}
+    for path in found:
+        if os.path.basename(path) not in names:
+            yield f"{path}: is not in the manifest"
+
+
+def _source(held, annotations_file):
+    settings, before = held["settings"], held["source"]
+    source = coco.load(
+        annotations_file or before["annotations_file"],
+        segmentations=settings["include_masks"],
+        keypoints_file=before["keypoints_file"],
+    )
+    if source.sha256 != before["sha256"]:
+        raise InputError(
+            f"{source.annotations_file}: not the file that was converted (SHA-256 "
+            f"{source.sha256}, the manifest has {before['sha256']})"
+        )
+    return source
+
+
+def _ledger(output_path):
+    path = manifest.ledger_path_of(output_path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            entries = [json.loads(line) for line in file]
+        return Counter((entry["image_id"], entry["annotation_id"]) for entry in entries)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a readable ledger: {error}") from error
+
+
+def _sums(held, source, left_out):
+    """The manifest's counts and the ledger against the annotation file."""
+    counts = held["counts"]
+    dropped = sum(number for key, number in left_out.items() if key[1] is not None)
+    for what, here, there in (
+        ("images", len(source.images), held["source"]["images"]),
+        ("annotations", source.num_annotations, held["source"]["annotations"]),
+        ("crowd annotations", source.num_crowd, held["source"]["crowd"]),
+        ("images", len(source.images), counts["images"] + left_out.total() - dropped),
+        (
+            "annotations",
+            source.num_annotations,
+            counts["annotations_written"] + dropped,
+        ),
+        ("crowd annotations", source.num_crowd, counts["crowd"] + counts["crowd_dropped"]),
+    ):
+        if here != there:
+            yield f"manifest: {there} {what} arrived or are in the ledger, the JSON has {here}"
+
+
+def _full_tasks(tasks, held, source, left_out):
+    num_shards = held["settings"]["num_shards"]
+    for index, task in enumerate(tasks):
+        positions = range(index, len(source.images), num_shards)
+        yield dataclasses.replace(
+            task,
+            images=[source.image(position) for position in positions],
+            left_out=set(left_out),
+            categories=source.categories,
+            settings=held["settings"],
+        )
+
+
+def _check(task, count_image):
+    """The problems of one shard."""
+    name, entry = task.entry["name"], task.entry
+    if not os.path.isfile(task.path):
+        return [f"{name}: is missing"]
+    size = os.path.getsize(task.path)
+    if size != entry["bytes"]:
+        return [f"{name}: {size} bytes, the manifest has {entry['bytes']}"]
+    problems, records = [], 0
+    expected = None
+    if task.images is not None:
+        expected = iter([i for i in task.images if (i.id, None) not in task.left_out])
+    try:
+        for records, record in enumerate(framing.read(task.path), start=1):
+            if expected is not None and (image := next(expected, None)) is not None:
+                where = f"{name}: record {records - 1}, image {image.id}"
+                problems += [f"{where}: {p}" for p in _differences(record, image, task)]
+            count_image()
+    except framing.CorruptRecord as error:
+        problems.append(str(error))
+    else:
+        if records != entry["records"]:
+            problems.append(f"{name}: {records} records, the manifest has {entry['records']}")
+    if coco.file_sha256(task.path) != entry["sha256"]:
+        problems.append(f"{name}: its SHA-256 is not the manifest's")
+    missing = [] if expected is None else [image.id for image in expected]
+    if missing:
+        problems.append(f"{name}: images {missing} are in neither the records nor the ledger")
+    return problems
+
+
+def _differences(record, image, task):
+    """What a record says otherwise than the annotation file."""
+    try:
+        features = example.decode(record)
+        ids = {name: category_id for category_id, name in task.categories.items()}
+        read, annotations = inverse.image_of(features, ids)
+        encoded = features["image/encoded"][1][0]
+        (claimed_sha256,) = features["image/key/sha256"][1]
+    except (ValueError, LookupError) as error:
+        return [str(error)]
+    height, width = image.image_hw
+    if read != {"id": image.id, "file_name": image.file_name, "height": height, "width": width}:
+        return [f"it is of {read}"]
+    problems = []
+    try:
+        images.decode_fully(encoded)
+    except ValueError as error:
+        problems.append(f"{image.file_name} does not decode: {error}")
+    if hashlib.sha256(encoded).hexdigest().encode() != claimed_sha256:
+        problems.append(f"{image.file_name}: its bytes are not those of image/key/sha256")
+    objects = image.objects
+    rows = [row for row, i in enumerate(objects.ids) if (image.id, i) not in task.left_out]
+    if len(rows) != len(annotations):
+        expected = [objects.ids[row] for row in rows]
+        return [*problems, f"{len(annotations)} objects, the JSON has annotations {expected}"]
+    for position, (row, annotation) in enumerate(zip(rows, annotations, strict=True)):
+        corners = [features[f"image/object/bbox/{side}"][1][position] for side in _SIDES]
+        for what in _object_differences(image, row, annotation, corners, task.settings):
+            problems.append(f"annotation {objects.ids[row]}: {what} differs from the JSON's")
+    return problems
+
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _object_differences(image, row, annotation, corners_norm, settings):
+    objects, (height, width) = image.objects, image.image_hw
+    x, y, box_width, box_height = objects.boxes_xywh_px[row]
+    expected = np.array([x, y, x + box_width, y + box_height])
+    if settings["invalid_boxes"] == "clip":
+        expected = np.clip(expected, 0, [width, height] * 2)
+    if not np.array_equal(corners_norm, np.float32(expected / ([width, height] * 2))):
+        yield "bbox"
+    if annotation["area"] != np.float32(objects.areas_px[row]):
+        yield "area"
+    if annotation["iscrowd"] != objects.crowd[row]:
+        yield "iscrowd"
+    if annotation["category_id"] != objects.category_ids[row]:
+        yield "category"
+    if settings["include_masks"]:
+        rle = masks.rle_of(json.loads(objects.segmentations[row]), image.image_hw)
+        read = annotation["segmentation"]
+        if not np.array_equal(coco_mask.decode(rle), coco_mask.decode(read)):
+            yield "mask"
+    if settings["include_keypoints"] and (known := objects.keypoints[row]):
+        expected = np.array(json.loads(known[1]), float)
+        same = np.allclose(annotation["keypoints"], expected, rtol=1e-6, atol=1e-4)
+        if annotation["num_keypoints"] != known[0] or not same:
+            yield "keypoints"

@@ -1,0 +1,39 @@
+"""Writes the COCO JSON of TFRecords: what a training job saw, to be scored and inspected.
+
+    python tools/tf_record_to_coco.py --records=data/val2017 --label_map=data/label_map.pbtxt \\
+        --output=val2017_as_seen.json
+
+--records is the output_path of a conversion, a file, or a pattern in quotes. Boxes are exact to
+float32, masks become RLE; annotation ids are not in records, so annotations are numbered anew.
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from tfrecords import framing, inverse, label_map
+from tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("records", None, "output_path of a conversion, file, or pattern in quotes")
+flags.DEFINE_string("label_map", None, "StringIntLabelMap: the categories' ids and names")
+flags.DEFINE_string("output", None, "COCO JSON to write")
+
+
+def main(_):
+    categories = label_map.read(FLAGS.label_map)
+    document = inverse.to_coco(inverse.shard_paths(FLAGS.records), categories)
+    with framing.appearing(FLAGS.output, "w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False)
+    print(
+        f"{FLAGS.output}: {len(document['images'])} images, "
+        f"{len(document['annotations'])} annotations"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["records", "label_map", "output"])
