@@ -40,6 +40,7 @@ flags.DEFINE_integer("batch_size", 1, "images a call", lower_bound=1)
 flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
 flags.DEFINE_string("labels", None, "class names of a .tflite or SavedModel, one a line")
 flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
+flags.DEFINE_string("label_map", None, "label map of a checkpoint, where its config names none")
 flags.DEFINE_string("name", None, "the model's name in the published tables")
 flags.DEFINE_string("arxiv", None, "arXiv id of the paper to compare with")
 flags.DEFINE_list("paper_results", [], "published figures in points: 'box AP=22.2,AP50=36.9'")
@@ -59,7 +60,9 @@ def main(_):
     dataset = Dataset(FLAGS.annotations_file, FLAGS.image_dir, FLAGS.num_images)
     folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
     options = {
-        name: getattr(FLAGS, name) for name in ("labels", "pipeline_config") if getattr(FLAGS, name)
+        name: getattr(FLAGS, name)
+        for name in ("labels", "pipeline_config", "label_map")
+        if getattr(FLAGS, name)
     }
     record = benchmark(
         FLAGS.model,

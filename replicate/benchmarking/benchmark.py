@@ -18,7 +18,7 @@ class Record:
     """What a benchmark found; `to_json` is what a leaderboard could take.
 
     Attributes:
-      model: dict name, identity (a hash, or None), adapter.
+      model: dict name, identity (a hash, or None).
       paper: dict arxiv, name; what it was compared with.
       dataset: dict of hashes and the number of images.
       scores: dict kind of score -> metrics.json dict.
@@ -175,7 +175,6 @@ def benchmark(
         model={
             "name": name or adapted.name,
             "identity": adapted.identity,
-            "adapter": type(adapted).__name__,
         },
         paper={"arxiv": arxiv, "results": paper_results},
         dataset=dataset.identity | {"annotations_file": str(dataset.annotations_file)},

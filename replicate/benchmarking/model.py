@@ -161,6 +161,24 @@ class Model:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Deferred:
+    """A `Model` that is built (its framework loaded, its weights read) only when it must run.
+
+    Attributes:
+      name, identity: of the Model.
+      build: function that makes it.
+    """
+
+    name: str
+    identity: str | None
+    build: Callable
+
+    def detect(self, dataset, *, batch_size=1, progress=True):
+        """As `Model.detect`."""
+        return self.build().detect(dataset, batch_size=batch_size, progress=progress)
+
+
 def _results(found, chunk):
     found = list(found)
     if len(found) != len(chunk):
@@ -202,6 +220,15 @@ def rle_of(mask):
 def sha256_of(*parts):
     """A hash of values that JSON knows."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of_files(paths):
+    """A hash of the contents of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def cpu_name():

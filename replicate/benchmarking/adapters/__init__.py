@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from replicate.benchmarking.model import Model
+from replicate.benchmarking.model import Deferred, Model
 from replicate.errors import UserError
 
 HOOKS = ("input_transform", "collate", "to_device", "output_transform")
@@ -49,6 +49,8 @@ def of(model, *, dataset, identity=None, **options):
         raise UserError(
             f"model: a {type(model).__name__} is neither a path nor a callable on a batch"
         )
+    if hooks and isinstance(adapted, Deferred):
+        adapted = adapted.build()
     if hooks and not isinstance(adapted, Model):
         raise UserError(f"{model}: there is nothing to hook {', '.join(hooks)} into")
     if hooks:
@@ -60,6 +62,8 @@ def of(model, *, dataset, identity=None, **options):
 
 
 def _kind_of_path(path):
+    if not path.exists() and not pathlib.Path(f"{path}.index").is_file():
+        raise UserError(f"{path}: no such file or folder")
     name = path.name.lower()
     if name.endswith((".json", ".json.gz")):
         return "detections_file"
@@ -69,10 +73,8 @@ def _kind_of_path(path):
         return "saved_model"
     if any((path / each).is_file() for each in ("saved_model.pb", "saved_model/saved_model.pb")):
         return "saved_model"
-    if path.is_dir() or pathlib.Path(f"{path}.index").is_file():
+    if path.is_dir() or not path.exists():
         return "checkpoint"
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
     raise UserError(
         f"{path}: not a model that can be benchmarked; give a run directory, a checkpoint (…/ckpt-0"
         " with --pipeline_config), a zoo archive (.tar.gz or its folder), a SavedModel folder, a "

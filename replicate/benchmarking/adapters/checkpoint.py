@@ -6,13 +6,12 @@ import numpy as np
 
 from replicate import config as configs
 from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
-from replicate.benchmarking.model import Model, sha256_of
+from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 from replicate.run import RunDir
-from replicate.score.groundtruth import read_bytes
 
 
-def of(path, dataset, pipeline_config=None):
+def of(path, dataset, pipeline_config=None, label_map=None):
     """The API's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
     Args:
@@ -20,32 +19,35 @@ def of(path, dataset, pipeline_config=None):
         folder with checkpoints.
       dataset: Dataset; its categories are matched with the config's label map.
       pipeline_config: the checkpoint's config; a run directory has its own.
+      label_map: the model's StringIntLabelMap; default the config's, and where that names no
+        file (the zoo's archives), class index i is category id i + 1.
     """
+    folder, beside = _places(pathlib.Path(path))
+    pipeline_config = pipeline_config or beside
+    if pipeline_config is None:
+        raise UserError(
+            f"{path}: a checkpoint needs its config (--pipeline_config); a run directory (one "
+            "with a spec.json) has its own"
+        )
+    prefix = _prefix(folder)
+    config = configs.load(pipeline_config)
+    category_ids = _category_ids(config, label_map, dataset.groundtruth.categories)
+    name = pathlib.Path(path).resolve().name
+    parts = sorted(prefix.parent.glob(f"{prefix.name}.*"))
+    return Deferred(
+        name,
+        sha256_of("checkpoint", configs.to_text(config), sha256_of_files(parts), category_ids),
+        lambda: _model(config, prefix, category_ids, name),
+    )
+
+
+def _model(config, prefix, category_ids, name):
     tf = tensorflow()
-    from replicate.evaluate import categories, detections
+    from replicate.evaluate import detections
     from replicate.evaluate.detector import Detector
 
-    run, checkpoint = RunDir.at(path), path
-    if run.spec.is_file():
-        pipeline_config, checkpoint = pipeline_config or run.pipeline_config, run.checkpoints
-    if pipeline_config is None:
-        beside = pathlib.Path(path) / "pipeline.config"
-        if not beside.is_file():
-            raise UserError(
-                f"{path}: a checkpoint needs its config (--pipeline_config); a run directory "
-                "(one with a spec.json) has its own"
-            )
-        pipeline_config = beside
-        if (beside.parent / "checkpoint").is_dir():
-            # The folder of a zoo archive.
-            checkpoint = beside.parent / "checkpoint"
-    config = configs.load(pipeline_config)
     detector = Detector(config)
-    detector.restore(checkpoint)
-    num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
-    category_ids = categories.category_ids(
-        config.eval_input_reader[0].label_map_path, dataset.groundtruth.categories, num_classes
-    )
+    detector.restore(prefix)
 
     def prepare(image):
         return detector.preprocess(tf.constant(image))
@@ -55,28 +57,58 @@ def of(path, dataset, pipeline_config=None):
         return tf.stack(images), tf.stack(true_shapes)
 
     def found(outputs, image_hw):
-        values = {name: value.numpy() for name, value in outputs.items()}
+        values = {key: value.numpy() for key, value in outputs.items()}
         return [
             detections.of_image(
-                0, np.array(hw), {name: value[row] for name, value in values.items()}, category_ids
+                0, np.array(hw), {key: value[row] for key, value in values.items()}, category_ids
             )
             for row, hw in enumerate(image_hw)
         ]
 
-    prefix = pathlib.Path(detector.checkpoint)
-    parts = sorted(prefix.parent.glob(f"{prefix.name}.*"))
     return Model(
         lambda batch: detector(*batch),
-        name=pathlib.Path(path).resolve().name,
-        identity=sha256_of(
-            "checkpoint",
-            configs.to_text(config),
-            [read_bytes(each).hex() for each in parts],
-            category_ids,
-        ),
+        name=name,
         device=tensorflow_device(),
         max_batch=None if detector.static_shape else 1,
         input_transform=prepare,
         collate=collate,
         output_transform=found,
     )
+
+
+def _places(path):
+    """Where the checkpoint is, and the pipeline.config beside it or None."""
+    run = RunDir.at(path)
+    if run.spec.is_file():
+        return run.checkpoints, run.pipeline_config
+    config = path / "pipeline.config"
+    # The folder of a zoo archive has its checkpoint in a folder of its own.
+    inner = path / "checkpoint"
+    return (inner if inner.is_dir() else path), (config if config.is_file() else None)
+
+
+def _prefix(path):
+    """The prefix of the checkpoint at `path`, of a folder's the one with the largest number."""
+    if pathlib.Path(f"{path}.index").is_file():
+        return path
+    numbered = {
+        int(index.stem.removeprefix("ckpt-")): index.with_suffix("")
+        for index in path.glob("ckpt-*.index")
+        if index.stem.removeprefix("ckpt-").isdigit()
+    }
+    if not numbered:
+        raise UserError(f"{path}: no checkpoint (ckpt-N.index) there")
+    return numbered[max(numbered)]
+
+
+def _category_ids(config, label_map, names):
+    """The category id of each class index of the model; None where the file has no such one."""
+    from replicate.evaluate import categories
+
+    num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
+    if label_map is None and config.eval_input_reader:
+        label_map = config.eval_input_reader[0].label_map_path
+        label_map = label_map if pathlib.Path(label_map).is_file() else None
+    if label_map is not None:
+        return categories.category_ids(label_map, names, num_classes)
+    return [index + 1 if index + 1 in names else None for index in range(num_classes)]

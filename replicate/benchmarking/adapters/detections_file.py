@@ -3,8 +3,7 @@
 import dataclasses
 import pathlib
 
-from replicate.benchmarking.model import Detected, sha256_of
-from replicate.score.groundtruth import read_bytes
+from replicate.benchmarking.model import Detected, sha256_of, sha256_of_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,4 +21,4 @@ class DetectionsFile:
 def of(path, dataset):
     """Args: path of COCO results (`.json`, `.json.gz`)."""
     name = pathlib.Path(path).name.removesuffix(".gz").removesuffix(".json")
-    return DetectionsFile(str(path), name, sha256_of("file", read_bytes(path).hex()))
+    return DetectionsFile(str(path), name, sha256_of("file", sha256_of_files([path])))

@@ -1,7 +1,6 @@
 """A zoo archive, or any SavedModel with the zoo's signature."""
 
 import atexit
-import hashlib
 import pathlib
 import shutil
 import tarfile
@@ -11,7 +10,7 @@ import numpy as np
 
 from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
 from replicate.benchmarking.adapters.labels import read_labels
-from replicate.benchmarking.model import Found, Model, sha256_of
+from replicate.benchmarking.model import Deferred, Found, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 
 _OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -26,23 +25,31 @@ def of(path, dataset, labels=None):
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default classes are COCO's ids.
     """
-    tf = tensorflow()
     folder, name = _folder(pathlib.Path(path))
+    to_id = read_labels(labels, dataset)
+    label_text = labels and pathlib.Path(labels).read_text(encoding="utf-8")
+    return Deferred(
+        name,
+        sha256_of("saved_model", _sha256(folder), label_text),
+        lambda: _model(path, folder, name, to_id),
+    )
+
+
+def _model(path, folder, name, to_id):
+    tf = tensorflow()
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"{path}: TensorFlow cannot load it ({_first_line(error)})") from None
     signature = loaded.signatures.get("serving_default")
-    missing = [
-        each for each in _OUTPUTS if not signature or each not in signature.structured_outputs
-    ]
+    outputs = signature.structured_outputs if signature else {}
+    missing = [each for each in _OUTPUTS if each not in outputs]
     if missing:
         raise UserError(
             f"{path}: its signature has no output '{missing[0]}'; the zoo's has "
             f"{', '.join(_OUTPUTS)}"
         )
     entry = next(iter(signature.structured_input_signature[1].values()))
-    to_id = read_labels(labels, dataset)
 
     def call(batch):
         # `loaded` is named here to keep its variables alive.
@@ -55,9 +62,6 @@ def of(path, dataset, labels=None):
     return Model(
         call,
         name=name,
-        identity=sha256_of(
-            "saved_model", _sha256(folder), labels and pathlib.Path(labels).read_text()
-        ),
         device=tensorflow_device(),
         # Images of one batch have one size; the zoo's signature takes one image.
         max_batch=1,
@@ -136,12 +140,8 @@ def _folder(path):
 
 
 def _sha256(folder):
-    digest = hashlib.sha256()
-    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-        digest.update(f"{path.relative_to(folder)}\n".encode())
-        with open(path, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    return sha256_of([str(each.relative_to(folder)) for each in files], sha256_of_files(files))
 
 
 def _first_line(error):
