@@ -8,7 +8,6 @@ assignment, manifest and ledger are those of `conversion.convert`.
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 from collections import Counter
 

@@ -1,0 +1,107 @@
+"""Albumentations' normalized corners, as JSON Lines: one image a line.
+
+    {"image_id": 7, "file_name": "a.jpg", "height": 480, "width": 640,
+     "bboxes": [[0.1, 0.2, 0.5, 0.6]], "labels": ["dog"],
+     "category_ids": [18], "ids": [3], "areas": [12000.5], "iscrowd": [0]}
+
+`bboxes` is what `A.BboxParams(format="albumentations")` takes, (x_min, y_min, x_max, y_max) over
+the image's size; the lists beside it are its label fields. Everything survives but segmentations;
+categories without an annotation are lost.
+"""
+
+import json
+
+from tfrecords import formats, framing
+from tfrecords.errors import InputError
+
+_LISTS = ("bboxes", "labels", "category_ids", "ids", "areas", "iscrowd")
+
+
+def write(source, path):
+    """Writes the images and annotations of a `coco.Source`.
+
+    Returns:
+      dict of counts: images, annotations.
+    """
+    with framing.appearing(path, "w", encoding="utf-8") as file:
+        for index in range(len(source.images)):
+            line = json.dumps(_line(source.image(index), source.categories), ensure_ascii=False)
+            file.write(line + "\n")
+    return {
+        "images": len(source.images),
+        "annotations": source.num_annotations - len(source.unknown),
+        "unknown_image_or_category": len(source.unknown),
+    }
+
+
+def read(path):
+    """The content of a COCO JSON from a file that `write`, or a script like it, made.
+
+    "ids", "areas", "iscrowd" and "image_id" may be absent: ids then count from 1, areas are the
+    boxes', nothing is crowd.
+
+    Raises:
+      InputError: a line is not JSON, lacks a field, or its lists differ in length.
+    """
+    images, annotations, categories = [], [], {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    _read_line(json.loads(line), images, annotations, categories)
+                except KeyError as error:
+                    raise InputError(f"{path}:{number}: lacks {error}") from error
+                except (ValueError, TypeError, ZeroDivisionError) as error:
+                    raise InputError(f"{path}:{number}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return formats.document(images, annotations, dict(sorted(categories.items())))
+
+
+def _line(image, categories):
+    objects, (height, width) = image.objects, image.image_hw
+    return {
+        "image_id": image.id,
+        "file_name": image.file_name,
+        "height": height,
+        "width": width,
+        "bboxes": [
+            [x / width, y / height, (x + w) / width, (y + h) / height]
+            for x, y, w, h in objects.boxes_xywh_px
+        ],
+        "labels": [categories[category_id] for category_id in objects.category_ids],
+        "category_ids": objects.category_ids,
+        "ids": objects.ids,
+        "areas": objects.areas_px,
+        "iscrowd": objects.crowd,
+    }
+
+
+def _read_line(line, images, annotations, categories):
+    image_id = line.get("image_id", len(images) + 1)
+    height, width = line["height"], line["width"]
+    images.append(
+        {"id": image_id, "file_name": line["file_name"], "height": height, "width": width}
+    )
+    count = len(line["bboxes"])
+    lists = {name: line.get(name) for name in _LISTS}
+    for name, values in lists.items():
+        if values is not None and len(values) != count:
+            raise ValueError(f"{len(values)} {name} for {count} bboxes")
+    for row, (x0, y0, x1, y1) in enumerate(line["bboxes"]):
+        box = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
+        category_id, name = line["category_ids"][row], line["labels"][row]
+        if categories.setdefault(category_id, name) != name:
+            raise ValueError(
+                f"category {category_id} is named {name!r}, before {categories[category_id]!r}"
+            )
+        annotations.append(
+            {
+                "id": lists["ids"][row] if lists["ids"] else len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": box,
+                "area": lists["areas"][row] if lists["areas"] else box[2] * box[3],
+                "iscrowd": lists["iscrowd"][row] if lists["iscrowd"] else 0,
+            }
+        )

@@ -1,0 +1,364 @@
+"""COCO as the Hugging Face hub stores it: Parquet files with the images' bytes in them.
+
+One row an image: image_id, image {bytes, path}, width, height, and objects, which holds for each
+object its category (a label from 0), bbox, area and, in some datasets, an id and a crowd flag.
+Rows are read as a stream, a batch at a time, from local files or over HTTP, with nothing unpacked.
+"""
+
+import glob
+import io
+import json
+import os
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tfrecords import coco, formats, shards
+from tfrecords.errors import InputError
+
+_BATCH_ROWS = 64
+_TOLERANCE_PX = 1.0  # a box may leave its image by this and still speak for a layout
+_LAYOUT_KEY = b"box_layout"  # written by `write`; other writers do not say
+LAYOUTS = ("auto", "xywh", "xyxy")
+# The words of the hub's COCO datasets (detection-datasets/coco, rafaelpadilla/coco2017 and kin).
+_IDS, _LABELS, _CROWD = ("bbox_id", "id", "ids"), ("category", "label"), ("iscrowd", "is_crowd")
+
+
+class Dataset:
+    """Parquet files as a dataset of images; iterate `rows()`.
+
+    Attributes:
+      names: the files, in order.
+      num_images: rows in all files.
+      categories: dict of category id to name.
+      box_layout: "xywh" or "xyxy", pixels.
+    """
+
+    def __init__(self, paths, label_map=None, box_layout="auto"):
+        """Opens the files and reads what they say of themselves.
+
+        Args:
+          paths: list of files, folders (their *.parquet), patterns, or URLs (https://…, and
+            hf://datasets/NAME/… with huggingface_hub installed).
+          label_map: dict of category id to name. Labels are matched by name where the files name
+            them, otherwise by position. Without it, ids are the labels plus 1.
+          box_layout: "xywh", "xyxy" (the hub has both), or "auto", which asks whether the
+            boxes of the first images fit into them.
+
+        Raises:
+          InputError: no files; not Parquet, or other columns; labels without names; a layout that
+            cannot be told.
+        """
+        self.names = _expanded(paths)
+        first = self._open(self.names[0])
+        self.num_images = sum(self._open(name).metadata.num_rows for name in self.names)
+        self._label_ids, self.categories = _categories(
+            _label_names(first.schema_arrow), label_map, self.names[0]
+        )
+        noted = (first.schema_arrow.metadata or {}).get(_LAYOUT_KEY, b"").decode()
+        self.box_layout = noted or box_layout
+        if self.box_layout == "auto":
+            batch = next(first.iter_batches(_BATCH_ROWS), None)
+            self.box_layout = _told_layout([] if batch is None else batch.to_pylist(), first)
+
+    def rows(self):
+        """Yields (`coco.SourceImage`, the image's bytes), in the files' order.
+
+        Annotations without an id are numbered from 1; without an area, the box's is taken.
+
+        Raises:
+          InputError: naming the file and the row.
+        """
+        annotations = 0
+        for name in self.names:
+            row = 0
+            for batch in self._open(name).iter_batches(_BATCH_ROWS):
+                for entry in batch.to_pylist():
+                    try:
+                        image, encoded = self._image(entry, annotations)
+                    except (KeyError, TypeError, ValueError, IndexError) as error:
+                        raise InputError(f"{name}: row {row}: {error!r}") from error
+                    annotations += len(image.objects.ids)
+                    row += 1
+                    yield image, encoded
+
+    def _open(self, name):
+        try:
+            source = fsspec.open(name, "rb").open() if "://" in name else name
+            file = pq.ParquetFile(source)
+        except ImportError as error:
+            raise InputError(
+                f"{name}: {error}; pip install -r requirements-hub.txt for hf:// addresses"
+            ) from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"{name}: cannot be read as Parquet: {error}") from error
+        lacking = {"image", "objects"} - set(file.schema_arrow.names)
+        if lacking:
+            raise InputError(
+                f"{name}: lacks the column(s) {', '.join(sorted(lacking))}; it has "
+                f"{', '.join(file.schema_arrow.names)}"
+            )
+        return file
+
+    def _image(self, entry, before):
+        encoded = entry["image"]["bytes"]
+        width, height = entry.get("width"), entry.get("height")
+        if not width or not height:
+            with Image.open(io.BytesIO(encoded)) as opened:
+                width, height = opened.size
+        columns = _columns(entry["objects"])
+        boxes = [_xywh(box, self.box_layout) for box in columns["bbox"]]
+        count = len(boxes)
+        ids = _first_of(columns, _IDS) or list(range(before + 1, before + count + 1))
+        crowd = [int(flag) for flag in _first_of(columns, _CROWD) or [0] * count]
+        objects = coco.Objects(
+            ids=ids,
+            category_ids=[self._label_ids[label] for label in _first_of(columns, _LABELS) or []],
+            boxes_xywh_px=boxes,
+            areas_px=columns.get("area") or [w * h for _, _, w, h in boxes],
+            crowd=crowd,
+        )
+        lengths = {len(objects.ids), len(objects.category_ids), len(objects.areas_px), len(crowd)}
+        if lengths != {count}:
+            raise ValueError(f"{count} boxes with lists of {sorted(lengths)} entries")
+        image_id = entry["image_id"]
+        name = entry["image"].get("path") or f"{image_id:012d}.jpg"
+        return coco.SourceImage(image_id, os.path.basename(name), (height, width), objects), encoded
+
+
+def read(dataset, image_dir):
+    """The content of a COCO JSON; the images are written to `image_dir`, a new folder.
+
+    Args:
+      dataset: `Dataset`.
+    """
+    images, annotations = [], []
+    with formats.new_folder(image_dir) as partial:
+        for image, encoded in dataset.rows():
+            (partial / image.file_name).write_bytes(encoded)
+            height, width = image.image_hw
+            images.append(
+                {"id": image.id, "file_name": image.file_name, "height": height, "width": width}
+            )
+            annotations += _annotations(image)
+    return formats.document(images, annotations, dataset.categories)
+
+
+def write(source, image_dir, folder, split="train", rows_a_file=5000):
+    """Writes FOLDER/SPLIT-00000-of-0000N.parquet, which the hub's viewer and `datasets` read.
+
+    Args:
+      source: `coco.Source`.
+      image_dir: the images.
+      folder: a new folder.
+      split: the split's name.
+      rows_a_file: images in one file.
+
+    Returns:
+      dict of counts: images, annotations.
+
+    Raises:
+      InputError: an image is missing, or the folder exists.
+    """
+    labels = {category_id: label for label, category_id in enumerate(source.categories)}
+    schema = _schema(list(source.categories.values()))
+    count = len(source.images)
+    files = max(1, -(-count // rows_a_file))
+    annotations = 0
+    with formats.new_folder(folder) as partial:
+        for index in range(files):
+            path = partial / f"{split}-{index:05d}-of-{files:05d}.parquet"
+            end = min(count, (index + 1) * rows_a_file)
+            with pq.ParquetWriter(path, schema) as writer:
+                for first in range(index * rows_a_file, end, _BATCH_ROWS):
+                    images = [source.image(i) for i in range(first, min(end, first + _BATCH_ROWS))]
+                    rows = [_row(image, image_dir, labels) for image in images]
+                    annotations += sum(len(image.objects.ids) for image in images)
+                    writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+    return {"images": count, "annotations": annotations}
+
+
+def _expanded(paths):
+    names = []
+    for path in paths:
+        path = os.fspath(path)
+        if "://" in path:
+            if any(letter in path for letter in "*?["):
+                names += _globbed(path)
+            else:
+                names.append(path)
+        elif os.path.isdir(path):
+            names += sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))
+        else:
+            names += sorted(glob.glob(path))
+    if not names:
+        raise InputError(f"{', '.join(map(str, paths))}: no Parquet files there")
+    return names
+
+
+def _globbed(url):
+    try:
+        return [file.full_name for file in fsspec.open_files(url)]
+    except (ImportError, ValueError, OSError, NotImplementedError) as error:
+        raise InputError(f"{url}: cannot be listed: {error}; name the files one by one") from error
+
+
+def _label_names(schema):
+    """The class names in the hub's metadata, None where it has none."""
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]["objects"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    features = features[0] if isinstance(features, list) else features.get("feature", features)
+    for key in _LABELS:
+        if key in features:
+            label = features[key]
+            label = label[0] if isinstance(label, list) else label.get("feature", label)
+            return label.get("names")
+    return None
+
+
+def _categories(names, label_map, where):
+    """(category id by label, {category id: name})."""
+    if names is None and label_map is None:
+        raise InputError(f"{where}: does not name its labels; give a label map")
+    if label_map is None:
+        return list(range(1, len(names) + 1)), dict(enumerate(names, start=1))
+    if names is None:
+        return sorted(label_map), dict(sorted(label_map.items()))
+    by_name = {name: category_id for category_id, name in label_map.items()}
+    lacking = [name for name in names if name not in by_name]
+    if lacking:
+        raise InputError(f"{where}: label(s) {', '.join(lacking[:5])} are not in the label map")
+    ids = [by_name[name] for name in names]
+    return ids, dict(sorted(zip(ids, names, strict=True)))
+
+
+def _told_layout(entries, file):
+    """Which layout lets every box lie in its image and hold its object's area."""
+    possible = {"xywh", "xyxy"}
+    for entry in entries:
+        width, height = entry.get("width"), entry.get("height")
+        columns = _columns(entry["objects"])
+        areas = columns.get("area") or [0] * len(columns["bbox"])
+        for box, area in zip(columns["bbox"], areas, strict=True):
+            for layout in list(possible):
+                x, y, w, h = _xywh(box, layout)
+                inside = not width or (
+                    x + w <= width + _TOLERANCE_PX and y + h <= height + _TOLERANCE_PX
+                )
+                if not (inside and w >= 0 and h >= 0 and area <= (w + 1) * (h + 1)):
+                    possible.discard(layout)
+    if len(possible) == 1:
+        return possible.pop()
+    raise InputError(
+        f"the first {len(entries)} images do not tell whether boxes are xywh or xyxy; say "
+        "--box_layout, after a look at the dataset's page"
+    )
+
+
+def _columns(objects):
+    """Objects as a dict of lists; some writers store a list of dicts."""
+    if isinstance(objects, list):
+        keys = objects[0] if objects else ("bbox", *_LABELS)
+        return {key: [entry[key] for entry in objects] for key in keys}
+    return {key: values if values is not None else [] for key, values in objects.items()}
+
+
+def _first_of(columns, names):
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def _xywh(box, layout):
+    x, y, third, fourth = box
+    return [x, y, third - x, fourth - y] if layout == "xyxy" else [x, y, third, fourth]
+
+
+def _annotations(image):
+    objects = image.objects
+    rows = zip(
+        objects.ids,
+        objects.category_ids,
+        objects.boxes_xywh_px,
+        objects.areas_px,
+        objects.crowd,
+        strict=True,
+    )
+    return [
+        {
+            "id": annotation_id,
+            "image_id": image.id,
+            "category_id": category_id,
+            "bbox": box,
+            "area": area,
+            "iscrowd": crowd,
+        }
+        for annotation_id, category_id, box, area, crowd in rows
+    ]
+
+
+def _row(image, image_dir, labels):
+    path = os.path.join(image_dir, image.file_name)
+    encoded = shards.read_image(path)
+    if encoded is None:
+        raise InputError(f"{path}: no such image (image {image.id}); is --image_dir right?")
+    height, width = image.image_hw
+    objects = image.objects
+    return {
+        "image_id": image.id,
+        "image": {"bytes": encoded, "path": os.path.basename(image.file_name)},
+        "width": width,
+        "height": height,
+        "objects": {
+            "bbox_id": objects.ids,
+            "category": [labels[category_id] for category_id in objects.category_ids],
+            "bbox": objects.boxes_xywh_px,
+            "area": objects.areas_px,
+            "iscrowd": [bool(crowd) for crowd in objects.crowd],
+        },
+    }
+
+
+def _schema(names):
+    """The Arrow schema, with the features that `datasets` looks for in the metadata."""
+
+    def value(dtype):
+        return {"dtype": dtype, "_type": "Value"}
+
+    features = {
+        "image_id": value("int64"),
+        "image": {"_type": "Image"},
+        "width": value("int64"),
+        "height": value("int64"),
+        "objects": {
+            "feature": {
+                "bbox_id": value("int64"),
+                "category": {"names": names, "_type": "ClassLabel"},
+                "bbox": {"feature": value("float64"), "length": 4, "_type": "Sequence"},
+                "area": value("float64"),
+                "iscrowd": value("bool"),
+            },
+            "_type": "Sequence",
+        },
+    }
+    objects = [
+        ("bbox_id", pa.list_(pa.int64())),
+        ("category", pa.list_(pa.int64())),
+        ("bbox", pa.list_(pa.list_(pa.float64(), 4))),
+        ("area", pa.list_(pa.float64())),
+        ("iscrowd", pa.list_(pa.bool_())),
+    ]
+    columns = [
+        ("image_id", pa.int64()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("objects", pa.struct(objects)),
+    ]
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+        _LAYOUT_KEY: b"xywh",
+    }
+    return pa.schema(columns, metadata)

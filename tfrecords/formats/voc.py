@@ -1,0 +1,45 @@
+"""Pascal VOC XML, converted by hotcoco.
+
+Boxes are corners in whole pixels, counted from 1 and inclusive, so positions move by up to half a
+pixel; ids, areas and segmentations are lost; a crowd becomes "difficult" and comes back as crowd.
+"""
+
+import hotcoco
+
+from tfrecords import formats
+from tfrecords.errors import InputError
+
+
+def read(folder):
+    """The annotations of FOLDER/Annotations/*.xml (or FOLDER/*.xml).
+
+    Returns:
+      COCO content; ids count from 1, categories are in the order of FOLDER/labels.txt, or
+      alphabetical.
+
+    Raises:
+      InputError: no such folder, no XML file in it, or one that is malformed.
+    """
+    try:
+        content = hotcoco.COCO.from_voc(str(folder)).dataset
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: not Pascal VOC annotations: {error}") from error
+    if not content["images"]:
+        raise InputError(f"{folder}: holds no *.xml, neither itself nor in Annotations/")
+    return content
+
+
+def write(annotations_file, folder):
+    """Writes FOLDER/Annotations/*.xml and FOLDER/labels.txt.
+
+    Returns:
+      dict of counts: images, annotations, crowd_as_difficult, skipped_no_bbox.
+
+    Raises:
+      InputError: the annotation file is not COCO, or the folder exists.
+    """
+    with formats.new_folder(folder) as partial:
+        try:
+            return hotcoco.COCO(str(annotations_file)).to_voc(str(partial))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{annotations_file}: {error}") from error

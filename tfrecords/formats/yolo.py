@@ -1,0 +1,62 @@
+"""YOLO text, converted by hotcoco.
+
+Boxes are centre and size over the image's; classes are 0-based in the order of data.yaml; ids and
+areas are lost, crowds are left out.
+"""
+
+import pathlib
+
+import hotcoco
+
+from tfrecords import formats
+from tfrecords.errors import InputError
+
+
+def read(folder, image_dir):
+    """The annotations of FOLDER/*.txt with FOLDER/data.yaml.
+
+    Args:
+      folder: the label files, named like the images.
+      image_dir: the images; their sizes scale the boxes, their extensions complete the names.
+
+    Returns:
+      COCO content; ids count from 1, category ids are the class numbers plus 1.
+
+    Raises:
+      InputError: data.yaml or an image is missing, a label file is malformed.
+    """
+    names = {}
+    for path in sorted(pathlib.Path(image_dir).glob("*")):
+        if path.stem in names:
+            raise InputError(
+                f"{image_dir}: {names[path.stem]} and {path.name} would have the same label file"
+            )
+        names[path.stem] = path.name
+    labels = [path for path in pathlib.Path(folder).glob("*.txt")]
+    missing = sorted(path.name for path in labels if path.stem not in names)
+    if missing or not labels:
+        found = f"no image for {', '.join(missing[:3])}" if missing else "no label files (*.txt)"
+        raise InputError(f"{folder}: {found}; the images are looked for in {image_dir}")
+    try:
+        content = hotcoco.COCO.from_yolo(str(folder), images_dir=str(image_dir)).dataset
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: not YOLO labels: {error}") from error
+    for image in content["images"]:
+        image["file_name"] = names[pathlib.PurePath(image["file_name"]).name]
+    return content
+
+
+def write(annotations_file, folder):
+    """Writes FOLDER/*.txt, one an image, and FOLDER/data.yaml.
+
+    Returns:
+      dict of counts: images, annotations, skipped_crowd, skipped_no_bbox.
+
+    Raises:
+      InputError: the annotation file is not COCO, two images share a stem, or the folder exists.
+    """
+    with formats.new_folder(folder) as partial:
+        try:
+            return hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{annotations_file}: {error}") from error

@@ -1,0 +1,139 @@
+#!/usr/bin/env python
+"""Converts annotations between COCO JSON and other formats.
+
+    # Pascal VOC XML, YOLO text, Penn-Fudan masks, Albumentations JSON Lines, hub Parquet to COCO
+    python tools/convert_annotations.py --from=voc --input=VOC2012 --to=coco --output=voc.json
+    python tools/convert_annotations.py --from=yolo --input=labels --image_dir=images \\
+        --to=coco --output=labels.json
+    python tools/convert_annotations.py --from=mask_pngs --input=PedMasks --image_dir=PNGImages \\
+        --category=pedestrian --to=coco --output=pedestrians.json
+
+    # COCO to them
+    python tools/convert_annotations.py --from=coco --input=instances_val2017.json \\
+        --to=parquet --image_dir=val2017 --split=val --output=data
+
+    # a Parquet dataset as a stream, from a folder or the hub, to TFRecords, nothing unpacked
+    python tools/convert_annotations.py --from=parquet --input='data/val-*.parquet' \\
+        --label_map=label_map.pbtxt --to=tfrecord --output=records/val2017 --num_shards=32
+
+The result can go on to tools/create_coco_tf_record.py. What a format cannot hold is counted in the
+output; docs/tfrecords.md has the table.
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from tfrecords.errors import InputError
+from tools import cli
+
+_FORMATS = ["coco", "voc", "yolo", "albumentations", "mask_pngs", "parquet"]
+_FROM = flags.DEFINE_enum("from", None, _FORMATS, "format of the input")
+_TO = flags.DEFINE_enum("to", None, [*_FORMATS, "tfrecord"], "format to write")
+_INPUT = flags.DEFINE_multi_string(
+    "input", None, "file or folder; for parquet also patterns and URLs, given several times"
+)
+_OUTPUT = flags.DEFINE_string("output", None, "new file or folder; tfrecord: prefix of the shards")
+_IMAGE_DIR = flags.DEFINE_string(
+    "image_dir",
+    None,
+    "the images: read (yolo, mask_pngs, to parquet), or written (parquet to coco)",
+)
+_CATEGORY = flags.DEFINE_string("category", "pedestrian", "mask_pngs: name of the one category")
+_LABEL_MAP = flags.DEFINE_string(
+    "label_map", None, "parquet: label map whose ids the labels get (by name); default: label + 1"
+)
+_BOX_LAYOUT = flags.DEFINE_enum(
+    "box_layout", "auto", ["auto", "xywh", "xyxy"], "parquet: layout of the boxes"
+)
+_SPLIT = flags.DEFINE_string("split", "train", "to parquet: name of the split")
+_NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "tfrecord: number of shards", lower_bound=1)
+
+
+def main(_):
+    if _TO.value == "tfrecord":
+        if _FROM.value != "parquet":
+            raise InputError(
+                "--to=tfrecord is for --from=parquet; write COCO JSON first, then use "
+                "tools/create_coco_tf_record.py"
+            )
+        from tfrecords import streaming
+
+        _need(num_shards=_NUM_SHARDS.value)
+        print(streaming.convert(_parquet(), _OUTPUT.value, _NUM_SHARDS.value))
+        return
+    if (_FROM.value == "coco") == (_TO.value == "coco"):
+        raise InputError("one of --from and --to is coco: convert in two steps")
+    counts = _from_coco() if _FROM.value == "coco" else _to_coco()
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _to_coco():
+    from tfrecords import framing
+    from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
+
+    folder = None if _FROM.value == "parquet" else _one_input()
+    match _FROM.value:
+        case "voc":
+            content = voc.read(folder)
+        case "yolo":
+            _need(image_dir=_IMAGE_DIR.value)
+            content = yolo.read(folder, _IMAGE_DIR.value)
+        case "albumentations":
+            content = albumentations.read(folder)
+        case "mask_pngs":
+            _need(image_dir=_IMAGE_DIR.value)
+            content = mask_pngs.read(folder, _IMAGE_DIR.value, _CATEGORY.value)
+        case "parquet":
+            _need(image_dir=_IMAGE_DIR.value)
+            content = parquet.read(_parquet(), _IMAGE_DIR.value)
+    with framing.appearing(_OUTPUT.value, "w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False)
+    return {name: len(content[name]) for name in ("images", "annotations", "categories")}
+
+
+def _from_coco():
+    from tfrecords import coco
+    from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
+
+    path = _one_input()
+    match _TO.value:
+        case "voc":
+            return voc.write(path, _OUTPUT.value)
+        case "yolo":
+            return yolo.write(path, _OUTPUT.value)
+        case "albumentations":
+            return albumentations.write(coco.load(path), _OUTPUT.value)
+        case "mask_pngs":
+            return mask_pngs.write(coco.load(path, segmentations=True), _OUTPUT.value)
+        case "parquet":
+            _need(image_dir=_IMAGE_DIR.value)
+            return parquet.write(coco.load(path), _IMAGE_DIR.value, _OUTPUT.value, _SPLIT.value)
+
+
+def _parquet():
+    from tfrecords import label_map
+    from tfrecords.formats import parquet
+
+    labels = label_map.read(_LABEL_MAP.value) if _LABEL_MAP.value else None
+    return parquet.Dataset(_INPUT.value, labels, _BOX_LAYOUT.value)
+
+
+def _one_input():
+    if len(_INPUT.value) != 1:
+        raise InputError("several --input are for parquet; give one")
+    return _INPUT.value[0]
+
+
+def _need(**values):
+    missing = [f"--{name}" for name, value in values.items() if value is None]
+    if missing:
+        raise InputError(f"--from={_FROM.value} --to={_TO.value} needs {', '.join(missing)}")
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["from", "to", "input", "output"])
