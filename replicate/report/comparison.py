@@ -91,6 +91,9 @@ def _scored(participants, not_checked):
             if not each.evaluations:
                 raise UserError("its detections are not at hand")
             scored[each.key] = each, each.scored()
+            if each.facts["F1_50"] is None:
+                handle = each.scored().evaluations["hotcoco"].handle
+                each.facts["F1_50"] = handle.f_scores().get("F1_50")
         except UserError as error:
             not_checked.append({"what": f"categories and images of {each.name}", "why": str(error)})
     return scored

@@ -86,7 +86,10 @@ def fixed(value, digits):
 
 def signed(value, digits):
     """With its sign, a real minus for a negative one."""
-    return "" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    if value is None:
+        return ""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text[1:] if float(text[1:]) == 0 else text
 
 
 def count(value):

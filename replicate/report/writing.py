@@ -41,7 +41,7 @@ def write(run):
     common = {"content": report, "plots": plots, "tide_names": charts.TIDE}
     page = pages.html(
         "run.html.j2",
-        ["page.js", "gallery.js"],
+        ["page.js", "gallery.js", "run.js"],
         multiples=multiples,
         pictures=pictures,
         **common,

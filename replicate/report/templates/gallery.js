@@ -1,7 +1,6 @@
-// The gallery: pictures with groundtruth and the detections of the chosen checkpoint.
+// Pictures with groundtruth and detections: what a run's gallery and a comparison's share.
 
 const SVG = "http://www.w3.org/2000/svg";
-const PER_PAGE = 12;
 const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND] = [0, 1, 2, 3, 4, 5, 6];
 
 function shape(tag, attributes, text) {
@@ -33,6 +32,7 @@ function visible(image, detections, view) {
 function drawBoxes(svg, image, seen, view, names) {
   const [height, width] = image.image_hw;
   const size = Math.max(width, height) / 26;
+  const tags = [];
   svg.replaceChildren();
   if (view.groundtruth) {
     for (const each of seen.objects) {
@@ -40,27 +40,38 @@ function drawBoxes(svg, image, seen, view, names) {
       addBox(svg, each.box_xywh_px, kind);
       if (kind === "missed" || !view.detections) {
         const [x, y, , h] = each.box_xywh_px;
-        addTag(svg, x, y + h, names[each.category_id], size, width, height);
+        tags.push([names[each.category_id], x, [y + h - size * 0.25, y + h + size]]);
       }
     }
   }
-  if (!view.detections) return;
-  // The best one last, so that it lies on top.
-  for (const each of [...seen.shown].reverse()) {
+  // The best one last, so that it lies on top; its tag first, so that it has its place.
+  for (const each of view.detections ? [...seen.shown].reverse() : []) {
     const kind = each[FOUND] === null ? "ignored" : each[FOUND] < 0 ? "wrong" : "right";
     addBox(svg, each.slice(X, HEIGHT + 1), kind, { "data-score": each[SCORE] });
     const mark = kind === "wrong" ? "✗ " : "";
     const text = `${mark}${names[each[CATEGORY]]} ${each[SCORE].toFixed(2)}`;
-    addTag(svg, each[X], each[Y] - size * 0.25, text, size, width, height);
+    const [top, bottom] = [each[Y], each[Y] + each[HEIGHT]];
+    tags.unshift([text, each[X],
+      [top - size * 0.25, top + size, bottom + size, bottom - size * 0.25, top + 2.2 * size]]);
   }
+  addTags(svg, tags, size, width, height);
 }
 
-function addTag(svg, x, y, text, size, width, height) {
-  const room = width - text.length * size * 0.55;
-  svg.append(shape("text", {
-    x: Math.max(2, Math.min(x, room)), y: Math.min(Math.max(y, size), height - 2),
-    class: "tag", "font-size": size, "stroke-width": size * 0.22,
-  }, text));
+// Each tag at the first of its baselines where it covers no other; where none is free, the first.
+function addTags(svg, tags, size, width, height) {
+  const taken = [];
+  for (const [text, left, baselines] of tags) {
+    const length = text.length * size * 0.58;
+    const x = Math.max(2, Math.min(left, width - length));
+    const places = baselines.map((y) => Math.min(Math.max(y, size), height - 2));
+    const free = (y) => taken.every((other) => Math.abs(other.y - y) > size ||
+      other.x > x + length || other.x + other.length < x);
+    const y = places.find(free) ?? places[0];
+    taken.push({ x, y, length });
+    svg.append(shape("text", {
+      x, y, class: "tag", "font-size": size, "stroke-width": size * 0.22,
+    }, text));
+  }
 }
 
 function makeCard(image, picture, heading) {
@@ -87,74 +98,3 @@ function updateCard(made, image, detections, view, names) {
     element("b", {}, made.heading ?? image.file_name), element("br"), words);
   return seen;
 }
-
-function startGallery() {
-  const data = readData("gallery-data");
-  if (!data) return;
-  const pictures = readData("gallery-pictures");
-  const cards = byId("gallery-cards");
-  const control = (name) => byId(`gallery-${name}`);
-  let page = 0;
-  let made = [];
-
-  const view = () => ({
-    score: Number(control("score").value),
-    category: control("category").value,
-    groundtruth: control("groundtruth").checked,
-    detections: control("detections").checked,
-    step: data.steps[Number(control("step").value)],
-  });
-
-  function chosen() {
-    const group = control("group").value;
-    const category = control("category").value;
-    const holds = (image) =>
-      category === "" ||
-      image.groundtruth.some((each) => String(each.category_id) === category) ||
-      Object.values(image.detections).some((list) =>
-        list.some((each) => String(each[CATEGORY]) === category));
-    return data.images.filter((image) =>
-      (group === "" || image.groups.includes(group)) && holds(image));
-  }
-
-  function build() {
-    const images = chosen();
-    const pages = Math.max(1, Math.ceil(images.length / PER_PAGE));
-    page = Math.min(page, pages - 1);
-    made = images.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((image) => ({
-      image,
-      ...makeCard(image, pictures[image.id],
-        image.ap50 === null ? image.file_name
-          : `${image.file_name} · AP50 ${(100 * image.ap50).toFixed(1)}`),
-    }));
-    cards.replaceChildren(...made.map((each) => each.card));
-    control("previous").disabled = page === 0;
-    control("next").disabled = page >= pages - 1;
-    byId("gallery-page").textContent =
-      `page ${page + 1} of ${pages}, ${images.length} image${images.length === 1 ? "" : "s"}`;
-    update();
-  }
-
-  function update() {
-    const now = view();
-    byId("gallery-score-shown").textContent = now.score.toFixed(2);
-    const ap = now.step.AP === null ? "" : ` (AP ${(100 * now.step.AP).toFixed(1)})`;
-    byId("gallery-step-shown").textContent = `${now.step.step}${ap}`;
-    control("step").setAttribute("aria-valuetext", `step ${now.step.step}`);
-    for (const each of made) {
-      updateCard(each, each.image, each.image.detections[now.step.step] ?? [], now, data.categories);
-    }
-  }
-
-  for (const name of ["score", "step", "groundtruth", "detections"]) {
-    control(name).addEventListener("input", update);
-  }
-  for (const name of ["group", "category"]) {
-    control(name).addEventListener("input", () => { page = 0; build(); });
-  }
-  control("previous").addEventListener("click", () => { page -= 1; build(); });
-  control("next").addEventListener("click", () => { page += 1; build(); });
-  build();
-}
-
-document.addEventListener("DOMContentLoaded", startGallery);
