@@ -137,6 +137,26 @@ def test_a_step_of_another_kind_is_no_change_of_the_first():
     ]
 
 
+def test_indices_count_in_a_for_what_goes_and_in_b_for_what_comes():
+    def change(message):
+        options = message.train_config.data_augmentation_options
+        config.set_field(
+            message,
+            AUGMENT,
+            "[{random_adjust_hue{}}, {random_horizontal_flip{}},"
+            " {random_crop_image{min_object_covered: 0.0 min_aspect_ratio: 0.5"
+            " max_aspect_ratio: 3.0 min_area: 0.75 max_area: 1.0 random_coef: 0.1}}]",
+        )
+        assert len(options) == 3
+
+    assert [o[:4] for o in diff_after(change)] == [
+        ("set", f"{AUGMENT}[0]", None, "{ random_adjust_hue { } }"),
+        ("modify", f"{AUGMENT}[2].random_crop_image.min_aspect_ratio", 0.75, 0.5),
+        ("delete", f"{AUGMENT}[1].random_crop_image.overlap_thresh", 0.0, None),
+        ("set", f"{AUGMENT}[2].random_crop_image.random_coef", None, 0.1),
+    ]
+
+
 @pytest.mark.parametrize(
     "ratios, expected",
     [
