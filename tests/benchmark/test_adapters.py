@@ -7,10 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from replicate import benchmark, odapi
+from replicate import benchmark
 from replicate.benchmarking import Dataset, Found
 from replicate.benchmarking.adapters.frameworks import tensorflow
-from replicate.benchmarking.adapters.saved_model import full_size
 from replicate.benchmarking.adapters.tflite import roles
 from replicate.errors import UserError
 from tests.benchmark.conftest import COLOURS, NAMES, find_colours
@@ -200,23 +199,6 @@ def test_saved_model_masks_come_to_the_images_size(drawn, saved_model, labels):
             ],
             abs=1.01,
         )
-
-
-def test_masks_are_placed_as_the_api_places_them():
-    odapi.load()
-    from object_detection.utils import ops
-
-    rng = np.random.default_rng(0)
-    low = rng.uniform(-0.1, 0.6, (8, 2))
-    boxes_yxyx_norm = np.concatenate([low, low + rng.uniform(0.02, 0.5, (8, 2))], axis=1)
-    masks = rng.uniform(0, 1, (8, 33, 33)).astype(np.float32)
-    expected = ops.reframe_box_masks_to_image_masks(
-        masks, boxes_yxyx_norm.astype(np.float32), 120, 160
-    )
-    found = full_size(masks, boxes_yxyx_norm, (120, 160))
-    assert found.shape == (8, 120, 160) and found.any(axis=(1, 2)).all()
-    # Sampling positions may differ in float32's last bit, right at one half.
-    assert (found != (expected.numpy() > 0.5)).mean() < 1e-4
 
 
 def test_saved_model_is_kept_by_content(drawn, saved_model, labels, tmp_path):

@@ -58,11 +58,12 @@ def _model(config, prefix, category_ids, name):
 
     def found(outputs, image_hw):
         values = {key: value.numpy() for key, value in outputs.items()}
+        one_by_one = [
+            {key: value[row] for key, value in values.items()} for row in range(len(image_hw))
+        ]
         return [
-            detections.of_image(
-                0, np.array(hw), {key: value[row] for key, value in values.items()}, category_ids
-            )
-            for row, hw in enumerate(image_hw)
+            detections.of_image(0, np.array(hw), output, category_ids)
+            for hw, output in zip(image_hw, one_by_one, strict=True)
         ]
 
     return Model(

@@ -1,19 +1,12 @@
 """TensorFlow as the kit uses it, and the name of the device it computes on."""
 
-import sys
-
 from replicate import odapi
 from replicate.benchmarking.model import cpu_name
 
 
 def tensorflow():
-    """The module `tensorflow`.
-
-    Where nobody has imported it yet, it comes with Keras 2, so that the Object Detection API can
-    still be loaded afterwards.
-    """
-    if "tensorflow" not in sys.modules:
-        odapi.load()
+    """The module `tensorflow` as the Object Detection API needs it (with Keras 2)."""
+    odapi.load()
     import tensorflow
 
     return tensorflow

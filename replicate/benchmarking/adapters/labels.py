@@ -2,16 +2,14 @@
 
 import pathlib
 
-import numpy as np
-
 from replicate.errors import UserError
 
 # A first line of this kind stands for no class.
 _NO_CLASS = ("???", "background", "__background__", "n/a")
 
 
-def read_labels(path, dataset):
-    """A function from class indices (0-based) to category ids.
+def category_ids(path, dataset):
+    """The category id of each class index (0-based).
 
     Args:
       path: text file with a class name a line, in the model's order; a first line "???" or
@@ -19,29 +17,30 @@ def read_labels(path, dataset):
       dataset: Dataset, whose categories have the names.
 
     Returns:
-      function (N,) int -> ((N,) int ids, (N,) bool whether the class has a category).
+      a sequence of category ids; None for a class that is no category of the dataset.
 
     Raises:
       UserError: no such file, or none of its names is a category.
     """
     if path is None:
-        return lambda classes: (classes + 1, np.ones(len(classes), bool))
+        return range(1, 1 << 16)
     try:
         names = [line.strip() for line in pathlib.Path(path).read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: labels cannot be read ({error})") from None
     names = names[1:] if names and names[0].lower() in _NO_CLASS else names
     id_of = {name: id for id, name in dataset.groundtruth.categories.items()}
-    ids = np.array([id_of.get(name, -1) for name in names], int)
-    if not (ids >= 0).any():
+    ids = _Named(id_of.get(name) for name in names)
+    if all(id is None for id in ids):
         raise UserError(
             f"{path}: none of its {len(names)} names is a category of {dataset.annotations_file} "
             f"({', '.join(list(id_of)[:3])}, …)"
         )
+    return ids
 
-    def to_id(classes):
-        inside = (classes >= 0) & (classes < len(ids))
-        found = np.where(inside, ids[np.clip(classes, 0, len(ids) - 1)], -1)
-        return found, found >= 0
 
-    return to_id
+class _Named(list):
+    """Category ids by class index; a class beyond the file's last line has none."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) if index < len(self) else None

@@ -9,8 +9,8 @@ import tempfile
 import numpy as np
 
 from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
-from replicate.benchmarking.adapters.labels import read_labels
-from replicate.benchmarking.model import Deferred, Found, Model, sha256_of, sha256_of_files
+from replicate.benchmarking.adapters.labels import category_ids
+from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 
 _OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -26,17 +26,18 @@ def of(path, dataset, labels=None):
       labels: file with a class name a line; by default classes are COCO's ids.
     """
     folder, name = _folder(pathlib.Path(path))
-    to_id = read_labels(labels, dataset)
-    label_text = labels and pathlib.Path(labels).read_text(encoding="utf-8")
+    id_of = category_ids(labels, dataset)
     return Deferred(
         name,
-        sha256_of("saved_model", _sha256(folder), label_text),
-        lambda: _model(path, folder, name, to_id),
+        sha256_of("saved_model", _sha256(folder), str(id_of)),
+        lambda: _model(path, folder, name, id_of),
     )
 
 
-def _model(path, folder, name, to_id):
+def _model(path, folder, name, id_of):
     tf = tensorflow()
+    from replicate.evaluate import detections
+
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -56,8 +57,10 @@ def _model(path, folder, name, to_id):
         return loaded.signatures["serving_default"](**{entry.name: batch})
 
     def found(outputs, image_hw):
-        values = {key: value.numpy() for key, value in outputs.items()}
-        return [_found(values, row, hw, to_id) for row, hw in enumerate(image_hw)]
+        output = {key: value.numpy()[0] for key, value in outputs.items()}
+        # Classes count from 1 in the signature, from 0 in the API's own outputs.
+        output["detection_classes"] = output["detection_classes"] - 1
+        return [detections.of_image(0, np.array(image_hw[0]), output, id_of)]
 
     return Model(
         call,
@@ -69,52 +72,6 @@ def _model(path, folder, name, to_id):
         to_device=tf.constant,
         output_transform=found,
     )
-
-
-def _found(values, row, image_hw, to_id):
-    height, width = image_hw
-    count = int(values["num_detections"][row])
-    scale = np.array([height, width, height, width], np.float32)
-    y1, x1, y2, x2 = (values["detection_boxes"][row, :count].astype(np.float32) * scale).T
-    # Classes count from 1 here.
-    category_ids, known = to_id(values["detection_classes"][row, :count].astype(int) - 1)
-    masks = values.get("detection_masks")
-    if masks is not None:
-        masks = full_size(masks[row, :count], values["detection_boxes"][row, :count], image_hw)
-        masks = masks[known]
-    keypoints = values.get("detection_keypoints")
-    if keypoints is not None:
-        points_yx_norm = keypoints[row, :count]
-        xy = points_yx_norm[..., ::-1] * [width, height]
-        keypoints = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=2)[known]
-    return Found(
-        np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)[known],
-        values["detection_scores"][row, :count][known],
-        category_ids[known],
-        masks=masks,
-        keypoints=keypoints,
-    )
-
-
-def full_size(masks, boxes_yxyx_norm, image_hw):
-    """Masks relative to their box [N, h, w] as bool masks of the image [N, height, width].
-
-    The image's corners are found in each box's coordinates, where the mask is sampled at the
-    image's pixels; beyond the box there is nothing. A mask that has the image's size is taken as
-    it is.
-    """
-    if masks.shape[1:] == tuple(image_hw):
-        return masks > 0.5
-    low, high = boxes_yxyx_norm[:, :2], boxes_yxyx_norm[:, 2:]
-    size = np.maximum(high - low, 1e-8)
-    image_in_box = np.concatenate([-low / size, (1 - low) / size], axis=1)
-    full = tensorflow().image.crop_and_resize(
-        masks[..., np.newaxis].astype(np.float32),
-        image_in_box.astype(np.float32),
-        np.arange(len(masks)),
-        image_hw,
-    )
-    return full[..., 0].numpy() > 0.5
 
 
 def _folder(path):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from replicate.benchmarking.adapters.labels import read_labels
+from replicate.benchmarking.adapters.labels import category_ids
 from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
 from replicate.score.groundtruth import read_bytes
@@ -41,8 +41,7 @@ def of(path, dataset, labels=None, num_threads=None):
             "post-processing)"
         )
     height, width = entry["shape"][1:3]
-    label_text = labels and pathlib.Path(labels).read_text(encoding="utf-8")
-    to_id = read_labels(labels, dataset)
+    id_of = category_ids(labels, dataset)
 
     def prepare(image):
         import cv2
@@ -64,14 +63,15 @@ def of(path, dataset, labels=None, num_threads=None):
         count = int(count.reshape(-1)[0])
         scale = [image_height, image_width, image_height, image_width]
         y1, x1, y2, x2 = (boxes_yxyx_norm[0, :count].astype(np.float64) * scale).T
-        category_ids, known = to_id(classes[0, :count].astype(int))
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-        return [Found(boxes_xywh_px[known], scores[0, :count][known], category_ids[known])]
+        ids = [id_of[int(each)] for each in classes[0, :count]]
+        known = [index for index, id in enumerate(ids) if id is not None]
+        return [Found(boxes_xywh_px[known], scores[0, known], [ids[index] for index in known])]
 
     return Model(
         call,
         name=pathlib.Path(path).stem,
-        identity=sha256_of("tflite", hashlib.sha256(content).hexdigest(), label_text),
+        identity=sha256_of("tflite", hashlib.sha256(content).hexdigest(), str(id_of)),
         device=f"{cpu_name()}, LiteRT, {threads} threads",
         max_batch=1,
         input_transform=prepare,
