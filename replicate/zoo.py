@@ -87,9 +87,7 @@ def find(name):
     """
     row = get(name)
     if row is None:
-        raise UserError(
-            f"unknown zoo model '{name}'\n{nearest(name)}  all of them: python tools/zoo.py list"
-        )
+        raise unknown(name)
     return row
 
 
@@ -98,11 +96,18 @@ def get(name):
     return _by_name().get(_normal(name))
 
 
-def nearest(name, count=3):
-    """ "  did you mean …" lines for an unknown model name, or "" when nothing is near."""
-    known = {_normal(each): each for row in rows() for each in (row.archive, row.template) if each}
-    close = difflib.get_close_matches(_normal(name), known, n=count, cutoff=0.5)
-    return "".join(f"  did you mean {known[each]}?\n" for each in close)
+def unknown(name, others=()):
+    """The `UserError` about a name that is no model's, with the nearest that are.
+
+    Args:
+      name: what was asked for.
+      others: names that would have done besides those of the rows.
+    """
+    rows_names = [each for row in rows() for each in (row.archive, row.template) if each]
+    known = {_normal(each): each for each in [*rows_names, *others]}
+    close = difflib.get_close_matches(_normal(name), known, n=3, cutoff=0.5)
+    lines = [f"unknown zoo model '{name}'", *(f"did you mean {known[each]}?" for each in close)]
+    return UserError("\n  ".join([*lines, "all of them: python tools/zoo.py list"]))
 
 
 @functools.cache

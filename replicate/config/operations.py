@@ -81,7 +81,9 @@ def apply(message, operations):
 def value_of(field, value):
     """A field's (or list element's) value as an `Operation` shows it."""
     if field.type == field.TYPE_MESSAGE:
-        body = text_format.MessageToString(value, as_one_line=True)
+        body = text_format.MessageToString(
+            value, as_one_line=True, use_short_repeated_primitives=True
+        )
         return f"{{ {body} }}" if body else "{}"
     if field.type == field.TYPE_ENUM:
         return field.enum_type.values_by_number[value].name

@@ -53,7 +53,9 @@ def template(model):
     """
     name = name_of(model)
     if name is None:
-        row = zoo.find(model)
+        row = zoo.get(model)
+        if row is None:
+            raise zoo.unknown(model, names())
         raise UserError(
             f"{row.archive}: its training config was never published; only the released archive "
             f"has one\n  fetch it:  python tools/download.py zoo {row.archive}\n"

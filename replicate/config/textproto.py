@@ -79,7 +79,7 @@ def parse(text, origin="pipeline.config", message=None):
 def to_text(message):
     """The complete message as text format: fields in the order of their numbers, floats with the
     fewest digits that give the same float32."""
-    return text_format.MessageToString(message)
+    return text_format.MessageToString(message, use_short_repeated_primitives=True)
 
 
 def describe_parse_error(error, text, origin):

@@ -87,11 +87,28 @@ def _group(group, colour, width):
         reasons.setdefault((operation.why, operation.source), []).append(operation)
     for (why, source), operations in reasons.items():
         for operation in operations:
-            line = f"  {operation.path}: {change(operation)}"
             code = _COLOURS.get(operation.op, "33")
-            yield f"\033[{code}m{line}\033[0m" if colour else line
+            for line in _lines(operation, width):
+                yield f"\033[{code}m{line}\033[0m" if colour else line
         reason = why + (f" [{source}]" if source else "")
         yield from textwrap.wrap(reason, width, initial_indent="      ", subsequent_indent="      ")
+
+
+def _lines(operation, width):
+    """ "path: a -> b" on one line, or a line and more for each value where they are long."""
+    told = change(operation)
+    if len(told) <= width:
+        yield f"  {operation.path}: {told}"
+        return
+    yield f"  {operation.path}:"
+    for mark, value in (("-", operation.a), ("+", operation.b)):
+        yield from textwrap.wrap(
+            _shown(value, operation.path),
+            width,
+            initial_indent=f"    {mark} ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+        )
 
 
 def change(operation):
