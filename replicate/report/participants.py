@@ -61,6 +61,7 @@ def read(paths):
     Raises:
       UserError: a path that is neither.
     """
+    paths = [str(path) for path in paths]
     names = _names([path.split(":")[0] for path in paths])
     return [
         _of_run(f"r{number}", name, path)

@@ -28,7 +28,6 @@ def write(run):
     """
     report = content.of_run(run)
     plots = charts.of_run(report)
-    multiples = charts.small_multiples(report["category_curves"])
     pictures = {}
     if report["gallery"]:
         image_dir = report["request"].get("val_images")
@@ -39,19 +38,32 @@ def write(run):
                 {"what": f"{absent} pictures of the gallery", "why": f"not readable in {image_dir}"}
             )
     common = {"content": report, "plots": plots, "tide_names": charts.TIDE}
-    page = pages.html(
-        "run.html.j2",
-        ["page.js", "gallery.js", "run.js"],
-        multiples=multiples,
-        pictures=pictures,
-        **common,
-    )
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
     write_text(run.report / "report.json", pages.json_text(report))
     write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
-    write_text(run.report / "index.html", page)
+    write_text(run.report / "index.html", page_of_run(pictures=pictures, **common))
     return run.report / "index.html"
+
+
+def page_of_run(content, plots, pictures, **more):
+    """The HTML of a run's report.
+
+    Args:
+      content: `content.of_run`'s dict.
+      plots: `charts.of_run`'s.
+      pictures: `gallery.pictures`'s.
+      **more: what else the template says.
+    """
+    return pages.html(
+        "run.html.j2",
+        ["page.js", "gallery.js", "run.js"],
+        content=content,
+        plots=plots,
+        pictures=pictures,
+        multiples=charts.small_multiples(content["category_curves"]),
+        **more,
+    )
 
 
 def write_comparison(paths, output, **options):
@@ -71,28 +83,37 @@ def write_comparison(paths, output, **options):
     output = pathlib.Path(output)
     taking_part = participants.read(paths)
     compared = comparison.of(taking_part, **options)
-    by_key = {each["key"]: each for each in compared["runs"]}
     images = compared["gallery"]["images"] if compared["gallery"] else []
-    plots = compare_charts.of(compared)
-    first = compared["per_category"][0]["others"] if compared["per_category"] else {}
-    page = pages.html(
+    pictures = gallery.pictures(images, _image_dir(taking_part))
+    write_text(output / "comparison.json", pages.json_text(compared))
+    write_text(output / "index.html", page_of_comparison(compared, pictures))
+    return output / "index.html"
+
+
+def page_of_comparison(compared, pictures):
+    """The HTML of a comparison.
+
+    Args:
+      compared: `comparison.of`'s dict.
+      pictures: `gallery.pictures`'s.
+    """
+    by_key = {each["key"]: each for each in compared["runs"]}
+    others = compared["per_category"][0]["others"] if compared["per_category"] else {}
+    return pages.html(
         "compare.html.j2",
         ["page.js", "gallery.js", "compare.js"],
         extra_style=compare_charts.css(compared),
         comparison=compared,
         base=by_key.get(compared["baseline"]),
-        others=[by_key[key] for key in first],
+        others=[by_key[key] for key in others],
         names={key: each["name"] for key, each in by_key.items()},
-        plots=plots,
+        plots=compare_charts.of(compared),
         system_plots=[
             compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]
         ],
-        pictures=gallery.pictures(images, _image_dir(taking_part)),
+        pictures=pictures,
         colours=len(SERIES),
     )
-    write_text(output / "comparison.json", pages.json_text(compared))
-    write_text(output / "index.html", page)
-    return output / "index.html"
 
 
 def _image_dir(taking_part):

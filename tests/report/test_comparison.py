@@ -1,0 +1,218 @@
+"""Several runs side by side, held against the runs' own files and pycocotools."""
+
+import contextlib
+import dataclasses
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from replicate import report
+from replicate.errors import UserError
+from replicate.report import comparison, participants
+from replicate.run import read_json, write_json
+from tests.conftest import PROJECT
+from tests.report import making
+
+
+@pytest.fixture(scope="module")
+def told(compared):
+    return read_json(compared / "comparison.json")
+
+
+def test_figures_of_each_run_are_its_own(told, compared_runs):
+    by_name = {each["name"]: each for each in told["runs"]}
+    assert list(by_name) == ["finished", "second", "lower_rate", "other"]
+    for name, run in compared_runs.items():
+        metrics = read_json(run.eval_at(300) / "metrics.json")["metrics"]
+        assert by_name[name]["metrics"] == metrics
+        last = json.loads(run.metrics.read_text().splitlines()[-1])
+        assert by_name[name]["total_loss"] == last["losses"]["Loss/total_loss"]
+
+
+def test_what_does_not_apply_is_none_and_blank(told, compared):
+    other = next(each for each in told["runs"] if each["kind"] == "benchmark")
+    assert other["total_loss"] is None and other["step"] is None
+    for each in told["runs"]:
+        assert -1 not in each["metrics"].values()
+    page = (compared / "index.html").read_text()
+    assert 'data-value="-1' not in page and ">-1<" not in page
+
+
+def test_only_the_settings_that_differ(told):
+    path = f"{making.COSINE}.learning_rate_base"
+    assert {row["path"]: row["values"] for row in told["hyperparameters"]} == {
+        path: {"r0": 0.08, "r1": 0.08, "r2": 0.02},
+        "seed": {"r0": 0, "r1": 1, "r2": 0},
+    }
+
+
+def test_same_configs_have_no_row(finished_run, tmp_path, drawn):
+    twin = making.run_directory(tmp_path / "twin", *drawn)
+    pair = participants.read([finished_run.root, twin.root])
+    assert comparison.hyperparameters(pair) == []
+
+
+def test_category_differences_and_their_intervals(told):
+    for row in told["per_category"]:
+        assert set(row["others"]) == {"r1", "r2", "r3"}
+        for cell in row["others"].values():
+            assert cell["difference"] == pytest.approx(cell["AP"] - row["baseline"])
+            assert cell["low"] <= cell["difference"] <= cell["high"]
+
+
+def test_interval_is_the_paired_bootstrap(finished_run, compared_runs):
+    """Against a resampling of the images in numpy, each sample scored by pycocotools."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    pair = participants.read([finished_run.root, compared_runs["lower_rate"].root])
+    told = comparison.of(pair, bootstrap=1000)["per_category"]
+    category = told[0]["id"]
+    annotations = pair[0].evaluations[-1][2]
+    per_image = []
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        for each in pair:
+            with gzip.open(each.evaluations[-1][1], "rt") as stream:
+                evaluation = COCOeval(truth, truth.loadRes(json.load(stream)), "bbox")
+            evaluation.params.catIds = [category]
+            evaluation.evaluate()
+            per_image.append(evaluation)
+        image_ids = per_image[0].params.imgIds
+        rng = np.random.default_rng(3)
+        differences = []
+        for _ in range(200):
+            drawn = rng.integers(len(image_ids), size=len(image_ids))
+            ap = []
+            for evaluation in per_image:
+                count = len(image_ids)
+                whole = evaluation.evalImgs
+                # evalImgs: area ranges by images; a sample repeats and leaves out images.
+                sample = [whole[area * count + i] for area in range(4) for i in drawn]
+                evaluation.evalImgs = sample
+                evaluation._paramsEval.imgIds = evaluation.params.imgIds = list(range(count))
+                evaluation.accumulate()
+                precision = evaluation.eval["precision"][:, :, 0, 0, -1]
+                ap.append(precision[precision > -1].mean() if (precision > -1).any() else 0)
+                evaluation.evalImgs = whole
+            differences.append(ap[1] - ap[0])
+    expected = np.percentile(differences, [2.5, 97.5])
+    cell = told[0]["others"]["r1"]
+    assert [cell["low"], cell["high"]] == pytest.approx(expected, abs=0.06)
+
+
+def test_same_images_under_each_run_with_the_spread_ap(told):
+    images = told["gallery"]["images"]
+    assert told["gallery"]["runs"] == ["r0", "r1", "r2", "r3"]
+    spreads = [
+        max(each or 0 for each in image["ap50"].values())
+        - min(each or 0 for each in image["ap50"].values())
+        for image in images
+    ]
+    assert spreads == sorted(spreads, reverse=True)
+    for image in images:
+        assert set(image["detections"]["r0"]) == {"100", "200", "300"}
+        assert set(image["detections"]["r3"]) == {""}
+
+
+def test_frontier_has_no_faster_and_better_model(told):
+    zoo = {each["name"]: each for each in told["speed"]["zoo"]}
+    assert len(zoo) > 30
+    for name, each in zoo.items():
+        beaten = any(
+            other["latency_ms"] <= each["latency_ms"] and other["AP"] > each["AP"]
+            for other in zoo.values()
+        )
+        assert (name in told["speed"]["frontier"]) <= (not beaten)
+    (ours,) = told["speed"]["runs"]
+    assert ours["run"] == "r3" and ours["latency_ms"] > 0
+
+
+def test_a_run_on_other_images_is_kept_out_of_the_pairs(finished_run, tmp_path):
+    elsewhere = making.groundtruth(tmp_path / "elsewhere", images=5)
+    run = making.run_directory(tmp_path / "run", *elsewhere, steps=(100,))
+    told = comparison.of(participants.read([finished_run.root, run.root]), bootstrap=0)
+    assert told["gallery"]["runs"] == ["r0"]
+    assert all(row["others"] == {} for row in told["per_category"])
+    assert "another annotation file" in told["not_checked"][0]["why"]
+
+
+def test_a_record_without_detections_joins_the_table(finished_run, compared_runs, record):
+    path = record[0]
+    told = comparison.of(participants.read([finished_run.root, path]), bootstrap=0)
+    assert told["runs"][1]["metrics"] == read_json(path)["metrics"]["bbox"]
+    assert told["gallery"]["runs"] == ["r0"]
+    assert any(path.stem in each["what"] for each in told["not_checked"])
+
+
+def test_detections_of_another_benchmark_are_refused(finished_run, record, compared_runs):
+    wrong = compared_runs["second"].eval_at(300) / "detections.json.gz"
+    told = comparison.of(
+        participants.read([finished_run.root, f"{record[0]}:{wrong}"]), bootstrap=0
+    )
+    assert told["gallery"]["runs"] == ["r0"]
+    assert "recorded was" in told["not_checked"][0]["why"]
+
+
+@pytest.mark.parametrize(
+    "paths, said",
+    [
+        (["{run}", "{run}"], "the same run twice"),
+        (["{tmp}"], "not a run directory"),
+        (["{tmp}/nothing.json"], "no such file"),
+        (["{tmp}/other.json"], "neither a run directory nor a record"),
+    ],
+)
+def test_what_is_no_run(finished_run, tmp_path, paths, said):
+    write_json(tmp_path / "other.json", {"annotations": []})
+    with pytest.raises(UserError, match=said):
+        participants.read([each.format(run=finished_run.root, tmp=tmp_path) for each in paths])
+
+
+def test_report_is_made_again_when_the_run_has_moved_on(run, drawn):
+    report.write(run)
+    before = participants.read([run.root])[0].facts["metrics"]["AP"]
+    found = making.detections(drawn[0], skill=1.0)
+    making.write_evaluation(run, 300, drawn[0], found)
+    after = participants.read([run.root])[0].facts["metrics"]["AP"]
+    assert after == read_json(run.eval_at(300) / "metrics.json")["metrics"]["AP"] != before
+
+
+def test_fifty_runs(finished_run, tmp_path):
+    """Fifty names for one run: a comparison of them all is made, with one step each."""
+    one = participants.read([finished_run.root])[0]
+    many = [
+        dataclasses.replace(one, key=f"r{number}", name=f"run {number}") for number in range(50)
+    ]
+    told = comparison.of(many, bootstrap=0)
+    assert len(told["runs"]) == 50
+    assert all(
+        set(steps) == {"300"} for steps in told["gallery"]["images"][0]["detections"].values()
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        ([], 2, "name the run directories"),
+        (["no/such.json"], 2, "no such file"),
+        (["{run}", "--baseline=nobody"], 2, "--baseline=nobody: not among the runs"),
+        (["--help"], 0, "--zoo"),
+    ],
+)
+def test_tool(finished_run, tmp_path, arguments, status, said):
+    arguments = [each.format(run=finished_run.root) for each in arguments]
+    done = subprocess.run(
+        [sys.executable, "tools/compare_runs.py", f"--output={tmp_path / 'out'}", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
