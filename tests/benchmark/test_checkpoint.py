@@ -90,3 +90,34 @@ def test_one_number_by_every_way(drawn, run_directory, tmp_path, monkeypatch):
 def test_checkpoint_needs_its_config(drawn, run_directory):
     with pytest.raises(UserError, match="a checkpoint needs its config"):
         benchmark(run_directory / "checkpoints/ckpt-7", drawn, cache_dir=None)
+
+
+@pytest.mark.slow
+def test_the_apis_own_export_gives_the_checkpoints_number(drawn, run_directory, tmp_path):
+    """A SavedModel as the zoo's archives hold it, written by the API's exporter."""
+    odapi.load()
+    from object_detection import exporter_lib_v2
+
+    message = config.load(run_directory / "pipeline.config")
+    exporter_lib_v2.export_inference_graph(
+        "image_tensor", message, str(run_directory / "checkpoints"), str(tmp_path / "exported")
+    )
+    of_run = benchmark(run_directory, drawn, cache_dir=None, progress=False)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(NAMES.get(id, f"no class {id}") for id in range(1, 8)))
+    exported = benchmark(
+        tmp_path / "exported", drawn, labels=labels, cache_dir=None, progress=False
+    )
+    assert exported.model["name"] == "exported"
+    assert exported.metrics["bbox"] == pytest.approx(of_run.metrics["bbox"], abs=1e-6)
+
+    def ranked(record):
+        return sorted(
+            (each["image_id"], each["category_id"], each["score"])
+            for each in record.detected.results
+        )
+
+    assert [each[:2] for each in ranked(exported)] == [each[:2] for each in ranked(of_run)]
+    assert [each[2] for each in ranked(exported)] == pytest.approx(
+        [each[2] for each in ranked(of_run)], abs=1e-5
+    )

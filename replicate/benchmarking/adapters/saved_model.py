@@ -3,11 +3,11 @@
 import atexit
 import pathlib
 import shutil
-import tarfile
 import tempfile
 
 import numpy as np
 
+from replicate import archive
 from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
 from replicate.benchmarking.adapters.labels import category_ids
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
@@ -25,12 +25,19 @@ def of(path, dataset, labels=None):
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default classes are COCO's ids.
     """
-    folder, name = _folder(pathlib.Path(path))
+    path = pathlib.Path(path)
     id_of = category_ids(labels, dataset)
+    if path.is_file():
+        name, content = path.name.removesuffix(".tgz").removesuffix(".tar.gz"), [path]
+    else:
+        folder = path if (path / "saved_model.pb").is_file() else path / "saved_model"
+        name = path.parent.name if path.name == "saved_model" else path.name
+        content = sorted(each for each in folder.rglob("*") if each.is_file())
+    names = [] if path.is_file() else [str(each.relative_to(folder)) for each in content]
     return Deferred(
         name,
-        sha256_of("saved_model", _sha256(folder), str(id_of)),
-        lambda: _model(path, folder, name, id_of),
+        sha256_of("saved_model", names, sha256_of_files(content), str(id_of)),
+        lambda: _model(path, _unpacked(path) if path.is_file() else folder, name, id_of),
     )
 
 
@@ -74,31 +81,14 @@ def _model(path, folder, name, id_of):
     )
 
 
-def _folder(path):
-    """The folder with saved_model.pb, and the model's name."""
-    if path.is_dir():
-        inner = path / "saved_model"
-        folder = path if (path / "saved_model.pb").is_file() else inner
-        name = path.parent.name if path.name == "saved_model" else path.name
-        return folder, name
-    name = path.name.removesuffix(".tar.gz").removesuffix(".tgz")
-    unpacked = pathlib.Path(tempfile.mkdtemp(prefix="replicate-archive-"))
-    atexit.register(shutil.rmtree, unpacked, ignore_errors=True)
-    try:
-        with tarfile.open(path) as archive:
-            members = [each for each in archive if "saved_model/" in f"{each.name}/"]
-            archive.extractall(unpacked, members, filter="data")
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path}: not a readable archive ({error})") from None
-    found = sorted(unpacked.rglob("saved_model.pb"))
-    if not found:
-        raise UserError(f"{path}: no saved_model/ in it; is it an archive of the zoo?")
-    return found[0].parent, name
-
-
-def _sha256(folder):
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
-    return sha256_of([str(each.relative_to(folder)) for each in files], sha256_of_files(files))
+def _unpacked(path):
+    """The SavedModel of an archive, unpacked until the process ends."""
+    place = pathlib.Path(tempfile.mkdtemp(prefix="replicate-archive-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    folder = archive.unpack(path, place / "model") / "saved_model"
+    if not (folder / "saved_model.pb").is_file():
+        raise UserError(f"{path}: no saved_model/saved_model.pb in it; is it a released zoo model?")
+    return folder
 
 
 def _first_line(error):
