@@ -13,7 +13,8 @@ import resource
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -25,10 +26,11 @@ BOXES_YXYX_NORM = np.array([[[0.1, 0.1, 0.7, 0.5], [0.3, 0.4, 0.9, 0.95]]], np.f
 CLASSES = [0, 16]
 NUM_KEYPOINTS = 17
 SIZE = 256
+KEYPOINT_LABEL_MAP = PROJECT / "configs" / "coco_person_keypoints.pbtxt"
 
 
-def tiny(name, folder):
-    """The template's config with a small input and, for keypoints, a label map that exists."""
+def tiny(name):
+    """The template's config with a small input and, for keypoints, the label map of `configs/`."""
     message = config.template(name)
     resizer = config.architecture_message(message).image_resizer
     if resizer.HasField("fixed_shape_resizer"):
@@ -37,20 +39,8 @@ def tiny(name, folder):
         keep = resizer.keep_aspect_ratio_resizer
         keep.min_dimension = keep.max_dimension = SIZE
     if message.model.center_net.keypoint_estimation_task:
-        label_map = pathlib.Path(folder) / "keypoints.pbtxt"
-        label_map.write_text(keypoint_label_map(message))
-        message.model.center_net.keypoint_label_map_path = str(label_map)
+        message.model.center_net.keypoint_label_map_path = str(KEYPOINT_LABEL_MAP)
     return message
-
-
-def keypoint_label_map(message):
-    """A label map whose one category is the task's class, with its keypoints numbered from 0."""
-    (task,) = message.model.center_net.keypoint_estimation_task
-    points = "".join(
-        f'  keypoints {{ id: {index} label: "{label}" }}\n'
-        for index, label in enumerate(sorted(task.keypoint_label_to_std))
-    )
-    return f'item {{\n  id: 1\n  name: "{task.keypoint_class_name}"\n{points}}}\n'
 
 
 def labels_of(message):
@@ -150,13 +140,13 @@ def prediction(message):
     }
 
 
-def main(name, folder):
+def main(name):
     started = time.monotonic()
     odapi.load()
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(0)
-    message = tiny(name, folder)
+    message = tiny(name)
     result = {"template": name, **train_step(message)}
     tf.keras.backend.clear_session()
     result |= prediction(message)
@@ -166,7 +156,4 @@ def main(name, folder):
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as temporary:
-        main(sys.argv[1], temporary)
+    main(sys.argv[1])

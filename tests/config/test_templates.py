@@ -4,10 +4,12 @@ import re
 
 import pytest
 from google.protobuf import text_format
+from pycocotools import cocoeval
 
 from replicate import config, zoo
 from replicate.config import templates, textproto
 from replicate.errors import UserError
+from replicate.odapi import protos
 
 PUBLISHED_PATHS = re.compile("PATH_TO_BEE?_CONFIGURED")
 
@@ -138,3 +140,34 @@ def test_templates_are_short():
     )
     # The published files have 129 to 395 lines.
     assert lengths[-1] <= 120 and lengths[len(lengths) // 2] <= 45
+
+
+@pytest.mark.parametrize("name", [name for name in config.template_names() if "kpts" in name])
+def test_keypoint_label_map_fits_the_keypoint_models(name):
+    path = templates.CONFIGS / "coco_person_keypoints.pbtxt"
+    label_map = protos.load("string_int_label_map").StringIntLabelMap()
+    (person,) = textproto.parse(path.read_text(), str(path), label_map).item
+    message = config.template(name)
+    (task,) = message.model.center_net.keypoint_estimation_task
+    labels = [keypoint.label for keypoint in person.keypoints]
+    assert [keypoint.id for keypoint in person.keypoints] == list(range(17))
+    assert person.name == task.keypoint_class_name and person.id == 1
+    assert set(labels) == set(task.keypoint_label_to_std)
+    # the flip of the recipe exchanges left and right
+    flip = message.train_config.data_augmentation_options[0].random_horizontal_flip
+    for label, mirrored in zip(labels, flip.keypoint_flip_permutation, strict=True):
+        swapped = {"left": "right", "right": "left"}.get(label.split("_")[0])
+        assert labels[mirrored] == (f"{swapped}_{label.split('_')[1]}" if swapped else label)
+
+
+def test_keypoint_label_map_is_in_cocos_order():
+    path = templates.CONFIGS / "coco_person_keypoints.pbtxt"
+    label_map = protos.load("string_int_label_map").StringIntLabelMap()
+    (person,) = textproto.parse(path.read_text(), str(path), label_map).item
+    (metric,) = config.template(
+        "centernet_resnet50_v2_512x512_kpts_coco17_tpu-8"
+    ).eval_config.parameterized_metric
+    sigmas = metric.coco_keypoint_metrics.keypoint_label_to_sigmas
+    assert [sigmas[keypoint.label] for keypoint in person.keypoints] == pytest.approx(
+        cocoeval.Params("keypoints").kpt_oks_sigmas
+    )
