@@ -3,7 +3,7 @@
 import pytest
 
 from replicate.run import read_json
-from tests.report import browsing
+from tests.report import browsing, crowds
 from tests.report.conftest import HOSTILE
 
 
@@ -215,3 +215,142 @@ def test_print_leaves_out_the_controls(page):
         assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     finally:
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+# ---- the comparison of four runs
+
+
+@pytest.fixture
+def compared_page(driver, compared):
+    opened = browsing.Page(driver, compared / "index.html")
+    yield opened
+    assert opened.errors() == []
+    assert opened.requests() == []
+
+
+@pytest.fixture(scope="module")
+def compared_told(compared):
+    return read_json(compared / "comparison.json")
+
+
+def _shown_lines(page, curve="curve-total-loss"):
+    """Keys of the runs whose line of a curve is shown."""
+    return page.run(
+        f"[...document.querySelectorAll('#plot-{curve} [id*=\"-of-\"]')]"
+        ".filter((e) => e.style.display !== 'none').map((e) => e.id.split('-of-')[1])"
+    )
+
+
+def test_runs_sort_with_blanks_at_the_end(compared_page, compared_told):
+    heads = [each.text for each in compared_page.all("#runs-table thead th")]
+    column = heads.index("total loss")
+    button = compared_page.all("#runs-table thead th")[column].find_element("tag name", "button")
+    compared_page.run("arguments[0].click()", button)
+    values = compared_page.run(
+        "[...document.querySelectorAll('#runs-table tbody tr')]"
+        f".map((row) => row.cells[{column}].dataset.value)"
+    )
+    losses = [each["total_loss"] for each in compared_told["runs"] if each["total_loss"]]
+    assert [float(value) for value in values if value] == sorted(losses, reverse=True)
+    assert values[: len(losses)] == [value for value in values if value]
+
+
+def test_filter_by_a_metric_hides_rows_lines_columns_and_cards(compared_page, compared_told):
+    aps = {each["key"]: each["metrics"]["AP"] for each in compared_told["runs"]}
+    least = sorted(aps.values())[1]
+    compared_page.set("#runs-words", "")
+    compared_page.set("#runs-least", 100 * least - 1e-6)
+    kept = {key for key, ap in aps.items() if ap >= least}
+    assert set(compared_page.run("shownRuns()")) == kept and len(kept) == 3
+    assert set(_shown_lines(compared_page)) == kept - {"r3"}
+    cards = compared_page.run("[...document.querySelectorAll('.card')].map((e) => e.dataset.shows)")
+    assert set(cards) == kept
+    assert len(compared_page.texts("#legend li")) == 3
+    published = [each["AP"] for each in compared_told["zoo"] if (each["AP"] or 0) >= least]
+    assert compared_page.one("#runs-count").text.startswith(f"{3 + len(published)} of")
+    compared_page.one("#runs-all").click()
+    assert len(compared_page.run("shownRuns()")) == 4
+
+
+def test_words_filter_runs(compared_page):
+    compared_page.set("#runs-words", "lower")
+    assert compared_page.run("shownRuns()") == ["r2"]
+
+
+def test_unchecking_a_run_takes_its_line_away_and_gives_its_colour_on(compared_page):
+    before = compared_page.run("document.documentElement.style.getPropertyValue('--run-r1')")
+    compared_page.one("#runs-table tr[data-run=r0] input").click()
+    assert "r0" not in _shown_lines(compared_page)
+    after = compared_page.run("document.documentElement.style.getPropertyValue('--run-r1')")
+    assert (before, after) == ("var(--s2)", "var(--s1)")
+
+
+def test_same_image_under_each_run(compared_page, compared_told):
+    compared_page.set("#gallery-score", 0.05)
+    compared_page.one("#gallery-next").click()
+    image = compared_told["gallery"]["images"][1]
+    drawn = compared_page.run(
+        "Object.fromEntries([...document.querySelectorAll('.card')].map((card) => "
+        "[card.dataset.shows, [...card.querySelectorAll('rect[data-score]')]"
+        ".map((e) => Number(e.dataset.score))]))"
+    )
+    for key, steps in image["detections"].items():
+        last = max(steps, key=lambda step: int(step or 0))
+        assert sorted(drawn[key]) == sorted(each[1] for each in steps[last])
+    compared_page.set("#gallery-step", 0)
+    card = compared_page.one('.card[data-shows="r0"]')
+    scores = [
+        float(each.get_attribute("data-score"))
+        for each in card.find_elements("css selector", "rect[data-score]")
+    ]
+    assert sorted(scores) == sorted(each[1] for each in image["detections"]["r0"]["100"])
+    assert "step 100" in card.text
+
+
+def test_hostile_names_in_a_comparison(compared_page):
+    assert compared_page.run("document.title") == "4 runs compared"
+    assert HOSTILE in compared_page.texts("#category-table tbody th")
+
+
+def test_controls_of_a_comparison_have_names(compared_page):
+    nameless = compared_page.run(
+        """[...document.querySelectorAll('input, select, button, [role=region]')]
+        .filter((e) => e.checkVisibility())
+        .filter((e) => !(e.getAttribute('aria-label') || (e.labels && e.labels.length &&
+          e.labels[0].textContent.trim()) || e.textContent.trim()))
+        .map((e) => e.outerHTML.slice(0, 90))"""
+    )
+    assert nameless == []
+
+
+# ---- many images, many runs: the work of the page does not grow with them
+
+
+def test_a_thousand_images(driver, told, tmp_path):
+    """A gallery of 1,000 images draws 12 of them, wherever one turns to."""
+    path = crowds.page_of_images(told, 1000, tmp_path / "index.html")
+    page = browsing.Page(driver, path)
+    assert page.one("#gallery-page").text == "page 1 of 84, 1000 images"
+    for _ in range(3):
+        page.one("#gallery-next").click()
+        page.set("#gallery-score", 0.4)
+        assert len(page.all(".card")) == 12
+    page.set("#gallery-category", "1")
+    assert len(page.all(".card")) == 12
+    assert page.errors() == [] and page.requests() == []
+
+
+def test_fifty_runs(driver, finished_run, tmp_path):
+    page = browsing.Page(driver, crowds.page_of_runs(finished_run, 50, tmp_path / "index.html"))
+    assert len(page.run("shownRuns()")) == 50
+    # Eight have colours of their own; the others give way.
+    coloured = page.run(
+        "runRows().map((row) => getComputedStyle(document.documentElement)"
+        ".getPropertyValue(`--run-${row.dataset.run}`))"
+    )
+    muted = page.run("getComputedStyle(document.documentElement).getPropertyValue('--muted')")
+    assert coloured.count(muted) == 42 and len(set(coloured)) == 9
+    page.set("#runs-words", "run-4")
+    assert len(page.run("shownRuns()")) == 11
+    assert len(page.all(".card")) == 11
+    assert page.errors() == [] and page.requests() == []
