@@ -24,7 +24,10 @@ _PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def describe():
-    """The environment as environment.json holds it."""
+    """The environment as environment.json holds it.
+
+    `earlier`, added by a run that was continued elsewhere, lists the environments before.
+    """
     import tensorflow as tf
 
     return {

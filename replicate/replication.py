@@ -68,7 +68,7 @@ def replicate(request, run_dir, command):
     _write_spec(run, request, command)
     _convert(run, request)
     message = _render(run, request)
-    _describe_environment(run)
+    _describe_environment(run, message)
     _train(run, request, message)
     metrics = _evaluate(run, request, message)
     verdict = _judge(run, row, metrics)
@@ -158,11 +158,21 @@ def _render(run, request):
     return message
 
 
-def _describe_environment(run):
-    from replicate import environment, odapi
+def _describe_environment(run, message):
+    """Records the environment that trains; one that only evaluates or reports is not the run's."""
+    from replicate import environment
+    from replicate.train import checkpoints
 
-    odapi.load()
-    write_json(run.environment, environment.describe())
+    if message.train_config.num_steps in checkpoints.steps_of(run.checkpoints):
+        return
+    described = environment.describe()
+    if run.environment.is_file():
+        before = read_json(run.environment)
+        earlier = before.pop("earlier", [])
+        if before != described:
+            earlier = [*earlier, before]
+        described |= {"earlier": earlier} if earlier else {}
+    write_json(run.environment, described)
 
 
 def _train(run, request, message):
