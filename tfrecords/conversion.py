@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import os
 import shutil
-from collections import Counter
 
 import tqdm
 
@@ -119,22 +118,27 @@ def convert(
         _check_same_conversion(output_path, before, header)
         redo = manifest.differing_shards(output_path, before)
         if not redo:
-            return _summary(output_path, before, reused=True)
+            return summary_of(output_path, before, reused=True)
 
     source = coco.load(annotations_file, segmentations=include_masks, keypoints_file=keypoints_file)
-    unknown = _check_unknown(source, settings)
+    unknown = ledger_of_unknown(source, settings)
     work = _Work(source, image_dir, output_path, num_shards, settings, num_workers, progress)
     try:
         if redo is not None:
             work.write(redo, on_shard=lambda index, result: _check_remade(before, index, result))
-            return _summary(output_path, before, reused=False)
+            return summary_of(output_path, before, reused=False)
         progress_file = journal.Journal(output_path, header)
         try:
             todo = [index for index in range(num_shards) if index not in progress_file.done]
             work.write(todo, on_shard=progress_file.add)
             results = [progress_file.done[index] for index in range(num_shards)]
-            made = _manifest(source, image_dir, header, keypoints_file, results, unknown)
-            manifest.check_sums(made)
+            made = manifest.assemble(
+                source_entry(source, header, image_dir, keypoints_file),
+                {"num_shards": num_shards} | header["settings"],
+                results,
+                unknown,
+                source.num_crowd_unknown,
+            )
             ledger = unknown + [entry for result in results for entry in result.ledger]
             manifest.write_ledger(output_path, ledger)
             manifest.write(output_path, made)
@@ -148,7 +152,7 @@ def convert(
             f"{os.path.dirname(output_path) or '.'}: no space left; finished shards are kept. "
             "Free some space and run the same command to continue"
         ) from error
-    return _summary(output_path, made, reused=False)
+    return summary_of(output_path, made, reused=False)
 
 
 @dataclasses.dataclass
@@ -179,18 +183,21 @@ class _Work:
             desc=os.path.basename(self.output_path),
             disable=not self.progress,
         ) as bar:
-            tasks = ((index, self._task(index)) for index in indices)
+            tasks = (
+                (
+                    index,
+                    task_of(
+                        self.source,
+                        index,
+                        self.num_shards,
+                        self.output_path,
+                        self.image_dir,
+                        self.settings,
+                    ),
+                )
+                for index in indices
+            )
             pool.run(shards.write, tasks, workers, bar.update, on_shard)
-
-    def _task(self, index):
-        images = range(index, len(self.source.images), self.num_shards)
-        return shards.Task(
-            path=shards.path_of(self.output_path, index, self.num_shards),
-            images=[self.source.image(position) for position in images],
-            image_dir=os.fspath(self.image_dir),
-            categories=self.source.categories,
-            settings=self.settings,
-        )
 
     def _check_files(self, images):
         """Before the work starts: is every image there, and is there room for the records?"""
@@ -217,6 +224,17 @@ class _Work:
                 f"{folder}: {free / 1e9:.1f} GB free, the records need about "
                 f"{needed / 1e9:.1f} GB. Free some space, or choose another --output_path"
             )
+
+
+def task_of(source, index, num_shards, output_path, image_dir, settings):
+    """The `shards.Task` of shard `index`: every image whose position is index modulo num_shards."""
+    return shards.Task(
+        path=shards.path_of(output_path, index, num_shards),
+        images=[source.image(i) for i in range(index, len(source.images), num_shards)],
+        image_dir=os.fspath(image_dir),
+        categories=source.categories,
+        settings=settings,
+    )
 
 
 def _check_arguments(annotations_file, image_dir, output_path, num_shards, settings):
@@ -246,6 +264,11 @@ def _sha256(path):
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def _absolute(path):
+    """The path from the root; addresses (gs://…) stay as they are."""
+    return path if "://" in os.fspath(path) else os.path.abspath(path)
+
+
 def _check_same_conversion(output_path, before, header):
     held = {
         "num_shards": before["settings"]["num_shards"],
@@ -263,8 +286,12 @@ def _check_same_conversion(output_path, before, header):
     )
 
 
-def _check_unknown(source, settings):
-    """Ledger entries of the annotations that belong to no image or category."""
+def ledger_of_unknown(source, settings):
+    """Ledger entries of the annotations that belong to no image or category.
+
+    Raises:
+      InputError: there are any, with on_error="stop".
+    """
     if source.unknown and settings.on_error == "stop":
         shown = "; ".join(
             f"annotation {annotation_id} (image {image_id}): {reason.replace('_', ' ')}"
@@ -289,32 +316,23 @@ def _check_remade(before, index, result):
         )
 
 
-def _manifest(source, image_dir, header, keypoints_file, results, unknown):
-    counter = Counter()
-    for result in results:
-        counter.update(result.counts)
-    counter.update("dropped/" + entry["reason"] for entry in unknown)
-    counter["crowd_dropped"] += source.num_crowd_unknown
+def source_entry(source, header, image_dir, keypoints_file):
+    """What a manifest says of its source."""
     return {
-        "format": manifest.FORMAT,
-        "source": {
-            "annotations_file": os.path.abspath(source.annotations_file),
-            "sha256": header["sha256"],
-            "keypoints_file": keypoints_file and os.path.abspath(keypoints_file),
-            "keypoints_sha256": header["keypoints_sha256"],
-            "image_dir": os.path.abspath(image_dir),
-            "images": len(source.images),
-            "annotations": source.num_annotations,
-            "crowd": source.num_crowd,
-            "categories": len(source.categories),
-        },
-        "settings": {"num_shards": header["num_shards"]} | header["settings"],
-        "shards": [result.manifest_entry for result in results],
-        "counts": manifest.counts_of(counter),
+        "annotations_file": _absolute(source.annotations_file),
+        "sha256": header["sha256"],
+        "keypoints_file": keypoints_file and _absolute(keypoints_file),
+        "keypoints_sha256": header["keypoints_sha256"],
+        "image_dir": _absolute(image_dir),
+        "images": len(source.images),
+        "annotations": source.num_annotations,
+        "crowd": source.num_crowd,
+        "categories": len(source.categories),
     }
 
 
-def _summary(output_path, made, reused):
+def summary_of(output_path, made, reused):
+    """`Summary` of a manifest."""
     folder = os.path.dirname(output_path)
     return Summary(
         manifest=made,

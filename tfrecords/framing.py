@@ -66,17 +66,19 @@ def read(path):
 
 
 @contextlib.contextmanager
-def appearing(path, mode="wb", **kwargs):
+def appearing(path, mode="wb", sync=True, **kwargs):
     """Opens a file that appears under `path` only when the block ends without an error.
 
-    It is written as `path`.partial, flushed to the disk and renamed; after an error it is removed.
+    It is written as `path`.partial and renamed; after an error it is removed. With `sync` it is
+    on the disk before it appears, so that it is whole even after a power failure.
     """
     partial = f"{path}.partial"
     try:
         with open(partial, mode, **kwargs) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

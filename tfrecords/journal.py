@@ -1,7 +1,7 @@
 """The journal of an unfinished conversion: which shards are done, with their counts and ledger.
 
 OUTPUT_PATH-progress.jsonl: a header that says what is converted and how, then one line a shard,
-flushed to the disk after the shard has its final name. It is removed when the manifest stands.
+written after the shard has its final name. It is removed when the manifest stands.
 """
 
 import contextlib
@@ -54,7 +54,6 @@ class Journal:
     def _write(self, entry):
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
 
 
 def _read(path):

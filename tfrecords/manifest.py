@@ -18,6 +18,7 @@ dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
 
 import json
 import os
+from collections import Counter
 
 from tfrecords import framing
 from tfrecords.errors import InputError
@@ -55,15 +56,45 @@ def read(output_path):
     return manifest
 
 
-def write(output_path, manifest):
-    with framing.appearing(path_of(output_path), "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+def assemble(source, settings, results, unknown=(), crowd_unknown=0):
+    """The manifest of a conversion whose shards are all written.
+
+    Args:
+      source: dict, the manifest's "source".
+      settings: dict, the manifest's "settings".
+      results: list of `shards.Result`, in the shards' order.
+      unknown: ledger entries of annotations of no known image or category.
+      crowd_unknown: how many of those are crowd.
+
+    Raises:
+      AssertionError: what arrived and what did not do not add up to the source.
+    """
+    counter = Counter("dropped/" + entry["reason"] for entry in unknown)
+    for result in results:
+        counter.update(result.counts)
+    counter["crowd_dropped"] += crowd_unknown
+    made = {
+        "format": FORMAT,
+        "source": source,
+        "settings": settings,
+        "shards": [result.manifest_entry for result in results],
+        "counts": counts_of(counter),
+    }
+    check_sums(made)
+    return made
 
 
-def write_ledger(output_path, entries):
-    with framing.appearing(ledger_path_of(output_path), "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+def write(output_path, manifest, appearing=framing.appearing):
+    """Writes the manifest; `appearing` is a context manager as `framing.appearing`."""
+    with appearing(path_of(output_path)) as file:
+        file.write((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_ledger(output_path, entries, appearing=framing.appearing):
+    """Writes the ledger, likewise."""
+    with appearing(ledger_path_of(output_path)) as file:
+        for entry in entries:
+            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
 
 
 def counts_of(counter):

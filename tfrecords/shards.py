@@ -1,6 +1,7 @@
 """One shard, written by one process."""
 
 import dataclasses
+import functools
 import os
 from collections import Counter
 
@@ -43,23 +44,30 @@ class Result:
         return {key: getattr(self, key) for key in ("name", "sha256", "records", "bytes")}
 
 
-def write(task, count_image=lambda: None):
+# Not synced: that would make the disk's speed ours. What a power failure cuts, its size tells.
+_appearing = functools.partial(framing.appearing, sync=False)
+
+
+def write(task, count_image=lambda: None, open_shard=_appearing, read=None):
     """Writes a shard; it appears under its final name only when complete.
 
     Args:
       task: `Task`.
       count_image: called after each image.
+      open_shard: context manager of a path that gives a file to write.
+      read: function of a path that gives the bytes of an image file, as `read_image` does.
 
     Returns:
       `Result`.
     """
     counts, ledger = Counter(), []
-    with framing.appearing(task.path) as file:
+    read = read or read_image
+    with open_shard(task.path) as file:
         writer = framing.Writer(file)
         for image in task.images:
             path = os.path.join(task.image_dir, image.file_name)
             outcome = features.convert_image(
-                image, read_image(path), path, task.categories, task.settings
+                image, read(path), path, task.categories, task.settings
             )
             if outcome.record is not None:
                 writer.write(outcome.record)

@@ -14,7 +14,7 @@ from collections import Counter
 import tqdm
 
 from tfrecords import features, framing, manifest, shards
-from tfrecords.conversion import Summary
+from tfrecords.conversion import summary_of
 from tfrecords.errors import InputError
 
 
@@ -58,10 +58,10 @@ def convert(
                 "name another output, or remove that one's files"
             )
         if not manifest.differing_shards(output_path, before):
-            return _summary(output_path, before, reused=True)
+            return summary_of(output_path, before, reused=True)
     os.makedirs(os.path.dirname(output_path) or ".", exist_ok=True)
     made = _write(dataset, output_path, asked, settings, progress)
-    return _summary(output_path, made, reused=False)
+    return summary_of(output_path, made, reused=False)
 
 
 def _write(dataset, output_path, asked, settings, progress):
@@ -92,30 +92,21 @@ def _write(dataset, output_path, asked, settings, progress):
             crowd += sum(image.objects.crowd)
             counts.update(outcome.counts)
             ledger.extend(outcome.ledger)
-    made = {
-        "format": manifest.FORMAT,
-        "source": {
-            "annotations_file": None,
-            "parquet": dataset.names,
-            "sha256": digest.hexdigest(),  # of the records' SHA-256, in order: there is no one file
-            "images": len(image_ids),
-            "annotations": annotations,
-            "crowd": crowd,
-            "categories": len(dataset.categories),
-        },
-        "settings": asked,
-        "shards": [
-            {
-                "name": os.path.basename(path),
-                "sha256": writer.sha256,
-                "records": writer.records,
-                "bytes": writer.bytes,
-            }
-            for path, writer in zip(paths, writers, strict=True)
-        ],
-        "counts": manifest.counts_of(counts),
+    results = [
+        shards.Result(os.path.basename(path), writer.sha256, writer.records, writer.bytes, {}, [])
+        for path, writer in zip(paths, writers, strict=True)
+    ]
+    results[0] = dataclasses.replace(results[0], counts=counts)  # of all: they are one stream's
+    source = {
+        "annotations_file": None,
+        "parquet": dataset.names,
+        "sha256": digest.hexdigest(),  # of the records' SHA-256, in order: there is no one file
+        "images": len(image_ids),
+        "annotations": annotations,
+        "crowd": crowd,
+        "categories": len(dataset.categories),
     }
-    manifest.check_sums(made)
+    made = manifest.assemble(source, asked, results)
     manifest.write_ledger(output_path, ledger)
     manifest.write(output_path, made)
     return made
@@ -126,14 +117,3 @@ def _check_new(kind, ids, seen):
         if id_ in seen:
             raise InputError(f"{kind} id {id_} occurs more than once; ids must be unique")
         seen.add(id_)
-
-
-def _summary(output_path, made, reused):
-    folder = os.path.dirname(output_path)
-    return Summary(
-        manifest=made,
-        manifest_path=manifest.path_of(output_path),
-        ledger_path=manifest.ledger_path_of(output_path),
-        shard_paths=[os.path.join(folder, shard["name"]) for shard in made["shards"]],
-        reused=reused,
-    )

@@ -127,7 +127,7 @@ def _drawn(image):
             raise InputError(
                 f"annotation {objects.ids[row]} of {image.file_name}: {error}"
             ) from error
-        drawn.append((coco_mask.area(rle), len(drawn) + 1, rle))
+        drawn.append((int(coco_mask.area(rle)), len(drawn) + 1, rle))
     numbers = np.zeros(image.image_hw, np.int32)
     for _, number, rle in sorted(drawn, key=lambda item: (-item[0], item[1])):
         numbers[coco_mask.decode(rle) > 0] = number

@@ -1,0 +1,204 @@
+"""The conversion as an Apache Beam pipeline, for data beyond one machine.
+
+One worker reads the annotation file and hands out a task a shard; each shard is written by one
+worker, in the file's order, so its bytes are those of `conversion.convert`. Paths are whatever
+Beam's file systems read: local, gs://, s3://, hdfs://.
+
+Needs requirements-beam.txt; the workers need the kit's `tfrecords` package (see docs/tfrecords.md).
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+import uuid
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+from tfrecords import coco, conversion, features, manifest, shards
+from tfrecords.errors import InputError
+
+_INPUT_ERROR = re.compile(r"InputError: (.*?)(?: \[while running|\n|$)", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    annotations_file: str
+    image_dir: str
+    output_path: str
+    num_shards: int
+    keypoints_file: str | None
+    settings: features.Settings
+
+
+def convert(
+    annotations_file,
+    image_dir,
+    output_path,
+    num_shards,
+    *,
+    include_masks=False,
+    keypoints_file=None,
+    invalid_boxes="skip",
+    keep_images_without_annotations=True,
+    on_error="stop",
+    runner="DirectRunner",
+    pipeline_options=(),
+):
+    """As `conversion.convert`, by a Beam runner; a stopped pipeline starts again.
+
+    Args:
+      runner: name of a Beam runner.
+      pipeline_options: further options as on Beam's command line, such as
+        ["--project=…", "--region=…", "--setup_file=./setup.py"].
+
+    Returns:
+      `conversion.Summary`.
+
+    Raises:
+      InputError: as `conversion.convert`; or the output holds a finished conversion.
+    """
+    request = _Request(
+        os.fspath(annotations_file),
+        os.fspath(image_dir),
+        os.fspath(output_path),
+        num_shards,
+        os.fspath(keypoints_file) if keypoints_file else None,
+        features.Settings(
+            include_masks=include_masks,
+            include_keypoints=bool(keypoints_file),
+            invalid_boxes=invalid_boxes,
+            keep_images_without_annotations=keep_images_without_annotations,
+            on_error=on_error,
+        ),
+    )
+    _check_paths(request)
+    options = PipelineOptions([f"--runner={runner}", *pipeline_options])
+    options.view_as(SetupOptions).save_main_session = False
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            _build(pipeline, request)
+    except Exception as error:  # runners wrap what a worker raised in kinds of their own
+        told = _INPUT_ERROR.search(f"{type(error).__name__}: {error}")
+        if told is None:
+            raise
+        raise InputError(told[1]) from error
+    with FileSystems.open(manifest.path_of(request.output_path)) as file:
+        return conversion.summary_of(request.output_path, json.loads(file.read()), reused=False)
+
+
+def _build(pipeline, request):
+    loaded = (
+        pipeline
+        | "request" >> beam.Create([request])
+        | "read annotations" >> beam.FlatMap(_load).with_outputs("facts", main="tasks")
+    )
+    results = (
+        loaded.tasks
+        | "spread shards" >> beam.Reshuffle()
+        | "write shards" >> beam.Map(lambda item: (item[0], _write(item[1])))
+    )
+    _ = loaded.facts | "write manifest" >> beam.Map(_finish, beam.pvalue.AsList(results))
+
+
+def _check_paths(request):
+    if FileSystems.exists(manifest.path_of(request.output_path)):
+        raise InputError(
+            f"{manifest.path_of(request.output_path)}: is a finished conversion; check it with "
+            "tools/verify_tf_record.py, or name another output_path"
+        )
+    if not FileSystems.exists(request.annotations_file):
+        raise InputError(f"{request.annotations_file}: no such annotation file")
+    folder = os.path.dirname(request.output_path)
+    if folder and not FileSystems.exists(folder):
+        with contextlib.suppress(OSError):  # another runner made it, or it needs no making
+            FileSystems.mkdirs(folder)
+
+
+def _load(request):
+    """Yields (shard index, `shards.Task`), and what the manifest says of the source as "facts"."""
+    with contextlib.ExitStack() as stack:
+        local = stack.enter_context(_local_copy(request.annotations_file))
+        keypoints = None
+        if request.keypoints_file:
+            keypoints = stack.enter_context(_local_copy(request.keypoints_file))
+        source = coco.load(
+            local, segmentations=request.settings.include_masks, keypoints_file=keypoints
+        )
+        source = dataclasses.replace(source, annotations_file=request.annotations_file)
+        header = {
+            "num_shards": request.num_shards,
+            "sha256": source.sha256,
+            "keypoints_sha256": coco.file_sha256(keypoints) if keypoints else None,
+            "settings": dataclasses.asdict(request.settings),
+        }
+    unknown = conversion.ledger_of_unknown(source, request.settings)
+    for index in range(request.num_shards):
+        yield (
+            index,
+            conversion.task_of(
+                source,
+                index,
+                request.num_shards,
+                request.output_path,
+                request.image_dir,
+                request.settings,
+            ),
+        )
+    entry = conversion.source_entry(source, header, request.image_dir, request.keypoints_file)
+    settings = {"num_shards": request.num_shards} | header["settings"]
+    facts = (request.output_path, entry, settings, unknown, source.num_crowd_unknown)
+    yield beam.pvalue.TaggedOutput("facts", facts)
+
+
+def _write(task):
+    return shards.write(task, open_shard=_appearing, read=_read)
+
+
+def _finish(facts, results):
+    output_path, source, settings, unknown, crowd_unknown = facts
+    results = [result for _, result in sorted(results, key=lambda item: item[0])]
+    made = manifest.assemble(source, settings, results, unknown, crowd_unknown)
+    ledger = unknown + [entry for result in results for entry in result.ledger]
+    manifest.write_ledger(output_path, ledger, _appearing)
+    manifest.write(output_path, made, _appearing)
+
+
+def _read(path):
+    """As `shards.read_image`, from any of Beam's file systems."""
+    if not FileSystems.exists(path):
+        return None
+    with FileSystems.open(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _appearing(path):
+    """As `framing.appearing`; the partial name is a bundle's own, for runners that retry."""
+    partial = f"{path}.{uuid.uuid4().hex}.partial"
+    try:
+        with FileSystems.create(partial, mime_type="application/octet-stream") as file:
+            yield file
+        if FileSystems.exists(path):
+            FileSystems.delete([path])
+        FileSystems.rename([partial], [path])
+    except BaseException:
+        with contextlib.suppress(Exception):
+            FileSystems.delete([partial])
+        raise
+
+
+@contextlib.contextmanager
+def _local_copy(path):
+    """Path of a local copy with the same ending, gone when the block ends."""
+    suffix = ".json.gz" if path.endswith(".gz") else ".json"
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
+        with FileSystems.open(path, compression_type="uncompressed") as file:
+            shutil.copyfileobj(file, copy)
+        copy.flush()
+        yield copy.name
