@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import os
 import pathlib
 import shutil
 
@@ -337,15 +336,15 @@ def test_no_space_is_told_before_the_work(dataset, tmp_path, monkeypatch):
 
 def test_no_space_during_the_work(dataset, tmp_path, monkeypatch):
     """The disk fills at the second shard; the first is kept, the same call continues."""
-    real, calls = os.fsync, []
+    real, written = framing.Writer.write, []
 
-    def full(descriptor):
-        calls.append(descriptor)
-        if len(calls) == 4:  # the journal's header, the first shard, its line, the second shard
+    def full(writer, record):
+        written.append(record)
+        if len(written) == 6:  # the first shard has four
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
+        real(writer, record)
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(framing.Writer, "write", full)
     with pytest.raises(InputError, match="no space left; finished shards are kept"):
         convert(dataset, tmp_path, num_workers=1)
     assert [p.name for p in (tmp_path / "out").glob("*tfrecord*")] == [
