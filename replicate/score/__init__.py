@@ -9,16 +9,19 @@ The groundtruth is the raw COCO JSON, not what survived a conversion.
 
 from replicate.score.analysis import analyse, compare, draw, intervals
 from replicate.score.evaluators import EVALUATORS, METRICS
+from replicate.score.groundtruth import Groundtruth, ids_sha256
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
 
 __all__ = [
     "EVALUATORS",
     "METRICS",
     "EvaluatorsDisagree",
+    "Groundtruth",
     "Result",
     "analyse",
     "compare",
     "draw",
+    "ids_sha256",
     "intervals",
     "score",
 ]

@@ -150,6 +150,23 @@ PRECISION = Cause(
     check="evaluate the checkpoint once more in float32",
     above=True,
 )
+CODE = Cause(
+    title="the kit's own code was changed",
+    points=0.9,
+    effect="whatever the change does",
+    source="environment.json: git",
+    check="repeat the run from the committed revision",
+    above=True,
+)
+PLATFORM = Cause(
+    title="another TensorFlow or device than the published run's",
+    points=0.05,
+    effect="six models of five families gave the same outputs on TensorFlow 2.20 as on 2.15, to a "
+    "relative 2e-6",
+    source="the kit's parity check (tools/parity.py)",
+    check="tools/parity.py on this machine",
+    above=True,
+)
 SEED = Cause(
     title="chance: the seed alone",
     points=0.2,
@@ -163,7 +180,7 @@ SEED = Cause(
 # A deviation is evidence of the first cause whose path it matches, so the narrow come first.
 CAUSES = (
     *(AVERAGE, SCHEDULE, INITIAL, LABELS, CUT, IMAGES, RATE, RECORDS),
-    *(EVALUATORS, RESUME, REPLICAS, PRECISION, SEED),
+    *(EVALUATORS, RESUME, REPLICAS, PRECISION, CODE, PLATFORM, SEED),
 )
 
 
@@ -260,9 +277,17 @@ def _silent_categories(evaluation):
 
 
 def _environment(environment):
+    """(cause, sentence) for what environment.json tells."""
     precision = environment.get("precision")
     if precision and precision != "float32":
         yield PRECISION, f"this run used {precision}"
+    if (environment.get("git") or {}).get("diff"):
+        revision = environment["git"].get("revision", "")[:12]
+        yield CODE, f"the working tree differed from revision {revision}"
+    version = environment.get("packages", {}).get("tensorflow")
+    if version:
+        names = [gpu.get("device_name", "a GPU") for gpu in environment.get("gpus", [])]
+        yield PLATFORM, f"this run: TensorFlow {version} on {', '.join(names) or 'the CPU'}"
 
 
 def _ruled_out(cause, evaluations, environment):
@@ -271,4 +296,7 @@ def _ruled_out(cause, evaluations, environment):
         return all(each["agree"] for each in evaluations)
     if cause is PRECISION:
         return (environment or {}).get("precision") == "float32"
+    if cause is CODE:
+        # Known: unchanged, or told above; not known: nothing speaks for it.
+        return True
     return cause.config_alone or cause in (IMAGES, LABELS, CUT)

@@ -6,7 +6,7 @@ from replicate import zoo
 from replicate.benchmarking import published
 from replicate.benchmarking.published import METRICS
 from replicate.errors import UserError
-from tests.verdict.test_decide import metrics
+from tests.verdict.facts import metrics
 
 
 @pytest.mark.parametrize(

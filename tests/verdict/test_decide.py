@@ -9,47 +9,10 @@ from scipy import stats
 from replicate import verdict, zoo
 from replicate.errors import UserError
 from replicate.verdict import comparable
+from tests.verdict.facts import deviation, metrics
 
 BOXES = zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")  # box 22.2
 MASKS = zoo.find("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8")  # box 39.0, mask 34.6
-
-
-def metrics(points, iou_type="bbox", **changes):
-    """What metrics.json says of an evaluation on all of val2017, with `changes` to it."""
-    categories = comparable.coco_categories() if iou_type != "keypoints" else {1: "person"}
-    value = {
-        "iou_type": iou_type,
-        "metrics": {"AP": None if points is None else points / 100},
-        "agree": True,
-        "annotations": {
-            "file": "instances_val2017.json",
-            "images": 5000,
-            "annotations": 36781,
-            "image_ids_sha256": "5" * 64,
-        },
-        "detections": {
-            "count": 500000,
-            "max_per_image": 100,
-            "score_threshold": None,
-            "cap_per_image": None,
-        },
-        "repairs": [],
-        "per_category": [
-            {"id": id, "name": name, "AP": 0.2, "groundtruth": 100, "detections": 6000}
-            for id, name in categories.items()
-        ],
-    }
-    for path, change in changes.items():
-        *parents, last = path.split("__")
-        target = value
-        for parent in parents:
-            target = target[parent]
-        target[last] = change
-    return value
-
-
-def deviation(path, cls, a=1, b=2, op="modify", why=""):
-    return {"op": op, "path": path, "a": a, "b": b, "class": cls, "why": why, "source": ""}
 
 
 @pytest.mark.parametrize(
@@ -284,6 +247,24 @@ def test_nothing_speaks_what_remains():
     for ruled_out in ("schedule", "smaller batch", "moving-average", "evaluated on", "the label"):
         assert not any(each.startswith(ruled_out) for each in causes)
     assert causes_of(BOXES, metrics(19.0), kind="checkpoint")[0]["cause"].startswith("another nume")
+
+
+def test_environment_differences_stand_in_their_place():
+    environment = {
+        "precision": "mixed_bfloat16",
+        "packages": {"tensorflow": "2.20.0"},
+        "gpus": [{"device_name": "NVIDIA H200"}],
+        "git": {"revision": "0123456789abcdef", "diff": "+1"},
+    }
+    changed = [deviation("train_config.num_steps", "training", 50000, 5000)]
+    causes = causes_of(BOXES, metrics(19.0), changed, environment=environment)
+    told = [each["evidence"][0] for each in causes if each["evidence"]]
+    assert told == [
+        "training differs: train_config.num_steps is 5000, published with 50000",
+        "the working tree differed from revision 0123456789ab",
+        "this run used mixed_bfloat16",
+        "this run: TensorFlow 2.20.0 on NVIDIA H200",
+    ]
 
 
 def test_a_figure_above_has_other_causes():
