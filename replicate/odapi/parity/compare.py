@@ -58,6 +58,7 @@ def differences(kit, native, control=None):
       ValueError: an array is missing on one side.
     """
     own = {row.group: row.relative for row in differences(control, native)} if control else {}
+    kit = aligned(kit, native)
     names = {}
     for name in native:
         names.setdefault(name.split("/")[0], []).append(name)
@@ -74,6 +75,33 @@ def differences(kit, native, control=None):
     return rows
 
 
+def aligned(results, reference, prefix="detections/"):
+    """`results` with its detections in the reference's order.
+
+    The order of detections whose scores are equal is free, so it is a matter of rounding. A
+    detection is known by its class and the anchor it comes from; where a model does not tell
+    the anchor, and for detections that only one side has, nothing is moved.
+    """
+    results = {name: results[name] for name in results}
+    keys = [f"{prefix}detection_classes", f"{prefix}detection_anchor_indices"]
+    if keys[1] not in reference or results[keys[1]].shape != reference[keys[1]].shape:
+        return results
+    ours, theirs = (
+        [tuple(key) for key in np.stack([source[name][0] for name in keys], axis=1).tolist()]
+        for source in (results, reference)
+    )
+    places = {}
+    for index, key in enumerate(ours):
+        places.setdefault(key, []).append(index)
+    order = [places[key].pop(0) if places.get(key) else None for key in theirs]
+    left = iter(sorted(index for indices in places.values() for index in indices))
+    order = [next(left) if index is None else index for index in order]
+    for name, values in results.items():
+        if name.startswith(f"{prefix}detection_"):
+            results[name] = values[:, order]
+    return results
+
+
 def _relative(name, values, reference, floor):
     if np.shape(values) != np.shape(reference):
         return float("inf"), f"{name} {np.shape(values)} for {np.shape(reference)}"
@@ -86,10 +114,12 @@ def restored(results):
     """How a run restored the other environment's checkpoints: the `Difference` of what its
     models then held and detected from its own."""
     kept = {name: results[name] for name in results}
+    own = {f"restored/{name}": kept[name] for name in kept if name.startswith("detections/")}
+    kept = aligned(kept, own, "restored/detections/")
     pairs = {}
     for name, values in kept.items():
-        if name.startswith("restored/detections/"):
-            pairs[name] = (values, kept[name.removeprefix("restored/")])
+        if name in own:
+            pairs[name] = (values, own[name])
         elif name.startswith("restored/"):
             pairs[name] = (values, kept["own/" + name.removeprefix("restored/")])
     relative, array = max(_relative(name, *pair, floor=0.0) for name, pair in pairs.items())

@@ -19,6 +19,8 @@ from replicate.odapi.parity import fixed
 SEED = 20
 STEP = 1000  # where in the learning-rate schedule the optimizer is looked at
 COCO_KEYPOINTS = 17
+IMAGE_HW = (480, 640)
+AUGMENTED_HW = (240, 320)
 
 
 def run_model(config_path, output, checkpoint, other_checkpoint=None):
@@ -60,9 +62,9 @@ def _build(model_config, is_training):
     from object_detection.builders import model_builder
 
     model = model_builder.build(model_config, is_training=is_training)
-    images = fixed.image(480, 640)
+    images = fixed.image(*IMAGE_HW)
     if is_training:  # another picture beside it, so that batch norm's statistics are not of one
-        images = np.concatenate([images, 255 - fixed.image(480, 640, frequency=3)])
+        images = np.concatenate([images, 255 - fixed.image(*IMAGE_HW, frequency=3)])
     inputs, true_shapes = model.preprocess(tf.constant(images))
     model.provide_groundtruth(**_groundtruth(model_config, inputs, true_shapes))
     model.predict(inputs, true_shapes)
@@ -225,11 +227,11 @@ def run_augmentation(config_path, output, seeds):
         )
         for seed in range(seeds):
             tensors = {
-                names.image: tf.constant(fixed.image(480, 640)),
+                names.image: tf.constant(fixed.image(*AUGMENTED_HW)),
                 names.groundtruth_boxes: tf.constant(fixed.GROUNDTRUTH_BOXES_YXYX_NORM),
                 names.groundtruth_classes: tf.constant(fixed.GROUNDTRUTH_CLASSES, tf.int64) + 1,
                 names.groundtruth_weights: tf.ones(len(fixed.GROUNDTRUTH_CLASSES)),
-                names.groundtruth_instance_masks: tf.constant(fixed.masks(480, 640)),
+                names.groundtruth_instance_masks: tf.constant(fixed.masks(*AUGMENTED_HW)),
                 names.groundtruth_keypoints: tf.constant(points_yx_norm),
                 names.groundtruth_keypoint_visibilities: tf.constant(visible),
             }
@@ -272,7 +274,14 @@ def _in_graph(function, *arguments):
 
 
 def run_input(config_path, output, images):
-    """The first `images` examples of the config's evaluation input, decoded and resized."""
+    """The first `images` examples of the config's evaluation input, decoded and resized.
+
+    tf_slim, which decodes them, looks for names that TensorFlow had moved before 2.15 already,
+    so this one run needs a shim in the native environment too.
+    """
+    from replicate.odapi import shims
+
+    shims.control_flow_names()
     from object_detection import inputs
 
     pipeline = _pipeline(config_path)

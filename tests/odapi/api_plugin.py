@@ -1,0 +1,75 @@
+"""pytest plugin for the Object Detection API's own tests: the layer, and what they rely on.
+
+Beside the layer it gives the tests what they had in their day and the API itself does without:
+flags that are parsed, data files of the source repository that the package leaves out,
+pretrained weights (here: none, the tests look at shapes alone), two CPU devices, and `int()` of
+an array with one element, which numpy no longer converts since 2.4.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+import numpy as np
+from absl import flags
+
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+from tensorflow.python.framework import ops
+
+from tests.odapi import api_data
+from tests.odapi.api_suite import package
+
+_results = {}
+
+
+def pytest_configure(config):
+    flags.FLAGS([sys.argv[0]])
+    cpu, *_ = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    _give_data_files(pathlib.Path(os.environ["API_SUITE_DATA"]))
+    _give_no_weights()
+    ops.EagerTensor.__int__ = lambda tensor: int(np.asarray(tensor).reshape(()))
+
+
+def _give_data_files(folder):
+    """Lets tests find data files in `folder` instead of the installed package."""
+    api_data.write(folder)
+
+    def get_data_files_path():
+        caller = pathlib.Path(sys._getframe(1).f_code.co_filename)
+        return str(folder / caller.parent.relative_to(package()))
+
+    tf.compat.v1.resource_loader.get_data_files_path = get_data_files_path
+
+
+def _give_no_weights():
+    build = tf.keras.applications.MobileNetV2
+    tf.keras.applications.MobileNetV2 = lambda *args, **kwargs: build(
+        *args, **{**kwargs, "weights": None}
+    )
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        _results[_path(pathlib.Path(report.nodeid))] = "failed"
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" or report.outcome != "passed":
+        path, _, test = report.location[0], None, report.location[2]
+        _results[f"{_path(pathlib.Path(path))}::{test.replace('.', '::', 1)}"] = report.outcome
+
+
+def _path(path):
+    """The path of a test file below the package."""
+    return pathlib.PurePath(os.path.relpath(path.resolve(), package())).as_posix()
+
+
+def pytest_sessionfinish(session):
+    output = pathlib.Path(os.environ["API_SUITE_OUTPUT"])
+    output.write_text(json.dumps(_results, indent=1), encoding="utf-8")
