@@ -51,9 +51,9 @@ def lint(text, origin):
         )
     try:
         tree = syntax.Text(text)
-    except syntax.NotTextFormat:
-        textproto.parse(text, origin)
-        raise
+    except syntax.NotTextFormat as error:
+        textproto.parse(text, origin)  # says why not
+        raise UserError(f"{origin}: not understood at '{error}'") from error
     findings = syntax_findings(tree)
     if not findings:
         message = textproto.parse(text, origin)
@@ -112,12 +112,11 @@ def _unknown(tree, node, descriptor):
 def _value(tree, node, field):
     """A scalar (or a message's missing braces), judged by protobuf's own parser."""
     holder = textproto.message_class(field.containing_type)()
-    value = node.literal if node.children is None else tree.text[node.start : node.end]
     if node.children is not None:
         yield _error(tree, node, f"'{node.name}' takes {paths.kind(field)}, not a message")
         return
     try:
-        text_format.Parse(f"{field.name}: {value}", holder)
+        text_format.Parse(f"{field.name}: {node.literal}", holder)
     except text_format.ParseError as error:
         problem = textproto.explain(textproto.problem_of(error))
         yield _error(tree, node, f"{problem} ('{node.name}' takes {paths.kind(field)})")

@@ -28,7 +28,11 @@ def written_otherwise(text_a, text_b):
 def _numbers(text):
     """{path: number as float64} of the float fields of a text, maps left out."""
     numbers = {}
-    for node in syntax.Text(text).walk():
+    try:
+        tree = syntax.Text(text)
+    except syntax.NotTextFormat:  # protobuf reads more than this tree does
+        return numbers
+    for node in tree.walk():
         if node.literal is None or node.literal[0] in "\"'":
             continue
         try:
