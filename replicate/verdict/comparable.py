@@ -113,5 +113,5 @@ def of_detections(detections):
 
 
 def _short(value):
-    text = str(value)
+    text = str(value) or "empty"
     return text if len(text) <= 60 else text[:57] + "…"

@@ -158,6 +158,21 @@ def test_a_deviation_counts_where_it_bears_on_the_figure(cls, training, checkpoi
         ]
 
 
+@pytest.mark.parametrize(
+    "a, b, told",
+    [
+        (128, 8, "x.y is 8, published with 128"),
+        (None, 8, "x.y is 8, published without it"),
+        (128, None, "x.y is not set, published with 128"),
+        ("ckpt-1", "", "x.y is empty, published with ckpt-1"),
+        ("long " * 30, 1, "x.y is 1, published with " + "long " * 11 + "lo…"),
+    ],
+)
+def test_a_deviation_in_words(a, b, told):
+    answer = verdict.decide(BOXES, metrics(22.2), [deviation("x.y", "training", a, b)])
+    assert answer.reasons == [f"training differs: {told}"]
+
+
 def test_every_obstacle_is_named():
     answer = verdict.decide(
         BOXES,
