@@ -38,8 +38,9 @@ def test_one_training_step_and_one_prediction(name):
     assert losses["Loss/total_loss"] == pytest.approx(terms, rel=1e-4)
     assert any("mask" in term for term in losses) == facts.predicts_masks
     assert any("keypoint" in term for term in losses) == facts.predicts_keypoints
-    # EfficientNet's last layers are no part of the detector.
-    assert 0.95 * result["kernels"] <= result["kernels_moved"] <= result["kernels"]
+    # EfficientNet's last layers are no part of the detector, and of Faster R-CNN's proposal heads,
+    # one a level of the FPN, those without an object on their level have no gradient.
+    assert 0.9 * result["kernels"] <= result["kernels_moved"] <= result["kernels"]
     assert result["kernels"] > 20
 
     detections = result["shapes"]["detection_boxes"][1]
