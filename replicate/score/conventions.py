@@ -129,15 +129,20 @@ def category_numbering(detections, groundtruth):
         given[code] = int((ids == true_ids)[changed].sum())
     # Of equals the first: without gaps in the file, "from zero" is the same as "plus one".
     code = max(right, key=lambda code: right[code] - given[code])
+    evidence = (
+        f"of the sampled boxes that lie on an object, {right[code]} get its category if read so, "
+        f"against {given[code]} that lose it"
+    )
     if right[code] < max(_CALLS, _TIMES * given[code] + 1):
+        if int((ids == true_ids).sum()) >= _CALLS:
+            return None
+        code, evidence = _told_by_ids(np.unique(detections.category_ids), of_file)
+    if code is None:
         return None
     what, renumber = NUMBERINGS[code]
     return Problem(
         code=code,
-        message=(
-            f"the category ids look {what}: of the sampled boxes that lie on an object, "
-            f"{right[code]} get its category if read so, against {given[code]} that lose it"
-        ),
+        message=f"the category ids look {what}: {evidence}",
         remedy="renumbers them",
         mend=lambda detections: dataclasses.replace(
             detections, category_ids=renumber(detections.category_ids, of_file)
@@ -230,6 +235,25 @@ def _told_by_shape(detections, groundtruth):
             f"read so, all boxes lie inside their image, as they are only {inside:.0%} do"
         )
     return None, ""
+
+
+def _told_by_ids(ids, of_file):
+    """(code, evidence) where one numbering alone takes all ids into the file, else (None, "").
+
+    For detectors that find too little for their boxes to tell.
+    """
+    unknown = ~np.isin(ids, of_file)
+    taken = {
+        code: tuple(renumber(ids, of_file).tolist())
+        for code, (_, renumber) in NUMBERINGS.items()
+        if np.isin(renumber(ids, of_file), of_file).all()
+    }
+    if not unknown.any() or len(set(taken.values())) != 1:
+        return None, ""
+    return next(iter(taken)), (
+        f"{int(unknown.sum())} of the {len(ids)} ids are not in the file as they are, all are if "
+        "read so"
+    )
 
 
 def _inside(boxes_xywh_px, image_hw):

@@ -55,6 +55,18 @@ def test_another_convention_is_named_and_mended(annotations_file, detections, co
     assert [each["problem"] for each in result.repairs] == [code]
 
 
+@pytest.mark.parametrize("code", ["contiguous_category_ids", "contiguous_category_ids_from_zero"])
+def test_numbering_told_by_the_ids_alone(annotations_file, detections, code):
+    """A detector that finds nothing: its boxes tell nothing, its ids do."""
+    for each in detections:
+        each["bbox"] = [0, 0, 5, 5]
+        WHOLE[code](each)
+    with pytest.raises(UserError, match=f"not in the file as they are.*\n.*--fix={code} "):
+        score(annotations_file, detections)
+    result = score(annotations_file, detections, evaluator="hotcoco", fix=[code])
+    assert {each["id"] for each in result.per_category if each["detections"]} == set(IDS)
+
+
 def test_all_problems_in_one_message(annotations_file, detections):
     for each in detections:
         WHOLE["corner_boxes"](each)
