@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -22,8 +21,6 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from tfrecords import coco, conversion, features, manifest, shards
 from tfrecords.errors import InputError
-
-_INPUT_ERROR = re.compile(r"InputError: (.*?)(?: \[while running|\n|$)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,30 +77,42 @@ def convert(
     _check_paths(request)
     options = PipelineOptions([f"--runner={runner}", *pipeline_options])
     options.view_as(SetupOptions).save_main_session = False
-    try:
-        with beam.Pipeline(options=options) as pipeline:
-            _build(pipeline, request)
-    except Exception as error:  # runners wrap what a worker raised in kinds of their own
-        told = _INPUT_ERROR.search(f"{type(error).__name__}: {error}")
-        if told is None:
-            raise
-        raise InputError(told[1]) from error
+    with beam.Pipeline(options=options) as pipeline:
+        _build(pipeline, request)
+    problems = _problems_path(request.output_path)
+    if FileSystems.exists(problems):
+        with FileSystems.open(problems) as file:
+            told = file.read().decode()
+        FileSystems.delete([problems])
+        raise InputError(told)
     with FileSystems.open(manifest.path_of(request.output_path)) as file:
         return conversion.summary_of(request.output_path, json.loads(file.read()), reused=False)
 
 
 def _build(pipeline, request):
+    """Bad input travels as data, not as exceptions, which runners would try again."""
     loaded = (
         pipeline
         | "request" >> beam.Create([request])
-        | "read annotations" >> beam.FlatMap(_load).with_outputs("facts", main="tasks")
+        | "read annotations" >> beam.FlatMap(_load).with_outputs("facts", "problem", main="tasks")
     )
-    results = (
+    written = (
         loaded.tasks
         | "spread shards" >> beam.Reshuffle()
-        | "write shards" >> beam.Map(lambda item: (item[0], _write(item[1])))
+        | "write shards" >> beam.FlatMap(_write).with_outputs("problem", main="results")
     )
-    _ = loaded.facts | "write manifest" >> beam.Map(_finish, beam.pvalue.AsList(results))
+    problems = (loaded.problem, written.problem) | "problems" >> beam.Flatten()
+    _ = (
+        pipeline
+        | "output" >> beam.Create([request.output_path])
+        | "finish"
+        >> beam.Map(
+            _finish,
+            beam.pvalue.AsList(loaded.facts),
+            beam.pvalue.AsList(written.results),
+            beam.pvalue.AsList(problems),
+        )
+    )
 
 
 def _check_paths(request):
@@ -122,51 +131,72 @@ def _check_paths(request):
 
 def _load(request):
     """Yields (shard index, `shards.Task`), and what the manifest says of the source as "facts"."""
+    try:
+        source, header = _source(request)
+        unknown = conversion.ledger_of_unknown(source, request.settings)
+    except InputError as error:
+        yield beam.pvalue.TaggedOutput("problem", str(error))
+        return
+    where = (request.num_shards, request.output_path, request.image_dir, request.settings)
+    for index in range(request.num_shards):
+        yield index, conversion.task_of(source, index, *where)
+    entry = conversion.source_entry(source, header, request.image_dir, request.keypoints_file)
+    settings = {"num_shards": request.num_shards} | header["settings"]
+    facts = (entry, settings, unknown, source.num_crowd_unknown)
+    yield beam.pvalue.TaggedOutput("facts", facts)
+
+
+def _source(request):
     with contextlib.ExitStack() as stack:
-        local = stack.enter_context(_local_copy(request.annotations_file))
-        keypoints = None
-        if request.keypoints_file:
-            keypoints = stack.enter_context(_local_copy(request.keypoints_file))
-        source = coco.load(
-            local, segmentations=request.settings.include_masks, keypoints_file=keypoints
-        )
-        source = dataclasses.replace(source, annotations_file=request.annotations_file)
+        local = {
+            path: stack.enter_context(_local_copy(path))
+            for path in (request.annotations_file, request.keypoints_file)
+            if path
+        }
+        keypoints = local.get(request.keypoints_file)
+        try:
+            source = coco.load(
+                local[request.annotations_file],
+                segmentations=request.settings.include_masks,
+                keypoints_file=keypoints,
+            )
+        except InputError as error:
+            message = str(error)
+            for path, copy in local.items():
+                message = message.replace(copy, path)
+            raise InputError(message) from error
         header = {
-            "num_shards": request.num_shards,
             "sha256": source.sha256,
             "keypoints_sha256": coco.file_sha256(keypoints) if keypoints else None,
             "settings": dataclasses.asdict(request.settings),
         }
-    unknown = conversion.ledger_of_unknown(source, request.settings)
-    for index in range(request.num_shards):
-        yield (
-            index,
-            conversion.task_of(
-                source,
-                index,
-                request.num_shards,
-                request.output_path,
-                request.image_dir,
-                request.settings,
-            ),
-        )
-    entry = conversion.source_entry(source, header, request.image_dir, request.keypoints_file)
-    settings = {"num_shards": request.num_shards} | header["settings"]
-    facts = (request.output_path, entry, settings, unknown, source.num_crowd_unknown)
-    yield beam.pvalue.TaggedOutput("facts", facts)
+    return dataclasses.replace(source, annotations_file=request.annotations_file), header
 
 
-def _write(task):
-    return shards.write(task, open_shard=_appearing, read=_read)
+def _write(item):
+    index, task = item
+    try:
+        yield index, shards.write(task, open_shard=_appearing, read=_read)
+    except InputError as error:
+        yield beam.pvalue.TaggedOutput("problem", str(error))
 
 
-def _finish(facts, results):
-    output_path, source, settings, unknown, crowd_unknown = facts
+def _finish(output_path, facts, results, problems):
+    """Writes the manifest and the ledger, or the first problem for `convert` to tell."""
+    if problems:
+        with _appearing(_problems_path(output_path)) as file:
+            file.write(min(problems).encode())
+        return
+    ((source, settings, unknown, crowd_unknown),) = facts
     results = [result for _, result in sorted(results, key=lambda item: item[0])]
     made = manifest.assemble(source, settings, results, unknown, crowd_unknown)
     ledger = unknown + [entry for result in results for entry in result.ledger]
     manifest.write_ledger(output_path, ledger, _appearing)
     manifest.write(output_path, made, _appearing)
+
+
+def _problems_path(output_path):
+    return f"{output_path}-problems.txt"
 
 
 def _read(path):

@@ -9,6 +9,11 @@ not arrive, with the reason). The features are those of the API's own create_coc
 
 Interrupted at any point, the same command continues and makes only the missing shards; finished,
 it says so at once. --label_map=FILE also writes the label map, with COCO's ids.
+
+Beyond one machine, --runner=DataflowRunner (any of Apache Beam's) writes the same bytes as a Beam
+pipeline, with requirements-beam.txt; options of the runner follow after --:
+
+    python tools/create_coco_tf_record.py … --runner=DataflowRunner -- --project=P --region=R
 """
 
 import pathlib
@@ -50,24 +55,39 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("num_workers", None, "processes (default: all cores)", lower_bound=1)
 flags.DEFINE_string("label_map", None, "also write the label map here")
+flags.DEFINE_string("runner", None, "Apache Beam runner, such as DirectRunner (default: no Beam)")
 
 
-def main(_):
-    summary = tfrecords.convert(
-        FLAGS.annotations_file,
-        FLAGS.image_dir,
-        FLAGS.output_path,
-        FLAGS.num_shards,
-        include_masks=FLAGS.include_masks,
-        keypoints_file=FLAGS.keypoints_file,
-        invalid_boxes=FLAGS.invalid_boxes,
-        keep_images_without_annotations=FLAGS.keep_images_without_annotations,
-        on_error=FLAGS.on_error,
-        num_workers=FLAGS.num_workers,
-    )
+def main(runner_options):
+    options = {
+        "include_masks": FLAGS.include_masks,
+        "keypoints_file": FLAGS.keypoints_file,
+        "invalid_boxes": FLAGS.invalid_boxes,
+        "keep_images_without_annotations": FLAGS.keep_images_without_annotations,
+        "on_error": FLAGS.on_error,
+    }
+    what = (FLAGS.annotations_file, FLAGS.image_dir, FLAGS.output_path, FLAGS.num_shards)
+    if FLAGS.runner:
+        summary = _beam().convert(
+            *what, **options, runner=FLAGS.runner, pipeline_options=runner_options
+        )
+    else:
+        summary = tfrecords.convert(*what, **options, num_workers=FLAGS.num_workers)
     if FLAGS.label_map:
         tfrecords.write_label_map(FLAGS.annotations_file, FLAGS.label_map)
     print(f"already done\n{summary}" if summary.reused else summary)
+
+
+def _beam():
+    try:
+        from tfrecords import beam_pipeline
+    except ImportError as error:
+        raise tfrecords.InputError(
+            f"--runner needs Apache Beam ({error}); its pins contradict requirements.txt, so give "
+            "it an environment of its own: python -m venv build/beam && "
+            "build/beam/bin/pip install -r requirements-beam.txt"
+        ) from error
+    return beam_pipeline
 
 
 if __name__ == "__main__":

@@ -164,7 +164,10 @@ def test_sigkill(dataset, tmp_path):
     command = [*map(str, arguments), f"--output_path={tmp_path / 'cut' / 'set'}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
-    while len(list((tmp_path / "cut").glob("*.tfrecord"))) < 5 and time.monotonic() < deadline:
+    journal = tmp_path / "cut" / "set-progress.jsonl"
+    while time.monotonic() < deadline:
+        if journal.exists() and len(journal.read_text().splitlines()) >= 5:
+            break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -176,9 +179,9 @@ def test_sigkill(dataset, tmp_path):
         time.sleep(0.05)
     else:
         pytest.fail("workers outlive their parent")
-    journal = (tmp_path / "cut" / "set-progress.jsonl").read_text().splitlines()
-    assert 5 <= len(journal) < 71
-    assert "num_shards" in json.loads(journal[0])
+    lines = journal.read_text().splitlines()
+    assert 5 <= len(lines) < 71
+    assert "num_shards" in json.loads(lines[0])
     assert subprocess.run(command, capture_output=True, text=True).returncode == 0
     whole = [*map(str, arguments), f"--output_path={tmp_path / 'whole' / 'set'}"]
     subprocess.run(whole, check=True, capture_output=True)
