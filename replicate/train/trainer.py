@@ -80,7 +80,8 @@ class Trainer(orbit.AbstractTrainer):
         self._seed = seed
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
-        tf.keras.utils.set_random_seed(seed)
+        # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
+        tf.keras.utils.set_random_seed(seed or 2**31 - 1)
         precision.activate(self._execution.precision)
         with self._strategy.scope():
             self.model = model_builder.build(config.model, is_training=True)

@@ -39,7 +39,6 @@ def _command(data, run_dir, **more):
         "run_dir": run_dir,
         "num_steps": STEPS,
         "checkpoint_every_n": 2,
-        "seed": 3,
     } | more
     return [
         sys.executable,
@@ -123,7 +122,7 @@ def test_asked_differently_it_refuses(data, uninterrupted):
     run_dir, _ = uninterrupted
     refused = _run(_command(data, run_dir, seed=4))
     assert refused.returncode == 2
-    assert "seed was 3, now 4" in refused.stderr and "--run_dir" in refused.stderr
+    assert "seed was 0, now 4" in refused.stderr and "--run_dir" in refused.stderr
 
 
 def test_a_report_names_the_checkpoint_its_detections_come_from(data, uninterrupted):
