@@ -129,6 +129,44 @@ def test_masks_of_another_size(annotations_file):
         score(annotations_file, [detection], iou_type="segm")
 
 
+def to_contiguous(detection, ids):
+    detection["category_id"] = ids.index(detection["category_id"]) + 1
+
+
+def to_zero_based(detection, ids):
+    detection["category_id"] -= 1
+
+
+def to_corners(detection, ids):
+    x, y, width, height = detection["bbox"]
+    detection["bbox"] = [x, y, x + width, y + height]
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        (to_contiguous, "contiguous_category_ids"),
+        (to_zero_based, "category_ids_plus_one"),
+        (to_corners, "corner_boxes"),
+    ],
+)
+def test_cocos_own_categories_and_real_detections(shared, change, code):
+    """80 contiguous ids against COCO's 90, and the others, on detections of a real model."""
+    annotations = shared / "coco/val128/instances_val128.json"
+    truth = json.loads(annotations.read_text())
+    images = {each["id"] for each in truth["images"]}
+    ids = sorted(each["id"] for each in truth["categories"])
+    results = json.loads((shared / "coco/results/ssd_mobilenet_v2.json").read_text())
+    results = [each for each in results if each["image_id"] in images]
+    expected = score(annotations, results, evaluator="hotcoco").metrics["AP"]
+    for each in results:
+        change(each, ids)
+    with pytest.raises(UserError, match=f"--fix={code} "):
+        score(annotations, results)
+    mended = score(annotations, results, evaluator="hotcoco", fix=[code])
+    assert mended.metrics["AP"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_good_detections_are_not_accused(shared):
     """Real detections and an untrained detector's: no convention is read into them."""
     annotations = shared / "coco/val128/instances_val128.json"

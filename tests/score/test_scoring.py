@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from replicate.score import METRICS, EvaluatorsDisagree, score, scoring
+from replicate.score import METRICS, EvaluatorsDisagree, analyse, score, scoring
 
 
 def official(annotations_file, detections, iou_type, image_ids=None):
@@ -165,7 +165,9 @@ def test_area_of_a_mask_is_the_masks(annotations_file, groundtruth):
     )
 
 
-def test_keypoints(tmp_path):
+@pytest.fixture
+def people(tmp_path):
+    """30 people with 17 keypoints each in 10 images, and a detection near each."""
     rng = np.random.default_rng(3)
     annotations, detections = [], []
     for index in range(30):
@@ -203,10 +205,26 @@ def test_keypoints(tmp_path):
             }
         )
     )
+    return path, detections
+
+
+def test_keypoints(people):
+    path, detections = people
     result = score(path, detections, iou_type="keypoints")
     expected = official(path, detections, "keypoints")
     assert 0.1 < expected[0] < 0.9
     assert figures(result) == pytest.approx(expected, abs=1e-12)
+
+
+def test_analysis_of_keypoints(people):
+    result = score(*people, iou_type="keypoints")
+    analysis = analyse(result, bootstrap=20)
+    assert list(analysis["by_size"]) == ["medium", "large"]
+    assert "tide" not in analysis
+    assert set(analysis["intervals"]) <= set(result.metrics)
+    assert np.mean(analysis["precision_recall"]["precision"]["0.50"]) == pytest.approx(
+        result.metrics["AP50"]
+    )
 
 
 def test_no_detections_at_all(annotations_file):
