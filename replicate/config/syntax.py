@@ -89,8 +89,11 @@ class Text:
                 break
             if kind != "word":
                 raise NotTextFormat(token)
-            self._skip(":")
-            fields += self._values(token, prefix, start, counts)
+            colon = self._skip(":")
+            nodes = list(self._values(token, prefix, start, counts))
+            if not colon and any(node.literal is not None for node in nodes):
+                raise NotTextFormat(token)  # only a message may do without
+            fields += nodes
             self._skip(",;")
         return fields
 
@@ -100,10 +103,12 @@ class Text:
             yield self._value(name, prefix, start, counts)
             return
         self._take()
-        while self._peek() != "]":
+        more = self._peek() != "]"
+        while more:
             yield self._value(name, prefix, None, counts)
-            self._skip(",")
-        self._take()
+            more = self._skip(",")
+        if self._take()[1] != "]":
+            raise NotTextFormat(name)
 
     def _value(self, name, prefix, start, counts):
         index = counts.get(name, 0)
@@ -138,8 +143,10 @@ class Text:
         return self._tokens[self._next][0] if self._next < len(self._tokens) else None
 
     def _skip(self, marks):
-        if self._peek() is not None and self._peek() in marks:
-            self._next += 1
+        """Passes over one of `marks` where it comes next, and tells whether it did."""
+        found = self._peek() is not None and self._peek() in marks
+        self._next += found
+        return found
 
 
 def _tokens(text):

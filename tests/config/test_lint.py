@@ -1,6 +1,7 @@
 """The linter: places, nearest names, copied blocks and their fix, contradictions."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -323,3 +324,45 @@ def test_exit_status(complete, tmp_path):
     assert run_tool().returncode == 2
     done = run_tool("configs/ssd_mobilenet_v2_320x320_coco17_tpu-8.config")
     assert done.returncode == 2 and "a template" in done.stderr
+
+
+def damaged(text, generator):
+    """The text with one to three small changes: a character, a word or a line lost or doubled."""
+    for _ in range(generator.randint(1, 3)):
+        start = generator.randrange(len(text))
+        kind = generator.choice(["character", "word", "line", "insert", "swap"])
+        if kind == "character":
+            text = text[:start] + text[start + 1 :]
+        elif kind == "insert":
+            text = text[:start] + generator.choice("{}[]<>:,;#\"'\\x0-. \n") + text[start:]
+        else:
+            pattern = {"word": r"[\w.]+", "line": r"[^\n]*\n", "swap": r"\w+"}[kind]
+            spans = [match.span() for match in re.finditer(pattern, text)]
+            a, b = generator.choice(spans)
+            again = text[a:b] * generator.choice([0, 2])
+            if kind == "swap":
+                again = text[slice(*generator.choice(spans))]
+            text = text[:a] + again + text[b:]
+    return text
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_the_linter_and_the_parser_agree_on_damaged_configs(seed):
+    """It finds an error exactly where protobuf refuses the text, and never fails itself."""
+    generator = random.Random(seed)
+    name = generator.choice(config.template_names())
+    text = damaged(config.to_text(config.template(name)), generator)
+    try:
+        textproto.parse(text)
+        accepted = True
+    except UserError:
+        accepted = False
+    try:
+        tree = syntax.Text(text)
+        found = lint.syntax_findings(tree)
+    except syntax.NotTextFormat:
+        with pytest.raises(UserError):
+            lint.lint(text, "x.config")
+        assert not accepted
+        return
+    assert bool(found) == (not accepted)
