@@ -272,7 +272,11 @@ def _positions(values):
     """dict value -> indices where it stands."""
     order = np.argsort(values, kind="stable")
     distinct, starts = np.unique(values[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(order, starts[1:]), strict=True))
+    ends = [*starts[1:], len(order)]
+    return {
+        value: order[start:end]
+        for value, start, end in zip(distinct.tolist(), starts, ends, strict=False)
+    }
 
 
 def _looked_up(places, ids):

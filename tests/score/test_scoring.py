@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from replicate.score import METRICS, EvaluatorsDisagree, analyse, score, scoring
+from replicate.score.checks import CODES
 
 
 def official(annotations_file, detections, iou_type, image_ids=None):
@@ -231,6 +232,59 @@ def test_no_detections_at_all(annotations_file):
     result = score(annotations_file, [])
     assert result.metrics["AP"] == 0 and result.metrics["AR@100"] == 0
     assert result.to_json()["detections"]["count"] == 0
+
+
+def test_images_without_objects(annotations_file, groundtruth, detections):
+    groundtruth["annotations"] = []
+    annotations_file.write_text(json.dumps(groundtruth))
+    result = score(annotations_file, detections)
+    assert set(result.metrics.values()) == {None}
+    assert result.agree and result.to_json()["annotations"]["annotations"] == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_evaluators_agree_on_corner_cases(tmp_path, seed):
+    """Ties of scores, crowds, empty boxes, areas at the limits, more than 100 detections."""
+    rng = np.random.default_rng(seed)
+    images = [{"id": i + 1, "height": 300, "width": 300} for i in range(4)]
+    annotations, detections = [], []
+    for image in images:
+        for _ in range(rng.integers(0, 8)):
+            x, y, width, height = (int(v) for v in rng.integers(1, 200, 4))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image["id"],
+                    "category_id": int(rng.integers(1, 4)),
+                    "bbox": [x, y, width, height],
+                    "area": float(rng.choice([width * height, 1024, 9216])),
+                    "iscrowd": int(rng.random() < 0.2),
+                }
+            )
+        for _ in range(rng.choice([0, 5, 130])):
+            box = [float(v) for v in rng.integers(0, 100, 4)]
+            if annotations and rng.random() < 0.6:
+                near = annotations[rng.integers(len(annotations))]["bbox"]
+                box = [float(max(0, v)) for v in near + rng.integers(-3, 4, 4)]
+            detections.append(
+                {
+                    "image_id": image["id"],
+                    "category_id": int(rng.integers(1, 4)),
+                    "bbox": box,
+                    "score": float(rng.choice([0.1, 0.5, 0.9, rng.random()])),
+                }
+            )
+    path = tmp_path / "corner.json"
+    categories = [{"id": id, "name": str(id)} for id in (1, 2, 3)]
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    result = score(path, detections, fix=CODES)
+    if detections:
+        assert result.repairs or figures(result) == pytest.approx(
+            official(path, detections, "bbox"), abs=1e-12
+        )
+    assert result.agree
 
 
 def test_subset_of_images(annotations_file, detections):
