@@ -75,7 +75,7 @@ INITIAL = Cause(
     points=3.2,
     effect="19 against 22.2 (10745)",
     source="tensorflow/models issues 10745, 9172",
-    check="restore fine_tune_checkpoint and count the variables that match: tools/preflight.py",
+    check="tools/train.py says at its start how many variables of fine_tune_checkpoint matched",
     path=r"fine_tune_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
     kinds=("training",),
 )

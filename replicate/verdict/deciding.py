@@ -46,7 +46,29 @@ class Verdict:
     notes: list
 
     def to_json(self):
+        """The fields as plain data."""
         return dataclasses.asdict(self)
+
+    def text(self):
+        """The verdict as lines for a terminal: reasons, figures, likely causes and their checks."""
+        lines = [self.verdict, *(f"  - {reason}" for reason in self.reasons)]
+        for name, points in self.achieved.items():
+            shown = "undefined" if points is None else f"{points:.2f}"
+            against = f", published {self.published[name]:.1f}" if name in self.published else ""
+            lines.append(f"{name} {shown}{against}")
+        kind = {"training": "a training run", "checkpoint": "a checkpoint evaluated again"}
+        lines.append(
+            f"tolerance of {kind[self.tolerance['kind']]}: REPLICATED within "
+            f"{self.tolerance['replicated']} points, NEAR within {self.tolerance['near']}"
+        )
+        lines += [f"note: {note}" for note in self.notes]
+        if self.likely_causes:
+            lines.append("what may explain it, most likely first:")
+        for each in self.likely_causes:
+            count = len(each["evidence"])
+            signs = "not ruled out" if not count else f"{count} sign{'s' * (count > 1)} of it"
+            lines += [f"  {each['cause']} ({signs})", f"    check: {each['check']}"]
+        return "\n".join(lines)
 
 
 def decide(row, evaluations, deviations=(), *, kind="training", environment=None, val2017=None):
