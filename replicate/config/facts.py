@@ -90,7 +90,7 @@ def architecture_message(message):
       UserError: the config names no model.
     """
     name = message.model.WhichOneof("model")
-    if name is None:
+    if name not in ("ssd", "faster_rcnn", "center_net"):
         raise UserError("the config names no model: it needs model { ssd { … } } or another")
     return getattr(message.model, name)
 

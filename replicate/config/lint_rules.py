@@ -7,7 +7,7 @@ import dataclasses
 import glob
 import os
 
-from replicate.config import labelmap, schedule
+from replicate.config import known_names, labelmap, schedule, textproto
 from replicate.config.facts import facts, learning_rate
 from replicate.errors import UserError
 
@@ -27,7 +27,7 @@ class Problem:
 
 def check(message):
     """All problems of a `TrainEvalPipelineConfig`, rule by rule."""
-    if message.model.WhichOneof("model") is None:
+    if message.model.WhichOneof("model") not in known_names.FEATURE_EXTRACTORS:
         yield Problem(ERROR, "model", "no model: it needs ssd, faster_rcnn or center_net")
         return
     for rule in RULES:
@@ -164,6 +164,14 @@ def schedule_length(message):
 def metrics(message):
     """The evaluators against those of the published figures."""
     chosen = list(message.eval_config.metrics_set)
+    for name in chosen:
+        if name not in known_names.METRICS:
+            yield Problem(
+                ERROR,
+                "eval_config.metrics_set",
+                f"no metric '{name}'; {textproto.choices(name, known_names.METRICS)}",
+            )
+            return
     wanted = ["coco_detection_metrics"]
     if facts(message).predicts_masks:
         wanted.append("coco_mask_metrics")
@@ -177,14 +185,17 @@ def metrics(message):
 
 
 def feature_extractor(message):
-    """TensorFlow 1's names of feature extractors."""
+    """The backbone's name, which the API looks up only when it builds the model."""
     name = message.model.WhichOneof("model")
     kind = getattr(message.model, name).feature_extractor.type
-    if name in ("ssd", "faster_rcnn") and not kind.endswith("_keras"):
+    known = known_names.FEATURE_EXTRACTORS[name]
+    if kind not in known:
+        hint = " (TensorFlow 1's)" if f"{kind}_keras" in known else ""
         yield Problem(
             ERROR,
             f"model.{name}.feature_extractor.type",
-            f"'{kind}': TensorFlow 2's feature extractors end in _keras; others are TensorFlow 1's",
+            f"'{kind}'{hint} is no feature extractor of TensorFlow 2; "
+            f"{textproto.choices(kind, known)}",
         )
 
 

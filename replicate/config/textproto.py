@@ -113,7 +113,7 @@ def explain(problem):
     if match := _UNKNOWN_ENUM.search(problem):
         enum = descriptor_pool.Default().FindEnumTypeByName(match.group(1))
         names = [value.name for value in enum.values]
-        return f"no value '{match.group(2)}' in {enum.name}; {_choices(match.group(2), names)}"
+        return f"no value '{match.group(2)}' in {enum.name}; {choices(match.group(2), names)}"
     if match := _ONEOF_TWICE.search(problem):
         return f"'{match.group(1)}' and '{match.group(2)}' exclude each other; keep one of them"
     if match := _FIELD_TWICE.search(problem):
@@ -124,10 +124,11 @@ def explain(problem):
 def unknown_field(descriptor, name):
     """The message about a field that a message type does not have, with the nearest names."""
     names = [field.name for field in descriptor.fields]
-    return f"no field '{name}' in {descriptor.name}; {_choices(name, names)}"
+    return f"no field '{name}' in {descriptor.name}; {choices(name, names)}"
 
 
-def _choices(name, names):
+def choices(name, names):
+    """ "did you mean …?", or all there is where nothing is near."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(close) + "?"

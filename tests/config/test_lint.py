@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from replicate import config
-from replicate.config import lint, lint_rules, paths, syntax, textproto
+from replicate.config import known_names, lint, lint_rules, paths, syntax, textproto
 from replicate.errors import UserError
 from tests.conftest import PROJECT
 
@@ -244,7 +244,11 @@ CONTRADICTIONS = [
     ({"train_input_reader.tf_record_input_reader.input_path": "/nowhere/a-?"},
      "train_input_reader.tf_record_input_reader.input_path", "warning", "no file matches"),
     ({"model.ssd.feature_extractor.type": "ssd_mobilenet_v2"}, "model.ssd.feature_extractor.type",
-     "error", "TensorFlow 2's feature extractors end in _keras"),
+     "error", "(TensorFlow 1's) is no feature extractor of TensorFlow 2; did you mean"),
+    ({"model.ssd.feature_extractor.type": "ssd_mobilenet_v2_fpnlite_keras"},
+     "model.ssd.feature_extractor.type", "error", "did you mean ssd_mobilenet_v2_fpn_keras"),
+    ({"eval_config.metrics_set": "coco_detection_metric"}, "eval_config.metrics_set", "error",
+     "no metric 'coco_detection_metric'; did you mean coco_detection_metrics"),
 ]  # fmt: skip
 
 
@@ -290,7 +294,10 @@ def test_masks_want_their_own_metric():
 
 
 def test_no_model_and_no_evaluation_reader():
-    assert [f.path for f in lint.lint("train_config {}", "x")] == ["model"]
+    for text in ("train_config {}", "model {}", "model { experimental_model {} }"):
+        assert [f.path for f in lint.lint(text, "x")] == ["model"]
+        with pytest.raises(UserError, match="names no model"):
+            config.facts(textproto.parse(text))
     message = config.template(FPNLITE)
     del message.eval_input_reader[:]
     assert "eval_input_reader" in [problem.path for problem in lint_rules.required_paths(message)]
@@ -366,3 +373,20 @@ def test_the_linter_and_the_parser_agree_on_damaged_configs(seed):
         assert not accepted
         return
     assert bool(found) == (not accepted)
+
+
+def test_names_that_the_api_looks_up():
+    from replicate import odapi
+
+    odapi.load()
+    from object_detection import eval_util
+    from object_detection.builders import model_builder
+
+    maps = {
+        "ssd": model_builder.SSD_KERAS_FEATURE_EXTRACTOR_CLASS_MAP,
+        "faster_rcnn": model_builder.FASTER_RCNN_KERAS_FEATURE_EXTRACTOR_CLASS_MAP,
+        "center_net": model_builder.CENTER_NET_EXTRACTOR_FUNCTION_MAP,
+    }
+    for name, known in known_names.FEATURE_EXTRACTORS.items():
+        assert sorted(known) == sorted(maps[name])
+    assert sorted(known_names.METRICS) == sorted(eval_util.EVAL_METRICS_CLASS_DICT)
