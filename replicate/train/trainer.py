@@ -81,7 +81,7 @@ class Trainer(orbit.AbstractTrainer):
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
-        tf.keras.utils.set_random_seed(seed or 2**31 - 1)
+        tf.keras.utils.set_random_seed(seed or 2**30)
         precision.activate(self._execution.precision)
         with self._strategy.scope():
             self.model = model_builder.build(config.model, is_training=True)
