@@ -45,7 +45,7 @@ def check(encoded, name, image_hw):
     notes = {"L": ("greyscale",), "LA": ("greyscale",), "CMYK": ("cmyk",)}.get(image.mode, ())
     if _orientation(image) != 1:
         notes += ("exif_orientation",)
-    return image.format.lower(), notes
+    return "png" if image.format == "PNG" else "jpeg", notes
 
 
 def decode_fully(encoded):

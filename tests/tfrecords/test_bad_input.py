@@ -133,6 +133,15 @@ def test_png_under_its_own_name_says_png(dataset, tmp_path):
     assert [f["image/format"][1] for f in found] == [[b"png"]]
 
 
+def test_a_camera_s_two_pictures_in_one_file_are_a_jpeg(dataset, tmp_path):
+    """MPO, which phones write under .jpg: decoders read its first picture."""
+    path = dataset.path(1)
+    picture().save(path, "MPO", save_all=True, append_images=[picture(width=8, height=8)])
+    summary = convert(dataset, tmp_path)
+    formats = {record["image/format"][1][0] for record in records(summary)}
+    assert formats == {b"jpeg"}
+
+
 def test_non_ascii_names(dataset, tmp_path):
     name = "naïve 犬 картина.jpg"
     dataset.path(3).rename(dataset.images / name)
