@@ -36,7 +36,7 @@ def read_config(path):
     raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
 
 
-def fetch(row, folder, *, url=None):
+def fetch(row, folder):
     """Downloads a released archive and records its SHA-256 beside it.
 
     The zoo publishes no checksums: the first download's is kept in `MODEL.tar.gz.sha256`, as
@@ -46,7 +46,6 @@ def fetch(row, folder, *, url=None):
     Args:
       row: a `zoo.Row`.
       folder: where `MODEL.tar.gz` goes.
-      url: another place than the row's to fetch it from.
 
     Returns:
       The archive's path.
@@ -60,7 +59,7 @@ def fetch(row, folder, *, url=None):
     path = pathlib.Path(folder) / f"{row.archive}.tar.gz"
     record = path.with_name(path.name + ".sha256")
     known = record.read_text().split()[0] if record.is_file() else None
-    downloads.fetch(url or row.url, path, checksum=known and f"sha256:{known}")
+    downloads.fetch(row.url, path, checksum=known and f"sha256:{known}")
     if known is None:
         part = record.with_name(record.name + ".part")
         part.write_text(f"{sha256(path)}  {path.name}\n")

@@ -155,7 +155,8 @@ def random_archive(tmp_path):
 
 def test_fetch_continues_and_records_the_checksum(tmp_path, random_archive):
     with Server(random_archive, cuts=2) as server:
-        path = archive.fetch(zoo.find(MODEL), tmp_path / "zoo", url=server.url)
+        row = dataclasses.replace(zoo.find(MODEL), url=server.url)
+        path = archive.fetch(row, tmp_path / "zoo")
         assert path == tmp_path / "zoo" / f"{MODEL}.tar.gz"
         assert path.read_bytes() == random_archive
         # cut twice, and continued with what had arrived
@@ -169,10 +170,10 @@ def test_fetch_continues_and_records_the_checksum(tmp_path, random_archive):
     checked = subprocess.run(["sha256sum", "--check", f"{path}.sha256"], cwd=path.parent)
     assert checked.returncode == 0
     # there already: no request (the server is gone), and the checksum still fits
-    assert archive.fetch(zoo.find(MODEL), tmp_path / "zoo", url=server.url) == path
+    assert archive.fetch(row, tmp_path / "zoo") == path
     path.write_bytes(random_archive[:-1] + b"?")
     with pytest.raises(InputError, match="is there already, but its sha256 is"):
-        archive.fetch(zoo.find(MODEL), tmp_path / "zoo", url=server.url)
+        archive.fetch(row, tmp_path / "zoo")
 
 
 def test_sha256(tmp_path):
