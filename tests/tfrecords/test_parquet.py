@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import threading
 
 import pyarrow as pa
@@ -296,3 +297,10 @@ def test_records_are_framed_once(stored, tmp_path):
     summary = streaming.convert(dataset, tmp_path / "s/val", 3, progress=False)
     counts = [len(list(framing.read(path))) for path in summary.shard_paths]
     assert counts == [3, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["val-00000-of-00002.parquet", "*.parquet"])
+def test_hub_addresses_without_the_hubs_package(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match=r"requirements-hub\.txt"):
+        parquet.Dataset([f"hf://datasets/detection-datasets/coco/data/{name}"])

@@ -89,9 +89,7 @@ class Dataset:
             source = fsspec.open(name, "rb").open() if "://" in name else name
             file = pq.ParquetFile(source)
         except ImportError as error:
-            raise InputError(
-                f"{name}: {error}; pip install -r requirements-hub.txt for hf:// addresses"
-            ) from error
+            raise _lacking(name, error) from error
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{name}: cannot be read as Parquet: {error}") from error
         lacking = {"image", "objects"} - set(file.schema_arrow.names)
@@ -201,8 +199,14 @@ def _expanded(paths):
 def _globbed(url):
     try:
         return [file.full_name for file in fsspec.open_files(url)]
-    except (ImportError, ValueError, OSError, NotImplementedError) as error:
+    except ImportError as error:
+        raise _lacking(url, error) from error
+    except (ValueError, OSError, NotImplementedError) as error:
         raise InputError(f"{url}: cannot be listed: {error}; name the files one by one") from error
+
+
+def _lacking(name, error):
+    return InputError(f"{name}: {error}; for hf:// addresses pip install -r requirements-hub.txt")
 
 
 def _label_names(schema):
