@@ -7,6 +7,12 @@ report/index.html is one file that needs no network; report.md (with plots/) is 
 pull request, report.json for machines. tools/replicate.py writes it at its end; run this again
 after another evaluation, or for a run that is still training: what is missing is named in the
 report as not checked.
+
+    python tools/report.py --run_dir=runs/first --tracker=tensorboard,mlflow,comet
+
+--tracker also writes the run for trackers, as local files that nothing is sent from: TensorBoard
+events, MLflow's file store, Comet's offline archive (the last two need
+requirements-trackers.txt). Several runs may share a --tracker_dir.
 """
 
 import pathlib
@@ -22,10 +28,18 @@ from tools import cli
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "the run directory")
+flags.DEFINE_list("tracker", [], "also write the run for these: tensorboard, mlflow, comet")
+flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run directory)")
 
 
 def main(_):
-    print(report.write(RunDir.existing(FLAGS.run_dir)))
+    run = RunDir.existing(FLAGS.run_dir)
+    print(report.write(run))
+    if FLAGS.tracker:
+        from replicate.report import trackers
+
+        for how in trackers.write(run, FLAGS.tracker, FLAGS.tracker_dir).values():
+            print(how)
 
 
 if __name__ == "__main__":

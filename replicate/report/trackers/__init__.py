@@ -1,0 +1,51 @@
+"""Runs for the trackers people already use, from what the run directory holds.
+
+    from replicate.report import trackers
+    trackers.write(RunDir.existing("runs/first"), ["tensorboard", "mlflow"])
+
+TensorBoard needs nothing; MLflow and Comet need `pip install -r requirements-trackers.txt`. All
+three write to local files and send nothing anywhere.
+"""
+
+import importlib
+import pathlib
+
+from replicate.errors import UserError
+from replicate.report.trackers.record import Record, of_run
+
+TRACKERS = ("tensorboard", "mlflow", "comet")
+
+__all__ = ["TRACKERS", "Record", "of_run", "write"]
+
+
+def write(run, names, folder=None):
+    """Writes a run for each of the trackers.
+
+    Args:
+      run: RunDir.
+      names: of TRACKERS.
+      folder: where; default trackers/ in the run directory. Several runs may share one.
+
+    Returns:
+      dict name -> what to open and how, one line.
+
+    Raises:
+      UserError: an unknown tracker, or its package is not installed.
+    """
+    unknown = [name for name in names if name not in TRACKERS]
+    if unknown:
+        raise UserError(f"--tracker={unknown[0]}; there are: {', '.join(TRACKERS)}")
+    adapters = {name: _adapter(name) for name in names}
+    record = of_run(run)
+    folder = pathlib.Path(folder) if folder else run.root / "trackers"
+    return {name: adapter.write(record, folder / name) for name, adapter in adapters.items()}
+
+
+def _adapter(name):
+    try:
+        return importlib.import_module(f"replicate.report.trackers.to_{name}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--tracker={name}: {error.name} is not installed; "
+            "pip install -r requirements-trackers.txt"
+        ) from None
