@@ -127,12 +127,16 @@ def _sums(held, source, left_out):
 
 def _full_tasks(tasks, held, source, left_out):
     num_shards = held["settings"]["num_shards"]
+    by_image = {}
+    for key in left_out:
+        by_image.setdefault(key[0], []).append(key)
     for index, task in enumerate(tasks):
         positions = range(index, len(source.images), num_shards)
+        of_shard = [source.image(position) for position in positions]
         yield dataclasses.replace(
             task,
-            images=[source.image(position) for position in positions],
-            left_out=set(left_out),
+            images=of_shard,
+            left_out={key for image in of_shard for key in by_image.get(image.id, ())},
             categories=source.categories,
             settings=held["settings"],
         )

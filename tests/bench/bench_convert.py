@@ -113,9 +113,9 @@ def copy(_, images, output):
 def convert_by_api(annotations, images, output):
     """As `copy`, of the API's converter, its imports apart."""
     script = PROJECT / "tests" / "tfrecords" / "api_convert.py"
-    arguments = [annotations, images, output / "api", FLAGS.shards, FLAGS.masks]
+    job = [str(annotations), str(images), str(output / "api"), FLAGS.shards, FLAGS.masks]
     done = subprocess.run(
-        [sys.executable, script, *map(str, arguments)], check=True, capture_output=True, text=True
+        [sys.executable, script, json.dumps(job)], check=True, capture_output=True, text=True
     )
     seconds, cpu_seconds = done.stdout.split()[-2:]
     return float(seconds), float(cpu_seconds)

@@ -126,7 +126,7 @@ def _annotation(rng, width, height, is_crowd, number, owner):
     low, high = points.min(axis=0), points.max(axis=0)
     segmentation = [points.ravel().tolist()]
     if is_crowd:
-        runs = [height * int(low[0])]
+        runs = [height * min(int(low[0]), width - 20)]
         runs += itertools.chain.from_iterable(((height // 3, height - height // 3),) * 20)
         segmentation = {"size": [height, width], "counts": [*runs, height * width - sum(runs)]}
     entry = {"segmentation": segmentation, "area": round(float(radius) ** 2 * 1.8, 4)}

@@ -16,12 +16,20 @@ from tfrecords import example, framing
 MASK = "image/object/mask"
 
 
+def run_api(*jobs):
+    """Runs the API's converter on jobs, as tests/tfrecords/api_convert.py takes them."""
+    script = pathlib.Path(__file__).with_name("api_convert.py")
+    texts = [json.dumps(job, default=str) for job in jobs]
+    subprocess.run([sys.executable, script, *texts], check=True, capture_output=True)
+
+
 def api_records(annotations, images, folder, num_shards, masks, *keypoints):
     """[[features] for every shard] of the API's converter."""
-    output = folder / "api"
-    script = pathlib.Path(__file__).with_name("api_convert.py")
-    arguments = [annotations, images, output, num_shards, masks, *keypoints]
-    subprocess.run([sys.executable, script, *map(str, arguments)], check=True, capture_output=True)
+    run_api([annotations, images, folder / "api", num_shards, masks, *keypoints])
+    return read_api_records(folder / "api", num_shards)
+
+
+def read_api_records(output, num_shards):
     return [
         [example.decode(record) for record in framing.read(f"{output}-{i:05d}-of-{num_shards:05d}")]
         for i in range(num_shards)
@@ -33,27 +41,39 @@ def our_records(summary):
 
 
 def decoded(features):
-    """The features with mask PNGs replaced by their pixels."""
-    if MASK in features:
-        features = dict(features)
-        features[MASK] = [
-            np.asarray(Image.open(io.BytesIO(png))).tolist() for png in features[MASK][1]
-        ]
-    return features
+    """The features with mask PNGs replaced by (size, pixel values)."""
+    if MASK not in features:
+        return features
+    masks = [np.asarray(Image.open(io.BytesIO(png))) for png in features[MASK][1]]
+    return features | {MASK: [(mask.shape, mask.astype(np.uint8).tobytes()) for mask in masks]}
+
+
+@pytest.fixture(scope="module")
+def real_images(shared, tmp_path_factory):
+    """{(split, masks): (annotation file, image folder, output path of the API's records)}."""
+    tiny, folder = shared / "coco" / "tiny", tmp_path_factory.mktemp("api")
+    cases = {
+        (split, masks): (
+            *(tiny / "annotations" / f"instances_{split}.json", tiny / split),
+            folder / f"{split}-{masks}",
+        )
+        for split in ("train2017", "val2017")
+        for masks in (False, True)
+    }
+    run_api(*([*case, 3, masks] for (_, masks), case in cases.items()))
+    return cases
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 @pytest.mark.parametrize("masks", [False, True])
-def test_real_images(shared, tmp_path, split, masks):
-    tiny = shared / "coco" / "tiny"
-    annotations, images = tiny / "annotations" / f"instances_{split}.json", tiny / split
-    theirs = api_records(annotations, images, tmp_path, 3, masks)
+def test_real_images(real_images, tmp_path, split, masks):
+    annotations, images, api_output = real_images[split, masks]
     summary = tfrecords.convert(
         annotations, images, tmp_path / "ours", 3, include_masks=masks, progress=False
     )
     ours = our_records(summary)
     assert sum(map(len, ours)) == 80
-    for our_shard, their_shard in zip(ours, theirs, strict=True):
+    for our_shard, their_shard in zip(ours, read_api_records(api_output, 3), strict=True):
         for our, their in zip(our_shard, their_shard, strict=True):
             assert decoded(our) == decoded(their)
 
