@@ -1,6 +1,7 @@
 """Parquet datasets of the hub's layouts, local and over HTTP, to records and to COCO JSON."""
 
 import contextlib
+import functools
 import http.server
 import io
 import json
@@ -36,7 +37,11 @@ def jpeg():
 def hub_metadata(label_key, features_as):
     label = {"names": NAMES, "_type": "ClassLabel"}
     objects = {label_key: label, "bbox": {}}
-    wrapped = {"sequence": {"feature": objects, "_type": "Sequence"}, "list": [objects]}
+    wrapped = {
+        "sequence": {"feature": objects, "_type": "Sequence"},
+        "list": [objects],
+        "lists": {key: {"feature": value, "_type": "List"} for key, value in objects.items()},
+    }
     features = {"objects": wrapped[features_as]}
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
 
@@ -46,7 +51,7 @@ def write_table(path, rows, metadata):
     pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
-def first_kind(path, box=XYXY):
+def first_kind(path, box=XYXY, features_as="sequence"):
     """As detection-datasets/coco: bbox_id, category, corners; no crowd flag."""
     row = {
         "image_id": 9,
@@ -55,7 +60,7 @@ def first_kind(path, box=XYXY):
         "height": 30,
         "objects": {"bbox_id": [33, 34], "category": [2, 0], "bbox": box, "area": [20.5, 900.0]},
     }
-    write_table(path, [row], hub_metadata("category", "sequence"))
+    write_table(path, [row], hub_metadata("category", features_as))
 
 
 def second_kind(path):
@@ -82,6 +87,11 @@ def third_kind(path):
 # writer, options, (file name, ids, areas, crowd)
 KINDS = {
     "corners": (first_kind, {}, ("000000000009.jpg", [33, 34], [20.5, 900.0], [0, 0])),
+    "corners, as datasets 5 writes": (
+        functools.partial(first_kind, features_as="lists"),
+        {},
+        ("000000000009.jpg", [33, 34], [20.5, 900.0], [0, 0]),
+    ),
     "xywh": (second_kind, {}, ("a.jpg", [33, 34], [20.5, 900.0], [0, 1])),
     "structs": (
         third_kind,
