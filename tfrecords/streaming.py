@@ -99,6 +99,9 @@ def _write(dataset, output_path, asked, settings, progress):
     results[0] = dataclasses.replace(results[0], counts=counts)  # of all: they are one stream's
     source = {
         "annotations_file": None,
+        "keypoints_file": None,
+        "keypoints_sha256": None,
+        "image_dir": None,
         "parquet": dataset.names,
         "sha256": digest.hexdigest(),  # of the records' SHA-256, in order: there is no one file
         "images": len(image_ids),

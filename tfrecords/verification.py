@@ -82,12 +82,15 @@ def _extra_shards(output_path, held):
 
 def _source(held, annotations_file):
     settings, before = held["settings"], held["source"]
+    annotations_file = annotations_file or before["annotations_file"]
+    if annotations_file is None:
+        raise InputError("these records were made of a stream; say which --annotations_file it was")
     source = coco.load(
-        annotations_file or before["annotations_file"],
+        annotations_file,
         segmentations=settings["include_masks"],
         keypoints_file=before["keypoints_file"],
     )
-    if source.sha256 != before["sha256"]:
+    if before["annotations_file"] and source.sha256 != before["sha256"]:
         raise InputError(
             f"{source.annotations_file}: not the file that was converted (SHA-256 "
             f"{source.sha256}, the manifest has {before['sha256']})"

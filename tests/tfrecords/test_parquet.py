@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import tfrecords
-from tfrecords import coco, framing, label_map, streaming
+from tfrecords import coco, framing, label_map, streaming, verification
 from tfrecords.errors import InputError
 from tfrecords.formats import parquet
 
@@ -179,6 +179,24 @@ def test_streamed_records_are_those_of_the_json(stored, expected, tmp_path):
     assert again.reused and again.manifest == summary.manifest
     with pytest.raises(InputError, match="other input or settings"):
         streaming.convert(dataset, tmp_path / "stream/val", 2, invalid_boxes="clip", progress=False)
+
+
+def test_streamed_records_are_verified(stored, dataset, tmp_path):
+    folder, labels = stored
+    streaming.convert(parquet.Dataset([folder], labels), tmp_path / "s/val", 2, progress=False)
+    options = {"full": True, "progress": False}
+    assert verification.verify(tmp_path / "s/val", progress=False) == []
+    assert (
+        verification.verify(tmp_path / "s/val", annotations_file=dataset.annotations, **options)
+        == []
+    )
+    with pytest.raises(InputError, match="made of a stream"):
+        verification.verify(tmp_path / "s/val", **options)
+    dataset.change(lambda document: document["annotations"][3]["bbox"].__setitem__(0, 0.25))
+    (problem,) = verification.verify(
+        tmp_path / "s/val", annotations_file=dataset.annotations, **options
+    )
+    assert str(dataset.document["annotations"][3]["image_id"]) in problem
 
 
 def test_a_stream_that_breaks_leaves_no_shard(stored, tmp_path):
