@@ -31,12 +31,13 @@ def main(_):
     from replicate.run import write_json
 
     message = config.load(_CONFIG.value)
-    from replicate.evaluate import detections
+    from replicate.evaluate import detections, detector
 
+    checkpoint = detector.find_checkpoint(_CHECKPOINT.value)
     evaluation = detections.Evaluation(
         message, _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
     )
-    results, checkpoint = evaluation.detect(_CHECKPOINT.value)
+    results, checkpoint = evaluation.detect(checkpoint)
     write_json(_OUTPUT.value, results)
     print(f"{len(results)} detections of {checkpoint} in {_OUTPUT.value}")
 

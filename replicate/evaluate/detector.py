@@ -20,14 +20,12 @@ class Detector:
     """
 
     def __init__(self, config):
-        odapi.load()
-        from object_detection.builders import model_builder
         from object_detection.utils import config_util, ops
 
         self.checkpoint = None
         self._config = config
         self._to_float32 = ops.bfloat16_to_float32_nested
-        self.model = model_builder.build(config.model, is_training=False)
+        self.model = odapi.build_model(config.model, is_training=False)
         height, width = config_util.get_spatial_image_size(
             config_util.get_image_resizer_config(config.model)
         )
@@ -46,7 +44,7 @@ class Detector:
         Raises:
           UserError: no such checkpoint, or it does not hold every variable of this model.
         """
-        prefix = _prefix(checkpoint)
+        prefix = find_checkpoint(checkpoint)
         contents = {"model": self.model}
         if self._averages is not None:
             contents["optimizer"] = self._averages
@@ -121,7 +119,12 @@ class Detector:
         return optimizer
 
 
-def _prefix(checkpoint):
+def find_checkpoint(checkpoint):
+    """The prefix of the checkpoint that `checkpoint` names: itself, or the last one in a folder.
+
+    Raises:
+      UserError: there is none.
+    """
     if pathlib.Path(f"{checkpoint}.index").is_file():
         return str(checkpoint)
     latest = tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else 0

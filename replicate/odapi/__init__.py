@@ -16,7 +16,7 @@ import sys
 from replicate.errors import UserError
 from replicate.odapi import protos, shims
 
-__all__ = ["LoadError", "load", "protos"]
+__all__ = ["LoadError", "build_model", "load", "protos"]
 
 _loaded = False
 
@@ -51,6 +51,24 @@ def load():
             "run `make venv`, or `pip install -r requirements.txt` in your environment"
         ) from error
     _loaded = True
+
+
+def build_model(model_config, is_training):
+    """The API's DetectionModel of a config's `model`.
+
+    Raises:
+      UserError: the API refuses the config; its own words are in the message.
+    """
+    load()
+    from object_detection.builders import model_builder
+
+    try:
+        return model_builder.build(model_config, is_training=is_training)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the Object Detection API cannot build this config's model: {error}; "
+            "compare it with the recipe: python tools/diff_config.py MODEL pipeline.config"
+        ) from None
 
 
 def _require_keras_2():

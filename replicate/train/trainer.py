@@ -67,9 +67,8 @@ class Trainer(orbit.AbstractTrainer):
     """
 
     def __init__(self, config, *, seed, strategy=None, execution=None):
-        odapi.load()
         from object_detection import model_lib, model_lib_v2
-        from object_detection.builders import model_builder, optimizer_builder
+        from object_detection.builders import optimizer_builder
 
         self._model_lib, self._model_lib_v2 = model_lib, model_lib_v2
         self._execution = execution or Execution()
@@ -84,7 +83,7 @@ class Trainer(orbit.AbstractTrainer):
         tf.keras.utils.set_random_seed(seed or 2**30)
         precision.activate(self._execution.precision)
         with self._strategy.scope():
-            self.model = model_builder.build(config.model, is_training=True)
+            self.model = odapi.build_model(config.model, is_training=True)
             if self._execution.precision == "float16":
                 precision.predict_in_float32(self.model)
             self.global_step = tf.Variable(

@@ -84,6 +84,11 @@ CASES = {
         "--annotations_file={val} --image_dir={val_images} --output={out}/d.json",
         ["{out}", "checkpoint"],
     ),
+    "a model that cannot be built": (
+        "train.py --pipeline_config_path={folder}/empty.config --model_dir={out}/m "
+        "--num_train_steps=1",
+        ["cannot build this config's model", "diff_config.py"],
+    ),
     "missing images to replicate": (
         f"{_REPLICATE} --model={MODEL}".replace("{val_images}", "{out}/none"),
         ["{out}/none", "val_images"],
