@@ -171,6 +171,6 @@ def _of_zoo(row):
 
 def _near(model):
     names = {each.model.lower(): each.model for each in rows()}
+    names |= {name.lower(): name for row in zoo.rows() for name in row.names}
     close = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.5)
-    lines = "".join(f"  did you mean {names[each]}?\n" for each in close) + zoo.nearest(model)
-    return "\n" + lines.rstrip("\n") if lines else ""
+    return "".join(f"\n  did you mean {names[each]}?" for each in close)
