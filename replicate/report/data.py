@@ -1,16 +1,35 @@
 """The report's section on data: what was converted, what was dropped, how the classes balance."""
 
+import collections
+import hashlib
+
+import msgspec
+
+from replicate.errors import UserError
+from replicate.score.groundtruth import read_bytes
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    category_id: int
+    iscrowd: int = 0
+
+
+class _Annotations(msgspec.Struct):
+    """As much of COCO's JSON as counting takes: all of train2017 is read within seconds."""
+
+    annotations: list[_Annotation]
+
 
 def of_run(material, scored):
-    """The section as a dict: records (one a split) and val_class_balance.
+    """The section as a dict: records (one a split) and class_balance.
 
     Args:
       material: reading.Material.
-      scored: list of findings.Scored; the last one's groundtruth gives the class balance.
+      scored: list of findings.Scored; the last one's groundtruth gives the classes' names.
     """
     return {
         "records": [_records(split, each) for split, each in material.manifests.items()],
-        "val_class_balance": _balance(scored[-1].result.per_category) if scored else None,
+        "class_balance": _balance(material, scored[-1].result.per_category) if scored else None,
     }
 
 
@@ -41,14 +60,40 @@ def _records(split, manifest):
     }
 
 
-def _balance(per_category):
-    total = sum(each["groundtruth"] for each in per_category)
+def _balance(material, per_category):
+    """Objects (no crowds) by category in the evaluated images and in the training set.
+
+    Returns:
+      list of dicts: id, name, val, val_share, train, train_share; the last two None where the
+      training annotations are not at hand.
+    """
+    train = _train_counts(material)
+    in_val = sum(each["groundtruth"] for each in per_category)
+    in_train = sum(train.values()) if train is not None else None
     return [
         {
             "id": each["id"],
             "name": each["name"],
-            "groundtruth": each["groundtruth"],
-            "share": each["groundtruth"] / total if total else None,
+            "val": each["groundtruth"],
+            "val_share": each["groundtruth"] / in_val if in_val else None,
+            "train": train[each["id"]] if train is not None else None,
+            "train_share": train[each["id"]] / in_train if in_train else None,
         }
         for each in per_category
     ]
+
+
+def _train_counts(material):
+    """collections.Counter category id -> objects of the training set, or None."""
+    source = material.manifests.get("train", {}).get("source", {})
+    try:
+        if not source.get("annotations_file"):
+            raise UserError("no manifest names the training annotations")
+        raw = read_bytes(source["annotations_file"])
+        if hashlib.sha256(raw).hexdigest() != source.get("sha256"):
+            raise UserError(f"{source['annotations_file']} has changed since it was converted")
+        annotations = msgspec.json.decode(raw, type=_Annotations).annotations
+    except (UserError, msgspec.DecodeError) as error:
+        material.cannot_say("class balance of the training set", str(error))
+        return None
+    return collections.Counter(each.category_id for each in annotations if not each.iscrowd)

@@ -62,6 +62,14 @@ def page_of_run(content, plots, pictures, **more):
         plots=plots,
         pictures=pictures,
         multiples=charts.small_multiples(content["category_curves"]),
+        largest_share=max(
+            (
+                each[share] or 0
+                for each in content["data"]["class_balance"] or []
+                for share in ("train_share", "val_share")
+            ),
+            default=0,
+        ),
         **more,
     )
 

@@ -4,8 +4,10 @@ Everything but the detections and the log of the training is made by the kit's o
 config is rendered, the detections are scored, the verdict is decided.
 """
 
+import hashlib
 import json
 import math
+import pathlib
 
 import numpy as np
 
@@ -157,6 +159,7 @@ def _manifest(annotations_file):
         "format": 1,
         "source": {
             "annotations_file": str(annotations_file),
+            "sha256": hashlib.sha256(pathlib.Path(annotations_file).read_bytes()).hexdigest(),
             "images": images,
             "annotations": annotations,
             "crowd": crowd,

@@ -218,6 +218,25 @@ def test_right_wrong_and_crowd_by_hand(tmp_path, drawn):
     assert image["ap50"] == pytest.approx(51 / 101)
 
 
+def test_class_balance_counts_the_files(finished_run, drawn):
+    told = read_json(finished_run.report / "report.json")["data"]["class_balance"]
+    annotations = read_json(drawn[0])["annotations"]
+    for each in told:
+        count = sum(a["category_id"] == each["id"] and not a["iscrowd"] for a in annotations)
+        assert each["train"] == each["val"] == count
+    assert sum(each["train_share"] for each in told) == pytest.approx(1)
+
+
+def test_training_annotations_that_changed_are_not_counted(run):
+    path = run.data / "train-manifest.json"
+    manifest = read_json(path)
+    manifest["source"]["sha256"] = "0" * 64
+    write_json(path, manifest)
+    told = _report(run)
+    assert {each["train"] for each in told["data"]["class_balance"]} == {None}
+    assert "class balance of the training set" in [each["what"] for each in told["not_checked"]]
+
+
 def test_text_from_outside_is_escaped(finished_run):
     page = (finished_run.report / "index.html").read_text()
     assert HOSTILE not in page and "&lt;script&gt;document.title" in page
