@@ -35,6 +35,8 @@ class Published:
       dataset: the images they are on: "val2017", "test-dev" …
       figures: dict metric name (of METRICS) -> points.
       source: the table they stand in.
+      score_threshold, max_detections: of the evaluation they come from; COCO's and the zoo's cut
+        nothing and take 100 an image, torchvision's are its builders' defaults.
     """
 
     model: str
@@ -43,6 +45,8 @@ class Published:
     dataset: str
     figures: dict
     source: str
+    score_threshold: float = 0.0
+    max_detections: int = 100
 
 
 def find(model=None, arxiv=None):
@@ -113,7 +117,9 @@ def compare(published, scores):
             if score is None or score["metrics"].get(metric) is None:
                 continue
             achieved = 100 * score["metrics"][metric]
-            reasons = comparable.obstacles(score, (), "checkpoint")
+            reasons = comparable.obstacles(
+                score, (), "checkpoint", cut=each.score_threshold, most=each.max_detections
+            )
             if each.dataset != "val2017":
                 reasons = [f"published on {each.dataset}", *reasons]
             verdict = "NOT COMPARABLE"
@@ -152,6 +158,8 @@ def rows():
                 dataset=row["dataset"],
                 figures={name: float(row[name]) for name in _COLUMNS if row[name]},
                 source=row["source"],
+                score_threshold=float(row["score_threshold"] or 0),
+                max_detections=int(row["max_detections"] or 100),
             )
             for row in csv.DictReader(table)
         )

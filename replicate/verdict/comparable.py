@@ -18,7 +18,7 @@ AFFECTING = {
 }
 
 
-def obstacles(metrics, deviations, kind, val2017=None):
+def obstacles(metrics, deviations, kind, val2017=None, cut=0.0, most=100):
     """Why an evaluation cannot be compared with a figure on val2017: a list of sentences.
 
     Args:
@@ -28,12 +28,14 @@ def obstacles(metrics, deviations, kind, val2017=None):
       val2017: the identity of the user's own instances_val2017.json (`Groundtruth.identity`),
         with which the ids of the images are compared; without it their number and the number of
         annotations must do.
+      cut, most: score threshold and detections an image of the published evaluation; the zoo's
+        cuts nothing and takes 100.
     """
     return [
         *of_evaluators(metrics),
         *of_images(metrics, val2017),
         *of_categories(metrics),
-        *of_detections(metrics["detections"]),
+        *of_detections(metrics["detections"], cut, most),
         *(told(each) for each in deviations if each["class"] in AFFECTING[kind]),
     ]
 
@@ -97,18 +99,21 @@ def of_categories(metrics):
     )
 
 
-def of_detections(detections):
+def of_detections(detections, cut=0.0, most=100):
     threshold, cap = detections["score_threshold"], detections["cap_per_image"]
-    if threshold is not None:
+    published = f"cut at {cut}" if cut else "made without such a threshold"
+    # The lowest score lies a little above the threshold.
+    if threshold is not None and threshold > cut + 0.01:
         yield (
             f"the detections were cut at a score of about {threshold:.3g}: none scores lower, and "
-            "images have places left; the zoo evaluates without such a threshold"
+            f"images have places left; the published figure was {published}"
         )
     if cap is not None:
         yield f"the detections were capped at {cap} an image; COCO's AP is over 100"
-    if detections["max_per_image"] > 100:
+    if detections["max_per_image"] > most:
         yield (
-            f"up to {detections['max_per_image']} detections an image; the zoo's models give 100"
+            f"up to {detections['max_per_image']} detections an image; the published figure is "
+            f"over {most}"
         )
 
 

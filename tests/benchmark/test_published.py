@@ -98,6 +98,22 @@ def test_figures_on_other_images_are_not_compared():
     assert "published on test-dev2017" in rows[1]["reasons"]
 
 
+@pytest.mark.parametrize(
+    "threshold, most, verdict",
+    [
+        (None, 100, "REPLICATED"),
+        # As torchvision's builder cuts them by default: so were those of the published figure.
+        (0.0501, 300, "REPLICATED"),
+        (0.3, 100, "NOT COMPARABLE"),
+        (0.0501, 301, "NOT COMPARABLE"),
+    ],
+)
+def test_torchvisions_own_threshold_is_no_obstacle(threshold, most, verdict):
+    made = metrics(36.4, detections__score_threshold=threshold, detections__max_per_image=most)
+    (row,) = published.compare(published.find("retinanet_resnet50_fpn"), {"bbox": made})
+    assert row["verdict"] == verdict
+
+
 def test_given_figures():
     row = published.given({"box AP": 22.2, "mask AP50": 30, "keypoint APM": 40.0}, "mine")
     assert row.figures == {"box AP": 22.2, "mask AP50": 30, "keypoint APM": 40.0}
