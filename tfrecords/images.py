@@ -33,6 +33,8 @@ def check(encoded, name, image_hw):
         raise BadImage("image_unreadable", f"{name}: the file is empty; copy or download it again")
     try:
         image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImage("image_unreadable", f"{name}: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise BadImage(
             "image_unreadable",
@@ -59,6 +61,7 @@ def decode_fully(encoded):
 def _check_format(image, name):
     """JPEG, or PNG under a name that does not claim to be a JPEG."""
     jpeg_name = name.lower().endswith(_JPEG_NAMES)
+    # MPO: JPEGs one after another, as some cameras write; decoders take the first.
     if image.format in ("JPEG", "MPO") or (image.format == "PNG" and not jpeg_name):
         return
     under = " under a JPEG's name" if jpeg_name else ""

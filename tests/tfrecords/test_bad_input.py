@@ -5,6 +5,8 @@ import io
 import json
 import pathlib
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -44,6 +46,12 @@ def encoded(image, image_format, **options):
     return file.getvalue()
 
 
+def png_head(width, height):
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum + b"\0\0\0\1IDAT"
+
+
 def truncated(dataset):
     path = dataset.path(3)
     path.write_bytes(path.read_bytes()[:-200])
@@ -72,6 +80,11 @@ BAD_IMAGES = {
         "41x30 pixels, annotated as 40x30",
     ),
     "empty file": (lambda d: d.path(3).write_bytes(b""), "image_unreadable", "the file is empty"),
+    "of too many pixels": (
+        lambda d: d.path(3).write_bytes(png_head(60_000, 60_000)),
+        "image_unreadable",
+        "decompression bomb",
+    ),
     "no image": (lambda d: d.path(3).write_text("<html>404"), "image_unreadable", "not an image"),
     "missing": (lambda d: d.path(3).unlink(), "image_missing", "are missing"),
 }
@@ -111,7 +124,8 @@ def test_unusual_jpegs_arrive_and_are_noted(dataset, tmp_path, content, note):
     dataset.path(3).write_bytes(content)
     summary = convert(dataset, tmp_path)
     assert summary.manifest["counts"]["notes"] == note
-    assert content in [features["image/encoded"][1][0] for features in records(summary)]
+    (features,) = [f for f in records(summary) if f["image/encoded"][1] == [content]]
+    assert features["image/format"][1] == [b"jpeg"]
 
 
 def test_unusual_jpegs_decode_to_three_channels_in_tensorflow(dataset):
