@@ -97,6 +97,14 @@ function readData(id) {
   return holder ? JSON.parse(holder.textContent) : null;
 }
 
+// What is folded on the screen is printed.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details:not([open])").forEach((each) => {
+    each.open = true;
+    addEventListener("afterprint", () => { each.open = false; }, { once: true });
+  });
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   startTheme();
   document.querySelectorAll("table[data-sortable]").forEach(startSorting);
