@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 
-from tfrecords import shards
+from tfrecords import framing, shards
 
 
 class Journal:
@@ -35,14 +35,15 @@ class Journal:
             for index in range(before["num_shards"]):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(shards.path_of(output_path, index, before["num_shards"]))
-        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115 (closed by close)
-        self._write(header)
-        for index, result in self.done.items():
-            self._write({"index": index} | dataclasses.asdict(result))
+        entries = [{"index": index} | dataclasses.asdict(r) for index, r in self.done.items()]
+        with framing.appearing(self.path) as file:  # a kill here must not forget what is done
+            file.writelines(map(_line, [header, *entries]))
+        self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
 
     def add(self, index, result):
         self.done[index] = result
-        self._write({"index": index} | dataclasses.asdict(result))
+        self._file.write(_line({"index": index} | dataclasses.asdict(result)))
+        self._file.flush()
 
     def close(self):
         self._file.close()
@@ -51,9 +52,9 @@ class Journal:
         self.close()
         os.remove(self.path)
 
-    def _write(self, entry):
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self._file.flush()
+
+def _line(entry):
+    return (json.dumps(entry, ensure_ascii=False) + "\n").encode()
 
 
 def _read(path):
