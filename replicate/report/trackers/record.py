@@ -174,11 +174,19 @@ def _texts(run, report):
         verdict = report["verdict"]
         reasons = "\n".join(f"- {reason}" for reason in verdict["reasons"])
         texts["verdict"] = f"{verdict['verdict']}\n\n{verdict['sentence']}\n\n{reasons}"
-    if report["metrics"] and report["metrics"]["checkpoint"]:
-        summary = _model_summary(run.root / report["metrics"]["checkpoint"]["path"])
-        if summary:
-            texts["model"] = summary
+    summary = _model_summary(_checkpoint(run, report))
+    if summary:
+        texts["model"] = summary
     return texts
+
+
+def _checkpoint(run, report):
+    """The prefix of the evaluated checkpoint; without an evaluation that of the last one."""
+    evaluated = (report["metrics"] or {}).get("checkpoint")
+    if evaluated:
+        return run.root / evaluated["path"]
+    kept = [path.with_suffix("") for path in run.checkpoints.glob("ckpt-*.index")]
+    return max(kept, key=lambda path: int(path.name.split("-")[1]), default=run.checkpoints)
 
 
 def _model_summary(checkpoint):
