@@ -20,7 +20,7 @@ def of_run(content):
     drawn = [
         *_training(content["training"]),
         *_learning_rate(content["schedule"]),
-        *_checkpoints(content["checkpoints"]),
+        *_checkpoints(content),
         *_analysis(content["analysis"]),
     ]
     return {plot.name: plot for plot in drawn}
@@ -114,7 +114,8 @@ def _learning_rate(plan):
         )
 
 
-def _checkpoints(checkpoints):
+def _checkpoints(content):
+    checkpoints = content["checkpoints"]
     if not checkpoints:
         return
     steps = [each["step"] for each in checkpoints]
@@ -132,7 +133,17 @@ def _checkpoints(checkpoints):
         marker="o",
         highlight="AP",
         from_zero=True,
+        level=_published_level(content),
     )
+
+
+def _published_level(content):
+    """The published AP as a level in the plot, where ours may be held against it."""
+    verdict, metrics = content["verdict"], content["metrics"]
+    published = metrics["rows"][0]["published"]
+    if verdict is None or verdict["verdict"] == "NOT COMPARABLE" or published is None:
+        return None
+    return "AP as published", published / 100
 
 
 def _analysis(analysis):

@@ -374,7 +374,7 @@ def _never_checked(content):
             {
                 "what": "the spread over seeds",
                 "why": "fewer than three runs; with three or more the verdict is an equivalence "
-                "test (tools/compare_runs.py)",
+                "test (tools/verdict.py RUN RUN RUN)",
             }
         )
     if content["analysis"] is not None and "intervals" not in content["analysis"]:

@@ -142,6 +142,7 @@ def lines(
     dashed=(),
     from_zero=False,
     unit_square=False,
+    level=None,
 ):
     """A plot of one or more lines.
 
@@ -154,6 +155,7 @@ def lines(
       highlight: the label of a line to draw thicker than the others.
       dashed: labels of lines to draw dashed, over others.
       from_zero: whether y starts at zero.
+      level: (label, y) of a horizontal line to compare with, or None.
       unit_square: whether both axes go from 0 to 1; otherwise x is a whole number.
 
     Returns:
@@ -170,6 +172,10 @@ def lines(
                 marker=marker,
                 markersize=4,
                 label=label,
+            )
+        if level:
+            holder.axhline(
+                level[1], color=colour("ink"), linestyle=":", linewidth=1.4, label=level[0]
             )
         if unit_square:
             holder.set(xlim=(0, 1), ylim=(0, 1.02))

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from replicate import report
-from replicate.report import content, plots
+from replicate.report import charts, content, plots
 from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
 from tests.report import making
@@ -118,6 +118,8 @@ def test_sentence_of_a_comparable_run(run, word, achieved, sentence):
     decided = read_json(run.verdict)
     decided |= {"verdict": word, "achieved": {"box AP": achieved}}
     write_json(run.verdict, decided)
+    run_charts = charts.of_run(content.of_run(run))
+    assert "AP as published" in run_charts["checkpoints"].svg
     bounds = "; replicated is within ±0.5, near within ±1."
     assert _report(run)["verdict"]["sentence"] == sentence + bounds
 
@@ -174,6 +176,28 @@ def test_images_are_those_of_the_named_checkpoint_or_none(run, drawn, tmp_path, 
     assert told["gallery"] is None and told["analysis"] is None
     assert any(each["what"].endswith("images of step 300") for each in told["not_checked"])
     assert 'id="gallery-data"' not in (run.report / "index.html").read_text()
+
+
+def test_measurements_of_the_machine_are_drawn(run):
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for line in lines:
+        line["device"] = {"memory_gib": 3.5, "name": "GPU"}
+        line["host"] = {"cpu_percent": 81.0}
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = _report(run)
+    assert told["training"]["system"] == {
+        "device.memory_gib": [3.5] * len(lines),
+        "host.cpu_percent": [81.0] * len(lines),
+    }
+    assert "device use" not in [each["what"] for each in told["not_checked"]]
+    assert (run.report / "plots" / "system-device-memory_gib.svg").is_file()
+
+
+def test_a_line_cut_off_by_a_kill(run):
+    text = run.metrics.read_text()
+    run.metrics.write_text(text[:-40])
+    told = _report(run)
+    assert told["training"]["logged_steps"] == len(text.splitlines()) - 1
 
 
 def test_no_detections_at_all(run, drawn):
