@@ -125,6 +125,7 @@ def _on_the_same_images(scored, base, not_checked):
     for key, (each, result) in scored.items():
         if (
             result.groundtruth.sha256 == of_base.groundtruth.sha256
+            and result.image_ids == of_base.image_ids
             and result.iou_type == of_base.iou_type
         ):
             together[key] = each, result
@@ -132,7 +133,7 @@ def _on_the_same_images(scored, base, not_checked):
             not_checked.append(
                 {
                     "what": f"categories and images of {each.name} against {base.name}",
-                    "why": "it was scored on another annotation file or kind of score",
+                    "why": "scored on other images, another annotation file or kind of score",
                 }
             )
     return together
@@ -263,7 +264,7 @@ def _gallery(together, base, count):
     def diagnosed(each, index=-1):
         result = each.scored(index)
         diagnostics = result.evaluations["hotcoco"].handle.image_diagnostics()
-        return Scored(each.evaluations[index][0], {}, result, diagnostics)
+        return Scored(each.evaluations[index].step, {}, result, diagnostics)
 
     last = {key: diagnosed(each) for key, (each, _) in together.items()}
     of_base = last[base.key]
@@ -274,7 +275,7 @@ def _gallery(together, base, count):
     for key, (each, _) in together.items():
         indices = _steps(each) if len(together) <= RUNS_WITH_STEPS else [len(each.evaluations) - 1]
         detections[key] = {
-            str(each.evaluations[index][0] or ""): gallery.detections_of(
+            str(each.evaluations[index].step or ""): gallery.detections_of(
                 last[key] if index == len(each.evaluations) - 1 else diagnosed(each, index),
                 annotations,
             )

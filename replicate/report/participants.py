@@ -10,6 +10,26 @@ from replicate.report import content, findings
 from replicate.run import RunDir, read_json
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Detections and what they were scored with.
+
+    Attributes:
+      step: of the checkpoint; None of a benchmark.
+      detections, annotations_file: paths.
+      iou_type: kind of score.
+      ap: the AP that was recorded.
+      num_images: the first so many images by id were scored; None for all.
+    """
+
+    step: int | None
+    detections: str
+    annotations_file: str
+    iou_type: str
+    ap: float | None
+    num_images: int | None = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Participant:
     """One run or benchmark of a comparison.
@@ -22,8 +42,8 @@ class Participant:
       facts: dict of what the table of runs shows, see `comparison`.
       report: the run's report (content.of_run), or {}.
       message: the TrainEvalPipelineConfig of a run, or None.
-      evaluations: list of (step or None, detections file, annotation file, iou_type, recorded AP),
-        ascending; empty where the detections are not at hand.
+      evaluations: list of Evaluation, ascending by step; empty where the detections are not at
+        hand.
     """
 
     key: str
@@ -42,11 +62,17 @@ class Participant:
         Raises:
           UserError: a file is missing, or the AP comes out other than recorded.
         """
-        _, detections, annotations, iou_type, recorded = self.evaluations[index]
-        result = score.score(annotations, detections, iou_type=iou_type, evaluator="hotcoco")
-        if not findings.same(result.metrics["AP"], recorded):
+        each = self.evaluations[index]
+        result = score.score(
+            each.annotations_file,
+            each.detections,
+            iou_type=each.iou_type,
+            evaluator="hotcoco",
+            num_images=each.num_images,
+        )
+        if not findings.same(result.metrics["AP"], each.ap):
             raise UserError(
-                f"{self.path}: scored again, AP is {result.metrics['AP']}, recorded was {recorded}"
+                f"{self.path}: scored again, AP is {result.metrics['AP']}, recorded was {each.ap}"
             )
         return result
 
@@ -101,12 +127,12 @@ def _of_run(key, name, path):
         "seed": report["request"].get("seed"),
     }
     evaluations = [
-        (
-            each["step"],
-            str(run.eval_at(each["step"]) / "detections.json.gz"),
-            metrics["annotations"]["file"],
-            metrics["iou_type"],
-            each["metrics"]["AP"],
+        Evaluation(
+            step=each["step"],
+            detections=str(run.eval_at(each["step"]) / "detections.json.gz"),
+            annotations_file=metrics["annotations"]["file"],
+            iou_type=metrics["iou_type"],
+            ap=each["metrics"]["AP"],
         )
         for each in report["checkpoints"]
         if report["gallery"]  # the report has scored these detections again
@@ -140,8 +166,16 @@ def _of_record(key, name, path):
     }
     evaluations = []
     if detections:
-        annotations = record["dataset"]["annotations_file"]
-        evaluations = [(None, detections, annotations, iou_type, metrics["AP"])]
+        evaluations = [
+            Evaluation(
+                step=None,
+                detections=detections,
+                annotations_file=record["dataset"]["annotations_file"],
+                iou_type=iou_type,
+                ap=metrics["AP"],
+                num_images=record["dataset"]["images"],
+            )
+        ]
     return Participant(key, name, path, "benchmark", facts, {}, None, evaluations)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from replicate import report
+from replicate.benchmarking import Dataset, benchmark
 from replicate.errors import UserError
 from replicate.report import comparison, participants
 from replicate.run import read_json, write_json
@@ -73,12 +74,12 @@ def test_interval_is_the_paired_bootstrap(finished_run, compared_runs):
     pair = participants.read([finished_run.root, compared_runs["lower_rate"].root])
     told = comparison.of(pair, bootstrap=1000)["per_category"]
     category = told[0]["id"]
-    annotations = pair[0].evaluations[-1][2]
+    annotations = pair[0].evaluations[-1].annotations_file
     per_image = []
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
         for each in pair:
-            with gzip.open(each.evaluations[-1][1], "rt") as stream:
+            with gzip.open(each.evaluations[-1].detections, "rt") as stream:
                 evaluation = COCOeval(truth, truth.loadRes(json.load(stream)), "bbox")
             evaluation.params.catIds = [category]
             evaluation.evaluate()
@@ -139,7 +140,7 @@ def test_a_run_on_other_images_is_kept_out_of_the_pairs(finished_run, tmp_path):
     told = comparison.of(participants.read([finished_run.root, run.root]), bootstrap=0)
     assert told["gallery"]["runs"] == ["r0"]
     assert all(row["others"] == {} for row in told["per_category"])
-    assert "another annotation file" in told["not_checked"][0]["why"]
+    assert "other images" in told["not_checked"][0]["why"]
 
 
 def test_a_record_without_detections_joins_the_table(finished_run, compared_runs, record):
@@ -148,6 +149,18 @@ def test_a_record_without_detections_joins_the_table(finished_run, compared_runs
     assert told["runs"][1]["metrics"] == read_json(path)["metrics"]["bbox"]
     assert told["gallery"]["runs"] == ["r0"]
     assert any(path.stem in each["what"] for each in told["not_checked"])
+
+
+def test_a_benchmark_of_the_first_images_alone(finished_run, tmp_path, drawn):
+    """Its AP is confirmed on its own images, and it is kept out of the pairs."""
+    found = tmp_path / "found.json"
+    write_json(found, making.detections(drawn[0], skill=0.9))
+    made = benchmark(str(found), Dataset(*drawn, num_images=5), cache_dir=None, progress=False)
+    made.write(tmp_path / "few.json")
+    pair = participants.read([finished_run.root, f"{tmp_path / 'few.json'}:{found}"])
+    told = comparison.of(pair, bootstrap=0)
+    assert told["gallery"]["runs"] == ["r0"]
+    assert "other images" in told["not_checked"][0]["why"]
 
 
 def test_detections_of_another_benchmark_are_refused(finished_run, record, compared_runs):

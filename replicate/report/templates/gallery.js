@@ -61,7 +61,7 @@ function drawBoxes(svg, image, seen, view, names) {
 function addTags(svg, tags, size, width, height) {
   const taken = [];
   for (const [text, left, baselines] of tags) {
-    const length = text.length * size * 0.58;
+    const length = text.length * size * 0.66;
     const x = Math.max(2, Math.min(left, width - length));
     const places = baselines.map((y) => Math.min(Math.max(y, size), height - 2));
     const free = (y) => taken.every((other) => Math.abs(other.y - y) > size ||
