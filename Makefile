@@ -9,7 +9,7 @@ VENV := .venv
 STAMP := $(VENV)/.requirements-installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv demo test test-all clean
+.PHONY: venv demo test test-all test-odapi clean
 
 venv: $(STAMP)
 
@@ -32,6 +32,10 @@ test: venv
 
 test-all: venv
 	$(PYTEST) -m ""
+
+# The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).
+test-odapi: venv
+	$(VENV)/bin/python -m tests.odapi.api_suite
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache

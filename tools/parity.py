@@ -16,7 +16,9 @@ Exit status: 0 all within 1e-4 or explained, 1 something is not.
 """
 
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import json
 import pathlib
 import sys
@@ -76,6 +78,8 @@ MODELS = {
         'center_net { feature_extractor { type: "mobilenet_v2_fpn_sep_conv" } }',
     ),
 }
+#: Whose versions a kept result depends on.
+ENGINE = ("tensorflow", "tf-keras", "numpy", "tf-models-official")
 AUGMENTATION_SEEDS = 3
 IMAGES = 3
 
@@ -121,7 +125,11 @@ def _models_table(native_python, work):
     notes, unexplained = [], []
     labels = _MODELS.value or list(MODELS)
     for label in tqdm(labels, desc="models", unit="model"):
-        rows = _measured(label, native_python, work)
+        name = label.lower().replace(" ", "_")
+        config_path = work / f"{name}.config"
+        _write_config(label, work, config_path)
+        measure = functools.partial(_model, label, name, config_path, native_python, work)
+        rows = _measured(name, config_path, measure)
         lines.append(f"| {label} | " + " | ".join(_cell(row) for row in rows) + " |")
         for row in rows:
             if not row.within:
@@ -140,30 +148,28 @@ def _cell(row):
     return f"{row.relative:.0e}{mark}" if row.relative else "0"
 
 
-def _measured(label, native_python, work):
-    """The `Difference`s of one model in the order of the table's columns; those of an earlier
-    call where nothing that they depend on has changed since."""
-    name = label.lower().replace(" ", "_")
-    config_path = work / f"{name}.config"
-    _write_config(label, work, config_path)
-    depends_on = [config_path, native.REQUIREMENTS, native.PROJECT / "requirements.txt"]
+def _measured(name, config_path, measure):
+    """The `Difference`s that `measure()` gives, kept in a file beside the config; those of an
+    earlier call where nothing that they depend on has changed since."""
     layer = native.PROJECT / "replicate" / "odapi"
-    depends_on += [layer / name for name in ("__init__.py", "protos.py", "shims.py")]
-    depends_on += [layer / "parity" / name for name in ("fixed.py", "runs.py")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in depends_on)).hexdigest()
-    kept = work / f"{name}.measured.json"
+    depends_on = [config_path, native.REQUIREMENTS]
+    depends_on += [layer / file for file in ("__init__.py", "protos.py", "shims.py")]
+    depends_on += [layer / "parity" / file for file in ("fixed.py", "runs.py")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in depends_on))
+    digest.update(repr([importlib.metadata.version(p) for p in ENGINE]).encode())
+    kept = config_path.with_name(f"{name}.measured.json")
     if kept.exists():
         measured = json.loads(kept.read_text(encoding="utf-8"))
-        if measured["digest"] == digest:
+        if measured["digest"] == digest.hexdigest():
             return [compare.Difference(**row) for row in measured["rows"]]
-    rows = _model(label, name, config_path, native_python, work)
-    measured = {"digest": digest, "rows": [dataclasses.asdict(row) for row in rows]}
+    rows = measure()
+    measured = {"digest": digest.hexdigest(), "rows": [dataclasses.asdict(row) for row in rows]}
     kept.write_text(json.dumps(measured, indent=1), encoding="utf-8")
     return rows
 
 
 def _model(label, name, config_path, native_python, work):
-    """Runs one model in both environments and compares."""
+    """The `Difference`s of one model in the order of the table's columns."""
     runs = {}
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
     for run, interpreter, layer, onednn, other in (
@@ -251,7 +257,8 @@ def _input_table(native_python, work):
     reader.label_map_path = str(work / "label_map.pbtxt")
     reader.tf_record_input_reader.input_path[:] = [str(work / "examples.tfrecord")]
     writing = {"run": "run_write_examples", "path": str(work / "examples.tfrecord")}
-    _run(work / "examples.json", {**writing, "layer": True, "images": IMAGES}, sys.executable)
+    if not (work / "examples.tfrecord").exists():
+        _run(work / "examples.json", {**writing, "layer": True, "images": IMAGES}, sys.executable)
     rows = _both(message, {"run": "run_input", "images": IMAGES}, native_python, work)
     lines = [f"| input pipeline, {IMAGES} images | arrays | difference |", "|---" * 3 + "|"]
     return _rows(lines, rows)
@@ -263,16 +270,20 @@ def _both(message, job, native_python, work):
     config_path = work / f"{name}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
     outputs = [work / f"{name}.native.npz", work / f"{name}.kit.npz"]
-    for output, interpreter, layer in zip(
-        outputs, (native_python, sys.executable), (False, True), strict=True
-    ):
-        job.update(layer=layer, config_path=str(config_path), output=str(output))
-        _run(output.with_suffix(".json"), job, interpreter)
-    with np.load(outputs[0]) as native_run, np.load(outputs[1]) as kit:
-        rows = compare.differences(kit, native_run)
-    for output in outputs:
-        output.unlink()
-    return rows
+
+    def measure():
+        for output, interpreter, layer in zip(
+            outputs, (native_python, sys.executable), (False, True), strict=True
+        ):
+            job.update(layer=layer, config_path=str(config_path), output=str(output))
+            _run(output.with_suffix(".json"), job, interpreter)
+        with np.load(outputs[0]) as native_run, np.load(outputs[1]) as kit:
+            rows = compare.differences(kit, native_run)
+        for output in outputs:
+            output.unlink()
+        return rows
+
+    return _measured(name, config_path, measure)
 
 
 def _rows(lines, rows):

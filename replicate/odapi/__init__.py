@@ -60,11 +60,12 @@ def build_model(model_config, is_training):
       UserError: the API refuses the config; its own words are in the message.
     """
     load()
+    import tensorflow as tf
     from object_detection.builders import model_builder
 
     try:
         return model_builder.build(model_config, is_training=is_training)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise UserError(
             f"the Object Detection API cannot build this config's model: {error}; "
             "compare it with the recipe: python tools/diff_config.py MODEL pipeline.config"

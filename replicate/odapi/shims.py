@@ -13,12 +13,34 @@ import types
 
 
 def numpy_aliases():
-    """numpy 1.24 removed `np.float`, `np.int`, `np.bool` (back since 2.0) and `np.object`."""
+    """numpy 1.24 removed `np.float`, `np.int`, `np.bool` (back since 2.0) and `np.object`;
+    2.0 removed `np.NAN`, which the API's average precision without groundtruth is."""
     import numpy as np
 
-    for name, builtin in {"float": float, "int": int, "bool": bool, "object": object}.items():
+    removed = {"float": float, "int": int, "bool": bool, "object": object, "NAN": float("nan")}
+    for name, value in removed.items():
         if name not in np.__dict__:
-            setattr(np, name, builtin)
+            setattr(np, name, value)
+
+
+def plots_as_arrays():
+    """The API's plots for TensorBoard go through `FigureCanvasAgg.tostring_rgb`, which matplotlib
+    3.10 removed, and binary `np.fromstring`, which numpy 2.3 removed."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if not hasattr(FigureCanvasAgg, "tostring_rgb"):
+        FigureCanvasAgg.tostring_rgb = lambda canvas: np.asarray(canvas.buffer_rgba())[
+            ..., :3
+        ].tobytes()
+    parse_text = np.fromstring
+
+    def fromstring(string, dtype=float, count=-1, *, sep="", like=None):
+        if sep == "":
+            return np.frombuffer(string, dtype, count).copy()
+        return parse_text(string, dtype, count, sep=sep, like=like)
+
+    np.fromstring = fromstring
 
 
 def pillow_getsize():
@@ -116,7 +138,7 @@ def keras2_resnet():
     sys.meta_path.insert(0, _AfterImport("object_detection.models.keras_models.resnet_v1", rebind))
 
 
-BEFORE_TENSORFLOW = (numpy_aliases, pillow_getsize, lvis_without_opencv)
+BEFORE_TENSORFLOW = (numpy_aliases, plots_as_arrays, pillow_getsize, lvis_without_opencv)
 AFTER_TENSORFLOW = (
     control_flow_names,
     estimator_stand_in,

@@ -2,10 +2,11 @@
 
 Beside the layer it gives the tests what they had in their day and the API itself does without:
 flags that are parsed, data files of the source repository that the package leaves out,
-pretrained weights (here: none, the tests look at shapes alone), two CPU devices, and `int()` of
-an array with one element, which numpy no longer converts since 2.4.
+pretrained weights (here: none, the tests look at shapes alone), two CPU devices, `np.string_`,
+and `int()` of an array with one element, which numpy no longer converts since 2.4.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -33,12 +34,14 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     _give_data_files(pathlib.Path(os.environ["API_SUITE_DATA"]))
     _give_no_weights()
+    np.string_ = np.bytes_
     ops.EagerTensor.__int__ = lambda tensor: int(np.asarray(tensor).reshape(()))
 
 
 def _give_data_files(folder):
     """Lets tests find data files in `folder` instead of the installed package."""
     api_data.write(folder)
+    os.chdir(folder.parent)
 
     def get_data_files_path():
         caller = pathlib.Path(sys._getframe(1).f_code.co_filename)
@@ -48,10 +51,14 @@ def _give_data_files(folder):
 
 
 def _give_no_weights():
-    build = tf.keras.applications.MobileNetV2
-    tf.keras.applications.MobileNetV2 = lambda *args, **kwargs: build(
-        *args, **{**kwargs, "weights": None}
-    )
+    for api in (tf, tf.compat.v1):
+        applications = api.keras.applications
+        build = functools.partial(_build_without_weights, applications.MobileNetV2)
+        applications.MobileNetV2 = build
+
+
+def _build_without_weights(build, *args, **kwargs):
+    return build(*args, **{**kwargs, "weights": None})
 
 
 def pytest_collectreport(report):

@@ -75,7 +75,7 @@ def _run_process(group, scratch):
     environment = dict(
         os.environ,
         API_SUITE_OUTPUT=str(output),
-        API_SUITE_DATA=str(scratch / "data"),
+        API_SUITE_DATA=str(scratch / "object_detection"),
         TF_CPP_MIN_LOG_LEVEL="3",
         CUDA_VISIBLE_DEVICES="",
         # The tests are older than oneDNN's kernels in TensorFlow (default since 2.9). With them
