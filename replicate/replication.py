@@ -63,7 +63,7 @@ def replicate(request, run_dir, command):
       UserError: bad input, or the directory holds a run of something else.
     """
     run = RunDir.at(run_dir)
-    row = zoo.find(request.model)
+    row = zoo.find(pathlib.Path(request.model).name)  # an archive goes by its name
     _check_inputs(request)
     _write_spec(run, request, command)
     _convert(run, request)

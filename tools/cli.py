@@ -16,7 +16,6 @@ import warnings
 from absl import flags
 
 from replicate.errors import Interrupted, UserError
-from tfrecords.errors import InputError
 
 DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 128 + 2
 
@@ -46,7 +45,7 @@ def run(main, required=()):
         _fail(tool, f"{error}\n  see: python tools/{tool} --help")
     try:
         status = main(positional)
-    except (UserError, InputError) as error:
+    except _told() as error:
         _fail(tool, str(error))
     except Interrupted as stop:
         print(f"{tool}: {stop}; the same command continues", file=sys.stderr)
@@ -59,6 +58,12 @@ def run(main, required=()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     sys.exit(status or DONE)
+
+
+def _told():
+    """The errors that are a user's mistake. A tool that read no records has not imported theirs."""
+    tfrecords_errors = sys.modules.get("tfrecords.errors")
+    return (UserError, tfrecords_errors.InputError) if tfrecords_errors else (UserError,)
 
 
 def _quiet_libraries():

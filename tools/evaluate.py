@@ -16,9 +16,13 @@ from absl import flags
 
 from tools import cli
 
-_CONFIG = flags.DEFINE_string("pipeline_config_path", None, "the checkpoint's pipeline.config.")
+_CONFIG = flags.DEFINE_string(
+    "pipeline_config_path", None, "the checkpoint's config: a file, a run directory or an archive."
+)
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "prefix of a TF2 checkpoint (…/ckpt-400) or a folder that holds one."
+    "checkpoint",
+    None,
+    "prefix of a TF2 checkpoint (…/ckpt-400), a folder that holds one, or a released MODEL.tar.gz.",
 )
 _ANNOTATIONS = flags.DEFINE_string("annotations_file", None, "COCO annotation JSON.")
 _IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images.")
@@ -27,13 +31,16 @@ _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_b
 
 
 def main(_):
-    from replicate import config
+    from replicate import archive, config
     from replicate.run import write_json
 
-    message = config.load(_CONFIG.value)
+    checkpoint = _CHECKPOINT.value
+    if pathlib.Path(checkpoint).is_file() and archive.is_archive(checkpoint):
+        checkpoint = archive.checkpoint(archive.unpack(checkpoint))
+    message = config.read(_CONFIG.value)
     from replicate.evaluate import detections, detector
 
-    checkpoint = detector.find_checkpoint(_CHECKPOINT.value)
+    checkpoint = detector.find_checkpoint(checkpoint)
     evaluation = detections.Evaluation(
         message, _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
     )

@@ -45,7 +45,7 @@ _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metri
 def main(_):
     from replicate import config
 
-    message = config.load(_CONFIG.value)
+    message = config.read(_CONFIG.value)
     from replicate.train import loop
 
     settings = loop.Settings(

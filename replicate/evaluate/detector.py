@@ -31,7 +31,15 @@ class Detector:
         )
         self.static_shape = None if -1 in (height, width) else (height, width)
         tf.keras.backend.set_learning_phase(False)
-        self._detect = tf.function(self._detect, reduce_retracing=True)
+        # The batch stays unknown while tracing: with a known one the API unrolls suppression over
+        # images and classes (52,018 ops against 2,746 for a batch of 8 and 90 classes).
+        self._detect = tf.function(
+            self._detect,
+            input_signature=(
+                tf.TensorSpec([None, *(self.static_shape or (None, None)), 3], tf.float32),
+                tf.TensorSpec([None, 3], tf.int32),
+            ),
+        )
         self._build(*(self.static_shape or (128, 128)))
         self._averages = self._moving_averages() if config.eval_config.use_moving_averages else None
 
