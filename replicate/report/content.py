@@ -122,35 +122,30 @@ def _gap(achieved, published):
 
 def _sentence(word, figures, decided):
     """The verdict in a sentence, with achieved, published and tolerance."""
-    tolerance = decided.get("tolerance", {})
-    parts = []
-    for figure in figures:
-        achieved, published = figure["achieved"], figure["published"]
-        if achieved is None:
-            continue
-        said = f"{figure['name']} {achieved:.2f}"
-        if published is None:
-            said += ", for which nothing was published"
-        else:
-            said += f", published {published:.1f}"
-            if word != "NOT COMPARABLE":
-                said += f": {figure['gap']:+.2f} points".replace("-", "−")
-        parts.append(said)
-    what = "; ".join(parts) or "no figure was achieved"
+    tolerance = decided.get("tolerance") or {}
+    said = [_figure_said(each, word) for each in figures if each["achieved"] is not None]
+    what = "; ".join(said) or "no figure was achieved"
     what = what[0].upper() + what[1:]
-    if word == "NOT COMPARABLE":
-        return (
-            f"{what}. The two cannot be held against each other, so the tolerance of "
-            f"±{tolerance['replicated']:g} points does not apply."
-            if tolerance
-            else f"{what}. The two cannot be held against each other."
+    if word != "NOT COMPARABLE":
+        bounds = (
+            f"; replicated is within ±{tolerance['replicated']:g}, "
+            f"near within ±{tolerance['near']:g}"
         )
-    bounds = (
-        f"; replicated is within ±{tolerance['replicated']:g}, near within ±{tolerance['near']:g}"
-        if tolerance
-        else ""
-    )
-    return f"{what}{bounds}."
+        return what + (bounds if tolerance else "") + "."
+    if not any(each["gap"] is not None for each in figures):
+        return f"{what}. There is nothing to hold it against."
+    applies = f", so the tolerance of ±{tolerance['replicated']:g} points does not apply"
+    return f"{what}. The two cannot be held against each other{applies if tolerance else ''}."
+
+
+def _figure_said(figure, word):
+    said = f"{figure['name']} {figure['achieved']:.2f}"
+    if figure["published"] is None:
+        return f"{said}, for which nothing was published"
+    said += f", published {figure['published']:.1f}"
+    if word == "NOT COMPARABLE":
+        return said
+    return f"{said}: {figure['gap']:+.2f} points".replace("-", "−")
 
 
 def _metrics(last, row):

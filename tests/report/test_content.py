@@ -124,6 +124,14 @@ def test_sentence_of_a_comparable_run(run, word, achieved, sentence):
     assert _report(run)["verdict"]["sentence"] == sentence + bounds
 
 
+def test_sentence_where_nothing_was_published(run):
+    decided = read_json(run.verdict) | {"achieved": {"box AP": 12.0}, "published": {}}
+    write_json(run.verdict, decided)
+    assert _report(run)["verdict"]["sentence"] == (
+        "Box AP 12.00, for which nothing was published. There is nothing to hold it against."
+    )
+
+
 @pytest.mark.parametrize(
     "absent, said",
     [
