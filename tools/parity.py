@@ -129,7 +129,13 @@ def _models_table(native_python, work):
         config_path = work / f"{name}.config"
         _write_config(label, work, config_path)
         measure = functools.partial(_model, label, name, config_path, native_python, work)
-        rows = _measured(name, config_path, measure)
+        *rows, here, there = _measured(name, config_path, measure)
+        # Restored weights must be the same; detections made with them may differ by rounding.
+        spread = next(row.own for row in rows if row.group == "detections")
+        rows += [
+            dataclasses.replace(row, own=spread if "/detections/" in row.array else None)
+            for row in (here, there)
+        ]
         lines.append(f"| {label} | " + " | ".join(_cell(row) for row in rows) + " |")
         for row in rows:
             if not row.within:

@@ -63,18 +63,12 @@ def _build_without_weights(build, *args, **kwargs):
 
 def pytest_collectreport(report):
     if report.failed:
-        _results[_path(pathlib.Path(report.nodeid))] = "failed"
+        _results[report.nodeid] = "failed"
 
 
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
-        path, _, test = report.location[0], None, report.location[2]
-        _results[f"{_path(pathlib.Path(path))}::{test.replace('.', '::', 1)}"] = report.outcome
-
-
-def _path(path):
-    """The path of a test file below the package."""
-    return pathlib.PurePath(os.path.relpath(path.resolve(), package())).as_posix()
+        _results[report.nodeid] = report.outcome
 
 
 def pytest_sessionfinish(session):

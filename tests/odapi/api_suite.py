@@ -83,7 +83,7 @@ def _run_process(group, scratch):
         # on TensorFlow 2.15 as well).
         TF_ENABLE_ONEDNN_OPTS="0",
     )
-    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(scratch)]
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(package())]
     command += ["-p", "tests.odapi.api_plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += ["--import-mode=importlib", "--continue-on-collection-errors", "--timeout=1200"]
     command += ["-q", "--tb=short", *(str(package() / path) for path in group)]

@@ -112,7 +112,8 @@ def _relative(name, values, reference, floor):
 
 def restored(results):
     """How a run restored the other environment's checkpoints: the `Difference` of what its
-    models then held and detected from its own."""
+    models then held from its own or, where that is within the tolerance, of what they held and
+    detected, whichever differs more."""
     kept = {name: results[name] for name in results}
     own = {f"restored/{name}": kept[name] for name in kept if name.startswith("detections/")}
     kept = aligned(kept, own, "restored/detections/")
@@ -122,5 +123,7 @@ def restored(results):
             pairs[name] = (values, own[name])
         elif name.startswith("restored/"):
             pairs[name] = (values, kept["own/" + name.removeprefix("restored/")])
-    relative, array = max(_relative(name, *pair, floor=0.0) for name, pair in pairs.items())
+    found = [_relative(name, *pair, floor=0.0) for name, pair in pairs.items()]
+    weights = max(row for row in found if row[1].partition(" ")[0] not in own)
+    relative, array = weights if weights[0] > TOLERANCE else max(found)
     return Difference("checkpoint", relative, array, len(pairs))
