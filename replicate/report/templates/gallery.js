@@ -40,7 +40,8 @@ function drawBoxes(svg, image, seen, view, names) {
       addBox(svg, each.box_xywh_px, kind);
       if (kind === "missed" || !view.detections) {
         const [x, y, , h] = each.box_xywh_px;
-        tags.push([names[each.category_id], x, [y + h - size * 0.25, y + h + size]]);
+        tags.push([names[each.category_id], x,
+          [y + h - size * 0.25, y + h + size, y + size, y + h - size * 1.3]]);
       }
     }
   }
