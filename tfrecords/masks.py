@@ -94,7 +94,8 @@ def _columns(rle, start, stop):
     """
     height, width = rle["size"]
     lengths = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode()
-    ends = [i + 1 for i, character in enumerate(lengths) if not (character - 48) & _MORE]
+    characters = np.frombuffer(lengths, np.uint8) - 48
+    ends = np.flatnonzero((characters & _MORE) == 0) + 1
     if len(ends) < 3 or len(ends) % 2 == 0:  # no empty run at the end
         return coco_mask.decode(rle)[:, start:stop]
     first, last = lengths[: ends[0]], lengths[ends[-2] :]
