@@ -31,15 +31,7 @@ class Detector:
         )
         self.static_shape = None if -1 in (height, width) else (height, width)
         tf.keras.backend.set_learning_phase(False)
-        # The batch stays unknown while tracing: with a known one the API unrolls suppression over
-        # images and classes (52,018 ops against 2,746 for a batch of 8 and 90 classes).
-        self._detect = tf.function(
-            self._detect,
-            input_signature=(
-                tf.TensorSpec([None, *(self.static_shape or (None, None)), 3], tf.float32),
-                tf.TensorSpec([None, 3], tf.int32),
-            ),
-        )
+        self._detect = tf.function(self._detect, input_signature=self._signature())
         self._build(*(self.static_shape or (128, 128)))
         self._averages = self._moving_averages() if config.eval_config.use_moving_averages else None
 
@@ -95,6 +87,20 @@ class Detector:
           num_detections [batch].
         """
         return self._detect(images, true_shapes)
+
+    def _signature(self):
+        """Input shapes with an open batch, or None to trace for the batch at hand.
+
+        With a known batch the API unrolls suppression over images and classes (52,018 ops against
+        2,746 for a batch of 8 and 90 classes). CenterNet suppresses nothing, and its keypoints
+        need a known batch.
+        """
+        if self._config.model.WhichOneof("model") == "center_net":
+            return None
+        return (
+            tf.TensorSpec([None, *(self.static_shape or (None, None)), 3], tf.float32),
+            tf.TensorSpec([None, 3], tf.int32),
+        )
 
     def _detect(self, images, true_shapes):
         predictions = self._to_float32(self.model.predict(images, true_shapes))
