@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 
+import hotcoco.mask
 import msgspec
 import numpy as np
 from PIL import Image
@@ -50,7 +51,8 @@ def png_of(rle):
     packed_rows = np.zeros((height, 1 + (width + 7) // 8), np.uint8)  # byte 0: filter "none"
     if box_width and box_height:
         first, stop = x // 8, (x + box_width + 7) // 8
-        inside = _columns(rle, first * 8, x + box_width)[y : y + box_height]
+        mask = hotcoco.mask.decode(rle)  # as pycocotools', nine times faster
+        inside = mask[y : y + box_height, first * 8 : x + box_width]
         packed = np.packbits(np.ascontiguousarray(inside), axis=1)
         packed_rows[y : y + box_height, 1 + first : 1 + stop] = packed
     header = struct.pack(">IIBBBBB", width, height, 1, _PALETTE_COLOUR, 0, 0, 0)
@@ -84,53 +86,6 @@ def rle_of_png(png):
         pixels = pixels[..., 0]
     rle = coco_mask.encode(np.asfortranarray(pixels != 0, np.uint8))
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
-
-
-def _columns(rle, start, stop):
-    """Columns start to stop of a mask, whose others are empty: uint8 [height, stop - start].
-
-    Decoding them alone is several times faster than decoding all. Runs go down the columns, so
-    all that changes is the length of the first and the last run, which are empty pixels.
-    """
-    height, width = rle["size"]
-    lengths = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode()
-    characters = np.frombuffer(lengths, np.uint8) - 48
-    ends = np.flatnonzero((characters & _MORE) == 0) + 1
-    if len(ends) < 3 or len(ends) % 2 == 0:  # no empty run at the end
-        return coco_mask.decode(rle)[:, start:stop]
-    first, last = lengths[: ends[0]], lengths[ends[-2] :]
-    # The last run may be stored as the difference to the one two before: it shortens alike.
-    cut = b"".join(
-        (
-            _written(_read(first) - start * height),
-            lengths[ends[0] : ends[-2]],
-            _written(_read(last) - (width - stop) * height),
-        )
-    )
-    return coco_mask.decode({"size": [height, stop - start], "counts": cut})
-
-
-# A run's length in a compressed RLE (rleToString in the COCO API's maskApi.c): five bits a
-# character from the lowest, plus 48; bit 5 says that more follow, bit 4 of the last is the sign.
-_MORE, _SIGN, _BITS = 0x20, 0x10, 0x1F
-
-
-def _read(characters):
-    value = 0
-    for position, character in enumerate(characters):
-        value |= ((character - 48) & _BITS) << 5 * position
-    negative = (characters[-1] - 48) & _SIGN
-    return value - (1 << 5 * len(characters)) if negative else value
-
-
-def _written(value):
-    characters = bytearray()
-    while True:
-        bits, value = value & _BITS, value >> 5
-        more = value != (-1 if bits & _SIGN else 0)
-        characters.append((bits | _MORE if more else bits) + 48)
-        if not more:
-            return bytes(characters)
 
 
 def _chunk(kind, data):
