@@ -3,10 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import PROJECT
 from tests.odapi import api_suite
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_slice_of_the_apis_own_tests_passes():
     done = subprocess.run(
         [sys.executable, "-m", "tests.odapi.api_suite", "--slice"],
