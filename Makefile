@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	&& { echo $$p; break; }; done)
 VENV := .venv
 STAMP := $(VENV)/.requirements-installed
+TRACKERS := $(VENV)/.trackers-installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: venv demo test test-all test-odapi clean
@@ -24,13 +25,18 @@ $(STAMP): requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+# The optional trackers, so that the tests write to each and read it back.
+$(TRACKERS): requirements-trackers.txt $(STAMP)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r $<
+	@touch $@
+
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
-test: venv
+test: $(TRACKERS)
 	$(PYTEST)
 
-test-all: venv
+test-all: $(TRACKERS)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).

@@ -7,6 +7,7 @@ import signal
 import sys
 
 import orbit
+import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -155,7 +156,21 @@ def _metrics_line(step, output, settings, config):
         "steps_per_second": steps / output["seconds"],
         "images_per_second": steps * config.train_config.batch_size / output["seconds"],
         "input_wait": output["input_wait"],
+        "host": {
+            "cpu_percent": psutil.cpu_percent(),
+            "memory_gib": psutil.Process().memory_info().rss / 2**30,
+        },
+        "device": _device_use(),
     }
+
+
+def _device_use():
+    """GPU memory that TensorFlow holds, summed over this process's GPUs; empty without one."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
+        return {}
+    held = (tf.config.experimental.get_memory_info(gpu.name)["current"] for gpu in gpus)
+    return {"memory_gib": sum(held) / 2**30}
 
 
 def _forget_after(metrics_path, step):

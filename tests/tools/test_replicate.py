@@ -100,6 +100,8 @@ def test_it_ends_with_every_file_and_says_so(uninterrupted):
         assert path.is_file(), path
     assert (run.report / "index.html").is_file() and (run.report / "report.md").is_file()
     assert run.evaluated_steps() == [2, 4, 6]
+    entry = read_metrics(run.metrics)[-1]
+    assert entry["step"] == STEPS and entry["host"]["memory_gib"] > 0.1
     verdict = read_json(run.verdict)
     assert verdict["verdict"] == "NOT COMPARABLE"
     assert any("6 images" in reason for reason in verdict["reasons"])
