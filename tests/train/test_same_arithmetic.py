@@ -152,8 +152,10 @@ def test_the_same_losses_and_the_same_weights(family, steps, records, tmp_path):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4), (step, name)
     assert our_losses[0] != our_losses[-1]
     ours, theirs = _variables(our_end), _variables(their_end)
-    assert ours.keys() == theirs.keys() and len(ours) > 100
-    for name in ours:
+    # Ours has optimizer slots for variables that never get a gradient too.
+    assert theirs.keys() <= ours.keys() and len(theirs) > 100
+    assert all(".OPTIMIZER_SLOT" in name for name in ours.keys() - theirs.keys())
+    for name in theirs:
         np.testing.assert_allclose(
             ours[name],
             theirs[name],
