@@ -21,3 +21,12 @@ class Interrupted(Exception):
     def __init__(self, number, step):
         super().__init__(f"{signal.Signals(number).name}: stopped, checkpoint of step {step} saved")
         self.signal, self.step = number, step
+
+
+class Unavailable(Exception):
+    """Something outside this process failed; the same command, given again, may succeed.
+
+    The tools print it and exit with TRY_AGAIN, sysexits.h's EX_TEMPFAIL.
+    """
+
+    TRY_AGAIN = 75

@@ -72,6 +72,11 @@ class RunDir:
         return self.root / "train"
 
     @property
+    def training(self):
+        """The state of its training, kept up to date while it runs; see `train.journal`."""
+        return self.root / "training.json"
+
+    @property
     def metrics(self):
         return self.root / "metrics.jsonl"
 

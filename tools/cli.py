@@ -5,7 +5,8 @@
         cli.run(main)
 
 Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usage or input
-error; 128 + N stopped by signal N (130 Ctrl-C, 143 SIGTERM), what was done is kept.
+error; 75 another machine failed, the same command again may succeed; 128 + N stopped by signal N
+(130 Ctrl-C, 143 SIGTERM), what was done is kept.
 """
 
 import logging
@@ -15,7 +16,7 @@ import warnings
 
 from absl import flags
 
-from replicate.errors import Interrupted, UserError
+from replicate.errors import Interrupted, Unavailable, UserError
 
 DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 128 + 2
 
@@ -50,6 +51,9 @@ def run(main, required=()):
     except Interrupted as stop:
         print(f"{tool}: {stop}; the same command continues", file=sys.stderr)
         sys.exit(128 + stop.signal)
+    except Unavailable as error:
+        print(f"{tool}: {error}", file=sys.stderr, flush=True)
+        os._exit(Unavailable.TRY_AGAIN)  # TensorFlow's own end would wait for the lost worker
     except KeyboardInterrupt:
         print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -39,6 +39,12 @@ _MICRO = flags.DEFINE_integer(
     "micro-batches the global batch is split into, where it does not fit the device.",
     lower_bound=1,
 )
+_SERVICE = flags.DEFINE_string(
+    "input_service",
+    "",
+    "who decodes and augments: a number of processes to start here, or host:port,... of running "
+    "ones (python -m replicate.train.input_service); this process where empty.",
+)
 _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
 
 
@@ -57,6 +63,7 @@ def main(_):
         precision=_PRECISION.value,
         jit_compile=_JIT.value,
         gradient_accumulation_steps=_MICRO.value,
+        input_service=_SERVICE.value,
     )
     print(loop.train(message, _MODEL_DIR.value, settings))
 

@@ -15,10 +15,15 @@ from replicate.errors import UserError
 def steps_of(directory):
     """The steps of the complete checkpoints in `directory`, ascending."""
     return sorted(
-        int(index.stem.removeprefix("ckpt-"))
+        step_of(index.stem)
         for index in pathlib.Path(directory).glob("ckpt-*.index")
         if index.stem.removeprefix("ckpt-").isdigit()
     )
+
+
+def step_of(path):
+    """The step in a checkpoint's name."""
+    return int(str(path).rsplit("-", 1)[1])
 
 
 def path_of(directory, step):
@@ -70,7 +75,7 @@ class Saver:
         )
         # After a fallback, the damaged ones are not counted among those to keep.
         good = [p for p in self._manager.checkpoints if pathlib.Path(f"{p}.index").exists()]
-        self.saved_step = int(good[-1].rsplit("-", 1)[1]) if good else None
+        self.saved_step = step_of(good[-1]) if good else None
 
     def save(self, step):
         """Writes ckpt-<step> and reads it back. Saving the same step again does nothing.

@@ -14,8 +14,10 @@ import contextlib
 import struct
 
 import tensorflow as tf
+from tqdm import tqdm
 
 from replicate.errors import UserError
+from replicate.train import input_service as service
 from replicate.train import randomness
 
 
@@ -74,10 +76,11 @@ def _epoch(paths, config, seed, epoch):
     return records
 
 
-def _dataset_build(seed, first_example):
+def _dataset_build(seed, first_example, part=0, parts=1):
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
-    Under several input pipelines, each counts its own examples.
+    Under several input pipelines, each counts its own examples. Of the batches, those whose number
+    is `part` modulo `parts` are made.
     """
 
     def build(
@@ -118,9 +121,12 @@ def _dataset_build(seed, first_example):
                 return transform_input_data_fn(decoder.decode(record))
 
         records = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_records)
-        examples = records.enumerate(start=first_example).map(
-            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        numbered = records.enumerate(start=first_example)
+        if parts > 1:
+            numbered = numbered.filter(
+                lambda index, record: (index - first_example) // batch_size % parts == part
+            )
+        examples = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = examples.batch(batch_size, drop_remainder=True)
         return batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
 
@@ -140,7 +146,33 @@ def _built_by(dataset_build):
         inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = original
 
 
-def train_dataset(config, model, *, seed, first_example, input_context=None):
+def source_ids(config, hashes):
+    """The image ids in the training records that the API hashed to `hashes`.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      hashes: the values of `features[inputs.HASH_KEY]`, any order.
+
+    Returns:
+      list of str, in the order of `hashes`; an id that is not in the records is left out.
+    """
+    from object_detection import inputs
+
+    wanted, found = set(hashes), {}
+    field = {"image/source_id": tf.io.FixedLenFeature([], tf.string, "")}
+    records = tf.data.TFRecordDataset(_paths(config.train_input_reader), buffer_size=8_000_000)
+    for batch in tqdm(records.batch(256), desc="look up the batch's image ids", unit="batch"):
+        ids = tf.io.parse_example(batch, field)["image/source_id"]
+        hashed = tf.strings.to_hash_bucket_fast(ids, inputs.HASH_BINS).numpy()
+        for source_id, value in zip(ids.numpy(), hashed, strict=True):
+            if value in wanted:
+                found[int(value)] = source_id.decode(errors="replace")
+        if found.keys() == wanted:
+            break
+    return [found[value] for value in hashes if value in found]
+
+
+def train_dataset(config, model, *, seed, first_example, input_context=None, input_service=""):
     """The batches of a training run from its example number `first_example` on, without end.
 
     Args:
@@ -149,6 +181,8 @@ def train_dataset(config, model, *, seed, first_example, input_context=None):
       seed: int, the run's seed; the order and the augmentation follow from it.
       first_example: int, examples already trained on (global step x batch of this pipeline).
       input_context: tf.distribute.InputContext, or None.
+      input_service: who makes the batches, see `input_service.addresses`; this process where
+        empty.
 
     Returns:
       tf.data.Dataset of (features, labels) as the API's `inputs.train_input` documents them.
@@ -158,11 +192,16 @@ def train_dataset(config, model, *, seed, first_example, input_context=None):
     """
     from object_detection import inputs
 
-    with _built_by(_dataset_build(seed, first_example)):
-        return inputs.train_input(
-            train_config=config.train_config,
-            train_input_config=config.train_input_reader,
-            model_config=config.model,
-            model=model,
-            input_context=input_context,
-        )
+    def dataset_of_part(part, parts):
+        with _built_by(_dataset_build(seed, first_example, part, parts)):
+            return inputs.train_input(
+                train_config=config.train_config,
+                train_input_config=config.train_input_reader,
+                model_config=config.model,
+                model=model,
+                input_context=input_context,
+            )
+
+    if input_service:
+        return service.served(dataset_of_part, input_service)
+    return dataset_of_part(0, 1)

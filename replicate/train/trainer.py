@@ -1,5 +1,6 @@
 """One training step after the other: the API's model, losses, optimizer and step function."""
 
+import concurrent.futures
 import dataclasses
 import math
 import time
@@ -19,7 +20,7 @@ class NonFiniteLoss(ArithmeticError):
       step: the global step that produced it.
       losses: {name: value} of that step.
       learning_rate: of that step.
-      source_id_hashes: the API's 31-bit hashes of the batch's image ids.
+      source_id_hashes: the API's hashes of the batch's image ids; `data.source_ids` finds them.
     """
 
     def __init__(self, step, losses, learning_rate, source_id_hashes):
@@ -37,11 +38,13 @@ class Execution:
       jit_compile: compile each step with XLA.
       gradient_accumulation_steps: micro-batches a global batch is split into. Batch-norm
         statistics and loss normalizers are then those of a micro-batch, a deviation.
+      input_service: see `replicate.train.input_service`; the batches are the same with it.
     """
 
     precision: str = "float32"
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
+    input_service: str = ""
 
 
 class Trainer(orbit.AbstractTrainer):
@@ -57,25 +60,29 @@ class Trainer(orbit.AbstractTrainer):
       execution: Execution.
 
     Attributes:
+      config: as it is trained.
       model, optimizer: the API's.
       global_step: int64 variable.
       checkpoint: tf.train.Checkpoint of everything a resumed run needs.
-      seconds_to_first_step: from the first call of `train`, tracing included; None before.
+      seconds_to_first_step: from the making of the trainer to the end of its first step, with
+        building, restoring and tracing; None before.
 
     Raises:
       UserError: the batch does not divide among replicas and micro-batches.
     """
 
     def __init__(self, config, *, seed, strategy=None, execution=None):
-        from object_detection import model_lib, model_lib_v2
+        from object_detection import inputs, model_lib, model_lib_v2
         from object_detection.builders import optimizer_builder
 
+        self._made = time.monotonic()
         self._model_lib, self._model_lib_v2 = model_lib, model_lib_v2
+        self._hash_key = inputs.HASH_KEY
         self._execution = execution or Execution()
-        self._config = type(config)()
-        self._config.CopyFrom(config)
+        self.config = type(config)()
+        self.config.CopyFrom(config)
         # Here the field means the images' format, which goes with the precision of the run.
-        self._config.train_config.use_bfloat16 = self._execution.precision == "bfloat16"
+        self.config.train_config.use_bfloat16 = self._execution.precision == "bfloat16"
         self._seed = seed
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
@@ -103,40 +110,71 @@ class Trainer(orbit.AbstractTrainer):
             step=self.global_step, model=self.model, optimizer=self.optimizer, random=self._random
         )
         self.seconds_to_first_step = None
+        self._sums = []
         self._built = False
-        self._iterator = None
+        self._stream = None
         self._accumulate = tf.function(self._accumulate)
         self._update = tf.function(self._update)
         if self._execution.jit_compile:
             self._replica_gradients = tf.function(self._replica_gradients, jit_compile=True)
-        micro = self._execution.gradient_accumulation_steps
-        if (
-            config.train_config.optimizer.use_moving_average
-            or self._execution.jit_compile
-            or micro > 1
-        ):
-            self.build_variables()  # these need variables that exist before the first step
-        self._sums = self._gradient_sums() if micro > 1 else []
 
     def build_variables(self):
-        """Creates the model's and the optimizer's variables by tracing one prediction.
+        """Creates the model's and the optimizer's variables by tracing a step.
 
         Needed before a checkpoint is restored into them, so that what matches can be counted.
         """
         if self._built:
             return
         self._built = True
-
-        @tf.function
-        def predict():
-            self.model.predict(*self.model.preprocess(tf.zeros([1, 64, 64, 3])))
-
+        specs = self._input().element_spec
+        micro = self._execution.gradient_accumulation_steps
+        averages = self.config.train_config.optimizer.use_moving_average
+        if not (averages or micro > 1 or self._execution.jit_compile):
+            self._update.get_concrete_function(*specs)
+            return
+        # Averages, sums and XLA need variables that exist before the step is traced.
+        tf.function(self._losses_alone).get_concrete_function(*specs)
         with self._strategy.scope():
-            self._strategy.run(predict)
-            if self._config.train_config.optimizer.use_moving_average:
+            if averages:
                 self.optimizer.shadow_copy(self.model)
             else:
                 self.optimizer._create_all_weights(self.model.trainable_variables)
+            if micro > 1:
+                self._sums = self._gradient_sums()
+
+    def resume(self, path):
+        """Takes every variable, and with the step the position in the data, of a checkpoint.
+
+        Args:
+          path: prefix of a checkpoint that `checkpoint` wrote.
+
+        Raises:
+          UserError: it does not hold all of this run's variables.
+        """
+        reader = tf.train.load_checkpoint(path)
+        self.global_step.assign(reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
+        self.build_variables()
+        try:
+            self.checkpoint.restore(path).assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be resumed from, it is of another model or optimizer "
+                f"({str(error).splitlines()[0]}); give the config it was made with, or another "
+                "run directory"
+            ) from None
+
+    def describe_execution(self):
+        """dict: precision, jit_compile, gradient_accumulation_steps, and replicas."""
+        return dataclasses.asdict(self._execution) | {
+            "replicas": self._strategy.num_replicas_in_sync
+        }
+
+    def last_images(self):
+        """The last batch's images as the model got them, of one replica: [n, h, w, 3]."""
+        from object_detection.core import standard_fields
+
+        images = self._last_features[standard_fields.InputDataFields.image]
+        return self._strategy.experimental_local_results(images)[0]
 
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
@@ -150,22 +188,21 @@ class Trainer(orbit.AbstractTrainer):
           NonFiniteLoss: the last of the steps has a loss that is not a number.
         """
         num_steps = timed_steps = int(num_steps)
-        started, waited = time.monotonic(), 0.0
-        if self._iterator is None:
-            self._iterator = iter(self._dataset())
+        first_step = {}
+        self.build_variables()
+        started, waited, done = time.monotonic(), 0.0, []
         for number in range(num_steps):
             waited += self._step()
+            done.append((self._last_losses, self._last_hashes))
             if self.seconds_to_first_step is None:
                 float(self._last_losses["Loss/total_loss"])  # wait for the device
-                self.seconds_to_first_step = time.monotonic() - started
+                self.seconds_to_first_step = time.monotonic() - self._made
+                first_step = {"seconds_to_first_step": self.seconds_to_first_step}
                 if number + 1 < num_steps:
                     started, waited, timed_steps = time.monotonic(), 0.0, num_steps - 1
+        self._check_finite(done)
         losses = {name: float(value) for name, value in self._last_losses.items()}
         learning_rate = float(self._learning_rate())
-        if not all(map(math.isfinite, losses.values())):
-            raise NonFiniteLoss(
-                int(self.global_step), losses, learning_rate, self._hashes_of(self._last_features)
-            )
         seconds = time.monotonic() - started
         return {
             "losses": losses,
@@ -173,15 +210,37 @@ class Trainer(orbit.AbstractTrainer):
             "input_wait": waited / seconds,
             "seconds": seconds,
             "steps": timed_steps,
-        }
+        } | first_step
+
+    def _check_finite(self, done):
+        """Raises NonFiniteLoss for the first of the steps `done` whose loss is not a number."""
+        totals = tf.stack([losses["Loss/total_loss"] for losses, _ in done]).numpy()
+        if all(map(math.isfinite, totals)):
+            return
+        bad = next(at for at, total in enumerate(totals) if not math.isfinite(total))
+        losses, hashes = done[bad]
+        step = int(self.global_step) - len(done) + bad + 1
+        self.global_step.assign(step - 1)
+        raise NonFiniteLoss(
+            step,
+            {name: float(value) for name, value in losses.items()},
+            float(self._learning_rate()),
+            sorted(
+                int(value)
+                for batch in hashes
+                for replica in self._strategy.experimental_local_results(batch)
+                for value in replica.numpy().ravel()
+            ),
+        )
 
     def _step(self):
         """One update from one global batch; returns the seconds spent waiting for input."""
-        waited, micro_losses = 0.0, []
+        waited, micro_losses, self._last_hashes = 0.0, [], []
         for _ in range(self._execution.gradient_accumulation_steps):
             asked = time.monotonic()
-            features, labels = next(self._iterator)
+            features, labels = self._input().next()
             waited += time.monotonic() - asked
+            self._last_hashes.append(features[self._hash_key])
             if self._execution.gradient_accumulation_steps > 1:
                 micro_losses.append(self._accumulate(features, labels))
         if micro_losses:
@@ -194,17 +253,20 @@ class Trainer(orbit.AbstractTrainer):
         self._last_features = features
         return waited
 
-    def _replica_gradients(self, features, labels):
-        """One replica's losses and gradients; both sum to the global batch's over replicas and
-        micro-batches."""
-        train_config = self._config.train_config
+    def _losses_alone(self, features, labels):
+        """Traced for the variables they create."""
+        return self._strategy.run(lambda *batch: self._replica_losses(*batch), (features, labels))
+
+    def _replica_losses(self, features, labels):
+        """One replica's losses; they sum to the global batch's over replicas and micro-batches."""
+        train_config = self.config.train_config
         parts = self._strategy.num_replicas_in_sync * self._execution.gradient_accumulation_steps
         self.model._is_training = True
         tf.keras.backend.set_learning_phase(True)
         labels = self._model_lib.unstack_batch(
             labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
         )
-        with tf.GradientTape() as tape, randomness.drawn_from(randomness.Advancing(self._random)):
+        with randomness.drawn_from(randomness.Advancing(self._random)):
             losses, _ = self._model_lib_v2._compute_losses_and_predictions_dicts(
                 self.model,
                 features,
@@ -212,7 +274,12 @@ class Trainer(orbit.AbstractTrainer):
                 training_step=self.global_step,
                 add_regularization_loss=train_config.add_regularization_loss,
             )
-            losses = {name: loss / parts for name, loss in losses.items()}
+        return {name: loss / parts for name, loss in losses.items()}
+
+    def _replica_gradients(self, features, labels):
+        """One replica's losses and the gradients of their sum."""
+        with tf.GradientTape() as tape:
+            losses = self._replica_losses(features, labels)
             target = losses["Loss/total_loss"]
             if self._execution.precision == "float16":
                 target = self.optimizer.get_scaled_loss(target)
@@ -242,7 +309,7 @@ class Trainer(orbit.AbstractTrainer):
                 losses, gradients = {}, [total.read_value() for total in self._sums]
             else:
                 losses, gradients = self._replica_gradients(features, labels)
-            clip_norm = self._config.train_config.gradient_clipping_by_norm
+            clip_norm = self.config.train_config.gradient_clipping_by_norm
             if clip_norm > 0:
                 gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
             self.optimizer.apply_gradients(
@@ -275,19 +342,21 @@ class Trainer(orbit.AbstractTrainer):
     def _check_batch(self):
         replicas = self._strategy.num_replicas_in_sync
         micro = self._execution.gradient_accumulation_steps
-        batch = self._config.train_config.batch_size
+        batch = self.config.train_config.batch_size
         if batch % (replicas * micro):
             raise UserError(
                 f"train_config.batch_size is {batch}, which does not divide among {replicas} "
                 f"replicas and {micro} micro-batches; it is the global batch"
             )
 
-    def _dataset(self):
-        """The global batch's stream, or that of micro-batches where gradients are accumulated."""
-        micro_config = type(self._config)()
-        micro_config.CopyFrom(self._config)
+    def _input(self):
+        """The stream of batches (micro-batches where gradients are accumulated) from this step."""
+        if self._stream is not None:
+            return self._stream
+        micro_config = type(self.config)()
+        micro_config.CopyFrom(self.config)
         micro_config.train_config.batch_size //= self._execution.gradient_accumulation_steps
-        seen = int(self.global_step) * self._config.train_config.batch_size
+        seen = int(self.global_step) * self.config.train_config.batch_size
 
         def dataset_of(input_context):
             pipelines = input_context.num_input_pipelines if input_context else 1
@@ -297,12 +366,25 @@ class Trainer(orbit.AbstractTrainer):
                 seed=self._seed,
                 first_example=seen // pipelines,
                 input_context=input_context,
+                input_service=self._execution.input_service,
             )
 
-        return self._strategy.distribute_datasets_from_function(dataset_of)
+        self._stream = _Stream(self._strategy.distribute_datasets_from_function(dataset_of))
+        return self._stream
 
-    def _hashes_of(self, features):
-        from object_detection import inputs
 
-        hashes = self._strategy.experimental_local_results(features[inputs.HASH_KEY])
-        return sorted(int(value) for replica in hashes for value in replica.numpy().ravel())
+class _Stream:
+    """A dataset's batches, the first of which is made while the caller traces its step."""
+
+    def __init__(self, dataset):
+        self.element_spec = dataset.element_spec
+        self._iterator = iter(dataset)
+        self._executor = concurrent.futures.ThreadPoolExecutor(1)
+        self._first = self._executor.submit(next, self._iterator)
+
+    def next(self):
+        if self._first is None:
+            return next(self._iterator)
+        first, self._first = self._first.result(), None
+        self._executor.shutdown(wait=False)
+        return first

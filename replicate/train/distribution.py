@@ -1,0 +1,94 @@
+"""The devices that share a global batch: one, those of a machine, or those of several machines."""
+
+import tempfile
+
+import tensorflow as tf
+
+from replicate.errors import Unavailable
+
+
+def strategy(cluster):
+    """The distribution strategy of this process; call it before any other TensorFlow op.
+
+    Args:
+      cluster: `cluster.Cluster` of the workers that train together, or None for this machine.
+
+    Returns:
+      MultiWorkerMirroredStrategy for a cluster; MirroredStrategy for several GPUs (or several
+      logical CPU devices, where TensorFlow was told to make them); None for one device.
+
+    Raises:
+      UserError: a worker of the cluster did not come; it is named.
+    """
+    if cluster is not None:
+        cluster.wait_for_all()
+        cluster.export()
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    for kind in ("GPU", "CPU"):
+        devices = tf.config.list_logical_devices(kind)
+        if len(devices) > 1:
+            return tf.distribute.MirroredStrategy([device.name for device in devices])
+        if devices:
+            return None
+    return None
+
+
+def agreed_signal(strategy, number):
+    """The signal that any worker got, so that all stop after the same step.
+
+    Args:
+      strategy: tf.distribute.Strategy; with one process this is `number` itself.
+      number: this worker's signal, or None.
+
+    Returns:
+      the largest signal number that a worker got, or None. All workers must call this together.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return number
+    got = tf.one_hot(number or 0, 65)
+    counts = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: got), axis=None)
+    signals = tf.where(counts > 0).numpy().ravel()
+    return int(signals.max()) or None
+
+
+class PeerLost:
+    """Turns the failure of a collective into a message; other exceptions pass.
+
+    Args:
+      cluster: `cluster.Cluster` or None.
+    """
+
+    _SIGNS = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    )
+
+    def __init__(self, cluster):
+        self._cluster = cluster
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if self._cluster is None or not isinstance(error, self._SIGNS):
+            return
+        raise Unavailable(
+            f"worker {self._cluster.index} ({self._cluster.workers[self._cluster.index]}) lost "
+            f"another worker of {', '.join(self._cluster.workers)}: "
+            f"{error.message.splitlines()[0]}. Start all workers again with the same command; "
+            "they continue from the last checkpoint"
+        ) from None
+
+
+def checkpoint_folder(cluster, folder):
+    """Where this worker writes its checkpoints.
+
+    Saving is a collective act, since averaged variables are read from all workers; only the
+    chief's files are kept.
+    """
+    if cluster is None or cluster.is_chief:
+        return folder
+    return tempfile.mkdtemp(prefix="not-kept-")

@@ -1,0 +1,134 @@
+"""Other processes, here or on other machines, that decode and augment the training input.
+
+    python -m replicate.train.input_service --port=7000      # on each machine that helps
+
+Each is a tf.data service of its own. Batch number b of a run is made by process b modulo their
+number and the batches are taken in turn, so a run gets the same batches as without the service.
+The processes read the training records under the same paths as the run.
+"""
+
+import argparse
+import atexit
+import socket
+import subprocess
+import sys
+import time
+
+import tensorflow as tf
+
+from replicate.errors import UserError
+
+START_TIMEOUT_S = 120
+# Batches that each process keeps ready.
+AHEAD = 4
+
+
+def addresses(service):
+    """The processes that `service` asks for, started where it is a number.
+
+    Args:
+      service: "3" starts three processes on this machine, which end with this process;
+        "host:port,host:port" are running already.
+
+    Returns:
+      list of "host:port".
+
+    Raises:
+      UserError: neither a number nor addresses; a process that does not answer.
+    """
+    if service.isdigit():
+        started = [_start() for _ in range(int(service))]
+        found = [f"localhost:{port}" for port in started]
+    else:
+        found = [each.strip() for each in service.split(",") if each.strip()]
+    if not found:
+        raise UserError(
+            f"--input_service={service}: give a number of processes to start here, or host:port of "
+            "running ones, with commas between"
+        )
+    for address in found:
+        _wait_for(address)
+    return found
+
+
+def served(dataset_of_part, service):
+    """One dataset from the processes, each of which makes its part.
+
+    Args:
+      dataset_of_part: callable (part, parts) to the tf.data.Dataset of the batches whose number
+        is `part` modulo `parts`.
+      service: see `addresses`.
+
+    Returns:
+      tf.data.Dataset of all batches in their order.
+    """
+    found = addresses(service)
+    parts = [
+        dataset_of_part(part, len(found)).apply(
+            tf.data.experimental.service.distribute(
+                processing_mode=tf.data.experimental.service.ShardingPolicy.OFF,
+                service=f"grpc://{address}",
+                max_outstanding_requests=AHEAD,
+            )
+        )
+        for part, address in enumerate(found)
+    ]
+    turns = tf.data.Dataset.range(len(parts)).repeat()
+    return tf.data.Dataset.choose_from_datasets(parts, turns).prefetch(AHEAD)
+
+
+def _start():
+    """Starts one process on a free port of this machine; the port."""
+    with socket.create_server(("localhost", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "replicate.train.input_service", f"--port={port}", "--for_parent"],
+        stdin=subprocess.PIPE,  # it ends when this process does
+        start_new_session=True,  # Ctrl-C is for the run, which ends it in its turn
+    )
+    atexit.register(process.kill)
+    return port
+
+
+def _wait_for(address):
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit()):
+        raise UserError(f"--input_service: {address!r} is not host:port")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"--input_service: nothing answers at {address} ({error}); start it there with "
+                    f"python -m replicate.train.input_service --port={port}"
+                ) from None
+            time.sleep(0.2)
+
+
+def _serve(port, until_closed):
+    """Serves until the process is ended, or standard input where that is the parent's pipe."""
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
+    name = "localhost" if until_closed else socket.gethostname()
+    service.WorkerServer(
+        service.WorkerConfig(
+            dispatcher_address=f"localhost:{port}", worker_address=f"{name}:%port%"
+        )
+    )
+    if until_closed:
+        sys.stdin.read()
+    else:
+        dispatcher.join()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--for_parent", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    _serve(arguments.port, arguments.for_parent)

@@ -1,0 +1,182 @@
+"""What a run tells while it trains: metrics.jsonl, TensorBoard events, training.json, the bar."""
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+
+import orbit
+import psutil
+import tensorflow as tf
+from tqdm import tqdm
+
+from replicate.run import read_metrics, write_json, write_text
+
+# The API's loop writes three images of the batch every hundred steps.
+IMAGES_EVERY_N, IMAGES = 100, 3
+
+
+def say(message):
+    """One line for the person who watches; standard output is for answers."""
+    print(message, file=sys.stderr)
+
+
+class Journal(contextlib.ExitStack):
+    """Logs a run's steps; of several workers, only the chief's writes.
+
+    training.json holds `state` ("running", "done", "stopped" or "failed"), `step`, `num_steps`,
+    `pid`, `host`, `updated` (seconds since 1970), `execution`, and `reason` where it has one.
+
+    Args:
+      run: RunDir.
+      trainer: Trainer, at the step where the run begins.
+      num_steps: the step where it ends.
+      batch_size: images a step.
+      writes: whether this process writes files.
+
+    Attributes:
+      events: Events, or None where this process writes none.
+      input_wait: share of the time so far that was spent waiting for batches.
+    """
+
+    def __init__(self, run, trainer, num_steps, batch_size, writes=True):
+        super().__init__()
+        self._run, self._trainer, self._num_steps = run, trainer, num_steps
+        self._batch_size, self._writes = batch_size, writes
+        self._seconds = self._waited = 0.0
+        self.events = Events(run.events, trainer.global_step) if writes else None
+
+    def __enter__(self):
+        step = int(self._trainer.global_step)
+        if self._writes:
+            _forget_after(self._run.metrics, step)
+            self._metrics = self.enter_context(open(self._run.metrics, "a", encoding="utf-8"))
+        self._bar = self.enter_context(
+            tqdm(
+                total=self._num_steps,
+                initial=step,
+                unit="step",
+                desc="train",
+                disable=not self._writes,
+            )
+        )
+        self._bar.set_postfix_str("tracing the first step")
+        self._state("running")
+        return super().__enter__()
+
+    @property
+    def input_wait(self):
+        return self._waited / self._seconds if self._seconds else 0.0
+
+    def log(self, output):
+        """Writes down what `Trainer.train` returned."""
+        step = int(self._trainer.global_step)
+        line = _metrics_line(step, output, self._batch_size)
+        self._seconds += output["seconds"]
+        self._waited += output["input_wait"] * output["seconds"]
+        if self._writes:
+            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.flush()
+            if step % IMAGES_EVERY_N < output["steps"]:
+                self.events.write_images(self._trainer.last_images()[:IMAGES])
+        self._bar.set_postfix_str(
+            f"loss {line['losses']['Loss/total_loss']:.3f}, lr {line['learning_rate']:.4g}, "
+            f"{line['images_per_second']:.1f} images/s, input wait {line['input_wait']:.0%}",
+            refresh=False,
+        )
+        self._bar.update(step - self._bar.n)
+        self._state("running")
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            self._state("done")
+        else:
+            stopped = kind.__name__ in ("Interrupted", "KeyboardInterrupt")
+            self._state("stopped" if stopped else "failed", str(error) or kind.__name__)
+        return super().__exit__(kind, error, traceback)
+
+    def _state(self, state, reason=None):
+        if not self._writes:
+            return
+        value = {
+            "state": state,
+            "step": int(self._trainer.global_step),
+            "num_steps": self._num_steps,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "updated": time.time(),
+            "execution": self._trainer.describe_execution(),
+        }
+        with contextlib.suppress(OSError):  # a full disk has its own message
+            write_json(self._run.training, value | ({"reason": reason} if reason else {}))
+
+
+def _metrics_line(step, output, batch_size):
+    steps = output["steps"]
+    first = output.get("seconds_to_first_step")
+    return {
+        "step": step,
+        "losses": output["losses"],
+        "learning_rate": output["learning_rate"],
+        "steps_per_second": steps / output["seconds"],
+        "images_per_second": steps * batch_size / output["seconds"],
+        "input_wait": output["input_wait"],
+        "host": {
+            "cpu_percent": psutil.cpu_percent(),
+            "memory_gib": psutil.Process().memory_info().rss / 2**30,
+        },
+        "device": _device_use(),
+    } | ({"seconds_to_first_step": first} if first is not None else {})
+
+
+def _device_use():
+    """GPU memory that TensorFlow holds, summed over this process's GPUs; empty without one."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
+        return {}
+    held = (tf.config.experimental.get_memory_info(gpu.name)["current"] for gpu in gpus)
+    return {"memory_gib": sum(held) / 2**30}
+
+
+def _forget_after(metrics_path, step):
+    """Drops logged lines of steps that are trained again after a resume."""
+    kept = [entry for entry in read_metrics(metrics_path) if entry["step"] <= step]
+    write_text(metrics_path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+class Events(orbit.utils.SummaryManagerInterface):
+    """TensorBoard events under the tags of the API's own loop.
+
+    `Loss/...`, `learning_rate`, `steps_per_sec`, `train_input_images`, and `input_wait` beside
+    them.
+    """
+
+    def __init__(self, directory, global_step):
+        self._writer = tf.summary.create_file_writer(str(directory))
+        self._global_step = global_step
+
+    def summary_writer(self, relative_path=""):
+        return self._writer
+
+    def flush(self):
+        self._writer.flush()
+
+    def write_summaries(self, summary_dict):
+        step = int(self._global_step)
+        with self._writer.as_default():
+            for name, value in summary_dict["losses"].items():
+                tf.summary.scalar(name, value, step=step)
+            tf.summary.scalar("learning_rate", summary_dict["learning_rate"], step=step)
+            tf.summary.scalar("steps_per_sec", summary_dict["steps_per_second"], step=step)
+            tf.summary.scalar("input_wait", summary_dict["input_wait"], step=step)
+
+    def write_images(self, images):
+        """Images as the model got them, [n, height, width, 3], stretched to 0..1 to be seen."""
+        low, high = tf.reduce_min(images), tf.reduce_max(images)
+        seen = tf.math.divide_no_nan(images - low, high - low)
+        with self._writer.as_default():
+            tf.summary.image(
+                "train_input_images", seen, step=int(self._global_step), max_outputs=IMAGES
+            )
