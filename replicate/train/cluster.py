@@ -125,7 +125,7 @@ class Cluster:
     def _welcome(self, connection, arrived):
         """Adds who says hello to `arrived`; whoever else connects is sent off."""
         connection.settimeout(_HELLO_TIMEOUT_S)
-        hello = _receive(connection)
+        hello = _receive(connection.makefile("rb"))
         if not hello or type(hello.get("index")) is not int:
             connection.close()
         elif hello.get("workers") != list(self.workers) or not (
@@ -141,11 +141,11 @@ class Cluster:
         """The other workers' side: reach the chief, then wait for its word."""
         _listen(self.workers[self.index]).close()  # TensorFlow's server needs this port
         self._say(f"waiting for the chief, {self.workers[0]}, {timeout_s:g} s at most")
-        connection = self._reach_chief(timeout_s)
+        connection, stream = self._reach_chief(timeout_s)
         with connection:
             connection.settimeout(None)
             _keep_alive(connection)
-            word = _receive(connection) or {"stopped": "its connection was lost"}
+            word = _receive(stream) or {"stopped": "its connection was lost"}
         if "missing" in word:
             raise self._absence(word["missing"], timeout_s)
         if "stopped" in word:
@@ -155,6 +155,7 @@ class Cluster:
             )
 
     def _reach_chief(self, timeout_s):
+        """(connection, its stream) once the chief has said welcome."""
         deadline = time.monotonic() + timeout_s
         host, port = _split(self.workers[0])
         last = None
@@ -166,9 +167,10 @@ class Cluster:
             else:
                 _tell([connection], {"workers": list(self.workers), "index": self.index})
                 connection.settimeout(max(_HELLO_TIMEOUT_S, left))
-                answer = _receive(connection)
+                stream = connection.makefile("rb")
+                answer = _receive(stream)
                 if answer and "welcome" in answer:
-                    return connection
+                    return connection, stream
                 connection.close()
                 if answer and "refused" in answer:
                     raise UserError(
@@ -364,16 +366,14 @@ def _tell(connections, message):
             connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _receive(connection):
-    """The next message, or None where none comes or what comes is not one."""
-    line = b""
+def _receive(stream):
+    """The next message, or None where none comes or what comes is not one.
+
+    Args:
+      stream: the connection's `makefile("rb")`; it keeps what came behind the message.
+    """
     try:
-        while not line.endswith(b"\n") and len(line) < _MESSAGE_BYTES:
-            piece = connection.recv(4096)
-            if not piece:
-                return None
-            line += piece
-        message = json.loads(line)
+        message = json.loads(stream.readline(_MESSAGE_BYTES))
     except (OSError, ValueError):
         return None
     return message if isinstance(message, dict) else None
