@@ -1,4 +1,5 @@
 # make venv   set up .venv with the pinned requirements (Python 3.11 or 3.12)
+# make venv-gpu   the same with TensorFlow's CUDA libraries (requirements-gpu.txt)
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
 
@@ -8,9 +9,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 STAMP := $(VENV)/.requirements-installed
 TRACKERS := $(VENV)/.trackers-installed
+GPU := $(VENV)/.gpu-installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv demo test test-all test-odapi clean
+.PHONY: venv venv-gpu demo test test-all test-odapi clean
 
 venv: $(STAMP)
 
@@ -24,6 +26,13 @@ $(STAMP): requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+# TensorFlow with its CUDA libraries, for machines with NVIDIA GPUs.
+$(GPU): requirements-gpu.txt $(STAMP)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r $<
+	@touch $@
+
+venv-gpu: $(GPU)
 
 # The optional trackers, so that the tests write to each and read it back.
 $(TRACKERS): requirements-trackers.txt $(STAMP)

@@ -1,0 +1,145 @@
+"""The NVIDIA GPUs of this machine, as the driver itself tells (NVML); no TensorFlow is imported.
+
+    from replicate import devices
+    devices.gpu_use()    # [] without a driver
+
+A machine has a GPU for the kit where NVML lists it, whatever TensorFlow makes of it: the
+difference between the two is what `tools/doctor.py` looks for.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+
+import pynvml
+
+_GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A GPU.
+
+    Attributes:
+      index: NVML's, in the order of the PCI bus.
+      uuid, name: the driver's.
+      memory_total_gib: of the device.
+      compute_capability: (major, minor), or None where the driver does not say.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    memory_total_gib: float
+    compute_capability: tuple[int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Driver:
+    """The driver: its version ("570.86.15") and the CUDA it can run at most, as (12, 8)."""
+
+    version: str
+    cuda: tuple[int, int]
+
+
+def driver():
+    """The NVIDIA driver, or None where NVML does not answer."""
+    if not _nvml():
+        return None
+    version = pynvml.nvmlSystemGetDriverVersion()
+    major, rest = divmod(pynvml.nvmlSystemGetCudaDriverVersion_v2(), 1000)
+    return Driver(_text(version), (major, rest // 10))
+
+
+def gpus():
+    """All GPUs of the machine, whether this process may use them or not: list of Gpu."""
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount() if _nvml() else 0):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        found.append(
+            Gpu(
+                index=index,
+                uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+                name=_text(pynvml.nvmlDeviceGetName(handle)),
+                memory_total_gib=pynvml.nvmlDeviceGetMemoryInfo(handle).total / _GIB,
+                compute_capability=_told(pynvml.nvmlDeviceGetCudaComputeCapability, handle),
+            )
+        )
+    return found
+
+
+def visible(found, variable=None):
+    """Those of `found` that CUDA_VISIBLE_DEVICES leaves to this process.
+
+    As CUDA reads it: comma-separated indices or the beginnings of UUIDs; nothing after the first
+    that is no device counts; unset means all.
+
+    Args:
+      found: list of Gpu.
+      variable: its value; by default the environment's.
+    """
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES") if variable is None else variable
+    if variable is None:
+        return found
+    chosen = []
+    for word in variable.split(","):
+        word = word.strip()
+        match = [g for g in found if str(g.index) == word or (word and g.uuid.startswith(word))]
+        if len(match) != 1:
+            break
+        chosen += match
+    return chosen
+
+
+def gpu_use():
+    """What the GPUs that this process may use are doing, for a log.
+
+    Returns:
+      list of dicts: index, name, memory_used_gib, memory_total_gib, and utilization_percent (share
+      of the last second or so with work on it), power_watts, temperature_celsius, each None where
+      the device does not say. All processes' use counts. Empty without a driver.
+    """
+    try:
+        return [_use_of(gpu) for gpu in visible(gpus())]
+    except pynvml.NVMLError:  # a GPU that fell off the bus must not end a training run here
+        return []
+
+
+def _use_of(gpu):
+    handle = pynvml.nvmlDeviceGetHandleByIndex(gpu.index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    power = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
+    return {
+        "index": gpu.index,
+        "name": gpu.name,
+        "memory_used_gib": memory.used / _GIB,
+        "memory_total_gib": memory.total / _GIB,
+        "utilization_percent": None if rates is None else rates.gpu,
+        "power_watts": None if power is None else power / 1000,
+        "temperature_celsius": _told(
+            pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU
+        ),
+    }
+
+
+@functools.cache
+def _nvml():
+    """Whether NVML answers; asked once a process."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return False
+    return True
+
+
+def _told(question, *arguments):
+    """NVML's answer, or None where this device has none."""
+    with contextlib.suppress(pynvml.NVMLError):
+        return question(*arguments)
+    return None
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else value
