@@ -76,6 +76,35 @@ def _epoch(paths, config, seed, epoch):
     return records
 
 
+def numbered_records(paths, config, *, seed, first_example):
+    """Serialized records from the run's example `first_example` on, epoch after epoch, without end.
+
+    Args:
+      paths: list of TFRecord files.
+      config: InputReader; whether and how widely it shuffles.
+      seed: int; the order of each epoch follows from it.
+      first_example: int.
+
+    Returns:
+      tf.data.Dataset of (example number int64, record).
+
+    Raises:
+      UserError: no record in them, or a file cut off.
+    """
+    records_per_epoch = count_records(paths)
+    if not records_per_epoch:
+        raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
+    first_epoch, skipped = divmod(first_example, records_per_epoch)
+    path_tensor = tf.constant(paths)
+
+    def epoch_records(epoch):
+        records = _epoch(path_tensor, config, seed, epoch)
+        return records.skip(tf.cast(epoch == first_epoch, tf.int64) * skipped)
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(epoch_records).enumerate(start=first_example)
+
+
 def _dataset_build(seed, first_example, part=0, parts=1):
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
@@ -104,24 +133,15 @@ def _dataset_build(seed, first_example, part=0, parts=1):
                 f"own; convert with --num_shards={pipelines} or more"
             )
         paths = paths[pipeline::pipelines]
-        records_per_epoch = count_records(paths)
-        if not records_per_epoch:
-            raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
-        first_epoch, skipped = divmod(first_example, records_per_epoch)
-        path_tensor = tf.constant(paths)
-
-        def epoch_records(epoch):
-            records = _epoch(path_tensor, input_reader_config, seed + pipeline, epoch)
-            return records.skip(tf.cast(epoch == first_epoch, tf.int64) * skipped)
-
         decoder = decoder_builder.build(input_reader_config)
 
         def example(index, record):
             with randomness.drawn_from(randomness.PerElement(seed + pipeline, index)):
                 return transform_input_data_fn(decoder.decode(record))
 
-        records = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_records)
-        numbered = records.enumerate(start=first_example)
+        numbered = numbered_records(
+            paths, input_reader_config, seed=seed + pipeline, first_example=first_example
+        )
         if parts > 1:
             numbered = numbered.filter(
                 lambda index, record: (index - first_example) // batch_size % parts == part
