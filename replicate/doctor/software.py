@@ -1,0 +1,200 @@
+"""Python, the packages, Keras, protobuf and the Object Detection API."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import sys
+
+from replicate.doctor.finding import FAIL, OK, WARN, Finding
+
+_REQUIREMENTS = pathlib.Path(__file__).resolve().parents[2] / "requirements.txt"
+_OWN_END = "# --- what the packages above need"
+_INSTALL = "`make venv`, or `pip install -r requirements.txt` in this environment"
+_MOST = 4  # names in a list; the rest is counted
+
+
+def findings(answers):
+    """The findings from what the processes of `asked` answered: dict question -> answer."""
+    yield python()
+    yield packages()
+    yield tensorflow(answers["engine"])
+    yield keras(answers["engine"], answers["plain_keras"])
+    yield protobuf(answers["protobuf"])
+    yield api()
+
+
+def python():
+    """Its version: TensorFlow 2.20's companions have wheels for two."""
+    seen = f"{platform.python_version()} ({sys.executable})"
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Finding("Python", OK, seen)
+    return Finding(
+        "Python",
+        FAIL,
+        seen,
+        "use Python 3.11 or 3.12: `make PYTHON=/path/to/python3.11 venv`",
+    )
+
+
+def packages():
+    """What is installed against the pins of requirements.txt."""
+    if not _REQUIREMENTS.is_file():
+        return Finding("Packages", WARN, "no requirements.txt to compare with", _INSTALL)
+    own, _, others = _REQUIREMENTS.read_text(encoding="utf-8").partition(_OWN_END)
+    missing, of_others, differing = [], [], []
+    for pins, absent in ((_pins(own), missing), (_pins(others), of_others)):
+        for name, pin in pins.items():
+            version = _version(name)
+            if version is None:
+                absent.append(name)
+            elif version != pin:
+                differing.append(f"{name} {version} (pinned {pin})")
+    if missing or of_others:
+        return Finding(
+            "Packages",
+            FAIL if missing else WARN,
+            f"missing: {_some(missing + of_others)}",
+            _INSTALL,
+        )
+    if differing:
+        return Finding(
+            "Packages",
+            WARN,
+            f"other versions than the kit is tested with: {_some(differing)}",
+            _INSTALL,
+        )
+    return Finding("Packages", OK, f"all {len(_pins(own)) + len(_pins(others))} as pinned")
+
+
+def tensorflow(engine):
+    """Whether TensorFlow and the API load as the kit's tools load them."""
+    version = _version("tensorflow")
+    if _keras_3_first(engine):
+        return Finding("TensorFlow", WARN, f"{version}; not loaded, see Keras")
+    if "error" in engine:
+        return Finding(
+            "TensorFlow",
+            FAIL,
+            f"{version or 'not installed'}; the engine does not load: {engine['error']}",
+            _remedy(engine["error"]),
+        )
+    built = (
+        f"built for CUDA {engine['cuda']} and cuDNN {engine['cudnn']}"
+        if engine["cuda_build"]
+        else "built without CUDA"
+    )
+    return Finding("TensorFlow", OK, f"{engine['tensorflow']}, {built}")
+
+
+def keras(engine, plain):
+    """Keras as the kit's tools get it, and as a script of the user's gets it."""
+    installed = _version("tf-keras")
+    if installed is None:
+        return Finding("Keras", FAIL, "tf-keras (Keras 2) is not installed", _INSTALL)
+    if "error" in engine:
+        if _keras_3_first(engine):
+            return Finding(
+                "Keras",
+                FAIL,
+                "Keras 3 is active: something imports keras or tensorflow before the kit does",
+                "find it (sitecustomize.py, a .pth file) and take it out, or "
+                "`export TF_USE_LEGACY_KERAS=1`",
+            )
+        return Finding(
+            "Keras", WARN, f"tf-keras {installed}; not seen at work, since the engine does not load"
+        )
+    if not engine["keras_is_2"]:
+        return Finding(
+            "Keras",
+            FAIL,
+            f"Keras {engine['keras']} is active in the kit's own processes; the API needs Keras 2",
+            f"`export TF_USE_LEGACY_KERAS=1`; {_INSTALL}",
+        )
+    seen = f"2, through tf_keras {engine['keras']}, in the kit's tools"
+    if plain.get("version", "2").startswith("2"):
+        return Finding("Keras", OK, seen)
+    return Finding(
+        "Keras",
+        WARN if _asks_for_keras_3() else OK,
+        f"{seen}; Keras {plain['version']} in scripts that import tensorflow by themselves"
+        + (", since TF_USE_LEGACY_KERAS is set to 0" if _asks_for_keras_3() else ""),
+        "`export TF_USE_LEGACY_KERAS=1`, or call replicate.odapi.load() before `import tensorflow`"
+        if _asks_for_keras_3()
+        else "",
+    )
+
+
+def protobuf(answer):
+    """Runtime and backend."""
+    if "error" in answer:
+        return Finding("protobuf", FAIL, answer["error"], _INSTALL)
+    seen = f"{answer['version']}, backend {answer['backend']}"
+    if not answer["same"]:
+        return Finding("protobuf", FAIL, f"{seen}: a config does not survive it", _INSTALL)
+    if answer["backend"] == "python":
+        return Finding(
+            "protobuf",
+            WARN,
+            f"{seen}: slow, and not what the kit is tested with",
+            "unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION, or install the wheel for this system",
+        )
+    return Finding("protobuf", OK, seen)
+
+
+def api():
+    """The Object Detection API's files against the release's."""
+    from replicate.odapi import provenance
+
+    release = provenance.release()
+    name = f"{release['distribution']} {release['version']}"
+    found = provenance.differences()
+    if not found:
+        return Finding(
+            "Object Detection API",
+            OK,
+            f"unmodified: its {len(release['files'])} files equal those of {name} "
+            f"(SHA-256 of the release on PyPI)",
+        )
+    if found == [(release["distribution"], "not installed")]:
+        return Finding("Object Detection API", FAIL, "not installed", _INSTALL)
+    return Finding(
+        "Object Detection API",
+        FAIL,
+        f"not as {name} was released: {_some([f'{path} {what}' for path, what in found])}",
+        f"`pip install --force-reinstall --no-deps {name.replace(' ', '==')}`; where "
+        "PYTHONPATH leads to another copy, take it out",
+    )
+
+
+def _keras_3_first(engine):
+    return "Keras 3" in engine.get("error", "")
+
+
+def _asks_for_keras_3():
+    return os.environ.get("TF_USE_LEGACY_KERAS", "").strip().lower() in ("0", "false")
+
+
+def _remedy(error):
+    if "SIGILL" in error:
+        return "this processor lacks AVX, which TensorFlow's wheels need; use another machine"
+    if "VersionError" in error or "Descriptors cannot" in error:
+        return f"protobuf is not the one TensorFlow was made with: {_INSTALL}"
+    return _INSTALL
+
+
+def _pins(text):
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE))
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _some(names):
+    more = len(names) - _MOST
+    return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")
