@@ -8,6 +8,8 @@ import subprocess
 
 import psutil
 
+from replicate.run import read_json, write_json
+
 _PACKAGES = (
     "tensorflow",
     "tf-keras",
@@ -17,6 +19,7 @@ _PACKAGES = (
     "numpy",
     "pycocotools",
     "hotcoco",
+    "scikit-learn",
 )
 # Variables that change what TensorFlow computes; no other is recorded.
 _VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
@@ -43,6 +46,18 @@ def describe():
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "git": _git(),
     }
+
+
+def record(path):
+    """Writes `describe()` as the environment of a run; another one before it goes to `earlier`."""
+    described = describe()
+    if path.is_file():
+        before = read_json(path)
+        earlier = before.pop("earlier", [])
+        if before != described:
+            earlier = [*earlier, before]
+        described |= {"earlier": earlier} if earlier else {}
+    write_json(path, described)
 
 
 def _git():

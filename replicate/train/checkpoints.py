@@ -4,6 +4,7 @@
 names that the API's own loop uses (its tools read them), and `random`, the generator's state.
 """
 
+import hashlib
 import pathlib
 
 import tensorflow as tf
@@ -44,6 +45,14 @@ def verify(path):
     except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         return str(error).splitlines()[0]
     return None
+
+
+def sha256(path):
+    """The SHA-256 over a checkpoint's files, in their names' order."""
+    digest = hashlib.sha256()
+    for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
 
 
 def latest_good(directory):

@@ -1,0 +1,255 @@
+"""TFRecords as recognition sees them: an image, and which categories are in it."""
+
+import hashlib
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate.errors import UserError
+from replicate.odapi import protos
+from replicate.recognition.engine import tf
+from replicate.recognition.request import files
+from replicate.train import data
+
+_OBJECTS = {
+    "text": tf.io.RaggedFeature(tf.string, "image/object/class/text"),
+    "label": tf.io.RaggedFeature(tf.int64, "image/object/class/label"),
+    "crowd": tf.io.RaggedFeature(tf.int64, "image/object/is_crowd"),
+}
+_SOURCE_ID = tf.io.FixedLenFeature([], tf.string, "")
+_UNKNOWN_SHOWN = 5
+
+
+class Labeller:
+    """From the objects of a record to the classes in its image.
+
+    Objects are known by `image/object/class/text`; a record without it by
+    `image/object/class/label`, the id. One without `image/object/is_crowd` has no crowds.
+
+    Args:
+      classes: tuple of Class.
+    """
+
+    def __init__(self, classes):
+        self._count = len(classes)
+        outputs = tf.range(self._count)
+        self._by_name = _table(tf.constant([each.name for each in classes]), outputs)
+        self._by_id = _table(tf.constant([each.id for each in classes], tf.int64), outputs)
+
+    def __call__(self, objects, include_crowd):
+        """Multi-hot labels of one image.
+
+        Args:
+          objects: dict of rank-1 tensors text, label, crowd.
+          include_crowd: whether a crowd region counts.
+
+        Returns:
+          float32 [classes] of 0 and 1.
+        """
+        index = self._indices(objects)
+        hot = tf.one_hot(index, self._count)
+        if not include_crowd:
+            crowd = objects["crowd"]
+            crowd = tf.cond(
+                tf.size(crowd) > 0, lambda: crowd, lambda: tf.zeros(tf.shape(index), tf.int64)
+            )
+            hot *= tf.cast(crowd == 0, tf.float32)[:, None]
+        return tf.minimum(tf.reduce_sum(hot, axis=0), 1.0)
+
+    def unknown(self, objects):
+        """The names (or ids, as text) of objects that are no class."""
+        lost = self._indices(objects) < 0
+        named = tf.size(objects["text"]) > 0
+        return tf.cond(
+            named,
+            lambda: tf.boolean_mask(objects["text"], lost),
+            lambda: tf.strings.as_string(tf.boolean_mask(objects["label"], lost)),
+        )
+
+    def _indices(self, objects):
+        """int32 [objects], -1 for one that is no class."""
+        return tf.cond(
+            tf.size(objects["text"]) > 0,
+            lambda: self._by_name.lookup(objects["text"]),
+            lambda: self._by_id.lookup(objects["label"]),
+        )
+
+
+def survey(pattern, classes):
+    """Counts what records hold, and makes sure that every object is one of the classes.
+
+    Args:
+      pattern: as `request.files` takes it.
+      classes: tuple of Class.
+
+    Returns:
+      dict: pattern, files, bytes, fingerprint (SHA-256 over names and sizes), images,
+      images_without_categories, and positives and positives_without_crowd: images that hold each
+      category, in the classes' order.
+
+    Raises:
+      UserError: no records, damaged ones, or a category that the label map lacks.
+    """
+    paths = files(pattern)
+    images = data.count_records(paths)
+    if not images:
+        raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
+    labeller = Labeller(classes)
+
+    def seen(record):
+        objects = tf.io.parse_single_example(record, _OBJECTS)
+        return labeller(objects, True), labeller(objects, False), labeller.unknown(objects)
+
+    batches = _read(paths).map(seen, num_parallel_calls=tf.data.AUTOTUNE).ragged_batch(256)
+    totals, unknown, empty = np.zeros((2, len(classes)), int), {}, 0
+    with tqdm(total=images, desc=f"read {_short(pattern)}", unit="image") as bar:
+        for *labels, names in _told(batches, pattern):
+            labels = [each.to_tensor().numpy() for each in labels]
+            totals += [each.sum(axis=0).astype(int) for each in labels]
+            empty += int((labels[0].sum(axis=1) == 0).sum())
+            for name in names.flat_values.numpy():
+                unknown[name.decode(errors="replace")] = unknown.get(name.decode(), 0) + 1
+            bar.update(len(labels[0]))
+    _refuse_unknown(unknown, pattern)
+    return {
+        **identity(pattern),
+        "images": images,
+        "images_without_categories": empty,
+        "positives": totals[0].tolist(),
+        "positives_without_crowd": totals[1].tolist(),
+    }
+
+
+def identity(pattern):
+    """dict pattern, files, bytes, fingerprint: what tells two sets of records apart, at once."""
+    paths = files(pattern)
+    sizes = [os.path.getsize(path) for path in paths]
+    listed = "".join(
+        f"{os.path.basename(path)} {size}\n" for path, size in zip(paths, sizes, strict=True)
+    )
+    return {
+        "pattern": pattern,
+        "files": len(paths),
+        "bytes": sum(sizes),
+        "fingerprint": hashlib.sha256(listed.encode()).hexdigest(),
+    }
+
+
+def training_batches(request, classes, first_example):
+    """The batches of a training from its example number `first_example` on, without end.
+
+    The order is that of the detectors' training (`replicate.train.data`).
+
+    Args:
+      request: Request.
+      classes: tuple of Class.
+      first_example: int.
+
+    Returns:
+      tf.data.Dataset of (images float32 [n, size, size, 3] in 0..255, labels float32
+      [n, classes], source ids string [n]).
+    """
+    labeller = Labeller(classes)
+    reader = protos.load("input_reader").InputReader()
+
+    def example(number, record):
+        image, labels, source_id = _example(record, labeller, request)
+        if request.flip:
+            seed = tf.stack([tf.constant(request.seed, tf.int64), number])
+            image = tf.image.stateless_random_flip_left_right(image, seed)
+        return image, labels, source_id
+
+    numbered = data.numbered_records(
+        files(request.records), reader, seed=request.seed, first_example=first_example
+    )
+    examples = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(request.batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_batches(pattern, request, classes, batch_size):
+    """Every image of the records once, in the records' order; as `training_batches`, unflipped."""
+    labeller = Labeller(classes)
+
+    def example(record):
+        return _example(record, labeller, request)
+
+    records = _read(files(pattern))
+    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _told(examples.batch(batch_size).prefetch(2), pattern)
+
+
+def encoded_images(pattern, wanted):
+    """The encoded files of some images: dict position in the records -> bytes.
+
+    Args:
+      pattern: as `request.files` takes it.
+      wanted: positions, counted over the records in their order.
+    """
+    wanted, found = set(wanted), {}
+    field = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+    for position, record in enumerate(_read(files(pattern))):
+        if position in wanted:
+            found[position] = tf.io.parse_single_example(record, field)["image/encoded"].numpy()
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def image_of(encoded, image_size):
+    """A JPEG or PNG as the model takes it: float32 [image_size, image_size, 3] in 0..255.
+
+    Resized with antialiasing to a square, its shape not kept.
+    """
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return tf.image.resize(image, [image_size, image_size], antialias=True)
+
+
+def _example(record, labeller, request):
+    image_fields = {
+        "encoded": tf.io.FixedLenFeature([], tf.string),
+        "source_id": _SOURCE_ID,
+    }
+    parsed = tf.io.parse_single_example(
+        record, {f"image/{name}": field for name, field in image_fields.items()} | _OBJECTS
+    )
+    image = image_of(parsed["image/encoded"], request.image_size)
+    return image, labeller(parsed, request.include_crowd), parsed["image/source_id"]
+
+
+def _read(paths):
+    return tf.data.TFRecordDataset(paths, buffer_size=8_000_000)
+
+
+def _told(batches, pattern):
+    """The batches; records that cannot be read are the user's to mend."""
+    try:
+        yield from batches
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{pattern}: {error.message.splitlines()[0]}; tools/verify_tf_record.py --full finds "
+            "damaged records"
+        ) from None
+
+
+def _refuse_unknown(unknown, pattern):
+    if not unknown:
+        return
+    named = ", ".join(
+        f"{name!r} ({count})" for name, count in list(unknown.items())[:_UNKNOWN_SHOWN]
+    )
+    raise UserError(
+        f"{pattern}: {sum(unknown.values())} objects of {len(unknown)} categories that the label "
+        f"map lacks: {named}; give the label map that belongs to the records "
+        "(tools/create_coco_tf_record.py --label_map=FILE writes it)"
+    )
+
+
+def _table(keys, values):
+    initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+    return tf.lookup.StaticHashTable(initializer, default_value=-1)
+
+
+def _short(pattern):
+    return os.path.basename(pattern.split(",")[0])

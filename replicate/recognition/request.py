@@ -1,0 +1,146 @@
+"""What a training is asked for, and what can be said of it before TensorFlow is loaded."""
+
+import dataclasses
+import glob
+import math
+import pathlib
+
+from replicate.errors import UserError
+from replicate.recognition import classes
+from replicate.run import read_json, write_json
+
+OPTIMIZERS = ("adam", "sgd")
+# What may change between two starts of one run: where it ends is not among it.
+DEFAULT_EPOCHS = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Everything that decides what is trained; a run keeps it in spec.json.
+
+    Attributes:
+      records: pattern of the training TFRecords.
+      label_map: StringIntLabelMap that names the categories.
+      backbone: see `backbones.names`.
+      image_size: images are resized to image_size x image_size pixels, their shape not kept.
+      weights: where the backbone's weights come from, see `backbones.load_weights`; None is random.
+      include_crowd: whether a crowd region puts its category into the image.
+      batch_size: images a step.
+      num_epochs: passes over the records; None where num_steps is given.
+      num_steps: steps, instead of num_epochs.
+      optimizer: one of OPTIMIZERS; sgd has a momentum of 0.9.
+      learning_rate: its peak, after the warm-up; then it falls to 0 along a cosine.
+      warmup_steps: steps in which it rises from 0.
+      weight_decay: decoupled, on kernels alone.
+      batch_norm_momentum: of the moving statistics; None leaves the backbone's own.
+      flip: whether images are mirrored left to right, half of the times.
+      seed: initial weights, order, flips and dropout follow from it.
+    """
+
+    records: str
+    label_map: str
+    backbone: str = "ResNet50"
+    image_size: int = 224
+    weights: str | None = None
+    include_crowd: bool = True
+    batch_size: int = 32
+    num_epochs: float | None = DEFAULT_EPOCHS
+    num_steps: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    batch_norm_momentum: float | None = None
+    flip: bool = True
+    seed: int = 0
+
+    def steps(self, images):
+        """The step at which training ends, for so many images an epoch."""
+        if self.num_steps is not None:
+            return self.num_steps
+        return math.ceil(self.num_epochs * images / self.batch_size)
+
+    def classes(self):
+        """The classes of its label map; raises as `classes.of_label_map`."""
+        return classes.of_label_map(self.label_map)
+
+
+def files(pattern):
+    """The record files that a pattern (or several, with commas between) matches, sorted.
+
+    Raises:
+      UserError: none does.
+    """
+    paths = sorted(path for each in pattern.split(",") for path in glob.glob(each))
+    if not paths:
+        raise UserError(
+            f"{pattern}: no such records; make them with tools/create_coco_tf_record.py, and give "
+            "the pattern of the shards, such as 'data/train-?????-of-?????.tfrecord'"
+        )
+    return paths
+
+
+def check(request):
+    """What is wrong with a request, before anything heavy is loaded.
+
+    Raises:
+      UserError, tfrecords.errors.InputError: no records, no label map, no weights file.
+    """
+    files(request.records)
+    request.classes()
+    weights = request.weights
+    if weights and weights != "imagenet" and not _exists(weights):
+        raise UserError(
+            f"{weights}: no such weights; give the .h5 file of a Keras application, the prefix of "
+            "a TF2 checkpoint (without .index), or 'imagenet', which Keras downloads"
+        )
+
+
+def keep(run, request, command):
+    """Writes spec.json, or checks that it asks for the same.
+
+    Args:
+      run: RunDir.
+      request: Request.
+      command: str, the command line.
+
+    Raises:
+      UserError: the directory holds a run that was asked for differently.
+    """
+    asked = dataclasses.asdict(request)
+    if not run.spec.is_file():
+        write_json(
+            run.spec,
+            {"format": 1, "kind": "recognition", "request": asked, "command": command},
+        )
+        return
+    before = of_run(run)
+    changed = [
+        f"{name} was {getattr(before, name)!r}, now {value!r}"
+        for name, value in asked.items()
+        if getattr(before, name) != value
+    ]
+    if changed:
+        raise UserError(
+            f"{run.root} holds a training that was asked for differently: {'; '.join(changed)}. "
+            "Continue it with its own settings, or name another --model_dir"
+        )
+
+
+def of_run(run):
+    """The Request in a run's spec.json.
+
+    Raises:
+      UserError: there is none, or it is another kind of run.
+    """
+    spec = read_json(run.spec)
+    if not isinstance(spec, dict) or spec.get("kind") != "recognition":
+        raise UserError(
+            f"{run.root}: not a recognition run (spec.json is of another kind); "
+            "tools/train_recognition.py makes one"
+        )
+    return Request(**spec["request"])
+
+
+def _exists(weights):
+    return pathlib.Path(weights).is_file() or pathlib.Path(f"{weights}.index").is_file()
