@@ -105,7 +105,7 @@ def survey(pattern, classes):
     totals, unknown, empty = np.zeros((2, len(classes)), int), {}, 0
     with tqdm(total=images, desc=f"read {_short(pattern)}", unit="image") as bar:
         for *labels, names in _told(batches, pattern):
-            labels = [each.to_tensor().numpy() for each in labels]
+            labels = [each.numpy() for each in labels]
             totals += [each.sum(axis=0).astype(int) for each in labels]
             empty += int((labels[0].sum(axis=1) == 0).sum())
             for name in names.flat_values.numpy():
@@ -134,6 +134,11 @@ def identity(pattern):
         "bytes": sum(sizes),
         "fingerprint": hashlib.sha256(listed.encode()).hexdigest(),
     }
+
+
+def count(pattern):
+    """The number of images in the records of a pattern."""
+    return data.count_records(files(pattern))
 
 
 def training_batches(request, classes, first_example):

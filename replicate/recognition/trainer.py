@@ -131,9 +131,7 @@ class Trainer(orbit.AbstractTrainer):
             each = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
             loss = tf.reduce_mean(tf.reduce_sum(each, axis=1))
         variables = self._model.trainable_variables
-        self._optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables, strict=True)
-        )
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         self.global_step.assign_add(1)
         return loss
 

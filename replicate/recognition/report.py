@@ -1,0 +1,6 @@
+def write(run):
+    return run.report
+
+
+def summary(run):
+    return ""
