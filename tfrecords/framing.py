@@ -65,6 +65,26 @@ def read(path):
             yield data
 
 
+def count(path):
+    """The number of records of a TFRecord file, from the lengths that frame them.
+
+    Raises:
+      CorruptRecord: a file that ends in the middle of a record.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        records = position = 0
+        while position < size:
+            file.seek(position)
+            head = file.read(8)
+            if len(head) == 8:
+                position += 16 + _LENGTH.unpack(head)[0]
+            if len(head) < 8 or position > size:
+                raise CorruptRecord(f"{path}: record {records} is cut off")
+            records += 1
+    return records
+
+
 @contextlib.contextmanager
 def appearing(path, mode="wb", sync=True, **kwargs):
     """Opens a file that appears under `path` only when the block ends without an error.

@@ -34,7 +34,7 @@ def load():
     global _loaded
     if _loaded:
         return
-    _require_keras_2()
+    require_keras_2()
     protos.install()
     try:
         for shim in shims.BEFORE_TENSORFLOW:
@@ -72,8 +72,12 @@ def build_model(model_config, is_training):
         ) from None
 
 
-def _require_keras_2():
-    """Sets TF_USE_LEGACY_KERAS before TensorFlow reads it, or says that it is too late."""
+def require_keras_2():
+    """Sets TF_USE_LEGACY_KERAS before TensorFlow reads it.
+
+    Raises:
+      LoadError: it is too late, TensorFlow is there with Keras 3.
+    """
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and not tensorflow.__dict__.get("_tf_uses_legacy_keras", False):
         raise LoadError(

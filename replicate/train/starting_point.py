@@ -8,6 +8,15 @@ from replicate.errors import UserError
 
 
 def restore(model, train_config):
+    """Loads the recipe's starting point, see `load`; a sentence that says what was matched."""
+    changed, total = load(model, train_config)
+    return (
+        f"starting from {train_config.fine_tune_checkpoint} "
+        f"({train_config.fine_tune_checkpoint_type}): {changed} of {total} variables changed"
+    )
+
+
+def load(model, train_config):
     """Loads `train_config.fine_tune_checkpoint` into `model`, whose variables exist.
 
     What is restored follows from `fine_tune_checkpoint_type`, by the API's own
@@ -18,7 +27,7 @@ def restore(model, train_config):
       train_config: TrainConfig.
 
     Returns:
-      a sentence with the number of variables matched and missed.
+      (variables that changed, variables that the type loads).
 
     Raises:
       UserError: the checkpoint is not there, is not object-based (TF2), or matches nothing.
@@ -47,17 +56,14 @@ def restore(model, train_config):
             f"train_config.fine_tune_checkpoint: {path} does not fit this model: {error}"
         ) from None
     del status
-    changed = sum((v.numpy() != before[key]).any() for key, v in variables.items())
+    changed = sum(bool((v.numpy() != before[key]).any()) for key, v in variables.items())
     if not changed:
         raise UserError(
             f"train_config.fine_tune_checkpoint: {path} matches none of the model's "
             f"{len(variables)} variables with fine_tune_checkpoint_type "
             f"{train_config.fine_tune_checkpoint_type!r}; is it the right backbone and type?"
         )
-    return (
-        f"starting from {path} ({train_config.fine_tune_checkpoint_type}): "
-        f"{changed} of {len(variables)} variables changed"
-    )
+    return changed, len(variables)
 
 
 def _modules(parts):

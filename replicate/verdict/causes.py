@@ -208,7 +208,8 @@ def likely_causes(evaluations, deviations, kind, environment, achieved, publishe
     evidence = {}
     for deviation in deviations:
         if deviation["class"] in comparable.AFFECTING[kind]:
-            evidence.setdefault(_cause_of(deviation), []).append(comparable.told(deviation))
+            cause = cause_of(deviation["path"])
+            evidence.setdefault(cause, []).append(comparable.told(deviation))
     for evaluation in evaluations:
         for cause, sentences in _facts(evaluation):
             known = evidence.setdefault(cause, [])
@@ -240,11 +241,9 @@ def likely_causes(evaluations, deviations, kind, environment, achieved, publishe
     ]
 
 
-def _cause_of(deviation):
-    for cause in CAUSES:
-        if cause.path and re.search(cause.path, deviation["path"]):
-            return cause
-    return DRIFT
+def cause_of(path):
+    """The documented reason that a deviation at a config path is evidence of."""
+    return next((each for each in CAUSES if each.path and re.search(each.path, path)), DRIFT)
 
 
 def _facts(evaluation):
