@@ -4,8 +4,8 @@ Every stage leaves a file and is passed over when its file is there and belongs 
 asked, so a run that was killed anywhere is continued by asking for it again.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import os
 import pathlib
 import sys
@@ -56,31 +56,53 @@ def replicate(request, run_dir, command):
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
 
+    Of several workers (see `replicate.train.cluster`), which all see `run_dir`, the first does
+    everything; the others wait for its records and config and take part in the training alone.
+
     Returns:
-      the verdict as verdict.json holds it.
+      the verdict as verdict.json holds it; None on a worker that only took part in the training.
 
     Raises:
-      UserError: bad input, or the directory holds a run of something else.
+      UserError: bad input, or the directory holds a run of something else; a worker is missing.
     """
     run = RunDir.at(run_dir)
     row = zoo.find(pathlib.Path(request.model).name)  # an archive goes by its name
-    _check_inputs(request)
-    _write_spec(run, request, command)
-    _convert(run, request)
-    message = _render(run, request)
-    _describe_environment(run, message)
+    check_inputs(request)
+    workers = _workers()
+    helps = workers is not None and not workers.is_chief
+    with workers.chief_first() if workers else contextlib.nullcontext():
+        message = configs.read(run.pipeline_config) if helps else _prepare(run, request, command)
     _train(run, request, message)
+    if helps:
+        return None
     metrics = _evaluate(run, request, message)
     verdict = _judge(run, row, metrics)
     _report(run)
     return verdict
 
 
+def _workers():
+    """The workers that train together, or None; importing the trainer takes seconds."""
+    from replicate.train import cluster
+
+    return cluster.from_environment()
+
+
+def _prepare(run, request, command):
+    """Everything before the first step; the config that is trained."""
+    _write_spec(run, request, command)
+    _convert(run, request)
+    message = _render(run, request)
+    _describe_environment(run, message)
+    return message
+
+
 def _stage(text):
     print(f"\n── {text}", file=sys.stderr, flush=True)
 
 
-def _check_inputs(request):
+def check_inputs(request):
+    """Raises UserError where an annotation file or an image folder is not there."""
     for field in ("train_annotations", "val_annotations"):
         if not pathlib.Path(getattr(request, field)).is_file():
             raise UserError(f"--{field}: no such file: {getattr(request, field)}")
@@ -165,14 +187,7 @@ def _describe_environment(run, message):
 
     if message.train_config.num_steps in checkpoints.steps_of(run.checkpoints):
         return
-    described = environment.describe()
-    if run.environment.is_file():
-        before = read_json(run.environment)
-        earlier = before.pop("earlier", [])
-        if before != described:
-            earlier = [*earlier, before]
-        described |= {"earlier": earlier} if earlier else {}
-    write_json(run.environment, described)
+    environment.record(run.environment)
 
 
 def _train(run, request, message):
@@ -194,7 +209,7 @@ def _evaluate(run, request, message):
     for step in checkpoints.steps_of(run.checkpoints):
         folder = run.eval_at(step)
         path = checkpoints.path_of(run.checkpoints, step)
-        identity = {"path": f"checkpoints/ckpt-{step}", "sha256": _checkpoint_sha256(path)}
+        identity = {"path": f"checkpoints/ckpt-{step}", "sha256": checkpoints.sha256(path)}
         if step in run.evaluated_steps():
             metrics = read_json(folder / "metrics.json")
             if metrics["checkpoint"] == identity:
@@ -207,13 +222,6 @@ def _evaluate(run, request, message):
         metrics = {"step": step, "checkpoint": identity} | result.to_json()
         write_json(folder / "metrics.json", metrics)
     return metrics
-
-
-def _checkpoint_sha256(path):
-    digest = hashlib.sha256()
-    for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):
-        digest.update(part.read_bytes())
-    return digest.hexdigest()
 
 
 def _judge(run, row, metrics):

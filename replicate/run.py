@@ -77,6 +77,11 @@ class RunDir:
         return self.root / "training.json"
 
     @property
+    def launch(self):
+        """Where and how it was launched: launch.json, log, script; see `replicate.launch`."""
+        return self.root / "launch"
+
+    @property
     def metrics(self):
         return self.root / "metrics.jsonl"
 

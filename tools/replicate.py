@@ -20,6 +20,14 @@ from absl import flags
 
 from tools import cli
 
+REQUIRED = (
+    "model",
+    "train_annotations",
+    "train_images",
+    "val_annotations",
+    "val_images",
+    "run_dir",
+)
 _MODEL = flags.DEFINE_string("model", None, "a zoo model's name.")
 _TRAIN_ANNOTATIONS = flags.DEFINE_string("train_annotations", None, "COCO JSON to train on.")
 _TRAIN_IMAGES = flags.DEFINE_string("train_images", None, "the folder of its images.")
@@ -42,10 +50,11 @@ _EVERY = flags.DEFINE_integer(
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 
 
-def main(_):
+def request():
+    """What the flags ask for, as a `replicate.replication.Request`."""
     from replicate import config, replication
 
-    request = replication.Request(
+    return replication.Request(
         model=_MODEL.value,
         train_annotations=_TRAIN_ANNOTATIONS.value,
         train_images=_TRAIN_IMAGES.value,
@@ -58,21 +67,18 @@ def main(_):
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,
     )
+
+
+def main(_):
+    from replicate import replication
+
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
-    verdict = replication.replicate(request, _RUN_DIR.value, command)
+    verdict = replication.replicate(request(), _RUN_DIR.value, command)
+    if verdict is None:  # one worker of several; the first one tells
+        return cli.DONE
     print(replication.summary(_RUN_DIR.value))
     return cli.NEGATIVE if verdict["verdict"] == "NOT REPLICATED" else cli.DONE
 
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        required=[
-            "model",
-            "train_annotations",
-            "train_images",
-            "val_annotations",
-            "val_images",
-            "run_dir",
-        ],
-    )
+    cli.run(main, required=REQUIRED)
