@@ -18,7 +18,7 @@ _STEP = "training step"
 def of_run(content):
     """The plots for which the content has data: dict name -> Plot."""
     drawn = [
-        *_training(content["training"]),
+        *training(content["training"]),
         *_learning_rate(content["schedule"]),
         *_checkpoints(content),
         *_analysis(content["analysis"]),
@@ -50,10 +50,15 @@ def small_multiples(curves):
     return drawn
 
 
-def _training(training):
-    if training is None:
+def training(logged):
+    """Losses, speed, input wait and the machine's use by step.
+
+    Args:
+      logged: "training" of the content, or None.
+    """
+    if logged is None:
         return
-    steps, losses = training["step"], training["losses"]
+    steps, losses = logged["step"], logged["losses"]
     if losses:
         total = next((name for name in losses if name.endswith("total_loss")), None)
         ordered = sorted(losses, key=lambda name: name != total)
@@ -65,26 +70,26 @@ def _training(training):
             {_loss_name(name): (steps, losses[name]) for name in ordered},
             highlight=_loss_name(total) if total else None,
         )
-    if any(value is not None for value in training["images_per_second"]):
+    if any(value is not None for value in logged["images_per_second"]):
         yield plots.lines(
             "speed",
             "Training speed",
             _STEP,
             "images / s",
-            {"images / s": (steps, training["images_per_second"])},
+            {"images / s": (steps, logged["images_per_second"])},
             from_zero=True,
         )
-    if any(value is not None for value in training["input_wait"]):
+    if any(value is not None for value in logged["input_wait"]):
         yield plots.lines(
             "input-wait",
             "Share of the time spent waiting for input",
             _STEP,
             "input wait (% of time)",
-            {"input wait": (steps, training["input_wait"])},
+            {"input wait": (steps, logged["input_wait"])},
             percent=True,
             from_zero=True,
         )
-    for name, values in training["system"].items():
+    for name, values in logged["system"].items():
         yield plots.lines(
             "system-" + name.replace(".", "-"), f"{name} during training", _STEP, name,
             {name: (steps, values)}, from_zero=True,

@@ -60,7 +60,7 @@ def of_run(run):
         "deviations": _deviations(material),
         "data": data.of_run(material, scored),
         "schedule": _schedule(material),
-        "training": _training(material),
+        "training": training(material),
         "checkpoints": _checkpoints(material, scored),
         "per_category": last["per_category"] if last else None,
         "analysis": None,
@@ -221,8 +221,15 @@ def _schedule(material):
     }
 
 
-def _training(material):
-    """Losses and speed by step, and the speed's middle."""
+def training(material):
+    """Losses and speed by step, and the speed's middle.
+
+    Args:
+      material: reading.Material with its log.
+
+    Returns:
+      dict, or None without a log.
+    """
     log = material.log
     if not log:
         return None

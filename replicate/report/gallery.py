@@ -93,17 +93,28 @@ def pictures(images, image_dir, longer_side_px=LONGER_SIDE_PX):
         if not image_dir:
             break
         try:
-            with Image.open(pathlib.Path(image_dir) / image["file_name"]) as picture:
-                picture.draft("RGB", (longer_side_px, longer_side_px))
-                picture = picture.convert("RGB")
+            found[str(image["id"])] = thumbnail(
+                pathlib.Path(image_dir) / image["file_name"], longer_side_px
+            )
         except OSError:
             continue
-        picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
-        encoded = io.BytesIO()
-        picture.save(encoded, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-        data = base64.b64encode(encoded.getvalue()).decode()
-        found[str(image["id"])] = f"data:image/jpeg;base64,{data}"
     return found
+
+
+def thumbnail(file, longer_side_px=LONGER_SIDE_PX):
+    """An image, scaled down, as the data URI of a JPEG.
+
+    Args:
+      file: path or binary stream; OSError where it is not readable as an image.
+      longer_side_px: at most.
+    """
+    with Image.open(file) as picture:
+        picture.draft("RGB", (longer_side_px, longer_side_px))
+        picture = picture.convert("RGB")
+    picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def _chosen(last, per_group):
