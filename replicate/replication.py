@@ -71,7 +71,10 @@ def replicate(request, run_dir, command):
     workers = _workers()
     helps = workers is not None and not workers.is_chief
     with workers.chief_first() if workers else contextlib.nullcontext():
-        message = configs.read(run.pipeline_config) if helps else _prepare(run, request, command)
+        if helps:
+            message = configs.read(run.pipeline_config)
+        else:
+            message = _prepare(run, request, command, len(workers.workers) if workers else 1)
     _train(run, request, message)
     if helps:
         return None
@@ -88,10 +91,10 @@ def _workers():
     return cluster.from_environment()
 
 
-def _prepare(run, request, command):
+def _prepare(run, request, command, num_workers):
     """Everything before the first step; the config that is trained."""
     _write_spec(run, request, command)
-    _convert(run, request)
+    _convert(run, request, num_workers)
     message = _render(run, request)
     _describe_environment(run, message)
     return message
@@ -135,7 +138,8 @@ def _records(run, split):
     return str(run.data / split)
 
 
-def _convert(run, request):
+def _convert(run, request, num_workers):
+    """Converts both splits; each worker reads shards of its own."""
     import tfrecords
 
     _stage("records")
@@ -147,7 +151,7 @@ def _convert(run, request):
             annotations,
             images,
             _records(run, split),
-            _num_shards(images),
+            max(_num_shards(images), num_workers),
             include_masks=request.include_masks,
         )
     tfrecords.write_label_map(request.train_annotations, str(run.data / "label_map.pbtxt"))
