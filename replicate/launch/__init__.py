@@ -1,0 +1,17 @@
+"""The same run on this machine, under Slurm, or on a cloud: launched there, and watched.
+
+    from replicate import launch
+
+    plan = launch.Plan.of("runs/a", ["--model=…", …], seeds=(0, 1, 2))
+    launch.local.run(plan)                              # here, until it is done
+    launch.slurm.submit(plan, launch.slurm.Resources(nodes=2, gpus_per_node=8))
+    launch.skypilot.write(plan, launch.skypilot.Resources(…), "a.sky.yaml")
+    launch.status.of_folder("runs")
+
+No environment variable's value is written down by any of them.
+"""
+
+from replicate.launch import local, skypilot, slurm, status
+from replicate.launch.plan import Plan
+
+__all__ = ["Plan", "local", "skypilot", "slurm", "status"]

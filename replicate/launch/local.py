@@ -1,0 +1,146 @@
+"""Runs on this machine, one after another, here or in the background."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+from replicate import devices
+from replicate.errors import UserError
+from replicate.launch import status
+from replicate.launch.plan import launched
+from replicate.run import RunDir
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def run(plan, gpus=None):
+    """Runs a plan to its end; a signal that comes is passed on to the run, which saves and stops.
+
+    Args:
+      plan: Plan. After its time limit a run is stopped as by SIGTERM.
+      gpus: how many of this machine's GPUs to use; None all, 0 none.
+
+    Returns:
+      the exit status of the first run that failed or was stopped, else the largest one.
+
+    Raises:
+      UserError: a run of the plan is running already; there are not so many GPUs.
+    """
+    environment = _environment(gpus)
+    _refuse_second(plan)
+    notes = {"launched": time.time(), "pid": os.getpid(), "host": platform.node()}
+    notes |= _own_record(plan)
+    for each in plan.runs:
+        plan.record(each, "local", **notes)
+    worst = 0
+    for each in plan.runs:
+        code = _run(plan.command(each), plan, environment)
+        plan.record(each, "local", **notes, exit=code)
+        answered = code in (0, 1) and RunDir.at(each.directory).verdict.is_file()
+        if not answered:
+            return code
+        worst = max(worst, code)
+    return worst
+
+
+def start_background(plan, command, gpus=None):
+    """Starts `command`, which runs the plan, in a session of its own that survives this shell.
+
+    Args:
+      plan: Plan.
+      command: list; a command line that calls `run` with this plan.
+      gpus: as for `run`, checked here already.
+
+    Returns:
+      (process id, path of its log).
+
+    Raises:
+      UserError: as `run`.
+    """
+    _environment(gpus)
+    _refuse_second(plan)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    log = plan.folder / "log.txt"
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=plan.working_directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    for each in plan.runs:
+        plan.record(each, "local", pid=process.pid, host=platform.node(), log=str(log))
+    return process.pid, log
+
+
+def _run(command, plan, environment):
+    """The exit status, 128 + the signal's number for one that a signal ended."""
+    with _Forwarding() as forwarding:
+        process = subprocess.Popen(
+            command, cwd=plan.working_directory, env=environment, process_group=0
+        )
+        forwarding.to(process)
+        try:
+            code = process.wait(plan.time_limit_s)
+        except subprocess.TimeoutExpired:
+            print("the time limit is reached; stopping the run", file=sys.stderr)
+            process.terminate()
+            code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+class _Forwarding:
+    """Inside, signals that ask to stop go to a process, even those that came before it."""
+
+    def __enter__(self):
+        self._process, self._early = None, []
+        self._before = {number: signal.signal(number, self._pass_on) for number in _FORWARDED}
+        return self
+
+    def to(self, process):
+        self._process = process
+        for number in self._early:
+            self._pass_on(number, None)
+
+    def _pass_on(self, number, frame):
+        if self._process is None:
+            self._early.append(number)
+        else:
+            self._process.send_signal(number)
+
+    def __exit__(self, *exc_info):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _refuse_second(plan):
+    if not _own_record(plan):
+        for each in plan.runs:
+            status.refuse_if_active(each.directory)
+
+
+def _own_record(plan):
+    """What `start_background` noted of this very process, without the target; or {}."""
+    record = launched(plan.runs[0].directory)
+    if record.pop("target", "") == "local" and record.get("pid") == os.getpid():
+        return record
+    return {}
+
+
+def _environment(gpus):
+    """This process's variables, with the first `gpus` of the GPUs it may use."""
+    if gpus is None:
+        return dict(os.environ)
+    found = devices.visible(devices.gpus())
+    if gpus > len(found):
+        raise UserError(
+            f"--gpus={gpus}, and this process may use {len(found)} of this machine's GPUs "
+            f"({', '.join(gpu.name for gpu in found) or 'none'}); tools/doctor.py says why one "
+            "may be missing"
+        )
+    return os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(g.uuid for g in found[:gpus]) or "-1"}

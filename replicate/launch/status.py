@@ -1,0 +1,265 @@
+"""How the runs of a folder stand: state, step, time left, last AP, verdict.
+
+Everything is read from the files that a run keeps, from the process table of this machine and
+from Slurm's queue where there is one.
+"""
+
+import dataclasses
+import datetime
+import platform
+import time
+from pathlib import Path
+
+import psutil
+
+from replicate.errors import UserError
+from replicate.launch import slurm
+from replicate.launch.plan import launched
+from replicate.run import RunDir, read_json, read_metrics
+
+# A run that logs nothing for this long is taken for dead where its process cannot be seen; the
+# longest silence of a live one is the tracing of a large model, a few minutes.
+SILENCE_S = 1800
+_DEPTH = 4
+_PACE_LINES = 20
+ACTIVE = ("queued", "preparing", "running", "evaluating")
+# What Slurm's states say of a run, and of its end; RUNNING and the like need a look at its files.
+_SLURM_STATES = {
+    "PENDING": "queued",
+    "CONFIGURING": "queued",
+    "REQUEUED": "queued",
+    "REQUEUE_HOLD": "held",
+    "SPECIAL_EXIT": "held",
+    "SUSPENDED": "held",
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "timed out",
+    "FAILED": "failed",
+    "OUT_OF_MEMORY": "failed",
+    "NODE_FAIL": "failed",
+    "BOOT_FAIL": "failed",
+    "DEADLINE": "timed out",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """How a run stands.
+
+    Attributes:
+      run: its directory, relative to the folder that was asked about.
+      state: "queued" (Slurm), "held", "preparing" (records, config), "running" (training),
+        "evaluating", "done", "trained" (no evaluation was asked for), "stopped" (by a signal, its
+        checkpoint saved), "failed", "cancelled", "timed out", "dead" (gone without a word).
+      step, num_steps: of the training; None before it.
+      eta_s: seconds until the last step at the present pace; None where it does not train.
+      ap: the last evaluation's AP, 0..1, and `ap_step` its checkpoint's step; None before.
+      verdict: as verdict.json has it, or None.
+      where: where it was launched ("Slurm job 12", "process 4711 on gpu3"), or "".
+      reason: why it stopped, failed or waits, or "".
+      log: path of its log, or "".
+    """
+
+    run: str
+    state: str
+    step: int | None = None
+    num_steps: int | None = None
+    eta_s: float | None = None
+    ap: float | None = None
+    ap_step: int | None = None
+    verdict: str | None = None
+    where: str = ""
+    reason: str = ""
+    log: str = ""
+
+
+def of_folder(folder):
+    """The status of every run in a folder, itself a run directory or not, by path.
+
+    Raises:
+      UserError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    roots = sorted(_run_directories(folder, _DEPTH))
+    records = {root: launched(root) for root in roots}
+    jobs = {record["job"] for record in records.values() if record.get("job")}
+    queue = slurm.queue(jobs)
+    return [_status(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
+
+
+def refuse_if_active(directory):
+    """Raises UserError where the run in `directory` is queued or running; two would spoil it."""
+    record = launched(directory)
+    queue = slurm.queue({record["job"]} if record.get("job") else set())
+    found = _status(Path(directory), str(directory), record, queue)
+    if found.state in ACTIVE:
+        raise UserError(
+            f"{directory} is {found.state} already ({found.where}); stop it first"
+            + (f": {stop_command(record)}" if record else "")
+        )
+
+
+def stop_command(record):
+    """The command that stops what launch.json holds; the run saves its checkpoint first."""
+    return f"scancel {record['job']}" if record.get("job") else f"kill {record.get('pid')}"
+
+
+def _run_directories(folder, depth):
+    if any(path.is_file() for path in _marks(folder)):
+        yield folder
+    elif depth:
+        for child in folder.iterdir():
+            if child.is_dir() and not child.name.startswith("."):
+                yield from _run_directories(child, depth - 1)
+
+
+def _marks(folder):
+    run = RunDir.at(folder)
+    return run.spec, run.training, run.launch / "launch.json"
+
+
+def _status(root, name, record, queue):
+    run = RunDir.at(root)
+    training = read_json(run.training) if run.training.is_file() else {}
+    state, reason = _state(run, training, record, queue)
+    ap_step, ap = _last_ap(run)
+    return Status(
+        run=name,
+        state=state,
+        step=training.get("step"),
+        num_steps=training.get("num_steps"),
+        eta_s=_seconds_left(run, training) if state == "running" else None,
+        ap=ap,
+        ap_step=ap_step,
+        verdict=read_json(run.verdict)["verdict"] if run.verdict.is_file() else None,
+        where=_where(training, record),
+        reason=reason,
+        log=record.get("log", ""),
+    )
+
+
+def _state(run, training, record, queue):
+    """(state, reason)."""
+    launched_at = record.get("launched", 0)
+    fresh = bool(training) and training["updated"] >= launched_at
+    told, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
+    if run.verdict.is_file() and run.verdict.stat().st_mtime >= launched_at and told in _AT_END:
+        return "done", ""
+    if record.get("job") and queue is not None:
+        in_queue, why = queue.get(record["job"], ("", ""))
+        if in_queue in _SLURM_STATES:
+            return _SLURM_STATES[in_queue], reason or _plain_reason(in_queue, why)
+        alive = in_queue in ("RUNNING", "COMPLETING")
+        if in_queue == "RUNNING" and told in ("stopped", "failed"):
+            return "preparing", "it was requeued"
+    else:
+        alive = _is_alive(training, record)
+        if alive is None:
+            alive = time.time() - _last_sign(run, training, record) < SILENCE_S
+    if not alive:
+        return _end_of(run, told, reason, record)
+    if told is None:
+        waits = record.get("target") == "local" and not run.spec.is_file()
+        return "queued" if waits else "preparing", ""
+    return ("evaluating" if told == "done" else told), reason
+
+
+_AT_END = ("done", None)
+
+
+def _plain_reason(in_queue, why):
+    """Slurm's reason where it says more than the state: "Priority", "NonZeroExitCode"."""
+    return "" if why in ("None", "") else f"{in_queue.lower()}: {why}"
+
+
+def _end_of(run, told, reason, record):
+    """(state, reason) of a run that nobody is working on."""
+    if told in ("stopped", "failed"):
+        return told, reason
+    if told == "done" and not run.spec.is_file():
+        return "trained", ""  # tools/train.py, which does not evaluate
+    if code := record.get("exit"):
+        return ("stopped", f"exit status {code}") if code > 128 else ("failed", "see its log")
+    if told is None and not record and run.verdict.is_file():
+        return "done", ""
+    return "dead", "its process is gone"
+
+
+def _is_alive(training, record):
+    """Whether a process of the run lives; None where it would be on another machine."""
+    here = platform.node()
+    known = [each for each in (training, record) if each.get("pid") and each.get("host")]
+    mine = [each for each in known if each["host"] == here]
+    if any(_process_lives(e["pid"], e.get("updated") or e.get("launched")) for e in mine):
+        return True
+    return False if len(mine) == len(known) and known else None
+
+
+def _process_lives(pid, known_at):
+    """Whether process `pid` is the one known at that time, and no zombie."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= known_at + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _last_sign(run, training, record):
+    """When the run last wrote something that shows it lives: seconds since 1970."""
+    files = [run.metrics, *run.evals.glob("*/*"), *run.data.glob("*"), *run.data.glob(".*")]
+    times = [path.stat().st_mtime for path in files if path.is_file()]
+    return max(times + [training.get("updated", 0), record.get("launched", 0)])
+
+
+def _seconds_left(run, training):
+    """From the pace of the last logged steps."""
+    pace = [entry["steps_per_second"] for entry in read_metrics(run.metrics)[-_PACE_LINES:]]
+    if not pace or not training.get("num_steps"):
+        return None
+    pace.sort()
+    return (training["num_steps"] - training["step"]) / pace[len(pace) // 2]
+
+
+def _last_ap(run):
+    steps = run.evaluated_steps()
+    if not steps:
+        return None, None
+    return steps[-1], read_json(run.eval_at(steps[-1]) / "metrics.json")["metrics"]["AP"]
+
+
+def _where(training, record):
+    if record.get("job"):
+        return f"Slurm job {record['job']}"
+    source = training if training.get("pid") else record
+    return f"process {source['pid']} on {source['host']}" if source.get("pid") else ""
+
+
+def table(found, title=""):
+    """A rich.table.Table of Statuses."""
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", expand=False)
+    shown.add_column("run", overflow="fold")
+    shown.add_column("state")
+    for name in ("step", "time left", "last AP"):
+        shown.add_column(name, justify="right")
+    shown.add_column("verdict")
+    shown.add_column("where, why", overflow="fold")
+    for each in found:
+        step = "" if each.step is None else f"{each.step:,} of {each.num_steps:,}"
+        ap = "" if each.ap is None else f"{each.ap * 100:.1f} at {each.ap_step:,}"
+        why = ", ".join(text for text in (each.where, each.reason) if text)
+        left = "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s)))
+        cells = (each.run, each.state, step, left, ap, each.verdict or "", why)
+        shown.add_row(*map(_plain, cells), style=_STYLES.get(each.state))
+    return shown
+
+
+def _plain(text):
+    from rich.text import Text
+
+    return Text(text)
+
+
+_STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}

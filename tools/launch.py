@@ -1,0 +1,229 @@
+"""Launches tools/replicate.py on this machine, under Slurm, or on a cloud through SkyPilot.
+
+    python tools/launch.py --target=local --background --gpus=2 \\
+        --model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8 --run_dir=runs/fpnlite320 \\
+        --train_annotations=… --train_images=… --val_annotations=… --val_images=…
+
+    python tools/launch.py --target=slurm --nodes=2 --gpus=8 --time_limit=24h --partition=gpu \\
+        --seeds=0,1,2 --setup="module load cuda" --model=… --run_dir=runs/fpnlite320 …
+
+    python tools/launch.py --target=skypilot --accelerators=A100:8 --spot \\
+        --run_store=s3://bucket/runs/fpnlite320 --mount=/coco=s3://bucket/coco \\
+        --model=… --run_dir=/runs/fpnlite320 --train_images=/coco/train2017 …
+
+It takes every flag of tools/replicate.py. With --seeds each seed has a run directory of its own,
+RUN_DIR/seedN. Under Slurm a job is requeued shortly before its time limit and after preemption,
+its checkpoint saved first. tools/status.py shows how the runs stand; the same command launches a
+run again that stopped, and it continues.
+"""
+
+import pathlib
+import shlex
+import sys
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from absl import flags
+
+from replicate.errors import UserError
+from tools import cli
+from tools import replicate as tool
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(tool)
+flags.DEFINE_enum("target", None, ["local", "slurm", "skypilot"], "where to run.")
+flags.DEFINE_list("seeds", [], "several seeds: a run each (an array under Slurm).")
+flags.DEFINE_string("name", "", "the job's name; the run directory's otherwise.")
+flags.DEFINE_integer("nodes", 1, "machines that train together.", lower_bound=1)
+flags.DEFINE_integer("gpus", None, "GPUs of each machine; all, or the site's default, otherwise.")
+flags.DEFINE_string("time_limit", "", "how long a start may take: 36h, 90m, 1-12:00:00.")
+flags.DEFINE_bool("dry_run", False, "write and print what would be launched; launch nothing.")
+flags.DEFINE_bool("background", False, "local: go on without this terminal, with a log.")
+flags.DEFINE_string("partition", "", "slurm: partition.")
+flags.DEFINE_string("account", "", "slurm: account.")
+flags.DEFINE_string(
+    "memory", "", "slurm: memory of a node (120G); skypilot: at least (64+), in GB."
+)
+flags.DEFINE_integer("cpus", 0, "slurm: cores of a task; skypilot: of a machine, at least.")
+flags.DEFINE_integer("tasks_per_node", 1, "slurm: workers of a node; they share its GPUs.")
+flags.DEFINE_multi_string(
+    "sbatch", [], "slurm: another #SBATCH option, NAME=VALUE or NAME; may be repeated."
+)
+flags.DEFINE_multi_string(
+    "setup", [], "slurm, skypilot: a shell line before the run, taken as it is; may be repeated."
+)
+flags.DEFINE_list(
+    "export", [], "slurm: names of further variables of this shell that the job shall see."
+)
+flags.DEFINE_integer(
+    "save_before_s", 300, "slurm: seconds before the time limit at which to save and requeue."
+)
+flags.DEFINE_integer(
+    "rendezvous_timeout_s", 600, "how long several workers wait for each other at the start."
+)
+flags.DEFINE_string("accelerators", "", "skypilot: GPUs of each machine, NAME:COUNT (A100:8).")
+flags.DEFINE_string(
+    "infra", "", "skypilot: where (aws/us-east-1, k8s, gcp); the cheapest otherwise."
+)
+flags.DEFINE_bool("spot", False, "skypilot: spot machines, replaced when taken away.")
+flags.DEFINE_string(
+    "run_store",
+    "",
+    "skypilot: where the run directory lives on, s3://…, gs://… or volume:NAME; mounted there.",
+)
+flags.DEFINE_multi_string(
+    "mount", [], "skypilot: PATH=SOURCE, a bucket or volume:NAME mounted there; may be repeated."
+)
+flags.DEFINE_string("task_file", "", "skypilot: the file to write; NAME.sky.yaml otherwise.")
+
+
+def main(_):
+    plan = _plan()
+    return {"local": _local, "slurm": _slurm, "skypilot": _skypilot}[FLAGS.target](plan)
+
+
+def _plan():
+    from replicate.launch import Plan
+    from replicate.launch.plan import parse_duration
+
+    seeds = tuple(map(_seed, FLAGS.seeds))
+    if seeds and FLAGS["seed"].present:
+        raise UserError("give --seed or --seeds, not both")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds={','.join(map(str, seeds))}: one of them stands there twice")
+    return Plan.of(
+        FLAGS.run_dir,
+        _arguments(),
+        name=FLAGS.name,
+        seeds=seeds,
+        time_limit_s=parse_duration(FLAGS.time_limit) if FLAGS.time_limit else None,
+    )
+
+
+def _seed(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--seeds: {text!r} is no whole number") from None
+
+
+def _arguments():
+    """The flags of tools/replicate.py that were given, --run_dir and --seed aside, as arguments."""
+    arguments = []
+    for flag in FLAGS.get_flags_for_module(tool):
+        if not flag.present or flag.name == "run_dir":
+            continue
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        arguments += [f"--{flag.name}={_text(value)}" for value in values]
+    return arguments
+
+
+def _text(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _local(plan):
+    from replicate.launch import local
+
+    if FLAGS.nodes > 1:
+        raise UserError("--target=local is this machine alone; --target=slurm takes several nodes")
+    _check_inputs()
+    if FLAGS.dry_run:
+        _print_commands(plan)
+        return cli.DONE
+    if not FLAGS.background:
+        return local.run(plan, FLAGS.gpus)
+    again = [sys.executable, __file__, *sys.argv[1:], "--nobackground"]
+    pid, log = local.start_background(plan, again, FLAGS.gpus)
+    print(f"process {pid}, log {log}\n{_watch(plan)}\nstop it, its checkpoint saved: kill {pid}")
+    return cli.DONE
+
+
+def _print_commands(plan):
+    for run in plan.runs:
+        print(shlex.join(plan.command(run)))
+
+
+def _check_inputs():
+    """What can be told on this machine before a queue is waited through."""
+    from replicate import replication, zoo
+
+    request = tool.request()
+    zoo.find(pathlib.Path(request.model).name)
+    replication.check_inputs(request)
+
+
+def _slurm(plan):
+    from replicate.launch import slurm
+
+    _check_inputs()
+    resources = slurm.Resources(
+        nodes=FLAGS.nodes,
+        tasks_per_node=FLAGS.tasks_per_node,
+        gpus_per_node=FLAGS.gpus or 0,
+        cpus_per_task=FLAGS.cpus,
+        memory=FLAGS.memory,
+        partition=FLAGS.partition,
+        account=FLAGS.account,
+        save_before_s=FLAGS.save_before_s,
+        rendezvous_timeout_s=FLAGS.rendezvous_timeout_s,
+        options=tuple(_option(each) for each in FLAGS.sbatch),
+        setup=tuple(FLAGS.setup),
+        exported=tuple(FLAGS.export),
+    )
+    if FLAGS.dry_run:
+        path = slurm.write(plan, resources)
+        print(path.read_text(encoding="utf-8"), end="")
+        print(f"written, not submitted: {path}", file=sys.stderr)
+        return cli.DONE
+    job, path = slurm.submit(plan, resources)
+    print(f"Slurm job {job}, script {path}\n{_watch(plan)}\nstop it: scancel {job}")
+    return cli.DONE
+
+
+def _option(text):
+    name, _, value = text.removeprefix("--").partition("=")
+    return name, value
+
+
+def _watch(plan):
+    return f"watch it: python tools/status.py {shlex.quote(str(plan.directory))} --watch"
+
+
+def _skypilot(plan):
+    from replicate.launch import skypilot
+
+    if not FLAGS.run_dir.startswith("/"):
+        raise UserError(f"--run_dir={FLAGS.run_dir}: on the cloud's machines; start it with /")
+    resources = skypilot.Resources(
+        nodes=FLAGS.nodes,
+        accelerators=FLAGS.accelerators or (f"GPU:{FLAGS.gpus}" if FLAGS.gpus else ""),
+        infra=FLAGS.infra,
+        spot=FLAGS.spot,
+        cpus=FLAGS.cpus,
+        memory=FLAGS.memory,
+        run_store=FLAGS.run_store,
+        mounts=tuple(_mount(each) for each in FLAGS.mount),
+        setup=tuple(FLAGS.setup),
+        rendezvous_timeout_s=FLAGS.rendezvous_timeout_s,
+    )
+    paths, validated = skypilot.write(plan, resources, tool.request(), FLAGS.task_file or None)
+    if not validated:
+        print(
+            "not read by SkyPilot's own parser: no SkyPilot here (requirements-skypilot.txt)",
+            file=sys.stderr,
+        )
+    print("\n".join(f"sky jobs launch {shlex.quote(str(path))}" for path in paths))
+    return cli.DONE
+
+
+def _mount(text):
+    path, equals, source = text.partition("=")
+    if not (path and equals and source):
+        raise UserError(f"--mount={text}: write PATH=SOURCE, such as /coco=s3://bucket/coco")
+    return path, source
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["target", *tool.REQUIRED])

@@ -1,0 +1,66 @@
+"""Shows how all runs of a folder stand: state, step, time left, last AP, verdict.
+
+    python tools/status.py runs
+    python tools/status.py runs --watch
+
+It reads what the runs keep in their directories, the processes of this machine and, where there
+is one, Slurm's queue. A run whose process is gone without a word, or that has been silent for half
+an hour on another machine, is dead: the command that launched it continues it.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate.errors import UserError
+from tools import cli
+
+_WATCH = flags.DEFINE_bool("watch", False, "show it again and again, until Ctrl-C.")
+_INTERVAL = flags.DEFINE_float("interval_s", 5, "--watch: seconds between.", lower_bound=0.1)
+_JSON = flags.DEFINE_bool("json", False, "a JSON list instead of the table.")
+
+
+def main(folders):
+    if len(folders) != 1:
+        raise UserError("give one folder of runs, or a run directory: python tools/status.py runs")
+    if _WATCH.value:
+        return _watch(folders[0])
+    from replicate.launch import status
+
+    found = status.of_folder(folders[0])
+    if _JSON.value:
+        print(json.dumps([dataclasses.asdict(each) for each in found], indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(_page(folders[0], found))
+    return cli.DONE
+
+
+def _page(folder, found):
+    from replicate.launch import status
+
+    return status.table(found) if found else f"no run in {folder} yet"
+
+
+def _watch(folder):
+    from rich.console import Console
+    from rich.live import Live
+
+    from replicate.launch import status
+
+    console = Console()
+    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            live.update(_page(folder, status.of_folder(folder)), refresh=True)
+            time.sleep(_INTERVAL.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)
