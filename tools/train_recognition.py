@@ -83,29 +83,37 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.", lower_bound=1)
 
 _OF_THE_RUN = (
-    *("records", "label_map", "backbone", "image_size", "weights", "include_crowd", "batch_size"),
-    *("optimizer", "learning_rate", "warmup_steps", "weight_decay", "batch_norm_momentum"),
-    *("flip", "seed"),
+    *("backbone", "image_size", "include_crowd", "batch_size", "optimizer", "learning_rate"),
+    *("warmup_steps", "weight_decay", "batch_norm_momentum", "flip", "seed"),
 )
 _OF_THIS_START = (
-    *("val_records", "evaluate_train", "threshold"),
+    *("evaluate_train", "threshold"),
     *("checkpoint_every_n", "checkpoint_max_to_keep", "log_every_n"),
 )
 
 
 def main(_):
+    weights = FLAGS.weights
     request = requests.Request(
-        **{name: getattr(FLAGS, name) for name in _OF_THE_RUN},
+        records=requests.absolute(FLAGS.records),
+        label_map=requests.absolute(FLAGS.label_map),
+        weights=requests.absolute(weights)
+        if weights not in (None, requests.DOWNLOADED)
+        else weights,
         num_steps=FLAGS.num_train_steps,
         num_epochs=None if FLAGS.num_train_steps else FLAGS.num_epochs,
+        **{name: getattr(FLAGS, name) for name in _OF_THE_RUN},
     )
     requests.check(request)
-    if FLAGS.val_records:
-        requests.files(FLAGS.val_records)
+    val_records = requests.absolute(FLAGS.val_records) if FLAGS.val_records else None
+    if val_records:
+        requests.files(val_records)
     from replicate.recognition import report, training
     from replicate.run import RunDir
 
-    settings = training.Settings(**{name: getattr(FLAGS, name) for name in _OF_THIS_START})
+    settings = training.Settings(
+        val_records=val_records, **{name: getattr(FLAGS, name) for name in _OF_THIS_START}
+    )
     command = shlex.join(["python", "tools/train_recognition.py", *sys.argv[1:]])
     training.train(request, FLAGS.model_dir, settings, command)
     run = RunDir.at(FLAGS.model_dir)

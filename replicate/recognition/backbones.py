@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from replicate.errors import UserError
 from replicate.recognition.engine import tf
+from replicate.recognition.request import DOWNLOADED
 
 _OFFICIAL = "official/resnet-"
 _OFFICIAL_DEPTHS = (18, 34, 50, 101, 152)
@@ -63,8 +64,8 @@ def build(name, image_size, weights=None, batch_norm_momentum=None):
             f"(a name of tf.keras.applications, or {_OFFICIAL}50)"
         )
     make = _official if name.startswith(_OFFICIAL) else _application
-    backbone = make(name, image_size, "imagenet" if weights == "imagenet" else None)
-    if weights not in (None, "imagenet"):
+    backbone = make(name, image_size, DOWNLOADED if weights == DOWNLOADED else None)
+    if weights not in (None, DOWNLOADED):
         load_weights(backbone, weights)
     if batch_norm_momentum is not None:
         _set_momentum(backbone.network, batch_norm_momentum)

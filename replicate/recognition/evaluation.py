@@ -140,13 +140,13 @@ def metrics_file(run, step, split):
 
 
 def of_run(run):
-    """What was evaluated: dict step -> {split: its JSON}, ascending."""
+    """What was evaluated: dict step -> {split: its JSON}, ascending, val first."""
     found = {}
     folders = run.evals.iterdir() if run.evals.is_dir() else ()
     for step in sorted(int(each.name) for each in folders if each.name.isdigit()):
         of_step = {
             split: read_json(metrics_file(run, step, split))
-            for split in ("train", "val")
+            for split in ("val", "train")
             if metrics_file(run, step, split).is_file()
         }
         if of_step:

@@ -1,6 +1,326 @@
+"""The report of a recognition run: report/index.html to read, report.json for machines."""
+
+import io
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.recognition import charts, evaluation, metrics, model, records, training
+from replicate.recognition import request as requests
+from replicate.report import content as detector_content
+from replicate.report import pages, reading
+from replicate.report.gallery import thumbnail
+from replicate.run import read_json, read_metrics, write_text
+
+FORMAT = 1
+PER_GROUP = 6
+# Categories of an image that a card lists beside those that are in it.
+TOP = 5
+
+_STYLE = (
+    "table.scores{width:100%;font-size:.86rem}.scores td,.scores th{padding:.12rem .5rem .12rem 0}"
+    ".scores .track{width:38%}.scores td:first-child{width:1.3em;color:var(--s3);font-weight:700}"
+    ".scores .present .bar{background:var(--s3)}.scores .other .bar{background:var(--s8)}"
+    ".scores .present th{font-weight:700}"
+)
+
+GROUPS = {
+    "worst": "its categories ranked lowest among all",
+    "median": "ranking nearest the median",
+    "best": "its categories ranked highest",
+    "missed": "lowest score of a category that is there",
+    "mistakes": "highest score of a category that is not there",
+}
+
+
 def write(run):
-    return run.report
+    """Writes the report of a run, evaluated or not; what is missing is named in it.
+
+    Args:
+      run: RunDir.
+
+    Returns:
+      path of index.html.
+
+    Raises:
+      UserError: not a recognition run.
+    """
+    content, scored = of_run(run)
+    pictures = _pictures(content)
+    plots = charts.of_run(content)
+    html = pages.html(
+        "recognition.html.j2",
+        ["page.js"],
+        extra_style=_STYLE,
+        content=content,
+        plots=plots,
+        multiples=charts.small_multiples(scored) if scored else {},
+        pictures=pictures,
+        groups=GROUPS,
+    )
+    write_text(run.report / "report.json", pages.json_text(content))
+    write_text(run.report / "index.html", html)
+    return run.report / "index.html"
 
 
 def summary(run):
-    return ""
+    """The end of a run in text."""
+    content, _ = of_run(run)
+    return "\n".join(
+        [
+            content["sentence"],
+            *(
+                f"  {each['split']:5}  mean AP {_shown(each['metrics']['mean_AP'])}   "
+                f"F1 at {each['metrics']['threshold']:g}: "
+                f"{_shown(each['metrics']['F1']['micro'])} over all decisions, "
+                f"{_shown(each['metrics']['F1']['macro'])} mean of categories"
+                for each in content["splits"]
+            ),
+        ]
+    )
+
+
+def of_run(run):
+    """The report as data.
+
+    Args:
+      run: RunDir.
+
+    Returns:
+      (dict: see docs/recognition.md, Scores of the last checkpoint on the headline's images or
+      None).
+
+    Raises:
+      UserError: not a recognition run.
+    """
+    material = reading.Material(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
+    request = requests.of_run(run)
+    evaluated = evaluation.of_run(run)
+    data = _or_nothing(run.root / training.DATA_FILE)
+    classes = _or_nothing(run.root / model.CLASSES_FILE) or []
+    last = list(evaluated.values())[-1] if evaluated else {}
+    headline = next(iter(last.values()), None)
+    content = {
+        "format": FORMAT,
+        "kind": "recognition",
+        "run": run.root.resolve().name,
+        "command": material.spec.get("command"),
+        "request": material.request,
+        "environment": _or_nothing(run.environment),
+        "classes": classes,
+        "data": [
+            _records(split, data[split], request) for split in ("train", "val") if split in data
+        ],
+        "training": detector_content.training(material),
+        "progress": _progress(material.log, data, request),
+        "splits": list(last.values()),
+        "checkpoints": _checkpoints(evaluated, last),
+        "per_category": _per_category(classes, data, last, request),
+        "gallery": None,
+    }
+    content["sentence"] = _sentence(headline, classes)
+    scored = _scored(run, headline, material)
+    if scored:
+        content["gallery"] = _gallery(scored, headline)
+    if headline is None:
+        material.cannot_say("mean AP and F1", "no evaluation in the run")
+    if headline is not None and "val" not in last:
+        material.cannot_say(
+            "how it does on images that it was not trained on",
+            "no --val_records; the figures are of the training images",
+        )
+    content["not_checked"] = material.not_checked
+    return content, scored
+
+
+def _or_nothing(path):
+    return read_json(path) if path.is_file() else {}
+
+
+def _shown(value):
+    return "none" if value is None else f"{100 * value:.1f}"
+
+
+def _records(split, survey, request):
+    """What records hold, with the labels that crowds alone give."""
+    labels = sum(survey["positives"])
+    from_crowds = labels - sum(survey["positives_without_crowd"])
+    return {
+        **{name: survey[name] for name in ("pattern", "files", "bytes", "images")},
+        "split": split,
+        "images_without_categories": survey["images_without_categories"],
+        "labels": labels if request.include_crowd else labels - from_crowds,
+        "labels_from_crowds_alone": from_crowds,
+        "crowds_count": request.include_crowd,
+        "categories": sum(value > 0 for value in _positives(survey, request)),
+    }
+
+
+def _positives(survey, request):
+    return survey["positives" if request.include_crowd else "positives_without_crowd"]
+
+
+def _progress(log, data, request):
+    if not log or "train" not in data:
+        return None
+    images = data["train"]["images"]
+    return {
+        "step": log[-1]["step"],
+        "num_steps": request.steps(images),
+        "batch_size": request.batch_size,
+        "images_seen": log[-1]["step"] * request.batch_size,
+        "epochs": log[-1]["step"] * request.batch_size / images,
+        "learning_rate": {
+            "step": [each["step"] for each in log],
+            "learning_rate": [each["learning_rate"] for each in log],
+        },
+    }
+
+
+def _checkpoints(evaluated, last):
+    """The figures of each step that was evaluated on the same records as the last one."""
+    rows = []
+    for step, of_step in evaluated.items():
+        row = {"step": step}
+        for split, each in of_step.items():
+            if split in last and each["records"]["fingerprint"] == _fingerprint(last[split]):
+                figures = each["metrics"]
+                row[split] = {"mean_AP": figures["mean_AP"], "F1": figures["F1"]}
+        if len(row) > 1:
+            rows.append(row)
+    return rows
+
+
+def _fingerprint(evaluated):
+    return evaluated["records"]["fingerprint"]
+
+
+def _per_category(classes, data, last, request):
+    """A row a category: images that hold it, and what the last checkpoint makes of it."""
+    positives = {split: _positives(survey, request) for split, survey in data.items()}
+    rows = []
+    for each in classes:
+        row = dict(each)
+        for split in ("train", "val"):
+            if split in positives:
+                row[f"{split}_images"] = positives[split][each["index"]]
+        for split, evaluated in last.items():
+            figures = evaluated["metrics"]["per_category"][each["index"]]
+            row[split] = {name: figures[name] for name in ("AP", *metrics.AT_THRESHOLD)}
+        rows.append(row)
+    return rows
+
+
+def _sentence(headline, classes):
+    if headline is None:
+        return "Nothing was evaluated yet."
+    figures = headline["metrics"]
+    what = "images that it was not trained on" if headline["split"] == "val" else "training images"
+    if figures["mean_AP"] is None:
+        return (
+            f"None of the {len(classes)} categories is in any of the {figures['images']:,} {what}."
+        )
+    left = len(figures["without_positives"])
+    counted = f"{figures['categories_counted']} of {len(classes)} categories"
+    reason = f"; {left} are in no image and do not count" if left else ""
+    return (
+        f"Mean AP {100 * figures['mean_AP']:.1f} on {figures['images']:,} {what}, over "
+        f"{counted}{reason}."
+    )
+
+
+def _scored(run, headline, material):
+    if headline is None:
+        return None
+    try:
+        return evaluation.read(evaluation.scores_file(run, headline["step"], headline["split"]))
+    except UserError as error:
+        material.cannot_say("images, and precision over recall", str(error))
+        return None
+
+
+def _gallery(scored, headline):
+    """Chosen images, each with its categories and those that score highest.
+
+    Returns:
+      dict: split, records, images_scored and images: each with position (in the records), id,
+      groups, ranking (`metrics.of_images`) and categories: list of name, score, present, by score.
+    """
+    ranking = metrics.of_images(scored.labels, scored.scores)
+    images = [
+        {
+            "position": position,
+            "id": scored.image_ids[position],
+            "groups": groups,
+            "ranking": None if np.isnan(ranking[position]) else float(ranking[position]),
+            "categories": _listed(scored, position),
+        }
+        for position, groups in _chosen(scored, ranking).items()
+    ]
+    return {
+        "split": headline["split"],
+        "records": headline["records"],
+        "threshold": headline["metrics"]["threshold"],
+        "images_scored": len(scored.image_ids),
+        "images": images,
+    }
+
+
+def _chosen(scored, ranking):
+    """dict position -> names of the groups it was chosen for."""
+    with_objects = np.flatnonzero(~np.isnan(ranking))
+    by_ranking = with_objects[np.argsort(ranking[with_objects], kind="stable")].tolist()
+    middle = max(0, len(by_ranking) // 2 - PER_GROUP // 2)
+    lowest_there = np.where(scored.labels, scored.scores, np.inf).min(axis=1)
+    highest_not_there = np.where(scored.labels, -np.inf, scored.scores).max(axis=1)
+    chosen = {
+        "worst": by_ranking[:PER_GROUP],
+        "median": by_ranking[middle : middle + PER_GROUP],
+        "best": by_ranking[::-1][:PER_GROUP],
+        "missed": _first(lowest_there),
+        "mistakes": _first(-highest_not_there),
+    }
+    positions = {}
+    for group, members in chosen.items():
+        for position in members:
+            positions.setdefault(position, []).append(group)
+    return positions
+
+
+def _first(values):
+    """Positions of the smallest finite values."""
+    order = np.argsort(values, kind="stable")
+    return [int(each) for each in order if np.isfinite(values[each])][:PER_GROUP]
+
+
+def _listed(scored, position):
+    order = np.argsort(-scored.scores[position], kind="stable")
+    present = scored.labels[position]
+    listed = [index for rank, index in enumerate(order) if rank < TOP or present[index]]
+    return [
+        {
+            "name": scored.classes[index].name,
+            "score": float(scored.scores[position, index]),
+            "present": bool(present[index]),
+        }
+        for index in listed
+    ]
+
+
+def _pictures(content):
+    """dict position -> data URI; empty, and said so, where the records are not what they were."""
+    gallery = content["gallery"]
+    if gallery is None:
+        return {}
+    pattern, why = gallery["records"]["pattern"], None
+    try:
+        same = records.identity(pattern)["fingerprint"] == gallery["records"]["fingerprint"]
+        why = None if same else "they are not those that were evaluated"
+    except UserError:
+        why = "they are gone"
+    if why:
+        what = f"pictures from {pattern}"
+        content["not_checked"].append({"what": what, "why": why})
+        return {}
+    encoded = records.encoded_images(pattern, [each["position"] for each in gallery["images"]])
+    return {position: thumbnail(io.BytesIO(image)) for position, image in encoded.items()}

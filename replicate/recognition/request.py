@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import math
+import os
 import pathlib
 
 from replicate.errors import UserError
@@ -10,8 +11,9 @@ from replicate.recognition import classes
 from replicate.run import read_json, write_json
 
 OPTIMIZERS = ("adam", "sgd")
-# What may change between two starts of one run: where it ends is not among it.
 DEFAULT_EPOCHS = 30.0
+# As weights: Keras downloads those that it publishes for an application.
+DOWNLOADED = "imagenet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,11 @@ def files(pattern):
     return paths
 
 
+def absolute(paths):
+    """Paths (or patterns, with commas between) that hold from any directory."""
+    return ",".join(os.path.abspath(each) for each in paths.split(","))
+
+
 def check(request):
     """What is wrong with a request, before anything heavy is loaded.
 
@@ -89,7 +96,7 @@ def check(request):
     files(request.records)
     request.classes()
     weights = request.weights
-    if weights and weights != "imagenet" and not _exists(weights):
+    if weights and weights != DOWNLOADED and not _exists(weights):
         raise UserError(
             f"{weights}: no such weights; give the .h5 file of a Keras application, the prefix of "
             "a TF2 checkpoint (without .index), or 'imagenet', which Keras downloads"
