@@ -6,6 +6,7 @@ its grace time lets the checkpoint be saved; otherwise the last periodic one is 
 """
 
 import dataclasses
+import datetime
 import pathlib
 import re
 import shlex
@@ -117,6 +118,18 @@ def submit(plan, resources):
     return job, path
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What Slurm says of a job: its state ("PENDING"), why, and when it last started.
+
+    `started` is in seconds since 1970, or None where it waits.
+    """
+
+    state: str
+    reason: str
+    started: float | None
+
+
 def queue(jobs):
     """What Slurm says of jobs that it has not forgotten.
 
@@ -124,26 +137,32 @@ def queue(jobs):
       jobs: job ids ("12", "13_0").
 
     Returns:
-      {job id: (state, reason)}, such as ("PENDING", "Priority"); a job that ended a while ago is
-      left out. None where there is no Slurm to ask.
+      {job id: Job}; a job that ended a while ago is left out. None where there is no Slurm to ask.
     """
     if not jobs:
         return {}
     if not shutil.which("squeue"):
         return None
-    found = {}
     try:
-        # Asked for one by one, a job that is forgotten would be an error for all of them.
+        # Asked for by number, a job that is forgotten would be an error for all of them.
         answer = _ask(
-            "squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"
+            *("squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%S|%r")
         )
     except UserError:
         return None
-    for line in answer.splitlines():
-        job, state, reason = line.split("|", 2)
-        if job in jobs:
-            found[job] = (state, reason)
-    return found
+    fields = (line.split("|", 3) for line in answer.splitlines())
+    return {
+        job: Job(state, reason, _started(state, start))
+        for job, state, start, reason in fields
+        if job in jobs
+    }
+
+
+def _started(state, text):
+    """For a job that waits, squeue tells when it may start."""
+    if state == "PENDING" or not text[:1].isdigit():
+        return None
+    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def _directives(plan, resources):

@@ -141,23 +141,15 @@ def _status(root, name, record, queue):
 
 def _state(run, training, record, queue):
     """(state, reason)."""
-    launched_at = record.get("launched", 0)
-    fresh = bool(training) and training["updated"] >= launched_at
+    job = (queue or {}).get(record.get("job"))
+    begun = max(record.get("launched", 0), (job and job.started) or 0)
+    fresh = bool(training) and training["updated"] >= begun
     told, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
-    if run.verdict.is_file() and run.verdict.stat().st_mtime >= launched_at and told in _AT_END:
+    if run.verdict.is_file() and run.verdict.stat().st_mtime >= begun and told in _AT_END:
         return "done", ""
-    if record.get("job") and queue is not None:
-        in_queue, why = queue.get(record["job"], ("", ""))
-        if in_queue in _SLURM_STATES:
-            return _SLURM_STATES[in_queue], reason or _plain_reason(in_queue, why)
-        alive = in_queue in ("RUNNING", "COMPLETING")
-        if in_queue == "RUNNING" and told in ("stopped", "failed"):
-            return "preparing", "it was requeued"
-    else:
-        alive = _is_alive(training, record)
-        if alive is None:
-            alive = time.time() - _last_sign(run, training, record) < SILENCE_S
-    if not alive:
+    if job and job.state in _SLURM_STATES:
+        return _SLURM_STATES[job.state], reason or _slurm_reason(job)
+    if not _is_alive(run, training, record, job, queue):
         return _end_of(run, told, reason, record)
     if told is None:
         waits = record.get("target") == "local" and not run.spec.is_file()
@@ -168,9 +160,9 @@ def _state(run, training, record, queue):
 _AT_END = ("done", None)
 
 
-def _plain_reason(in_queue, why):
+def _slurm_reason(job):
     """Slurm's reason where it says more than the state: "Priority", "NonZeroExitCode"."""
-    return "" if why in ("None", "") else f"{in_queue.lower()}: {why}"
+    return "" if job.reason in ("None", "") else f"{job.state.lower()}: {job.reason}"
 
 
 def _end_of(run, told, reason, record):
@@ -186,14 +178,15 @@ def _end_of(run, told, reason, record):
     return "dead", "its process is gone"
 
 
-def _is_alive(training, record):
-    """Whether a process of the run lives; None where it would be on another machine."""
-    here = platform.node()
-    known = [each for each in (training, record) if each.get("pid") and each.get("host")]
-    mine = [each for each in known if each["host"] == here]
-    if any(_process_lives(e["pid"], e.get("updated") or e.get("launched")) for e in mine):
-        return True
-    return False if len(mine) == len(known) and known else None
+def _is_alive(run, training, record, job, queue):
+    """Whether somebody works on the run, as far as can be told from here."""
+    if record.get("job") and queue is not None:
+        return bool(job) and job.state in ("RUNNING", "COMPLETING")
+    known = [each for each in (training, record) if each.get("pid")]
+    mine = [each for each in known if each["host"] == platform.node()]
+    if known and len(mine) == len(known):
+        return any(_process_lives(e["pid"], e.get("updated") or e["launched"]) for e in mine)
+    return time.time() - _last_sign(run, training, record) < SILENCE_S
 
 
 def _process_lives(pid, known_at):
