@@ -1,0 +1,251 @@
+"""Under a real Slurm of one node: trained by two tasks, requeued, preempted, cancelled, finished.
+
+The run that is interrupted has no end of its own; when it has been stopped in every way, another
+one is trained past the same steps without a stop, and must have the same losses.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from replicate.demo import drawing
+from replicate.launch import slurm, status
+from replicate.launch.plan import Plan
+from replicate.run import RunDir, read_json, read_metrics
+from replicate.train import checkpoints
+from tests.launch import one_node_slurm
+from tests.launch.one_node_slurm import ask, job, wait_for
+from tests.launch.test_slurm_script import HOSTILE
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+EVERY = 2  # steps between checkpoints, and between the lines of the log
+PATIENCE_S = 600  # for what takes seconds on a quiet machine
+OVERRIDES = {
+    "model.ssd.image_resizer.fixed_shape_resizer.height": 96,
+    "model.ssd.image_resizer.fixed_shape_resizer.width": 96,
+    "model.ssd.feature_extractor.depth_multiplier": 0.35,
+    "train_config.batch_size": 4,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    with one_node_slurm.running(folder):
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return drawing.draw(tmp_path_factory.mktemp("drawn"), train_images=24, val_images=4)
+
+
+def _launch(data, run_dir, *more):
+    """Launches two tasks with tools/launch.py; the job's number."""
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "tools" / "launch.py", "--target=slurm"),
+            *("--tasks_per_node=2", f"--checkpoint_every_n={EVERY}", f"--run_dir={run_dir}"),
+            "--model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+            *(f"--train_annotations={data['train'][0]}", f"--train_images={data['train'][1]}"),
+            *(f"--val_annotations={data['val'][0]}", f"--val_images={data['val'][1]}"),
+            *(f"--set={path}={value}" for path, value in OVERRIDES.items()),
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    number = done.stdout.split()[2].rstrip(",")
+    assert f"scancel {number}" in done.stdout
+    return number
+
+
+def _step(run):
+    return read_json(run.training)["step"] if run.training.is_file() else 0
+
+
+def _log(run):
+    """A function that gives the end of the run's log, for a failure's message."""
+    return lambda: "".join(path.read_text()[-3000:] for path in run.launch.glob("*.log"))
+
+
+def _trains_past(run, step, number):
+    def has():
+        assert job(number)["JobState"] in ("RUNNING", "PENDING", "COMPLETING"), _log(run)()
+        return status.of_folder(run.root)[0].state == "running" and _step(run) > step
+
+    wait_for(has, PATIENCE_S, f"step after {step}", _log(run))
+
+
+def _requeued(run, number, restarts):
+    wait_for(lambda: job(number).get("Restarts") == str(restarts), PATIENCE_S, "requeue", _log(run))
+    last = checkpoints.steps_of(run.checkpoints)[-1]
+    stopped = read_json(run.training)
+    assert (stopped["state"], stopped["step"]) == ("stopped", last)
+    return last
+
+
+def _shorten(number, minutes_from_now):
+    """The administrator's hand: the job's limit, counted from its start."""
+    days, _, clock = job(number)["RunTime"].rpartition("-")
+    hours, minutes, _ = clock.split(":")
+    elapsed = int(days or 0) * 1440 + int(hours) * 60 + int(minutes)
+    ask("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + minutes_from_now}")
+
+
+def _losses(run):
+    return {entry["step"]: entry["losses"] for entry in read_metrics(run.metrics)}
+
+
+@pytest.fixture(scope="module")
+def interrupted(data, tmp_path_factory):
+    """A run that met its time limit, was preempted and was cancelled; the steps it stopped at."""
+    run = RunDir.at(tmp_path_factory.mktemp("runs") / "it's $(touch PWNED) %j")
+    number = _launch(
+        data,
+        run.root,
+        *("--num_steps=1000000", "--time_limit=2h", "--save_before_s=300", '--name=a "b" $(c)'),
+        "--partition=main",
+    )
+    assert ask("squeue", "--noheader", f"--jobs={number}", "--format=%j") == 'a "b" $(c)'
+    _trains_past(run, 0, number)
+    _shorten(number, 5)  # the signal is due 300 s before the limit: now
+    limited = _requeued(run, number, 1)
+    ask("scontrol", "update", f"JobId={number}", "TimeLimit=120")
+
+    _trains_past(run, limited, number)
+    with subprocess.Popen(["srun", "--partition=urgent", "--ntasks=2", "true"]) as urgent:
+        preempted = _requeued(run, number, 2)
+        assert urgent.wait(PATIENCE_S) == 0
+
+    _trains_past(run, preempted, number)
+    ask("scancel", number)
+    wait_for(lambda: job(number)["JobState"] == "CANCELLED", PATIENCE_S, "end", _log(run))
+    wait_for(lambda: read_json(run.training)["state"] == "stopped", PATIENCE_S, "end", _log(run))
+    return run, number, (limited, preempted, checkpoints.steps_of(run.checkpoints)[-1])
+
+
+def test_it_is_stopped_by_time_limit_preemption_and_hand(interrupted):
+    run, number, stops = interrupted
+    assert 0 < stops[0] < stops[1] < stops[2]
+    log = _log(run)()
+    assert "the time limit is near: requeued" in log
+    assert "preempted: requeued" in log
+    assert job(number)["Restarts"] == "2"
+    assert _step(run) == stops[2] == max(_losses(run))
+    (shown,) = status.of_folder(run.root)
+    assert (shown.state, shown.step) == ("cancelled", stops[2])
+    assert shown.where == f"Slurm job {number}"
+    assert not list(run.root.parent.rglob("PWNED"))
+
+
+def test_continued_it_has_the_losses_of_an_uninterrupted_run(interrupted, data, tmp_path):
+    """… which two tasks train to its end, evaluate once, and report."""
+    before, _, stops = interrupted
+    run = RunDir.at(tmp_path / "whole")
+    num_steps = stops[2]
+    number = _launch(data, run.root, f"--num_steps={num_steps}", "--time_limit=2h")
+    wait_for(
+        lambda: job(number)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"),
+        PATIENCE_S + num_steps,
+        "end",
+        _log(run),
+    )
+    assert job(number)["JobState"] == "COMPLETED", _log(run)()
+    assert "worker 1 (localhost:" in _log(run)()
+    (shown,) = status.of_folder(run.root)
+    assert (shown.state, shown.step, shown.verdict) == ("done", num_steps, "NOT COMPARABLE")
+    assert (run.report / "index.html").is_file()
+    assert run.evaluated_steps() == checkpoints.steps_of(run.checkpoints)
+    whole = _losses(run)
+    assert set(whole) == set(range(EVERY, num_steps + 1, EVERY))
+    assert _losses(before) == whole
+
+
+# ── without training: a tool that writes down what it was given
+
+_TOOL = """\
+import json, os, signal, sys, pathlib, time
+run_dir = pathlib.Path(sys.argv[-1].partition("=")[2])
+(run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+out = run_dir / "checkpoints" / f"given-{os.environ['SLURM_PROCID']}.json"
+out.write_text(json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ)}))
+"""
+
+
+@pytest.fixture
+def tool(tmp_path):
+    path = tmp_path / "tool.py"
+    path.write_text(_TOOL)
+    return str(path)
+
+
+def _ended(numbers):
+    states = {number: job(number)["JobState"] for number in numbers}
+    return states if not set(states.values()) & {"PENDING", "RUNNING", "COMPLETING"} else None
+
+
+def test_every_name_arrives_as_it_was_written(tool, tmp_path):
+    plans = [
+        Plan.of(tmp_path / name, [f"--set={name}"], name=name, tool=tool)
+        for name in HOSTILE
+        if "/" not in name
+    ]
+    jobs = {slurm.submit(plan, slurm.Resources())[0]: plan for plan in plans}
+    states = wait_for(lambda: _ended(jobs), 300, "end of the jobs")
+    assert set(states.values()) == {"COMPLETED"}, states
+    for number, plan in jobs.items():
+        given = read_json(plan.directory / "checkpoints" / "given-0.json")
+        assert given["arguments"] == [*plan.arguments, f"--run_dir={plan.directory}"]
+        assert (plan.folder / f"slurm-{number}.log").is_file()
+    assert not list(pathlib.Path(tmp_path).rglob("PWNED"))
+
+
+def test_seeds_are_an_array(tool, tmp_path):
+    plan = Plan.of(tmp_path / "r", ["--model=m"], seeds=(4, 9), tool=tool)
+    number, _ = slurm.submit(plan, slurm.Resources(tasks_per_node=2))
+    for index, run in enumerate(plan.runs):
+        own = f"{number}_{index}"
+        wait_for(lambda own=own: _ended([own]), 120, "end of an array task")
+        for task in range(2):
+            given = read_json(run.directory / "checkpoints" / f"given-{task}.json")
+            assert given["arguments"][1:] == [f"--seed={run.seed}", f"--run_dir={run.directory}"]
+        assert (plan.folder / f"slurm-{own}.log").is_file()
+
+
+def test_a_job_sees_listed_variables_alone(tool, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    plan = Plan.of(tmp_path / "r", [], tool=tool)
+    number, _ = slurm.submit(plan, slurm.Resources(exported=("HTTPS_PROXY",)))
+    wait_for(lambda: _ended([number]), 120, "end of the job")
+    seen = read_json(plan.directory / "checkpoints" / "given-0.json")["environment"]
+    assert "AWS_SECRET_ACCESS_KEY" not in seen
+    assert seen["XLA_FLAGS"] == "--xla_dump_to=/tmp/x"
+    assert seen["HTTPS_PROXY"] == "http://proxy:3128"
+    assert seen["REPLICATE_RENDEZVOUS_TIMEOUT_S"] == "600"
+
+
+def test_a_second_launch_is_refused_while_the_first_waits(tool, tmp_path, capsys):
+    plan = Plan.of(tmp_path / "r", [], tool=tool)
+    number, _ = slurm.submit(plan, slurm.Resources(options=(("hold", ""),)))
+    (shown,) = status.of_folder(tmp_path / "r")
+    assert (shown.state, shown.reason) == ("queued", "pending: JobHeldUser")
+    with pytest.raises(slurm.UserError, match=f"queued already .*scancel {number}"):
+        slurm.submit(plan, slurm.Resources())
+    ask("scancel", number)
+    assert status.of_folder(tmp_path / "r")[0].state == "cancelled"
+
+
+def test_what_slurm_refuses_is_told(tool, tmp_path):
+    plan = Plan.of(tmp_path / "r", [], tool=tool)
+    with pytest.raises(slurm.UserError, match="sbatch refuses: .*invalid partition"):
+        slurm.submit(plan, slurm.Resources(partition="no-such"))
+    assert not status.of_folder(tmp_path) or os.listdir(tmp_path)
