@@ -1,0 +1,304 @@
+"""Where to listen while the API computes a loss: one tap a family of models.
+
+A tap replaces, while the loss is traced, a few attributes of the model by functions that keep what
+passes through them. Nothing the model computes changes.
+"""
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from replicate.errors import UserError
+from replicate.inspection.targets import AnchorTargets, HeatMapTargets, Level
+
+
+def of(model):
+    """The tap for a DetectionModel of the API.
+
+    Raises:
+      UserError: a family of models that none is made for.
+    """
+    for owner, tap in (
+        ("_target_assigner_dict", HeatMapTap),
+        ("_proposal_target_assigner", FirstStageTap),
+        ("_target_assigner", SsdTap),
+    ):
+        if hasattr(model, owner):
+            return tap(model)
+    raise UserError(
+        f"{type(model).__name__}: only SSD, Faster R-CNN and CenterNet can be looked into"
+    )
+
+
+class _Tap:
+    """What all taps share: functions that keep what they hand on."""
+
+    def __init__(self, model):
+        self._model = model
+        self._kept = {}
+
+    @contextlib.contextmanager
+    def listening(self):
+        """Inside, what passes through the model's target assignment is kept."""
+        self._kept = {}
+        with replaced(*self._replacements()):
+            yield
+
+    def _keep(self, name, value):
+        self._kept.setdefault(name, []).append(value)
+
+    def _listening_matcher(self, assigner):
+        """Keeps the best similarity of every object, whatever the thresholds."""
+        match = assigner._matcher.match
+
+        def kept(similarity, valid_rows=None):
+            self._keep("best_iou", tf.reduce_max(similarity, axis=1))
+            return match(similarity, valid_rows=valid_rows)
+
+        return assigner._matcher, "match", kept
+
+    def _listening_generator(self, generator):
+        """Keeps the anchors of each feature map."""
+        generate = generator.generate
+
+        def kept(feature_map_shapes, **more):
+            levels = generate(feature_map_shapes, **more)
+            self._keep("feature_maps", [tf.stack(shape) for shape in feature_map_shapes])
+            self._keep("levels", [level.get() for level in levels])
+            return levels
+
+        return generator, "generate", kept
+
+    def _listening_loss(self, holder, attribute):
+        """Keeps the targets and the weights that a loss is called with."""
+        loss = getattr(holder, attribute)
+
+        def kept(predictions, targets, weights=None, **more):
+            self._keep("targets", targets)
+            self._keep("weights", weights)
+            return loss(predictions, targets, weights=weights, **more)
+
+        return kept
+
+
+class _AnchorTap(_Tap):
+    """What SSD and the first stage of Faster R-CNN share."""
+
+    def read(self, heard, labels, image_hw):
+        """AnchorTargets of what was heard, as arrays."""
+        anchors = np.concatenate(heard["levels"])
+        level_of = np.repeat(
+            np.arange(len(heard["levels"])), [len(each) for each in heard["levels"]]
+        )
+        kept = heard.get("inside", np.arange(len(anchors)))
+        outside = np.bincount(level_of, minlength=len(heard["levels"])) - np.bincount(
+            level_of[kept], minlength=len(heard["levels"])
+        )
+        scale = _to_pixels(self._anchors_normalized, image_hw)
+        counts = labels["num_groundtruth_boxes"]
+        return AnchorTargets(
+            levels=[
+                Level(tuple(map(int, shape)), len(level), int(left_out))
+                for shape, level, left_out in zip(
+                    heard["feature_maps"], heard["levels"], outside, strict=True
+                )
+            ],
+            anchors_yxyx_px=heard["anchors"] * scale,
+            level_of=level_of[kept],
+            match=heard["match"],
+            counted=heard["counted"],
+            best_iou=[iou[:count] for iou, count in zip(heard["best_iou"], counts, strict=True)],
+            objects_yxyx_px=_objects(labels, image_hw),
+        )
+
+
+class SsdTap(_AnchorTap):
+    """One-stage detectors: the anchors of the loss are all that the generator makes."""
+
+    _anchors_normalized = True
+
+    def _replacements(self):
+        model = self._model
+        assign = model._assign_targets
+
+        def kept_targets(*args, **more):
+            targets = assign(*args, **more)
+            self._keep("match", targets[-1])
+            return targets
+
+        yield self._listening_generator(model._anchor_generator)
+        yield self._listening_matcher(model._target_assigner)
+        yield model, "_assign_targets", kept_targets
+        classification = self._listening_loss(model, "_classification_loss")
+        yield model, "_classification_loss", classification
+        if model._hard_example_miner:
+            yield model, "_hard_example_miner", self._listening_miner()
+
+    def _listening_miner(self):
+        """Keeps which anchors' losses the miner adds up: the gradient of its sum to each is 1."""
+        miner = self._model._hard_example_miner
+
+        def kept(location_losses, cls_losses, *args, **more):
+            location_loss, cls_loss = miner(location_losses, cls_losses, *args, **more)
+            self._keep("mined", tf.gradients(cls_loss, cls_losses)[0] > 0)
+            return location_loss, cls_loss
+
+        # What else the model asks of it (summaries).
+        kept.summarize = miner.summarize
+        return kept
+
+    def heard(self):
+        """The tensors that `read` takes, as arrays."""
+        kept = self._kept
+        weights = kept["weights"][0]
+        counted = tf.reduce_any(tf.reshape(weights, [*weights.shape[:2], -1]) > 0, axis=-1)
+        if "mined" in kept:
+            counted &= kept["mined"][0]
+        return {
+            "feature_maps": kept["feature_maps"][0],
+            "levels": kept["levels"][0],
+            "anchors": tf.concat(kept["levels"][0], axis=0),
+            "match": kept["match"][0],
+            "counted": counted,
+            "best_iou": kept["best_iou"],
+        }
+
+
+class FirstStageTap(_AnchorTap):
+    """Faster R-CNN's region proposals: anchors clipped to the image, or those that leave it out."""
+
+    _anchors_normalized = False
+
+    def _replacements(self):
+        model = self._model
+        assigner = model._proposal_target_assigner
+        assign, remove = assigner.assign, model._remove_invalid_anchors_and_predictions
+
+        def kept_assign(anchors, *args, **more):
+            targets = assign(anchors, *args, **more)
+            self._keep("anchors", anchors.get())
+            self._keep("match", targets[-1])
+            return targets
+
+        def kept_remove(encodings, objectness, anchors, window):
+            from object_detection.core import box_list_ops
+
+            _, inside = box_list_ops.prune_outside_window(anchors, window)
+            self._keep("inside", inside)
+            return remove(encodings, objectness, anchors, window)
+
+        yield self._listening_generator(model._first_stage_anchor_generator)
+        yield self._listening_matcher(assigner)
+        yield assigner, "assign", kept_assign
+        yield model, "_remove_invalid_anchors_and_predictions", kept_remove
+        objectness = self._listening_loss(model, "_first_stage_objectness_loss")
+        yield model, "_first_stage_objectness_loss", objectness
+
+    def heard(self):
+        """The tensors that `read` takes, as arrays."""
+        kept = self._kept
+        heard = {
+            "feature_maps": kept["feature_maps"][0],
+            "levels": kept["levels"][0],
+            "anchors": kept["anchors"][0],
+            "match": tf.stack(kept["match"]),
+            "counted": kept["weights"][0][:, :, 0] > 0,
+            "best_iou": kept["best_iou"],
+        }
+        return heard | ({"inside": kept["inside"][0]} if "inside" in kept else {})
+
+
+class HeatMapTap(_Tap):
+    """CenterNet: Gaussians round the objects' centres."""
+
+    def _replacements(self):
+        from object_detection.utils import target_assigner_utils
+
+        model = self._model
+        to_heat_map = target_assigner_utils.coordinates_to_heatmap
+
+        def kept_heat_map(**arguments):
+            centre = (arguments["y_coordinates"], arguments["x_coordinates"])
+            self._keep("centres", tf.floor(tf.stack(centre, axis=-1)))
+            self._keep("sigma", arguments["sigma"])
+            heat = to_heat_map(**arguments)
+            self._keep("map_hw", tf.shape(heat)[:2])
+            return heat
+
+        parameters = model._center_params._replace(
+            classification_loss=self._listening_loss(model._center_params, "classification_loss")
+        )
+        yield target_assigner_utils, "coordinates_to_heatmap", kept_heat_map
+        yield model, "_center_params", parameters
+
+    def heard(self):
+        """The tensors that `read` takes, as arrays."""
+        kept = self._kept
+        targets, weights = kept["targets"][0], kept["weights"][0]
+        batch = targets.shape[0]
+        counted = tf.broadcast_to(weights, tf.shape(targets)) > 0
+
+        def cells(which):
+            return tf.reduce_sum(tf.cast(which & counted, tf.int32), axis=[1, 2])
+
+        peak = tf.equal(targets, 1.0)  # as the API's penalty-reduced focal loss tells them
+        map_hw = kept["map_hw"][0]
+        return {
+            "heat": tf.reshape(tf.reduce_max(targets, axis=-1), [batch, map_hw[0], map_hw[1]]),
+            "peak": cells(peak),
+            "gaussian": cells((targets > 0) & ~peak),
+            "background": cells(targets <= 0),
+            # A keypoint task makes heat maps of its own, after these.
+            "centres": kept["centres"][:batch],
+            "sigma": kept["sigma"][:batch],
+        }
+
+    def read(self, heard, labels, image_hw):
+        """HeatMapTargets of what was heard, as arrays."""
+        counts = labels["num_groundtruth_boxes"]
+        classes = np.argmax(labels["groundtruth_classes"], axis=-1)
+        return HeatMapTargets(
+            stride=int(self._model._stride),
+            heat=heard["heat"],
+            cells={role: heard[role] for role in ("peak", "gaussian", "background")},
+            peaks_yxc=[
+                np.column_stack([centres[:count].astype(int), of_class[:count]])
+                for centres, of_class, count in zip(heard["centres"], classes, counts, strict=True)
+            ],
+            # sigma = (2 radius + 1) / 6, in the API as in the paper's code.
+            radius=[
+                np.rint((6 * sigma[:count] - 1) / 2).astype(int)
+                for sigma, count in zip(heard["sigma"], counts, strict=True)
+            ],
+            objects_yxyx_px=_objects(labels, image_hw),
+        )
+
+
+@contextlib.contextmanager
+def replaced(*replacements):
+    """Inside, attributes are replaced: (object, name, what takes its place)."""
+    originals = [(holder, name, getattr(holder, name)) for holder, name, _ in replacements]
+    for holder, name, replacement in replacements:
+        setattr(holder, name, replacement)
+    try:
+        yield
+    finally:
+        for holder, name, original in originals:
+            setattr(holder, name, original)
+
+
+def _objects(labels, image_hw):
+    """The objects' boxes of each image, [number of objects, 4] yxyx in pixels."""
+    scale = _to_pixels(True, image_hw)
+    return [
+        boxes[:count] * scale
+        for boxes, count in zip(
+            labels["groundtruth_boxes"], labels["num_groundtruth_boxes"], strict=True
+        )
+    ]
+
+
+def _to_pixels(normalized, image_hw):
+    height, width = image_hw
+    return np.array([height, width, height, width], np.float32) if normalized else np.float32(1)

@@ -1,0 +1,168 @@
+"""The targets that a model's training loss is given, taken from the loss itself.
+
+The API's own loss is traced on a batch; what its anchor generator, matcher, target assigner and
+samplers hand on is kept (`taps.py`), and only the part of the graph that those need is run. The
+network is not run, unless a hard-example miner wants its losses.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from replicate.errors import UserError
+from replicate.inspection import taps
+from replicate.train import randomness
+
+
+class LossTargets:
+    """Computes the targets of batches.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      model: the API's DetectionModel of it, built for training.
+      seed: int, of the anchors' sampling.
+    """
+
+    def __init__(self, config, model, seed=0):
+        self._config, self._model = config, model
+        self._generator = tf.random.Generator.from_seed(seed)
+        self._traced = functools.cache(self._trace)
+        self._has_variables = False
+
+    def of(self, features, labels, next_seed=None):
+        """The targets of a batch as training gets it.
+
+        Args:
+          features, labels: dicts of arrays, as `train.data.train_dataset` yields them.
+          next_seed: gives int64[2], a seed for each draw of the step in its order; by default
+            from this object's own generator.
+
+        Returns:
+          AnchorTargets, or HeatMapTargets for CenterNet.
+
+        Raises:
+          UserError: the API's loss refuses the batch.
+        """
+        if self._config.model.HasField("center_net"):
+            labels = _without_padding(labels)
+        flat = tf.nest.flatten((features, labels))
+        structure = tf.nest.map_structure(lambda _: 0, (features, labels))
+        specs = tuple((array.shape, array.dtype) for array in map(np.asarray, flat))
+        traced = self._traced(_Frozen(structure, specs))
+        next_seed = next_seed or randomness.Advancing(self._generator).next_seed
+        seeds = [next_seed() for _ in range(traced.draws)]
+        found = traced.function(
+            tf.reshape(tf.cast(seeds, tf.int64), [-1, 2]), *map(tf.convert_to_tensor, flat)
+        )
+        return traced.read(tf.nest.map_structure(lambda tensor: tensor.numpy(), found), labels)
+
+    def _trace(self, key):
+        from object_detection import model_lib, model_lib_v2
+
+        model, train_config = self._model, self._config.train_config
+        tap = taps.of(model)
+
+        def losses(source, features, labels):
+            model._is_training = True
+            tf.keras.backend.set_learning_phase(True)
+            labels = model_lib.unstack_batch(
+                labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
+            )
+            with randomness.drawn_from(source):
+                model_lib_v2._compute_losses_and_predictions_dicts(
+                    model, features, labels, training_step=0, add_regularization_loss=False
+                )
+
+        given = _Given()
+
+        def targets(seeds, *flat):
+            given.seeds, given.draws = seeds, 0
+            with tap.listening():
+                losses(given, *key.packed(flat))
+                return tap.heard()
+
+        try:
+            self._make_variables(losses, key)
+            wrapped = tf.compat.v1.wrap_function(
+                targets, [tf.TensorSpec([None, 2], tf.int64), *key.tensor_specs()]
+            )
+        except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
+            raise UserError(
+                f"the Object Detection API's loss refuses this input: {_first_line(error)}; "
+                "python tools/lint_config.py may name the field"
+            ) from None
+        feeds = wrapped.inputs[: 1 + len(key.specs)]
+        function = wrapped.prune(feeds, wrapped.structured_outputs)
+        return _Traced(function, given.draws, functools.partial(tap.read, image_hw=key.image_hw))
+
+    def _make_variables(self, losses, key):
+        """Builds the network's variables, which a wrapped function could not."""
+        if self._has_variables:
+            return
+        self._has_variables = True
+        source = randomness.Advancing(self._generator)
+        function = tf.function(lambda *flat: losses(source, *key.packed(flat)), autograph=False)
+        function.get_concrete_function(*key.tensor_specs())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """A pruned graph: seeds and flat batch in, what the tap heard out; and how to read that."""
+
+    function: object
+    draws: int
+    read: object
+
+
+class _Given:
+    """Seeds for `randomness.drawn_from` that come as an input of the graph."""
+
+    seeds, draws = None, 0
+
+    def next_seed(self):
+        self.draws += 1
+        return self.seeds[self.draws - 1]
+
+
+class _Frozen:
+    """The structure and the shapes of a batch, to be the key of a trace."""
+
+    def __init__(self, structure, specs):
+        self.structure, self.specs = structure, specs
+
+    def __hash__(self):
+        return hash(self.specs)
+
+    def __eq__(self, other):
+        return (self.structure, self.specs) == (other.structure, other.specs)
+
+    @property
+    def image_hw(self):
+        features, _ = self.packed(self.specs)
+        return features["image"][0][1:3]
+
+    def tensor_specs(self):
+        return [tf.TensorSpec(shape, tf.as_dtype(dtype)) for shape, dtype in self.specs]
+
+    def packed(self, flat):
+        return tf.nest.pack_sequence_as(self.structure, list(flat))
+
+
+def _without_padding(labels):
+    """Labels without the rows that pad all images to as many objects; they weigh nothing.
+
+    CenterNet's dense heat map takes memory in proportion to the rows.
+    """
+    kept = max(1, int(np.max(labels["num_groundtruth_boxes"])))
+    padded = labels["groundtruth_boxes"].shape[1]
+    return {
+        name: array[:, :kept] if array.ndim > 1 and array.shape[1] == padded else array
+        for name, array in labels.items()
+    }
+
+
+def _first_line(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
