@@ -1,5 +1,8 @@
-"""Detections of a whole annotation file, in the COCO results format."""
+"""Detections of a whole annotation file, image by image, in the COCO results format."""
 
+import collections
+import concurrent.futures
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,8 +15,45 @@ from replicate.evaluate import categories, images
 from replicate.evaluate.detector import Detector
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The detections of one image, those of classes that the annotation file has.
+
+    Attributes:
+      image_id: the annotation file's id.
+      category_ids: list of N of the file's category ids.
+      boxes_xywh_px: (N, 4) float32, in pixels of the original image.
+      scores: (N,) float32.
+      masks: N compressed RLEs, or None.
+      keypoints: N flat lists of x, y (px) and visibility, or None.
+    """
+
+    image_id: int
+    category_ids: list
+    boxes_xywh_px: np.ndarray
+    scores: np.ndarray
+    masks: list | None = None
+    keypoints: list | None = None
+
+    def as_results(self):
+        """As COCO results: a list of dicts."""
+        results = [
+            {"image_id": self.image_id, "category_id": category_id, "bbox": box, "score": score}
+            for category_id, box, score in zip(
+                self.category_ids, self.boxes_xywh_px.tolist(), self.scores.tolist(), strict=True
+            )
+        ]
+        for field, values in (("segmentation", self.masks), ("keypoints", self.keypoints)):
+            for result, value in zip(results, values or (), strict=False):
+                result[field] = value
+        return results
+
+
 class Evaluation:
     """One model and one annotation file; each checkpoint given to `detect` is run over it.
+
+    The devices of the machine (its GPUs, or its CPU) take the batches in turn, each with the
+    whole model.
 
     Args:
       config: TrainEvalPipelineConfig; its eval_input_reader names the label map.
@@ -21,48 +61,88 @@ class Evaluation:
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
 
+    Attributes:
+      annotations_file: as given.
+
     Raises:
       UserError: an image that is missing, a label map that does not cover the categories.
     """
 
     def __init__(self, config, annotations_file, image_dir, *, batch_size=8):
+        self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
         num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
         self._category_ids = categories.category_ids(
             _label_map_path(config), category_names, num_classes
         )
-        self._detector = Detector(config)
-        self._batch_size = 1 if self._detector.static_shape is None else batch_size
+        self._detectors = [Detector(config, device) for device in _devices()]
+        static = self._detectors[0].static_shape is not None
+        self._batch_size = batch_size if static else 1
+        for detector in self._detectors:
+            detector.trace(self._batch_size)
 
-    def detect(self, checkpoint, progress=True):
-        """The detections of a checkpoint.
+    def restore(self, checkpoint):
+        """Takes a checkpoint's weights.
 
         Args:
           checkpoint: prefix of a TF2 checkpoint, or a folder with one.
-          progress: whether to draw a progress bar.
 
         Returns:
-          (list of detections, prefix of the checkpoint): dicts with image_id, category_id, bbox
-          (xywh, pixels of the original image), score, and segmentation (RLE) or keypoints (x, y,
-          visibility, flat) where the model has them.
+          its prefix.
 
         Raises:
-          UserError: a checkpoint that is not this model's, an image that cannot be decoded.
+          UserError: a checkpoint that is not this model's.
         """
-        self._detector.restore(checkpoint)
-        results = []
-        description = f"evaluate {self._detector.checkpoint.rsplit('/', 1)[-1]}"
+        for detector in self._detectors:
+            detector.restore(checkpoint)
+        return self._detectors[0].checkpoint
+
+    def found(self, progress=True):
+        """The detections of the restored checkpoint, image by image as they come.
+
+        Args:
+          progress: whether to draw a progress bar.
+
+        Yields:
+          Found of each image, in the annotation file's order.
+
+        Raises:
+          UserError: an image that cannot be decoded.
+        """
+        description = f"evaluate {self._detectors[0].checkpoint.rsplit('/', 1)[-1]}"
         with tqdm(
             total=len(self._images), desc=description, unit="image", disable=not progress
         ) as bar:
             remaining = iter(self._images)
-            for batch in _batches(self._detector, self._images, self._batch_size):
-                output = {name: value.numpy() for name, value in batch.items()}
+            for image_hw, outputs in _detected(self._detectors, self._images, self._batch_size):
+                outputs = {name: value.numpy() for name, value in outputs.items()}
                 for row, image in enumerate(itertools.islice(remaining, self._batch_size)):
-                    one = {name: value[row] for name, value in output.items()}
-                    results += of_image(image.id, one.pop("image_hw"), one, self._category_ids)
+                    one = {name: value[row] for name, value in outputs.items()}
+                    yield found(image.id, image_hw[row], one, self._category_ids)
                     bar.update()
-        return results, self._detector.checkpoint
+
+    def detect(self, checkpoint, progress=True):
+        """All detections of a checkpoint at once.
+
+        Args:
+          checkpoint, progress: as in `restore` and `found`.
+
+        Returns:
+          (list of COCO results, prefix of the checkpoint): dicts with image_id, category_id, bbox
+          (xywh, pixels of the original image), score, and segmentation (RLE) or keypoints (x, y,
+          visibility, flat) where the model has them.
+        """
+        prefix = self.restore(checkpoint)
+        return [result for each in self.found(progress) for result in each.as_results()], prefix
+
+
+def _devices():
+    """The machine's GPUs, else its logical CPU devices; one device is left to TensorFlow."""
+    names = [
+        device.name
+        for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    ]
+    return names if len(names) > 1 else [None]
 
 
 def _label_map_path(config):
@@ -71,8 +151,30 @@ def _label_map_path(config):
     return config.eval_input_reader[0].label_map_path
 
 
-def _batches(detector, to_detect, batch_size):
-    """Detections batch by batch; the last batch is filled up with its last image."""
+def _detected(detectors, to_detect, batch_size):
+    """Each batch's image_hw and outputs, in order; the last one is filled up with its last image.
+
+    While a batch's detections are made use of, the devices work on the next ones.
+    """
+    batches = _prepared(detectors[0], to_detect, batch_size)
+    under_way = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(len(detectors)) as pool:
+        try:
+            for detector, (images, true_shapes, image_hw) in zip(
+                itertools.cycle(detectors), batches, strict=False
+            ):
+                under_way.append((image_hw, pool.submit(detector, images, true_shapes)))
+                if len(under_way) > len(detectors):
+                    image_hw, outputs = under_way.popleft()
+                    yield image_hw, outputs.result()
+            for image_hw, outputs in under_way:
+                yield image_hw, outputs.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepared(detector, to_detect, batch_size):
+    """Batches of resized images, their true shapes and their image_hw (numpy)."""
     paths = [image.path for image in to_detect]
     paths += paths[-1:] * (-len(paths) % batch_size)
 
@@ -91,7 +193,7 @@ def _batches(detector, to_detect, batch_size):
             resized, true_shapes, image_hw = next(iterator)
         except tf.errors.InvalidArgumentError as error:
             raise UserError(_name_unreadable(to_detect[start:], error)) from None
-        yield detector(resized, true_shapes) | {"image_hw": image_hw}
+        yield resized, true_shapes, image_hw.numpy()
 
 
 def _name_unreadable(candidates, error):
@@ -108,8 +210,8 @@ def _name_unreadable(candidates, error):
     return f"evaluation input: {error.message}"
 
 
-def of_image(image_id, image_hw, output, category_ids):
-    """One image's detections as COCO results.
+def found(image_id, image_hw, output, category_ids):
+    """One image's detections.
 
     The scale to pixels is done in float32, as the API's own COCO evaluator does it.
 
@@ -120,52 +222,42 @@ def of_image(image_id, image_hw, output, category_ids):
       category_ids: list from `categories.category_ids`.
 
     Returns:
-      list of dicts; detections of a class that the file does not have are left out, since no
-      groundtruth could match them.
+      Found; detections of a class that the file does not have are left out, since no groundtruth
+      could match them.
     """
     count = int(output["num_detections"])
+    ids = [category_ids[index] for index in output["detection_classes"][:count].astype(int)]
+    kept = np.array(
+        [index for index, category_id in enumerate(ids) if category_id is not None], int
+    )
     height, width = (int(size) for size in image_hw)
     scale = np.array([height, width, height, width], np.float32)
-    boxes_yxyx_px = output["detection_boxes"][:count].astype(np.float32) * scale
-    boxes_xywh_px = np.stack(
-        [
-            boxes_yxyx_px[:, 1],
-            boxes_yxyx_px[:, 0],
-            boxes_yxyx_px[:, 3] - boxes_yxyx_px[:, 1],
-            boxes_yxyx_px[:, 2] - boxes_yxyx_px[:, 0],
-        ],
-        axis=1,
+    boxes_yxyx_px = output["detection_boxes"][kept].astype(np.float32) * scale
+    top, left, bottom, right = boxes_yxyx_px.T
+    return Found(
+        image_id,
+        category_ids=[ids[index] for index in kept],
+        boxes_xywh_px=np.stack([left, top, right - left, bottom - top], axis=1),
+        scores=output["detection_scores"][kept],
+        masks=_masks(output, kept, height, width),
+        keypoints=_keypoints(output, kept, height, width),
     )
-    masks = _masks(output, count, height, width)
-    keypoints = _keypoints(output, count, height, width)
-    results = []
-    for index in range(count):
-        category_id = category_ids[int(output["detection_classes"][index])]
-        if category_id is None:
-            continue
-        detection = {
-            "image_id": image_id,
-            "category_id": category_id,
-            "bbox": [float(value) for value in boxes_xywh_px[index]],
-            "score": float(output["detection_scores"][index]),
-        }
-        if masks is not None:
-            detection["segmentation"] = masks[index]
-        if keypoints is not None:
-            detection["keypoints"] = keypoints[index]
-        results.append(detection)
-    return results
 
 
-def _masks(output, count, height, width):
+def of_image(image_id, image_hw, output, category_ids):
+    """One image's detections as COCO results, a list of dicts; arguments as of `found`."""
+    return found(image_id, image_hw, output, category_ids).as_results()
+
+
+def _masks(output, kept, height, width):
     """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does; RLE."""
-    if "detection_masks" not in output or not count:
+    if "detection_masks" not in output or not len(kept):
         return None
     from object_detection.utils import ops
 
     pasted = ops.reframe_box_masks_to_image_masks(
-        tf.constant(output["detection_masks"][:count]),
-        tf.constant(output["detection_boxes"][:count]),
+        tf.constant(output["detection_masks"][kept]),
+        tf.constant(output["detection_boxes"][kept]),
         height,
         width,
     ).numpy()
@@ -173,12 +265,12 @@ def _masks(output, count, height, width):
     return [{"size": each["size"], "counts": each["counts"].decode()} for each in encoded]
 
 
-def _keypoints(output, count, height, width):
+def _keypoints(output, kept, height, width):
     """COCO's flat x, y, visibility (always 1) in pixels."""
-    if "detection_keypoints" not in output or not count:
+    if "detection_keypoints" not in output or not len(kept):
         return None
     scale = np.array([height, width], np.float32)
-    keypoints_yx_px = output["detection_keypoints"][:count].astype(np.float32) * scale
+    keypoints_yx_px = output["detection_keypoints"][kept].astype(np.float32) * scale
     return [
         [float(value) for y, x in keypoints for value in (x, y, 1)] for keypoints in keypoints_yx_px
     ]

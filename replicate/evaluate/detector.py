@@ -6,6 +6,17 @@ import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
+from replicate.evaluate import suppression
+
+# Of the API's outputs, those that detections are made of.
+OUTPUTS = (
+    "detection_boxes",
+    "detection_scores",
+    "detection_classes",
+    "num_detections",
+    "detection_masks",
+    "detection_keypoints",
+)
 
 
 class Detector:
@@ -13,27 +24,33 @@ class Detector:
 
     Args:
       config: TrainEvalPipelineConfig.
+      device: name of the device that holds and computes it; None leaves it to TensorFlow.
 
     Attributes:
       checkpoint: the prefix that was restored last, or None.
       static_shape: (height, width) that every image is resized to, or None where it varies.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, device=None):
         from object_detection.utils import config_util, ops
 
         self.checkpoint = None
         self._config = config
+        self._device = device
         self._to_float32 = ops.bfloat16_to_float32_nested
-        self.model = odapi.build_model(config.model, is_training=False)
         height, width = config_util.get_spatial_image_size(
             config_util.get_image_resizer_config(config.model)
         )
         self.static_shape = None if -1 in (height, width) else (height, width)
-        tf.keras.backend.set_learning_phase(False)
-        self._detect = tf.function(self._detect, input_signature=self._signature())
-        self._build(*(self.static_shape or (128, 128)))
-        self._averages = self._moving_averages() if config.eval_config.use_moving_averages else None
+        with tf.device(device):
+            self.model = odapi.build_model(config.model, is_training=False)
+            tf.keras.backend.set_learning_phase(False)
+            self._build(*(self.static_shape or (128, 128)))
+            averaged = config.eval_config.use_moving_averages
+            self._averages = self._moving_averages() if averaged else None
+        suppression.replace(self.model)
+        # The API's code needs no AutoGraph, whose rewriting takes longer than the tracing.
+        self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
     def restore(self, checkpoint):
         """Takes the weights of a checkpoint: its moving averages where the config evaluates them.
@@ -49,7 +66,8 @@ class Detector:
         if self._averages is not None:
             contents["optimizer"] = self._averages
         try:
-            status = tf.train.Checkpoint(**contents).restore(prefix)
+            with tf.device(self._device):
+                status = tf.train.Checkpoint(**contents).restore(prefix)
             status.expect_partial().assert_existing_objects_matched()
         except (AssertionError, ValueError) as error:
             raise UserError(
@@ -74,6 +92,11 @@ class Detector:
         images, true_shapes = self.model.preprocess(tf.cast(image, tf.float32)[tf.newaxis])
         return images[0], true_shapes[0]
 
+    def trace(self, batch_size):
+        """Traces the function for batches of `batch_size`, so that the first call does not."""
+        with tf.device(self._device):
+            self._detect.get_concrete_function(*self._specs(batch_size))
+
     def __call__(self, images, true_shapes):
         """The API's postprocessed detections.
 
@@ -82,38 +105,43 @@ class Detector:
           true_shapes: int32 [batch, 3].
 
         Returns:
-          dict of float32 tensors, among them detection_boxes [batch, n, 4] (yxyx, normalized to
-          the image), detection_scores and detection_classes (0-based) [batch, n] and
-          num_detections [batch].
+          dict of float32 tensors, of OUTPUTS those the model has: detection_boxes [batch, n, 4]
+          (yxyx, normalized to the image), detection_scores and detection_classes (0-based)
+          [batch, n], num_detections [batch].
         """
-        return self._detect(images, true_shapes)
+        with tf.device(self._device):
+            return self._detect(images, true_shapes)
+
+    def _specs(self, batch_size):
+        """Input shapes, with an open batch where `batch_size` is None.
+
+        With a known batch the API unrolls suppression over images and classes. CenterNet
+        suppresses nothing, and its keypoints need a known batch.
+        """
+        if self._config.model.WhichOneof("model") != "center_net":
+            batch_size = None
+        return (
+            tf.TensorSpec([batch_size, *(self.static_shape or (None, None)), 3], tf.float32),
+            tf.TensorSpec([batch_size, 3], tf.int32),
+        )
 
     def _signature(self):
-        """Input shapes with an open batch, or None to trace for the batch at hand.
-
-        With a known batch the API unrolls suppression over images and classes (52,018 ops against
-        2,746 for a batch of 8 and 90 classes). CenterNet suppresses nothing, and its keypoints
-        need a known batch.
-        """
-        if self._config.model.WhichOneof("model") == "center_net":
-            return None
-        return (
-            tf.TensorSpec([None, *(self.static_shape or (None, None)), 3], tf.float32),
-            tf.TensorSpec([None, 3], tf.int32),
-        )
+        """The signature of the function, or None to trace for each batch at hand."""
+        return None if self._config.model.WhichOneof("model") == "center_net" else self._specs(None)
 
     def _detect(self, images, true_shapes):
         predictions = self._to_float32(self.model.predict(images, true_shapes))
-        return self.model.postprocess(predictions, true_shapes)
+        detections = self.model.postprocess(predictions, true_shapes)
+        return {name: detections[name] for name in OUTPUTS if name in detections}
 
     def _build(self, height, width):
-        spec = tf.TensorSpec([1, height, width, 3], tf.float32), tf.TensorSpec([1, 3], tf.int32)
+        """Creates the variables, which the API's models do in their first `predict`.
 
-        @tf.function(input_signature=spec)
-        def predict(images, true_shapes):
-            return self.model.predict(images, true_shapes)
-
-        predict.get_concrete_function()
+        In a graph that is thrown away: TensorFlow lifts variables out of it, and tracing a
+        `tf.function` that makes variables would go through the model twice.
+        """
+        with tf.__internal__.FuncGraph("build").as_default():
+            self.model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
 
     def _moving_averages(self):
         """The recipe's optimizer, which holds the moving averages of the weights."""

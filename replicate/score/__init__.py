@@ -11,6 +11,7 @@ from replicate.score.analysis import analyse, compare, draw, intervals
 from replicate.score.evaluators import EVALUATORS, METRICS
 from replicate.score.groundtruth import Groundtruth, ids_sha256
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
+from replicate.score.streaming import Stream
 
 __all__ = [
     "EVALUATORS",
@@ -18,6 +19,7 @@ __all__ = [
     "EvaluatorsDisagree",
     "Groundtruth",
     "Result",
+    "Stream",
     "analyse",
     "compare",
     "draw",

@@ -60,6 +60,12 @@ def evaluate(name, groundtruth, detections, image_ids):
         handle = {"hotcoco": _hotcoco, "pycocotools": _pycocotools}[name](groundtruth, detections)
         handle.params.imgIds = sorted(image_ids)
         handle.evaluate()
+    return finished(name, handle, detections.iou_type)
+
+
+def finished(name, handle, iou_type):
+    """The Evaluation of an evaluator's own object in which every image has been matched."""
+    with contextlib.redirect_stdout(io.StringIO()):
         handle.accumulate()
         # hotcoco prints from Rust, past the redirection; its `summary_lines` only computes.
         (handle.summary_lines if name == "hotcoco" else handle.summarize)()
@@ -68,7 +74,7 @@ def evaluate(name, groundtruth, detections, image_ids):
         version=importlib.metadata.version(name),
         metrics={
             metric: _defined(value)
-            for metric, value in zip(METRICS[detections.iou_type], handle.stats, strict=True)
+            for metric, value in zip(METRICS[iou_type], handle.stats, strict=True)
         },
         precision=np.asarray(handle.eval["precision"]),
         recall=np.asarray(handle.eval["recall"]),

@@ -123,14 +123,28 @@ def score(
 
     names = EVALUATORS if evaluator == "both" else (evaluator,)
     evaluations = {name: evaluate(name, groundtruth, detections, scored_ids) for name in names}
+    return judged(groundtruth, detections, repairs, scored_ids, evaluations)
+
+
+def judged(groundtruth, detections, repairs, scored_ids, evaluations):
+    """The Result of what the evaluators say, if they say the same.
+
+    Args:
+      groundtruth, detections, repairs: as in Result.
+      scored_ids: ids of the scored images, ascending.
+      evaluations: dict evaluator's name -> Evaluation, the official one last.
+
+    Raises:
+      EvaluatorsDisagree: the evaluators' figures differ by more than 1e-12.
+    """
     # The official word where it was asked for.
-    headline = evaluations[names[-1]]
+    headline = list(evaluations.values())[-1]
     differing = _differing(evaluations)
     result = Result(
-        iou_type=iou_type,
+        iou_type=detections.iou_type,
         metrics=headline.metrics,
         evaluations=evaluations,
-        agree=None if len(names) == 1 else not differing,
+        agree=None if len(evaluations) == 1 else not differing,
         per_category=per_category(headline, groundtruth, detections, scored_ids),
         groundtruth=groundtruth,
         detections=detections,

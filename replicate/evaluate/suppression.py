@@ -1,0 +1,263 @@
+"""The API's multi-class suppression, computed over candidates in the order of their scores.
+
+The API suppresses each class over all anchors and then keeps the best `max_total_size` of all
+classes: 90 suppressions over 12,804 boxes an image for an SSD at 320 pixels, and a graph that
+unrolls them. Greedy suppression looks at nothing but better boxes, so the best of all classes
+are found by going through the candidates of all classes from the best one down and stopping
+when enough are kept. Same boxes, same scores, same order; `tests/evaluate/test_suppression.py`
+compares them.
+"""
+
+import functools
+
+import tensorflow as tf
+
+# Candidates looked at: at first, then if those did not suffice, then all.
+_CANDIDATES = (2048, 65536)
+# Candidates taken into the matrix of overlaps at a time.
+_CHUNK = 256
+
+
+def replace(model):
+    """Gives an SSD or Faster R-CNN this suppression where it equals the one it has.
+
+    Args:
+      model: the API's DetectionModel; soft, combined, class-agnostic and statically padded
+        suppression stay the API's.
+
+    Returns:
+      whether it was replaced.
+    """
+    name = next(
+        (each for each in ("_second_stage_nms_fn", "_non_max_suppression_fn") if _has(model, each)),
+        None,
+    )
+    if name is None or not _can_replace(getattr(model, name).keywords):
+        return False
+    setattr(model, name, functools.partial(_suppress, theirs=getattr(model, name)))
+    return True
+
+
+def _has(model, name):
+    found = getattr(model, name, None)
+    return isinstance(found, functools.partial) and found.func is not _suppress
+
+
+def _can_replace(settings):
+    others = (
+        *("soft_nms_sigma", "use_static_shapes", "use_class_agnostic_nms", "use_combined_nms"),
+        "use_partitioned_nms",
+    )
+    return not any(settings[each] for each in others)
+
+
+def _suppress(
+    boxes,
+    scores,
+    clip_window=None,
+    change_coordinate_frame=None,
+    num_valid_boxes=None,
+    masks=None,
+    additional_fields=None,
+    *,
+    theirs,
+):
+    """`batch_multiclass_non_max_suppression` with the settings of the partial `theirs`.
+
+    Args:
+      boxes: float32 [batch, anchors, q, 4], yxyx; q is 1 or the number of classes.
+      scores: float32 [batch, anchors, classes].
+      clip_window: float32 [batch, 4].
+      change_coordinate_frame: bool, overrides the setting.
+      num_valid_boxes: int32 [batch], the anchors that count; None for all.
+      masks: float32 [batch, anchors, q, height, width] or None.
+      additional_fields: dict of float32 [batch, anchors, ...] or None.
+
+    Returns:
+      as the API's function: boxes, scores, classes, masks, additional fields, number.
+    """
+    settings = dict(theirs.keywords)
+    if change_coordinate_frame is not None:
+        settings["change_coordinate_frame"] = change_coordinate_frame
+    fields = additional_fields or {}
+    if settings["change_coordinate_frame"] and "keypoints" in fields:
+        return theirs(
+            boxes,
+            scores,
+            clip_window=clip_window,
+            change_coordinate_frame=settings["change_coordinate_frame"],
+            num_valid_boxes=num_valid_boxes,
+            masks=masks,
+            additional_fields=additional_fields,
+        )
+    if num_valid_boxes is not None:
+        valid = tf.range(tf.shape(scores)[1])[tf.newaxis] < num_valid_boxes[:, tf.newaxis]
+        scores = tf.where(valid[..., tf.newaxis], scores, -float("inf"))
+    anchors, classes, selected_scores, number = _select(boxes, scores, clip_window, settings)
+    at_anchor = anchors[..., tf.newaxis]
+    at_box = tf.stack([anchors, _box_of_class(boxes, classes)], axis=-1)
+    kept = tf.range(settings["max_total_size"])[tf.newaxis] < number[:, tf.newaxis]
+
+    def gathered(values, indices):
+        """The selected values, and zeros in the places that nothing fills."""
+        found = tf.gather_nd(values, indices, batch_dims=1)
+        axes = tf.concat([tf.shape(kept), tf.ones([found.shape.rank - 2], tf.int32)], 0)
+        return tf.where(tf.reshape(kept, axes), found, 0.0)
+
+    selected_boxes = _clipped(tf.gather_nd(boxes, at_box, batch_dims=1), clip_window)
+    if settings["change_coordinate_frame"]:
+        selected_boxes = _in_frame_of(clip_window, selected_boxes)
+    return (
+        tf.where(kept[..., tf.newaxis], selected_boxes, 0.0),
+        selected_scores,
+        tf.cast(classes, tf.float32),
+        None if masks is None else gathered(masks, at_box),
+        {name: gathered(values, at_anchor) for name, values in fields.items()} or None,
+        number,
+    )
+
+
+def _box_of_class(boxes, classes):
+    """Which of an anchor's q boxes is that of a class."""
+    return classes if boxes.shape[2] > 1 else tf.zeros_like(classes)
+
+
+def _select(boxes, scores, clip_window, settings):
+    """Anchor, class and score [batch, max_total_size] of what is kept, and how many [batch].
+
+    Places that nothing fills hold zeros.
+    """
+    wanted = settings["max_total_size"]
+    by_class = tf.transpose(scores, [0, 2, 1])  # of equal scores, the API takes the lower class
+    flat = tf.reshape(by_class, [tf.shape(scores)[0], -1])
+    # The kernel takes scores above the threshold; NaN is not.
+    flat = tf.where(flat > settings["score_thresh"], flat, -float("inf"))
+    size, anchors = tf.shape(flat)[1], tf.shape(scores)[1]
+
+    def among(count):
+        """What is kept of the best `count` candidates, and whether more would change nothing."""
+        best, index = tf.math.top_k(flat, tf.minimum(count, size))
+        classes = index // anchors
+        where = tf.stack([index % anchors, _box_of_class(boxes, classes)], axis=-1)
+        candidates = tf.gather_nd(boxes, where, batch_dims=1)
+        with tf.device("/cpu:0"):
+            places, number, enough = tf.map_fn(
+                lambda image: _greedy(*image, settings),
+                (
+                    candidates,
+                    classes,
+                    tf.math.count_nonzero(best > -float("inf"), axis=1, dtype=tf.int32),
+                    _area(_clipped(candidates, clip_window)) > 0,
+                ),
+                fn_output_signature=(
+                    tf.TensorSpec([wanted], tf.int32),
+                    tf.TensorSpec([], tf.int32),
+                    tf.TensorSpec([], tf.bool),
+                ),
+                parallel_iterations=32,
+            )
+        kept = tf.range(wanted) < number[:, tf.newaxis]
+        index = tf.where(kept, tf.gather(index, places, batch_dims=1), 0)
+        best = tf.where(kept, tf.gather(best, places, batch_dims=1), 0.0)
+        return index, best, number, tf.reduce_all(enough) | (count >= size)
+
+    def first_of(counts):
+        *found, enough = among(counts[0])
+        if len(counts) == 1:
+            return found
+        return tf.cond(enough, lambda: found, lambda: first_of(counts[1:]))
+
+    index, best, number = first_of((*_CANDIDATES, size))
+    index = tf.ensure_shape(index, [None, wanted])
+    return index % anchors, index // anchors, tf.ensure_shape(best, [None, wanted]), number
+
+
+def _greedy(boxes, classes, count, has_area, settings):
+    """Suppression within one image.
+
+    Args:
+      boxes: float32 [candidates, 4], in descending order of score.
+      classes: int32 [candidates].
+      count: how many of them are candidates at all.
+      has_area: bool [candidates]; one without suppresses others but is not kept itself.
+
+    Returns:
+      places [max_total_size] of the kept among the candidates, their number, and whether more
+      candidates would change nothing.
+    """
+    wanted = settings["max_total_size"]
+
+    def shown(kept):
+        """Of what survived, the ones that the API would return, before its cut at the total."""
+        of_kept = tf.gather(classes, kept)
+        same = tf.cast(of_kept[:, tf.newaxis] == of_kept, tf.int32)
+        rank = tf.reduce_sum(tf.linalg.band_part(same, -1, 0), axis=1) - 1
+        allowed = (rank < settings["max_size_per_class"]) & tf.gather(has_area, kept)
+        return tf.boolean_mask(kept, allowed)
+
+    def more(position, kept):
+        end = tf.minimum(position + _CHUNK, count)
+        looked_at = tf.concat([kept, tf.range(position, end)], 0)
+        overlaps = _overlaps(tf.gather(boxes, looked_at), tf.gather(classes, looked_at))
+        total = tf.shape(looked_at)[0]
+        selected = tf.raw_ops.NonMaxSuppressionWithOverlaps(
+            overlaps=overlaps,
+            scores=-tf.range(tf.cast(total, tf.float32)),
+            max_output_size=total,
+            overlap_threshold=settings["iou_thresh"],
+            score_threshold=-float("inf"),
+        )
+        return end, tf.gather(looked_at, selected)
+
+    position, kept = tf.while_loop(
+        lambda position, kept: (position < count) & (tf.shape(shown(kept))[0] < wanted),
+        more,
+        (0, tf.zeros([0], tf.int32)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+    )
+    places = shown(kept)[:wanted]
+    number = tf.shape(places)[0]
+    places = tf.pad(places, [[0, wanted - number]])
+    enough = (number == wanted) | (count < tf.shape(classes)[0])
+    return tf.ensure_shape(places, [wanted]), number, enough
+
+
+def _overlaps(boxes, classes):
+    """IoU [n, n] as TensorFlow's kernel computes it; 0 between boxes of different classes."""
+    top, left, bottom, right = tf.unstack(boxes, axis=1)
+    top, bottom = tf.minimum(top, bottom), tf.maximum(top, bottom)
+    left, right = tf.minimum(left, right), tf.maximum(left, right)
+    area = (bottom - top) * (right - left)
+
+    def pairs(join, values):
+        return join(values[:, tf.newaxis], values)
+
+    height = tf.maximum(pairs(tf.minimum, bottom) - pairs(tf.maximum, top), 0.0)
+    width = tf.maximum(pairs(tf.minimum, right) - pairs(tf.maximum, left), 0.0)
+    shared = height * width
+    iou = shared / (pairs(tf.add, area) - shared)
+    compared = pairs(tf.equal, classes) & pairs(tf.logical_and, area > 0)
+    return tf.where(compared, iou, 0.0)
+
+
+def _clipped(boxes, window):
+    """Boxes [batch, n, 4] cut at each image's window [batch, 4]."""
+    low, high = window[:, tf.newaxis, :2], window[:, tf.newaxis, 2:]
+    return tf.concat(
+        [
+            tf.maximum(tf.minimum(boxes[..., :2], high), low),
+            tf.maximum(tf.minimum(boxes[..., 2:], high), low),
+        ],
+        axis=-1,
+    )
+
+
+def _area(boxes):
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _in_frame_of(window, boxes):
+    """Boxes [batch, n, 4] relative to each image's window [batch, 4]."""
+    corner, size = window[:, tf.newaxis, :2], window[:, 2:] - window[:, :2]
+    scale = (1.0 / size)[:, tf.newaxis]
+    return (boxes - tf.concat([corner, corner], -1)) * tf.concat([scale, scale], -1)
