@@ -46,11 +46,11 @@ def packages():
     missing, of_others, differing = [], [], []
     for pins, absent in ((_pins(own), missing), (_pins(others), of_others)):
         for name, pin in pins.items():
-            version = _version(name)
-            if version is None:
+            here = version(name)
+            if here is None:
                 absent.append(name)
-            elif version != pin:
-                differing.append(f"{name} {version} (pinned {pin})")
+            elif here != pin:
+                differing.append(f"{name} {here} (pinned {pin})")
     if missing or of_others:
         return Finding(
             "Packages",
@@ -70,14 +70,14 @@ def packages():
 
 def tensorflow(engine):
     """Whether TensorFlow and the API load as the kit's tools load them."""
-    version = _version("tensorflow")
+    here = version("tensorflow")
     if _keras_3_first(engine):
-        return Finding("TensorFlow", WARN, f"{version}; not loaded, see Keras")
+        return Finding("TensorFlow", WARN, f"{here}; not loaded, see Keras")
     if "error" in engine:
         return Finding(
             "TensorFlow",
             FAIL,
-            f"{version or 'not installed'}; the engine does not load: {engine['error']}",
+            f"{here or 'not installed'}; the engine does not load: {engine['error']}",
             _remedy(engine["error"]),
         )
     built = (
@@ -90,7 +90,7 @@ def tensorflow(engine):
 
 def keras(engine, plain):
     """Keras as the kit's tools get it, and as a script of the user's gets it."""
-    installed = _version("tf-keras")
+    installed = version("tf-keras")
     if installed is None:
         return Finding("Keras", FAIL, "tf-keras (Keras 2) is not installed", _INSTALL)
     if "error" in engine:
@@ -188,7 +188,8 @@ def _pins(text):
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE))
 
 
-def _version(name):
+def version(name):
+    """The installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,24 @@
+"""Every documented reason why a replication fails, checked before the first training step.
+
+    from replicate import preflight
+    answer = preflight.check(preflight.Intent(message, "runs/a", model="ssd_mobilenet_v2_…"))
+    print(answer.page("preflight"))
+
+Imports no TensorFlow: what needs it happens in processes of their own (`trial.py`,
+`replicate/doctor/asked.py`).
+"""
+
+from replicate.preflight.launching import OF_RECORDS, Terms, forced_notes, gate
+from replicate.preflight.material import Intent
+from replicate.preflight.reasons import REASONS, Preflight, check
+
+__all__ = [
+    "Intent",
+    "OF_RECORDS",
+    "Preflight",
+    "REASONS",
+    "Terms",
+    "check",
+    "forced_notes",
+    "gate",
+]

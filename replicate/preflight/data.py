@@ -1,0 +1,464 @@
+"""Reasons that lie in the data: images, records, labels, files, the evaluators."""
+
+import collections
+import os
+import pathlib
+import re
+
+import numpy as np
+
+from replicate import score
+from replicate.config import lint_rules
+from replicate.errors import UserError
+from replicate.preflight import recipe
+from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.score.groundtruth import Groundtruth, ids_sha256
+from replicate.verdict import comparable
+from tfrecords import boxes, example, framing, images, inverse
+from tfrecords import manifest as manifests
+from tfrecords.errors import BadImage
+
+# The 128 lowest image ids of COCO val2017 (139 to 13201), as `ids_sha256` tells them.
+VAL2017_FIRST = 128
+VAL2017_FIRST_SHA256 = "47ce107b9254d91bd0b949594ec6e3df5dca0131985a9c8d0b354ee6b650a3b7"
+# A conversion that leaves out more than this share of the annotations trains another set.
+_DROPPED = 0.001
+_SAMPLE = 24  # images looked at, and records read, of each split
+_TWINS = 12  # files compared byte by byte
+_SCORED = 100  # images of the evaluators' trial
+_VAL2017 = "evaluate on instances_val2017.json and val2017 (python tools/download.py coco)"
+_CONVERT = "convert again: python tools/create_coco_tf_record.py"
+_GIVE = "give --{0}_annotations and --{0}_images"
+
+
+def evaluation_images(material):
+    """2: wrong evaluation images."""
+    source = material.val_source
+    if source is None:
+        yield from _images_by_records(material)
+    elif material.row is None:
+        yield Note(f"{len(source.images):,} images of {source.annotations_file}")
+    else:
+        yield from _against_val2017(source)
+    if source is not None and material.train_source is not None:
+        yield from _overlap(material)
+
+
+def _against_val2017(source):
+    ids = sorted(image.id for image in source.images)
+    seen = f"{len(ids):,} images, {source.num_annotations:,} annotations"
+    first = pathlib.PurePath(source.images[0].file_name).name if ids else ""
+    named = " (their files are val2014's)" if first.startswith("COCO_val2014") else ""
+    if len(ids) != comparable.VAL2017_IMAGES:
+        named = named or (" (as many as minival's)" if len(ids) in (8059, 8000) else "")
+        yield differs(f"{seen}{named}; published on val2017's 5,000", _VAL2017)
+    elif source.num_annotations != comparable.VAL2017_ANNOTATIONS["bbox"]:
+        expected = comparable.VAL2017_ANNOTATIONS["bbox"]
+        yield differs(f"{seen}{named}; instances_val2017.json has {expected:,}", _VAL2017)
+    elif ids_sha256(ids[:VAL2017_FIRST]) != VAL2017_FIRST_SHA256:
+        yield differs(f"{seen}{named}, but not val2017's: the ids differ", _VAL2017)
+    else:
+        yield Note(f"{seen}: val2017")
+
+
+def _images_by_records(material):
+    """The evaluation images as far as records tell, where there is no annotation file."""
+    why = material.problems["val_annotations"]
+    if material.intent.val_annotations:
+        yield breaks(why, "mend the file, or download it again: python tools/download.py coco")
+        return
+    held = material.val_records.manifest
+    if held is None or material.row is None:
+        yield mind(f"not told: {why}", _GIVE.format("val"))
+        return
+    count, annotations = held["source"]["images"], held["source"]["annotations"]
+    seen = f"records of {count:,} images, {annotations:,} annotations"
+    if (count, annotations) == (
+        comparable.VAL2017_IMAGES,
+        comparable.VAL2017_ANNOTATIONS["bbox"],
+    ):
+        yield mind(f"{seen}, as many as val2017 has; ids not compared", _GIVE.format("val"))
+    else:
+        yield differs(f"{seen}; published on val2017's 5,000", _VAL2017)
+
+
+def _overlap(material):
+    """Evaluation images that are training images, told by their bytes."""
+    of_train = {_coco_number(image): image for image in material.train_source.images}
+    twins = [
+        (image, of_train[_coco_number(image)])
+        for image in material.val_source.images
+        if _coco_number(image) in of_train
+    ]
+    intent = material.intent
+    for image, other in _spread(twins, _TWINS):
+        val = pathlib.Path(intent.val_images) / image.file_name
+        train = pathlib.Path(intent.train_images) / other.file_name
+        if _same_bytes(val, train):
+            yield differs(
+                f"training images are evaluated: {len(twins):,} numbers are in both annotation "
+                f"files, and {val.name} is the same file in both folders",
+                "take training and evaluation images that share none (train2017 and val2017)",
+            )
+            return
+
+
+def conversion(material):
+    """6: records lost in conversion."""
+    yield from recipe.of_records(material)
+    for split in ("train", "val"):
+        held = getattr(material, f"{split}_records")
+        if material.intent.convert and not held.paths:
+            yield from _expected_records(material, split)
+        elif held.manifest is not None:
+            yield from _manifest(material, split, held)
+        elif held.paths:
+            yield from _unmanifested(material, split, held)
+        # No record at all is reason 16's.
+
+
+def _expected_records(material, split):
+    """What the converter will make of the annotation file, by its own word on a sample."""
+    source = getattr(material, f"{split}_source")
+    if source is None:
+        yield breaks(
+            f"{split}: {material.problems[f'{split}_annotations']}", "mend the annotation file"
+        )
+        return
+    lost = collections.Counter(reason for _, _, reason in source.unknown)
+    for index in range(len(source.images)):
+        image = source.image(index)
+        for box in image.objects.boxes_xywh_px:
+            corners, problem = boxes.corners(box, image.image_hw, "skip")
+            lost[problem] += corners is None
+    yield from _losses(
+        split, lost, source.num_annotations, "the records are counted once they are made"
+    )
+
+
+def _manifest(material, split, held):
+    counts, source = held.manifest["counts"], held.manifest["source"]
+    given = getattr(material, f"{split}_source")
+    if given is not None and source["sha256"] and given.sha256 != source["sha256"]:
+        yield breaks(
+            f"{split}: the records were made of another file ({source['annotations_file']}) than "
+            f"{given.annotations_file}",
+            _CONVERT,
+        )
+        return
+    if counts["crowd_dropped"]:
+        yield differs(
+            f"{split}: {counts['crowd_dropped']} of {source['crowd']} crowd annotations are not "
+            "in the records: their regions count as background",
+            _ledger(held),
+        )
+    lost = counts["dropped"] | {f"image: {k}": v for k, v in counts["images_skipped"].items()}
+    yield from _losses(split, lost, source["annotations"], _ledger(held))
+
+
+def _losses(split, lost, total, where):
+    lost = {reason: number for reason, number in lost.items() if number}
+    dropped = sum(lost.values())
+    if not dropped:
+        yield Note(f"{split}: all {total:,} annotations arrive")
+        return
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
+    seen = f"{split}: {dropped:,} of {total:,} annotations do not arrive ({reasons})"
+    if dropped > _DROPPED * total:
+        yield differs(seen, where)
+    else:
+        yield mind(seen, where)
+
+
+def _unmanifested(material, split, held):
+    """Records of another converter: a sample of them against the annotation file."""
+    source = getattr(material, f"{split}_source")
+    if source is None:
+        yield mind(f"{split}: no manifest, and no annotation file to count", _GIVE.format(split))
+        return
+    known = {image.id: index for index, image in enumerate(source.images)}
+    ids = {name: category_id for category_id, name in source.categories.items()}
+    sample = list(_sample_records(held))
+    for features in sample:
+        try:
+            image, found = inverse.image_of(features, ids)
+        except (ValueError, LookupError) as error:
+            yield differs(
+                f"{split}: a record lacks what training reads, or has other labels: {error}",
+                _CONVERT,
+            )
+            return
+        if image["id"] not in known:
+            yield differs(f"{split}: image {image['id']} is not in the annotation file", _CONVERT)
+            return
+        objects = source.image(known[image["id"]]).objects
+        lost = _difference(objects, found)
+        if lost:
+            yield differs(f"{split}: image {image['id']} {lost}", _CONVERT)
+            return
+    yield Note(f"{split}: {len(sample)} records hold what the annotation file says")
+
+
+def _difference(objects, found):
+    """How a record differs from the annotations of its image, or None."""
+    if len(found) != len(objects.ids):
+        return f"has {len(found)} objects in its record, {len(objects.ids)} annotations"
+    if sum(each["iscrowd"] for each in found) != sum(objects.crowd):
+        return f"lost its crowd flags ({sum(objects.crowd)} in the annotation file)"
+    areas = np.sort([each["area"] for each in found])
+    if not np.allclose(areas, np.sort(objects.areas_px), rtol=1e-4):
+        return "has areas that were computed again, not the annotation file's"
+    return None
+
+
+def labels(material):
+    """7: the label map or the class count is wrong."""
+    yield from recipe.labelled(material)
+    for problem in lint_rules.class_count(material.message):
+        yield breaks(f"{problem.path}: {problem.message}", "take the label map's number of ids")
+    num_classes = material.facts.num_classes
+    names = material.labels
+    if names is None and material.intent.convert and material.train_source is not None:
+        names = material.train_source.categories  # of which the label map will be written
+    if names is None:
+        path = material.message.train_input_reader.label_map_path
+        yield breaks(
+            material.problems.get("labels", f"no label map at '{path}'"),
+            "write one: python tools/create_coco_tf_record.py writes it with the records",
+        )
+        return
+    background = [f"{i} {name}" for i, name in names.items() if i < 1 or name == "background"]
+    if background:
+        yield breaks(
+            f"the label map names the background ({background[0]}): ids start at 1, 0 is it",
+            "take that item out",
+        )
+    sources = [s for s in (material.train_source, material.val_source) if s is not None]
+    for source in sources:
+        yield from _categories(names, source, num_classes)
+    if material.row is not None and sources:
+        yield from _coco(sources[-1].categories, material.row)
+    for split in ("train", "val"):
+        yield from _record_labels(split, getattr(material, f"{split}_records"), names)
+    yield Note(f"{num_classes} classes, {len(names)} labels")
+
+
+def _categories(names, source, num_classes):
+    """The label map against an annotation file, matched by name as evaluation does."""
+    ids = {name: label for label, name in names.items()}
+    lacking = [name for name in source.categories.values() if name not in ids]
+    if lacking:
+        yield breaks(
+            f"{source.annotations_file}: {len(lacking)} of its {len(source.categories)} categories "
+            f"are not in the label map, first {lacking[0]!r}",
+            "one label map for training and evaluation, with every category",
+        )
+        return
+    highest = max(source.categories.values(), key=ids.get)
+    if ids[highest] > num_classes:
+        yield breaks(
+            f"{highest!r} is label {ids[highest]}, but the model has {num_classes} classes",
+            f"num_classes: {max(names)} (80 contiguous ids are not COCO's 90)",
+        )
+
+
+def _coco(found, row):
+    expected = {1: "person"} if row.keypoint_map is not None else comparable.coco_categories()
+    if found == expected:
+        return
+    if sorted(found.values()) == sorted(expected.values()):
+        yield differs(
+            f"COCO's names under other ids (1 to {max(found)}, contiguous?): published with ids 1 "
+            "to 90",
+            "take COCO's own annotation files and ids",
+        )
+    else:
+        yield differs(
+            f"{len(found)} categories; the published figure is over COCO's {len(expected)}",
+            "take COCO's own annotation files",
+        )
+
+
+def _record_labels(split, held, names):
+    """The numbers in the records against the names beside them."""
+    ids = {name: label for label, name in names.items()}
+    for features in _sample_records(held):
+        numbers = features.get("image/object/class/label", (None, ()))[1]
+        texts = [t.decode() for t in features.get("image/object/class/text", (None, ()))[1]]
+        for number, text in zip(numbers, texts, strict=False):
+            if ids.get(text, number) != number:
+                yield breaks(
+                    f"{split} records: {text!r} is labelled {number}, the label map says "
+                    f"{ids[text]}" + (": off by one" * (abs(ids[text] - number) == 1)),
+                    _CONVERT,
+                )
+                return
+
+
+def evaluators(material):
+    """15: the evaluators disagree, on made detections and on the trial's."""
+    path = material.intent.val_annotations
+    if not path:
+        yield mind("not told: no annotation file was given", _GIVE.format("val"))
+        return
+    try:
+        truth = Groundtruth.read(path)
+        ids = _spread(sorted(truth.image_hw), _SCORED)
+        result = score.score(path, made_detections(truth, ids), image_ids=ids)
+    except UserError as error:
+        yield breaks(str(error).splitlines()[0], "mend the annotation file, or take COCO's own")
+        return
+    versions = " and ".join(f"{each.name} {each.version}" for each in result.evaluations.values())
+    yield Note(f"{versions} agree on made detections of {len(ids)} images")
+
+
+def trial_scored(material, trial, forecast):
+    """15, the other half: the detections of the trial's two images."""
+    if "evaluation" in trial:
+        if trial["evaluation"]["agree"]:
+            yield Note(f"and on the {trial['evaluation']['detections']} of the trial")
+        else:
+            yield breaks("they disagree on the trial's detections", "keep them and report it")
+
+
+def made_detections(truth, image_ids):
+    """Detections drawn from the groundtruth: shifted boxes, some of another category, some twice.
+
+    Args:
+      truth: Groundtruth.
+      image_ids: ids of the images.
+
+    Returns:
+      list of COCO results; the same for the same groundtruth.
+    """
+    rng = np.random.default_rng(len(truth.annotation_image_ids))
+    category_ids = list(truth.categories)
+    found = []
+    for row in np.flatnonzero(np.isin(truth.annotation_image_ids, image_ids)):
+        box = truth.annotation_boxes_xywh_px[row]
+        if np.isnan(box).any():
+            continue
+        category = int(truth.annotation_category_ids[row])
+        for twin in range(int(rng.integers(1, 3))):
+            other = rng.random() < 0.1
+            shifted = box + rng.normal(0, 0.05, 4) * np.tile(box[2:], 2)
+            found.append(
+                {
+                    "image_id": int(truth.annotation_image_ids[row]),
+                    "category_id": int(rng.choice(category_ids)) if other else category,
+                    "bbox": [float(value) for value in (*shifted[:2], *abs(shifted[2:]))],
+                    # Steps of a twentieth: equal scores, which evaluators order each its own way.
+                    "score": round(float(rng.random()) * 20) / 20 + 0.01 * twin,
+                }
+            )
+    return found
+
+
+def files(material):
+    """16: shards missing or cut off, images missing or unreadable. Space is `room`'s."""
+    intent = material.intent
+    for split in ("train", "val"):
+        held = getattr(material, f"{split}_records")
+        if held.paths:
+            yield from _shards(split, held)
+        elif not intent.convert and (split == "train" or not intent.val_annotations):
+            yield breaks(
+                f"{split}: no record matches '{held.pattern}'",
+                "python tools/create_coco_tf_record.py makes them",
+            )
+        source = getattr(material, f"{split}_source")
+        folder = getattr(intent, f"{split}_images")
+        if source is not None and folder and (split == "val" or not held.paths):
+            yield from _image_files(split, source, folder)
+
+
+def _shards(split, held):
+    if held.num_shards and len(held.paths) != held.num_shards:
+        yield breaks(f"{split}: {len(held.paths)} of {held.num_shards} shards are there", _CONVERT)
+    if held.manifest is not None:
+        wrong = manifests.differing_shards(held.output_path, held.manifest)
+        if wrong:
+            name = held.manifest["shards"][wrong[0]]["name"]
+            yield breaks(
+                f"{split}: {len(wrong)} shards are missing or not of the manifest's size, first "
+                f"{name}",
+                f"{_CONVERT}, which makes these alone",
+            )
+        else:
+            yield Note(f"{split}: {len(held.paths)} shards of the manifest's sizes")
+        return
+    try:
+        records = sum(framing.count(path) for path in held.paths)
+    except framing.CorruptRecord as error:
+        yield breaks(f"{split}: {error}", _CONVERT)
+        return
+    if records:
+        yield Note(f"{split}: {len(held.paths)} shards, {records:,} records")
+    else:
+        yield breaks(f"{split}: {len(held.paths)} shards without a record", _CONVERT)
+
+
+def _image_files(split, source, folder):
+    missing = [
+        image
+        for image in source.images
+        if not os.path.isfile(os.path.join(folder, image.file_name))
+    ]
+    if missing:
+        yield breaks(
+            f"{split}: {len(missing):,} of {len(source.images):,} images are not in {folder}, "
+            f"first {missing[0].file_name}",
+            "is it the folder of the annotation file? python tools/download.py coco resumes",
+        )
+        return
+    sample = _spread(source.images, _SAMPLE)
+    for image in sample:
+        path = pathlib.Path(folder) / image.file_name
+        try:
+            encoded = path.read_bytes()
+            images.check(encoded, str(path), (image.height, image.width))
+            images.decode_fully(encoded)
+        except (BadImage, OSError, ValueError) as error:
+            yield breaks(
+                f"{split}: {path} (image {image.id}) cannot be used: {error}",
+                "replace the file; tools/create_coco_tf_record.py --on_error=skip lists all",
+            )
+            return
+    yield Note(f"{split}: all {len(source.images):,} images are there, {len(sample)} read")
+
+
+def _ledger(held):
+    return f"see {manifests.ledger_path_of(held.output_path)}"
+
+
+def _sample_records(held):
+    """Decoded records, the first of some shards."""
+    paths = _spread(held.paths, 4)
+    for path in paths:
+        try:
+            for number, record in enumerate(framing.read(path)):
+                if number >= _SAMPLE // len(paths):
+                    break
+                yield example.decode(record)
+        except (framing.CorruptRecord, ValueError):
+            return  # reason 16 tells of it
+
+
+def _spread(values, count):
+    """At most `count` of a list, evenly spread, the first and the last among them."""
+    if len(values) <= count:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
+
+
+def _coco_number(image):
+    """The number at the end of a COCO file name; the id where there is none."""
+    match = re.search(r"(\d+)\.\w+$", image.file_name)
+    return int(match[1]) if match else image.id
+
+
+def _same_bytes(a, b):
+    try:
+        return a.stat().st_size == b.stat().st_size and a.read_bytes() == b.read_bytes()
+    except OSError:
+        return False

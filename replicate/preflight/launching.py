@@ -1,0 +1,123 @@
+"""The first act of a launch: preflight, which a fail stops, and what a run keeps of it."""
+
+import dataclasses
+import platform
+import sys
+
+from replicate import config as configs
+from replicate.errors import UserError
+from replicate.preflight.material import Material, record_path
+from replicate.preflight.reasons import check
+from replicate.run import RunDir, read_json, write_json
+
+# What can be told anew once the records are made.
+OF_RECORDS = (6, 7, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """On what terms a run is launched.
+
+    Attributes:
+      rehearsal: it is not meant to be the published experiment; differences from it are warnings.
+      force: it goes on although a reason fails; the report says so.
+      trial: two steps and two images are tried first.
+    """
+
+    rehearsal: bool = False
+    force: bool = False
+    trial: bool = True
+
+
+def gate(intent, terms, numbers=None):
+    """Checks, tells, and lets the launch go on or stops it.
+
+    A run that is complete, or that was tried here with this config before, is not tried again.
+
+    Args:
+      intent: Intent.
+      terms: Terms.
+      numbers: of the reasons to check (such as OF_RECORDS); None means all.
+
+    Returns:
+      list of sentences: the fails that --force overrides, in this and earlier launches.
+
+    Raises:
+      UserError: a reason fails and `terms` do not force it. Nothing is written then.
+    """
+    intent = dataclasses.replace(intent, rehearsal=terms.rehearsal)
+    material = Material(intent)
+    if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
+        return forced_sentences(material.run)
+    config, before = configs.to_text(intent.message), material.launched
+    known = before.get("tried") and before["config"] == config and before["on"] == _machine()
+    answer = check(intent, terms.trial and not known, numbers)
+    if numbers is None or any(each.status != "pass" for each in answer.results):
+        print(answer.page("preflight"), file=sys.stderr, flush=True)
+    if answer.failed and not terms.force:
+        raise UserError(_stopped(answer.failed))
+    forced = list(
+        dict.fromkeys(
+            [
+                *before.get("forced", []),
+                *(f"{each.number} {each.title}: {each.seen}" for each in answer.failed),
+            ]
+        )
+    )
+    if numbers is None:
+        record = {
+            "format": 1,
+            "results": [each.to_json() for each in answer.results],
+            "forecast": answer.forecast.to_json() if "steps" in answer.trial else None,
+            "tried": bool(known or "steps" in answer.trial),
+            "on": _machine(),
+            "rehearsal": terms.rehearsal,
+            "config": config,
+        }
+        if known:
+            record["forecast"] = before["forecast"]
+    else:
+        again = {each.number: each.to_json() for each in answer.results}
+        record = before | {
+            "results": [again.get(each["number"], each) for each in before.get("results", [])]
+        }
+    write_json(record_path(material.run), record | {"forced": forced})
+    return forced
+
+
+def forced_sentences(run):
+    """What --force overrode in the launches of a run directory: list of sentences.
+
+    Args:
+      run: RunDir, or a path.
+    """
+    run = run if isinstance(run, RunDir) else RunDir.at(run)
+    try:
+        return read_json(record_path(run)).get("forced", [])
+    except UserError:
+        return []
+
+
+def forced_notes(run):
+    """The same as sentences for a verdict or a report."""
+    return [
+        f"launched with --force although preflight failed, {sentence}"
+        for sentence in forced_sentences(run)
+    ]
+
+
+def _stopped(failed):
+    numbers = ", ".join(str(each.number) for each in failed)
+    several = len(failed) > 1
+    return (
+        f"preflight: reason{'s' * several} {numbers} fail{'s' * (not several)}; nothing was "
+        "launched. Mend what is named above; --rehearsal if this is not meant to be the published "
+        "experiment; --force to launch all the same, which the report will say"
+    )
+
+
+def _machine():
+    """What a trial's times and memory hold for."""
+    from replicate import devices
+
+    return [platform.machine(), *(gpu.name for gpu in devices.visible(devices.gpus()))]

@@ -1,0 +1,141 @@
+"""Reasons that lie in the machine: GPUs, the libraries, memory, disk."""
+
+import shutil
+
+from replicate import devices, odapi
+from replicate.doctor import FAIL, OK, hardware, software
+from replicate.doctor.asked import ask
+from replicate.doctor.examination import ask_all
+from replicate.doctor.machine import existing
+from replicate.preflight import memory
+from replicate.preflight.forecast import size
+from replicate.preflight.result import Note, breaks, differs, mind
+
+_TIGHT = 0.8
+
+
+def gpus(material):
+    """10: the GPU is silently not used."""
+    expected = material.intent.num_gpus
+    if expected is not None and len(material.gpus) < expected:
+        yield breaks(
+            f"{expected} GPUs were asked for, the driver lists {len(material.gpus)}",
+            "python tools/doctor.py says why",
+        )
+        return
+    if not devices.gpus():
+        yield from _without_gpu()
+        return
+    answers = ask_all(("engine", "cuda_libraries"), progress=False)
+    found = list(hardware.findings(answers))
+    bad = [each for each in found if each.gravity == FAIL]
+    for each in bad:
+        yield differs(f"{each.about}: {each.seen}", each.do or "python tools/doctor.py")
+    if not bad:
+        names = ", ".join(gpu.name for gpu in material.gpus)
+        yield Note(f"TensorFlow uses {len(material.gpus)}: {names}")
+
+
+def _without_gpu():
+    """No GPU that the driver lists: none at all, or one that cannot be used."""
+    answers = ask_all(("cuda_libraries",), progress=False)
+    found, missing = hardware.libraries(answers["cuda_libraries"])
+    if hardware.DRIVER_LIBRARY in found:
+        told = hardware.cuda({}, missing, has_gpu=True)
+        if told.gravity == FAIL:
+            yield differs(f"{told.about}: {told.seen}", told.do)
+            return
+    told = hardware.without_gpu()
+    if told.gravity == FAIL:
+        yield differs(told.seen, told.do)
+    else:
+        yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
+
+
+def hours(material, trial, forecast):
+    """10, the other half: whether the trial ran on a GPU."""
+    if material.gpus and trial.get("steps") and not trial["steps"]["gpus"]:
+        yield breaks("the two steps ran on the CPU", "python tools/doctor.py says why")
+
+
+def libraries(material):
+    """11: Keras 3, or another protobuf, or a changed API."""
+    answers = [software.python(), software.packages(), software.protobuf(ask("protobuf"))]
+    answers.append(software.api())
+    try:
+        odapi.require_keras_2()
+    except odapi.LoadError as error:
+        yield breaks(str(error), "python tools/doctor.py says where it comes from")
+    for each in answers:
+        if each.gravity == FAIL:
+            yield breaks(f"{each.about}: {each.seen}", each.do)
+        elif each.gravity != OK:
+            yield mind(f"{each.about}: {each.seen}", each.do)
+    keras, protobuf = software.version("tf-keras"), software.version("protobuf")
+    yield Note(f"Keras 2 (tf_keras {keras}), protobuf {protobuf}, the API unmodified")
+
+
+def buffers(material):
+    """12, before the trial: the shuffle buffer alone against the memory."""
+    held, available = memory.shuffle_bytes(material), memory.available_bytes()
+    reader = material.message.train_input_reader
+    if held > available:
+        fitting = int(reader.shuffle_buffer_size * available / held / 2)
+        yield breaks(
+            f"the shuffle buffer of {reader.shuffle_buffer_size:,} records holds "
+            f"{held / 2**30:.1f} GiB, {available / 2**30:.1f} are free",
+            f"--set train_input_reader.shuffle_buffer_size={fitting}",
+        )
+    kept = material.intent.checkpoint_max_to_keep
+    all_of_them = max(1, material.num_steps // max(material.intent.checkpoint_every_n, 1))
+    yield Note(
+        f"evaluation follows training in one process, of the {min(kept, all_of_them)} last "
+        "checkpoints"
+    )
+
+
+def memory_needed(material, trial, forecast):
+    """12, the other half: training and evaluation against the memory there is."""
+    if trial.get("stage") == "none":
+        yield mind("two steps were not tried: something fails before them", "mend that first")
+        return
+    if "error" in trial:
+        yield breaks(f"the trial did not end: {trial['error']}", trial.get("fix", "mend it first"))
+        return
+    if "steps" not in trial:
+        yield mind("not told without the trial", "without --notrial")
+        return
+    fix = "a smaller train_input_reader.shuffle_buffer_size, or --gradient_accumulation_steps"
+    for what, sure, needed, there in (
+        (
+            "memory",
+            forecast.host_tried_bytes,
+            forecast.host_bytes,
+            forecast.host_available_bytes,
+        ),
+        ("GPU memory", forecast.gpu_bytes, forecast.gpu_bytes, forecast.gpu_available_bytes),
+    ):
+        seen = f"{what}: {needed / 2**30:.1f} GiB needed, {there / 2**30:.1f} there"
+        if sure > there:
+            yield breaks(seen, fix)
+        elif needed > _TIGHT * there:
+            scaled = forecast.tried_batch < forecast.batch
+            yield mind(seen + f" (scaled from batch {forecast.tried_batch})" * scaled, fix)
+        elif there:
+            yield Note(seen)
+
+
+def room(material, trial, forecast):
+    """16, the other half: free space against what the run writes."""
+    folder = existing(material.run.root)
+    free = shutil.disk_usage(folder).free
+    seen = (
+        f"{size(forecast.disk_bytes)} will be written ({forecast.disk_parts}); "
+        f"{size(free)} free in {folder}"
+    )
+    if forecast.disk_bytes > free:
+        yield breaks(seen, "free some space, or name another run directory")
+    elif forecast.disk_bytes > _TIGHT * free:
+        yield mind(seen, "free some space: others may write there too")
+    else:
+        yield Note(seen)

@@ -1,0 +1,272 @@
+"""What is about to be launched, and everything the checks read of it, each thing read once."""
+
+import dataclasses
+import functools
+import glob
+import json
+import os
+import pathlib
+import re
+
+from replicate import config as configs
+from replicate import devices, zoo
+from replicate.errors import UserError
+from replicate.run import RunDir
+from replicate.verdict import causes, comparable
+from tfrecords import coco, label_map
+from tfrecords import manifest as manifests
+from tfrecords.errors import InputError
+
+# The documented reason's number of each cause that config deviations are evidence of.
+_NUMBERS = {
+    causes.INITIAL: 1,
+    causes.IMAGES: 2,
+    causes.DRIFT: 3,
+    causes.RATE: 4,
+    causes.RECORDS: 6,
+    causes.LABELS: 7,
+    causes.SCHEDULE: 8,
+    causes.AVERAGE: 13,
+    causes.CUT: 14,
+}
+_SHARD = re.compile(r"^(?P<output_path>.*)-\d{5}-of-(?P<shards>\d{5})(\.tfrecord)?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Intent:
+    """What is about to be launched.
+
+    Attributes:
+      message: the TrainEvalPipelineConfig that would be trained.
+      run_dir: where it would go.
+      model: the zoo model (or config, archive, run directory) that is to be replicated; "" where
+        no published recipe is.
+      train_annotations, train_images, val_annotations, val_images: COCO JSON and image folders, ""
+        where they are not at hand.
+      asked_for: config paths that the user set on purpose.
+      rehearsal: differences from the published experiment are meant.
+      num_steps: steps to train, where they are not the config's.
+      checkpoint_every_n, checkpoint_max_to_keep, seed, precision, jit_compile,
+        gradient_accumulation_steps: as of `train.loop.Settings`.
+      include_masks: whether records are made with masks.
+      convert: the records are still to be made from the annotations, into run_dir/data.
+      num_gpus: devices that are expected, None where whatever is there will do.
+      num_workers: machines that train together.
+    """
+
+    message: object
+    run_dir: str
+    model: str = ""
+    train_annotations: str = ""
+    train_images: str = ""
+    val_annotations: str = ""
+    val_images: str = ""
+    asked_for: tuple[str, ...] = ()
+    rehearsal: bool = False
+    num_steps: int | None = None
+    checkpoint_every_n: int = 1000
+    checkpoint_max_to_keep: int = 7
+    seed: int = 0
+    precision: str | None = None
+    jit_compile: bool = False
+    gradient_accumulation_steps: int = 1
+    include_masks: bool = False
+    convert: bool = False
+    num_gpus: int | None = None
+    num_workers: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The shards of a reader.
+
+    Attributes:
+      pattern: what the config names.
+      paths: the files that match.
+      output_path: the conversion's, read off the shards' names; "" where they do not tell.
+      num_shards: how many the names say there are; 0 where they do not tell.
+      manifest: the converter's, None where there is none.
+    """
+
+    pattern: str
+    paths: list
+    output_path: str
+    num_shards: int
+    manifest: dict | None
+
+
+class Material:
+    """Everything the checks read. What cannot be read is None, and `problems` says why.
+
+    Args:
+      intent: Intent.
+      trial: the dict that the trial came back with, None where there was none.
+
+    Attributes:
+      intent, trial: as given.
+      run: RunDir of the intent.
+      problems: dict name ("train_annotations", "val_annotations", "recipe") -> the error.
+    """
+
+    def __init__(self, intent, trial=None):
+        self.intent, self.trial = intent, trial
+        self.run = RunDir.at(intent.run_dir)
+        self.problems = {}
+
+    @property
+    def message(self):
+        return self.intent.message
+
+    @property
+    def train(self):
+        return self.message.train_config
+
+    @property
+    def num_steps(self):
+        """Steps of the whole run."""
+        return self.intent.num_steps or self.train.num_steps
+
+    @functools.cached_property
+    def facts(self):
+        return configs.facts(self.message)
+
+    @functools.cached_property
+    def recipe(self):
+        """The published config of the model, or None."""
+        if not self.intent.model:
+            self.problems["recipe"] = "no zoo model was named to compare with"
+            return None
+        try:
+            return configs.read(self.intent.model)
+        except UserError as error:
+            self.problems["recipe"] = str(error)
+            return None
+
+    @functools.cached_property
+    def row(self):
+        """The zoo's row, or None."""
+        return zoo.get(pathlib.Path(self.intent.model).name) if self.intent.model else None
+
+    @functools.cached_property
+    def deviations(self):
+        """Config differences that can change AP: list of config.Operation."""
+        if self.recipe is None:
+            return []
+        return [
+            each
+            for each in configs.deviations(self.message, self.intent.model)
+            if each.cls in comparable.AFFECTING["training"]
+        ]
+
+    def deviations_of(self, number):
+        """Those of them that are this reason's."""
+        return [each for each in self.deviations if self._number_of(each) == number]
+
+    @staticmethod
+    def _number_of(operation):
+        if operation.cls == "evaluation":
+            number = _NUMBERS[causes.cause_of(operation.path)]
+            return number if number in (2, 13) else 14
+        return _NUMBERS[causes.cause_of(operation.path)]
+
+    def meant(self, path):
+        """Whether the user set this config path, or a message around it, on purpose."""
+        return any(
+            path == asked or path.startswith((asked + ".", asked + "["))
+            for asked in self.intent.asked_for
+        )
+
+    @functools.cached_property
+    def train_source(self):
+        """The training annotations, as the converter reads them: coco.Source or None."""
+        return self._source("train_annotations", self.intent.include_masks)
+
+    @functools.cached_property
+    def val_source(self):
+        """The evaluation annotations, likewise."""
+        return self._source("val_annotations", False)
+
+    def _source(self, field, segmentations):
+        path = getattr(self.intent, field)
+        if not path:
+            self.problems[field] = "no annotation file was given"
+            return None
+        try:
+            return coco.load(path, segmentations=segmentations)
+        except InputError as error:
+            self.problems[field] = str(error)
+            return None
+
+    @functools.cached_property
+    def train_records(self):
+        return records_of(self.message.train_input_reader)
+
+    @functools.cached_property
+    def val_records(self):
+        readers = self.message.eval_input_reader
+        return records_of(readers[0]) if readers else records_of(None)
+
+    @functools.cached_property
+    def labels(self):
+        """The label map: dict id -> name; None where there is none yet or it cannot be read."""
+        path = self.message.train_input_reader.label_map_path
+        if not os.path.isfile(path):
+            return None
+        try:
+            return label_map.read(path)
+        except InputError as error:
+            self.problems["labels"] = str(error)
+            return None
+
+    @functools.cached_property
+    def gpus(self):
+        """GPUs that this process may use, as their driver lists them."""
+        return devices.visible(devices.gpus())
+
+    @property
+    def replicas(self):
+        """Devices that the global batch is split among."""
+        of_worker = self.intent.num_gpus or len(self.gpus) or 1
+        return of_worker * self.intent.num_workers
+
+    @functools.cached_property
+    def checkpoint_steps(self):
+        """Steps of the run directory's own checkpoints, ascending."""
+        names = (path.stem for path in self.run.checkpoints.glob("ckpt-*.index"))
+        steps = (name.removeprefix("ckpt-") for name in names)
+        return sorted(int(step) for step in steps if step.isdigit())
+
+    @functools.cached_property
+    def launched(self):
+        """preflight.json of an earlier launch into this run directory, or {}."""
+        path = record_path(self.run)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def record_path(run):
+    """Where a launch's preflight is kept."""
+    return run.root / "preflight.json"
+
+
+def records_of(reader):
+    """The Records of an InputReader message."""
+    patterns = list(reader.tf_record_input_reader.input_path) if reader is not None else []
+    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    match = _SHARD.match(paths[0]) if paths else None
+    output_path = match["output_path"] if match else ""
+    held = None
+    if output_path:
+        try:
+            held = manifests.read(output_path)
+        except InputError:
+            held = None
+    return Records(
+        pattern=", ".join(patterns),
+        paths=paths,
+        output_path=output_path,
+        num_shards=int(match["shards"]) if match else 0,
+        manifest=held,
+    )

@@ -1,0 +1,116 @@
+"""The documented reasons why replications fail, each with the checks that tell it.
+
+Sources: public issues of tensorflow/models and others; docs/preflight.md names them.
+"""
+
+import dataclasses
+
+from replicate.preflight import data, forecast, machine, recipe, result, starting
+from replicate.preflight import trial as trials
+from replicate.preflight.material import Material
+from replicate.preflight.result import FAIL, Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """A documented reason.
+
+    Attributes:
+      number, title: as docs/preflight.md lists it.
+      before: functions of the Material that yield Notes and Problems.
+      after: functions of (Material, the trial's dict, Forecast) that add to them.
+    """
+
+    number: int
+    title: str
+    before: tuple
+    after: tuple = ()
+
+
+REASONS = (
+    Reason(1, "starting checkpoint", (starting.checkpoint,), (starting.matched,)),
+    Reason(2, "evaluation images", (data.evaluation_images,)),
+    Reason(3, "config drift", (recipe.drift,)),
+    Reason(4, "batch and rate", (recipe.batch_and_rate,)),
+    Reason(5, "batch over devices", (recipe.devices,)),
+    Reason(6, "records", (data.conversion,)),
+    Reason(7, "labels, classes", (data.labels,)),
+    Reason(8, "length of schedule", (recipe.length,)),
+    Reason(9, "state of a resume", (starting.resume,), (starting.resumed,)),
+    Reason(10, "GPU used", (machine.gpus,), (machine.hours,)),
+    Reason(11, "Keras, protobuf", (machine.libraries,)),
+    Reason(12, "memory, evaluation", (machine.buffers,), (machine.memory_needed,)),
+    Reason(13, "moving averages", (recipe.averages,)),
+    Reason(14, "detections cut", (recipe.cut,)),
+    Reason(15, "evaluators", (data.evaluators,), (data.trial_scored,)),
+    Reason(16, "disk, files", (data.files,), (machine.room,)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """The answer.
+
+    Attributes:
+      results: list of result.Result, in the order of the reasons.
+      forecast: forecast.Forecast.
+      trial: the trial's dict; {} where there was none.
+    """
+
+    results: list
+    forecast: forecast.Forecast
+    trial: dict
+
+    @property
+    def failed(self):
+        """The results that fail."""
+        return [each for each in self.results if each.status == FAIL]
+
+    def to_json(self):
+        """The answer as plain data; the forecast is None where no step was tried."""
+        return {
+            "results": [each.to_json() for each in self.results],
+            "forecast": self.forecast.to_json() if "steps" in self.trial else None,
+        }
+
+    def page(self, head):
+        """The answer as text."""
+        return result.page(self.results, head, self.forecast.text())
+
+
+def check(intent, trial=True, numbers=None, progress=True):
+    """Checks every reason that can be told before the first step.
+
+    Args:
+      intent: material.Intent.
+      trial: whether to train two steps and evaluate two images; without, checkpoints alone are
+        tried. Nothing is tried where something must be mended first.
+      numbers: of the reasons to check; None means all.
+      progress: whether to show the trial's progress bar.
+
+    Returns:
+      Preflight.
+
+    Raises:
+      UserError: a config that names no model.
+    """
+    material = Material(intent)
+    chosen = [each for each in REASONS if numbers is None or each.number in numbers]
+    found = {each: [f for function in each.before for f in function(material)] for each in chosen}
+    tried = {}
+    if numbers is None and trials.wanted(material, trial):
+        if any(_hard(each) for findings in found.values() for each in findings):
+            tried = {"stage": "none", "error": "not run: mend what fails first"}
+        else:
+            tried = trials.run(material, steps=trial, progress=progress)
+    foreseen = forecast.of(material, tried)
+    for reason in chosen:
+        if numbers is None:
+            for function in reason.after:
+                found[reason] += function(material, tried, foreseen)
+    results = [result.of(each.number, each.title, found[each], intent.rehearsal) for each in chosen]
+    return Preflight(results, foreseen, tried)
+
+
+def _hard(finding):
+    return isinstance(finding, Problem) and finding.status == FAIL and not finding.differs

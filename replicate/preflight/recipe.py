@@ -1,0 +1,277 @@
+"""Reasons that the config tells, held against the recipe that made the published number."""
+
+from replicate.config import lint_rules, scaling, schedule
+from replicate.config.diff import diff
+from replicate.config.operations import show
+from replicate.errors import UserError
+from replicate.preflight.result import Note, breaks, differs, mind
+
+# A rate a little off the linear rule is no cause of a lower plateau.
+_RATE_TOLERANCE = 1.1
+_DIFF = "python tools/diff_config.py MODEL pipeline.config names every difference"
+_NAME_THE_MODEL = "name the zoo model (--model) and it is compared"
+# A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
+_DEPLOYED_SCORE = 0.01
+_COCO_DETECTIONS = 100
+
+
+def drift(material):
+    """3: the config drifted from the one that made the number."""
+    yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
+    if material.recipe is None:
+        yield _without_recipe(material)
+        return
+    drifted = material.deviations_of(3)
+    for operation in drifted:
+        yield _deviation(material, operation)
+    if not drifted:
+        yield Note(f"as published for {material.intent.model}, apart from what is told elsewhere")
+
+
+def batch_and_rate(material):
+    """4: the batch is another than published, with the published learning rate."""
+    here = _peak_rate(material.message)
+    if isinstance(here, UserError):
+        yield breaks(str(here), "take the recipe's optimizer: python tools/render_config.py")
+        return
+    batch = material.train.batch_size
+    micro = material.intent.gradient_accumulation_steps
+    if micro > 1:
+        yield mind(
+            f"{micro} micro-batches of {batch // micro}: batch norm sees a micro-batch, not the "
+            "published arithmetic",
+            "fewer micro-batches, or more devices",
+        )
+    if material.recipe is None:
+        yield mind(f"batch {batch} at peak rate {here:g}; nothing to compare with", _NAME_THE_MODEL)
+        return
+    published_batch = material.recipe.train_config.batch_size
+    published = _peak_rate(material.recipe)
+    rest = [each for each in material.deviations_of(4) if not _of_batch_or_rate(each)]
+    for operation in rest:
+        yield _deviation(material, operation)
+    if batch == published_batch and here == published:
+        if not rest:
+            yield Note(f"batch {batch} at peak rate {here:g}, as published")
+        return
+    linear = published * batch / published_batch
+    seen = f"batch {batch} at peak rate {here:g}; published {published_batch} at {published:g}"
+    if max(here / linear, linear / here) <= _RATE_TOLERANCE:
+        yield mind(
+            f"{seen}: scaled by the linear rule, which keeps the images' weight but is not the "
+            "published run"
+        )
+        return
+    meant = _rate_is_meant(material)
+    too_high = here > linear
+    yield differs(
+        f"{seen}, which is {max(here / linear, linear / here):.3g} times too "
+        + ("high by the linear rule: NaN or a lower plateau" if too_high else "low by it"),
+        f"the linear rule gives {linear:.3g}: {_scaled_flags(material)}",
+        meant,
+    )
+
+
+def devices(material):
+    """5: batch_size is the global batch, not that of a GPU."""
+    batch, replicas = material.train.batch_size, material.replicas
+    micro = material.intent.gradient_accumulation_steps
+    of_each = f"{batch / (replicas * micro):g}"
+    parts = f"{replicas} device{'s' * (replicas > 1)}" + f" × {micro} micro-batches" * (micro > 1)
+    if batch % (replicas * micro):
+        yield breaks(
+            f"global batch {batch} does not divide among {parts}",
+            f"a multiple of {replicas * micro}, such as "
+            f"{max(1, round(batch / replicas / micro)) * replicas * micro}",
+        )
+        return
+    seen = f"global batch {batch}: {of_each} on each of {parts}"
+    if replicas == micro == 1:
+        seen = f"global batch {batch} on one device"
+    published = material.recipe.train_config.batch_size if material.recipe is not None else batch
+    if replicas > 1 and batch * replicas == published:
+        yield differs(
+            f"{seen}; published {published} over all devices: {batch} looks like the batch of one",
+            f"batch_size is global: --set train_config.batch_size={published}",
+        )
+    elif replicas > 1 and batch == published * replicas:
+        yield differs(
+            f"{seen}; published {published} over all devices: {batch} looks multiplied",
+            f"batch_size is global already: --set train_config.batch_size={published}",
+        )
+    else:
+        yield Note(f"{seen} (batch_size is global; published {published})")
+
+
+def length(material):
+    """8: the schedule is shorter than published."""
+    steps, batch = material.num_steps, material.train.batch_size
+    told = list(lint_rules.schedule_length(material.message))
+    for problem in told:
+        if problem.level == lint_rules.ERROR:
+            yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
+        else:
+            yield differs(
+                problem.message,
+                "make the schedule's end and num_steps equal",
+                material.meant("train_config.num_steps") or material.meant(problem.path),
+            )
+    if material.recipe is None:
+        yield mind(f"{steps * batch:,} images; nothing to compare with", _NAME_THE_MODEL)
+        return
+    published = material.recipe.train_config
+    theirs, ours = published.num_steps * published.batch_size, steps * batch
+    seen = f"{steps:,} steps of {batch} = {ours:,} images; published {theirs:,}"
+    needed = -(-theirs // batch)
+    asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
+    if ours < 0.99 * theirs:
+        yield differs(
+            f"{seen}: {ours / theirs:.1%} of them",
+            f"{needed:,} steps at batch {batch}: --set train_config.num_steps={needed}, and the "
+            "schedule with it",
+            asked,
+        )
+    elif ours > 1.01 * theirs:
+        yield mind(f"{seen}: longer than published", f"{needed:,} steps see as many")
+    elif not told:
+        yield Note(seen)
+
+
+def averages(material):
+    """13: moving-average weights are evaluated, or not, unlike the recipe."""
+    trained = material.train.optimizer.use_moving_average
+    evaluated = material.message.eval_config.use_moving_averages
+    contradicting = list(lint_rules.moving_averages(material.message))
+    for problem in contradicting:
+        yield differs(
+            f"{problem.path}: {problem.message}",
+            "set train_config.optimizer.use_moving_average and "
+            "eval_config.use_moving_averages alike, as the recipe has them",
+            material.meant(problem.path),
+        )
+    for operation in [] if contradicting else material.deviations_of(13):
+        yield _deviation(material, operation)
+    compared = ", as in the recipe" if material.recipe is not None else ""
+    yield Note(
+        f"{'kept' if trained else 'not kept'} in training, "
+        f"{'evaluated' if evaluated else 'not evaluated'} in evaluation{compared}"
+    )
+
+
+def cut(material):
+    """14: threshold, suppression or number of detections set for deployment."""
+    found = material.deviations_of(14)
+    for operation in found:
+        yield _deviation(material, operation)
+    post = _post_processing(material.message)
+    nms = getattr(post, "batch_non_max_suppression", None)
+    if nms is None:
+        if not found:
+            yield Note("no suppression to be set (CenterNet)")
+        return
+    detections = nms.max_total_detections
+    if not found and nms.score_threshold > _DEPLOYED_SCORE and material.recipe is None:
+        yield differs(
+            f"score_threshold {nms.score_threshold:g} is one for deployment: AP counts what scores "
+            "lower too",
+            "the zoo's is about 1e-8",
+            material.meant("score_threshold"),
+        )
+    elif not found and detections < _COCO_DETECTIONS and material.recipe is None:
+        yield differs(
+            f"{detections} detections an image; COCO's AP is over {_COCO_DETECTIONS}",
+            f"max_total_detections: {_COCO_DETECTIONS}",
+        )
+    elif not found:
+        yield Note(
+            f"score threshold {nms.score_threshold:.2g}, IoU {nms.iou_threshold:.2g}, "
+            f"{detections} detections" + (", as published" * (material.recipe is not None))
+        )
+
+
+def labelled(material):
+    """The deviations of the label map and the number of classes (part of 7)."""
+    for operation in material.deviations_of(7):
+        yield _deviation(material, operation)
+
+
+def of_records(material):
+    """The deviations of the training reader (part of 6)."""
+    for operation in material.deviations_of(6):
+        yield _deviation(material, operation)
+
+
+def start(material):
+    """The fine-tuning fields (part of 1)."""
+    for problem in lint_rules.fine_tuning(material.message):
+        if problem.level == lint_rules.ERROR:
+            yield breaks(f"{problem.path}: {problem.message}", "as the recipe has it")
+
+
+def _deviation(material, operation):
+    here = "not set" if operation.b is None else show(operation.b)
+    there = "not set" if operation.a is None else show(operation.a)
+    back = (
+        f"--set {operation.path}={there}"
+        if operation.a is not None and not str(operation.a).startswith("{")
+        else _DIFF
+    )
+    why = f" ({operation.why})" if operation.why else ""
+    return differs(
+        f"{operation.path} is {_short(here)}, published {_short(there)}{why}",
+        f"if it is not meant: {back}",
+        material.meant(operation.path),
+    )
+
+
+def _without_recipe(material):
+    return mind(f"not compared: {material.problems['recipe']}", _NAME_THE_MODEL)
+
+
+def _errors(material, *rules):
+    for rule in rules:
+        for problem in rule(material.message):
+            if problem.level == lint_rules.ERROR:
+                yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
+
+
+def _peak_rate(message):
+    """The highest learning rate of the schedule, or the UserError that says why there is none."""
+    try:
+        steps = {step for step, _ in schedule.boundaries(message)}
+        return float(f"{max(schedule.learning_rates(message, sorted(steps))):.6g}")
+    except UserError as error:
+        return error
+
+
+def _of_batch_or_rate(operation):
+    return operation.path == "train_config.batch_size" or "learning_rate" in operation.path
+
+
+def _rate_is_meant(material):
+    """Whether the user set a rate on purpose; the batch alone is the documented mistake."""
+    return any("learning_rate" in path.rsplit(".", 1)[-1] for path in material.intent.asked_for)
+
+
+def _scaled_flags(material):
+    """The flags that scale the recipe to this batch, images seen kept."""
+    scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
+    scaling.scale_batch(scaled, material.train.batch_size)
+    return " ".join(
+        f"--set {each.path}={show(each.b)}"
+        for each in diff(material.recipe, scaled)
+        if each.path != "train_config.batch_size"
+    )
+
+
+def _post_processing(message):
+    name = message.model.WhichOneof("model")
+    if name == "ssd":
+        return message.model.ssd.post_processing
+    if name == "faster_rcnn":
+        return message.model.faster_rcnn.second_stage_post_processing
+    return None
+
+
+def _short(text):
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,142 @@
+"""What preflight says of one documented reason."""
+
+import dataclasses
+import shutil
+import textwrap
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+STATUSES = (PASS, WARN, FAIL)
+_WORDS = {PASS: "pass", WARN: "warn", FAIL: "FAIL"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something seen that is as it should be."""
+
+    seen: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something seen that is not.
+
+    Attributes:
+      seen: what and where.
+      fix: what to do.
+      status: FAIL or WARN.
+      differs: it would not break the run, but make it another experiment than the published one;
+        a rehearsal means that, so there it is a warning.
+    """
+
+    seen: str
+    fix: str
+    status: str = FAIL
+    differs: bool = False
+
+
+def breaks(seen, fix):
+    """The run would break, or its figures would be wrong."""
+    return Problem(seen, fix)
+
+
+def differs(seen, fix, meant=False):
+    """The run would not be the published experiment; a warning where that was asked for."""
+    return Problem(seen, fix, WARN if meant else FAIL, differs=True)
+
+
+def mind(seen, fix=""):
+    """Worth knowing before the start."""
+    return Problem(seen, fix, WARN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One reason's answer.
+
+    Attributes:
+      number: the reason's number, 1 to 16.
+      title: the reason.
+      status: PASS, WARN or FAIL.
+      findings: tuple of Note and Problem; the problems alone where there are any.
+    """
+
+    number: int
+    title: str
+    status: str
+    findings: tuple
+
+    @property
+    def seen(self):
+        """What was seen, in sentences."""
+        return "; ".join(finding.seen for finding in self.findings)
+
+    @property
+    def fix(self):
+        """What to do; "" where all is well."""
+        return "; ".join(f.fix for f in self.findings if isinstance(f, Problem) and f.fix)
+
+    def to_json(self):
+        """The result as plain data."""
+        return {
+            "number": self.number,
+            "title": self.title,
+            "status": self.status,
+            "seen": self.seen,
+            "fix": self.fix,
+        }
+
+
+def of(number, title, findings, rehearsal=False):
+    """The Result of a reason's findings.
+
+    Args:
+      findings: iterable of Note and Problem.
+      rehearsal: whether differences from the published experiment are meant.
+    """
+    findings = [_softened(finding) if rehearsal else finding for finding in findings]
+    problems = [each for each in findings if isinstance(each, Problem)]
+    problems.sort(key=lambda each: -STATUSES.index(each.status))
+    status = problems[0].status if problems else PASS
+    return Result(number, title, status, tuple(problems or findings))
+
+
+def page(results, head, forecast=""):
+    """The results as text for a terminal, in the order of the reasons."""
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    indent = max(len(result.title) for result in results) + 12
+    lines = [f"{head}: {summary(results)}", ""]
+    for result in results:
+        start = f"{result.number:2}  {_WORDS[result.status]}  {result.title}"
+        for number, finding in enumerate(result.findings):
+            lines += _wrapped(start if not number else "", finding.seen, indent, width)
+            if getattr(finding, "fix", ""):
+                lines += _wrapped("", f"→ {finding.fix}", indent, width, hanging=2)
+    return "\n".join([*lines, "", forecast] if forecast else lines)
+
+
+def summary(results):
+    """ "2 fail (1, 4), 3 warn, 11 pass" """
+    parts = []
+    for status in reversed(STATUSES):
+        numbers = [result.number for result in results if result.status == status]
+        named = f" ({', '.join(map(str, numbers))})" if status == FAIL else ""
+        if numbers:
+            parts.append(f"{len(numbers)} {status}{named}")
+    return ", ".join(parts)
+
+
+def _softened(finding):
+    if isinstance(finding, Problem) and finding.differs:
+        return dataclasses.replace(finding, status=WARN)
+    return finding
+
+
+def _wrapped(start, text, indent, width, hanging=0):
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"{start:{indent}}",
+        subsequent_indent=" " * (indent + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

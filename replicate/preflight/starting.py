@@ -1,0 +1,186 @@
+"""Reasons that lie in the weights a run begins with: the recipe's starting point, its own past."""
+
+import os
+import pathlib
+
+from replicate import config as configs
+from replicate.config.lint_rules import PLACEHOLDER
+from replicate.errors import UserError
+from replicate.preflight import recipe
+from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.run import read_metrics
+from replicate.verdict import comparable
+
+# Of the variables that the type loads, those that the checkpoint gave another value.
+_FEW, _MOST = 0.5, 0.95
+
+
+def checkpoint(material):
+    """1: the classification checkpoint of the recipe is not loaded."""
+    here = material.train
+    published = material.recipe.train_config if material.recipe is not None else None
+    if not here.fine_tune_checkpoint:
+        yield from _from_random(material, published)
+        return
+    yield from recipe.start(material)
+    path = here.fine_tune_checkpoint
+    if any(mark in path for mark in PLACEHOLDER):
+        yield breaks(f"'{path}' is still to be configured", _where(published))
+    elif not os.path.isfile(f"{path}.index"):
+        yield breaks(
+            f"no checkpoint at {path} ({path}.index is missing)",
+            f"name its prefix, without .index; {_where(published)}",
+        )
+    else:
+        yield Note(f"{path} ({here.fine_tune_checkpoint_type})")
+    if published is not None and published.fine_tune_checkpoint:
+        ours, theirs = here.fine_tune_checkpoint_type, published.fine_tune_checkpoint_type
+        if ours != theirs:
+            field = "train_config.fine_tune_checkpoint_type"
+            yield differs(
+                f"type {ours!r}; the recipe's is {theirs!r}",
+                f"--set {field}={theirs}",
+                material.meant(field),
+            )
+
+
+def _from_random(material, published):
+    if material.checkpoint_steps:
+        yield Note("not needed: the run continues from its own checkpoint")
+    elif published is None:
+        yield mind("random weights; no zoo recipe starts so", _where(None))
+    elif published.fine_tune_checkpoint:
+        yield differs(
+            f"random weights; the recipe starts from a {published.fine_tune_checkpoint_type} "
+            "checkpoint (19 mAP instead of 22.2 where users missed it)",
+            _where(published),
+        )
+    else:
+        yield Note("random weights, as in the recipe")
+
+
+def _where(published):
+    named = ""
+    if published is not None and published.fine_tune_checkpoint:
+        name = published.fine_tune_checkpoint.partition("/")[2] or published.fine_tune_checkpoint
+        named = f" (the recipe's: {name})"
+    return f"--fine_tune_checkpoint=…{named}"
+
+
+def matched(material, trial, forecast):
+    """1, the other half: what of the checkpoint went into the model, counted by restoring it."""
+    start = trial.get("start")
+    if start is None:
+        return
+    if "error" in start:
+        yield breaks(start["error"], "the backbone's checkpoint, with the recipe's type")
+        return
+    share = start["changed"] / max(start["total"], 1)
+    seen = f"{start['changed']} of {start['total']} variables loaded"
+    fix = "is it this model's backbone, and of this type?"
+    if share < _FEW:
+        yield differs(f"only {seen}", fix)
+    elif share < _MOST:
+        yield mind(seen, fix)
+    else:
+        yield Note(seen)
+
+
+def resume(material):
+    """9: a resume keeps the step but not the optimizer, schedule or data position."""
+    yield from _restart_in_disguise(material)
+    steps = material.checkpoint_steps
+    if not steps:
+        if read_metrics(material.run.metrics):
+            yield mind(
+                f"{material.run.metrics} has steps, but no checkpoint is there: it begins anew",
+                "put the checkpoints back, or name another run directory",
+            )
+        else:
+            yield Note("a new run")
+        return
+    before = _config_before(material)
+    changed = [] if before is None else _changed(before, material.message)
+    if changed:
+        first = changed[0]
+        yield breaks(
+            f"checkpoint {steps[-1]} was trained with another config: {first.path} was {first.a}, "
+            f"is {first.b}" + (f" (and {len(changed) - 1} more)" * (len(changed) > 1)),
+            "continue with the config it began with, or name another run directory",
+        )
+    logged = read_metrics(material.run.metrics)
+    if not logged or logged[-1]["step"] < steps[-1]:
+        yield mind(
+            f"the log ends at step {logged[-1]['step'] if logged else 0}, the checkpoint is of "
+            f"step {steps[-1]}: the losses between are lost",
+            "bring metrics.jsonl along with the checkpoints",
+        )
+    if not changed:
+        known = "its config" if before is not None else "no record of its config"
+        yield Note(f"continues after step {steps[-1]} with {known}")
+
+
+def resumed(material, trial, forecast):
+    """9, the other half: what the checkpoint holds, read by TensorFlow."""
+    state = trial.get("resume")
+    if state is None:
+        return
+    if state["damaged"]:
+        yield mind(
+            f"checkpoint {state['damaged'][0]} does not read back; the run continues from "
+            f"{state['step'] if state['step'] is not None else 'its start'}",
+            "check the disk",
+        )
+    lacking = [name for name in ("step", "model", "optimizer") if name not in state["parts"]]
+    if state["step"] is not None and lacking:
+        yield breaks(
+            f"checkpoint {state['step']} holds no {' and no '.join(lacking)}: the step would go on "
+            "with fresh state",
+            "a checkpoint that the kit or the API's own loop saved; exported ones hold weights "
+            "alone",
+        )
+    elif state["step"] is not None:
+        yield Note("step, weights and optimizer are in it")
+
+
+def _restart_in_disguise(material):
+    """A fine_tune_checkpoint that is a run's own: weights go on, everything else begins anew."""
+    path = material.train.fine_tune_checkpoint
+    if not path:
+        return
+    folder = pathlib.Path(path).resolve().parent
+    if folder in (material.run.root.resolve(), material.run.checkpoints.resolve()):
+        yield breaks(
+            f"fine_tune_checkpoint is this run's own checkpoint ({path}): that begins at step 0 "
+            "with a new optimizer, schedule and order of data",
+            "to continue the run, leave fine_tune_checkpoint as it began; the run directory is "
+            "all that is needed",
+        )
+    elif folder.name == "checkpoints" and (folder.parent / "metrics.jsonl").is_file():
+        yield differs(
+            f"fine_tune_checkpoint is of another run ({path}): weights alone, from step 0 with a "
+            "new optimizer and schedule",
+            "to continue that run, give its run directory",
+        )
+
+
+def _config_before(material):
+    """The config of the last launch into this run directory, or None."""
+    text = material.launched.get("config")
+    try:
+        if text:
+            return configs.parse(text, "preflight.json")
+        if material.run.pipeline_config.is_file():
+            return configs.load(material.run.pipeline_config)
+    except UserError:
+        pass
+    return None
+
+
+def _changed(before, now):
+    """What changed that a checkpoint's state depends on; more steps alone are a longer run."""
+    return [
+        each
+        for each in configs.diff(before, now)
+        if each.cls in comparable.AFFECTING["training"] and each.path != "train_config.num_steps"
+    ]

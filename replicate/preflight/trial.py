@@ -1,0 +1,203 @@
+"""Two real training steps and an evaluation of two images, in a process of their own.
+
+A process of its own, because what trains afterwards must find its GPU's memory free and its random
+numbers untouched, and because running out of memory ends a process.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+from tqdm import tqdm
+
+from replicate import config as configs
+from replicate.preflight.material import Material
+from replicate.run import write_json, write_text
+from tfrecords import features, framing, label_map
+from tfrecords.errors import InputError
+from tfrecords.shards import read_image
+
+SECONDS = 3600
+# On a CPU the steps are of about a megapixel; the forecast scales them to the batch.
+_CPU_PIXELS = 2**20
+_STAGES = 7
+_VAL_IMAGES = 2
+_CHILD = pathlib.Path(__file__).with_name("tried.py")
+# What another node's trainer or a cluster's would see is not this process's.
+_UNSET = ("TF_CONFIG",)
+
+
+def wanted(material, steps):
+    """Whether there is anything to try: steps, a starting checkpoint or one to continue from."""
+    starts = material.train.fine_tune_checkpoint and not material.checkpoint_steps
+    return bool(steps or starts or material.checkpoint_steps)
+
+
+def run(material, steps=True, seconds=SECONDS, progress=True):
+    """Tries it.
+
+    Args:
+      material: Material.
+      steps: whether to train and evaluate; without, checkpoints alone are read.
+      seconds: how long it may take.
+      progress: whether to show a progress bar.
+
+    Returns:
+      dict: what `tried.py` found; "error" where it did not come to its end, "stage" how far.
+    """
+    with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
+        try:
+            job = _job(material, pathlib.Path(folder), steps)
+        except InputError as error:
+            return {"stage": "making records", "error": str(error)}
+        result_path = pathlib.Path(folder) / "result.json"
+        write_json(pathlib.Path(folder) / "job.json", job)
+        status, log = _process(pathlib.Path(folder), result_path, seconds, progress)
+        found = {"stage": "starting"}
+        if result_path.is_file():
+            found = json.loads(result_path.read_text(encoding="utf-8"))
+    if "error" not in found and status:
+        found["error"] = _why(status, log, found["stage"])
+        found["fix"] = "python tools/doctor.py; a smaller shuffle_buffer_size or batch"
+    return found
+
+
+def _job(material: Material, folder, steps):
+    """What tried.py is told, and the files it reads."""
+    intent = material.intent
+    config = type(intent.message)()
+    config.CopyFrom(intent.message)
+    pixels = max(material.facts.input_height, 64) * max(material.facts.input_width, 64)
+    cpu_batch = max(1, _CPU_PIXELS // pixels)
+    reader = config.train_input_reader
+    reader.shuffle_buffer_size = min(reader.shuffle_buffer_size, 4 * config.train_config.batch_size)
+    if not material.train_records.paths and material.train_source is not None:
+        _sample(material, config, folder, 2 * min(cpu_batch, config.train_config.batch_size))
+    val = _two_images(material, folder) if steps else None
+    write_text(folder / "pipeline.config", configs.to_text(config))
+    return {
+        "config": str(folder / "pipeline.config"),
+        "folder": str(folder),
+        "seed": intent.seed,
+        "precision": intent.precision,
+        "jit_compile": intent.jit_compile,
+        "gradient_accumulation_steps": intent.gradient_accumulation_steps,
+        "num_workers": intent.num_workers,
+        "cpu_batch": cpu_batch,
+        "steps": steps,
+        "start": bool(config.train_config.fine_tune_checkpoint) and not material.checkpoint_steps,
+        "checkpoints": str(material.run.checkpoints) if material.checkpoint_steps else "",
+        "val_annotations": str(val[0]) if val else "",
+        "val_images": intent.val_images,
+        "num_val_images": val[1] if val else 0,
+    }
+
+
+def _sample(material, config, folder, count):
+    """Records of some training images, made by the converter itself, and their label map."""
+    source, intent = material.train_source, material.intent
+    count = min(len(source.images), max(count, 8))
+    settings = features.Settings(include_masks=intent.include_masks)
+    shard = folder / "train-00000-of-00001.tfrecord"
+    with open(shard, "wb") as file:
+        writer = framing.Writer(file)
+        for number in range(count):
+            image = source.image(number * len(source.images) // count)
+            path = os.path.join(intent.train_images, image.file_name)
+            made = features.convert_image(
+                image, read_image(path), path, source.categories, settings
+            )
+            if made.record is not None:
+                writer.write(made.record)
+    labels = str(folder / "label_map.pbtxt")
+    label_map.write(source.categories, labels)
+    for reader in (config.train_input_reader, *config.eval_input_reader):
+        reader.tf_record_input_reader.ClearField("input_path")
+        reader.tf_record_input_reader.input_path.append(str(shard))
+        reader.label_map_path = labels
+
+
+def _two_images(material, folder):
+    """An annotation file of two evaluation images that have annotations: (path, how many)."""
+    source = material.val_source
+    if source is None or not material.intent.val_images:
+        return None
+    with_objects = [i for i in range(len(source.images)) if source.num_annotations_of(i)]
+    chosen = (with_objects or list(range(len(source.images))))[:_VAL_IMAGES]
+    images, annotations = [], []
+    for index in chosen:
+        image = source.image(index)
+        height, width = image.image_hw
+        images.append(
+            {"id": image.id, "file_name": image.file_name, "height": height, "width": width}
+        )
+        objects = image.objects
+        for row, annotation_id in enumerate(objects.ids):
+            annotations.append(
+                {
+                    "id": annotation_id,
+                    "image_id": image.id,
+                    "category_id": objects.category_ids[row],
+                    "bbox": objects.boxes_xywh_px[row],
+                    "area": objects.areas_px[row],
+                    "iscrowd": objects.crowd[row],
+                }
+            )
+    path = folder / "two_images.json"
+    categories = [{"id": key, "name": name} for key, name in source.categories.items()]
+    write_json(path, {"images": images, "annotations": annotations, "categories": categories})
+    return path, len(images)
+
+
+def _process(folder, result_path, seconds, progress):
+    """Runs tried.py; (exit status, its log)."""
+    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log = folder / "log"
+    with (
+        open(log, "w", encoding="utf-8") as errors,
+        tqdm(total=_STAGES, desc="trial", unit="stage", disable=not progress) as bar,
+        subprocess.Popen(
+            [sys.executable, str(_CHILD), str(folder / "job.json"), str(result_path)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        ) as process,
+        _ended_with_this(process, seconds),
+    ):
+        for line in process.stdout:
+            bar.set_postfix_str(line.strip()[:60], refresh=False)
+            bar.update()
+    return process.returncode, log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def _ended_with_this(process, seconds):
+    """Ends the process when the block is left early or the time is over."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        timer.cancel()
+
+
+def _why(status, log, stage):
+    """Why the process ended before its end."""
+    if status == -signal.SIGKILL:
+        return f"it was killed while {stage}: out of memory, or out of time"
+    if status < 0:
+        return f"it was killed by {signal.Signals(-status).name} while {stage}"
+    lines = log.strip().splitlines() or [f"exit status {status}"]
+    return f"{lines[-1]} (while {stage})"

@@ -1,0 +1,196 @@
+"""The trial's own process: `python tried.py JOB RESULT` does two real steps and evaluates.
+
+JOB is the JSON that `trial.run` writes, RESULT appears step by step, so that a process that is
+killed leaves what it had found. Each stage is told on stdout as one line.
+"""
+
+import json
+import os
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 2
+
+
+class Trial:
+    """What is found, written to `path` whenever something is added."""
+
+    def __init__(self, path):
+        self._path = path
+        self.found = {}
+
+    def stage(self, name):
+        """Begins a stage."""
+        self.found["stage"] = name
+        self._write()
+        print(name, flush=True)
+
+    def add(self, **found):
+        """Adds what was found."""
+        self.found |= found
+        self._write()
+
+    def _write(self):
+        from replicate import run
+
+        run.write_json(self._path, self.found)
+
+
+def main(job_path, result_path):
+    job = json.loads(pathlib.Path(job_path).read_text(encoding="utf-8"))
+    trial = Trial(result_path)
+    from replicate.errors import UserError
+
+    try:
+        _do(job, trial)
+        trial.add(stage="done")
+    except UserError as error:
+        trial.add(error=str(error))
+    except Exception as error:
+        trial.add(**_told(error, trial.found["stage"]))
+
+
+def _told(error, stage):
+    """An exception in words; running out of GPU memory has its own."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if type(error).__name__ == "ResourceExhaustedError":
+        return {
+            "error": f"the GPU's memory is not enough while {stage}: {text}",
+            "fix": "--gradient_accumulation_steps=2 (or more), or a smaller batch and rate",
+        }
+    return {"error": f"{type(error).__name__} while {stage}: {text}"}
+
+
+def _do(job, trial):
+    trial.stage("loading TensorFlow")
+    import psutil
+    import tensorflow as tf
+
+    from replicate import config as configs
+    from replicate.train import checkpoints, distribution, precision, starting_point
+    from replicate.train.trainer import Execution, Trainer
+
+    config = configs.read(job["config"])
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if job["checkpoints"]:
+        trial.stage("reading the run's checkpoint")
+        trial.add(resume=_resume(checkpoints, tf, job["checkpoints"]))
+    strategy = distribution.strategy(None)
+    asked = config.train_config.batch_size // job["num_workers"]
+    batch = asked if gpus else min(asked, job["cpu_batch"])
+    micro = job["gradient_accumulation_steps"] if gpus else 1
+    config.train_config.batch_size = batch
+    trial.stage("building the model")
+    trainer = Trainer(
+        config,
+        seed=job["seed"],
+        strategy=strategy,
+        execution=Execution(
+            precision=precision.choose(config, job["precision"]),
+            jit_compile=job["jit_compile"] and bool(gpus),
+            gradient_accumulation_steps=micro,
+        ),
+    )
+    trial.stage("tracing a step")
+    trainer.build_variables()
+    if job["start"]:
+        trial.stage("restoring the starting checkpoint")
+        try:
+            changed, total = starting_point.load(trainer.model, config.train_config)
+        except Exception as error:
+            trial.add(start={"error": str(error).strip().splitlines()[0]})
+            return
+        trial.add(start={"changed": changed, "total": total})
+    if not job["steps"]:
+        return
+    built = psutil.Process().memory_info().rss
+    trial.stage("two training steps")
+    output = trainer.train(STEPS)
+    trial.add(
+        steps={
+            "batch": batch,
+            "of_batch": asked,
+            "gpus": len(gpus),
+            "seconds": output["seconds"] / output["steps"],
+            "seconds_to_first_step": trainer.seconds_to_first_step,
+            "input_wait": output["input_wait"],
+            "loss": output["losses"]["Loss/total_loss"],
+            "built_bytes": built,
+            "peak_bytes": _peak_bytes(),
+            "gpu_peak_bytes": max(
+                (
+                    tf.config.experimental.get_memory_info(gpu.name)["peak"]
+                    for gpu in tf.config.list_logical_devices("GPU")
+                ),
+                default=0,
+            ),
+        }
+    )
+    with tempfile.TemporaryDirectory(dir=job["folder"]) as folder:
+        path = trainer.checkpoint.save(os.path.join(folder, "ckpt"))
+        size = sum(part.stat().st_size for part in pathlib.Path(folder).glob("ckpt-*"))
+        trial.add(checkpoint_bytes=size)
+        if job["val_annotations"]:
+            _evaluate(job, trial, config, path)
+
+
+def _evaluate(job, trial, config, checkpoint):
+    """Two images, detected twice: the first time is traced, the second is what counts."""
+    import gzip
+
+    from replicate import score
+    from replicate.evaluate import detections
+
+    trial.stage("evaluating two images")
+    evaluation = detections.Evaluation(
+        config, job["val_annotations"], job["val_images"], batch_size=2
+    )
+    evaluation.detect(checkpoint, progress=False)
+    started = time.monotonic()
+    results, _ = evaluation.detect(checkpoint, progress=False)
+    seconds = time.monotonic() - started
+    try:
+        agree = score.score(job["val_annotations"], results).agree
+    except score.EvaluatorsDisagree:
+        agree = False
+    images = job["num_val_images"]
+    trial.add(
+        evaluation={
+            "images": images,
+            "seconds_an_image": seconds / images,
+            "detections": len(results),
+            "bytes_an_image": len(gzip.compress(json.dumps(results).encode())) / images,
+            "agree": agree,
+            "peak_bytes": _peak_bytes(),
+        }
+    )
+
+
+def _resume(checkpoints, tf, folder):
+    """What the last good checkpoint of a run holds, and which do not read back."""
+    damaged, step, parts = [], None, []
+    for number in reversed(checkpoints.steps_of(folder)):
+        path = checkpoints.path_of(folder, number)
+        if checkpoints.verify(path) is not None:
+            damaged.append(number)
+            continue
+        step = number
+        names = [name for name, _ in tf.train.list_variables(path)]
+        parts = sorted({name.partition("/")[0] for name in names})
+        break
+    return {"damaged": damaged, "step": step, "parts": parts}
+
+
+def _peak_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux tells KiB
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(PROJECT)
+    main(*sys.argv[1:])
