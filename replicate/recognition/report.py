@@ -22,6 +22,7 @@ _STYLE = (
     ".scores .track{width:38%}.scores td:first-child{width:1.3em;color:var(--s3);font-weight:700}"
     ".scores .present .bar{background:var(--s3)}.scores .other .bar{background:var(--s8)}"
     ".scores .present th{font-weight:700}"
+    ".card .canvas img{aspect-ratio:4/3;object-fit:contain}"
 )
 
 GROUPS = {
@@ -323,4 +324,12 @@ def _pictures(content):
         content["not_checked"].append({"what": what, "why": why})
         return {}
     encoded = records.encoded_images(pattern, [each["position"] for each in gallery["images"]])
-    return {position: thumbnail(io.BytesIO(image)) for position, image in encoded.items()}
+    return {position: _thumbnail(image) for position, image in encoded.items()}
+
+
+def _thumbnail(encoded):
+    """None for what TensorFlow decodes and Pillow does not."""
+    try:
+        return thumbnail(io.BytesIO(encoded))
+    except OSError:
+        return None
