@@ -10,6 +10,7 @@ VENV := .venv
 STAMP := $(VENV)/.requirements-installed
 TRACKERS := $(VENV)/.trackers-installed
 GPU := $(VENV)/.gpu-installed
+SKYPILOT := build/skypilot/.installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: venv venv-gpu demo test test-all test-odapi clean
@@ -39,13 +40,19 @@ $(TRACKERS): requirements-trackers.txt $(STAMP)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r $<
 	@touch $@
 
+# SkyPilot reads the task files that the tests write.
+$(SKYPILOT): requirements-skypilot.txt $(STAMP)
+	$(VENV)/bin/python -m venv build/skypilot
+	build/skypilot/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
-test: $(TRACKERS)
+test: $(TRACKERS) $(SKYPILOT)
 	$(PYTEST)
 
-test-all: $(TRACKERS)
+test-all: $(TRACKERS) $(SKYPILOT)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).
@@ -53,4 +60,4 @@ test-odapi: venv
 	$(VENV)/bin/python -m tests.odapi.api_suite
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache
+	rm -rf $(VENV) demo build .pytest_cache
