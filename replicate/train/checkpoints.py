@@ -1,9 +1,11 @@
 """Checkpoints of a training run: written atomically, verified, and fallen back from.
 
 `checkpoints/ckpt-<step>.index` and `.data-…` hold `step`, `model` and `optimizer` under the
-names that the API's own loop uses (its tools read them), and `random`, the generator's state.
+names that the API's own loop uses (its tools read them). Random numbers and the position in the
+data follow from the step.
 """
 
+import errno
 import hashlib
 import pathlib
 
@@ -67,6 +69,31 @@ def latest_good(directory):
             return path
         logging.warning("%s is damaged (%s); falling back to the one before", path, damage)
     return None
+
+
+class FullDisk:
+    """Turns a write that failed for lack of space into a message; other exceptions pass.
+
+    Args:
+      directory: the checkpoints' folder.
+    """
+
+    def __init__(self, directory):
+        self._directory = directory
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = full or (isinstance(error, tf.errors.OpError) and "No space left" in error.message)
+        if full:
+            steps = steps_of(self._directory)
+            raise UserError(
+                f"{self._directory}: No space left on this disk. "
+                + (f"The last checkpoint is that of step {steps[-1]}; " if steps else "")
+                + "free some space there and run the same command to continue"
+            ) from None
 
 
 class Saver:

@@ -9,6 +9,8 @@ The processes read the training records under the same paths as the run.
 
 import argparse
 import atexit
+import os
+import pathlib
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from replicate.errors import UserError
 START_TIMEOUT_S = 120
 # Batches that each process keeps ready.
 AHEAD = 4
+_PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def addresses(service):
@@ -84,6 +87,7 @@ def _start():
     process = subprocess.Popen(
         [sys.executable, "-m", "replicate.train.input_service", f"--port={port}", "--for_parent"],
         stdin=subprocess.PIPE,  # it ends when this process does
+        env=os.environ | {"PYTHONPATH": str(_PROJECT), "CUDA_VISIBLE_DEVICES": ""},
         start_new_session=True,  # Ctrl-C is for the run, which ends it in its turn
     )
     atexit.register(process.kill)
@@ -111,17 +115,14 @@ def _wait_for(address):
 def _serve(port, until_closed):
     """Serves until the process is ended, or standard input where that is the parent's pipe."""
     service = tf.data.experimental.service
-    dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
+    servers = [service.DispatchServer(service.DispatcherConfig(port=port))]
     name = "localhost" if until_closed else socket.gethostname()
-    service.WorkerServer(
-        service.WorkerConfig(
-            dispatcher_address=f"localhost:{port}", worker_address=f"{name}:%port%"
-        )
-    )
+    config = service.WorkerConfig(f"localhost:{port}", worker_address=f"{name}:%port%")
+    servers.append(service.WorkerServer(config))
     if until_closed:
         sys.stdin.read()
     else:
-        dispatcher.join()
+        servers[0].join()
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Journal(contextlib.ExitStack):
         self.events = Events(run.events, trainer.global_step) if writes else None
 
     def __enter__(self):
-        step = int(self._trainer.global_step)
+        step = self._trainer.step
         if self._writes:
             _forget_after(self._run.metrics, step)
             self._metrics = self.enter_context(open(self._run.metrics, "a", encoding="utf-8"))
@@ -72,7 +72,7 @@ class Journal(contextlib.ExitStack):
 
     def log(self, output):
         """Writes down what `Trainer.train` returned."""
-        step = int(self._trainer.global_step)
+        step = self._trainer.step
         line = _metrics_line(step, output, self._batch_size)
         self._seconds += output["seconds"]
         self._waited += output["input_wait"] * output["seconds"]
@@ -102,7 +102,7 @@ class Journal(contextlib.ExitStack):
             return
         value = {
             "state": state,
-            "step": int(self._trainer.global_step),
+            "step": self._trainer.step,
             "num_steps": self._num_steps,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -164,7 +164,7 @@ class Events(orbit.utils.SummaryManagerInterface):
         self._writer.flush()
 
     def write_summaries(self, summary_dict):
-        step = int(self._global_step)
+        step = int(self._global_step.numpy())
         with self._writer.as_default():
             for name, value in summary_dict["losses"].items():
                 tf.summary.scalar(name, value, step=step)
@@ -178,5 +178,5 @@ class Events(orbit.utils.SummaryManagerInterface):
         seen = tf.math.divide_no_nan(images - low, high - low)
         with self._writer.as_default():
             tf.summary.image(
-                "train_input_images", seen, step=int(self._global_step), max_outputs=IMAGES
+                "train_input_images", seen, step=int(self._global_step.numpy()), max_outputs=IMAGES
             )

@@ -85,7 +85,11 @@ def train(config, model_dir, settings):
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         input_service=settings.input_service,
     )
-    with StopSignals() as stop, distribution.PeerLost(workers):
+    with (
+        StopSignals() as stop,
+        distribution.PeerLost(workers),
+        checkpoints.FullDisk(run.checkpoints),
+    ):
         trainer = Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
         say(_begin(trainer, config, last))
         writes = workers is None or workers.is_chief
@@ -98,7 +102,7 @@ def train(config, model_dir, settings):
         with Journal(run, trainer, num_steps, batch_size, writes) as journal:
 
             def after_steps(output):
-                step = int(trainer.global_step)
+                step = trainer.step
                 journal.log(output)
                 stopped_by = distribution.agreed_signal(strategy, stop.signal)
                 if step % settings.checkpoint_every_n == 0 or step >= num_steps or stopped_by:
@@ -119,7 +123,7 @@ def _begin(trainer, config, last):
     """Gives the trainer its first weights; a sentence that says which."""
     if last is not None:
         trainer.resume(last)
-        return f"resuming after step {int(trainer.global_step)} from {last}"
+        return f"resuming after step {trainer.step} from {last}"
     if config.train_config.fine_tune_checkpoint:
         trainer.build_variables()
         return starting_point.restore(trainer.model, config.train_config)
@@ -144,7 +148,7 @@ def _run(trainer, strategy, events, after_steps, num_steps, saver, settings):
         except tf.errors.OutOfRangeError:
             raise UserError("the training data ended; is train_input_reader empty?") from None
         except tf.errors.InvalidArgumentError as error:
-            raise UserError(f"step {int(trainer.global_step)} failed: {error.message}") from None
+            raise UserError(f"step {trainer.step} failed: {error.message}") from None
 
 
 def _steps_per_loop(settings, num_steps):

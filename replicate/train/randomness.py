@@ -7,8 +7,8 @@ instead, with a seed from the source:
 
   PerElement   a pure function of (seed, element index, position of the op in the graph): the
                input pipeline stays parallel and can be entered at any element;
-  Advancing    a `tf.random.Generator`, whose state is saved with the checkpoint: the
-               training step.
+  of_step      the same for the parts of a training step;
+  Advancing    a `tf.random.Generator`, whose state is saved with the checkpoint.
 
 The distributions are those of the ops replaced; only the stream of numbers differs.
 """
@@ -35,6 +35,20 @@ class PerElement:
         """int64[2] tensor, another one for each op."""
         self._ops_seeded += 1
         return tf.random.fold_in(self._seed, self._ops_seeded)
+
+
+def of_step(seed, step, part=0, parts=1):
+    """The source of what a training step samples.
+
+    Args:
+      seed: int, the run's seed.
+      step: scalar int64 tensor, updates done before this one.
+      part: scalar int or tensor, the number of the micro-batch and replica in its global batch.
+      parts: int, into how many the global batch is split.
+    """
+    # Examples of the input pipeline are numbered from 0 too; they have the seeds from 0 up.
+    index = tf.cast(step, tf.int64) * parts + tf.cast(part, tf.int64)
+    return PerElement(-1 - seed, index)
 
 
 class Advancing:
@@ -99,12 +113,26 @@ def _stateless_ops(source):
     return ops
 
 
+def _where_traced(stateless, stateful):
+    def op(*args, **kwargs):
+        return (stateful if tf.executing_eagerly() else stateless)(*args, **kwargs)
+
+    return op
+
+
 @contextlib.contextmanager
 def drawn_from(source):
-    """Inside, random ops that are traced draw from `source` instead of a kernel's own state."""
+    """Inside, random ops that are traced draw from `source` instead of a kernel's own state.
+
+    Initial weights, which Keras computes outside of the function that is traced, do not: they
+    follow from TensorFlow's global seed.
+    """
     replacements = _stateless_ops(source)
     originals = {(module, name): getattr(module, name) for module, name in replacements}
+    tracing = not tf.executing_eagerly()
     for (module, name), function in replacements.items():
+        if tracing:
+            function = _where_traced(function, originals[module, name])
         setattr(module, name, function)
     try:
         yield

@@ -100,14 +100,13 @@ class Trainer(orbit.AbstractTrainer):
                 name="global_step",
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            self._random = tf.random.Generator.from_seed(seed)
             optimizer, (learning_rate,) = optimizer_builder.build(
                 config.train_config.optimizer, global_step=self.global_step
             )
             self.optimizer = precision.scaled(optimizer, self._execution.precision)
         self._learning_rate = learning_rate if callable(learning_rate) else lambda: learning_rate
         self.checkpoint = tf.train.Checkpoint(
-            step=self.global_step, model=self.model, optimizer=self.optimizer, random=self._random
+            step=self.global_step, model=self.model, optimizer=self.optimizer
         )
         self.seconds_to_first_step = None
         self._sums = []
@@ -118,6 +117,11 @@ class Trainer(orbit.AbstractTrainer):
         if self._execution.jit_compile:
             self._replica_gradients = tf.function(self._replica_gradients, jit_compile=True)
 
+    @property
+    def step(self):
+        """The global step as an int."""
+        return int(self.global_step.numpy())
+
     def build_variables(self):
         """Creates the model's and the optimizer's variables by tracing a step.
 
@@ -126,21 +130,21 @@ class Trainer(orbit.AbstractTrainer):
         if self._built:
             return
         self._built = True
-        specs = self._input().element_spec
+        specs = self._input().specs
         micro = self._execution.gradient_accumulation_steps
         averages = self.config.train_config.optimizer.use_moving_average
-        if not (averages or micro > 1 or self._execution.jit_compile):
+        if averages or micro > 1 or self._execution.jit_compile:
+            # Averages, sums and XLA need variables that exist before the step is traced.
+            tf.function(self._losses_alone).get_concrete_function(*specs)
+            with self._strategy.scope():
+                if averages:
+                    self.optimizer.shadow_copy(self.model)
+                else:
+                    self.optimizer._create_all_weights(self.model.trainable_variables)
+                if micro > 1:
+                    self._sums = self._gradient_sums()
+        else:
             self._update.get_concrete_function(*specs)
-            return
-        # Averages, sums and XLA need variables that exist before the step is traced.
-        tf.function(self._losses_alone).get_concrete_function(*specs)
-        with self._strategy.scope():
-            if averages:
-                self.optimizer.shadow_copy(self.model)
-            else:
-                self.optimizer._create_all_weights(self.model.trainable_variables)
-            if micro > 1:
-                self._sums = self._gradient_sums()
 
     def resume(self, path):
         """Takes every variable, and with the step the position in the data, of a checkpoint.
@@ -219,7 +223,7 @@ class Trainer(orbit.AbstractTrainer):
             return
         bad = next(at for at, total in enumerate(totals) if not math.isfinite(total))
         losses, hashes = done[bad]
-        step = int(self.global_step) - len(done) + bad + 1
+        step = self.step - len(done) + bad + 1
         self.global_step.assign(step - 1)
         raise NonFiniteLoss(
             step,
@@ -242,7 +246,8 @@ class Trainer(orbit.AbstractTrainer):
             waited += time.monotonic() - asked
             self._last_hashes.append(features[self._hash_key])
             if self._execution.gradient_accumulation_steps > 1:
-                micro_losses.append(self._accumulate(features, labels))
+                part = tf.constant(len(micro_losses), tf.int64)
+                micro_losses.append(self._accumulate(features, labels, part))
         if micro_losses:
             self._update(None, None)
             self._last_losses = {
@@ -257,16 +262,20 @@ class Trainer(orbit.AbstractTrainer):
         """Traced for the variables they create."""
         return self._strategy.run(lambda *batch: self._replica_losses(*batch), (features, labels))
 
-    def _replica_losses(self, features, labels):
+    def _replica_losses(self, features, labels, micro_batch=0):
         """One replica's losses; they sum to the global batch's over replicas and micro-batches."""
         train_config = self.config.train_config
-        parts = self._strategy.num_replicas_in_sync * self._execution.gradient_accumulation_steps
+        replicas = self._strategy.num_replicas_in_sync
+        parts = replicas * self._execution.gradient_accumulation_steps
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        part = micro_batch * replicas + tf.cast(replica, tf.int64)
         self.model._is_training = True
         tf.keras.backend.set_learning_phase(True)
         labels = self._model_lib.unstack_batch(
             labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
         )
-        with randomness.drawn_from(randomness.Advancing(self._random)):
+        source = randomness.of_step(self._seed, self.global_step, part, parts)
+        with randomness.drawn_from(source):
             losses, _ = self._model_lib_v2._compute_losses_and_predictions_dicts(
                 self.model,
                 features,
@@ -276,10 +285,10 @@ class Trainer(orbit.AbstractTrainer):
             )
         return {name: loss / parts for name, loss in losses.items()}
 
-    def _replica_gradients(self, features, labels):
+    def _replica_gradients(self, features, labels, micro_batch=0):
         """One replica's losses and the gradients of their sum."""
         with tf.GradientTape() as tape:
-            losses = self._replica_losses(features, labels)
+            losses = self._replica_losses(features, labels, micro_batch)
             target = losses["Loss/total_loss"]
             if self._execution.precision == "float16":
                 target = self.optimizer.get_scaled_loss(target)
@@ -288,11 +297,11 @@ class Trainer(orbit.AbstractTrainer):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         return losses, gradients
 
-    def _accumulate(self, features, labels):
+    def _accumulate(self, features, labels, micro_batch):
         """Adds a micro-batch's gradients to the sums; its losses, summed over replicas."""
 
         def replica(features, labels):
-            losses, gradients = self._replica_gradients(features, labels)
+            losses, gradients = self._replica_gradients(features, labels, micro_batch)
             for total, gradient in zip(self._sums, gradients, strict=True):
                 if gradient is not None:
                     total.assign_add(tf.convert_to_tensor(gradient))
@@ -356,7 +365,7 @@ class Trainer(orbit.AbstractTrainer):
         micro_config = type(self.config)()
         micro_config.CopyFrom(self.config)
         micro_config.train_config.batch_size //= self._execution.gradient_accumulation_steps
-        seen = int(self.global_step) * self.config.train_config.batch_size
+        seen = self.step * self.config.train_config.batch_size
 
         def dataset_of(input_context):
             pipelines = input_context.num_input_pipelines if input_context else 1
@@ -377,10 +386,17 @@ class _Stream:
     """A dataset's batches, the first of which is made while the caller traces its step."""
 
     def __init__(self, dataset):
-        self.element_spec = dataset.element_spec
+        self._dataset = dataset
         self._iterator = iter(dataset)
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
         self._first = self._executor.submit(next, self._iterator)
+
+    @property
+    def specs(self):
+        """What to trace a step with; of a distributed batch, its spec forgets the batch size."""
+        if isinstance(self._dataset, tf.data.Dataset):
+            return self._dataset.element_spec
+        return self._first.result()
 
     def next(self):
         if self._first is None:

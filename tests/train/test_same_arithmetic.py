@@ -82,7 +82,7 @@ def _ours(config, initial, steps):
     return losses, trainer.checkpoint.write(str(initial.parent / "ours"))
 
 
-def _theirs(config, config_path, initial, folder, steps):
+def _theirs(config, config_path, initial, folder, steps, monkeypatch):
     """The same of the API's `train_loop`, its losses read from the events it writes."""
     from object_detection import model_lib_v2
     from tensorboard.backend.event_processing import event_accumulator
@@ -96,11 +96,14 @@ def _theirs(config, config_path, initial, folder, steps):
     (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-0"\n')
     config_path.write_text(configs.to_text(config))
     tf.keras.utils.set_random_seed(SEED)
-    generator = tf.random.Generator.from_seed(SEED)
-    with (
-        data._built_by(data._dataset_build(SEED, 0)),
-        randomness.drawn_from(randomness.Advancing(generator)),
-    ):
+    api_step = model_lib_v2.eager_train_step
+
+    def step_with_our_numbers(*args, training_step, **kwargs):
+        with randomness.drawn_from(randomness.of_step(SEED, training_step)):
+            return api_step(*args, training_step=training_step, **kwargs)
+
+    monkeypatch.setattr(model_lib_v2, "eager_train_step", step_with_our_numbers)
+    with data._built_by(data._dataset_build(SEED, 0)):
         model_lib_v2.train_loop(
             str(config_path),
             str(folder),
@@ -139,12 +142,12 @@ def _variables(path):
     ],
 )
 @pytest.mark.timeout(1800)
-def test_the_same_losses_and_the_same_weights(family, steps, records, tmp_path):
+def test_the_same_losses_and_the_same_weights(family, steps, records, tmp_path, monkeypatch):
     config = _config(family, records)
     initial = tmp_path / "initial"
     our_losses, our_end = _ours(config, initial, steps)
     their_losses, their_end = _theirs(
-        config, tmp_path / "pipeline.config", initial, tmp_path / "theirs", steps
+        config, tmp_path / "pipeline.config", initial, tmp_path / "theirs", steps, monkeypatch
     )
     for step, (ours, theirs) in enumerate(zip(our_losses, their_losses, strict=True), 1):
         assert ours.keys() == theirs.keys()

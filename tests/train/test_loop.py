@@ -1,0 +1,123 @@
+"""A run from start to end in a folder: what it writes, and how it stops when something is wrong."""
+
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json, read_metrics
+from replicate.train import checkpoints, loop
+
+
+@pytest.fixture
+def config(even_config):
+    copy = type(even_config)()
+    copy.CopyFrom(even_config)
+    return copy
+
+
+def _tags(run):
+    events = event_accumulator.EventAccumulator(str(run.events))
+    events.Reload()
+    return set(events.Tags()["tensors"])
+
+
+def test_a_run_says_what_it_does(config, tmp_path):
+    run = RunDir.at(tmp_path)
+    loop.train(config, tmp_path, loop.Settings(num_steps=5, checkpoint_every_n=2, log_every_n=2))
+    assert checkpoints.steps_of(run.checkpoints) == [2, 4, 5]
+    lines = read_metrics(run.metrics)
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert lines[0]["seconds_to_first_step"] > 0
+    assert "seconds_to_first_step" not in lines[1]
+    state = read_json(run.training)
+    assert (state["state"], state["step"], state["num_steps"]) == ("done", 5, 5)
+    assert time.time() - state["updated"] < 60
+    assert state["execution"]["precision"] == "float32"
+    # The tags that model_lib_v2.train_loop writes.
+    expected = {f"Loss/{name}" for name in ("localization_loss", "classification_loss")}
+    expected |= {"Loss/regularization_loss", "Loss/total_loss", "learning_rate", "steps_per_sec"}
+    assert expected <= _tags(run)
+
+
+def test_images_are_written_as_often_as_the_api_writes_them(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("replicate.train.journal.IMAGES_EVERY_N", 3)
+    loop.train(config, tmp_path, loop.Settings(num_steps=4, log_every_n=2))
+    events = event_accumulator.EventAccumulator(str(RunDir.at(tmp_path).events))
+    events.Reload()
+    (written,) = events.Tensors("train_input_images")
+    assert written.step == 4  # the first logged step after the third
+    width, height, *pictures = tf.make_ndarray(written.tensor_proto)
+    assert (int(width), int(height), len(pictures)) == (64, 64, 3)
+    picture = tf.io.decode_png(pictures[0]).numpy()
+    assert picture.min() == 0 and picture.max() == 255
+
+
+@pytest.mark.parametrize("log_every_n", [1, 10])
+def test_a_loss_that_is_no_number_is_named_with_its_step_and_images(
+    config, tmp_path, capsys, log_every_n
+):
+    """The step is the first bad one, however rarely the log is written."""
+    rate = config.train_config.optimizer.momentum_optimizer.learning_rate
+    rate.Clear()
+    rate.constant_learning_rate.learning_rate = 1e20
+    settings = loop.Settings(num_steps=6, log_every_n=log_every_n, checkpoint_every_n=1)
+    if log_every_n == 10:
+        settings = loop.Settings(num_steps=6, log_every_n=10, checkpoint_every_n=100)
+    with pytest.raises(UserError) as told:
+        loop.train(config, tmp_path, settings)
+    message = str(told.value)
+    assert "non-finite loss at step 2: " in message  # one update with 1e20 is enough
+    assert "learning rate 1e+20" in message and "scale it down" in message
+    # Without shuffling the second batch is the second four images of eight.
+    named = message.split("image ids ")[1].split(")")[0].split(", ")
+    assert len(set(named)) == 4 and set(named) < {str(number) for number in range(1, 9)}
+    run = RunDir.at(tmp_path)
+    assert read_json(run.training)["state"] == "failed"
+    if log_every_n == 1:
+        assert "Last good checkpoint: that of step 1" in message
+        assert checkpoints.steps_of(run.checkpoints) == [1]
+    else:
+        assert "Last good checkpoint: none yet" in message
+
+
+def test_an_end_reached_is_not_trained_again(config, tmp_path):
+    settings = loop.Settings(num_steps=2)
+    first = loop.train(config, tmp_path, settings)
+    before = (tmp_path / "metrics.jsonl").stat().st_mtime_ns
+    assert loop.train(config, tmp_path, settings) == first
+    assert (tmp_path / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed_from(config, tmp_path):
+    loop.train(config, tmp_path, loop.Settings(num_steps=1))
+    config.model.ssd.num_classes = 7
+    with pytest.raises(UserError, match="cannot be resumed from.*another run directory"):
+        loop.train(config, tmp_path, loop.Settings(num_steps=2))
+
+
+def test_a_full_disk_stops_with_a_message_and_a_good_checkpoint(config, tmp_path):
+    """On a file system of 40 MiB, which holds some checkpoints of this model and not all."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(tmp_path)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode()}")
+    try:
+        settings = loop.Settings(num_steps=40, checkpoint_every_n=1, checkpoint_max_to_keep=40)
+        with pytest.raises(UserError, match="(?s)No space left.*free some space"):
+            loop.train(config, tmp_path, settings)
+        good = checkpoints.latest_good(RunDir.at(tmp_path).checkpoints)
+        assert checkpoints.step_of(good) >= 1
+        assert np.isfinite(tf.train.load_variable(good, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
