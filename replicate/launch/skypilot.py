@@ -99,7 +99,7 @@ def write(plan, resources, request, path=None):
     Args:
       plan, resources, request: as for `task`.
       path: the file; None names it after the plan, in the current folder. With several seeds,
-        `-seedN` goes before its ending.
+        `-seedN` goes before its endings.
 
     Returns:
       (paths, whether SkyPilot was there to read them).
@@ -107,18 +107,18 @@ def write(plan, resources, request, path=None):
     Raises:
       UserError: as `task`; or SkyPilot's parser refuses one, which is then left for a look.
     """
-    path = pathlib.Path(path or f"{_task_name(plan.name)}.sky.yaml")
+    base = pathlib.Path(path or f"{_task_name(plan.name)}.sky.yaml")
+    stem, dot, endings = base.name.partition(".")
     paths = []
     for run in plan.runs:
-        own = (
-            path if run.seed is None else path.with_name(f"{path.stem}-seed{run.seed}{path.suffix}")
-        )
+        own = base
+        if run.seed is not None:
+            own = base.with_name(f"{stem}-seed{run.seed}{dot}{endings}")
         text = yaml.dump(
             task(plan, run, resources, request), Dumper=_Dumper, sort_keys=False, width=100
         )
-        write_text(
-            own, f"# Written by tools/launch.py; start it: sky jobs launch {own.name}\n{text}"
-        )
+        head = f"# Written by tools/launch.py; start it: sky jobs launch {shlex.quote(own.name)}\n"
+        write_text(own, head + text)
         paths.append(own)
     return paths, validate(paths)
 
@@ -135,8 +135,8 @@ def validate(paths):
     Raises:
       UserError: it refuses one of them.
     """
-    python = _skypilot_python()
-    if python is None:
+    python = interpreter()
+    if python is None or not shutil.which(python):
         return False
     done = subprocess.run([python, "-c", _PARSER, *map(str, paths)], capture_output=True, text=True)
     if done.returncode:
@@ -144,7 +144,8 @@ def validate(paths):
     return True
 
 
-def _skypilot_python():
+def interpreter():
+    """The interpreter that may have SkyPilot, see `validate`; None where there is none."""
     beside = PROJECT / "build" / "skypilot" / "bin" / "python"
     named = os.environ.get("SKYPILOT_PYTHON") or (str(beside) if beside.exists() else None)
     if named is None and (command := shutil.which("sky")):

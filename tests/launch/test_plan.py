@@ -26,9 +26,7 @@ def test_durations(text, seconds, shown):
     assert parse_duration(shown) == seconds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "90", "1.5h", "0h", "two days", "1h; rm -rf /", "-1h", "1h2d"]
-)
+@pytest.mark.parametrize("text", ["", "90", "1.5h", "0h", "two days", "1h; rm x", "-1h", "1h2d"])
 def test_what_is_no_duration(text):
     with pytest.raises(UserError, match="is no time"):
         parse_duration(text)
