@@ -72,6 +72,11 @@ class RunDir:
         return self.root / "train"
 
     @property
+    def eval_events(self):
+        """Where the API puts the TensorBoard events of its evaluations."""
+        return self.root / "eval"
+
+    @property
     def training(self):
         """The state of its training, kept up to date while it runs; see `train.journal`."""
         return self.root / "training.json"

@@ -1,56 +1,159 @@
-"""Detects the images of a COCO annotation file with a checkpoint; writes COCO results JSON.
+"""Evaluates checkpoints on the images of a COCO annotation file: detections and their score.
 
-    python tools/evaluate.py --pipeline_config_path=runs/a/pipeline.config \\
-        --checkpoint=runs/a/checkpoints/ckpt-50000 --annotations_file=instances_val2017.json \\
-        --image_dir=val2017 --output=detections.json
+One checkpoint, of any origin; the detections go to --output, the twelve metrics to the screen:
 
-Score the result with tools/score.py.
+    python tools/evaluate.py --pipeline_config_path=pipeline.config --checkpoint=ckpt-50000 \\
+        --annotations_file=instances_val2017.json --image_dir=val2017 --output=detections.json.gz
+
+Every checkpoint of a run, into its evals/STEP/ and TensorBoard events under eval/; with --watch
+also those to come, until training has ended:
+
+    python tools/evaluate.py --model_dir=runs/a --watch
+
+As with model_main_tf2.py, --checkpoint_dir names the checkpoints of another folder and watches
+it: until the checkpoint of --num_train_steps has been evaluated, or none came for --eval_timeout
+seconds. Beside a training that uses the GPU, evaluate on another one, or on the processor:
+CUDA_VISIBLE_DEVICES= python tools/evaluate.py …
+
+The images are read from --image_dir and not from records, so that what conversion dropped counts
+as missed. Exit status 1: the watch ended before the checkpoint of the last step was there. The
+same command again passes over what is evaluated.
 """
 
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
+from replicate.errors import UserError
 from tools import cli
 
+_HELP = "\n  see: python tools/evaluate.py --help"
+
 _CONFIG = flags.DEFINE_string(
-    "pipeline_config_path", None, "the checkpoint's config: a file, a run directory or an archive."
+    "pipeline_config_path",
+    None,
+    "the checkpoint's config: a file, a run directory or an archive; --model_dir's by default.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
     "prefix of a TF2 checkpoint (…/ckpt-400), a folder that holds one, or a released MODEL.tar.gz.",
 )
-_ANNOTATIONS = flags.DEFINE_string("annotations_file", None, "COCO annotation JSON.")
-_IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images.")
-_OUTPUT = flags.DEFINE_string("output", None, "the results file; .json.gz compresses it.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "of --checkpoint: the results file; .json.gz compresses it."
+)
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir", None, "the run directory: evals/ and eval/ are written there."
+)
+_CHECKPOINT_DIR = flags.DEFINE_string(
+    "checkpoint_dir", None, "watch this folder's checkpoints; MODEL_DIR/checkpoints by default."
+)
+_WATCH = flags.DEFINE_bool(
+    "watch", None, "wait for further checkpoints; on with --checkpoint_dir (--nowatch: off)."
+)
+_STEPS = flags.DEFINE_integer(
+    "num_train_steps", None, "the step at which training ends; the run's or config's otherwise."
+)
+_TIMEOUT = flags.DEFINE_float(
+    "eval_timeout", 3600, "seconds to wait for a new checkpoint.", lower_bound=0
+)
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations_file", None, "COCO annotation JSON; that of --model_dir's run by default."
+)
+_IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images; likewise.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_bound=1)
 
 
 def main(_):
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value):
+        raise UserError(f"give either --checkpoint with --output, or --model_dir{_HELP}")
+    return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()
+
+
+def _evaluate_one():
+    _require(
+        pipeline_config_path=_CONFIG.value,
+        annotations_file=_ANNOTATIONS.value,
+        image_dir=_IMAGES.value,
+        output=_OUTPUT.value,
+    )
     from replicate import archive, config
-    from replicate.run import write_json
+    from replicate.run import read_json
 
     checkpoint = _CHECKPOINT.value
     if pathlib.Path(checkpoint).is_file() and archive.is_archive(checkpoint):
         checkpoint = archive.checkpoint(archive.unpack(checkpoint))
     message = config.read(_CONFIG.value)
-    from replicate.evaluate import detections, detector
+    scored = "annotations" in read_json(_ANNOTATIONS.value)
+    from replicate.evaluate import detections, detector, results
 
     checkpoint = detector.find_checkpoint(checkpoint)
     evaluation = detections.Evaluation(
         message, _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
     )
-    results, checkpoint = evaluation.detect(checkpoint)
-    write_json(_OUTPUT.value, results)
-    print(f"{len(results)} detections of {checkpoint} in {_OUTPUT.value}")
+    evaluation.restore(checkpoint)
+    count, result = results.write(evaluation, _OUTPUT.value, scored=scored)
+    print(f"{count} detections of {checkpoint} in {_OUTPUT.value}")
+    print(result.table() if scored else f"{_ANNOTATIONS.value} has no annotations: not scored")
+
+
+def _evaluate_run():
+    from replicate import config
+    from replicate.run import RunDir
+
+    run = RunDir.at(_MODEL_DIR.value)
+    annotations_file, image_dir = _groundtruth(run)
+    message = config.read(_CONFIG.value or run.pipeline_config)
+    directory = pathlib.Path(_CHECKPOINT_DIR.value or run.checkpoints)
+    watching = bool(_CHECKPOINT_DIR.value) if _WATCH.value is None else _WATCH.value
+    from replicate.evaluate import kept, watch
+
+    checkpoints = kept.Kept(
+        run,
+        message,
+        annotations_file,
+        image_dir,
+        directory=directory,
+        batch_size=_BATCH.value,
+    )
+    if watching:
+        end = watch.watch(
+            checkpoints,
+            run.training,
+            _STEPS.value or message.train_config.num_steps,
+            _TIMEOUT.value,
+        )
+        print(end.reason)
+        return cli.DONE if end.complete else cli.NEGATIVE
+    if not checkpoints.checkpoints():
+        raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
+    metrics = checkpoints.evaluate_all()
+    print(f"step {metrics['step']}, in {run.eval_at(metrics['step'])}:")
+    for name, value in metrics["metrics"].items():
+        print(f"  {name:8}" + ("" if value is None else f"{value:8.4f}"))
+
+
+def _groundtruth(run):
+    """The annotation file and image folder: the flags', else those that the run was asked for."""
+    from replicate.run import read_json
+
+    request = read_json(run.spec).get("request", {}) if run.spec.is_file() else {}
+    annotations_file = _ANNOTATIONS.value or request.get("val_annotations")
+    image_dir = _IMAGES.value or request.get("val_images")
+    _require(annotations_file=annotations_file, image_dir=image_dir)
+    return annotations_file, image_dir
+
+
+def _require(**values):
+    missing = [f"--{name}" for name, value in values.items() if not value]
+    if missing:
+        raise UserError(f"missing {', '.join(missing)}{_HELP}")
 
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        required=["pipeline_config_path", "checkpoint", "annotations_file", "image_dir", "output"],
-    )
+    cli.run(main)

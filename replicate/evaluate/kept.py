@@ -1,0 +1,118 @@
+"""The kept checkpoints of a run, each evaluated into evals/<step>/ and TensorBoard events."""
+
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+
+from replicate.evaluate import detections, events, results
+from replicate.run import read_json, write_json
+from replicate.train import checkpoints
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Checkpoint:
+    """A checkpoint: its global step, the number in its name, and its prefix.
+
+    The kit numbers checkpoints by their steps; `model_main_tf2.py` counts them.
+    """
+
+    step: int
+    number: int
+    path: str
+
+    @property
+    def exists(self):
+        return pathlib.Path(f"{self.path}.index").is_file()
+
+
+class Kept:
+    """Evaluates checkpoints of one model into a run directory.
+
+    The model is built when the first checkpoint needs it.
+
+    Args:
+      run: RunDir.
+      config: TrainEvalPipelineConfig.
+      annotations_file, image_dir: COCO JSON and the folder of its images.
+      directory: folder of the checkpoints; the run's own by default.
+      batch_size: images a forward pass.
+    """
+
+    def __init__(self, run, config, annotations_file, image_dir, *, directory=None, batch_size=8):
+        self._run, self._config = run, config
+        self._arguments = config, annotations_file, image_dir
+        self._batch_size = batch_size
+        self._directory = pathlib.Path(directory or run.checkpoints)
+        self._evaluation = None
+
+    def checkpoints(self):
+        """The complete checkpoints there now, as Checkpoint, by ascending step."""
+        found = []
+        for number in checkpoints.steps_of(self._directory):
+            path = checkpoints.path_of(self._directory, number)
+            found.append(Checkpoint(_step_in(path, number), number, path))
+        return sorted(found)
+
+    def evaluate(self, checkpoint):
+        """Evaluates a checkpoint, unless that was done.
+
+        Writes evals/<step>/detections.json.gz, then TensorBoard events, then
+        evals/<step>/metrics.json.
+
+        Args:
+          checkpoint: Checkpoint.
+
+        Returns:
+          what metrics.json holds.
+
+        Raises:
+          UserError: a checkpoint that cannot be read or is not this model's.
+        """
+        folder = self._run.eval_at(checkpoint.step)
+        identity = self._identity(checkpoint)
+        if checkpoint.step in self._run.evaluated_steps():
+            before = read_json(folder / "metrics.json")
+            if before["checkpoint"] == identity:
+                return before
+        if self._evaluation is None:
+            self._evaluation = detections.Evaluation(*self._arguments, batch_size=self._batch_size)
+        self._evaluation.restore(checkpoint.path)
+        _, result = results.write(self._evaluation, folder / "detections.json.gz")
+        events.write(
+            self._run.eval_events / _name(self._config),
+            self._config.eval_config,
+            checkpoint.step,
+            result,
+        )
+        metrics = {"step": checkpoint.step, "checkpoint": identity} | result.to_json()
+        write_json(folder / "metrics.json", metrics)
+        return metrics
+
+    def evaluate_all(self):
+        """Evaluates every checkpoint there; the metrics of the last one, or None without any."""
+        metrics = None
+        for checkpoint in self.checkpoints():
+            metrics = self.evaluate(checkpoint)
+        return metrics
+
+    def _identity(self, checkpoint):
+        path = pathlib.Path(checkpoint.path).absolute()
+        root = self._run.root.absolute()
+        return {
+            "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
+            "sha256": checkpoints.sha256(checkpoint.path),
+        }
+
+
+def _name(config):
+    """eval_input_reader's name, which the API takes for the folder of its events."""
+    return config.eval_input_reader[0].name if config.eval_input_reader else ""
+
+
+def _step_in(path, number):
+    """The global step that a checkpoint holds; the number in its name where it holds none."""
+    try:
+        return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+    except (tf.errors.OpError, ValueError, RuntimeError):
+        return number

@@ -1,0 +1,74 @@
+"""One checkpoint's detections into a file, and into their score, while they are made."""
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+
+import msgspec
+
+from replicate import score
+from replicate.run import written_whole
+
+
+def write(evaluation, path, *, scored=True, progress=True):
+    """Writes the detections of the restored checkpoint and scores them as they come.
+
+    Args:
+      evaluation: `detections.Evaluation` after `restore`.
+      path: the COCO results file, `.json` or `.json.gz`; there when it is complete.
+      scored: whether to score; the annotation file must have annotations.
+      progress: whether to draw a progress bar.
+
+    Returns:
+      (number of detections, `score.Result` or None).
+
+    Raises:
+      UserError: an image that cannot be decoded, a detection that is no finite number.
+    """
+    stream = score.Stream(evaluation.annotations_file) if scored else None
+    with _opened(path) as file:
+        for found in evaluation.found(progress):
+            if stream is not None:
+                stream.add(found.image_id, found.category_ids, found.boxes_xywh_px, found.scores)
+            file.add(found.as_results())
+    result = stream.result(str(path), file.sha256.hexdigest()) if stream is not None else None
+    return file.count, result
+
+
+@dataclasses.dataclass
+class _ResultsFile:
+    """A JSON list that grows.
+
+    Attributes:
+      stream: binary file.
+      sha256: hash of what it holds so far, decompressed.
+      count: detections so far.
+    """
+
+    stream: object
+    sha256: object = dataclasses.field(default_factory=hashlib.sha256)
+    count: int = 0
+
+    def write(self, content):
+        self.stream.write(content)
+        self.sha256.update(content)
+
+    def add(self, results):
+        if results:
+            items = msgspec.json.encode(results)[1:-1]
+            self.write(b",\n" + items if self.count else items)
+            self.count += len(results)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """A _ResultsFile that gets the name `path` at the end; the same detections, the same bytes."""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(written_whole(path, "wb"))
+        if str(path).endswith(".gz"):
+            stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
+        file = _ResultsFile(stream)
+        file.write(b"[")
+        yield file
+        file.write(b"]\n")

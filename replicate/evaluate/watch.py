@@ -1,0 +1,141 @@
+"""Every checkpoint of a training run evaluated as it comes, until the training has ended."""
+
+import dataclasses
+import platform
+import sys
+import time
+
+import psutil
+
+from replicate.errors import UserError
+from replicate.run import read_json
+from replicate.train import checkpoints
+
+# Between two looks at the folder.
+_POLL_SECONDS = 2
+# Training that was stopped may be about to go on: the state of a process that is just starting
+# is still that of the one before.
+_GRACE_SECONDS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Why the watch ended.
+
+    Attributes:
+      complete: whether the checkpoint of the last step was evaluated.
+      reason: in words.
+    """
+
+    complete: bool
+    reason: str
+
+
+def watch(kept, training_file, num_steps, eval_timeout, grace=_GRACE_SECONDS):
+    """Evaluates the checkpoints that are there and those that come.
+
+    It ends when the checkpoint of the last step has been evaluated; when training.json has said
+    for `grace` seconds that training is done, stopped or failed, or its process is gone from this
+    machine; or when no new checkpoint came for `eval_timeout` seconds.
+
+    Args:
+      kept: `kept.Kept`.
+      training_file: path of training.json; it need not be there.
+      num_steps: the step at which training ends; 0 takes training.json's.
+      eval_timeout: seconds, from the end of the last evaluation.
+      grace: seconds.
+
+    Returns:
+      End.
+    """
+    training = _Training(training_file, grace)
+    seen, last = set(), None
+    waiting_since = time.monotonic()
+    _say(f"waiting for checkpoints (at most {eval_timeout:g} s for each)")
+    while True:
+        # First the state, then the folder: a checkpoint saved right before the end is seen.
+        ended = training.ended()
+        fresh = [each for each in kept.checkpoints() if each not in seen]
+        for checkpoint in fresh:
+            seen.add(checkpoint)
+            if _evaluated(kept, checkpoint):
+                last = max(checkpoint.step, last or 0)
+        end = num_steps or training.num_steps
+        if end and last is not None and last >= end:
+            return End(True, f"the checkpoint of the last step, {last}, is evaluated")
+        if fresh:
+            waiting_since = time.monotonic()
+            continue
+        at = "no checkpoint was there" if last is None else f"last step evaluated: {last}"
+        of = f" of {end}" if end else ""
+        if ended:
+            return End(False, f"training {ended}; {at}{of}")
+        if time.monotonic() - waiting_since > eval_timeout:
+            return End(False, f"no new checkpoint in {eval_timeout:g} s (--eval_timeout); {at}{of}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _evaluated(kept, checkpoint):
+    """Whether the checkpoint could be evaluated.
+
+    One that training deleted meanwhile or that is damaged is passed over, as training does.
+    """
+    try:
+        metrics = kept.evaluate(checkpoint)
+    except (UserError, OSError):
+        if not checkpoint.exists:
+            _say(f"step {checkpoint.step}: its checkpoint was deleted before it could be read")
+            return False
+        damage = checkpoints.verify(checkpoint.path)
+        if damage is None:
+            raise
+        _say(f"step {checkpoint.step}: {checkpoint.path} is damaged ({damage}); passed over")
+        return False
+    value = metrics["metrics"]["AP"]
+    _say(f"step {checkpoint.step}: AP {'undefined' if value is None else f'{value:.4f}'}")
+    return True
+
+
+def _say(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+class _Training:
+    """What training.json says of the process that trains (`replicate.train.journal` writes it).
+
+    Attributes:
+      num_steps: the step at which it ends; 0 while that is not known.
+    """
+
+    def __init__(self, file, grace):
+        self._file, self._grace = file, grace
+        self._ended = self._since = None
+        self.num_steps = 0
+
+    def ended(self):
+        """How training ended, once it has been so for the grace; "" while it may go on."""
+        ended = self._now()
+        if ended != self._ended:
+            self._ended, self._since = ended, time.monotonic()
+        return ended if time.monotonic() - self._since >= self._grace else ""
+
+    def _now(self):
+        if not self._file.is_file():
+            return ""
+        told = read_json(self._file)
+        self.num_steps = told["num_steps"]
+        if told["state"] != "running":
+            reason = told.get("reason", "").strip().splitlines()
+            return f"is {told['state']}" + (f" ({reason[0]})" if reason else "")
+        if told["host"] != platform.node() or _is_alive(told["pid"], told["updated"]):
+            return ""
+        return f"is gone (process {told['pid']}, at step {told['step']}, no longer runs)"
+
+
+def _is_alive(pid, updated):
+    """Whether process `pid` runs and is the one that wrote at `updated` (seconds since 1970)."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= updated + 1
+    except psutil.NoSuchProcess:
+        return False
