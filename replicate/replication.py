@@ -204,28 +204,10 @@ def _train(run, request, message):
 
 def _evaluate(run, request, message):
     """Evaluates and scores every kept checkpoint; the metrics of the last one."""
-    from replicate import score
-    from replicate.evaluate import detections
-    from replicate.train import checkpoints
+    from replicate.evaluate import kept
 
     _stage("evaluation")
-    evaluation = metrics = None
-    for step in checkpoints.steps_of(run.checkpoints):
-        folder = run.eval_at(step)
-        path = checkpoints.path_of(run.checkpoints, step)
-        identity = {"path": f"checkpoints/ckpt-{step}", "sha256": checkpoints.sha256(path)}
-        if step in run.evaluated_steps():
-            metrics = read_json(folder / "metrics.json")
-            if metrics["checkpoint"] == identity:
-                continue
-        if evaluation is None:
-            evaluation = detections.Evaluation(message, request.val_annotations, request.val_images)
-        results, _ = evaluation.detect(path)
-        write_json(folder / "detections.json.gz", results)
-        result = score.score(request.val_annotations, str(folder / "detections.json.gz"))
-        metrics = {"step": step, "checkpoint": identity} | result.to_json()
-        write_json(folder / "metrics.json", metrics)
-    return metrics
+    return kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
 
 
 def _judge(run, row, metrics):
