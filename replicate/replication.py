@@ -48,13 +48,14 @@ class Request:
     include_masks: bool = False
 
 
-def replicate(request, run_dir, command):
-    """Converts, renders, trains, evaluates, scores, judges and reports.
+def replicate(request, run_dir, command, terms=None):
+    """Checks (preflight), converts, renders, trains, evaluates, scores, judges and reports.
 
     Args:
       request: Request.
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
+      terms: preflight.Terms; None takes the strict ones.
 
     Of several workers (see `replicate.train.cluster`), which all see `run_dir`, the first does
     everything; the others wait for its records and config and take part in the training alone.
@@ -63,7 +64,8 @@ def replicate(request, run_dir, command):
       the verdict as verdict.json holds it; None on a worker that only took part in the training.
 
     Raises:
-      UserError: bad input, or the directory holds a run of something else; a worker is missing.
+      UserError: bad input, a reason that preflight finds, or the directory holds a run of
+        something else; a worker is missing.
     """
     run = RunDir.at(run_dir)
     row = zoo.find(pathlib.Path(request.model).name)  # an archive goes by its name
@@ -74,7 +76,8 @@ def replicate(request, run_dir, command):
         if helps:
             message = configs.read(run.pipeline_config)
         else:
-            message = _prepare(run, request, command, len(workers.workers) if workers else 1)
+            num_workers = len(workers.workers) if workers else 1
+            message = _prepare(run, request, command, num_workers, terms)
     _train(run, request, message)
     if helps:
         return None
@@ -91,13 +94,51 @@ def _workers():
     return cluster.from_environment()
 
 
-def _prepare(run, request, command, num_workers):
+def _prepare(run, request, command, num_workers, terms):
     """Everything before the first step; the config that is trained."""
-    _write_spec(run, request, command)
+    from replicate import preflight
+
+    terms = terms or preflight.Terms()
+    _check_same_request(run, request)
+    _stage("preflight")
+    meant = intent(request, run.root, num_workers=num_workers)
+    forced = preflight.gate(meant, terms)
+    _write_spec(run, request, command, forced)
     _convert(run, request, num_workers)
+    forced = preflight.gate(meant, terms, preflight.OF_RECORDS)
+    _write_spec(run, request, command, forced)
     message = _render(run, request)
     _describe_environment(run, message)
     return message
+
+
+def intent(request, run_dir, **more):
+    """What `request` would launch, for preflight.
+
+    Args:
+      request: Request.
+      run_dir: the run directory.
+      more: other fields of preflight.Intent.
+    """
+    from replicate import preflight
+
+    run = RunDir.at(run_dir)
+    steps = ["train_config.num_steps"] if request.num_steps is not None else []
+    return preflight.Intent(
+        message=compose(request, run),
+        run_dir=str(run_dir),
+        model=request.model,
+        train_annotations=request.train_annotations,
+        train_images=request.train_images,
+        val_annotations=request.val_annotations,
+        val_images=request.val_images,
+        asked_for=tuple([path for path, _ in request.overrides] + steps),
+        checkpoint_every_n=request.checkpoint_every_n,
+        seed=request.seed,
+        include_masks=request.include_masks,
+        convert=True,
+        **more,
+    )
 
 
 def _stage(text):
@@ -114,24 +155,34 @@ def check_inputs(request):
             raise UserError(f"--{field}: no such image folder: {getattr(request, field)}")
 
 
-def _write_spec(run, request, command):
+def _asked(request):
     asked = dataclasses.asdict(request)
     asked["overrides"] = [list(pair) for pair in request.overrides]
     for field in ("train_annotations", "train_images", "val_annotations", "val_images"):
         asked[field] = os.path.abspath(asked[field])
-    if run.spec.is_file():
-        before = read_json(run.spec)["request"]
-        changed = [name for name in asked if asked[name] != before.get(name)]
-        if changed:
-            raise UserError(
-                f"{run.root} holds a run that was asked for differently: "
-                + "; ".join(
-                    f"{name} was {before.get(name)!r}, now {asked[name]!r}" for name in changed
-                )
-                + ". Continue it with its own settings, or name another --run_dir"
-            )
+    return asked
+
+
+def _check_same_request(run, request):
+    if not run.spec.is_file():
         return
-    write_json(run.spec, {"format": 1, "request": asked, "command": command})
+    asked, before = _asked(request), read_json(run.spec)["request"]
+    changed = [name for name in asked if asked[name] != before.get(name)]
+    if changed:
+        raise UserError(
+            f"{run.root} holds a run that was asked for differently: "
+            + "; ".join(f"{name} was {before.get(name)!r}, now {asked[name]!r}" for name in changed)
+            + ". Continue it with its own settings, or name another --run_dir"
+        )
+
+
+def _write_spec(run, request, command, forced):
+    """Writes the request once; the fails that --force overrode are added as they come."""
+    spec = {"format": 1, "request": _asked(request), "command": command}
+    if run.spec.is_file():
+        spec = read_json(run.spec)
+    if forced != spec.get("forced", []) or not run.spec.is_file():
+        write_json(run.spec, spec | ({"forced": forced} if forced else {}))
 
 
 def _records(run, split):
@@ -162,12 +213,13 @@ def _num_shards(image_dir):
     return max(1, -(-size // _SHARD_BYTES))
 
 
-def _render(run, request):
+def compose(request, run):
+    """The config that `request` trains in a run directory; nothing is written."""
     categories = read_json(request.train_annotations)["categories"]
     overrides = list(request.overrides)
     if request.num_steps is not None:
         overrides.append(("train_config.num_steps", str(request.num_steps)))
-    message = configs.render(
+    return configs.render(
         request.model,
         overrides=overrides,
         train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
@@ -176,6 +228,10 @@ def _render(run, request):
         num_classes=max(category["id"] for category in categories),
         fine_tune_checkpoint=request.fine_tune_checkpoint,
     )
+
+
+def _render(run, request):
+    message = compose(request, run)
     write_text(run.pipeline_config, configs.to_text(message))
     deviations = configs.deviations(message, request.model)
     write_json(run.deviations, configs.operations_to_json(deviations))
@@ -211,7 +267,7 @@ def _evaluate(run, request, message):
 
 
 def _judge(run, row, metrics):
-    from replicate import verdict
+    from replicate import preflight, verdict
 
     _stage("verdict")
     decided = verdict.decide(
@@ -221,6 +277,7 @@ def _judge(run, row, metrics):
         kind="training",
         environment=read_json(run.environment),
     ).to_json()
+    decided["notes"] += preflight.forced_notes(run)
     write_json(run.verdict, decided)
     return decided
 

@@ -5,9 +5,10 @@
         --val_annotations=annotations/instances_val2017.json --val_images=val2017 \\
         --fine_tune_checkpoint=mobilenet_v2.ckpt-1 --run_dir=runs/fpnlite320
 
-Everything lands in --run_dir. The same command again continues a run that was stopped or killed
-and passes over what is done. Exit status 1: not replicated; 0: replicated, near, or not
-comparable (each reason is named).
+Preflight comes first: sixteen documented reasons of failed replications, two real steps, and a
+forecast (docs/preflight.md); a fail stops the run. Everything lands in --run_dir. The same command
+again continues a run that was stopped or killed and passes over what is done. Exit status 1: not
+replicated; 0: replicated, near, or not comparable (each reason is named).
 """
 
 import pathlib
@@ -48,6 +49,17 @@ _EVERY = flags.DEFINE_integer(
     "checkpoint_every_n", 1000, "steps between checkpoints; each one kept is evaluated."
 )
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
+_REHEARSAL = flags.DEFINE_bool(
+    "rehearsal",
+    False,
+    "not meant to be the published experiment: what preflight finds different is a warning.",
+)
+_FORCE = flags.DEFINE_bool(
+    "force", False, "go on although preflight fails; spec, verdict and report say so."
+)
+_TRIAL = flags.DEFINE_bool(
+    "trial", True, "preflight trains two steps and evaluates two images before anything else."
+)
 
 
 def request():
@@ -70,10 +82,11 @@ def request():
 
 
 def main(_):
-    from replicate import replication
+    from replicate import preflight, replication
 
+    terms = preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value)
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
-    verdict = replication.replicate(request(), _RUN_DIR.value, command)
+    verdict = replication.replicate(request(), _RUN_DIR.value, command, terms)
     if verdict is None:  # one worker of several; the first one tells
         return cli.DONE
     print(replication.summary(_RUN_DIR.value))

@@ -4,7 +4,8 @@
 
 Writes MODEL_DIR/checkpoints/ckpt-STEP, MODEL_DIR/metrics.jsonl and TensorBoard events under
 MODEL_DIR/train. The same command again continues after a stop or a kill. SIGTERM, Ctrl-C and
-SIGUSR1 save a checkpoint first and exit with 128 + the signal's number.
+SIGUSR1 save a checkpoint first and exit with 128 + the signal's number. Preflight comes first
+(docs/preflight.md); a fail stops the training.
 """
 
 import pathlib
@@ -45,13 +46,34 @@ _SERVICE = flags.DEFINE_string(
     "who decodes and augments: a number of processes to start here, or host:port,... of running "
     "ones (python -m replicate.train.input_service); this process where empty.",
 )
+_MODEL = flags.DEFINE_string(
+    "model", "", "the zoo model that is to be replicated, for preflight to compare with."
+)
+_REHEARSAL = flags.DEFINE_bool(
+    "rehearsal", False, "not meant to be the published experiment: differences are warnings."
+)
+_FORCE = flags.DEFINE_bool("force", False, "train although preflight fails; the report says so.")
+_TRIAL = flags.DEFINE_bool("trial", True, "preflight trains two steps before anything else.")
 _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
 
 
 def main(_):
-    from replicate import config
+    from replicate import config, preflight
 
     message = config.read(_CONFIG.value)
+    intent = preflight.Intent(
+        message=message,
+        run_dir=_MODEL_DIR.value,
+        model=_MODEL.value,
+        num_steps=_STEPS.value,
+        checkpoint_every_n=_EVERY.value,
+        checkpoint_max_to_keep=_KEEP.value,
+        seed=_SEED.value,
+        precision=_PRECISION.value,
+        jit_compile=_JIT.value,
+        gradient_accumulation_steps=_MICRO.value,
+    )
+    preflight.first_act(intent, preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value))
     from replicate.train import loop
 
     settings = loop.Settings(

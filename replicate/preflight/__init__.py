@@ -8,7 +8,7 @@ Imports no TensorFlow: what needs it happens in processes of their own (`trial.p
 `replicate/doctor/asked.py`).
 """
 
-from replicate.preflight.launching import OF_RECORDS, Terms, forced_notes, gate
+from replicate.preflight.launching import OF_RECORDS, Terms, first_act, forced_notes, gate
 from replicate.preflight.material import Intent
 from replicate.preflight.reasons import REASONS, Preflight, check
 
@@ -19,6 +19,7 @@ __all__ = [
     "REASONS",
     "Terms",
     "check",
+    "first_act",
     "forced_notes",
     "gate",
 ]

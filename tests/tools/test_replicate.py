@@ -45,6 +45,7 @@ def _command(data, run_dir, **more):
         str(PROJECT / "tools" / "replicate.py"),
         *(f"--{name}={value}" for name, value in flags.items()),
         *(f"--set={path}={value}" for path, value in OVERRIDES.items()),
+        *("--rehearsal", "--notrial"),
     ]
 
 

@@ -86,7 +86,7 @@ CASES = {
     ),
     "a model that cannot be built": (
         "train.py --pipeline_config_path={folder}/empty.config --model_dir={out}/m "
-        "--num_train_steps=1",
+        "--num_train_steps=1 --force --notrial",
         ["cannot build this config's model", "diff_config.py"],
     ),
     "missing images to replicate": (
