@@ -167,8 +167,8 @@ def _load_checkpoint(backbone, path):
         {"model": tf.train.Checkpoint(backbone=backbone.network)},
     )
     for layout in layouts:
-        status = tf.train.Checkpoint(**layout).read(path).expect_partial()
         try:
+            status = tf.train.Checkpoint(**layout).read(path).expect_partial()
             status.assert_existing_objects_matched()
             return
         except AssertionError as error:

@@ -1,0 +1,32 @@
+"""The report in a real browser: nothing loaded, no errors, its controls work."""
+
+import pytest
+
+from tests.report import browsing
+
+
+@pytest.fixture
+def page(finished):
+    driver = browsing.driver(browsing.binaries())
+    opened = browsing.Page(driver, finished.report / "index.html")
+    yield opened
+    assert opened.errors() == []
+    assert opened.requests() == []
+    driver.quit()
+
+
+def test_controls(page):
+    assert len(page.all("#image-cards .card img")) == 9
+    page.set("#category-search", "hex")
+    assert page.texts("#category-table tbody th") == ["hexagon"]
+    page.set("#category-search", "")
+    page.set("#image-search", "mistakes")
+    shown = page.texts("#image-cards figcaption")
+    assert 0 < len(shown) < 9
+    assert all("mistakes" in each for each in shown)
+    page.one("#category-table th:nth-child(2) button").click()
+    assert page.texts("#category-table tbody th")[0] == "hexagon"  # highest output first
+    before = page.run("getComputedStyle(document.body).backgroundColor")
+    page.one("#theme").click()
+    assert page.run("getComputedStyle(document.body).backgroundColor") != before
+    assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
