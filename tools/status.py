@@ -39,14 +39,15 @@ def main(folders):
     else:
         from rich.console import Console
 
-        Console().print(_page(folders[0], found))
+        console = Console()
+        console.print(_page(folders[0], found, console.width))
     return cli.DONE
 
 
-def _page(folder, found):
+def _page(folder, found, width):
     from replicate.launch import status
 
-    return status.table(found) if found else f"no run in {folder} yet"
+    return status.table(found, width) if found else f"no run in {folder} yet"
 
 
 def _watch(folder):
@@ -58,7 +59,8 @@ def _watch(folder):
     console = Console()
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
-            live.update(_page(folder, status.of_folder(folder)), refresh=True)
+            page = _page(folder, status.of_folder(folder), console.width)
+            live.update(page, refresh=True)
             time.sleep(_INTERVAL.value)
 
 

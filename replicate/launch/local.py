@@ -13,8 +13,6 @@ from replicate.launch import status
 from replicate.launch.plan import launched
 from replicate.run import RunDir
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
 
 def run(plan, gpus=None):
     """Runs a plan to its end; a signal that comes is passed on to the run, which saves and stops.
@@ -36,11 +34,14 @@ def run(plan, gpus=None):
     for each in plan.runs:
         plan.record(each, "local", **notes)
     worst = 0
-    for each in plan.runs:
+    for index, each in enumerate(plan.runs):
         code = _run(plan.command(each), plan, environment)
         plan.record(each, "local", **notes, exit=code)
         answered = code in (0, 1) and RunDir.at(each.directory).verdict.is_file()
         if not answered:
+            for other in plan.runs[index + 1 :]:
+                why = f"{each.directory.name} before it ended with status {code}"
+                plan.record(other, "local", **notes, skipped=why)
             return code
         worst = max(worst, code)
     return worst
@@ -99,7 +100,9 @@ class _Forwarding:
 
     def __enter__(self):
         self._process, self._early = None, []
-        self._before = {number: signal.signal(number, self._pass_on) for number in _FORWARDED}
+        self._before = {
+            number: signal.signal(number, self._pass_on) for number in status.STOP_SIGNALS
+        }
         return self
 
     def to(self, process):

@@ -7,6 +7,7 @@ from Slurm's queue where there is one.
 import dataclasses
 import datetime
 import platform
+import signal
 import time
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from replicate.run import RunDir, read_json, read_metrics
 # longest silence of a live one is the tracing of a large model, a few minutes.
 SILENCE_S = 1800
 _DEPTH = 4
+WIDE = 120  # characters, for a column each
 _PACE_LINES = 20
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 ACTIVE = ("queued", "preparing", "running", "evaluating")
 # What Slurm's states say of a run, and of its end; RUNNING and the like need a look at its files.
 _SLURM_STATES = {
@@ -49,7 +52,8 @@ class Status:
       run: its directory, relative to the folder that was asked about.
       state: "queued" (Slurm), "held", "preparing" (records, config), "running" (training),
         "evaluating", "done", "trained" (no evaluation was asked for), "stopped" (by a signal, its
-        checkpoint saved), "failed", "cancelled", "timed out", "dead" (gone without a word).
+        checkpoint saved), "failed", "cancelled", "timed out", "skipped" (a run before it failed),
+        "dead" (gone without a word).
       step, num_steps: of the training; None before it.
       eta_s: seconds until the last step at the present pace; None where it does not train.
       ap: the last evaluation's AP, 0..1, and `ap_step` its checkpoint's step; None before.
@@ -171,15 +175,26 @@ def _end_of(run, told, reason, record):
         return told, reason
     if told == "done" and not run.spec.is_file():
         return "trained", ""  # tools/train.py, which does not evaluate
+    if "skipped" in record:
+        return "skipped", record["skipped"]
     if code := record.get("exit"):
-        return ("stopped", f"exit status {code}") if code > 128 else ("failed", "see its log")
+        return _of_exit(code)
     if told is None and not record and run.verdict.is_file():
         return "done", ""
     return "dead", "its process is gone"
 
 
+def _of_exit(code):
+    if code <= 128:
+        return "failed", f"exit status {code}, see its log"
+    name = signal.Signals(code - 128).name
+    return "stopped" if code - 128 in STOP_SIGNALS else "failed", name
+
+
 def _is_alive(run, training, record, job, queue):
     """Whether somebody works on the run, as far as can be told from here."""
+    if "exit" in record or "skipped" in record:
+        return False
     if record.get("job") and queue is not None:
         return bool(job) and job.state in ("RUNNING", "COMPLETING")
     known = [each for each in (training, record) if each.get("pid")]
@@ -228,31 +243,41 @@ def _where(training, record):
     return f"process {source['pid']} on {source['host']}" if source.get("pid") else ""
 
 
-def table(found, title=""):
-    """A rich.table.Table of Statuses."""
+def table(found, width=WIDE):
+    """A rich.table.Table of Statuses; below WIDE characters, what it says of a run is one cell."""
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", expand=False)
+    shown = Table(expand=False)
     shown.add_column("run", overflow="fold")
-    shown.add_column("state")
-    for name in ("step", "time left", "last AP"):
-        shown.add_column(name, justify="right")
-    shown.add_column("verdict")
-    shown.add_column("where, why", overflow="fold")
-    for each in found:
-        step = "" if each.step is None else f"{each.step:,} of {each.num_steps:,}"
-        ap = "" if each.ap is None else f"{each.ap * 100:.1f} at {each.ap_step:,}"
-        why = ", ".join(text for text in (each.where, each.reason) if text)
-        left = "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s)))
-        cells = (each.run, each.state, step, left, ap, each.verdict or "", why)
-        shown.add_row(*map(_plain, cells), style=_STYLES.get(each.state))
+    rows = [_cells(each) for each in found]
+    if width < WIDE:
+        shown.add_column("how it stands", overflow="fold")
+        rows = [
+            (run, ", ".join(filter(None, (state, step, left and f"{left} left", ap, verdict, why))))
+            for run, state, step, left, ap, verdict, why in rows
+        ]
+    else:
+        shown.add_column("state", no_wrap=True)
+        for name in ("step", "time left", "last AP"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column("verdict", no_wrap=True)
+        shown.add_column("where, why", overflow="fold")
+    for each, cells in zip(found, rows, strict=True):
+        shown.add_row(*map(Text, cells), style=_STYLES.get(each.state))
     return shown
 
 
-def _plain(text):
-    from rich.text import Text
-
-    return Text(text)
+def _cells(each):
+    return (
+        each.run,
+        each.state,
+        "" if each.step is None else f"{each.step:,} of {each.num_steps:,}",
+        "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s))),
+        "" if each.ap is None else f"AP {each.ap * 100:.1f} at {each.ap_step:,}",
+        each.verdict or "",
+        ", ".join(text for text in (each.where, each.reason) if text),
+    )
 
 
 _STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}
