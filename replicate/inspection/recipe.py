@@ -1,0 +1,92 @@
+"""Is the input what the recipe had: the settings that decide it, the categories, the images."""
+
+import csv
+import functools
+import pathlib
+import re
+
+from replicate import config as configs
+from replicate.config import rules
+from replicate.run import RunDir, read_json
+
+_CATEGORIES = pathlib.Path(__file__).resolve().parent.parent / "data" / "coco_categories.csv"
+# Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
+# instances_train2017.json lists so many).
+TRAIN2017_IMAGES = 118_287
+
+# Fields of the config that decide what reaches the loss: pixels, boxes, and their targets.
+_INPUT = re.compile(
+    r"train_input_reader\b|train_config\.(data_augmentation_options|batch_size|use_bfloat16|"
+    r"max_number_of_boxes|unpad_groundtruth_tensors|merge_multiple_label_boxes|"
+    r"use_multiclass_scores)\b|model\.\w+\.(image_resizer|num_classes|anchor_generator|"
+    r"first_stage_anchor_generator|matcher|similarity_calculator|box_coder|negative_class_weight|"
+    r"encode_background_as_zeros|clip_anchors_to_image|first_stage_minibatch_size|"
+    r"first_stage_positive_balance_fraction|use_static_balanced_label_sampler|"
+    r"use_confidences_as_targets|object_center_params\.(min_box_overlap_iou|"
+    r"keypoint_weights_for_center)|loss\.(hard_example_miner|random_example_sampler)|"
+    r"feature_extractor\.(channel_means|channel_stds|bgr_ordering|pad_to_multiple))\b"
+)
+
+
+def of_config(path):
+    """What a config's recipe is, where it says so: a zoo model's name, its run's, or None."""
+    if configs.template_name(str(path)):
+        return str(path)
+    folder = pathlib.Path(path)
+    run = RunDir.at(folder if folder.is_dir() else folder.parent)
+    return read_json(run.spec).get("model") if run.spec.is_file() else None
+
+
+def compare(config, source, recipe):
+    """What of the input differs from the recipe's.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      source: `sources.Source`.
+      recipe: what `config.read` takes.
+
+    Returns:
+      dict: recipe, settings (operations of `config.diff` that decide the input, as JSON), and,
+      where the recipe is the zoo's, data: list of dict of what, ours, recipe, same.
+    """
+    operations = [
+        each
+        for each in configs.deviations(config, recipe)
+        if each.cls not in rules.SAME and _INPUT.match(each.path)
+    ]
+    return {
+        "recipe": recipe,
+        "settings": configs.operations_to_json(operations),
+        "data": _data(source) if configs.template_name(recipe) else [],
+    }
+
+
+def same(compared):
+    """Whether nothing of the input differs."""
+    return not compared["settings"] and all(row["same"] for row in compared["data"])
+
+
+def _data(source):
+    ours, theirs = set(source.categories.items()), set(_coco_categories().items())
+    lacking, more = len(theirs - ours), len(ours - theirs)
+    return [
+        {
+            "what": "categories",
+            "ours": f"{len(ours)}"
+            + (f", {lacking} of COCO's missing, {more} others" if ours != theirs else ""),
+            "recipe": f"COCO's {len(theirs)}",
+            "same": ours == theirs,
+        },
+        {
+            "what": "images",
+            "ours": f"{source.images:,}",
+            "recipe": f"{TRAIN2017_IMAGES:,} (train2017)",
+            "same": source.images == TRAIN2017_IMAGES,
+        },
+    ]
+
+
+@functools.cache
+def _coco_categories():
+    with open(_CATEGORIES, encoding="utf-8", newline="") as stream:
+        return {int(row["id"]): row["name"] for row in csv.DictReader(stream)}

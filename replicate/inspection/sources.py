@@ -1,0 +1,295 @@
+"""Where the images come from: shards, a COCO folder, or Parquet; read as far as asked, no further.
+
+COCO and Parquet become a temporary shard of the images that are looked at, made by the converter's
+own function for one image; nothing is converted beyond them.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import itertools
+import os
+import pathlib
+import tempfile
+from collections import Counter
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate.errors import UserError
+from tfrecords import coco, features, framing, label_map, shards
+from tfrecords.formats import parquet
+
+COCO_SOURCE, PARQUET, RECORDS = "coco", "parquet", "records"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to look at.
+
+    Attributes:
+      records: pattern(s) of shards, comma-separated, or a folder; "" for the config's own.
+      coco: annotation file, or a folder with annotations/instances_*.json.
+      image_dir: folder of the images of `coco`; "" looks for it beside the annotations.
+      parquet: folder, file or pattern of Parquet as the hub stores COCO.
+      label_map: path; "" for the config's, or the categories of `coco` or `parquet`.
+      max_images: cap on the images.
+      seed: of the choice among the images of `coco`.
+    """
+
+    records: str = ""
+    coco: str = ""
+    image_dir: str = ""
+    parquet: str = ""
+    label_map: str = ""
+    max_images: int = 100
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the stream reads from.
+
+    Attributes:
+      kind: "records", "coco" or "parquet".
+      paths: as given or found, list of str.
+      config: copy of the config that reads from there.
+      categories: dict of category id to name, the label map's.
+      images: of the whole source; None where that is not known without reading it.
+      dropped: dict reason -> annotations (or images) that the converter leaves out of the images
+        looked at; empty for records.
+      how: a sentence: which images, in which order.
+    """
+
+    kind: str
+    paths: list
+    config: object
+    categories: dict
+    images: int | None
+    dropped: dict
+    how: str
+
+
+@contextlib.contextmanager
+def opened(config, request):
+    """Gives the Source of a request; a temporary shard goes with the block.
+
+    Raises:
+      UserError, InputError: nothing there, more than one source, no label map, or records that the
+        config cannot train on.
+    """
+    given = [name for name in ("records", "coco", "parquet") if getattr(request, name)]
+    if len(given) > 1:
+        raise UserError(f"give one of --{', --'.join(given)}: they are different data")
+    reader = config.train_input_reader
+    if reader.num_keypoints and given in (["coco"], ["parquet"]):
+        raise UserError(
+            "this config trains keypoints, which are in records alone: convert with "
+            "tools/create_coco_tf_record.py and give --records"
+        )
+    if given == ["coco"]:
+        annotations, image_dir = _coco_paths(request)
+        with _temporary_shard() as shard:
+            yield _from_coco(config, request, annotations, image_dir, shard)
+    elif given == ["parquet"]:
+        with _temporary_shard() as shard:
+            yield _from_parquet(config, request, shard)
+    else:
+        yield _from_records(config, request)
+
+
+@contextlib.contextmanager
+def _temporary_shard():
+    with tempfile.TemporaryDirectory(prefix="inspect-") as folder:
+        yield pathlib.Path(folder) / "looked-at.tfrecord"
+
+
+# ---- records
+
+
+def _from_records(config, request):
+    given = [each for each in request.records.split(",") if each]
+    patterns = [_as_pattern(each) for each in given]
+    patterns = patterns or list(config.train_input_reader.tf_record_input_reader.input_path)
+    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    if not paths:
+        where = f"--records={request.records}" if given else "train_input_reader.input_path"
+        raise UserError(
+            f"{where}: no file matches {', '.join(patterns) or '(empty)'}; give --records, --coco "
+            "or --parquet, or make records with tools/create_coco_tf_record.py"
+        )
+    from replicate.train import data
+
+    return Source(
+        kind=RECORDS,
+        paths=patterns,
+        config=_reading(config, patterns, path := _label_map_path(config, request)),
+        categories=label_map.read(path),
+        images=data.count_records(paths),
+        dropped={},
+        how="in the order in which a run of this seed reads them",
+    )
+
+
+def _as_pattern(given):
+    """A folder's shards, shards by their common prefix, or the pattern itself."""
+    if os.path.isdir(given):
+        return os.path.join(glob.escape(given), "*.tfrecord*")
+    prefixed = f"{given}-?????-of-?????*"
+    return prefixed if not glob.glob(given) and glob.glob(prefixed) else given
+
+
+# ---- COCO
+
+
+def _coco_paths(request):
+    """(annotation file, image folder), found where only a folder was given."""
+    given = pathlib.Path(request.coco)
+    annotations = given
+    if given.is_dir():
+        found = sorted([*given.glob("instances*.json"), *given.glob("annotations/instances*.json")])
+        train = [path for path in found if "train" in path.name]
+        if len(train or found) != 1:
+            listed = ", ".join(map(str, found)) or "none"
+            raise UserError(
+                f"--coco={given}: one instances*.json is wanted there or in its annotations/, "
+                f"found {listed}; give the file itself"
+            )
+        (annotations,) = train or found
+    elif not given.is_file():
+        raise UserError(f"--coco={given}: no such annotation file or folder")
+    if request.image_dir:
+        if not os.path.isdir(request.image_dir):
+            raise UserError(f"--image_dir={request.image_dir}: no such folder")
+        return annotations, pathlib.Path(request.image_dir)
+    return annotations, None
+
+
+def _image_dir_beside(annotations, images):
+    """The folder near the annotation file that holds the first image."""
+    roots = [annotations.parent, annotations.parent.parent]
+    candidates = [
+        folder
+        for root in roots
+        for folder in [root, *sorted(each for each in root.iterdir() if each.is_dir())]
+    ]
+    for folder in candidates:
+        if (folder / images[0].file_name).is_file():
+            return folder
+    raise UserError(
+        f"{annotations}: its first image, {images[0].file_name}, is in no folder beside it; "
+        "give --image_dir"
+    )
+
+
+def _from_coco(config, request, annotations, image_dir, shard):
+    masks = config.train_input_reader.load_instance_masks
+    source = coco.load(annotations, segmentations=masks)
+    if not source.images:
+        raise UserError(f"{annotations}: there is no image in it")
+    image_dir = image_dir or _image_dir_beside(annotations, source.images)
+    chosen = np.arange(len(source.images))
+    if request.max_images < len(chosen):
+        chosen = np.sort(
+            np.random.default_rng(request.seed).permutation(chosen)[: request.max_images]
+        )
+
+    def rows():
+        for index in chosen.tolist():
+            image = source.image(index)
+            path = os.path.join(image_dir, image.file_name)
+            yield image, path, shards.read_image(path)
+
+    dropped = _write(rows(), len(chosen), shard, source.categories, masks)
+    for _, _, reason in source.unknown:
+        dropped[f"annotations of the file: {reason}"] += 1
+    return _of_shard(
+        config, request, shard, COCO_SOURCE, [str(annotations), str(image_dir)], source.categories,
+        len(source.images), dropped,
+        "all of them" if len(chosen) == len(source.images)
+        else f"{len(chosen):,} of them chosen by the seed",
+    )  # fmt: skip
+
+
+# ---- Parquet
+
+
+def _from_parquet(config, request, shard):
+    if config.train_input_reader.load_instance_masks:
+        raise UserError(
+            "this config trains masks, which Parquet of the hub does not hold; give --coco or "
+            "--records"
+        )
+    names = label_map.read(request.label_map) if request.label_map else None
+    dataset = parquet.Dataset([request.parquet], names)
+    count = min(request.max_images, dataset.num_images)
+    first = itertools.islice(dataset.rows(), count)
+    rows = ((image, f"{request.parquet}: {image.file_name}", encoded) for image, encoded in first)
+    dropped = _write(rows, count, shard, dataset.categories, False)
+    return _of_shard(
+        config, request, shard, PARQUET, dataset.names, dataset.categories, dataset.num_images,
+        dropped,
+        "all of them" if count == dataset.num_images else f"the first {count:,} of the stream",
+    )  # fmt: skip
+
+
+# ---- a temporary shard
+
+
+def _write(rows, count, shard, categories, masks):
+    """Writes the records of (image, name, bytes); returns what was left out, by reason."""
+    settings = features.Settings(include_masks=masks, on_error="skip")
+    dropped = Counter()
+    with open(shard, "wb") as stream:
+        writer = framing.Writer(stream)
+        for image, name, encoded in tqdm(rows, total=count, desc="read", unit="image"):
+            outcome = features.convert_image(image, encoded, name, categories, settings)
+            if outcome.record is not None:
+                writer.write(outcome.record)
+            for entry in outcome.ledger:
+                what = "images" if entry["annotation_id"] is None else "annotations"
+                dropped[f"{what}: {entry['reason']}"] += 1
+        written = writer.records
+    if not written:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        raise UserError(f"none of the {count} images can be used ({reasons})")
+    return dropped
+
+
+def _of_shard(config, request, shard, kind, paths, categories, images, dropped, how):
+    if request.label_map or os.path.isfile(config.train_input_reader.label_map_path):
+        path = _label_map_path(config, request)
+    else:
+        path = str(shard.with_name("label_map.pbtxt"))
+        label_map.write(categories, path)
+    return Source(
+        kind=kind,
+        paths=paths,
+        config=_reading(config, [str(shard)], path),
+        categories=label_map.read(path),
+        images=images,
+        dropped=dict(dropped),
+        how=f"{how}, in an order of their own: that of a run is the order of its records",
+    )
+
+
+def _label_map_path(config, request):
+    path = request.label_map or config.train_input_reader.label_map_path
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{'--label_map' if request.label_map else 'train_input_reader.label_map_path'}: "
+            f"{path or '(empty)'}: no such file; give --label_map, the one the records were made "
+            "with"
+        )
+    return path
+
+
+def _reading(config, patterns, label_map_path):
+    """A copy of the config that reads these records."""
+    copy = type(config)()
+    copy.CopyFrom(config)
+    reader = copy.train_input_reader
+    reader.tf_record_input_reader.ClearField("input_path")
+    reader.tf_record_input_reader.input_path.extend(patterns)
+    reader.label_map_path = label_map_path
+    return copy
