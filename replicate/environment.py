@@ -42,7 +42,6 @@ def describe():
             tf.config.experimental.get_device_details(gpu)
             for gpu in tf.config.list_physical_devices("GPU")
         ],
-        "precision": "float32",
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "git": _git(),
     }
@@ -58,6 +57,25 @@ def record(path):
             earlier = [*earlier, before]
         described |= {"earlier": earlier} if earlier else {}
     write_json(path, described)
+
+
+def of_run(run):
+    """What a run ran on: environment.json, and from training.json how its steps were executed.
+
+    Args:
+      run: RunDir.
+
+    Returns:
+      dict of environment.json with `execution` (see `train.journal`) and its `precision` added.
+
+    Raises:
+      UserError: there is no environment.json.
+    """
+    described = read_json(run.environment)
+    if run.training.is_file():
+        execution = read_json(run.training).get("execution", {})
+        described |= {"execution": execution, "precision": execution.get("precision")}
+    return described
 
 
 def _git():

@@ -267,7 +267,7 @@ def _evaluate(run, request, message):
 
 
 def _judge(run, row, metrics):
-    from replicate import preflight, verdict
+    from replicate import environment, preflight, verdict
 
     _stage("verdict")
     decided = verdict.decide(
@@ -275,7 +275,7 @@ def _judge(run, row, metrics):
         metrics,
         read_json(run.deviations),
         kind="training",
-        environment=read_json(run.environment),
+        environment=environment.of_run(run),
     ).to_json()
     decided["notes"] += preflight.forced_notes(run)
     write_json(run.verdict, decided)

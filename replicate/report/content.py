@@ -58,6 +58,7 @@ def of_run(run):
         "verdict": _verdict(material),
         "metrics": _metrics(last, row),
         "deviations": _deviations(material),
+        "execution": _execution(material),
         "data": data.of_run(material, scored),
         "schedule": _schedule(material),
         "training": training(material),
@@ -189,6 +190,27 @@ def _deviations(material):
             if operations
         ],
     }
+
+
+def _execution(material):
+    """How steps were executed, where that is not one whole batch in float32: sentences."""
+    executed = (material.environment or {}).get("execution")
+    if not executed or material.message is None:
+        return []
+    batch = config.facts(material.message).batch_size
+    micro, replicas = executed["gradient_accumulation_steps"], executed["replicas"]
+    said = []
+    if micro * replicas > 1:
+        said.append(
+            f"Each batch of {batch} was computed in {micro * replicas} parts ({replicas} replicas, "
+            f"{micro} micro-batches each): batch-norm statistics and loss normalizers are those of "
+            f"{batch // (micro * replicas)} images, a deviation from one whole batch"
+        )
+    if executed["precision"] != "float32":
+        said.append(f"Computed in {executed['precision']} with float32 weights")
+    if executed["jit_compile"]:
+        said.append("Steps were compiled by XLA, which rounds in another order")
+    return said
 
 
 def _schedule(material):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from replicate import config
+from replicate import config, environment
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 
@@ -51,11 +51,14 @@ def read(run):
     material = Material(run)
     for name, path, what in (
         ("spec", run.spec, "what was asked for, and the command"),
-        ("environment", run.environment, "the environment"),
         ("verdict", run.verdict, "the verdict"),
         ("deviations", run.deviations, "deviations from the published config"),
     ):
         setattr(material, name, _json(material, path, what))
+    try:
+        material.environment = environment.of_run(run)
+    except UserError as error:
+        material.cannot_say("the environment", _short(error, run))
     try:
         material.message = config.load(run.pipeline_config)
     except UserError as error:

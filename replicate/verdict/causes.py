@@ -150,6 +150,14 @@ PRECISION = Cause(
     check="evaluate the checkpoint once more in float32",
     above=True,
 )
+MICRO_BATCHES = Cause(
+    title="batch-norm statistics and loss normalizers of micro-batches",
+    points=0.4,
+    effect="noisier statistics, other moving averages than those of the published batch",
+    source="environment.json: execution",
+    check="train once with --gradient_accumulation_steps=1 on more or larger devices",
+    kinds=("training",),
+)
 CODE = Cause(
     title="the kit's own code was changed",
     points=0.9,
@@ -280,6 +288,9 @@ def _environment(environment):
     precision = environment.get("precision")
     if precision and precision != "float32":
         yield PRECISION, f"this run used {precision}"
+    micro = (environment.get("execution") or {}).get("gradient_accumulation_steps", 1)
+    if micro > 1:
+        yield MICRO_BATCHES, f"this run split each batch into {micro} micro-batches"
     if (environment.get("git") or {}).get("diff"):
         revision = environment["git"].get("revision", "")[:12]
         yield CODE, f"the working tree differed from revision {revision}"

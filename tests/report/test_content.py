@@ -15,7 +15,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from replicate import report
+from replicate import config, report
 from replicate.report import charts, content, plots
 from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
@@ -199,6 +199,23 @@ def test_measurements_of_the_machine_are_drawn(run):
     }
     assert "device use" not in [each["what"] for each in told["not_checked"]]
     assert (run.report / "plots" / "system-device-memory_gib.svg").is_file()
+
+
+def test_a_batch_computed_in_parts_is_said(run):
+    """Batch norm then saw fewer images than the config's batch: 128 / (2 x 4) = 16."""
+    executed = {"precision": "bfloat16", "jit_compile": False, "input_service": ""}
+    executed |= {"gradient_accumulation_steps": 4, "replicas": 2}
+    write_json(run.training, {"state": "done", "execution": executed})
+    batch = config.load(run.pipeline_config).train_config.batch_size
+    report.write(run)
+    in_parts, precision = read_json(run.report / "report.json")["execution"]
+    assert f"batch of {batch} was computed in 8 parts" in in_parts
+    assert f"are those of {batch // 8} images" in in_parts
+    assert "bfloat16" in precision
+    for page in ("index.html", "report.md"):
+        text = (run.report / page).read_text(encoding="utf-8")
+        assert in_parts in text and precision in text
+    assert read_json(run.report / "report.json")["environment"]["precision"] == "bfloat16"
 
 
 def test_a_line_cut_off_by_a_kill(run):
