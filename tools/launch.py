@@ -134,7 +134,8 @@ def _local(plan):
         return cli.DONE
     if not FLAGS.background:
         return local.run(plan, FLAGS.gpus)
-    again = [sys.executable, __file__, *sys.argv[1:], "--nobackground"]
+    _preflight(plan)
+    again = [sys.executable, str(PROJECT / "tools/launch.py"), *sys.argv[1:], "--nobackground"]
     pid, log = local.start_background(plan, again, FLAGS.gpus)
     print(f"process {pid}, log {log}\n{_watch(plan)}\nstop it, its checkpoint saved: kill {pid}")
     return cli.DONE
@@ -146,12 +147,23 @@ def _print_commands(plan):
 
 
 def _check_inputs():
-    """What can be told on this machine before a queue is waited through."""
     from replicate import replication, zoo
 
     request = tool.request()
     zoo.find(pathlib.Path(request.model).name)
     replication.check_inputs(request)
+
+
+def _preflight(plan):
+    """What can be told here before a queue is waited through; the run checks again, where it is."""
+    from replicate import preflight, replication
+    from replicate.launch import status
+
+    for run in plan.runs:
+        status.refuse_if_active(run.directory)
+    workers = FLAGS.nodes * FLAGS.tasks_per_node
+    intent = replication.intent(tool.request(), plan.runs[0].directory, num_workers=workers)
+    preflight.gate(intent, preflight.Terms(FLAGS.rehearsal, FLAGS.force, trial=False))
 
 
 def _slurm(plan):
@@ -177,6 +189,7 @@ def _slurm(plan):
         print(path.read_text(encoding="utf-8"), end="")
         print(f"written, not submitted: {path}", file=sys.stderr)
         return cli.DONE
+    _preflight(plan)
     job, path = slurm.submit(plan, resources)
     print(f"Slurm job {job}, script {path}\n{_watch(plan)}\nstop it: scancel {job}")
     return cli.DONE

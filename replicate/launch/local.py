@@ -32,9 +32,10 @@ def run(plan, gpus=None):
     notes = {"launched": time.time(), "pid": os.getpid(), "host": platform.node()}
     notes |= _own_record(plan)
     for each in plan.runs:
-        plan.record(each, "local", **notes)
+        plan.record(each, "local", **notes, waits=True)
     worst = 0
     for index, each in enumerate(plan.runs):
+        plan.record(each, "local", **notes)
         code = _run(plan.command(each), plan, environment)
         plan.record(each, "local", **notes, exit=code)
         answered = code in (0, 1) and RunDir.at(each.directory).verdict.is_file()
@@ -75,7 +76,7 @@ def start_background(plan, command, gpus=None):
             start_new_session=True,
         )
     for each in plan.runs:
-        plan.record(each, "local", pid=process.pid, host=platform.node(), log=str(log))
+        plan.record(each, "local", pid=process.pid, host=platform.node(), log=str(log), waits=True)
     return process.pid, log
 
 
@@ -131,6 +132,7 @@ def _own_record(plan):
     """What `start_background` noted of this very process, without the target; or {}."""
     record = launched(plan.runs[0].directory)
     if record.pop("target", "") == "local" and record.get("pid") == os.getpid():
+        record.pop("waits", None)
         return record
     return {}
 

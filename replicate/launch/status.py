@@ -50,7 +50,7 @@ class Status:
 
     Attributes:
       run: its directory, relative to the folder that was asked about.
-      state: "queued" (Slurm), "held", "preparing" (records, config), "running" (training),
+      state: "queued" (in Slurm, or behind another seed), "held", "preparing" (records, config), "running" (training),
         "evaluating", "done", "trained" (no evaluation was asked for), "stopped" (by a signal, its
         checkpoint saved), "failed", "cancelled", "timed out", "skipped" (a run before it failed),
         "dead" (gone without a word).
@@ -156,8 +156,7 @@ def _state(run, training, record, queue):
     if not _is_alive(run, training, record, job, queue):
         return _end_of(run, told, reason, record)
     if told is None:
-        waits = record.get("target") == "local" and not run.spec.is_file()
-        return "queued" if waits else "preparing", ""
+        return "queued" if record.get("waits") else "preparing", ""
     return ("evaluating" if told == "done" else told), reason
 
 

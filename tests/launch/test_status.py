@@ -88,7 +88,7 @@ CASES = {
         "",
     ),
     "waits its turn": (
-        {"launch": {"target": "local", "pid": os.getpid(), "host": HERE}, "spec": False},
+        {"launch": {"target": "local", "pid": os.getpid(), "host": HERE, "waits": True}},
         "queued",
         "",
     ),
