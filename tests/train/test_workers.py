@@ -44,6 +44,8 @@ def _start(config_path, model_dir, count=2):
                 f"--num_train_steps={STEPS}",
                 "--checkpoint_every_n=2",
                 "--log_every_n=1",
+                "--notrial",
+                "--force",  # this config is nobody's recipe
             ],
             env=os.environ
             | {
