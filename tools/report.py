@@ -23,7 +23,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from absl import flags
 
 from replicate import report
-from replicate.run import RunDir
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -34,12 +35,23 @@ flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run d
 
 def main(_):
     run = RunDir.existing(FLAGS.run_dir)
+    if read_json(run.spec).get("kind") == "recognition":
+        return _recognition(run)
     print(report.write(run))
     if FLAGS.tracker:
         from replicate.report import trackers
 
         for how in trackers.write(run, FLAGS.tracker, FLAGS.tracker_dir).values():
             print(how)
+
+
+def _recognition(run):
+    """The report of a run of tools/train_recognition.py."""
+    from replicate.recognition import report as recognition
+
+    if FLAGS.tracker:
+        raise UserError("--tracker is for detectors; this run has TensorBoard events in its train/")
+    print(recognition.write(run))
 
 
 if __name__ == "__main__":

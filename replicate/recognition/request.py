@@ -14,6 +14,7 @@ OPTIMIZERS = ("adam", "sgd")
 DEFAULT_EPOCHS = 30.0
 # As weights: Keras downloads those that it publishes for an application.
 DOWNLOADED = "imagenet"
+_PATTERN = "'data/train-?????-of-?????.tfrecord'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +72,19 @@ def files(pattern):
     """The record files that a pattern (or several, with commas between) matches, sorted.
 
     Raises:
-      UserError: none does.
+      UserError: none does, or a manifest or ledger does too.
     """
     paths = sorted(path for each in pattern.split(",") for path in glob.glob(each))
     if not paths:
         raise UserError(
             f"{pattern}: no such records; make them with tools/create_coco_tf_record.py, and give "
-            "the pattern of the shards, such as 'data/train-?????-of-?????.tfrecord'"
+            f"the pattern of the shards, such as {_PATTERN}"
+        )
+    foreign = [path for path in paths if path.endswith((".json", ".jsonl"))]
+    if foreign:
+        raise UserError(
+            f"{pattern}: matches {foreign[0]} as well, which is no TFRecord; give a narrower "
+            f"pattern, such as {_PATTERN}"
         )
     return paths
 
@@ -95,6 +102,8 @@ def check(request):
     """
     files(request.records)
     request.classes()
+    if request.num_steps is None and not request.num_epochs > 0:
+        raise UserError("--num_epochs=0 trains nothing; give more, or --num_train_steps")
     weights = request.weights
     if weights and weights != DOWNLOADED and not _exists(weights):
         raise UserError(
@@ -103,25 +112,24 @@ def check(request):
         )
 
 
-def keep(run, request, command):
-    """Writes spec.json, or checks that it asks for the same.
+def keep(run, request, command, begun):
+    """Writes spec.json; of a run that has a checkpoint, checks that it asks for the same.
 
     Args:
       run: RunDir.
       request: Request.
       command: str, the command line.
+      begun: whether there is a checkpoint.
 
     Raises:
-      UserError: the directory holds a run that was asked for differently.
+      UserError: the directory holds a run that was asked for differently, or of another kind.
     """
     asked = dataclasses.asdict(request)
-    if not run.spec.is_file():
-        write_json(
-            run.spec,
-            {"format": 1, "kind": "recognition", "request": asked, "command": command},
-        )
+    before = of_run(run) if run.spec.is_file() else None
+    if before is None or not begun:
+        spec = {"format": 1, "kind": "recognition", "request": asked, "command": command}
+        write_json(run.spec, spec)
         return
-    before = of_run(run)
     changed = [
         f"{name} was {getattr(before, name)!r}, now {value!r}"
         for name, value in asked.items()

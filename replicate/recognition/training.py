@@ -64,9 +64,9 @@ def train(request, model_dir, settings, command):
     """
     run = RunDir.at(model_dir)
     requests.check(request)
-    requests.keep(run, request, command)
     found = request.classes()
     last = checkpoints.latest_good(run.checkpoints)
+    requests.keep(run, request, command, begun=last is not None)
     _keep_classes(run, found, last)
     splits = settings.splits(request)
     data = _survey(run, found, {"train": request.records} | splits, resumed=last is not None)
@@ -82,11 +82,10 @@ def train(request, model_dir, settings, command):
 def _keep_classes(run, found, last):
     """Writes classes.json; the classes of a run that is continued must be the same."""
     path = run.root / model.CLASSES_FILE
-    if path.is_file():
-        listed = classes.from_json(read_json(path), path)
-        classes.require_same(listed, found, path, "--label_map")
     if last is not None:
-        model.require_classes(last, model.describe(last)["classes"])
+        trained = model.describe(last)["classes"]
+        model.require_classes(last, trained)
+        classes.require_same(trained, found, last, "--label_map")
     write_json(path, classes.to_json(found))
 
 

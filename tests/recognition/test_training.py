@@ -150,6 +150,30 @@ def test_other_settings_are_refused_and_named(copied, request_of, settings):
         assert words in str(error.value)
 
 
+def test_a_mistake_before_the_first_checkpoint_is_corrected_in_place(
+    request_of, settings, tmp_path, monkeypatch
+):
+    with pytest.raises(UserError, match="no such backbone"):
+        training.train(request_of(backbone="MobilNet"), tmp_path, settings, COMMAND)
+
+    class Trains(Exception):
+        pass
+
+    def trains(*_):
+        raise Trains
+
+    monkeypatch.setattr(training, "_train", trains)
+    with pytest.raises(Trains):
+        training.train(request_of(), tmp_path, settings, COMMAND)
+    assert read_json(tmp_path / "spec.json")["request"]["backbone"] == "MobileNet"
+
+
+def test_the_directory_of_a_detector_is_refused(request_of, settings, tmp_path):
+    write_json(tmp_path / "spec.json", {"format": 1, "request": {"model": "ssd"}})
+    with pytest.raises(UserError, match="not a recognition run"):
+        training.train(request_of(), tmp_path, settings, COMMAND)
+
+
 def test_other_records_are_refused_on_resume(copied, request_of, settings, drawn):
     data = read_json(copied.root / "data.json")
     data["train"]["fingerprint"] = "0" * 64
