@@ -1,19 +1,15 @@
 """The whole path, killed at every stage, ends with what an uninterrupted run ends with."""
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
 from replicate.demo import drawing
 from replicate.run import RunDir, read_json, read_metrics
+from tests.tools.running import PROJECT, kill_when, outcome, replicate_command, run_tool
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 6
 # The demo's model, smaller still: what is tested here is the way, not the AP.
 OVERRIDES = {
@@ -30,66 +26,14 @@ def data(tmp_path_factory):
 
 
 def _command(data, run_dir, **more):
-    flags = {
-        "model": "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
-        "train_annotations": data["train"][0],
-        "train_images": data["train"][1],
-        "val_annotations": data["val"][0],
-        "val_images": data["val"][1],
-        "run_dir": run_dir,
-        "num_steps": STEPS,
-        "checkpoint_every_n": 2,
-    } | more
-    return [
-        sys.executable,
-        str(PROJECT / "tools" / "replicate.py"),
-        *(f"--{name}={value}" for name, value in flags.items()),
-        *(f"--set={path}={value}" for path, value in OVERRIDES.items()),
-        *("--rehearsal", "--notrial"),
-    ]
-
-
-def _run(command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
-
-
-def _kill_when(command, condition, number=signal.SIGKILL, timeout=300):
-    """Starts `command` and sends it a signal as soon as `condition()` holds."""
-    log = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    if number == signal.SIGKILL:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    return process.wait(timeout=120)
-
-
-def _results(run_dir):
-    """What a run ends with, times and paths aside."""
-    run = RunDir.existing(run_dir)
-    evals = {}
-    for step in run.evaluated_steps():
-        metrics = read_json(run.eval_at(step) / "metrics.json")
-        evals[step] = (
-            metrics["metrics"],
-            metrics["checkpoint"]["path"],
-            read_json(run.eval_at(step) / "detections.json.gz"),
-        )
-    losses = {entry["step"]: entry["losses"] for entry in read_metrics(run.metrics)}
-    verdict = read_json(run.verdict)
-    shards = {path.name: path.read_bytes() for path in run.data.glob("*.tfrecord")}
-    return evals, losses, verdict["verdict"], verdict["achieved"], shards
+    flags = {"num_steps": STEPS, "checkpoint_every_n": 2} | more
+    return replicate_command(data, run_dir, OVERRIDES, **flags)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    done = _run(_command(data, run_dir))
+    done = run_tool(_command(data, run_dir))
     assert done.returncode == 0, done.stderr
     return run_dir, done
 
@@ -117,13 +61,13 @@ def test_again_it_reuses_what_is_done(data, uninterrupted):
     kept = [*run.data.glob("*.tfrecord"), *run.checkpoints.glob("ckpt-*"), run.metrics]
     kept += list(run.evals.glob("*/*"))
     before = {path: path.stat().st_mtime_ns for path in kept}
-    assert _run(_command(data, run_dir)).returncode == 0
+    assert run_tool(_command(data, run_dir)).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == before
 
 
 def test_asked_differently_it_refuses(data, uninterrupted):
     run_dir, _ = uninterrupted
-    refused = _run(_command(data, run_dir, seed=4))
+    refused = run_tool(_command(data, run_dir, seed=4))
     assert refused.returncode == 2
     assert "seed was 0, now 4" in refused.stderr and "--run_dir" in refused.stderr
 
@@ -133,7 +77,7 @@ def test_a_report_names_the_checkpoint_its_detections_come_from(data, uninterrup
     run_dir, _ = uninterrupted
     run = RunDir.existing(run_dir)
     output = run_dir.parent / "again.json"
-    done = _run(
+    done = run_tool(
         [
             sys.executable,
             str(PROJECT / "tools" / "evaluate.py"),
@@ -156,15 +100,15 @@ def test_killed_at_every_stage_it_ends_the_same(data, uninterrupted, tmp_path):
     run_dir = tmp_path / "killed"
     run = RunDir.at(run_dir)
     command = _command(data, run_dir)
-    assert _kill_when(command, lambda: any(run.data.glob("*"))) < 0  # converting
+    assert kill_when(command, lambda: any(run.data.glob("*"))) < 0  # converting
     assert not run.pipeline_config.exists()
-    assert _kill_when(command, lambda: (run.checkpoints / "ckpt-2.index").exists()) < 0  # training
+    assert kill_when(command, lambda: (run.checkpoints / "ckpt-2.index").exists()) < 0  # training
     assert not run.evals.exists()
     # Evaluating: a first checkpoint is done, the next is not.
-    assert _kill_when(command, lambda: (run.evals / "2" / "metrics.json").exists()) < 0
+    assert kill_when(command, lambda: (run.evals / "2" / "metrics.json").exists()) < 0
     assert not run.verdict.exists()
-    assert _run(command).returncode == 0
-    assert _results(run_dir) == _results(uninterrupted[0])
+    assert run_tool(command).returncode == 0
+    assert outcome(run_dir) == outcome(uninterrupted[0])
 
 
 @pytest.mark.slow
@@ -175,10 +119,10 @@ def test_a_signal_saves_a_checkpoint_first(data, uninterrupted, tmp_path, number
     command = _command(data, run_dir, checkpoint_every_n=100)
     # Other checkpoints than the whole run's: only the losses are compared.
     started = lambda: (run.events).exists() and any(run.events.iterdir())  # noqa: E731
-    status = _kill_when(command, started, number)
+    status = kill_when(command, started, number)
     assert status == 128 + number
     assert any(run.checkpoints.glob("ckpt-*.index"))
-    assert _run(command).returncode == 0
+    assert run_tool(command).returncode == 0
     losses = {entry["step"]: entry["losses"] for entry in read_metrics(run.metrics)}
     whole = {e["step"]: e["losses"] for e in read_metrics(RunDir.at(uninterrupted[0]).metrics)}
     assert losses[STEPS] == whole[STEPS]
