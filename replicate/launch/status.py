@@ -50,10 +50,10 @@ class Status:
 
     Attributes:
       run: its directory, relative to the folder that was asked about.
-      state: "queued" (in Slurm, or behind another seed), "held", "preparing" (records, config), "running" (training),
-        "evaluating", "done", "trained" (no evaluation was asked for), "stopped" (by a signal, its
-        checkpoint saved), "failed", "cancelled", "timed out", "skipped" (a run before it failed),
-        "dead" (gone without a word).
+      state: "queued" (in Slurm, or behind another seed), "held", "preparing" (preflight, records,
+        config), "running" (training), "evaluating", "done", "trained" (no verdict was asked for),
+        "stopped" (by a signal, its checkpoint saved), "failed", "cancelled", "timed out",
+        "skipped" (a run before it failed), "dead" (gone without a word).
       step, num_steps: of the training; None before it.
       eta_s: seconds until the last step at the present pace; None where it does not train.
       ap: the last evaluation's AP, 0..1, and `ap_step` its checkpoint's step; None before.
@@ -82,10 +82,10 @@ def of_folder(folder):
     Raises:
       UserError: there is no such folder.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    roots = sorted(_run_directories(folder, _DEPTH))
+    roots = _without_aliases(sorted(_run_directories(folder, _DEPTH)))
     records = {root: launched(root) for root in roots}
     jobs = {record["job"] for record in records.values() if record.get("job")}
     queue = slurm.queue(jobs)
@@ -116,6 +116,13 @@ def _run_directories(folder, depth):
         for child in folder.iterdir():
             if child.is_dir() and not child.name.startswith("."):
                 yield from _run_directories(child, depth - 1)
+
+
+def _without_aliases(roots):
+    """Without a link to another one of them."""
+    own = {root.resolve(): root for root in roots}
+    own |= {root.resolve(): root for root in roots if root.resolve() == root.absolute()}
+    return sorted(own.values())
 
 
 def _marks(folder):
@@ -172,8 +179,8 @@ def _end_of(run, told, reason, record):
     """(state, reason) of a run that nobody is working on."""
     if told in ("stopped", "failed"):
         return told, reason
-    if told == "done" and not run.spec.is_file():
-        return "trained", ""  # tools/train.py, which does not evaluate
+    if told == "done" and not _ends_with_verdict(run):
+        return "trained", ""
     if "skipped" in record:
         return "skipped", record["skipped"]
     if code := record.get("exit"):
@@ -181,6 +188,11 @@ def _end_of(run, told, reason, record):
     if told is None and not record and run.verdict.is_file():
         return "done", ""
     return "dead", "its process is gone"
+
+
+def _ends_with_verdict(run):
+    """Replications do; tools/train.py writes no spec, and other kinds of run say theirs in it."""
+    return run.spec.is_file() and "kind" not in read_json(run.spec)
 
 
 def _of_exit(code):
@@ -232,7 +244,8 @@ def _last_ap(run):
     steps = run.evaluated_steps()
     if not steps:
         return None, None
-    return steps[-1], read_json(run.eval_at(steps[-1]) / "metrics.json")["metrics"]["AP"]
+    metrics = read_json(run.eval_at(steps[-1]) / "metrics.json")
+    return steps[-1], metrics.get("metrics", {}).get("AP")
 
 
 def _where(training, record):

@@ -29,11 +29,11 @@ def _dead_pid():
     return process.pid
 
 
-def _make(root, training=None, launch=None, spec=True, verdict=None, ap=None, pace=(), age=0):
+def _make(root, training=None, launch=None, spec=None, verdict=None, ap=None, pace=(), age=0):
     """A run directory; `training` and `launch` are what its files hold beyond the usual."""
     run, then = RunDir.at(root), time.time() - age
-    if spec:
-        write_json(run.spec, {})
+    if spec is not False:
+        write_json(run.spec, spec or {})
     if training is not None:
         usual = {"state": "running", "step": 40, "num_steps": 100, "pid": os.getpid()}
         write_json(run.training, usual | {"host": HERE, "updated": then} | training)
@@ -79,6 +79,11 @@ CASES = {
     ),
     "tools/train.py, at its end": (
         {"training": _GONE | {"state": "done"}, "spec": False},
+        "trained",
+        "",
+    ),
+    "recognition, at its end": (
+        {"training": _GONE | {"state": "done"}, "spec": {"kind": "recognition"}},
         "trained",
         "",
     ),
@@ -209,6 +214,7 @@ def test_all_runs_of_a_folder_are_found(tmp_path):
     for name in ("a", "seeds/seed0", "seeds/seed1", "deep/er/still"):
         _make(tmp_path / name, training={})
     (tmp_path / "not a run" / "data").mkdir(parents=True)
+    (tmp_path / "_latest").symlink_to(tmp_path / "seeds")
     found = [each.run for each in status.of_folder(tmp_path)]
     assert found == ["a", "deep/er/still", "seeds/seed0", "seeds/seed1"]
     assert [each.run for each in status.of_folder(tmp_path / "a")] == ["."]
