@@ -1,0 +1,58 @@
+"""`write`: inspection.json and index.html."""
+
+import pathlib
+
+from replicate.inspection import answer, charts, pictures
+from replicate.report import pages
+from replicate.run import write_text
+
+_STYLE = """
+.box.object{stroke:#3ddc84;stroke-width:2}
+.box.alone{stroke:#ff4fd8;stroke-width:2.4;stroke-dasharray:5 3}
+.box.anchor{stroke-width:1}
+.box.unsampled{stroke-opacity:.35}
+.box.negative{stroke:#fff;stroke-width:.7;stroke-opacity:.6;stroke-dasharray:2 2}
+.level-0{stroke:#4db8ff}.level-1{stroke:#ff9a3d}.level-2{stroke:#b58cff}.level-3{stroke:#ffe14d}
+.level-4{stroke:#2fd6c3}.level-5{stroke:#ff7b7b}.level-6{stroke:#c5e86c}.level-7{stroke:#cfd8e3}
+.card .canvas img.masks{position:absolute;inset:0;height:100%}
+.card .canvas .peak{fill:#ff4fd8;stroke:#000;stroke-width:.5}
+.stages{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,210px),1fr));gap:.9rem}
+.stages .card figcaption{font-size:.82rem}
+.hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .box.anchor,
+.hide-negatives .box.negative{display:none}
+.card.tall-ones{max-width:520px}
+"""
+
+
+def write(content, images, output, command):
+    """Writes OUTPUT/inspection.json and OUTPUT/index.html.
+
+    Args:
+      content: `content.inspect`'s dict.
+      images: its pictures, dict key -> data URI.
+      output: folder.
+      command: list of the words that made it.
+
+    Returns:
+      (path of index.html, the answer: `answer.answer`'s dict).
+    """
+    output = pathlib.Path(output)
+    content = content | {"answer": answer.answer(content), "command": " ".join(command)}
+    write_text(output / "inspection.json", pages.json_text(content))
+    write_text(output / "index.html", html(content, images))
+    return output / "index.html", content["answer"]
+
+
+def html(content, images):
+    """The page of an inspection."""
+    return pages.html(
+        "inspection.html.j2",
+        ["page.js", "inspection.js"],
+        extra_style=_STYLE,
+        content=content,
+        plots=charts.of(content),
+        pictures=images,
+        tags=pictures.tags,
+        which=charts.which,
+        top=charts.TOP,
+    )
