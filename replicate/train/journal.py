@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 
@@ -12,6 +13,7 @@ import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
+from replicate import devices
 from replicate.run import read_metrics, write_json, write_text
 
 # The API's loop writes three images of the batch every hundred steps.
@@ -132,12 +134,20 @@ def _metrics_line(step, output, batch_size):
 
 
 def _device_use():
-    """GPU memory that TensorFlow holds, summed over this process's GPUs; empty without one."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if not gpus:
-        return {}
-    held = (tf.config.experimental.get_memory_info(gpu.name)["current"] for gpu in gpus)
-    return {"memory_gib": sum(held) / 2**30}
+    """The use of this process's GPUs: memory and power summed, load averaged, the hottest."""
+    gpus = devices.gpu_use()
+
+    def over_gpus(name, combine):
+        values = [gpu[name] for gpu in gpus if gpu[name] is not None]
+        return combine(values) if values else None
+
+    measured = {
+        "memory_gib": over_gpus("memory_used_gib", sum),
+        "utilization_percent": over_gpus("utilization_percent", statistics.fmean),
+        "power_watts": over_gpus("power_watts", sum),
+        "temperature_celsius": over_gpus("temperature_celsius", max),
+    }
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def _forget_after(metrics_path, step):

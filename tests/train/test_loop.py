@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
-from replicate.train import checkpoints, loop
+from replicate.train import checkpoints, journal, loop
 
 
 @pytest.fixture
@@ -47,6 +47,22 @@ def test_a_run_says_what_it_does(config, tmp_path):
     expected = {f"Loss/{name}" for name in ("localization_loss", "classification_loss")}
     expected |= {"Loss/regularization_loss", "Loss/total_loss", "learning_rate", "steps_per_sec"}
     assert expected <= _tags(run)
+
+
+def test_the_use_of_gpus_is_logged(monkeypatch):
+    """Two GPUs as NVML tells of them, one of which does not tell its power."""
+    first = {"memory_used_gib": 10.0, "utilization_percent": 90, "power_watts": 300.0}
+    second = {"memory_used_gib": 6.0, "utilization_percent": 50, "power_watts": None}
+    use = [first | {"temperature_celsius": 60}, second | {"temperature_celsius": 71}]
+    monkeypatch.setattr("replicate.devices.gpu_use", lambda: use)
+    assert journal._device_use() == {
+        "memory_gib": 16.0,
+        "utilization_percent": 70.0,
+        "power_watts": 300.0,
+        "temperature_celsius": 71,
+    }
+    monkeypatch.setattr("replicate.devices.gpu_use", lambda: [])
+    assert journal._device_use() == {}
 
 
 def test_images_are_written_as_often_as_the_api_writes_them(config, tmp_path, monkeypatch):

@@ -88,8 +88,9 @@ def test_the_batches_differ_and_the_weights_move(config_path, one_device):
         (["--accumulate=2"], 1),
         (["--cpus=2", "--accumulate=2"], 2),
         (["--input_service=2"], 1),
+        pytest.param(["--jit_compile"], 1, marks=pytest.mark.slow),
     ],
-    ids=["replicas", "micro-batches", "both", "input service"],
+    ids=["replicas", "micro-batches", "both", "input service", "XLA"],
 )
 def test_the_parts_sum_to_the_whole(config_path, one_device, tmp_path, flags, replicas):
     _assert_same(_steps(config_path, tmp_path / "parts", *flags), one_device, replicas)
