@@ -127,6 +127,7 @@ def keep(run, request, command, begun):
     asked = dataclasses.asdict(request)
     before = of_run(run) if run.spec.is_file() else None
     if before is None or not begun:
+        command = environment.without_secrets(command)
         spec = {"format": 1, "kind": "recognition", "request": asked, "command": command}
         write_json(run.spec, spec)
         return

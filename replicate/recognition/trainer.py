@@ -33,7 +33,7 @@ class Trainer(orbit.AbstractTrainer):
         self._request, self._model = request, recognizer
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self._random = tf.random.Generator.from_seed(request.seed)
-        self._learning_rate = _learning_rate(request, num_steps)
+        self._learning_rate = learning_rate(request, num_steps)
         self._optimizer = _optimizer(request, self._learning_rate, recognizer)
         self.checkpoint = tf.train.Checkpoint(
             step=self.global_step,
@@ -148,7 +148,8 @@ class Trainer(orbit.AbstractTrainer):
         )
 
 
-def _learning_rate(request, num_steps):
+def learning_rate(request, num_steps):
+    """The schedule: a linear rise from 0 in warmup_steps, then a cosine to 0 at num_steps."""
     warmup = min(request.warmup_steps, num_steps - 1)
     if not warmup:
         return tf.keras.optimizers.schedules.CosineDecay(request.learning_rate, num_steps)
@@ -157,10 +158,10 @@ def _learning_rate(request, num_steps):
     )
 
 
-def _optimizer(request, learning_rate, recognizer):
+def _optimizer(request, schedule, recognizer):
     """The optimizer with its variables built, so that a checkpoint can be read into them."""
     settings = {
-        "learning_rate": learning_rate,
+        "learning_rate": schedule,
         "weight_decay": request.weight_decay or None,
         "jit_compile": False,
     }
