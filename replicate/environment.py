@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import subprocess
 
 import psutil
@@ -22,7 +23,23 @@ _PACKAGES = (
     "scikit-learn",
 )
 # Variables that change what TensorFlow computes; no other is recorded.
-_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
+_VARIABLES = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_DETERMINISTIC_OPS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_XLA_FLAGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "XLA_FLAGS",
+)
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
+_SECRET_LENGTH = 8
+# The user and password of an address, and query parameters that let someone in.
+_ADDRESS = re.compile(r"(\w://)(?:[^/\s@'\"]+|[^\s@'\"]*:[^\s@'\"]*)@")
+_PARAMETER = re.compile(
+    r"([?&][\w-]*(?:token|secret|password|signature|sig|credential|api_?key)[\w-]*=)[^&\s'\"#]+",
+    re.I,
+)
 _PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -42,9 +59,23 @@ def describe():
             tf.config.experimental.get_device_details(gpu)
             for gpu in tf.config.list_physical_devices("GPU")
         ],
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "variables": {
+            name: without_secrets(os.environ[name]) for name in _VARIABLES if name in os.environ
+        },
         "git": _git(),
     }
+
+
+def without_secrets(text):
+    """`text` as it may be written down: what lets someone in is replaced.
+
+    That is the value of any variable of this process whose name speaks of a token, a key or a
+    password, wherever it stands, and the credentials inside an address.
+    """
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _SECRET_LENGTH:
+            text = text.replace(value, f"<{name}>")
+    return _PARAMETER.sub(r"\1<secret>", _ADDRESS.sub(r"\1<secret>@", text))
 
 
 def record(path):
@@ -85,6 +116,7 @@ def _git():
         ).stdout
 
     try:
-        return {"revision": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD")}
+        diff = without_secrets(git("diff", "HEAD"))
+        return {"revision": git("rev-parse", "HEAD").strip(), "diff": diff}
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 from replicate import config as configs
-from replicate import zoo
+from replicate import environment, zoo
 from replicate.config import view
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json, write_text
@@ -178,6 +178,7 @@ def _check_same_request(run, request):
 
 def _write_spec(run, request, command, forced):
     """Writes the request once; the fails that --force overrode are added as they come."""
+    command = environment.without_secrets(command)
     spec = {"format": 1, "request": _asked(request), "command": command}
     if run.spec.is_file():
         spec = read_json(run.spec)
@@ -242,7 +243,6 @@ def _render(run, request):
 
 def _describe_environment(run, message):
     """Records the environment that trains; one that only evaluates or reports is not the run's."""
-    from replicate import environment
     from replicate.train import checkpoints
 
     if message.train_config.num_steps in checkpoints.steps_of(run.checkpoints):
@@ -267,7 +267,7 @@ def _evaluate(run, request, message):
 
 
 def _judge(run, row, metrics):
-    from replicate import environment, preflight, verdict
+    from replicate import preflight, verdict
 
     _stage("verdict")
     decided = verdict.decide(

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from replicate import environment
 from replicate.inspection import answer, charts, pictures
 from replicate.report import pages
 from replicate.run import write_text
@@ -37,7 +38,8 @@ def write(content, images, output, command):
       (path of index.html, the answer: `answer.answer`'s dict).
     """
     output = pathlib.Path(output)
-    content = content | {"answer": answer.answer(content), "command": " ".join(command)}
+    command = environment.without_secrets(" ".join(command))
+    content = content | {"answer": answer.answer(content), "command": command}
     write_text(output / "inspection.json", pages.json_text(content))
     write_text(output / "index.html", html(content, images))
     return output / "index.html", content["answer"]

@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 
+from replicate import environment
 from replicate.errors import UserError
 from replicate.recognition import classes
 from replicate.run import read_json, write_json

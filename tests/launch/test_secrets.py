@@ -1,0 +1,123 @@
+"""What lets someone in is written nowhere: not in a run, a report, a script or a log."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from replicate import environment
+from replicate.launch import local, skypilot, slurm
+from replicate.launch.plan import Plan
+from replicate.replication import Request
+from replicate.run import RunDir, read_json
+from replicate.train.cluster import Cluster
+
+PLANTED = {
+    "AWS_SECRET_ACCESS_KEY": "planted-aws-wJalrXUtnFEMI",
+    "HF_TOKEN": "planted-hf_abcdefgh",
+    "WANDB_API_KEY": "planted-wandb-0123456789",
+    "COMET_API_KEY": "planted-comet-0123456789",
+    "MLFLOW_TRACKING_PASSWORD": "planted-mlflow-password",
+    "GITHUB_TOKEN": "planted-ghp_abcdefgh",
+    "DATABASE_URL": "postgres://user:planted-db-password@host/db",
+    "HOUSE_RULES": "planted-in-no-listed-variable",
+}
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+
+
+def _assert_clean(folder):
+    """No planted value in any file of a folder, whatever its name."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert b"planted" not in path.read_bytes(), path
+        assert "planted" not in str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("--train_images=train2017", "--train_images=train2017"),
+        ("--flag=planted-hf_abcdefgh", "--flag=<HF_TOKEN>"),
+        ("+key = 'planted-wandb-0123456789'", "+key = '<WANDB_API_KEY>'"),
+        ("https://me:planted@host/a.zip", "https://<secret>@host/a.zip"),
+        ("'s3://AKIA:planted/x+y@bucket/a'", "'s3://<secret>@bucket/a'"),
+        ("https://host/a?sig=planted%2B&b=1 c", "https://host/a?sig=<secret>&b=1 c"),
+        ("https://h/a?X-Amz-Security-Token=planted", "https://h/a?X-Amz-Security-Token=<secret>"),
+        ("https://h/a?access_token=planted#x", "https://h/a?access_token=<secret>#x"),
+        ("https://h/a?b=1&api_key=planted'", "https://h/a?b=1&api_key=<secret>'"),
+        ("git@github.com:me/repo.git me@host", "git@github.com:me/repo.git me@host"),
+        ("a <me@host> https://host/~me", "a <me@host> https://host/~me"),
+    ],
+)
+def test_what_may_be_written_of_a_text(text, written, planted):
+    assert environment.without_secrets(text) == written
+
+
+def test_a_variable_too_short_to_be_a_secret_spoils_no_text(monkeypatch):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setenv("EMPTY_TOKEN", "")
+    assert environment.without_secrets("a false alarm") == "a false alarm"
+
+
+def test_the_recorded_environment(planted, monkeypatch, tmp_path):
+    """Listed variables alone; a key that someone wrote into the code is not in its diff."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+    described = environment.describe()
+    assert described["variables"]["XLA_FLAGS"] == "--xla_gpu_deterministic_ops=true"
+    assert "planted" not in json.dumps(described)
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "a.py").write_text("key = None\n")
+    git("add", "a.py")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
+    (tmp_path / "a.py").write_text(f"key = '{PLANTED['WANDB_API_KEY']}'\n")
+    monkeypatch.setattr(environment, "_PROJECT", tmp_path)
+    diff = environment.describe()["git"]["diff"]
+    assert "+key = '<WANDB_API_KEY>'" in diff and "planted" not in diff
+
+
+_TOOL = """\
+import os, sys, pathlib
+assert os.environ["HF_TOKEN"].startswith("planted")  # the run may use it; nobody writes it down
+run_dir = pathlib.Path(sys.argv[-1].partition("=")[2])
+(run_dir / "verdict.json").write_text('{"verdict": "NEAR"}')
+"""
+
+
+def test_a_launch_here(planted, tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text(_TOOL)
+    plan = Plan.of(tmp_path / "r", ["--model=m"], tool=str(tool))
+    assert local.run(plan) == 0
+    assert read_json(RunDir.at(plan.directory).launch / "launch.json")["exit"] == 0
+    _assert_clean(plan.directory)
+
+
+def test_a_slurm_script(planted, tmp_path):
+    plan = Plan.of(tmp_path / "r", ["--model=m"])
+    slurm.write(plan, slurm.Resources(exported=("HF_TOKEN",)))
+    _assert_clean(plan.directory)
+    assert not set(slurm.EXPORTED) & set(PLANTED)
+
+
+def test_a_task_file(planted, tmp_path):
+    request = Request("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
+    resources = skypilot.Resources(run_store="s3://b/r", mounts=(("/coco", "s3://b/coco"),))
+    skypilot.write(Plan.of("/r", ["--model=m"]), resources, request, tmp_path / "t.yaml")
+    _assert_clean(tmp_path)
+
+
+def test_workers_are_told_nothing_but_who_they_are(planted, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "")
+    Cluster(("a:1", "b:2"), 1).export()
+    assert "planted" not in os.environ["TF_CONFIG"]
