@@ -36,16 +36,14 @@ flags.DEFINE_enum("target", None, ["local", "slurm", "skypilot"], "where to run.
 flags.DEFINE_list("seeds", [], "several seeds: a run each (an array under Slurm).")
 flags.DEFINE_string("name", "", "the job's name; the run directory's otherwise.")
 flags.DEFINE_integer("nodes", 1, "machines that train together.", lower_bound=1)
-flags.DEFINE_integer("gpus", None, "GPUs of each machine; all, or the site's default, otherwise.")
+flags.DEFINE_integer("gpus", None, "local, slurm: GPUs of each machine; by default all.")
 flags.DEFINE_string("time_limit", "", "how long a start may take: 36h, 90m, 1-12:00:00.")
 flags.DEFINE_bool("dry_run", False, "write and print what would be launched; launch nothing.")
 flags.DEFINE_bool("background", False, "local: go on without this terminal, with a log.")
 flags.DEFINE_string("partition", "", "slurm: partition.")
 flags.DEFINE_string("account", "", "slurm: account.")
-flags.DEFINE_string(
-    "memory", "", "slurm: memory of a node (120G); skypilot: at least (64+), in GB."
-)
-flags.DEFINE_integer("cpus", 0, "slurm: cores of a task; skypilot: of a machine, at least.")
+flags.DEFINE_string("memory", "", "slurm, skypilot: of a machine: 120G; 64+, at least.")
+flags.DEFINE_integer("cpus", 0, "slurm, skypilot: cores of a task; of a machine, at least.")
 flags.DEFINE_integer("tasks_per_node", 1, "slurm: workers of a node; they share its GPUs.")
 flags.DEFINE_multi_string(
     "sbatch", [], "slurm: another #SBATCH option, NAME=VALUE or NAME; may be repeated."
@@ -60,7 +58,9 @@ flags.DEFINE_integer(
     "save_before_s", 300, "slurm: seconds before the time limit at which to save and requeue."
 )
 flags.DEFINE_integer(
-    "rendezvous_timeout_s", 600, "how long several workers wait for each other at the start."
+    "rendezvous_timeout_s",
+    600,
+    "slurm, skypilot: how long several workers wait for each other at the start.",
 )
 flags.DEFINE_string("accelerators", "", "skypilot: GPUs of each machine, NAME:COUNT (A100:8).")
 flags.DEFINE_string(
@@ -79,8 +79,17 @@ flags.DEFINE_string("task_file", "", "skypilot: the file to write; NAME.sky.yaml
 
 
 def main(_):
+    _refuse_flags_of_other_targets()
     plan = _plan()
-    return {"local": _local, "slurm": _slurm, "skypilot": _skypilot}[FLAGS.target](plan)
+    return _TARGETS[FLAGS.target](plan)
+
+
+def _refuse_flags_of_other_targets():
+    """A flag's help begins with the targets that it is for, where it is not for all."""
+    for flag in FLAGS.get_key_flags_for_module(__name__):
+        targets = flag.help.partition(":")[0].split(", ")
+        if flag.present and set(targets) <= _TARGETS.keys() and FLAGS.target not in targets:
+            raise UserError(f"--{flag.name} is for --target={' and '.join(targets)} alone")
 
 
 def _plan():
@@ -211,7 +220,7 @@ def _skypilot(plan):
         raise UserError(f"--run_dir={FLAGS.run_dir}: on the cloud's machines; start it with /")
     resources = skypilot.Resources(
         nodes=FLAGS.nodes,
-        accelerators=FLAGS.accelerators or (f"GPU:{FLAGS.gpus}" if FLAGS.gpus else ""),
+        accelerators=FLAGS.accelerators,
         infra=FLAGS.infra,
         spot=FLAGS.spot,
         cpus=FLAGS.cpus,
@@ -237,6 +246,8 @@ def _mount(text):
         raise UserError(f"--mount={text}: write PATH=SOURCE, such as /coco=s3://bucket/coco")
     return path, source
 
+
+_TARGETS = {"local": _local, "slurm": _slurm, "skypilot": _skypilot}
 
 if __name__ == "__main__":
     cli.run(main, required=["target", *tool.REQUIRED])

@@ -16,10 +16,9 @@ import subprocess
 import yaml
 
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import PROJECT
+from replicate.launch.plan import PROJECT, TIMEOUT_VARIABLE
 from replicate.run import write_text
 
-_TIMEOUT_VARIABLE = "REPLICATE_RENDEZVOUS_TIMEOUT_S"  # `replicate.train.cluster` reads it
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed
 _PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 _ENVIRONMENT = "$HOME/replicate-venv"
@@ -231,7 +230,7 @@ def _run(plan, run, resources):
     limit = f"timeout --signal=TERM --kill-after={_SAVING_S} {plan.time_limit_s} "
     lines = [
         "set -euo pipefail",
-        f"export {_TIMEOUT_VARIABLE}={resources.rendezvous_timeout_s}",
+        f"export {TIMEOUT_VARIABLE}={resources.rendezvous_timeout_s}",
         "command=(",
         *(f"  {word}" for word in words),
         ")",

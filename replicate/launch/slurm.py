@@ -16,7 +16,7 @@ import subprocess
 import jinja2
 
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import clock
+from replicate.launch.plan import TIMEOUT_VARIABLE, clock
 from replicate.run import write_text
 
 # Variables of the submitting shell that a job sees; Slurm's own come with the job.
@@ -26,7 +26,6 @@ EXPORTED = (
     *("TF_DETERMINISTIC_OPS", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
     *("NCCL_SOCKET_IFNAME", "NCCL_IB_DISABLE", "NCCL_DEBUG"),
 )
-_TIMEOUT_VARIABLE = "REPLICATE_RENDEZVOUS_TIMEOUT_S"  # `replicate.train.cluster` reads it
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
@@ -83,7 +82,7 @@ def script(plan, resources):
         arguments=plan.arguments,
         directory=plan.directory,
         seeds=plan.seeds,
-        timeout_variable=_TIMEOUT_VARIABLE,
+        timeout_variable=TIMEOUT_VARIABLE,
         rendezvous_timeout_s=resources.rendezvous_timeout_s,
         try_again=Unavailable.TRY_AGAIN,
     )

@@ -259,6 +259,9 @@ def _shell_words(line):
         (["--target=slurm", _MODEL, "--time_limit=5m"], "leaves no time to train"),
         (["--target=skypilot", _MODEL], "start it with /"),
         (["--target=moon", _MODEL], "local"),
+        (["--target=local", _MODEL, "--partition=gpu"], "--partition is for --target=slurm alone"),
+        (["--target=skypilot", _MODEL, "--gpus=8"], "--gpus is for --target=local and slurm"),
+        (["--target=slurm", _MODEL, "--background"], "--background is for --target=local"),
         ([_MODEL], "missing --target"),
     ],
 )
