@@ -33,6 +33,8 @@ class Request:
       seed: of the training run.
       checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
       include_masks: whether the records hold instance masks.
+      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service: as
+        of `train.loop.Settings`.
     """
 
     model: str
@@ -46,6 +48,17 @@ class Request:
     seed: int = 0
     checkpoint_every_n: int = 1000
     include_masks: bool = False
+    checkpoint_max_to_keep: int = 7
+    precision: str | None = None
+    jit_compile: bool = False
+    gradient_accumulation_steps: int = 1
+    input_service: str = ""
+
+    def settings(self):
+        """The fields that are also those of `train.loop.Settings`."""
+        names = ("seed", "checkpoint_every_n", "checkpoint_max_to_keep", "precision")
+        names += ("jit_compile", "gradient_accumulation_steps", "input_service")
+        return {name: getattr(self, name) for name in names}
 
 
 def replicate(request, run_dir, command, terms=None):
@@ -133,11 +146,9 @@ def intent(request, run_dir, **more):
         val_annotations=request.val_annotations,
         val_images=request.val_images,
         asked_for=tuple([path for path, _ in request.overrides] + steps),
-        checkpoint_every_n=request.checkpoint_every_n,
-        seed=request.seed,
         include_masks=request.include_masks,
         convert=True,
-        **more,
+        **(request.settings() | more),
     )
 
 
@@ -254,8 +265,7 @@ def _train(run, request, message):
     from replicate.train import loop
 
     _stage("training")
-    settings = loop.Settings(seed=request.seed, checkpoint_every_n=request.checkpoint_every_n)
-    loop.train(message, run.root, settings)
+    loop.train(message, run.root, loop.Settings(**request.settings()))
 
 
 def _evaluate(run, request, message):

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from tools import cli
+from tools import cli, training_flags
 
 REQUIRED = (
     "model",
@@ -49,17 +49,7 @@ _EVERY = flags.DEFINE_integer(
     "checkpoint_every_n", 1000, "steps between checkpoints; each one kept is evaluated."
 )
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
-_REHEARSAL = flags.DEFINE_bool(
-    "rehearsal",
-    False,
-    "not meant to be the published experiment: what preflight finds different is a warning.",
-)
-_FORCE = flags.DEFINE_bool(
-    "force", False, "go on although preflight fails; spec, verdict and report say so."
-)
-_TRIAL = flags.DEFINE_bool(
-    "trial", True, "preflight trains two steps and evaluates two images before anything else."
-)
+flags.adopt_module_key_flags(training_flags)
 
 
 def request():
@@ -78,15 +68,15 @@ def request():
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,
+        **training_flags.execution(),
     )
 
 
 def main(_):
-    from replicate import preflight, replication
+    from replicate import replication
 
-    terms = preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value)
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
-    verdict = replication.replicate(request(), _RUN_DIR.value, command, terms)
+    verdict = replication.replicate(request(), _RUN_DIR.value, command, training_flags.terms())
     if verdict is None:  # one worker of several; the first one tells
         return cli.DONE
     print(replication.summary(_RUN_DIR.value))

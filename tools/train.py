@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from tools import cli
+from tools import cli, training_flags
 
 _CONFIG = flags.DEFINE_string("pipeline_config_path", None, "the pipeline.config to train.")
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "where checkpoints, logs and events go.")
@@ -26,66 +26,36 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "initial weights, order of the data, augmentation and sampling follow from it."
 )
 _EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between two checkpoints.")
-_KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
-_PRECISION = flags.DEFINE_enum(
-    "precision",
-    None,
-    ["float32", "bfloat16", "float16"],
-    "number format; by default bfloat16 where the config has use_bfloat16 and the GPU computes it.",
-)
-_JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
-_MICRO = flags.DEFINE_integer(
-    "gradient_accumulation_steps",
-    1,
-    "micro-batches the global batch is split into, where it does not fit the device.",
-    lower_bound=1,
-)
-_SERVICE = flags.DEFINE_string(
-    "input_service",
-    "",
-    "who decodes and augments: a number of processes to start here, or host:port,... of running "
-    "ones (python -m replicate.train.input_service); this process where empty.",
-)
 _MODEL = flags.DEFINE_string(
     "model", "", "the zoo model that is to be replicated, for preflight to compare with."
 )
-_REHEARSAL = flags.DEFINE_bool(
-    "rehearsal", False, "not meant to be the published experiment: differences are warnings."
-)
-_FORCE = flags.DEFINE_bool("force", False, "train although preflight fails; the report says so.")
-_TRIAL = flags.DEFINE_bool("trial", True, "preflight trains two steps before anything else.")
 _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
+flags.adopt_module_key_flags(training_flags)
 
 
 def main(_):
     from replicate import config, preflight
 
     message = config.read(_CONFIG.value)
+    execution = training_flags.execution()
     intent = preflight.Intent(
         message=message,
         run_dir=_MODEL_DIR.value,
         model=_MODEL.value,
         num_steps=_STEPS.value,
         checkpoint_every_n=_EVERY.value,
-        checkpoint_max_to_keep=_KEEP.value,
         seed=_SEED.value,
-        precision=_PRECISION.value,
-        jit_compile=_JIT.value,
-        gradient_accumulation_steps=_MICRO.value,
+        **execution,
     )
-    preflight.first_act(intent, preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value))
+    preflight.first_act(intent, training_flags.terms())
     from replicate.train import loop
 
     settings = loop.Settings(
         num_steps=_STEPS.value,
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
-        checkpoint_max_to_keep=_KEEP.value,
         log_every_n=_LOG.value,
-        precision=_PRECISION.value,
-        jit_compile=_JIT.value,
-        gradient_accumulation_steps=_MICRO.value,
-        input_service=_SERVICE.value,
+        **execution,
     )
     print(loop.train(message, _MODEL_DIR.value, settings))
 

@@ -1,0 +1,53 @@
+"""The flags of every tool that trains: how steps are executed, and what preflight lets by."""
+
+from absl import flags
+
+_KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "bfloat16", "float16"],
+    "number format; by default bfloat16 where the config has use_bfloat16 and the GPU computes it.",
+)
+_JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
+_MICRO = flags.DEFINE_integer(
+    "gradient_accumulation_steps",
+    1,
+    "micro-batches the global batch is split into, where it does not fit the device.",
+    lower_bound=1,
+)
+_SERVICE = flags.DEFINE_string(
+    "input_service",
+    "",
+    "who decodes and augments: a number of processes to start here, or host:port,... of running "
+    "ones (python -m replicate.train.input_service); this process where empty.",
+)
+_REHEARSAL = flags.DEFINE_bool(
+    "rehearsal",
+    False,
+    "not meant to be the published experiment: what preflight finds different is a warning.",
+)
+_FORCE = flags.DEFINE_bool(
+    "force", False, "go on although preflight fails; spec, verdict and report say so."
+)
+_TRIAL = flags.DEFINE_bool(
+    "trial", True, "preflight trains two steps and evaluates two images before anything else."
+)
+
+
+def execution():
+    """The flags that are fields of `train.loop.Settings` and of `replication.Request`."""
+    return {
+        "checkpoint_max_to_keep": _KEEP.value,
+        "precision": _PRECISION.value,
+        "jit_compile": _JIT.value,
+        "gradient_accumulation_steps": _MICRO.value,
+        "input_service": _SERVICE.value,
+    }
+
+
+def terms():
+    """What preflight lets by, as a `replicate.preflight.Terms`."""
+    from replicate import preflight
+
+    return preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value)
