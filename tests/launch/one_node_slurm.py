@@ -43,6 +43,7 @@ SchedulerParameters=bf_interval=2,sched_interval=2
 MpiDefault=none
 SlurmdParameters=config_overrides
 ReturnToService=2
+MinJobAge=3600
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 PreemptType=preempt/partition_prio

@@ -1,4 +1,4 @@
-"""Under a real Slurm of one node: trained by two tasks, requeued, preempted, cancelled, finished.
+"""Under a real Slurm of one node: trained by two tasks, requeued, cancelled, finished; preempted.
 
 The run that is interrupted has no end of its own; when it has been stopped in every way, another
 one is trained past the same steps without a stop, and must have the same losses.
@@ -18,6 +18,7 @@ from replicate.run import RunDir, read_json, read_metrics
 from replicate.train import checkpoints
 from tests.launch import one_node_slurm
 from tests.launch.one_node_slurm import ask, job, wait_for
+from tests.launch.test_secrets import PLANTED, assert_clean
 from tests.launch.test_slurm_script import HOSTILE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
@@ -106,7 +107,7 @@ def _losses(run):
 
 @pytest.fixture(scope="module")
 def interrupted(data, tmp_path_factory):
-    """A run that met its time limit, was preempted and was cancelled; the steps it stopped at."""
+    """(run, job, step where the time limit stopped it, step where it was cancelled)."""
     run = RunDir.at(tmp_path_factory.mktemp("runs") / "it's $(touch PWNED) %j")
     number = _launch(
         data,
@@ -121,37 +122,38 @@ def interrupted(data, tmp_path_factory):
     ask("scontrol", "update", f"JobId={number}", "TimeLimit=120")
 
     _trains_past(run, limited, number)
-    with subprocess.Popen(["srun", "--partition=urgent", "--ntasks=2", "true"]) as urgent:
-        preempted = _requeued(run, number, 2)
-        assert urgent.wait(PATIENCE_S) == 0
-
-    _trains_past(run, preempted, number)
     ask("scancel", number)
     wait_for(lambda: job(number)["JobState"] == "CANCELLED", PATIENCE_S, "end", _log(run))
     wait_for(lambda: read_json(run.training)["state"] == "stopped", PATIENCE_S, "end", _log(run))
-    return run, number, (limited, preempted, checkpoints.steps_of(run.checkpoints)[-1])
+    return run, number, limited, checkpoints.steps_of(run.checkpoints)[-1]
 
 
-def test_it_is_stopped_by_time_limit_preemption_and_hand(interrupted):
-    run, number, stops = interrupted
-    assert 0 < stops[0] < stops[1] < stops[2]
-    log = _log(run)()
-    assert "the time limit is near: requeued" in log
-    assert "preempted: requeued" in log
-    assert job(number)["Restarts"] == "2"
-    assert _step(run) == stops[2] == max(_losses(run))
+def test_the_time_limit_requeues_it_and_scancel_ends_it(interrupted):
+    run, number, limited, cancelled = interrupted
+    assert 0 < limited < cancelled
+    log = (run.launch / f"slurm-{number}.log").read_text()
+    assert "the time limit is near: requeued" in log and "SIGTERM: stopped" in log
+    assert job(number)["Restarts"] == "1"
+    assert _step(run) == cancelled == max(_losses(run))
     (shown,) = status.of_folder(run.root)
-    assert (shown.state, shown.step) == ("cancelled", stops[2])
+    assert (shown.state, shown.step) == ("cancelled", cancelled)
     assert shown.where == f"Slurm job {number}"
     assert not list(run.root.parent.rglob("PWNED"))
 
 
-def test_continued_it_has_the_losses_of_an_uninterrupted_run(interrupted, data, tmp_path):
-    """… which two tasks train to its end, evaluate once, and report."""
-    before, _, stops = interrupted
+def test_continued_it_has_the_losses_of_an_uninterrupted_run(
+    interrupted, data, tmp_path, monkeypatch
+):
+    """… which two tasks train to its end, evaluate and report; keys they see are not written."""
+    before, _, _, num_steps = interrupted
     run = RunDir.at(tmp_path / "whole")
-    num_steps = stops[2]
-    number = _launch(data, run.root, f"--num_steps={num_steps}", "--time_limit=2h")
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+    number = _launch(
+        data,
+        run.root,
+        *(f"--num_steps={num_steps}", "--time_limit=2h", f"--export={','.join(PLANTED)}"),
+    )
     wait_for(
         lambda: job(number)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"),
         PATIENCE_S + num_steps,
@@ -167,6 +169,7 @@ def test_continued_it_has_the_losses_of_an_uninterrupted_run(interrupted, data, 
     whole = _losses(run)
     assert set(whole) == set(range(EVERY, num_steps + 1, EVERY))
     assert _losses(before) == whole
+    assert_clean(run.root)
 
 
 # ── without training: a tool that writes down what it was given
@@ -232,6 +235,37 @@ def test_a_job_sees_listed_variables_alone(tool, tmp_path, monkeypatch):
     assert seen["XLA_FLAGS"] == "--xla_dump_to=/tmp/x"
     assert seen["HTTPS_PROXY"] == "http://proxy:3128"
     assert seen["REPLICATE_RENDEZVOUS_TIMEOUT_S"] == "600"
+
+
+_SAVES_ON_TERM = """\
+import os, pathlib, signal, sys, time
+run_dir = pathlib.Path(sys.argv[-1].partition("=")[2])
+start = os.environ.get("SLURM_RESTART_COUNT", "0")
+saved = run_dir / "checkpoints" / f"saved-{start}-{os.environ['SLURM_PROCID']}"
+saved.parent.mkdir(parents=True, exist_ok=True)
+def save(number, frame):
+    saved.write_text(str(number))
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, save)
+(run_dir / f"begun-{start}").touch()
+while start == "0":
+    time.sleep(0.1)
+"""
+
+
+def test_preempted_it_saves_and_is_requeued(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text(_SAVES_ON_TERM)
+    plan = Plan.of(tmp_path / "r", [], tool=str(tool))
+    number, _ = slurm.submit(plan, slurm.Resources(tasks_per_node=2, partition="main"))
+    wait_for((plan.directory / "begun-0").exists, 120, "start")
+    with subprocess.Popen(["srun", "--partition=urgent", "--ntasks=2", "true"]) as urgent:
+        assert urgent.wait(120) == 0
+    states = wait_for(lambda: _ended([number]), 120, "end of the job")
+    assert states == {number: "COMPLETED"} and job(number)["Restarts"] == "1"
+    saved = {path.name: path.read_text() for path in (plan.directory / "checkpoints").iterdir()}
+    assert saved == {"saved-0-0": "15", "saved-0-1": "15"}
+    assert "preempted: requeued" in (plan.folder / f"slurm-{number}.log").read_text()
 
 
 def test_a_second_launch_is_refused_while_the_first_waits(tool, tmp_path, capsys):
