@@ -78,7 +78,7 @@ def _boxes(content):
             )  # fmt: skip
             holder.bar_label(bars, [f"{100 * share:.0f}" for share in shares], fontsize=8)
         holder.set_xticks(range(3), SIZES)
-        holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        _percent(holder.yaxis)
         holder.margins(y=0.12)
         holder.grid(axis="x", visible=False)
         holder.legend()
@@ -94,15 +94,28 @@ def _boxes(content):
 def _steps(holder, sizes, edges, histogram):
     for part, label, series in _BOTH:
         counts = np.array(sizes[part][histogram], float)
-        holder.stairs(
-            counts / max(1.0, counts.sum()),
-            sizes[edges],
-            color=plots.colour(series),
-            linewidth=1.6,
-            label=label,
-        )
-    holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        _stairs(holder, counts / max(1.0, counts.sum()), sizes[edges], label, series)
+    _percent(holder.yaxis)
     holder.legend()
+
+
+def _stairs(holder, values, edges, label, series):
+    """What is recorded as a surface, so that the other's line over it shows both."""
+    surface = series == _BOTH[0][2]
+    holder.stairs(
+        values,
+        edges,
+        color=plots.colour(series),
+        fill=surface,
+        alpha=0.45 if surface else 1,
+        linewidth=1.8,
+        label=label,
+    )
+
+
+def _percent(axis):
+    axis.set_major_locator(ticker.MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
 
 
 def _counted(holder, series):
@@ -111,10 +124,7 @@ def _counted(holder, series):
     edges = np.arange(-0.5, most + 1.5, max(1, -(-(most + 1) // 30)))
     edges = np.append(edges, edges[-1] + (edges[1] - edges[0])) if edges[-1] < most else edges
     for label, (values, colour) in series.items():
-        holder.stairs(
-            np.histogram(values, edges)[0], edges, color=plots.colour(colour),
-            linewidth=1.6, label=label,
-        )  # fmt: skip
+        _stairs(holder, np.histogram(values, edges)[0], edges, label, colour)
     plots.thousands(holder.yaxis)
     plots.thousands(holder.xaxis)
     holder.set_ylim(bottom=0)
@@ -159,14 +169,17 @@ def _levels(anchors, part, what):
             values = [level[part][role] for level in levels]
             if not any(values):
                 continue
-            holder.bar(
+            bars = holder.bar(
                 np.arange(len(levels)) + 0.27 * (number - 1), values, 0.25,
                 color=plots.colour(_ROLE_COLOURS[role]), label=role,
             )  # fmt: skip
+            holder.bar_label(bars, [_number(value) for value in values], fontsize=7, padding=1)
         names = ["×".join(map(str, level["feature_map_hw"])) for level in levels]
         holder.set_xticks(range(len(levels)), names)
         holder.set_yscale("log")
         _plain(holder.yaxis)
+        least = min(level[part][role] for level in levels for role in ROLES if level[part][role])
+        holder.set_ylim(bottom=10 ** np.floor(np.log10(min(least, 1))))
         holder.margins(y=0.2)
         holder.grid(axis="x", visible=False)
         holder.legend(ncols=3)
@@ -210,7 +223,7 @@ def _without(anchors):
             )  # fmt: skip
             holder.bar_label(bars, [f"{100 * share:.0f}" for share in shares], fontsize=8)
         holder.set_xticks(range(len(sizes)), sizes)
-        holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        _percent(holder.yaxis)
         holder.set_ylim(0, 1.32)
         holder.set_yticks(np.arange(0, 1.01, 0.25))
         holder.grid(axis="x", visible=False)
@@ -239,7 +252,7 @@ def _heat_maps(heat_maps):
         bars = holder.bar(range(len(sizes)), shares, 0.6, color=plots.colour("s3"))
         holder.bar_label(bars, [f"{100 * share:.1f}" for share in shares], fontsize=8)
         holder.set_xticks(range(len(sizes)), sizes)
-        holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+        _percent(holder.yaxis)
         holder.set_ylim(0, 1.12)
         holder.grid(axis="x", visible=False)
         title = "Objects with a peak of their own: best possible recall, by size (percent)"
@@ -249,6 +262,13 @@ def _heat_maps(heat_maps):
 def _plain(axis):
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _number(value):
+    """A mean for the top of a narrow bar; nothing for none."""
+    if not value:
+        return ""
+    return f"{value / 1000:.3g}k" if value >= 1000 else f"{value:.3g}"
 
 
 def _short(name):

@@ -11,7 +11,7 @@ _STYLE = """
 .box.object{stroke:#3ddc84;stroke-width:2}
 .box.alone{stroke:#ff4fd8;stroke-width:2.4;stroke-dasharray:5 3}
 .box.anchor{stroke-width:1}
-.box.unsampled{stroke-opacity:.35}
+.box.unsampled{stroke-opacity:.5;stroke-dasharray:3 2}
 .box.negative{stroke:#fff;stroke-width:.7;stroke-opacity:.6;stroke-dasharray:2 2}
 .level-0{stroke:#4db8ff}.level-1{stroke:#ff9a3d}.level-2{stroke:#b58cff}.level-3{stroke:#ffe14d}
 .level-4{stroke:#2fd6c3}.level-5{stroke:#ff7b7b}.level-6{stroke:#c5e86c}.level-7{stroke:#cfd8e3}
@@ -21,7 +21,6 @@ _STYLE = """
 .stages .card figcaption{font-size:.82rem}
 .hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .box.anchor,
 .hide-negatives .box.negative{display:none}
-.card.tall-ones{max-width:520px}
 """
 
 
@@ -55,6 +54,13 @@ def html(content, images):
         plots=charts.of(content),
         pictures=images,
         tags=pictures.tags,
+        exact=_exact,
         which=charts.which,
         top=charts.TOP,
     )
+
+
+def _exact(value):
+    """A bound of a tensor: whole numbers with commas, others with six figures; a real minus."""
+    text = f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
+    return text.replace("-", "−")

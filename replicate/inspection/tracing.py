@@ -45,12 +45,11 @@ class LossTargets:
         Raises:
           UserError: the API's loss refuses the batch.
         """
+        rows = None
         if self._config.model.HasField("center_net"):
-            labels = _without_padding(labels)
+            labels, rows = _without_padding(labels), "any"
         flat = tf.nest.flatten((features, labels))
-        structure = tf.nest.map_structure(lambda _: 0, (features, labels))
-        specs = tuple((array.shape, array.dtype) for array in map(np.asarray, flat))
-        traced = self._traced(_Frozen(structure, specs))
+        traced = self._traced(_Batch.of(features, labels, rows))
         next_seed = next_seed or randomness.Advancing(self._generator).next_seed
         seeds = [next_seed() for _ in range(traced.draws)]
         found = traced.function(
@@ -86,7 +85,7 @@ class LossTargets:
         try:
             self._make_variables(losses, key)
             wrapped = tf.compat.v1.wrap_function(
-                targets, [tf.TensorSpec([None, 2], tf.int64), *key.tensor_specs()]
+                targets, [tf.TensorSpec([None, 2], tf.int64), *key.specs]
             )
         except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
             raise UserError(
@@ -104,7 +103,7 @@ class LossTargets:
         self._has_variables = True
         source = randomness.Advancing(self._generator)
         function = tf.function(lambda *flat: losses(source, *key.packed(flat)), autograph=False)
-        function.get_concrete_function(*key.tensor_specs())
+        function.get_concrete_function(*key.specs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,28 +125,47 @@ class _Given:
         return self.seeds[self.draws - 1]
 
 
-class _Frozen:
-    """The structure and the shapes of a batch, to be the key of a trace."""
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """The structure of a batch and its tensors' specs: the key of a trace."""
 
-    def __init__(self, structure, specs):
-        self.structure, self.specs = structure, specs
+    names: tuple
+    specs: tuple
+    image_hw: tuple
 
-    def __hash__(self):
-        return hash(self.specs)
+    @classmethod
+    def of(cls, features, labels, rows):
+        """Of a batch; with `rows`, traced for any number of rows that hold objects."""
+        names = (tuple(sorted(features)), tuple(sorted(labels)))
 
-    def __eq__(self, other):
-        return (self.structure, self.specs) == (other.structure, other.specs)
+        def spec(name, array):
+            free = rows is not None and name in _ROWS
+            shape = (array.shape[0], None, *array.shape[2:]) if free else array.shape
+            return tf.TensorSpec(shape, tf.as_dtype(array.dtype))
 
-    @property
-    def image_hw(self):
-        features, _ = self.packed(self.specs)
-        return features["image"][0][1:3]
-
-    def tensor_specs(self):
-        return [tf.TensorSpec(shape, tf.as_dtype(dtype)) for shape, dtype in self.specs]
+        specs = [spec("", features[name]) for name in names[0]]
+        specs += [spec(name, labels[name]) for name in names[1]]
+        return cls(names, tuple(specs), tuple(features["image"].shape[1:3]))
 
     def packed(self, flat):
-        return tf.nest.pack_sequence_as(self.structure, list(flat))
+        """(features, labels) of flat tensors."""
+        of_features, of_labels = self.names
+        return (
+            dict(zip(of_features, flat, strict=False)),
+            dict(zip(of_labels, flat[len(of_features) :], strict=True)),
+        )
+
+
+# Labels with a row for each object.
+_ROWS = frozenset(
+    f"groundtruth_{name}"
+    for name in (
+        "boxes", "classes", "weights", "confidences", "area", "is_crowd", "group_of", "difficult",
+        "instance_masks", "instance_mask_weights", "keypoints", "keypoint_visibilities",
+        "keypoint_weights", "keypoint_depths", "keypoint_depth_weights", "track_ids",
+        "dp_num_points", "dp_part_ids", "dp_surface_coords",
+    )
+)  # fmt: skip
 
 
 def _without_padding(labels):
@@ -156,11 +174,7 @@ def _without_padding(labels):
     CenterNet's dense heat map takes memory in proportion to the rows.
     """
     kept = max(1, int(np.max(labels["num_groundtruth_boxes"])))
-    padded = labels["groundtruth_boxes"].shape[1]
-    return {
-        name: array[:, :kept] if array.ndim > 1 and array.shape[1] == padded else array
-        for name, array in labels.items()
-    }
+    return {name: array[:, :kept] if name in _ROWS else array for name, array in labels.items()}
 
 
 def _first_line(error):
