@@ -49,7 +49,6 @@ class Detector:
             averaged = config.eval_config.use_moving_averages
             self._averages = self._moving_averages() if averaged else None
         suppression.replace(self.model)
-        # The API's code needs no AutoGraph, whose rewriting takes longer than the tracing.
         self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
     def restore(self, checkpoint):
@@ -140,8 +139,10 @@ class Detector:
         In a graph that is thrown away: TensorFlow lifts variables out of it, and tracing a
         `tf.function` that makes variables would go through the model twice.
         """
+        # The API's code needs no AutoGraph, whose rewriting takes longer than the building.
+        predict = tf.autograph.experimental.do_not_convert(self.model.predict)
         with tf.__internal__.FuncGraph("build").as_default():
-            self.model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
+            predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
 
     def _moving_averages(self):
         """The recipe's optimizer, which holds the moving averages of the weights."""

@@ -128,38 +128,32 @@ def _select(boxes, scores, clip_window, settings):
     Places that nothing fills hold zeros.
     """
     wanted = settings["max_total_size"]
-    by_class = tf.transpose(scores, [0, 2, 1])  # of equal scores, the API takes the lower class
-    flat = tf.reshape(by_class, [tf.shape(scores)[0], -1])
     # The kernel takes scores above the threshold; NaN is not.
-    flat = tf.where(flat > settings["score_thresh"], flat, -float("inf"))
-    size, anchors = tf.shape(flat)[1], tf.shape(scores)[1]
+    best_of_anchor = tf.reduce_max(scores, axis=2)
+    best_of_anchor = tf.where(best_of_anchor == best_of_anchor, best_of_anchor, float("inf"))
 
     def among(count):
         """What is kept of the best `count` candidates, and whether more would change nothing."""
-        best, index = tf.math.top_k(flat, tf.minimum(count, size))
-        classes = index // anchors
-        where = tf.stack([index % anchors, _box_of_class(boxes, classes)], axis=-1)
+        best, anchors, classes, certain = _candidates(scores, best_of_anchor, count, settings)
+        where = tf.stack([anchors, _box_of_class(boxes, classes)], axis=-1)
         candidates = tf.gather_nd(boxes, where, batch_dims=1)
         with tf.device("/cpu:0"):
-            places, number, enough = tf.map_fn(
+            places, number = tf.map_fn(
                 lambda image: _greedy(*image, settings),
-                (
-                    candidates,
-                    classes,
-                    tf.math.count_nonzero(best > -float("inf"), axis=1, dtype=tf.int32),
-                    _area(_clipped(candidates, clip_window)) > 0,
-                ),
+                (candidates, classes, certain, _area(_clipped(candidates, clip_window)) > 0),
                 fn_output_signature=(
                     tf.TensorSpec([wanted], tf.int32),
                     tf.TensorSpec([], tf.int32),
-                    tf.TensorSpec([], tf.bool),
                 ),
                 parallel_iterations=32,
             )
         kept = tf.range(wanted) < number[:, tf.newaxis]
-        index = tf.where(kept, tf.gather(index, places, batch_dims=1), 0)
-        best = tf.where(kept, tf.gather(best, places, batch_dims=1), 0.0)
-        return index, best, number, tf.reduce_all(enough) | (count >= size)
+        found = [
+            tf.where(kept, tf.gather(values, places, batch_dims=1), 0)
+            for values in (anchors, classes, best)
+        ]
+        all_candidates = tf.size(scores[0]) <= count
+        return *found, number, tf.reduce_all(number == wanted) | all_candidates
 
     def first_of(counts):
         *found, enough = among(counts[0])
@@ -167,9 +161,37 @@ def _select(boxes, scores, clip_window, settings):
             return found
         return tf.cond(enough, lambda: found, lambda: first_of(counts[1:]))
 
-    index, best, number = first_of((*_CANDIDATES, size))
-    index = tf.ensure_shape(index, [None, wanted])
-    return index % anchors, index // anchors, tf.ensure_shape(best, [None, wanted]), number
+    anchors, classes, best, number = first_of((*_CANDIDATES, tf.size(scores[0])))
+    shape = [None, wanted]
+    return *(tf.ensure_shape(each, shape) for each in (anchors, classes, best)), number
+
+
+def _candidates(scores, best_of_anchor, count, settings):
+    """The best of all anchors and classes, in the API's order: by score, class, anchor.
+
+    Args:
+      scores: float32 [batch, anchors, classes].
+      best_of_anchor: float32 [batch, anchors], their maxima.
+      count: how many are wanted.
+
+    Returns:
+      score, anchor, class [batch, n], and the number [batch] of those that are above the
+      threshold and above all that was not looked at.
+    """
+    num_anchors, num_classes = tf.shape(scores)[1], tf.shape(scores)[2]
+    # The best `count` are of `count` anchors at most, of those with the highest maxima.
+    looked_at = tf.minimum(count, num_anchors)
+    maxima, anchors = tf.math.top_k(best_of_anchor, tf.minimum(looked_at + 1, num_anchors))
+    left_out = tf.where(looked_at < num_anchors, maxima[:, -1], -float("inf"))
+    anchors = tf.sort(anchors[:, :looked_at], axis=1)
+    by_class = tf.transpose(tf.gather(scores, anchors, batch_dims=1), [0, 2, 1])
+    flat = tf.reshape(by_class, [tf.shape(scores)[0], -1])
+    flat = tf.where(flat > settings["score_thresh"], flat, -float("inf"))
+    size = looked_at * num_classes
+    best, index = tf.math.top_k(flat, tf.minimum(count, size))
+    certain = tf.math.count_nonzero(best > left_out[:, tf.newaxis], axis=1, dtype=tf.int32)
+    anchors = tf.gather(anchors, index % looked_at, batch_dims=1)
+    return best, anchors, index // looked_at, certain
 
 
 def _greedy(boxes, classes, count, has_area, settings):
@@ -178,12 +200,11 @@ def _greedy(boxes, classes, count, has_area, settings):
     Args:
       boxes: float32 [candidates, 4], in descending order of score.
       classes: int32 [candidates].
-      count: how many of them are candidates at all.
+      count: how many of them are to be looked at.
       has_area: bool [candidates]; one without suppresses others but is not kept itself.
 
     Returns:
-      places [max_total_size] of the kept among the candidates, their number, and whether more
-      candidates would change nothing.
+      places [max_total_size] of the kept among the candidates, and their number.
     """
     wanted = settings["max_total_size"]
 
@@ -218,8 +239,7 @@ def _greedy(boxes, classes, count, has_area, settings):
     places = shown(kept)[:wanted]
     number = tf.shape(places)[0]
     places = tf.pad(places, [[0, wanted - number]])
-    enough = (number == wanted) | (count < tf.shape(classes)[0])
-    return tf.ensure_shape(places, [wanted]), number, enough
+    return tf.ensure_shape(places, [wanted]), number
 
 
 def _overlaps(boxes, classes):
