@@ -1,11 +1,9 @@
 """A Slurm of one node, started by hand: munged, slurmctld, slurmd, all in one folder."""
 
 import contextlib
-import functools
 import os
 import platform
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +11,10 @@ import time
 
 import pytest
 
+from tests import debian
+
 _PACKAGES = ("slurm-wlm", "munge")
 _COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
-_APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600")
 
 # Two cores whatever the machine has, so that two tasks find room on one; jobs that are requeued
 # start again after seconds, not minutes (cred_expire).
@@ -56,25 +55,11 @@ PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF State=UP
 """
 
 
-@functools.cache
 def install():
-    """Slurm and munge from Debian, where this process may install them; otherwise skips."""
+    """Slurm and munge from Debian, where this process may install and start them; or skips."""
     if os.geteuid() != 0:
         pytest.skip("starting Slurm's daemons needs root")
-    if _missing() and shutil.which("apt-get"):
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (("update",), ("install", "-y", "--no-install-recommends", *_PACKAGES)):
-            done = subprocess.run(
-                [*_APT, *command], capture_output=True, text=True, env=environment
-            )
-        if done.returncode:
-            pytest.skip(f"{' '.join(_PACKAGES)} could not be installed: {done.stderr.strip()}")
-    if missing := _missing():
-        pytest.skip(f"no {', '.join(missing)}: apt-get install {' '.join(_PACKAGES)} (as root)")
-
-
-def _missing():
-    return [name for name in _COMMANDS if not shutil.which(name)]
+    debian.need(_COMMANDS, _PACKAGES)
 
 
 @contextlib.contextmanager

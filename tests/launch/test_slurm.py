@@ -268,6 +268,33 @@ def test_preempted_it_saves_and_is_requeued(tmp_path):
     assert "preempted: requeued" in (plan.folder / f"slurm-{number}.log").read_text()
 
 
+_MEETS = f"""\
+import os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+from replicate.errors import UserError
+from replicate.train import cluster
+if os.environ["SLURM_PROCID"] == "1":
+    sys.exit(0)
+try:
+    cluster.from_environment().wait_for_all()
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_task_that_does_not_come_is_named(tmp_path):
+    tool = tmp_path / "tool.py"
+    tool.write_text(_MEETS)
+    plan = Plan.of(tmp_path / "r", [], tool=str(tool))
+    resources = slurm.Resources(tasks_per_node=2, rendezvous_timeout_s=5)
+    number, _ = slurm.submit(plan, resources)
+    states = wait_for(lambda: _ended([number]), 300, "end of the job")
+    assert states == {number: "FAILED"}
+    port = 10_000 + 2 * int(number) + 1
+    log = (plan.folder / f"slurm-{number}.log").read_text()
+    assert f"worker 1 (localhost:{port}) did not come within 5 s" in log
+
+
 def test_a_second_launch_is_refused_while_the_first_waits(tool, tmp_path, capsys):
     plan = Plan.of(tmp_path / "r", [], tool=tool)
     number, _ = slurm.submit(plan, slurm.Resources(options=(("hold", ""),)))

@@ -1,36 +1,19 @@
 """A headless Chromium for the tests of the pages."""
 
-import functools
-import os
 import pathlib
 import shutil
-import subprocess
 
-import pytest
-
-_INSTALL = (
-    ["apt-get", "update"],
-    ["apt-get", "install", "-y", "--no-install-recommends", "chromium", "chromium-driver"],
-)
+from tests import debian
 
 
-@functools.cache
 def binaries():
     """Paths of (chromium, chromedriver), installed with apt-get where this process may.
 
     A process that is not root, or a system without apt-get, skips the test with the reason.
     """
-    found = _found()
-    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in _INSTALL:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-            if done.returncode:
-                last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-                pytest.skip(f"no Chromium, and {' '.join(command)} failed: {last[0]}")
-        found = _found()
-    if found is None:
-        pytest.skip("no Chromium: apt-get install chromium chromium-driver (as root)")
-    return found
+    if not _found():
+        debian.need(("chromium", "chromedriver"), ("chromium", "chromium-driver"))
+    return _found()
 
 
 def _found():
