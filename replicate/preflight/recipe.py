@@ -78,34 +78,31 @@ def devices(material):
     micro = material.intent.gradient_accumulation_steps
     of_each = f"{batch / (replicas * micro):g}"
     parts = f"{replicas} device{'s' * (replicas > 1)}" + f" × {micro} micro-batches" * (micro > 1)
-    if batch % (replicas * micro):
+    seen = f"global batch {batch}: {of_each} on each of {parts}"
+    if replicas == micro == 1:
+        seen = f"global batch {batch} on one device"
+    published = material.recipe.train_config.batch_size if material.recipe is not None else None
+    if replicas > 1 and published in (batch * replicas, batch / replicas):
+        misread = "looks like the batch of one" if batch < published else "looks multiplied"
+        yield differs(
+            f"{seen}; published {published} over all devices: {batch} {misread}",
+            f"batch_size is global: --set train_config.batch_size={published}",
+        )
+    elif batch % (replicas * micro):
         yield breaks(
             f"global batch {batch} does not divide among {parts}",
             f"a multiple of {replicas * micro}, such as "
             f"{max(1, round(batch / replicas / micro)) * replicas * micro}",
         )
-        return
-    seen = f"global batch {batch}: {of_each} on each of {parts}"
-    if replicas == micro == 1:
-        seen = f"global batch {batch} on one device"
-    published = material.recipe.train_config.batch_size if material.recipe is not None else batch
-    if replicas > 1 and batch * replicas == published:
-        yield differs(
-            f"{seen}; published {published} over all devices: {batch} looks like the batch of one",
-            f"batch_size is global: --set train_config.batch_size={published}",
-        )
-    elif replicas > 1 and batch == published * replicas:
-        yield differs(
-            f"{seen}; published {published} over all devices: {batch} looks multiplied",
-            f"batch_size is global already: --set train_config.batch_size={published}",
-        )
     else:
-        yield Note(f"{seen} (batch_size is global; published {published})")
+        told = f"; published {published}" if published is not None else ""
+        yield Note(f"{seen} (batch_size is global{told})")
 
 
 def length(material):
     """8: the schedule is shorter than published."""
     steps, batch = material.num_steps, material.train.batch_size
+    asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
     told = list(lint_rules.schedule_length(material.message))
     for problem in told:
         if problem.level == lint_rules.ERROR:
@@ -114,7 +111,7 @@ def length(material):
             yield differs(
                 problem.message,
                 "make the schedule's end and num_steps equal",
-                material.meant("train_config.num_steps") or material.meant(problem.path),
+                asked or material.meant(problem.path),
             )
     if material.recipe is None:
         yield mind(f"{steps * batch:,} images; nothing to compare with", _NAME_THE_MODEL)
@@ -123,7 +120,6 @@ def length(material):
     theirs, ours = published.num_steps * published.batch_size, steps * batch
     seen = f"{steps:,} steps of {batch} = {ours:,} images; published {theirs:,}"
     needed = -(-theirs // batch)
-    asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
     if ours < 0.99 * theirs:
         yield differs(
             f"{seen}: {ours / theirs:.1%} of them",

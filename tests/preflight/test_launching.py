@@ -1,0 +1,212 @@
+"""Preflight as the first act of a launch: what it stops, what it keeps, what it tries."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from replicate import preflight
+from replicate.errors import UserError
+from replicate.preflight import launching, reasons
+from replicate.preflight import trial as trials
+from replicate.preflight.material import Material
+from replicate.run import RunDir, read_json
+from tests.preflight.conftest import MODEL, SMALL
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+NO_TRIAL = preflight.Terms(trial=False)
+
+
+def _shorter(message):
+    message.train_config.num_steps = 10
+
+
+def test_a_fail_stops_the_launch_and_writes_nothing(intent, tmp_path, capsys):
+    made = intent(_shorter)
+    with pytest.raises(UserError, match="reason 8 fails; nothing was launched.*--force"):
+        preflight.gate(made, NO_TRIAL)
+    assert not (tmp_path / "run").exists()
+    assert " 8  FAIL  length of schedule" in capsys.readouterr().err
+
+
+def test_force_goes_on_and_is_kept(intent, tmp_path):
+    made = intent(_shorter)
+    forced = preflight.gate(made, dataclasses.replace(NO_TRIAL, force=True))
+    (sentence,) = forced
+    assert sentence.startswith("8 length of schedule: ") and "of them" in sentence
+    kept = read_json(tmp_path / "run" / "preflight.json")
+    assert kept["forced"] == forced
+    assert [result["number"] for result in kept["results"]] == list(range(1, 17))
+    # Mended later, the run still says what its first part was launched with.
+    assert preflight.gate(intent(num_steps=20), NO_TRIAL) == forced
+    (note,) = preflight.forced_notes(RunDir.at(tmp_path / "run"))
+    assert note.startswith("launched with --force although preflight failed, 8 length")
+
+
+def test_a_rehearsal_is_launched(intent, tmp_path):
+    made = intent(_shorter)
+    assert preflight.gate(made, dataclasses.replace(NO_TRIAL, rehearsal=True)) == []
+    assert read_json(tmp_path / "run" / "preflight.json")["rehearsal"] is True
+
+
+def test_a_complete_run_is_not_checked_again(intent, tmp_path, monkeypatch):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "ckpt-10.index").touch()
+    monkeypatch.setattr(launching, "check", lambda *args: pytest.fail("checked"))
+    assert preflight.gate(intent(_shorter), NO_TRIAL) == []
+
+
+def test_what_was_tried_here_is_not_tried_again(intent, monkeypatch):
+    asked = []
+
+    def check(intent, trial=True, numbers=None):
+        asked.append(trial)
+        return reasons.check(intent, trial=False)
+
+    def pretend(*args):
+        return dataclasses.replace(check(*args), trial={"steps": {}})
+
+    monkeypatch.setattr(reasons.Preflight, "page", lambda self, head: "")
+    monkeypatch.setattr(launching, "check", pretend)
+    monkeypatch.setattr(launching, "_machine", lambda: ["here"])
+    preflight.gate(intent(), preflight.Terms())
+    preflight.gate(intent(), preflight.Terms())
+    assert asked == [True, False]
+    monkeypatch.setattr(launching, "_machine", lambda: ["elsewhere"])
+    preflight.gate(intent(), preflight.Terms())
+    assert asked == [True, False, True]
+
+
+def test_records_are_checked_again_once_they_are_made(intent, records, tmp_path):
+    made = intent()
+    preflight.gate(made, NO_TRIAL)
+    (records / "train-00000-of-00003.tfrecord").unlink()
+    with pytest.raises(UserError, match="reason 16 fails"):
+        preflight.gate(made, NO_TRIAL, preflight.OF_RECORDS)
+
+
+def _tool(*flags, **variables):
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "tools" / "preflight.py"), *flags],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | variables,
+    )
+
+
+def _request(drawn, run_dir, *more):
+    return (
+        f"--train_annotations={drawn['train'][0]}",
+        f"--train_images={drawn['train'][1]}",
+        f"--val_annotations={drawn['val'][0]}",
+        f"--val_images={drawn['val'][1]}",
+        f"--run_dir={run_dir}",
+        *more,
+    )
+
+
+def test_the_tool_numbers_every_reason(drawn, tmp_path):
+    done = _tool(*_request(drawn, tmp_path / "run", f"--model={MODEL}", "--notrial"))
+    assert done.returncode == 1, done.stderr
+    assert "3 fail (1, 2, 7)" in done.stdout.splitlines()[0]
+    told = [line[:8].split() for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
+    assert [int(number) for number, _ in told] == list(range(1, 17))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tool_says_what_it_needs(tmp_path):
+    done = _tool(f"--run_dir={tmp_path}", f"--model={MODEL}")
+    assert done.returncode == 2 and "--train_annotations, --train_images" in done.stderr
+
+
+def test_two_real_steps_and_two_images(drawn, recipe, tmp_path):
+    """The trial on the smallest SSD, and the forecast it gives."""
+    done = _tool(*_request(drawn, tmp_path / "run", f"--model={recipe}", "--json"))
+    assert done.returncode == 0, done.stdout
+    answer = json.loads(done.stdout)
+    results = {result["number"]: result for result in answer["results"]}
+    assert {n for n, r in results.items() if r["status"] != "pass"} <= {10}
+    foreseen = answer["forecast"]
+    assert foreseen["tried_batch"] == foreseen["batch"] == 8
+    assert foreseen["step_seconds"] > 0 and 0 <= foreseen["input_wait"] <= 1
+    # 50,000 steps at that time; the seven kept checkpoints on six images each.
+    assert foreseen["train_hours"] == pytest.approx(50_000 * foreseen["step_seconds"] / 3600)
+    assert (foreseen["evaluations"], foreseen["images"]) == (7, 6)
+    assert 1e6 < foreseen["checkpoint_bytes"] < 1e8 and foreseen["checkpoints"] == 8
+    assert foreseen["disk_bytes"] > 8 * foreseen["checkpoint_bytes"]
+    assert foreseen["host_bytes"] > 3e8
+    assert "memory:" in results[12]["seen"]
+    assert "the 200 of the trial" in results[15]["seen"]  # 100 detections an image
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_forecast_of_space_is_what_a_checkpoint_takes(drawn, recipe, tmp_path):
+    """A real run of a few steps writes checkpoints of the size that was foreseen."""
+    run_dir = tmp_path / "run"
+    done = subprocess.run(
+        [
+            *(sys.executable, str(PROJECT / "tools" / "replicate.py")),
+            *_request(drawn, run_dir, f"--model={MODEL}", "--rehearsal", "--num_steps=2"),
+            *(f"--set={path}={value}" for path, value in SMALL),
+            "--checkpoint_every_n=2",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    foreseen = read_json(run_dir / "preflight.json")["forecast"]
+    written = sum(path.stat().st_size for path in (run_dir / "checkpoints").glob("ckpt-2.*"))
+    assert written == pytest.approx(foreseen["checkpoint_bytes"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_forced_is_in_spec_verdict_and_report(drawn, tmp_path):
+    run_dir = tmp_path / "run"
+    done = subprocess.run(
+        [
+            *(sys.executable, str(PROJECT / "tools" / "replicate.py")),
+            *_request(drawn, run_dir, f"--model={MODEL}", "--force", "--notrial"),
+            *(f"--set={path}={value}" for path, value in SMALL),
+            *("--num_steps=1", "--checkpoint_every_n=1"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    run = RunDir.existing(run_dir)
+    forced = read_json(run.spec)["forced"]
+    assert [sentence.split()[0] for sentence in forced] == ["1", "2", "4", "7"]
+    assert len([n for n in read_json(run.verdict)["notes"] if "--force although" in n]) == 4
+    for page in ("report.md", "index.html"):
+        text = (run.report / page).read_text(encoding="utf-8")
+        assert "launched with --force although preflight failed" in text
+        assert "1 starting checkpoint: random weights" in text
+
+
+def test_a_trial_that_dies_says_where(intent, monkeypatch, tmp_path):
+    dying = tmp_path / "dying.py"
+    dying.write_text(
+        "import json, os, sys\n"
+        "json.dump({'stage': 'two training steps'}, open(sys.argv[2], 'w'))\n"
+        "print('two training steps', flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setattr(trials, "_CHILD", dying)
+    found = trials.run(Material(intent()), progress=False)
+    assert found["error"].startswith("it was killed while two training steps")
+
+
+def test_a_trial_that_hangs_is_ended(intent, monkeypatch, tmp_path):
+    hanging = tmp_path / "hanging.py"
+    hanging.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(trials, "_CHILD", hanging)
+    found = trials.run(Material(intent()), seconds=1, progress=False)
+    assert "out of time" in found["error"]
