@@ -1,6 +1,8 @@
 """Detections scored image by image as they come, with the figures of a score of all at once."""
 
 import collections
+import contextlib
+import io
 import math
 
 import numpy as np
@@ -15,10 +17,9 @@ from replicate.score.scoring import judged
 class Stream:
     """Scores boxes image by image.
 
-    hotcoco matches each image's detections when they are added. pycocotools, the official word,
-    has no such way; its turn comes in `result`. Until then detections are held as columns, 56
-    bytes each. Unlike `score`, which reads files of any origin, it takes boxes, sizes and ids for
-    what they should be.
+    Both evaluators match each image's detections when they are added; `result` accumulates.
+    Of the detections, columns are kept, 56 bytes each. Unlike `score`, which reads files of any
+    origin, it takes boxes, sizes and ids for what they should be.
 
         stream = Stream("instances_val2017.json")
         stream.add(139, category_ids, boxes_xywh_px, scores)   # for each image
@@ -39,7 +40,8 @@ class Stream:
         self._objects = collections.defaultdict(list)
         for annotation in truth["annotations"]:
             self._objects[annotation["image_id"]].append(annotation)
-        self._matching = StreamingEval(truth["categories"], iou_type="bbox")
+        self._hotcoco = StreamingEval(truth["categories"], iou_type="bbox")
+        self._pycocotools = _Pycocotools(truth["categories"])
         self._rows = []
         self._added = set()
 
@@ -71,13 +73,15 @@ class Stream:
                 f"image {image_id}: a detection has a score or box that is no finite number (NaN "
                 "or infinite); are the weights finite? Evaluate an earlier checkpoint"
             )
+        objects = self._objects.pop(image_id, [])
         try:
-            self._matching.update([{"id": image_id}], self._objects.pop(image_id, []), rows)
+            self._hotcoco.update([{"id": image_id}], objects, rows)
         except KeyError as error:
             raise UserError(
                 f"{self._groundtruth.path}: image {image_id}: {error.args[0]}; detections must be "
                 "of the file's categories"
             ) from None
+        self._pycocotools.update(image_id, objects, rows)
         self._added.add(image_id)
         self._rows.append(rows)
 
@@ -107,8 +111,78 @@ class Stream:
             file=file,
             sha256=sha256,
         )
-        image_ids = sorted(truth.image_hw)
-        streamed = evaluators.finished("hotcoco", self._matching.finalize(), "bbox")
-        official = evaluators.evaluate("pycocotools", truth, detections, image_ids)
-        evaluations = {"hotcoco": streamed, "pycocotools": official}
-        return judged(truth, detections, [], image_ids, evaluations)
+        matched = {
+            "hotcoco": self._hotcoco.finalize(),
+            "pycocotools": self._pycocotools.finalize(),
+        }
+        evaluations = {
+            name: evaluators.finished(name, handle, "bbox") for name, handle in matched.items()
+        }
+        return judged(truth, detections, [], sorted(truth.image_hw), evaluations)
+
+
+class _Pycocotools:
+    """pycocotools' own `evaluate`, called for one image at a time.
+
+    It matches within an image and a category alone, so that its results for all images are those
+    of each, in the order of the images' ids. Kept is what `accumulate` reads.
+    """
+
+    _READ = ("dtScores", "dtMatches", "dtIgnore", "gtIgnore")
+
+    def __init__(self, categories):
+        self._categories = categories
+        self._matched = {}
+
+    def update(self, image_id, objects, rows):
+        """Matches `rows`, columns image_id, x, y, w, h, score, category_id."""
+        found = [
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": int(category_id),
+                "bbox": [x, y, w, h],
+                "area": w * h,
+                "iscrowd": 0,
+                "score": score,
+            }
+            for number, (_, x, y, w, h, score, category_id) in enumerate(rows.tolist(), 1)
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._evaluation(
+                self._coco(image_id, objects), self._coco(image_id, found)
+            )
+            evaluation.evaluate()
+        self._matched[image_id] = [
+            each and {name: each[name] for name in self._READ} for each in evaluation.evalImgs
+        ]
+
+    def finalize(self):
+        """A COCOeval in which every image has been matched."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._evaluation(self._coco(0, []), self._coco(0, []))
+            evaluation.evaluate()
+        image_ids = sorted(self._matched)
+        evaluation.params.imgIds = evaluation._paramsEval.imgIds = image_ids
+        of_images = [self._matched.pop(image_id) for image_id in image_ids]
+        # By category, then range of areas, then image, as `evaluate` leaves them.
+        evaluation.evalImgs = [each for of_all in zip(*of_images, strict=True) for each in of_all]
+        return evaluation
+
+    @staticmethod
+    def _evaluation(truth, found):
+        from pycocotools.cocoeval import COCOeval
+
+        return COCOeval(truth, found, "bbox")
+
+    def _coco(self, image_id, annotations):
+        from pycocotools.coco import COCO
+
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": image_id}],
+            "annotations": annotations,
+            "categories": self._categories,
+        }
+        coco.createIndex()
+        return coco
