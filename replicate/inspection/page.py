@@ -17,7 +17,9 @@ _STYLE = """
 .level-4{stroke:#2fd6c3}.level-5{stroke:#ff7b7b}.level-6{stroke:#c5e86c}.level-7{stroke:#cfd8e3}
 .card .canvas img.masks{position:absolute;inset:0;height:100%}
 .card .canvas .peak{fill:#ff4fd8;stroke:#000;stroke-width:.5}
-.stages{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,210px),1fr));gap:.9rem}
+.stages{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,165px),1fr));gap:.9rem}
+.shape{white-space:nowrap}
+@media (min-width:641px){.stages{grid-template-columns:repeat(auto-fill,minmax(210px,1fr))}}
 .stages .card figcaption{font-size:.82rem}
 .hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .box.anchor,
 .hide-negatives .box.negative{display:none}

@@ -1,15 +1,13 @@
 """Is the input what the recipe had: the settings that decide it, the categories, the images."""
 
-import csv
-import functools
 import pathlib
 import re
 
 from replicate import config as configs
 from replicate.config import rules
 from replicate.run import RunDir, read_json
+from replicate.verdict.comparable import coco_categories
 
-_CATEGORIES = pathlib.Path(__file__).resolve().parent.parent / "data" / "coco_categories.csv"
 # Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
 # instances_train2017.json lists so many).
 TRAIN2017_IMAGES = 118_287
@@ -67,13 +65,11 @@ def same(compared):
 
 
 def _data(source):
-    ours, theirs = set(source.categories.items()), set(_coco_categories().items())
-    lacking, more = len(theirs - ours), len(ours - theirs)
+    ours, theirs = source.categories, coco_categories()
     return [
         {
             "what": "categories",
-            "ours": f"{len(ours)}"
-            + (f", {lacking} of COCO's missing, {more} others" if ours != theirs else ""),
+            "ours": _categories_beside(ours, theirs),
             "recipe": f"COCO's {len(theirs)}",
             "same": ours == theirs,
         },
@@ -86,7 +82,11 @@ def _data(source):
     ]
 
 
-@functools.cache
-def _coco_categories():
-    with open(_CATEGORIES, encoding="utf-8", newline="") as stream:
-        return {int(row["id"]): row["name"] for row in csv.DictReader(stream)}
+def _categories_beside(ours, theirs):
+    """How label maps (dict id -> name) differ, in words."""
+    names, coco_names = set(ours.values()), set(theirs.values())
+    if ours == theirs:
+        return f"the same {len(ours)}"
+    if names == coco_names:
+        return f"the same {len(ours)} names under other ids; --label_map gives the recipe's"
+    return f"{len(names)}: {len(names & coco_names)} of COCO's and {len(names - coco_names)} others"
