@@ -120,7 +120,7 @@ def _seed(text):
 def _arguments():
     """The flags of tools/replicate.py that were given, --run_dir and --seed aside, as arguments."""
     arguments = []
-    for flag in FLAGS.get_flags_for_module(tool):
+    for flag in FLAGS.get_key_flags_for_module(tool):
         if not flag.present or flag.name == "run_dir":
             continue
         values = flag.value if isinstance(flag.value, list) else [flag.value]

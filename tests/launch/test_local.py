@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from absl import flags
 
 from replicate import devices
 from replicate.devices import Gpu
@@ -16,6 +17,7 @@ from replicate.launch import local, status
 from replicate.launch.plan import Plan, launched
 from replicate.run import RunDir, read_json
 from tests.launch.one_node_slurm import wait_for
+from tools import replicate as tool_of_runs
 
 # Writes what it was given beside its run; waits while it is told to; answers signals as the
 # training does; gives a verdict where it comes to its end.
@@ -225,8 +227,28 @@ def _launch(tmp_path, *arguments):
     )
 
 
-def test_it_takes_what_replicate_takes(tmp_path):
-    given = ["--num_steps=7", "--set=a.b=$(c) d", "--set=e.f=1", "--include_masks=true"]
+def _another_value(flag):
+    """An argument that gives a flag of tools/replicate.py a value which is not its default."""
+    if isinstance(flag, flags.BooleanFlag):
+        return f"--{flag.name}={str(not flag.default).lower()}"
+    if isinstance(flag, flags.EnumFlag):
+        return f"--{flag.name}={flag.parser.enum_values[-1]}"
+    return f"--{flag.name}={_TEXTS.get(flag.name, '7')}"
+
+
+_GIVEN = ("model", "run_dir", "seed", "train_annotations", "train_images")
+_GIVEN += ("val_annotations", "val_images")
+_TEXTS = {"set": "a.b=$(c) d", "fine_tune_checkpoint": "/a b"}
+
+
+def test_it_passes_on_whatever_replicate_takes(tmp_path):
+    given = [
+        _another_value(flag)
+        for flag in flags.FLAGS.get_key_flags_for_module(tool_of_runs)
+        if flag.name not in _GIVEN
+    ]
+    assert "--rehearsal=true" in given and "--num_steps=7" in given and len(given) > 8
+    given.append("--set=e.f=1")
     done = _launch(
         tmp_path, "--target=local", "--dry_run", _MODEL, "--run_dir=r", *given, "--seeds=1,2"
     )

@@ -56,7 +56,6 @@ def _launch(data, run_dir, *more):
             *(f"--train_annotations={data['train'][0]}", f"--train_images={data['train'][1]}"),
             *(f"--val_annotations={data['val'][0]}", f"--val_images={data['val'][1]}"),
             *(f"--set={path}={value}" for path, value in OVERRIDES.items()),
-            *("--rehearsal", "--notrial"),
             *more,
         ],
         capture_output=True,
