@@ -32,14 +32,12 @@ class Trainer(orbit.AbstractTrainer):
     def __init__(self, request, recognizer, num_steps):
         self._request, self._model = request, recognizer
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        self._random = tf.random.Generator.from_seed(request.seed)
         self._learning_rate = learning_rate(request, num_steps)
         self._optimizer = _optimizer(request, self._learning_rate, recognizer)
         self.checkpoint = tf.train.Checkpoint(
             step=self.global_step,
             model=recognizer,
             optimizer=self._optimizer,
-            random=self._random,
             description=recognizer.description_variable(),
         )
         self._made, self._first_step_done = time.monotonic(), False
@@ -126,7 +124,8 @@ class Trainer(orbit.AbstractTrainer):
     def _update(self, images, labels):
         """One update from one batch; its loss."""
         with tf.GradientTape() as tape:
-            with randomness.drawn_from(randomness.Advancing(self._random)):
+            source = randomness.of_step(self._request.seed, self.global_step)
+            with randomness.drawn_from(source):
                 logits = self._model(images, training=True)
             each = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
             loss = tf.reduce_mean(tf.reduce_sum(each, axis=1))

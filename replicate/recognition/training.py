@@ -119,7 +119,11 @@ def _train(run, request, found, last, num_steps, settings, splits):
     else:
         say(f"training from {request.weights or 'random weights'}")
     saver = checkpoints.Saver(trainer.checkpoint, run.checkpoints, settings.checkpoint_max_to_keep)
-    with StopSignals() as stop, Journal(run, trainer, num_steps, request.batch_size) as journal:
+    with (
+        StopSignals() as stop,
+        checkpoints.FullDisk(run.checkpoints),
+        Journal(run, trainer, num_steps, request.batch_size) as journal,
+    ):
         while trainer.step < num_steps:
             output = trainer.train(_until_next(trainer.step, num_steps, settings))
             journal.log(output)
