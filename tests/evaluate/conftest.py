@@ -1,0 +1,137 @@
+"""Small models of each family with made-up weights, and objects that they find."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from replicate import config as configs
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+
+import tfrecords
+from replicate.demo import drawing
+from replicate.evaluate import detections
+from replicate.evaluate.detector import Detector
+from replicate.odapi.parity import fixed
+
+STEP = 7
+_FIXED = "image_resizer.fixed_shape_resizer"
+_KEEP = "image_resizer.keep_aspect_ratio_resizer"
+MODELS = {
+    "ssd": (
+        "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+        {
+            f"model.ssd.{_FIXED}.height": 96,
+            f"model.ssd.{_FIXED}.width": 96,
+            "model.ssd.feature_extractor.depth_multiplier": 0.35,
+        },
+    ),
+    "faster_rcnn": (
+        "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8",
+        {
+            f"model.faster_rcnn.{_KEEP}.min_dimension": 96,
+            f"model.faster_rcnn.{_KEEP}.max_dimension": 96,
+            "model.faster_rcnn.first_stage_max_proposals": 30,
+        },
+    ),
+    "centernet": (
+        "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8",
+        {
+            f"model.center_net.{_KEEP}.min_dimension": 96,
+            f"model.center_net.{_KEEP}.max_dimension": 96,
+        },
+    ),
+}
+
+
+class Case:
+    """A folder with a model's config and checkpoint, images, annotations and records."""
+
+    def __init__(self, folder, family, overrides=()):
+        self.folder = pathlib.Path(folder)
+        drawn_file, self.image_dir = drawing.draw(folder, train_images=1, val_images=7)["val"]
+        drawn = json.loads(pathlib.Path(drawn_file).read_text())
+        self.annotations_file = str(self.folder / "instances.json")
+        pathlib.Path(self.annotations_file).write_text(json.dumps(drawn))
+        tfrecords.write_label_map(self.annotations_file, str(self.folder / "label_map.pbtxt"))
+        model, shrinking = MODELS[family]
+        self.config = configs.render(
+            model,
+            overrides=[(path, str(value)) for path, value in shrinking.items()] + list(overrides),
+            train_records=f"{folder}/val-*.tfrecord",
+            val_records=f"{folder}/val-*.tfrecord",
+            label_map=str(self.folder / "label_map.pbtxt"),
+            num_classes=3,
+            fine_tune_checkpoint="",
+        )
+        self.config_path = self.folder / "pipeline.config"
+        self.config_path.write_text(configs.to_text(self.config))
+        self.checkpoint_dir = self.folder / "checkpoints"
+        self.save(STEP)
+
+    def save(self, step, directory=None):
+        """A checkpoint of `step` with made-up weights, as the API's own loop would name things."""
+        model = Detector(self.config).model
+        fixed.fill_weights(model)
+        for variable in model.trainable_variables:
+            variable.assign(variable * (1 + step / 1000))
+        checkpoint = tf.train.Checkpoint(model=model, step=tf.Variable(step, dtype=tf.int64))
+        tf.train.CheckpointManager(
+            checkpoint, str(directory or self.checkpoint_dir), 9, checkpoint_name="ckpt"
+        ).save(checkpoint_number=step)
+
+    def evaluation(self, **arguments):
+        return detections.Evaluation(
+            self.config, self.annotations_file, self.image_dir, **arguments
+        )
+
+    def make_objects(self):
+        """Replaces the annotations by some of the model's own detections, moved a little.
+
+        Every eighth is a crowd. Areas are those of the boxes, as the API's evaluator takes them.
+        """
+        evaluation = self.evaluation()
+        evaluation.restore(str(self.checkpoint_dir))
+        rng = np.random.default_rng(11)
+        document = json.loads(pathlib.Path(self.annotations_file).read_text())
+        height_width = {each["id"]: (each["height"], each["width"]) for each in document["images"]}
+        objects = []
+        for found in evaluation.found(progress=False):
+            height, width = height_width[found.image_id]
+            for index in rng.permutation(len(found.scores))[:12]:
+                x, y, w, h = found.boxes_xywh_px[index].astype(float)
+                x0, y0 = np.clip([x, y] + rng.normal(0, 0.04, 2) * [w, h], 0, [width, height])
+                x1, y1 = np.clip(
+                    [x + w, y + h] + rng.normal(0, 0.04, 2) * [w, h], 0, [width, height]
+                )
+                if x1 - x0 < 2 or y1 - y0 < 2:
+                    continue
+                objects.append(
+                    {
+                        "id": len(objects) + 1,
+                        "image_id": found.image_id,
+                        "category_id": found.category_ids[index],
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "area": (x1 - x0) * (y1 - y0),
+                        "iscrowd": int(len(objects) % 8 == 7),
+                    }
+                )
+        document["annotations"] = objects
+        pathlib.Path(self.annotations_file).write_text(json.dumps(document))
+        tfrecords.convert(
+            self.annotations_file, self.image_dir, str(self.folder / "val"), 1, progress=False
+        )
+        return objects
+
+
+@pytest.fixture(scope="session")
+def ssd(tmp_path_factory):
+    """A Case of the SSD with objects that it finds."""
+    case = Case(tmp_path_factory.mktemp("ssd"), "ssd")
+    case.make_objects()
+    return case
