@@ -60,6 +60,11 @@ class RunDir:
         return self.root / "environment.json"
 
     @property
+    def preflight(self):
+        """What preflight said at the launch, and what --force overrode."""
+        return self.root / "preflight.json"
+
+    @property
     def data(self):
         return self.root / "data"
 

@@ -8,7 +8,13 @@ Imports no TensorFlow: what needs it happens in processes of their own (`trial.p
 `replicate/doctor/asked.py`).
 """
 
-from replicate.preflight.launching import OF_RECORDS, Terms, first_act, forced_notes, gate
+from replicate.preflight.launching import (
+    OF_RECORDS,
+    Terms,
+    first_act,
+    forced_notes,
+    gate,
+)
 from replicate.preflight.material import Intent
 from replicate.preflight.reasons import REASONS, Preflight, check
 

@@ -6,9 +6,9 @@ import sys
 
 from replicate import config as configs
 from replicate.errors import UserError
-from replicate.preflight.material import Material, record_path
+from replicate.preflight.material import Material
 from replicate.preflight.reasons import check
-from replicate.run import RunDir, read_json, write_json
+from replicate.run import read_json, write_json
 
 # What can be told anew once the records are made.
 OF_RECORDS = (6, 7, 16)
@@ -81,7 +81,7 @@ def gate(intent, terms, numbers=None):
         record = before | {
             "results": [again.get(each["number"], each) for each in before.get("results", [])]
         }
-    write_json(record_path(material.run), record | {"forced": forced})
+    write_json(material.run.preflight, record | {"forced": forced})
     return forced
 
 
@@ -107,16 +107,8 @@ def first_act(intent, terms):
 
 
 def forced_sentences(run):
-    """What --force overrode in the launches of a run directory: list of sentences.
-
-    Args:
-      run: RunDir, or a path.
-    """
-    run = run if isinstance(run, RunDir) else RunDir.at(run)
-    try:
-        return read_json(record_path(run)).get("forced", [])
-    except UserError:
-        return []
+    """What --force overrode in the launches of a run directory (RunDir): list of sentences."""
+    return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []
 
 
 def forced_notes(run):

@@ -240,16 +240,10 @@ class Material:
     @functools.cached_property
     def launched(self):
         """preflight.json of an earlier launch into this run directory, or {}."""
-        path = record_path(self.run)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(self.run.preflight.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-
-
-def record_path(run):
-    """Where a launch's preflight is kept."""
-    return run.root / "preflight.json"
 
 
 def records_of(reader):

@@ -68,6 +68,7 @@ def of_run(run):
         "category_curves": None,
         "gallery": None,
         "environment": material.environment,
+        "forced": material.forced,
     }
     if scored:
         content["analysis"] = findings.analysis(scored[-1])
@@ -313,9 +314,19 @@ def _checkpoints(material, scored):
 
 
 def _facts(content):
-    """The three facts that decide how to read the verdict: what was evaluated, with what config,
-    trained for how long. Each: label, text, ok (True, False, or None where unknown)."""
-    return [_evaluated(content), _configured(content), _trained(content)]
+    """The facts that decide how to read the verdict: what was evaluated, with what config, trained
+    for how long, and what --force overrode. Each: label, text, ok (True, False, or None where
+    unknown)."""
+    return [
+        *(_evaluated(content), _configured(content), _trained(content)),
+        *_forced(content),
+    ]
+
+
+def _forced(content):
+    for sentence in content["forced"]:
+        text = f"launched with --force although preflight failed, {sentence}"
+        yield {"label": "Preflight", "text": text, "ok": False}
 
 
 def _evaluated(content):

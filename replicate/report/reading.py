@@ -18,6 +18,7 @@ class Material:
       message: the TrainEvalPipelineConfig, from pipeline.config.
       log: the logged steps of metrics.jsonl.
       evaluations: list of metrics.json's dicts, ascending by step.
+      forced: sentences of preflight that --force overrode.
       manifests: dict split ("train", "val") -> the manifest's dict.
       not_checked: list of {"what", "why"}: what the report cannot say.
     """
@@ -31,6 +32,7 @@ class Material:
     log: list = dataclasses.field(default_factory=list)
     evaluations: list = dataclasses.field(default_factory=list)
     manifests: dict = dataclasses.field(default_factory=dict)
+    forced: list = dataclasses.field(default_factory=list)
     not_checked: list = dataclasses.field(default_factory=list)
 
     @property
@@ -73,6 +75,9 @@ def read(run):
     if not material.evaluations:
         material.cannot_say("AP and everything that follows from detections", "no evaluation")
     material.manifests = _manifests(material)
+    if run.preflight.is_file():
+        told = _json(material, run.preflight, "what preflight said at the launch") or {}
+        material.forced = told.get("forced", [])
     return material
 
 

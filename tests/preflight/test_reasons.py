@@ -98,6 +98,7 @@ class Test1StartingCheckpoint:
         assert statuses == ["fail", "warn", "pass", "fail"]
         assert "only 40 of 262" in found[0].seen
 
+    @pytest.mark.slow
     def test_a_real_checkpoint_of_something_else(self, intent, told, recipe, tmp_path):
         """Restored by the trial's process, which counts what the model took of it."""
         from replicate import odapi
