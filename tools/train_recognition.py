@@ -59,7 +59,7 @@ flags.DEFINE_float("weight_decay", 0.0, "decoupled, on kernels alone.", lower_bo
 flags.DEFINE_float(
     "batch_norm_momentum",
     None,
-    "momentum of batch norm's moving statistics, the backbone's own where empty; of a few hundred "
+    "momentum of batch norm's moving statistics, the backbone's own where empty; for a few hundred "
     "steps, 0.9 is about right (MobileNetV2's own 0.999 forgets its start in thousands).",
     lower_bound=0,
     upper_bound=1,
