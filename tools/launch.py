@@ -193,6 +193,12 @@ def _slurm(plan):
         setup=tuple(FLAGS.setup),
         exported=tuple(FLAGS.export),
     )
+    if not FLAGS.cpus and "exclusive" not in dict(resources.options):
+        print(
+            "no --cpus: unless the site says otherwise, Slurm gives a task one core, too few to "
+            "feed a GPU (or --sbatch=exclusive)",
+            file=sys.stderr,
+        )
     if FLAGS.dry_run:
         path = slurm.write(plan, resources)
         print(path.read_text(encoding="utf-8"), end="")

@@ -35,7 +35,8 @@ class Resources:
 
     Attributes:
       nodes, tasks_per_node: workers; one a node uses all GPUs that the job has there.
-      gpus_per_node, cpus_per_task: 0 leaves it to the cluster.
+      gpus_per_node: shared evenly by the tasks of a node; 0 leaves it to the cluster.
+      cpus_per_task: 0 leaves it to the cluster, which often means one.
       memory: of a node, as Slurm writes it ("120G"); "" leaves it to the cluster.
       partition, account: "" takes the user's own.
       save_before_s: seconds before the time limit at which the run is told to save and stop.
@@ -76,6 +77,7 @@ def script(plan, resources):
         what=plan.name,
         directives=_directives(plan, resources),
         setup=resources.setup,
+        cpus_per_task=resources.cpus_per_task,
         working_directory=plan.working_directory,
         python=plan.python,
         tool=plan.tool,
@@ -171,11 +173,17 @@ def _directives(plan, resources):
             f"checkpoint is saved {resources.save_before_s} s ahead of it; give a longer "
             "--time_limit or a shorter --save_before_s"
         )
+    gpus, rest = divmod(resources.gpus_per_node, resources.tasks_per_node)
+    if rest:
+        raise UserError(
+            f"{resources.gpus_per_node} GPUs of a node cannot be shared evenly by "
+            f"{resources.tasks_per_node} tasks"
+        )
     given = {
         "job-name": plan.name,
         "nodes": resources.nodes,
         "ntasks-per-node": resources.tasks_per_node,
-        "gpus-per-node": resources.gpus_per_node or None,
+        "gpus-per-node" if resources.tasks_per_node == 1 else "gpus-per-task": gpus or None,
         "cpus-per-task": resources.cpus_per_task or None,
         "mem": resources.memory or None,
         "partition": resources.partition or None,

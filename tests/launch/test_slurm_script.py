@@ -151,6 +151,15 @@ def test_resources_stand_in_the_script(tmp_path):
     assert "export REPLICATE_RENDEZVOUS_TIMEOUT_S=42" in lines
 
 
+def test_tasks_share_the_gpus_of_a_node_and_srun_hears_of_the_cores(stage, tmp_path):
+    """srun does not inherit --cpus-per-task from the script (since Slurm 22.05)."""
+    resources = slurm.Resources(tasks_per_node=4, gpus_per_node=8, cpus_per_task=16)
+    text = slurm.script(_plan(tmp_path / "r"), resources)
+    assert "#SBATCH --gpus-per-task=2\n" in text and "gpus-per-node" not in text
+    _, read = stage(text)
+    assert "--cpus-per-task=16" in read("srun").splitlines()
+
+
 @pytest.mark.parametrize(
     ("setup", "stops"), [("false", True), ("echo $UNSET_ANYWHERE", True), ("false | true", True),
                          ("true", False)]
@@ -220,6 +229,7 @@ def test_what_was_saved_before_this_start_does_not_count(stage, tmp_path):
         ({}, {"partition": "a\n#SBATCH --uid=0"}, "cannot stand in a #SBATCH line"),
         ({}, {"exported": ("TOKEN=abc",)}, "the name of a variable"),
         ({"directory": "/tmp/a\\b"}, {}, "no backslash"),
+        ({}, {"gpus_per_node": 8, "tasks_per_node": 3}, "cannot be shared evenly by 3 tasks"),
     ],
 )
 def test_what_cannot_stand_in_it_is_refused(fields, resources, said, tmp_path):
