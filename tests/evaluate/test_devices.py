@@ -1,0 +1,57 @@
+"""Several devices give the detections of one."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, sys
+config, checkpoints, annotations, images, devices, batch = sys.argv[1:]
+from replicate import config as configs, odapi
+odapi.load()
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * int(devices))
+from replicate.evaluate import detections
+evaluation = detections.Evaluation(
+    configs.read(config), annotations, images, batch_size=int(batch))
+found, _ = evaluation.detect(checkpoints, progress=False)
+on = {detector.model.variables[0].device for detector in evaluation._detectors}
+print(json.dumps([sorted(on), found]))
+"""
+
+
+def _detections(case, devices, batch):
+    arguments = (case.config_path, case.checkpoint_dir, case.annotations_file, case.image_dir)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, (*arguments, devices, batch))],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.timeout(900)
+def test_three_devices_give_what_one_gives(ssd):
+    """Seven images in batches of two on three devices: the last round is not full."""
+    (one_device,), expected = _detections(ssd, 1, 2)
+    several, found = _detections(ssd, 3, 2)
+    assert one_device.endswith("CPU:0")
+    assert [name[-5:] for name in several] == ["CPU:0", "CPU:1", "CPU:2"]
+    assert len(found) == len(expected) > 100
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours["image_id"], ours["category_id"]) == (
+            theirs["image_id"],
+            theirs["category_id"],
+        )
+        assert ours["score"] == pytest.approx(theirs["score"], rel=1e-5)
+        assert ours["bbox"] == pytest.approx(theirs["bbox"], rel=1e-4, abs=1e-2)
