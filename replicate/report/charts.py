@@ -2,6 +2,7 @@
 
 from matplotlib import ticker
 
+from replicate.report import content as contents
 from replicate.report import plots
 
 TIDE = {
@@ -90,8 +91,9 @@ def training(logged):
             from_zero=True,
         )
     for name, values in logged["system"].items():
+        title, label = contents.measurement(name)
         yield plots.lines(
-            "system-" + name.replace(".", "-"), f"{name} during training", _STEP, name,
+            "system-" + name.replace(".", "-"), f"{title} during training", _STEP, label,
             {name: (steps, values)}, from_zero=True,
         )  # fmt: skip
 

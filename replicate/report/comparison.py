@@ -7,7 +7,7 @@ from replicate import config, zoo
 from replicate.config import rules
 from replicate.errors import UserError
 from replicate.report import gallery
-from replicate.report.content import MEANINGS, PUBLISHED
+from replicate.report.content import MEANINGS, PUBLISHED, measurement
 
 FORMAT = 1
 IMAGES = 24
@@ -177,7 +177,7 @@ def _curves(participants):
             waits = training["input_wait"]
             add("Input wait", "input wait (%)", each, training["step"], waits, True)
             for name, values in training["system"].items():
-                add(name, name, each, training["step"], values, True)
+                add(*measurement(name), each, training["step"], values, True)
     # The losses first, the total before its parts.
     order = sorted(curves.values(), key=lambda curve: curve["name"] != "Total loss")
     return order

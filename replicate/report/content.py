@@ -34,6 +34,15 @@ PUBLISHED = {
 }
 # Classes of config differences that can move AP, and those that cannot.
 AFFECTING = ("architecture", "training", "evaluation")
+# Measurements of the machine in metrics.jsonl: title, label of the axis.
+_MEASUREMENTS = {
+    "host.cpu_percent": ("Processor use of the machine", "processor use (%)"),
+    "host.memory_gib": ("Memory of the training process", "memory (GiB)"),
+    "device.memory_gib": ("GPU memory in use", "memory, all GPUs (GiB)"),
+    "device.utilization_percent": ("GPU use", "mean GPU use (%)"),
+    "device.power_watts": ("GPU power", "power, all GPUs (W)"),
+    "device.temperature_celsius": ("GPU temperature", "hottest GPU (°C)"),
+}
 
 
 def of_run(run):
@@ -291,6 +300,11 @@ def _measured(log):
         if isinstance(value, (int, float))
     )
     return list(names)
+
+
+def measurement(name):
+    """What a measurement of the machine, as metrics.jsonl names it, is called: title, axis."""
+    return _MEASUREMENTS.get(name, (name, name))
 
 
 def _at(entry, name):

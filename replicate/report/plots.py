@@ -186,7 +186,8 @@ def lines(
         if from_zero:
             holder.set_ylim(0, 1.06 * (max(holder.dataLim.y1, 0) or 1))
         if len(series) > 1:
-            holder.legend()
+            columns = len(series) if len(series) <= 4 else -(-len(series) // 2)
+            holder.figure.legend(loc="outside upper left", ncols=columns, columnspacing=1.2)
         return finished(holder, name, title)
 
 

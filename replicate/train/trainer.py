@@ -168,9 +168,12 @@ class Trainer(orbit.AbstractTrainer):
             ) from None
 
     def describe_execution(self):
-        """dict: precision, jit_compile, gradient_accumulation_steps, and replicas."""
-        return dataclasses.asdict(self._execution) | {
-            "replicas": self._strategy.num_replicas_in_sync
+        """dict of what can change the numbers: the precision, XLA, the parts of a batch."""
+        return {
+            "precision": self._execution.precision,
+            "jit_compile": self._execution.jit_compile,
+            "gradient_accumulation_steps": self._execution.gradient_accumulation_steps,
+            "replicas": self._strategy.num_replicas_in_sync,
         }
 
     def last_images(self):
