@@ -112,6 +112,11 @@ def checkpoint(folder):
     return str(found[-1].with_suffix(""))
 
 
+def checkpoint_of(path):
+    """The checkpoint's prefix that `path` names: of an archive, the one in it; else `path`."""
+    return checkpoint(unpack(path)) if is_archive(path) else path
+
+
 def sha256(path):
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

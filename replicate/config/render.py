@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from replicate import archive
 from replicate.config import labelmap, paths, scaling, sources, templates
 from replicate.config.facts import architecture_message
 from replicate.errors import UserError
@@ -33,7 +34,8 @@ def render(
       label_map: path of the label map, for training and evaluation.
       num_classes: number of classes. Where the label map exists it is the highest id in it, and is
         taken from there when not given.
-      fine_tune_checkpoint: checkpoint that training starts from; "" for random weights.
+      fine_tune_checkpoint: checkpoint that training starts from, or the released archive that
+        holds it (which is unpacked beside itself); "" for random weights.
       global_batch_size: images a step over all devices.
       num_gpus: devices. Without `global_batch_size` the recipe's images a device are kept; with it
         the batch must divide by the devices.
@@ -61,7 +63,7 @@ def render(
     if num_classes is not None:
         architecture_message(message).num_classes = num_classes
     if fine_tune_checkpoint is not None:
-        message.train_config.fine_tune_checkpoint = fine_tune_checkpoint
+        message.train_config.fine_tune_checkpoint = archive.checkpoint_of(fine_tune_checkpoint)
     batch_size = _batch_size(message, model, global_batch_size, num_gpus)
     if batch_size is not None:
         scaling.scale_batch(message, batch_size, scale)

@@ -9,10 +9,11 @@ from replicate.errors import UserError
 
 def restore(model, train_config):
     """Loads the recipe's starting point, see `load`; a sentence that says what was matched."""
-    changed, total = load(model, train_config)
+    matched, total = load(model, train_config)
     return (
         f"starting from {train_config.fine_tune_checkpoint} "
-        f"({train_config.fine_tune_checkpoint_type}): {changed} of {total} variables changed"
+        f"({train_config.fine_tune_checkpoint_type}): {matched} of {total} variables matched, "
+        f"{total - matched} missed; {len(model.variables) - total} are not of this type's part"
     )
 
 
@@ -27,7 +28,7 @@ def load(model, train_config):
       train_config: TrainConfig.
 
     Returns:
-      (variables that changed, variables that the type loads).
+      (variables that the checkpoint holds, variables that the type loads).
 
     Raises:
       UserError: the checkpoint is not there, is not object-based (TF2), or matches nothing.
@@ -44,26 +45,47 @@ def load(model, train_config):
             f"train_config.fine_tune_checkpoint: {path} is a TF1 name-based checkpoint; the TF2 "
             "zoo's recipes start from object-based ones (ckpt-N)"
         )
-    parts = model.restore_from_objects(
-        fine_tune_checkpoint_type=train_config.fine_tune_checkpoint_type
-    )
-    variables = {id(v): v for part in _modules(parts) for v in part.variables}
-    before = {key: v.numpy() for key, v in variables.items()}
     try:
-        status = tf.train.Checkpoint(**parts).restore(path).expect_partial()
+        parts = model.restore_from_objects(
+            fine_tune_checkpoint_type=train_config.fine_tune_checkpoint_type
+        )
+    except ValueError as error:
+        raise UserError(
+            f"train_config.fine_tune_checkpoint_type: {error}. classification loads a classifier's "
+            "weights into the backbone; of a detection checkpoint, detection loads all but the "
+            "heads (to fine-tune on other classes), full everything"
+        ) from None
+    variables = {id(v): v for part in _modules(parts) for v in part.variables}.values()
+    before = [variable.numpy() for variable in variables]
+    try:
+        matched = _restore(tf.train.Checkpoint(**parts), path, variables, before)
     except ValueError as error:  # a variable of another shape
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
         raise UserError(
             f"train_config.fine_tune_checkpoint: {path} does not fit this model: {error}"
         ) from None
-    del status
-    changed = sum(bool((v.numpy() != before[key]).any()) for key, v in variables.items())
-    if not changed:
+    if not matched:
         raise UserError(
             f"train_config.fine_tune_checkpoint: {path} matches none of the model's "
             f"{len(variables)} variables with fine_tune_checkpoint_type "
             f"{train_config.fine_tune_checkpoint_type!r}; is it the right backbone and type?"
         )
-    return changed, len(variables)
+    return matched, len(variables)
+
+
+def _restore(checkpoint, path, variables, before):
+    """Restores what `path` holds; the number of `variables` that it gave a value."""
+    for variable in variables:
+        variable.assign(tf.fill(variable.shape, tf.cast(variable.dtype.min, variable.dtype)))
+    checkpoint.restore(path).expect_partial()
+    matched = 0
+    for variable, value in zip(variables, before, strict=True):
+        if (variable.numpy() == variable.dtype.min).all():
+            variable.assign(value)
+        else:
+            matched += 1
+    return matched
 
 
 def _modules(parts):
