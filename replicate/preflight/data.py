@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from replicate import config as configs
 from replicate import score
 from replicate.config import lint_rules
 from replicate.errors import UserError
@@ -237,7 +238,7 @@ def labels(material):
     for source in sources:
         yield from _categories(names, source, num_classes)
     if material.row is not None and sources:
-        yield from _coco(sources[-1].categories, material.row)
+        yield from _coco(sources[-1].categories, material.recipe)
     for split in ("train", "val"):
         yield from _record_labels(split, getattr(material, f"{split}_records"), names)
     yield Note(f"{num_classes} classes, {len(names)} labels")
@@ -262,8 +263,10 @@ def _categories(names, source, num_classes):
         )
 
 
-def _coco(found, row):
-    expected = {1: "person"} if row.keypoint_map is not None else comparable.coco_categories()
+def _coco(found, published):
+    expected = comparable.coco_categories()
+    if published is not None and configs.facts(published).num_classes == 1:
+        expected = {1: "person"}
     if found == expected:
         return
     if sorted(found.values()) == sorted(expected.values()):

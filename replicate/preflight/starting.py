@@ -62,8 +62,8 @@ def _from_random(material, published):
 def _where(published):
     named = ""
     if published is not None and published.fine_tune_checkpoint:
-        name = published.fine_tune_checkpoint.partition("/")[2] or published.fine_tune_checkpoint
-        named = f" (the recipe's: {name})"
+        name = published.fine_tune_checkpoint.partition("/")[2]
+        named = f" (the recipe's: {name})" if name else ""
     return f"--fine_tune_checkpoint=…{named}"
 
 

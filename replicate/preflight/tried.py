@@ -67,6 +67,9 @@ def _told(error, stage):
 
 def _do(job, trial):
     trial.stage("loading TensorFlow")
+    from replicate import odapi
+
+    odapi.load()  # before TensorFlow, which it sets up
     import psutil
     import tensorflow as tf
 

@@ -11,7 +11,7 @@ import pytest
 
 from replicate import preflight
 from replicate.errors import UserError
-from replicate.preflight import launching, reasons
+from replicate.preflight import forecast, launching, reasons
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.run import RunDir, read_json
@@ -164,6 +164,24 @@ def test_the_forecast_of_space_is_what_a_checkpoint_takes(drawn, recipe, tmp_pat
     foreseen = read_json(run_dir / "preflight.json")["forecast"]
     written = sum(path.stat().st_size for path in (run_dir / "checkpoints").glob("ckpt-2.*"))
     assert written == pytest.approx(foreseen["checkpoint_bytes"], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_forecast_of_memory_is_near_what_the_batch_takes(intent, monkeypatch):
+    """From a quarter of the batch, scaled, against the batch itself."""
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    small = dict(SMALL) | {"train_config.batch_size": "32"}
+    size = "model.ssd.image_resizer.fixed_shape_resizer."
+    small |= {f"{size}height": "192", f"{size}width": "192"}
+    material = Material(intent(overrides=tuple(small.items())))
+    peaks = {}
+    for batch in (8, 32):
+        monkeypatch.setattr(trials, "_CPU_PIXELS", batch * 192 * 192)
+        tried = trials.run(material, progress=False)
+        assert tried["steps"]["batch"] == batch
+        peaks[batch] = forecast.of(material, tried).host_bytes
+    assert peaks[8] == pytest.approx(peaks[32], rel=0.25)
 
 
 @pytest.mark.slow
