@@ -76,7 +76,12 @@ class Detector:
         except tf.errors.OpError as error:
             raise UserError(f"{prefix}: cannot be read ({error.message})") from None
         if self._averages is not None:
-            self._averages.swap_weights()
+            # Half of its `swap_weights`, which works under a tf.distribute.Strategy alone.
+            averaged = zip(
+                self._averages._average_weights, self._averages._model_weights, strict=True
+            )
+            for average, weight in averaged:
+                weight.assign(average)
         self.checkpoint = prefix
 
     def preprocess(self, image):

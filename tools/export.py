@@ -1,0 +1,57 @@
+"""Exports a checkpoint as the zoo publishes models: saved_model/, checkpoint/, pipeline.config.
+
+    python tools/export.py --trained_checkpoint_dir=runs/a --output_directory=exported/a
+
+The flags are those of the Object Detection API's exporter_main_v2.py, whose code writes the
+SavedModel. With --input_type=image_tensor it has the signature of the zoo's archives: a uint8
+image [1, height, width, 3] in; detection_boxes, detection_scores, detection_classes (from 1),
+num_detections and the model's other outputs, float32, out. Where the config evaluates moving
+averages, they are what is exported.
+
+Try it: python tools/benchmark.py exported/a …
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from replicate import export
+from tools import cli
+
+_CHECKPOINT = flags.DEFINE_string(
+    "trained_checkpoint_dir",
+    None,
+    "a run directory or a folder with checkpoints (the last one is taken), or the prefix of one "
+    "(…/ckpt-400).",
+)
+_OUTPUT = flags.DEFINE_string("output_directory", None, "a folder that is not there yet.")
+_CONFIG = flags.DEFINE_string(
+    "pipeline_config_path", None, "the checkpoint's config; a run directory has its own."
+)
+_INPUT = flags.DEFINE_enum(
+    "input_type", "image_tensor", export.INPUT_TYPES, "what the SavedModel takes."
+)
+
+
+def main(_):
+    from replicate import config
+    from replicate.errors import UserError
+    from replicate.run import RunDir
+
+    checkpoint, config_path = _CHECKPOINT.value, _CONFIG.value
+    run = RunDir.at(checkpoint)
+    if run.checkpoints.is_dir():
+        checkpoint, config_path = run.checkpoints, config_path or run.pipeline_config
+    if not config_path:
+        raise UserError(
+            f"--pipeline_config_path: {checkpoint} is no run directory; name its config"
+        )
+    prefix = export.export(config.read(config_path), checkpoint, _OUTPUT.value, _INPUT.value)
+    print(f"{prefix} exported to {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["trained_checkpoint_dir", "output_directory"])
