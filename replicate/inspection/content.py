@@ -77,7 +77,7 @@ class _Inspection:
         stages = stream.stages(self._config, count=draw, **self._place)
         examples = stream.examples(self._config, self._model, count=self._count, **self._place)
         for example in tqdm(examples, total=self._count, desc="look", unit="image"):
-            targets = self._targets.of(example.features, example.labels)
+            targets = self._targets.of(example.features, example.labels, step=example.number)
             self._tally.add(example)
             self._matching.add(targets)
             if len(self._drawn) < draw:

@@ -22,22 +22,21 @@ class LossTargets:
     Args:
       config: TrainEvalPipelineConfig.
       model: the API's DetectionModel of it, built for training.
-      seed: int, of the anchors' sampling.
+      seed: int, of the run; what the loss samples follows from it and from the step.
     """
 
     def __init__(self, config, model, seed=0):
-        self._config, self._model = config, model
-        self._generator = tf.random.Generator.from_seed(seed)
+        self._config, self._model, self._seed = config, model, seed
         self._traced = functools.cache(self._trace)
         self._has_variables = False
 
-    def of(self, features, labels, next_seed=None):
+    def of(self, features, labels, step=0):
         """The targets of a batch as training gets it.
 
         Args:
           features, labels: dicts of arrays, as `train.data.train_dataset` yields them.
-          next_seed: gives int64[2], a seed for each draw of the step in its order; by default
-            from this object's own generator.
+          step: int, updates done before; with the whole batch of a step, what is sampled is what
+            that step samples.
 
         Returns:
           AnchorTargets, or HeatMapTargets for CenterNet.
@@ -48,81 +47,55 @@ class LossTargets:
         rows = None
         if self._config.model.HasField("center_net"):
             labels, rows = _without_padding(labels), "any"
+        batch = _Batch.of(features, labels, rows)
+        function, read = self._traced(batch)
         flat = tf.nest.flatten((features, labels))
-        traced = self._traced(_Batch.of(features, labels, rows))
-        next_seed = next_seed or randomness.Advancing(self._generator).next_seed
-        seeds = [next_seed() for _ in range(traced.draws)]
-        found = traced.function(
-            tf.reshape(tf.cast(seeds, tf.int64), [-1, 2]), *map(tf.convert_to_tensor, flat)
-        )
-        return traced.read(tf.nest.map_structure(lambda tensor: tensor.numpy(), found), labels)
+        found = function(tf.constant(step, tf.int64), *map(tf.convert_to_tensor, flat))
+        arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+        return read(arrays, labels, batch.image_hw)
 
-    def _trace(self, key):
-        from object_detection import model_lib, model_lib_v2
+    def _trace(self, batch):
+        """(function of step and flat batch to what the tap heard, how to read that)."""
+        tap = taps.of(self._model)
 
-        model, train_config = self._model, self._config.train_config
-        tap = taps.of(model)
-
-        def losses(source, features, labels):
-            model._is_training = True
-            tf.keras.backend.set_learning_phase(True)
-            labels = model_lib.unstack_batch(
-                labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
-            )
-            with randomness.drawn_from(source):
-                model_lib_v2._compute_losses_and_predictions_dicts(
-                    model, features, labels, training_step=0, add_regularization_loss=False
-                )
-
-        given = _Given()
-
-        def targets(seeds, *flat):
-            given.seeds, given.draws = seeds, 0
+        def targets(step, *flat):
             with tap.listening():
-                losses(given, *key.packed(flat))
+                self._losses(step, *batch.packed(flat))
                 return tap.heard()
 
+        specs = [tf.TensorSpec([], tf.int64), *batch.specs]
         try:
-            self._make_variables(losses, key)
-            wrapped = tf.compat.v1.wrap_function(
-                targets, [tf.TensorSpec([None, 2], tf.int64), *key.specs]
-            )
+            self._make_variables(batch, specs)
+            wrapped = tf.compat.v1.wrap_function(targets, specs)
         except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
             raise UserError(
-                f"the Object Detection API's loss refuses this input: {_first_line(error)}; "
+                f"the Object Detection API's loss refuses this input: {_last_line(error)}; "
                 "python tools/lint_config.py may name the field"
             ) from None
-        feeds = wrapped.inputs[: 1 + len(key.specs)]
-        function = wrapped.prune(feeds, wrapped.structured_outputs)
-        return _Traced(function, given.draws, functools.partial(tap.read, image_hw=key.image_hw))
+        return wrapped.prune(wrapped.inputs[: len(specs)], wrapped.structured_outputs), tap.read
 
-    def _make_variables(self, losses, key):
+    def _losses(self, step, features, labels):
+        from object_detection import model_lib, model_lib_v2
+
+        self._model._is_training = True
+        tf.keras.backend.set_learning_phase(True)
+        labels = model_lib.unstack_batch(
+            labels, unpad_groundtruth_tensors=self._config.train_config.unpad_groundtruth_tensors
+        )
+        with randomness.drawn_from(randomness.of_step(self._seed, step)):
+            model_lib_v2._compute_losses_and_predictions_dicts(
+                self._model, features, labels, training_step=step, add_regularization_loss=False
+            )
+
+    def _make_variables(self, batch, specs):
         """Builds the network's variables, which a wrapped function could not."""
         if self._has_variables:
             return
         self._has_variables = True
-        source = randomness.Advancing(self._generator)
-        function = tf.function(lambda *flat: losses(source, *key.packed(flat)), autograph=False)
-        function.get_concrete_function(*key.specs)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Traced:
-    """A pruned graph: seeds and flat batch in, what the tap heard out; and how to read that."""
-
-    function: object
-    draws: int
-    read: object
-
-
-class _Given:
-    """Seeds for `randomness.drawn_from` that come as an input of the graph."""
-
-    seeds, draws = None, 0
-
-    def next_seed(self):
-        self.draws += 1
-        return self.seeds[self.draws - 1]
+        function = tf.function(
+            lambda step, *flat: self._losses(step, *batch.packed(flat)), autograph=False
+        )
+        function.get_concrete_function(*specs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +150,6 @@ def _without_padding(labels):
     return {name: array[:, :kept] if name in _ROWS else array for name, array in labels.items()}
 
 
-def _first_line(error):
+def _last_line(error):
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
