@@ -1,35 +1,30 @@
-"""Reasons that lie in the data: images, records, labels, files, the evaluators."""
+"""Reasons that lie in the data: evaluation images, records, labels."""
 
 import collections
-import os
 import pathlib
 import re
 
 import numpy as np
 
 from replicate import config as configs
-from replicate import score
 from replicate.config import lint_rules
-from replicate.errors import UserError
 from replicate.preflight import recipe
 from replicate.preflight.result import Note, breaks, differs, mind
-from replicate.score.groundtruth import Groundtruth, ids_sha256
+from replicate.score.groundtruth import ids_sha256
 from replicate.verdict import comparable
-from tfrecords import boxes, example, framing, images, inverse
+from tfrecords import boxes, example, framing, inverse
 from tfrecords import manifest as manifests
-from tfrecords.errors import BadImage
 
 # The 128 lowest image ids of COCO val2017 (139 to 13201), as `ids_sha256` tells them.
 VAL2017_FIRST = 128
 VAL2017_FIRST_SHA256 = "47ce107b9254d91bd0b949594ec6e3df5dca0131985a9c8d0b354ee6b650a3b7"
 # A conversion that leaves out more than this share of the annotations trains another set.
 _DROPPED = 0.001
-_SAMPLE = 24  # images looked at, and records read, of each split
+SAMPLE = 24  # images looked at, and records read, of each split
 _TWINS = 12  # files compared byte by byte
-_SCORED = 100  # images of the evaluators' trial
 _VAL2017 = "evaluate on instances_val2017.json and val2017 (python tools/download.py coco)"
-_CONVERT = "convert again: python tools/create_coco_tf_record.py"
-_GIVE = "give --{0}_annotations and --{0}_images"
+CONVERT = "convert again: python tools/create_coco_tf_record.py"
+GIVE = "give --{0}_annotations and --{0}_images"
 
 
 def evaluation_images(material):
@@ -70,7 +65,7 @@ def _images_by_records(material):
         return
     held = material.val_records.manifest
     if held is None or material.row is None:
-        yield mind(f"not told: {why}", _GIVE.format("val"))
+        yield mind(f"not told: {why}", GIVE.format("val"))
         return
     count, annotations = held["source"]["images"], held["source"]["annotations"]
     seen = f"records of {count:,} images, {annotations:,} annotations"
@@ -78,7 +73,7 @@ def _images_by_records(material):
         comparable.VAL2017_IMAGES,
         comparable.VAL2017_ANNOTATIONS["bbox"],
     ):
-        yield mind(f"{seen}, as many as val2017 has; ids not compared", _GIVE.format("val"))
+        yield mind(f"{seen}, as many as val2017 has; ids not compared", GIVE.format("val"))
     else:
         yield differs(f"{seen}; published on val2017's 5,000", _VAL2017)
 
@@ -92,7 +87,7 @@ def _overlap(material):
         if _coco_number(image) in of_train
     ]
     intent = material.intent
-    for image, other in _spread(twins, _TWINS):
+    for image, other in spread(twins, _TWINS):
         val = pathlib.Path(intent.val_images) / image.file_name
         train = pathlib.Path(intent.train_images) / other.file_name
         if _same_bytes(val, train):
@@ -144,7 +139,7 @@ def _manifest(material, split, held):
         yield breaks(
             f"{split}: the records were made of another file ({source['annotations_file']}) than "
             f"{given.annotations_file}",
-            _CONVERT,
+            CONVERT,
         )
         return
     if counts["crowd_dropped"]:
@@ -175,7 +170,7 @@ def _unmanifested(material, split, held):
     """Records of another converter: a sample of them against the annotation file."""
     source = getattr(material, f"{split}_source")
     if source is None:
-        yield mind(f"{split}: no manifest, and no annotation file to count", _GIVE.format(split))
+        yield mind(f"{split}: no manifest, and no annotation file to count", GIVE.format(split))
         return
     known = {image.id: index for index, image in enumerate(source.images)}
     ids = {name: category_id for category_id, name in source.categories.items()}
@@ -186,16 +181,16 @@ def _unmanifested(material, split, held):
         except (ValueError, LookupError) as error:
             yield differs(
                 f"{split}: a record lacks what training reads, or has other labels: {error}",
-                _CONVERT,
+                CONVERT,
             )
             return
         if image["id"] not in known:
-            yield differs(f"{split}: image {image['id']} is not in the annotation file", _CONVERT)
+            yield differs(f"{split}: image {image['id']} is not in the annotation file", CONVERT)
             return
         objects = source.image(known[image["id"]]).objects
         lost = _difference(objects, found)
         if lost:
-            yield differs(f"{split}: image {image['id']} {lost}", _CONVERT)
+            yield differs(f"{split}: image {image['id']} {lost}", CONVERT)
             return
     yield Note(f"{split}: {len(sample)} records hold what the annotation file says")
 
@@ -296,142 +291,9 @@ def _record_labels(split, held, names):
             yield breaks(
                 f"{split} records have label {unknown[0]}, which the label map does not"
                 + (": off by one, 0 is the background" * (unknown[0] == 0)),
-                _CONVERT,
+                CONVERT,
             )
             return
-
-
-def evaluators(material):
-    """15: the evaluators disagree, on made detections and on the trial's."""
-    path = material.intent.val_annotations
-    if not path:
-        yield mind("not told: no annotation file was given", _GIVE.format("val"))
-        return
-    try:
-        truth = Groundtruth.read(path)
-        ids = _spread(sorted(truth.image_hw), _SCORED)
-        result = score.score(path, made_detections(truth, ids), image_ids=ids)
-    except UserError as error:
-        yield breaks(str(error).splitlines()[0], "mend the annotation file, or take COCO's own")
-        return
-    versions = " and ".join(f"{each.name} {each.version}" for each in result.evaluations.values())
-    yield Note(f"{versions} agree on made detections of {len(ids)} images")
-
-
-def trial_scored(material, trial, forecast):
-    """15, the other half: the detections of the trial's two images."""
-    if "evaluation" in trial:
-        if trial["evaluation"]["agree"]:
-            yield Note(f"and on the {trial['evaluation']['detections']} of the trial")
-        else:
-            yield breaks("they disagree on the trial's detections", "keep them and report it")
-
-
-def made_detections(truth, image_ids):
-    """Detections drawn from the groundtruth: shifted boxes, some of another category, some twice.
-
-    Args:
-      truth: Groundtruth.
-      image_ids: ids of the images.
-
-    Returns:
-      list of COCO results; the same for the same groundtruth.
-    """
-    rng = np.random.default_rng(len(truth.annotation_image_ids))
-    category_ids = list(truth.categories)
-    found = []
-    for row in np.flatnonzero(np.isin(truth.annotation_image_ids, image_ids)):
-        box = truth.annotation_boxes_xywh_px[row]
-        if np.isnan(box).any():
-            continue
-        category = int(truth.annotation_category_ids[row])
-        for twin in range(int(rng.integers(1, 3))):
-            other = rng.random() < 0.1
-            shifted = box + rng.normal(0, 0.05, 4) * np.tile(box[2:], 2)
-            found.append(
-                {
-                    "image_id": int(truth.annotation_image_ids[row]),
-                    "category_id": int(rng.choice(category_ids)) if other else category,
-                    "bbox": [float(value) for value in (*shifted[:2], *abs(shifted[2:]))],
-                    # Steps of a twentieth: equal scores, which evaluators order each its own way.
-                    "score": round(float(rng.random()) * 20) / 20 + 0.01 * twin,
-                }
-            )
-    return found
-
-
-def files(material):
-    """16: shards missing or cut off, images missing or unreadable. Space is `room`'s."""
-    intent = material.intent
-    for split in ("train", "val"):
-        held = getattr(material, f"{split}_records")
-        if held.paths:
-            yield from _shards(split, held)
-        elif not intent.convert and split == "train":
-            # Evaluation reads images and the annotation file, not records.
-            yield breaks(
-                f"{split}: no record matches '{held.pattern}'",
-                "python tools/create_coco_tf_record.py makes them",
-            )
-        source = getattr(material, f"{split}_source")
-        folder = getattr(intent, f"{split}_images")
-        if source is not None and folder and (split == "val" or not held.paths):
-            yield from _image_files(split, source, folder)
-
-
-def _shards(split, held):
-    if held.num_shards and len(held.paths) != held.num_shards:
-        yield breaks(f"{split}: {len(held.paths)} of {held.num_shards} shards are there", _CONVERT)
-    if held.manifest is not None:
-        wrong = manifests.differing_shards(held.output_path, held.manifest)
-        if wrong:
-            name = held.manifest["shards"][wrong[0]]["name"]
-            yield breaks(
-                f"{split}: {len(wrong)} shards are missing or not of the manifest's size, first "
-                f"{name}",
-                f"{_CONVERT}, which makes these alone",
-            )
-        else:
-            yield Note(f"{split}: {len(held.paths)} shards of the manifest's sizes")
-        return
-    try:
-        records = sum(framing.count(path) for path in held.paths)
-    except framing.CorruptRecord as error:
-        yield breaks(f"{split}: {error}", _CONVERT)
-        return
-    if records:
-        yield Note(f"{split}: {len(held.paths)} shards, {records:,} records")
-    else:
-        yield breaks(f"{split}: {len(held.paths)} shards without a record", _CONVERT)
-
-
-def _image_files(split, source, folder):
-    missing = [
-        image
-        for image in source.images
-        if not os.path.isfile(os.path.join(folder, image.file_name))
-    ]
-    if missing:
-        yield breaks(
-            f"{split}: {len(missing):,} of {len(source.images):,} images are not in {folder}, "
-            f"first {missing[0].file_name}",
-            "is it the folder of the annotation file? python tools/download.py coco resumes",
-        )
-        return
-    sample = _spread(source.images, _SAMPLE)
-    for image in sample:
-        path = pathlib.Path(folder) / image.file_name
-        try:
-            encoded = path.read_bytes()
-            images.check(encoded, str(path), (image.height, image.width))
-            images.decode_fully(encoded)
-        except (BadImage, OSError, ValueError) as error:
-            yield breaks(
-                f"{split}: {path} (image {image.id}) cannot be used: {error}",
-                "replace the file; tools/create_coco_tf_record.py --on_error=skip lists all",
-            )
-            return
-    yield Note(f"{split}: all {len(source.images):,} images are there, {len(sample)} read")
 
 
 def _ledger(held):
@@ -440,18 +302,18 @@ def _ledger(held):
 
 def _sample_records(held):
     """Decoded records, the first of some shards."""
-    paths = _spread(held.paths, 4)
+    paths = spread(held.paths, 4)
     for path in paths:
         try:
             for number, record in enumerate(framing.read(path)):
-                if number >= _SAMPLE // len(paths):
+                if number >= SAMPLE // len(paths):
                     break
                 yield example.decode(record)
         except (framing.CorruptRecord, ValueError):
             return  # reason 16 tells of it
 
 
-def _spread(values, count):
+def spread(values, count):
     """At most `count` of a list, evenly spread, the first and the last among them."""
     if len(values) <= count:
         return list(values)

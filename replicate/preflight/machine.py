@@ -1,14 +1,10 @@
-"""Reasons that lie in the machine: GPUs, the libraries, memory, disk."""
-
-import shutil
+"""Reasons that lie in the machine: GPUs, the libraries, memory."""
 
 from replicate import devices, odapi
 from replicate.doctor import FAIL, OK, hardware, software
 from replicate.doctor.asked import ask
 from replicate.doctor.examination import ask_all
-from replicate.doctor.machine import existing
 from replicate.preflight import memory
-from replicate.preflight.forecast import size
 from replicate.preflight.result import Note, breaks, differs, mind
 
 _TIGHT = 0.8
@@ -25,6 +21,12 @@ def gpus(material):
         return
     if not devices.gpus():
         yield from _without_gpu()
+        return
+    if not material.gpus:
+        yield mind(
+            "CUDA_VISIBLE_DEVICES hides every GPU: training runs on the CPU",
+            "unset it, or name the GPUs that are meant",
+        )
         return
     answers = ask_all(("engine", "cuda_libraries"), progress=False)
     found = list(hardware.findings(answers))
@@ -52,7 +54,7 @@ def _without_gpu():
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
 
 
-def hours(material, trial, forecast):
+def ran_on(material, trial, forecast):
     """10, the other half: whether the trial ran on a GPU."""
     if material.gpus and trial.get("steps") and not trial["steps"]["gpus"]:
         yield breaks("the two steps ran on the CPU", "python tools/doctor.py says why")
@@ -123,19 +125,3 @@ def memory_needed(material, trial, forecast):
             yield mind(seen + f" (scaled from batch {forecast.tried_batch})" * scaled, fix)
         elif there:
             yield Note(seen)
-
-
-def room(material, trial, forecast):
-    """16, the other half: free space against what the run writes."""
-    folder = existing(material.run.root)
-    free = shutil.disk_usage(folder).free
-    seen = (
-        f"{size(forecast.disk_bytes)} will be written ({forecast.disk_parts}); "
-        f"{size(free)} free in {folder}"
-    )
-    if forecast.disk_bytes > free:
-        yield breaks(seen, "free some space, or name another run directory")
-    elif forecast.disk_bytes > _TIGHT * free:
-        yield mind(seen, "free some space: others may write there too")
-    else:
-        yield Note(seen)

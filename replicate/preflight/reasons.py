@@ -5,7 +5,7 @@ Sources: public issues of tensorflow/models and others; docs/preflight.md names 
 
 import dataclasses
 
-from replicate.preflight import data, forecast, machine, recipe, result, starting
+from replicate.preflight import data, evaluators, files, forecast, machine, recipe, result, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.preflight.result import FAIL, Problem
@@ -37,13 +37,13 @@ REASONS = (
     Reason(7, "labels, classes", (data.labels,)),
     Reason(8, "length of schedule", (recipe.length,)),
     Reason(9, "state of a resume", (starting.resume,), (starting.resumed,)),
-    Reason(10, "GPU used", (machine.gpus,), (machine.hours,)),
+    Reason(10, "GPU used", (machine.gpus,), (machine.ran_on,)),
     Reason(11, "Keras, protobuf", (machine.libraries,)),
     Reason(12, "memory, evaluation", (machine.buffers,), (machine.memory_needed,)),
     Reason(13, "moving averages", (recipe.averages,)),
     Reason(14, "detections cut", (recipe.cut,)),
-    Reason(15, "evaluators", (data.evaluators,), (data.trial_scored,)),
-    Reason(16, "disk, files", (data.files,), (machine.room,)),
+    Reason(15, "evaluators", (evaluators.agreement,), (evaluators.of_trial,)),
+    Reason(16, "disk, files", (files.whole,), (files.room,)),
 )
 
 

@@ -84,6 +84,8 @@ def _do(job, trial):
     if job["checkpoints"]:
         trial.stage("reading the run's checkpoint")
         trial.add(resume=_resume(checkpoints, tf, job["checkpoints"]))
+    if not (job["steps"] or job["start"]):
+        return
     strategy = distribution.strategy(None)
     asked = config.train_config.batch_size // job["num_workers"]
     batch = asked if gpus else min(asked, job["cpu_batch"])

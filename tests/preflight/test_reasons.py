@@ -11,7 +11,7 @@ import pytest
 
 from replicate import config as configs
 from replicate import preflight
-from replicate.preflight import machine, memory, starting
+from replicate.preflight import evaluators, files, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.score import scoring
@@ -468,7 +468,7 @@ class Test10Gpu:
 
     def test_a_trial_that_ran_on_the_cpu_all_the_same(self, intent, monkeypatch):
         monkeypatch.setattr(Material, "gpus", ["a GPU"])
-        (found,) = machine.hours(Material(intent()), {"steps": {"gpus": 0}}, None)
+        (found,) = machine.ran_on(Material(intent()), {"steps": {"gpus": 0}}, None)
         assert found.status == "fail"
 
 
@@ -603,10 +603,8 @@ class Test15Evaluators:
         assert "disagree" in result.seen
 
     def test_on_the_trials_detections(self, intent):
-        from replicate.preflight import data
-
         tried = {"evaluation": {"agree": False, "detections": 200}}
-        (found,) = data.trial_scored(Material(intent()), tried, None)
+        (found,) = evaluators.of_trial(Material(intent()), tried, None)
         assert found.status == "fail"
 
 
@@ -641,7 +639,7 @@ class Test16Files:
     def test_the_disk_is_too_small(self, intent, told, monkeypatch):
         sound = told(intent())[16]
         usage = types.SimpleNamespace(free=10_000)
-        monkeypatch.setattr(machine.shutil, "disk_usage", lambda folder: usage)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
         result = told(intent())[16]
         assert sound.status == "pass" and result.status == "fail"
         assert "will be written (records" in result.seen

@@ -1,0 +1,105 @@
+"""Reason 16: shards missing or cut off, images missing or unreadable, a disk too small."""
+
+import os
+import pathlib
+import shutil
+
+from replicate.doctor.machine import existing
+from replicate.preflight.data import CONVERT, SAMPLE, spread
+from replicate.preflight.forecast import size
+from replicate.preflight.result import Note, breaks, mind
+from tfrecords import framing, images
+from tfrecords import manifest as manifests
+from tfrecords.errors import BadImage
+
+_TIGHT = 0.8
+
+
+def whole(material):
+    """16: shards missing or cut off, images missing or unreadable."""
+    intent = material.intent
+    for split in ("train", "val"):
+        held = getattr(material, f"{split}_records")
+        if held.paths:
+            yield from _shards(split, held)
+        elif not intent.convert and split == "train":
+            # Evaluation reads images and the annotation file, not records.
+            yield breaks(
+                f"{split}: no record matches '{held.pattern}'",
+                "python tools/create_coco_tf_record.py makes them",
+            )
+        source = getattr(material, f"{split}_source")
+        folder = getattr(intent, f"{split}_images")
+        if source is not None and folder and (split == "val" or not held.paths):
+            yield from _image_files(split, source, folder)
+
+
+def _shards(split, held):
+    if held.num_shards and len(held.paths) != held.num_shards:
+        yield breaks(f"{split}: {len(held.paths)} of {held.num_shards} shards are there", CONVERT)
+    if held.manifest is not None:
+        wrong = manifests.differing_shards(held.output_path, held.manifest)
+        if wrong:
+            name = held.manifest["shards"][wrong[0]]["name"]
+            yield breaks(
+                f"{split}: {len(wrong)} shards are missing or not of the manifest's size, first "
+                f"{name}",
+                f"{CONVERT}, which makes these alone",
+            )
+        else:
+            yield Note(f"{split}: {len(held.paths)} shards of the manifest's sizes")
+        return
+    try:
+        records = sum(framing.count(path) for path in held.paths)
+    except framing.CorruptRecord as error:
+        yield breaks(f"{split}: {error}", CONVERT)
+        return
+    if records:
+        yield Note(f"{split}: {len(held.paths)} shards, {records:,} records")
+    else:
+        yield breaks(f"{split}: {len(held.paths)} shards without a record", CONVERT)
+
+
+def _image_files(split, source, folder):
+    missing = [
+        image
+        for image in source.images
+        if not os.path.isfile(os.path.join(folder, image.file_name))
+    ]
+    if missing:
+        yield breaks(
+            f"{split}: {len(missing):,} of {len(source.images):,} images are not in {folder}, "
+            f"first {missing[0].file_name}",
+            "is it the folder of the annotation file? python tools/download.py coco resumes",
+        )
+        return
+    sample = spread(source.images, SAMPLE)
+    for image in sample:
+        path = pathlib.Path(folder) / image.file_name
+        try:
+            encoded = path.read_bytes()
+            images.check(encoded, str(path), (image.height, image.width))
+            images.decode_fully(encoded)
+        except (BadImage, OSError, ValueError) as error:
+            yield breaks(
+                f"{split}: {path} (image {image.id}) cannot be used: {error}",
+                "replace the file; tools/create_coco_tf_record.py --on_error=skip lists all",
+            )
+            return
+    yield Note(f"{split}: all {len(source.images):,} images are there, {len(sample)} read")
+
+
+def room(material, trial, forecast):
+    """16, the other half: free space against what the run writes."""
+    folder = existing(material.run.root)
+    free = shutil.disk_usage(folder).free
+    seen = (
+        f"{size(forecast.disk_bytes)} will be written ({forecast.disk_parts}); "
+        f"{size(free)} free in {folder}"
+    )
+    if forecast.disk_bytes > free:
+        yield breaks(seen, "free some space, or name another run directory")
+    elif forecast.disk_bytes > _TIGHT * free:
+        yield mind(seen, "free some space: others may write there too")
+    else:
+        yield Note(seen)
