@@ -227,7 +227,9 @@ def _num_shards(image_dir):
 
 def compose(request, run):
     """The config that `request` trains in a run directory; nothing is written."""
-    categories = read_json(request.train_annotations)["categories"]
+    from tfrecords import coco
+
+    categories = coco.load_categories(request.train_annotations)
     overrides = list(request.overrides)
     if request.num_steps is not None:
         overrides.append(("train_config.num_steps", str(request.num_steps)))
@@ -237,7 +239,7 @@ def compose(request, run):
         train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
         val_records=f"{_records(run, 'val')}-?????-of-?????.tfrecord",
         label_map=str(run.data / "label_map.pbtxt"),
-        num_classes=max(category["id"] for category in categories),
+        num_classes=max(categories),
         fine_tune_checkpoint=request.fine_tune_checkpoint,
     )
 

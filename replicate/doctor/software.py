@@ -154,15 +154,15 @@ def api():
         return Finding(
             "Object Detection API",
             OK,
-            f"unmodified: its {len(release['files'])} files equal those of {name} "
-            f"(SHA-256 of the release on PyPI)",
+            f"unmodified: its {len(release['files'])} files equal the upstream release's, {name} "
+            "(SHA-256)",
         )
     if found == [(release["distribution"], "not installed")]:
         return Finding("Object Detection API", FAIL, "not installed", _INSTALL)
     return Finding(
         "Object Detection API",
         FAIL,
-        f"not as {name} was released: {_some([f'{path} {what}' for path, what in found])}",
+        f"not equal to the upstream release, {name}: {_some([f'{path} {what}' for path, what in found])}",
         f"`pip install --force-reinstall --no-deps {name.replace(' ', '==')}`; where "
         "PYTHONPATH leads to another copy, take it out",
     )
