@@ -159,10 +159,11 @@ def api():
         )
     if found == [(release["distribution"], "not installed")]:
         return Finding("Object Detection API", FAIL, "not installed", _INSTALL)
+    differing = _some([f"{path} {what}" for path, what in found])
     return Finding(
         "Object Detection API",
         FAIL,
-        f"not equal to the upstream release, {name}: {_some([f'{path} {what}' for path, what in found])}",
+        f"not equal to the upstream release, {name}: {differing}",
         f"`pip install --force-reinstall --no-deps {name.replace(' ', '==')}`; where "
         "PYTHONPATH leads to another copy, take it out",
     )
