@@ -137,11 +137,16 @@ class Evaluation:
 
 
 def _devices():
-    """The machine's GPUs, else its logical CPU devices; one device is left to TensorFlow."""
-    names = [
-        device.name
-        for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    ]
+    """This process's GPUs, else its logical CPU devices; one device is left to TensorFlow.
+
+    After a training of several workers TensorFlow lists the devices of all.
+    """
+    own = tf.DeviceSpec.from_string(tf.constant(0).device).task
+    for kind in ("GPU", "CPU"):
+        names = [device.name for device in tf.config.list_logical_devices(kind)]
+        names = [name for name in names if tf.DeviceSpec.from_string(name).task in (None, own)]
+        if names:
+            break
     return names if len(names) > 1 else [None]
 
 
