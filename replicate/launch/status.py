@@ -196,7 +196,7 @@ def _ends_with_verdict(run):
 
 
 def _of_exit(code):
-    if code <= 128:
+    if code - 128 not in signal.valid_signals():
         return "failed", f"exit status {code}, see its log"
     name = signal.Signals(code - 128).name
     return "stopped" if code - 128 in STOP_SIGNALS else "failed", name
@@ -204,14 +204,16 @@ def _of_exit(code):
 
 def _is_alive(run, training, record, job, queue):
     """Whether somebody works on the run, as far as can be told from here."""
+    known = [each for each in (training, record) if each.get("pid")]
+    mine = [each for each in known if each["host"] == platform.node()]
+    if training in mine and _process_lives(training["pid"], training["updated"]):
+        return True  # whoever started it, and whatever became of an earlier launch
     if "exit" in record or "skipped" in record:
         return False
     if record.get("job") and queue is not None:
         return bool(job) and job.state in ("RUNNING", "COMPLETING")
-    known = [each for each in (training, record) if each.get("pid")]
-    mine = [each for each in known if each["host"] == platform.node()]
     if known and len(mine) == len(known):
-        return any(_process_lives(e["pid"], e.get("updated") or e["launched"]) for e in mine)
+        return record in mine and _process_lives(record["pid"], record["launched"])
     return time.time() - _last_sign(run, training, record) < SILENCE_S
 
 

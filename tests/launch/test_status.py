@@ -116,6 +116,19 @@ CASES = {
         "preparing",
         "",
     ),
+    "launched, stopped, continued by hand": (
+        {
+            "training": {},
+            "launch": {"target": "local", "pid": _GONE["pid"], "host": HERE, "exit": 143},
+        },
+        "running",
+        "",
+    ),
+    "ended with a status that is no signal": (
+        {"launch": {"target": "local", "pid": _GONE["pid"], "host": HERE, "exit": 255}},
+        "failed",
+        "exit status 255, see its log",
+    ),
     "a report made of files from elsewhere": ({"verdict": "NEAR", "age": HOUR}, "done", ""),
 }  # fmt: skip
 
