@@ -123,12 +123,14 @@ def _arguments():
     for flag in FLAGS.get_key_flags_for_module(tool):
         if not flag.present or flag.name == "run_dir":
             continue
-        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        values = flag.value if isinstance(flag, flags.MultiFlag) else [flag.value]
         arguments += [f"--{flag.name}={_text(value)}" for value in values]
     return arguments
 
 
 def _text(value):
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
