@@ -75,6 +75,7 @@ def main(_):
     from replicate.inspection import content, page, sources
     from replicate.inspection.answer import DIFFERS
 
+    page.prepare(_OUTPUT.value)
     request = sources.Request(
         records=_RECORDS.value,
         coco=_COCO.value,

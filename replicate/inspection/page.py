@@ -1,8 +1,10 @@
 """`write`: inspection.json and index.html."""
 
+import os
 import pathlib
 
 from replicate import environment
+from replicate.errors import UserError
 from replicate.inspection import answer, charts, pictures
 from replicate.report import pages
 from replicate.run import write_text
@@ -24,6 +26,20 @@ _STYLE = """
 .hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .box.anchor,
 .hide-negatives .box.negative{display:none}
 """
+
+
+def prepare(output):
+    """Makes the folder for the page, before the work.
+
+    Raises:
+      UserError: it cannot be made, or not be written to.
+    """
+    try:
+        pathlib.Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output={output}: cannot be made: {error.strerror}") from None
+    if not os.access(output, os.W_OK):
+        raise UserError(f"--output={output}: may not be written to; name another folder")
 
 
 def write(content, images, output, command):

@@ -10,6 +10,7 @@ from replicate import odapi
 
 odapi.load()
 
+from replicate.errors import UserError
 from replicate.inspection import content, page, sources
 from replicate.run import read_json
 from tests.inspection import making
@@ -150,3 +151,28 @@ def test_every_control_has_a_name(shown):
         .map((e) => e.outerHTML.slice(0, 90))"""
     )
     assert nameless == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", list(OVERRIDES))
+def test_images_without_objects(family, hostile, driver, tmp_path):
+    document = read_json(hostile / "instances_train.json") | {"annotations": []}
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    found, images = content.inspect(
+        making.config(family, num_classes=3),
+        sources.Request(coco=str(tmp_path), image_dir=str(hostile / "images"), max_images=2),
+        content.Settings(config_path="pipeline.config"),
+    )
+    path, answer = page.write(found, images, tmp_path / "page", ["inspect"])
+    assert answer["verdict"] == "NOT COMPARED"
+    assert {"label": "Anchors" if found["anchors"] else "Heat maps", "ok": False} in [
+        {"label": fact["label"], "ok": fact["ok"]} for fact in answer["facts"]
+    ]
+    opened = browsing.Page(driver, path)
+    assert opened.errors() == [] and "there is no object" in opened.one(".facts").text
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output=.*cannot be made"):
+        page.prepare(tmp_path / "file" / "inspection")
