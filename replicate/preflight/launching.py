@@ -60,7 +60,7 @@ def gate(intent, terms, numbers=None):
         dict.fromkeys(
             [
                 *before.get("forced", []),
-                *(f"{each.number} {each.title}: {each.seen}" for each in answer.failed),
+                *(f"reason {each.number} ({each.title}): {each.seen}" for each in answer.failed),
             ]
         )
     )
@@ -114,7 +114,7 @@ def forced_sentences(run):
 def forced_notes(run):
     """The same as sentences for a verdict or a report."""
     return [
-        f"launched with --force although preflight failed, {sentence}"
+        f"launched with --force although preflight failed: {sentence}"
         for sentence in forced_sentences(run)
     ]
 

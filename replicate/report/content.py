@@ -338,8 +338,8 @@ def _facts(content):
 
 
 def _forced(content):
-    for sentence in content["forced"]:
-        text = f"launched with --force although preflight failed, {sentence}"
+    if content["forced"]:
+        text = f"launched with --force although it failed: {'; '.join(content['forced'])}"
         yield {"label": "Preflight", "text": text, "ok": False}
 
 

@@ -37,14 +37,14 @@ def test_force_goes_on_and_is_kept(intent, tmp_path):
     made = intent(_shorter)
     forced = preflight.gate(made, dataclasses.replace(NO_TRIAL, force=True))
     (sentence,) = forced
-    assert sentence.startswith("8 length of schedule: ") and "of them" in sentence
+    assert sentence.startswith("reason 8 (length of schedule): ") and "of them" in sentence
     kept = read_json(tmp_path / "run" / "preflight.json")
     assert kept["forced"] == forced
     assert [result["number"] for result in kept["results"]] == list(range(1, 17))
     # Mended later, the run still says what its first part was launched with.
     assert preflight.gate(intent(num_steps=20), NO_TRIAL) == forced
     (note,) = preflight.forced_notes(RunDir.at(tmp_path / "run"))
-    assert note.startswith("launched with --force although preflight failed, 8 length")
+    assert note.startswith("launched with --force although preflight failed: reason 8")
 
 
 def test_a_rehearsal_is_launched(intent, tmp_path):
@@ -201,12 +201,12 @@ def test_forced_is_in_spec_verdict_and_report(drawn, tmp_path):
     assert done.returncode == 0, done.stderr
     run = RunDir.existing(run_dir)
     forced = read_json(run.spec)["forced"]
-    assert [sentence.split()[0] for sentence in forced] == ["1", "2", "4", "7"]
+    assert [sentence.split()[1] for sentence in forced] == ["1", "2", "4", "7"]
     assert len([n for n in read_json(run.verdict)["notes"] if "--force although" in n]) == 4
     for page in ("report.md", "index.html"):
         text = (run.report / page).read_text(encoding="utf-8")
-        assert "launched with --force although preflight failed" in text
-        assert "1 starting checkpoint: random weights" in text
+        assert "launched with --force although it failed: reason 1" in text
+        assert "reason 4 (batch and rate): batch 8 at peak rate" in text
 
 
 def test_a_trial_that_dies_says_where(intent, monkeypatch, tmp_path):
