@@ -45,7 +45,7 @@ def make(folder, count, images_from):
     _copy_images(folder, count, images_from)
     annotations = str(folder / "instances.json")
     tfrecords.convert(annotations, str(folder / "images"), str(folder / "val"), 1, progress=False)
-    tfrecords.write_label_map(annotations, str(folder / "label_map.pbtxt"))
+    write_label_map(annotations, folder / "label_map.pbtxt")
     message = config.render(
         MODEL,
         train_records=f"{folder}/val-*.tfrecord",
@@ -55,6 +55,15 @@ def make(folder, count, images_from):
         fine_tune_checkpoint="",
     )
     (folder / "pipeline.config").write_text(config.to_text(message))
+
+
+def write_label_map(annotations, path):
+    """COCO's 90 ids: those of the annotation file under its names, the others made up."""
+    categories = json.loads(pathlib.Path(annotations).read_text())["categories"]
+    names = {id: f"category {id}" for id in range(1, 91)}
+    names |= {category["id"]: category["name"] for category in categories}
+    items = (f"item {{ id: {id} name: '{name}' }}\n" for id, name in names.items())
+    path.write_text("".join(items))
 
 
 def make_checkpoint(folder):

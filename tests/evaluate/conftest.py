@@ -81,7 +81,7 @@ class Case:
         model = Detector(self.config).model
         fixed.fill_weights(model)
         for variable in model.trainable_variables:
-            variable.assign(variable * (1 + step / 1000))
+            variable.assign(_tamed(variable) * (1 + step / 1000))
         checkpoint = tf.train.Checkpoint(model=model, step=tf.Variable(step, dtype=tf.int64))
         tf.train.CheckpointManager(
             checkpoint, str(directory or self.checkpoint_dir), 9, checkpoint_name="ckpt"
@@ -129,6 +129,14 @@ class Case:
             self.annotations_file, self.image_dir, str(self.folder / "val"), 1, progress=False
         )
         return objects
+
+
+def _tamed(variable):
+    """Weights under which Faster R-CNN is not sure of itself and CenterNet's boxes have a size."""
+    if "mask_rcnn" in variable.name or "FirstStageBoxPredictor" in variable.name:
+        return variable * 0.1
+    is_head_of_two = variable.shape == [2] and variable.name.startswith("conv2d")
+    return variable + 4 if is_head_of_two else variable
 
 
 @pytest.fixture(scope="session")
