@@ -252,17 +252,20 @@ while start == "0":
 """
 
 
-def test_preempted_it_saves_and_is_requeued(tmp_path):
+@pytest.mark.parametrize("seeds", [(), (5,)], ids=["a job", "a task of an array"])
+def test_preempted_it_saves_and_is_requeued(seeds, tmp_path):
     tool = tmp_path / "tool.py"
     tool.write_text(_SAVES_ON_TERM)
-    plan = Plan.of(tmp_path / "r", [], tool=str(tool))
+    plan = Plan.of(tmp_path / "r", [], tool=str(tool), seeds=seeds)
     number, _ = slurm.submit(plan, slurm.Resources(tasks_per_node=2, partition="main"))
-    wait_for((plan.directory / "begun-0").exists, 120, "start")
+    (run,) = plan.runs
+    number = f"{number}_0" if seeds else number
+    wait_for((run.directory / "begun-0").exists, 120, "start")
     with subprocess.Popen(["srun", "--partition=urgent", "--ntasks=2", "true"]) as urgent:
         assert urgent.wait(120) == 0
     states = wait_for(lambda: _ended([number]), 120, "end of the job")
     assert states == {number: "COMPLETED"} and job(number)["Restarts"] == "1"
-    saved = {path.name: path.read_text() for path in (plan.directory / "checkpoints").iterdir()}
+    saved = {path.name: path.read_text() for path in (run.directory / "checkpoints").iterdir()}
     assert saved == {"saved-0-0": "15", "saved-0-1": "15"}
     assert "preempted: requeued" in (plan.folder / f"slurm-{number}.log").read_text()
 
