@@ -31,7 +31,9 @@ def agreement(material):
 def of_trial(material, trial, forecast):
     """15, the other half: the detections of the trial's two images."""
     if "evaluation" in trial:
-        if trial["evaluation"]["agree"]:
+        if not trial["evaluation"]["detections"]:
+            yield Note("the trial detected nothing")
+        elif trial["evaluation"]["agree"]:
             yield Note(f"and on the {trial['evaluation']['detections']} of the trial")
         else:
             yield breaks("they disagree on the trial's detections", "keep them and report it")
