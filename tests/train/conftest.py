@@ -69,4 +69,5 @@ def even_config(even_records):
     del config.train_config.data_augmentation_options[:]
     config.train_input_reader.shuffle = False
     config.train_input_reader.num_readers = 2
+    config.train_input_reader.read_block_length = 1  # from both shards in turn, as two workers read
     return config

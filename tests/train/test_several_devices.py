@@ -65,7 +65,7 @@ def _assert_same(found, expected, replicas):
     # Weights start at 1e-2 and move by 1e-4 and more; some that start at 0 move by rounding alone.
     for name in expected[1]:
         scale = np.abs(expected[1][name]).max()
-        atol = max(1e-5 * scale, 1e-6)
+        atol = max(1e-5 * scale, 1e-8)
         np.testing.assert_allclose(
             found[1][name], expected[1][name], rtol=1e-4, atol=atol, err_msg=name
         )
