@@ -207,6 +207,8 @@ def start(material):
 def _deviation(material, operation):
     here = "not set" if operation.b is None else show(operation.b)
     there = "not set" if operation.a is None else show(operation.a)
+    if material.meant(operation.path):
+        return differs(f"{operation.path} is {here}, published {there}: asked for", "", meant=True)
     back = (
         f"--set {operation.path}={there}"
         if operation.a is not None and not str(operation.a).startswith("{")
@@ -216,7 +218,6 @@ def _deviation(material, operation):
     return differs(
         f"{operation.path} is {_short(here)}, published {_short(there)}{why}",
         f"if it is not meant: {back}",
-        material.meant(operation.path),
     )
 
 
