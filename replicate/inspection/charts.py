@@ -81,7 +81,7 @@ def _boxes(content):
         _percent(holder.yaxis)
         holder.margins(y=0.12)
         holder.grid(axis="x", visible=False)
-        holder.legend()
+        _legend(holder, 2)
         yield plots.finished(holder, "box-shares", "Small, medium and large objects (percent)")
     with plots.axes("objects in an image", "images") as holder:
         _counted(
@@ -96,7 +96,7 @@ def _steps(holder, sizes, edges, histogram):
         counts = np.array(sizes[part][histogram], float)
         _stairs(holder, counts / max(1.0, counts.sum()), sizes[edges], label, series)
     _percent(holder.yaxis)
-    holder.legend()
+    _legend(holder, 2)
 
 
 def _stairs(holder, values, edges, label, series):
@@ -129,7 +129,7 @@ def _counted(holder, series):
     plots.thousands(holder.xaxis)
     holder.set_ylim(bottom=0)
     if len(series) > 1:
-        holder.legend()
+        _legend(holder, 2)
 
 
 # ---- anchors
@@ -182,7 +182,7 @@ def _levels(anchors, part, what):
         holder.set_ylim(bottom=10 ** np.floor(np.log10(min(least, 1))))
         holder.margins(y=0.2)
         holder.grid(axis="x", visible=False)
-        holder.legend(ncols=3)
+        _legend(holder, 3)
         name = f"levels-{part.replace('_', '-')}"
         return plots.finished(holder, name, f"Anchors by role and level: {what}")
 
@@ -224,10 +224,10 @@ def _without(anchors):
             holder.bar_label(bars, [f"{100 * share:.0f}" for share in shares], fontsize=8)
         holder.set_xticks(range(len(sizes)), sizes)
         _percent(holder.yaxis)
-        holder.set_ylim(0, 1.32)
+        holder.set_ylim(0, 1.12)
         holder.set_yticks(np.arange(0, 1.01, 0.25))
         holder.grid(axis="x", visible=False)
-        holder.legend(loc="upper left")
+        _legend(holder, 1)
         title = "Objects without an anchor, and best possible recall, by size (percent)"
         return plots.finished(holder, "by-size", title)
 
@@ -257,6 +257,11 @@ def _heat_maps(heat_maps):
         holder.grid(axis="x", visible=False)
         title = "Objects with a peak of their own: best possible recall, by size (percent)"
         yield plots.finished(holder, "by-size", title)
+
+
+def _legend(holder, columns):
+    """Above the plot, where it covers nothing."""
+    holder.figure.legend(loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 
 def _plain(axis):

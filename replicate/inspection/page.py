@@ -23,8 +23,8 @@ _STYLE = """
 .shape{white-space:nowrap}
 @media (min-width:641px){.stages{grid-template-columns:repeat(auto-fill,minmax(210px,1fr))}}
 .stages .card figcaption{font-size:.82rem}
-.hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .box.anchor,
-.hide-negatives .box.negative{display:none}
+.hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .card .anchor,
+.hide-negatives .card .negative{display:none}
 """
 
 
