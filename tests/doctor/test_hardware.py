@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -193,3 +194,21 @@ def test_requirements_gpu_are_what_tensorflows_extra_asks_for():
     assert pins.keys() == wanted.keys()
     for name, specifier in wanted.items():
         assert specifier.contains(pins[name]), f"{name} {pins[name]} is not {specifier}"
+
+
+def test_the_packages_of_requirements_gpu_lie_where_the_loader_looks(tmp_path):
+    """pip puts NVIDIA's libraries beside the tensorflow package; no LD_LIBRARY_PATH is needed."""
+    import _heapq
+
+    installed = pathlib.Path(metadata.distribution("tensorflow").locate_file("tensorflow"))
+    (tmp_path / "tensorflow").mkdir()
+    for path in (installed / "__init__.py", installed / "libtensorflow_framework.so.2"):
+        (tmp_path / "tensorflow" / path.name).symlink_to(path)
+    for folder, name in (("cudnn", "libcudnn.so.9"), ("cuda_runtime", "libcudart.so.12")):
+        (tmp_path / "nvidia" / folder / "lib").mkdir(parents=True)
+        shutil.copy(_heapq.__file__, tmp_path / "nvidia" / folder / "lib" / name)
+    loud = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
+    answer = asked.ask("cuda_libraries", environment=loud | {"PYTHONPATH": str(tmp_path)})
+    found, missing = hardware.libraries(answer)
+    assert {"libcudnn.so.9", "libcudart.so.12"} <= found
+    assert "libcublas.so.12" in missing
