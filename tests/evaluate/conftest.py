@@ -40,6 +40,15 @@ MODELS = {
             "model.faster_rcnn.second_stage_batch_size": 8,
         },
     ),
+    "mask_rcnn": (
+        "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
+        {
+            "model.faster_rcnn.image_resizer.fixed_shape_resizer.height": 128,
+            "model.faster_rcnn.image_resizer.fixed_shape_resizer.width": 128,
+            "model.faster_rcnn.first_stage_max_proposals": 20,
+            "model.faster_rcnn.second_stage_batch_size": 8,
+        },
+    ),
     "centernet": (
         "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8",
         {

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from replicate import odapi
 from replicate.errors import UserError
@@ -161,6 +162,7 @@ def test_real_images(exported, shared, tmp_path):
         *(("ssd", kind) for kind in export.INPUT_TYPES[1:]),
         ("faster_rcnn", "image_tensor"),
         ("centernet", "image_tensor"),
+        ("mask_rcnn", "image_tensor"),
     ],
 )
 def test_every_input_and_every_family(kind, family, tmp_path):
@@ -168,7 +170,23 @@ def test_every_input_and_every_family(kind, family, tmp_path):
     export.export(case.config, str(case.checkpoint_dir), tmp_path / "exported", kind)
     ids, images = _images(case)
     _, of_image = _used(tmp_path / "exported", kind, images, tmp_path)
-    same_detections(_as_results(of_image, ids), _of_the_checkpoint(case, ids))
+    found, expected = _as_results(of_image, ids), _of_the_checkpoint(case, ids)
+    same_detections(found, expected)
+    if family == "mask_rcnn":
+        same_masks(found, expected)
+
+
+def same_masks(ours, theirs):
+    """Asserts that each mask of one has its like among the other's of that image."""
+    for image_id in {each["image_id"] for each in ours}:
+        masks = [
+            [each["segmentation"] for each in side if each["image_id"] == image_id]
+            for side in (ours, theirs)
+        ]
+        filled = [index for index, area in enumerate(coco_mask.area(masks[0])) if area > 20]
+        assert filled
+        overlaps = coco_mask.iou(masks[0], masks[1], [0] * len(masks[1]))
+        assert overlaps[filled].max(axis=1).min() > 0.98
 
 
 @pytest.mark.timeout(900)
