@@ -7,7 +7,8 @@ Both train ssd_mobilenet_v2_fpnlite_320x320 from random weights on the same draw
 float32: the API with `model_lib_v2.train_loop`, the kit with `replicate.train.loop.train`, as
 tools/train.py does. Each runs in a process of its own, the kit's before and after the API's, so
 that a change of the machine's load shows. Both log every 10 steps; times are those of the
-TensorBoard events that they write then. The ratios are what to compare. Exit status 1 where the kit is slower.
+TensorBoard events that they write then. The ratios are what to compare. Exit status 1 where the
+kit is slower.
 """
 
 import argparse
