@@ -22,6 +22,7 @@ from replicate.run import RunDir, read_json, read_metrics
 # longest silence of a live one is the tracing of a large model, a few minutes.
 SILENCE_S = 1800
 _DEPTH = 4
+_BRIEF = 240
 WIDE = 120  # characters, for a column each
 _PACE_LINES = 20
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -290,8 +291,14 @@ def _cells(each):
         "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s))),
         "" if each.ap is None else f"AP {each.ap * 100:.1f} at {each.ap_step:,}",
         each.verdict or "",
-        ", ".join(text for text in (each.where, each.reason) if text),
+        ", ".join(text for text in (each.where, _brief(each.reason)) if text),
     )
+
+
+def _brief(reason):
+    """The last line of a reason, where TensorFlow's messages have what matters; --json has all."""
+    line = (reason.strip().splitlines() or [""])[-1].strip()
+    return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
 
 
 _STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}

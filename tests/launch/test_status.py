@@ -266,6 +266,15 @@ def test_the_table_keeps_names_whole(width, tmp_path):
         assert word in " ".join(columns)
 
 
+def test_a_long_reason_is_one_line_of_the_table(tmp_path):
+    reason = 'in user code:\n\n    File "a.py", line 1\n\n    ValueError: no boxes ' + "x" * 400
+    _make(tmp_path / "a", training=_GONE | {"state": "failed", "reason": reason})
+    (found,) = status.of_folder(tmp_path)
+    assert found.reason == reason
+    text = _shown([found], 200)
+    assert "ValueError: no boxes x" in text and "a.py" not in text and "x…" in text
+
+
 def _status(*arguments):
     return subprocess.run(
         [sys.executable, TOOL, *map(str, arguments)],
