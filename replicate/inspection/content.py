@@ -1,6 +1,7 @@
 """What an inspection found, as one dict: inspection.json, from which the page is made."""
 
 import dataclasses
+import glob
 
 import numpy as np
 from tqdm import tqdm
@@ -217,17 +218,14 @@ class _Inspection:
                 {"name": name, "settings": text} for name, text in stream.augmentations(config)
             ],
             "examples": self._drawn,
-            "recipe": recipe.compare(self._config_as_given(), source, compared_with)
+            # The config as given: as_trained may change use_bfloat16 for this machine.
+            "recipe": recipe.compare(source.config, source, compared_with)
             if compared_with
             else None,
             "not_checked": self._not_checked(compared_with),
         }
         content[self._matching.part] = self._matching.content()
         return content
-
-    def _config_as_given(self):
-        """With use_bfloat16 as it stands in the config, for the comparison."""
-        return self._source.config
 
     def _not_checked(self, compared_with):
         rows = []
@@ -264,8 +262,6 @@ def _tally_of_targets(config, model):
 
 
 def _files(patterns):
-    import glob
-
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
