@@ -9,7 +9,8 @@
 Sixteen reasons, each with pass, warn or fail, what was seen, and the fix. Then two real training
 steps and an evaluation of two images, and from them a forecast of time, memory and space for the
 whole run (--notrial leaves that out). tools/replicate.py and tools/train.py do the same as their
-first act: a fail stops them. docs/preflight.md lists the reasons.
+first act: a fail stops them. It takes every flag of tools/replicate.py, so that a command can be
+checked before it is launched. docs/preflight.md lists the reasons.
 
 Exit status: 0 nothing fails, 1 something does, 2 usage.
 """
@@ -24,120 +25,73 @@ import json
 from absl import flags
 
 from replicate.errors import UserError
-from tools import cli
+from tools import cli, training_flags
+from tools import replicate as tool
 
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(tool)
+flags.adopt_module_key_flags(training_flags)
 _CONFIG = flags.DEFINE_string(
     "pipeline_config_path", None, "a config as it would be trained; without, --model's recipe."
 )
-_MODEL = flags.DEFINE_string("model", "", "the zoo model that is to be replicated.")
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "the run directory; it need not exist yet.")
-_TRAIN_ANNOTATIONS = flags.DEFINE_string("train_annotations", "", "COCO JSON to train on.")
-_TRAIN_IMAGES = flags.DEFINE_string("train_images", "", "the folder of its images.")
-_VAL_ANNOTATIONS = flags.DEFINE_string("val_annotations", "", "COCO JSON to evaluate on.")
-_VAL_IMAGES = flags.DEFINE_string("val_images", "", "the folder of its images.")
-_STEPS = flags.DEFINE_integer("num_steps", None, "training steps; the config's otherwise.")
-_SET = flags.DEFINE_multi_string(
-    "set", [], "PATH=VALUE: another value, on purpose; may be repeated."
-)
-_START = flags.DEFINE_string("fine_tune_checkpoint", "", "the recipe's starting checkpoint.")
-_SEED = flags.DEFINE_integer("seed", 0, "seed of the training run.")
-_EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between checkpoints.")
-_KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
-_PRECISION = flags.DEFINE_enum(
-    "precision", None, ["float32", "bfloat16", "float16"], "number format of the run."
-)
-_JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
-_MICRO = flags.DEFINE_integer(
-    "gradient_accumulation_steps", 1, "micro-batches of a global batch.", lower_bound=1
-)
-_MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 _GPUS = flags.DEFINE_integer("num_gpus", None, "GPUs of each machine that must be there.")
 _WORKERS = flags.DEFINE_integer("num_workers", 1, "machines that train together.", lower_bound=1)
-_REHEARSAL = flags.DEFINE_bool(
-    "rehearsal", False, "not meant to be the published experiment: differences are warnings."
-)
-_TRIAL = flags.DEFINE_bool("trial", True, "train two steps and evaluate two images.")
 _JSON = flags.DEFINE_bool("json", False, "the answer as JSON.")
 
 
 def main(_):
     from replicate import preflight
 
-    answer = preflight.check(_intent(), trial=_TRIAL.value, progress=not _JSON.value)
+    terms = training_flags.terms()
+    asked = {"num_gpus": _GPUS.value, "num_workers": _WORKERS.value, "rehearsal": terms.rehearsal}
+    intent = _of_config(asked) if _CONFIG.value else _of_request(asked)
+    answer = preflight.check(intent, trial=terms.trial, progress=not _JSON.value)
     if _JSON.value:
         print(json.dumps(answer.to_json(), indent=1))
     else:
-        print(answer.page(f"preflight of {_MODEL.value or _CONFIG.value}"))
+        print(answer.page(f"preflight of {FLAGS.model or _CONFIG.value}"))
     return cli.NEGATIVE if answer.failed else cli.DONE
 
 
-def _intent():
-    """What would be launched, by the flags."""
-    more = {
-        "checkpoint_max_to_keep": _KEEP.value,
-        "precision": _PRECISION.value,
-        "jit_compile": _JIT.value,
-        "gradient_accumulation_steps": _MICRO.value,
-        "num_gpus": _GPUS.value,
-        "num_workers": _WORKERS.value,
-        "rehearsal": _REHEARSAL.value,
-    }
-    return _of_config(more) if _CONFIG.value else _of_request(more)
-
-
-def _of_config(more):
+def _of_config(asked):
+    """The Intent of a config file, as tools/train.py would train it."""
     from replicate import config, preflight
 
     message = config.read(_CONFIG.value)
-    overrides = [config.parse_override(each) for each in _SET.value]
+    overrides = [config.parse_override(each) for each in FLAGS.set]
     for path, value in overrides:
         config.set_field(message, path, value)
-    if _START.value:
-        message.train_config.fine_tune_checkpoint = _START.value
+    if FLAGS.fine_tune_checkpoint:
+        message.train_config.fine_tune_checkpoint = FLAGS.fine_tune_checkpoint
+    data = ("train_annotations", "train_images", "val_annotations", "val_images")
     return preflight.Intent(
         message=message,
-        run_dir=_RUN_DIR.value,
-        model=_MODEL.value,
-        train_annotations=_TRAIN_ANNOTATIONS.value,
-        train_images=_TRAIN_IMAGES.value,
-        val_annotations=_VAL_ANNOTATIONS.value,
-        val_images=_VAL_IMAGES.value,
+        run_dir=FLAGS.run_dir,
+        model=FLAGS.model or "",
+        **{name: FLAGS[name].value or "" for name in data},
         asked_for=tuple(path for path, _ in overrides),
-        num_steps=_STEPS.value,
-        checkpoint_every_n=_EVERY.value,
-        seed=_SEED.value,
-        include_masks=_MASKS.value,
-        **more,
+        num_steps=FLAGS.num_steps,
+        checkpoint_every_n=FLAGS.checkpoint_every_n,
+        seed=FLAGS.seed,
+        include_masks=FLAGS.include_masks,
+        **training_flags.execution(),
+        **asked,
     )
 
 
-def _of_request(more):
-    from replicate import config, replication
+def _of_request(asked):
+    """The Intent of what tools/replicate.py would do with the same flags."""
+    from replicate import replication
 
-    given = {
-        "model": _MODEL.value,
-        "train_annotations": _TRAIN_ANNOTATIONS.value,
-        "train_images": _TRAIN_IMAGES.value,
-        "val_annotations": _VAL_ANNOTATIONS.value,
-        "val_images": _VAL_IMAGES.value,
-    }
-    lacking = [f"--{name}" for name, value in given.items() if not value]
+    lacking = [f"--{name}" for name in tool.REQUIRED if not FLAGS[name].value]
     if lacking:
         raise UserError(
             f"without --pipeline_config_path, {', '.join(lacking)} must be given as to "
             "tools/replicate.py"
         )
-    request = replication.Request(
-        **given,
-        num_steps=_STEPS.value,
-        overrides=tuple(config.parse_override(each) for each in _SET.value),
-        fine_tune_checkpoint=_START.value,
-        seed=_SEED.value,
-        checkpoint_every_n=_EVERY.value,
-        include_masks=_MASKS.value,
-    )
+    request = tool.request()
     replication.check_inputs(request)
-    return replication.intent(request, _RUN_DIR.value, **more)
+    return replication.intent(request, FLAGS.run_dir, **asked)
 
 
 if __name__ == "__main__":

@@ -119,6 +119,17 @@ def test_the_tool_numbers_every_reason(drawn, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_config_file_alone_gets_an_answer_on_every_reason(recipe, tmp_path):
+    done = _tool(f"--pipeline_config_path={recipe}", f"--run_dir={tmp_path / 'run'}")
+    assert done.returncode == 1, done.stderr
+    told = [line[:8].split() for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
+    assert [int(number) for number, _ in told] == list(range(1, 17))
+    statuses = {int(number): status for number, status in told}
+    assert {n for n, status in statuses.items() if status == "FAIL"} == {7, 16}
+    # Without a model, there is nothing to compare with: told so, and never a pass.
+    assert [statuses[n] for n in (2, 3, 4, 6, 8, 12, 15)] == ["warn"] * 7
+
+
 def test_the_tool_says_what_it_needs(tmp_path):
     done = _tool(f"--run_dir={tmp_path}", f"--model={MODEL}")
     assert done.returncode == 2 and "--train_annotations, --train_images" in done.stderr
