@@ -1,5 +1,7 @@
 """The flags of every tool that trains: how steps are executed, and what preflight lets by."""
 
+import os
+
 from absl import flags
 
 _KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
@@ -22,6 +24,12 @@ _SERVICE = flags.DEFINE_string(
     "who decodes and augments: a number of processes to start here, or host:port,... of running "
     "ones (python -m replicate.train.input_service); this process where empty.",
 )
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic",
+    False,
+    "a run that was stopped and continued equals one that was not, to the last bit; slower. "
+    "Without it the two differ by rounding.",
+)
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
     False,
@@ -36,13 +44,19 @@ _TRIAL = flags.DEFINE_bool(
 
 
 def execution():
-    """The flags that are fields of `train.loop.Settings` and of `replication.Request`."""
+    """The flags that are fields of `train.loop.Settings` and of `replication.Request`.
+
+    Call it before TensorFlow is imported, which reads once which kernels it may use.
+    """
+    if _DETERMINISTIC.value:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its convolutions sum in no fixed order
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,
         "jit_compile": _JIT.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
+        "deterministic": _DETERMINISTIC.value,
     }
 
 

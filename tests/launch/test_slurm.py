@@ -52,7 +52,12 @@ def _launch(data, run_dir, *more):
         [
             *(sys.executable, PROJECT / "tools" / "launch.py", "--target=slurm"),
             *("--tasks_per_node=2", f"--checkpoint_every_n={EVERY}", f"--run_dir={run_dir}"),
-            *("--model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8", "--rehearsal", "--notrial"),
+            *(
+                "--model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+                "--rehearsal",
+                "--notrial",
+                "--deterministic",
+            ),
             *(f"--train_annotations={data['train'][0]}", f"--train_images={data['train'][1]}"),
             *(f"--val_annotations={data['val'][0]}", f"--val_images={data['val'][1]}"),
             *(f"--set={path}={value}" for path, value in OVERRIDES.items()),
