@@ -129,6 +129,8 @@ def _drawn(folder):
 
 def evaluate_ours(folder):
     """Seconds with tracing; then of each turn: the evaluation, the bare forward pass."""
+    from object_detection import model_lib_v2  # noqa: F401  (imported before both begin)
+
     from replicate import config
     from replicate.evaluate import detections, results
 
