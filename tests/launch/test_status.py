@@ -109,7 +109,8 @@ CASES = {
         {
             "training": _GONE | {"state": "done", "updated": 5.0},
             "launch": {
-                "target": "local", "pid": os.getpid(), "host": HERE, "launched": time.time() + 24 * HOUR
+                "target": "local", "pid": os.getpid(), "host": HERE,
+                "launched": time.time() + 24 * HOUR,
             },
             "verdict": "NEAR",
         },
