@@ -27,8 +27,8 @@ _SERVICE = flags.DEFINE_string(
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
     False,
-    "a run that was stopped and continued equals one that was not, to the last bit; slower. "
-    "Without it the two differ by rounding.",
+    "TensorFlow's deterministic ops, and oneDNN left out: slower, and runs repeat for longer before "
+    "rounding tells them apart.",
 )
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
@@ -49,7 +49,9 @@ def execution():
     Call it before TensorFlow is imported, which reads once which kernels it may use.
     """
     if _DETERMINISTIC.value:
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its convolutions sum in no fixed order
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = (
+            "0"  # its convolutions do not round the same each time
+        )
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,

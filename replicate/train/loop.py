@@ -33,9 +33,9 @@ class Settings:
       gradient_accumulation_steps: micro-batches that a global batch is split into.
       input_service: processes to start for the input, or addresses of running ones, see
         `input_service.addresses`.
-      deterministic: a resumed run equals an uninterrupted one to the last bit, at some cost in
-        speed; without, the two differ by rounding. On a CPU it needs TF_ENABLE_ONEDNN_OPTS=0 from
-        before TensorFlow is imported.
+      deterministic: TensorFlow's deterministic ops, slower; runs repeat for longer before rounding
+        tells them apart. On a CPU it needs TF_ENABLE_ONEDNN_OPTS=0 from before TensorFlow is
+        imported.
     """
 
     num_steps: int | None = None

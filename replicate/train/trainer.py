@@ -39,8 +39,7 @@ class Execution:
       gradient_accumulation_steps: micro-batches a global batch is split into. Batch-norm
         statistics and loss normalizers are then those of a micro-batch, a deviation.
       input_service: see `replicate.train.input_service`; the batches are the same with it.
-      deterministic: sums are formed in one order, so that the same step gives the same bits;
-        without, threads that finish in another order round in another way.
+      deterministic: TensorFlow's deterministic ops.
     """
 
     precision: str = "float32"
