@@ -27,8 +27,8 @@ _SERVICE = flags.DEFINE_string(
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
     False,
-    "TensorFlow's deterministic ops, and oneDNN left out: slower, and runs repeat for longer before "
-    "rounding tells them apart.",
+    "TensorFlow's deterministic ops, and oneDNN left out: slower, and runs repeat for longer "
+    "before rounding tells them apart.",
 )
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
