@@ -17,6 +17,7 @@ from replicate.run import RunDir, read_json, read_metrics
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 6
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
