@@ -33,8 +33,8 @@ class Request:
       seed: of the training run.
       checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
       include_masks: whether the records hold instance masks.
-      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service,
-        deterministic: as of `train.loop.Settings`.
+      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service: as
+        of `train.loop.Settings`.
     """
 
     model: str
@@ -53,12 +53,11 @@ class Request:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
-    deterministic: bool = False
 
     def settings(self):
         """The fields that are also those of `train.loop.Settings`."""
         names = ("seed", "checkpoint_every_n", "checkpoint_max_to_keep", "precision")
-        names += ("jit_compile", "gradient_accumulation_steps", "input_service", "deterministic")
+        names += ("jit_compile", "gradient_accumulation_steps", "input_service")
         return {name: getattr(self, name) for name in names}
 
 

@@ -1,7 +1,5 @@
 """The flags of every tool that trains: how steps are executed, and what preflight lets by."""
 
-import os
-
 from absl import flags
 
 _KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
@@ -24,12 +22,6 @@ _SERVICE = flags.DEFINE_string(
     "who decodes and augments: a number of processes to start here, or host:port,... of running "
     "ones (python -m replicate.train.input_service); this process where empty.",
 )
-_DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic",
-    False,
-    "TensorFlow's deterministic ops, and oneDNN left out: slower, and runs repeat for longer "
-    "before rounding tells them apart.",
-)
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
     False,
@@ -44,21 +36,13 @@ _TRIAL = flags.DEFINE_bool(
 
 
 def execution():
-    """The flags that are fields of `train.loop.Settings` and of `replication.Request`.
-
-    Call it before TensorFlow is imported, which reads once which kernels it may use.
-    """
-    if _DETERMINISTIC.value:
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = (
-            "0"  # its convolutions do not round the same each time
-        )
+    """The flags that are fields of `train.loop.Settings` and of `replication.Request`."""
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,
         "jit_compile": _JIT.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
-        "deterministic": _DETERMINISTIC.value,
     }
 
 

@@ -47,8 +47,7 @@ class Intent:
       rehearsal: differences from the published experiment are meant.
       num_steps: steps to train, where they are not the config's.
       checkpoint_every_n, checkpoint_max_to_keep, seed, precision, jit_compile,
-        gradient_accumulation_steps, input_service, deterministic: as of
-        `train.loop.Settings`.
+        gradient_accumulation_steps, input_service: as of `train.loop.Settings`.
       include_masks: whether records are made with masks.
       convert: the records are still to be made from the annotations, into run_dir/data.
       num_gpus: devices that are expected, None where whatever is there will do.
@@ -72,7 +71,6 @@ class Intent:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
-    deterministic: bool = False
     include_masks: bool = False
     convert: bool = False
     num_gpus: int | None = None

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 
 import orbit
 import tensorflow as tf
@@ -33,9 +32,6 @@ class Settings:
       gradient_accumulation_steps: micro-batches that a global batch is split into.
       input_service: processes to start for the input, or addresses of running ones, see
         `input_service.addresses`.
-      deterministic: TensorFlow's deterministic ops, slower; runs repeat for longer before rounding
-        tells them apart. On a CPU it needs TF_ENABLE_ONEDNN_OPTS=0 from before TensorFlow is
-        imported.
     """
 
     num_steps: int | None = None
@@ -47,7 +43,6 @@ class Settings:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
-    deterministic: bool = False
 
 
 def train(config, model_dir, settings):
@@ -89,10 +84,7 @@ def train(config, model_dir, settings):
         jit_compile=settings.jit_compile,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         input_service=settings.input_service,
-        deterministic=settings.deterministic,
     )
-    if settings.deterministic and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
-        say("on a CPU oneDNN's kernels round anew each time; TF_ENABLE_ONEDNN_OPTS=0 is not set")
     with (
         StopSignals() as stop,
         distribution.PeerLost(workers),

@@ -39,14 +39,12 @@ class Execution:
       gradient_accumulation_steps: micro-batches a global batch is split into. Batch-norm
         statistics and loss normalizers are then those of a micro-batch, a deviation.
       input_service: see `replicate.train.input_service`; the batches are the same with it.
-      deterministic: TensorFlow's deterministic ops.
     """
 
     precision: str = "float32"
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
-    deterministic: bool = False
 
 
 class Trainer(orbit.AbstractTrainer):
@@ -88,8 +86,6 @@ class Trainer(orbit.AbstractTrainer):
         self._seed = seed
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
-        if self._execution.deterministic:
-            tf.config.experimental.enable_op_determinism()
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
         tf.keras.utils.set_random_seed(seed or 2**30)
         precision.activate(self._execution.precision)
@@ -177,7 +173,6 @@ class Trainer(orbit.AbstractTrainer):
             "precision": self._execution.precision,
             "jit_compile": self._execution.jit_compile,
             "gradient_accumulation_steps": self._execution.gradient_accumulation_steps,
-            "deterministic": self._execution.deterministic,
             "replicas": self._strategy.num_replicas_in_sync,
         }
 

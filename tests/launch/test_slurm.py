@@ -56,7 +56,6 @@ def _launch(data, run_dir, *more):
                 "--model=ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
                 "--rehearsal",
                 "--notrial",
-                "--deterministic",
             ),
             *(f"--train_annotations={data['train'][0]}", f"--train_images={data['train'][1]}"),
             *(f"--val_annotations={data['val'][0]}", f"--val_images={data['val'][1]}"),

@@ -34,7 +34,7 @@ def replicate_command(data, run_dir, overrides, **more):
         str(PROJECT / "tools" / "replicate.py"),
         *(f"--{name}={value}" for name, value in flags.items()),
         *(f"--set={path}={value}" for path, value in overrides.items()),
-        *("--rehearsal", "--notrial", "--deterministic"),
+        *("--rehearsal", "--notrial"),
     ]
 
 

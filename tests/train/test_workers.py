@@ -46,7 +46,6 @@ def _start(config_path, model_dir, count=2):
                 "--checkpoint_every_n=2",
                 "--log_every_n=1",
                 "--notrial",
-                "--deterministic",
                 "--force",  # this config is nobody's recipe
             ],
             env=os.environ
