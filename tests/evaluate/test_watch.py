@@ -242,7 +242,10 @@ def test_the_tool_watches_a_folder_as_model_main_tf2_does(ssd, tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_a_signal_leaves_a_usable_state(number, status, ssd, tmp_path):
     process = subprocess.Popen(
         _command(ssd, f"--checkpoint_dir={ssd.checkpoint_dir}", f"--model_dir={tmp_path}"),

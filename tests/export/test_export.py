@@ -189,6 +189,7 @@ def same_masks(ours, theirs):
         assert overlaps[filled].max(axis=1).min() > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_moving_averages_are_what_is_exported(tmp_path):
     case = Case(
