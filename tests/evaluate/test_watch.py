@@ -26,6 +26,8 @@ from replicate.run import RunDir, read_json, write_json
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.slow
+
 
 class Checkpoints:
     """In the place of `kept.Kept`: checkpoints that come, by a list of steps for each look."""

@@ -303,6 +303,7 @@ def test_the_tool_on_an_empty_folder_and_on_none(tmp_path):
     assert _status().returncode == 2
 
 
+@pytest.mark.slow
 def test_watch_redraws_until_it_is_interrupted(tmp_path):
     _make(tmp_path / "a", training={"step": 41})
     terminal, its_end = pty.openpty()
