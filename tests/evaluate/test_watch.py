@@ -23,10 +23,9 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from replicate.evaluate import events, kept, watch
 from replicate.run import RunDir, read_json, write_json
+from tests.tools.running import started
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.slow
 
 
 class Checkpoints:
@@ -217,7 +216,8 @@ def test_the_tool_watches_a_folder_as_model_main_tf2_does(ssd, tmp_path):
             (folder / name).write_bytes(part.read_bytes())
 
     comes("seven", 7, 1)
-    process = subprocess.Popen(
+    run = RunDir.at(model_dir)
+    with started(
         _command(
             ssd,
             f"--checkpoint_dir={folder}",
@@ -228,13 +228,12 @@ def test_the_tool_watches_a_folder_as_model_main_tf2_does(ssd, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    run = RunDir.at(model_dir)
-    while run.evaluated_steps() != [7]:
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        time.sleep(0.2)
-    comes("nine", 9, 2)
-    out, err = process.communicate(timeout=600)
+    ) as process:
+        while run.evaluated_steps() != [7]:
+            assert process.poll() is None, process.communicate()[1][-3000:]
+            time.sleep(0.2)
+        comes("nine", 9, 2)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err[-3000:]
     assert "the checkpoint of the last step, 9, is evaluated" in out
     assert run.evaluated_steps() == [7, 9]
@@ -244,22 +243,19 @@ def test_the_tool_watches_a_folder_as_model_main_tf2_does(ssd, tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_usable_state(number, status, ssd, tmp_path):
-    process = subprocess.Popen(
+    run = RunDir.at(tmp_path)
+    with started(
         _command(ssd, f"--checkpoint_dir={ssd.checkpoint_dir}", f"--model_dir={tmp_path}"),
         stderr=subprocess.PIPE,
         text=True,
-    )
-    run = RunDir.at(tmp_path)
-    while run.evaluated_steps() != [7]:
-        assert process.poll() is None
-        time.sleep(0.2)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=120)
+    ) as process:
+        while run.evaluated_steps() != [7]:
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == status
     assert "Traceback" not in err
     assert not [path for path in tmp_path.rglob("*.part")]

@@ -6,6 +6,7 @@ import pathlib
 import platform
 import pty
 import re
+import select
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from replicate.errors import UserError
 from replicate.launch import slurm, status
 from replicate.launch.slurm import Job
 from replicate.run import RunDir, write_json, write_text
+from tests.tools.running import started
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "status.py"
 HERE = platform.node()
@@ -303,11 +305,10 @@ def test_the_tool_on_an_empty_folder_and_on_none(tmp_path):
     assert _status().returncode == 2
 
 
-@pytest.mark.slow
 def test_watch_redraws_until_it_is_interrupted(tmp_path):
     _make(tmp_path / "a", training={"step": 41})
     terminal, its_end = pty.openpty()
-    with subprocess.Popen(
+    with started(
         [sys.executable, TOOL, tmp_path, "--watch", "--interval_s=0.2"],
         stdout=its_end,
         stderr=subprocess.PIPE,
@@ -327,5 +328,6 @@ def _read_until(terminal, pattern):
     seen, deadline = b"", time.monotonic() + 60
     while not re.search(pattern, seen):
         assert time.monotonic() < deadline, seen
-        seen += os.read(terminal, 4096)
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096)
     return seen

@@ -1,5 +1,6 @@
-"""Runs tools/replicate.py as a user does, kills it, and reads what it ends with."""
+"""Runs tools as a user does, stops and kills them, and reads what a replication ends with."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -40,6 +41,16 @@ def replicate_command(data, run_dir, overrides, **more):
 
 def run_tool(command, timeout=600):
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+@contextlib.contextmanager
+def started(command, **options):
+    """A process, killed at the end of the block where it has not ended by then."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def kill_when(command, condition, number=signal.SIGKILL, timeout=300):
