@@ -56,8 +56,9 @@ test-all: $(TRACKERS) $(SKYPILOT)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).
+# Called again after an interruption it goes on; `make clean` forgets what it has.
 test-odapi: venv
-	$(VENV)/bin/python -m tests.odapi.api_suite
+	$(VENV)/bin/python -m tests.odapi.api_suite --kept=build/api_suite
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache

@@ -33,6 +33,7 @@ from tqdm import tqdm
 from replicate import config
 from replicate.errors import UserError
 from replicate.odapi.parity import compare, native
+from replicate.run import write_json, write_text
 from tools import cli
 
 _MODELS = flags.DEFINE_list("models", [], "labels of models (default: all; see docs/engine.md)")
@@ -41,6 +42,9 @@ _DIRECTORY = flags.DEFINE_string(
 )
 _WORK = flags.DEFINE_string(
     "work_dir", str(native.DIRECTORY.parent / "parity"), "for configs, checkpoints and arrays"
+)
+_KEEP = flags.DEFINE_bool(
+    "keep_arrays", False, "leave each run's arrays and checkpoints there (up to 10 GB a model)"
 )
 _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markdown file")
 
@@ -78,8 +82,13 @@ MODELS = {
         'center_net { feature_extractor { type: "mobilenet_v2_fpn_sep_conv" } }',
     ),
 }
-#: Whose versions a kept result depends on.
+#: Whose versions and which files of the kit a kept result depends on.
 ENGINE = ("tensorflow", "tf-keras", "numpy", "tf-models-official")
+SOURCES = (
+    *("odapi/__init__.py", "odapi/protos.py", "odapi/shims.py"),
+    *("odapi/parity/fixed.py", "odapi/parity/runs.py"),
+    *("evaluate/detector.py", "evaluate/suppression.py"),
+)
 AUGMENTATION_SEEDS = 3
 IMAGES = 3
 
@@ -112,7 +121,7 @@ def main(_):
     except native.NativeError as error:
         raise UserError(str(error)) from error
     if _OUTPUT.value:
-        pathlib.Path(_OUTPUT.value).write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+        write_text(_OUTPUT.value, "\n\n".join(tables) + "\n")
     for line in unexplained:
         print(f"not explained: {line}", file=sys.stderr)
     return cli.NEGATIVE if unexplained else cli.DONE
@@ -128,7 +137,7 @@ def _models_table(native_python, work):
         name = label.lower().replace(" ", "_")
         config_path = work / f"{name}.config"
         _write_config(label, work, config_path)
-        measure = functools.partial(_model, label, name, config_path, native_python, work)
+        measure = functools.partial(_model, label, config_path, native_python)
         *rows, here, there = _measured(name, config_path, measure)
         # Restored weights must be the same; detections made with them may differ by rounding.
         spread = next(row.own for row in rows if row.group == "detections")
@@ -150,64 +159,81 @@ def _models_table(native_python, work):
 
 
 def _cell(row):
-    mark = "" if row.within else " (rounding)" if row.explained else " **!**"
-    return f"{row.relative:.0e}{mark}" if row.relative else "0"
+    mark = "" if row.within else f" ({row.own:.0e})" if row.explained else " **!**"
+    ties = f", {row.ties} tied" if row.ties else ""
+    return (f"{row.relative:.0e}{mark}" if row.relative else "0") + ties
 
 
 def _measured(name, config_path, measure):
-    """The `Difference`s that `measure()` gives, kept in a file beside the config; those of an
-    earlier call where nothing that they depend on has changed since."""
-    layer = native.PROJECT / "replicate" / "odapi"
-    depends_on = [config_path, native.REQUIREMENTS]
-    depends_on += [layer / file for file in ("__init__.py", "protos.py", "shims.py")]
-    depends_on += [layer / "parity" / file for file in ("fixed.py", "runs.py")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in depends_on))
-    digest.update(repr([importlib.metadata.version(p) for p in ENGINE]).encode())
+    """The `Difference`s that `measure(prefix of its files)` gives, kept in a file beside the
+    config; those of an earlier call where nothing that they depend on has changed since."""
+    room = native.PROJECT / "replicate"
+    runs = _digest([config_path, native.REQUIREMENTS, *(room / source for source in SOURCES)])
+    compared = runs + _digest([room / "odapi" / "parity" / "compare.py"])
     kept = config_path.with_name(f"{name}.measured.json")
     if kept.exists():
         measured = json.loads(kept.read_text(encoding="utf-8"))
-        if measured["digest"] == digest.hexdigest():
+        if measured["digest"] == compared:
             return [compare.Difference(**row) for row in measured["rows"]]
-    rows = measure()
-    measured = {"digest": digest.hexdigest(), "rows": [dataclasses.asdict(row) for row in rows]}
-    kept.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    prefix = f"{name}.{runs[:8]}"
+    for path in config_path.parent.glob(f"{name}.????????.*"):
+        if not path.name.startswith(prefix):
+            path.unlink()
+    rows = measure(config_path.with_name(prefix))
+    measured = {"digest": compared, "rows": [dataclasses.asdict(row) for row in rows]}
+    write_json(kept, measured)
+    if not _KEEP.value:
+        for path in config_path.parent.glob(f"{prefix}.*"):
+            path.unlink()
     return rows
 
 
-def _model(label, name, config_path, native_python, work):
+def _digest(paths):
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths))
+    digest.update(repr([importlib.metadata.version(package) for package in ENGINE]).encode())
+    return digest.hexdigest()
+
+
+def _model(label, config_path, native_python, prefix):
     """The `Difference`s of one model in the order of the table's columns."""
-    runs = {}
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
-    for run, interpreter, layer, onednn, other in (
-        ("native", native_python, False, True, None),
-        ("kit", sys.executable, True, True, "native"),
-        ("control", native_python, False, False, "kit"),
+    for run, interpreter, onednn, other in (
+        ("native", native_python, True, None),
+        ("kit", sys.executable, True, "native"),
+        ("control", native_python, False, "kit"),
     ):
-        runs[run] = work / f"{name}.{run}.npz"
+        kit = run == "kit"
         job = {
             "run": "run_model",
-            "layer": layer,
+            "layer": kit,
             "config_path": str(config_path),
-            "output": str(runs[run]),
-            "checkpoint": str(work / f"{name}.{run}"),
-            "other_checkpoint": other and str(work / f"{name}.{other}"),
+            "checkpoint": f"{prefix}.{run}",
+            "other_checkpoint": other and f"{prefix}.{other}",
+            "loader": "kit" if kit else "api",
         }
-        _run(work / f"{name}.{run}.json", job, interpreter, onednn)
-    with np.load(runs["kit"]) as kit, np.load(runs["control"]) as control:
-        with np.load(runs["native"]) as native_run:
-            rows = {row.group: row for row in compare.differences(kit, native_run, control)}
+        _run(f"{prefix}.{run}.npz", job, interpreter, onednn)
+    with (
+        np.load(f"{prefix}.kit.npz") as kit,
+        np.load(f"{prefix}.native.npz") as native_run,
+        np.load(f"{prefix}.control.npz") as control,
+    ):
+        rows = {row.group: row for row in compare.differences(kit, native_run, control)}
         if rows["config"].relative:
             raise UserError(f"{label}: the two environments read different configs")
         restored = [compare.restored(kit), compare.restored(control)]
-    for path in work.glob(f"{name}.*"):
-        if path != config_path:
-            path.unlink()
     return [rows[group] for group in _COLUMNS] + restored
 
 
-def _run(job_path, job, interpreter, onednn=True):
-    job_path.write_text(json.dumps(job), encoding="utf-8")
+def _run(output, job, interpreter, onednn=True):
+    """Runs a job that writes the file `output`, unless an interrupted call has it already."""
+    output = pathlib.Path(output)
+    if output.exists():
+        return
+    partial = output.with_name(f"partial-{output.name}")
+    job_path = output.with_suffix(".json")
+    write_json(job_path, {**job, "output": str(partial)})
     native.run(interpreter, job_path, onednn)
+    partial.replace(output)
 
 
 def _write_config(label, work, path):
@@ -262,9 +288,8 @@ def _input_table(native_python, work):
     reader = message.eval_input_reader[0]
     reader.label_map_path = str(work / "label_map.pbtxt")
     reader.tf_record_input_reader.input_path[:] = [str(work / "examples.tfrecord")]
-    writing = {"run": "run_write_examples", "path": str(work / "examples.tfrecord")}
-    if not (work / "examples.tfrecord").exists():
-        _run(work / "examples.json", {**writing, "layer": True, "images": IMAGES}, sys.executable)
+    job = {"run": "run_write_examples", "layer": True, "images": IMAGES}
+    _run(work / "examples.tfrecord", job, sys.executable)
     rows = _both(message, {"run": "run_input", "images": IMAGES}, native_python, work)
     lines = [f"| input pipeline, {IMAGES} images | arrays | difference |", "|---" * 3 + "|"]
     return _rows(lines, rows)
@@ -275,19 +300,14 @@ def _both(message, job, native_python, work):
     name = job["run"]
     config_path = work / f"{name}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
-    outputs = [work / f"{name}.native.npz", work / f"{name}.kit.npz"]
+    job = {**job, "config_path": str(config_path)}
+    environments = ("native", native_python, False), ("kit", sys.executable, True)
 
-    def measure():
-        for output, interpreter, layer in zip(
-            outputs, (native_python, sys.executable), (False, True), strict=True
-        ):
-            job.update(layer=layer, config_path=str(config_path), output=str(output))
-            _run(output.with_suffix(".json"), job, interpreter)
-        with np.load(outputs[0]) as native_run, np.load(outputs[1]) as kit:
-            rows = compare.differences(kit, native_run)
-        for output in outputs:
-            output.unlink()
-        return rows
+    def measure(prefix):
+        for run, interpreter, layer in environments:
+            _run(f"{prefix}.{run}.npz", {**job, "layer": layer}, interpreter)
+        with np.load(f"{prefix}.native.npz") as native_run, np.load(f"{prefix}.kit.npz") as kit:
+            return compare.differences(kit, native_run)
 
     return _measured(name, config_path, measure)
 

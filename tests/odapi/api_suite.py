@@ -3,7 +3,7 @@
     python -m tests.odapi.api_suite                    # all of them (make test-odapi)
     python -m tests.odapi.api_suite --slice            # a few minutes' worth
     python -m tests.odapi.api_suite box_coders core/losses_test.py
-    python -m tests.odapi.api_suite --output=table.md
+    python -m tests.odapi.api_suite --kept=DIR         # goes on after an interruption
 
 Prints a table by folder and each test that failed. `api_suite.json` lists the files that are
 left out and the tests that are known to fail, each with its cause. Exit status: 0 all is as that
@@ -12,7 +12,10 @@ list says, 1 a test failed that it does not have, or passed that it has.
 
 import argparse
 import collections
+import contextlib
 import fnmatch
+import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,13 +23,22 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 from tqdm import tqdm
+
+from replicate.run import read_json, write_text
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 KNOWN = json.loads((HERE / "api_suite.json").read_text(encoding="utf-8"))
 OUTCOMES = ("passed", "skipped", "failed")
+#: What a kept result depends on.
+SOURCES = (
+    *(HERE / name for name in ("api_data.py", "api_plugin.py", "api_suite.py")),
+    *sorted((PROJECT / "replicate" / "odapi").glob("*.py")),
+)
+PACKAGES = ("tensorflow", "tf-keras", "numpy", "tf-models-research-object-detection")
 
 
 def package():
@@ -48,34 +60,49 @@ def _is_under(path, choice):
     return path == choice or path.startswith(choice.rstrip("/") + "/")
 
 
-def run(paths):
-    """Runs test files, a process for each folder.
+def run(paths, folder):
+    """Runs test files in one process; scripts under dataset_tools, which define the same flags,
+    in one each.
 
-    The scripts under dataset_tools define the same flags, so they have a process each.
+    Args:
+      paths: test files below the package.
+      folder: where each file's results are kept; those that are there already, from the same
+        code and packages, are taken as they are.
 
     Returns:
       A dict from `path::class::test` to one of `OUTCOMES`; a file that could not be imported
       is `path` with `failed`.
     """
+    kept = pathlib.Path(folder) / _digest()
+    kept.mkdir(parents=True, exist_ok=True)
     groups = collections.defaultdict(list)
     for path in paths:
-        folder = path.partition("/")[0]
-        groups[path if folder == "dataset_tools" else folder].append(path)
-    results = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        progress = tqdm(groups.items(), desc="folders", unit="folder")
-        for name, group in progress:
-            progress.set_postfix_str(name)
-            results.update(_run_process(group, pathlib.Path(scratch)))
-    return results
+        if not _results(kept, path).exists():
+            groups[path if path.startswith("dataset_tools/") else ""].append(path)
+    left = sum(map(len, groups.values()))
+    with tqdm(total=len(paths), initial=len(paths) - left, desc="files", unit="file") as progress:
+        for group in groups.values():
+            _run_process(group, kept, progress)
+    return {
+        test: outcome for path in paths for test, outcome in read_json(_results(kept, path)).items()
+    }
 
 
-def _run_process(group, scratch):
-    output = scratch / "results.json"
+def _digest():
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES))
+    digest.update(repr([importlib.metadata.version(name) for name in PACKAGES]).encode())
+    return digest.hexdigest()[:12]
+
+
+def _results(kept, path):
+    return kept / f"{path}.json"
+
+
+def _run_process(group, kept, progress):
     environment = dict(
         os.environ,
-        API_SUITE_OUTPUT=str(output),
-        API_SUITE_DATA=str(scratch / "object_detection"),
+        API_SUITE_KEPT=str(kept),
+        API_SUITE_FILES=json.dumps(group),
         TF_CPP_MIN_LOG_LEVEL="3",
         CUDA_VISIBLE_DEVICES="",
         # The tests are older than oneDNN's kernels in TensorFlow (default since 2.9). With them
@@ -85,16 +112,46 @@ def _run_process(group, scratch):
     )
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(package())]
     command += ["-p", "tests.odapi.api_plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command += ["--import-mode=importlib", "--continue-on-collection-errors", "--timeout=1200"]
-    command += ["-q", "--tb=short", *(str(package() / path) for path in group)]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
-    if not output.exists():
-        raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    results = json.loads(output.read_text(encoding="utf-8"))
-    output.unlink()
-    if any(outcome == "failed" and not reason_of(test) for test, outcome in results.items()):
-        print(done.stdout, file=sys.stderr)
-    return results
+    command += ["--import-mode=importlib", "--continue-on-collection-errors"]
+    command += ["--timeout=3600", "--timeout-method=signal", "-q", "--tb=short"]
+    command += [str(package() / path) for path in group]
+    log_path = kept / "pytest.log"
+    with log_path.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        with _ended(process):
+            before = progress.n
+            while process.poll() is None:
+                _show(progress, before, group, kept)
+                time.sleep(1)
+            _show(progress, before, group, kept)
+    missing = [path for path in group if not _results(kept, path).exists()]
+    failed = [
+        test
+        for path in set(group).difference(missing)
+        for test, outcome in read_json(_results(kept, path)).items()
+        if outcome == "failed" and not reason_of(test)
+    ]
+    if failed or missing:
+        print(log_path.read_text(encoding="utf-8"), file=sys.stderr)
+    if missing:
+        raise RuntimeError(f"pytest ended with {process.returncode} in or before {missing[0]}")
+
+
+@contextlib.contextmanager
+def _ended(process):
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _show(progress, before, group, kept):
+    left = [path for path in group if not _results(kept, path).exists()]
+    progress.set_postfix_str(left[0] if left else "")
+    progress.update(before + len(group) - len(left) - progress.n)
 
 
 def reason_of(test):
@@ -135,16 +192,19 @@ def main():
     )
     parser.add_argument("paths", nargs="*", help="folders or files below object_detection/")
     parser.add_argument("--slice", action="store_true", help="only the files of the slice")
+    parser.add_argument("--kept", help="keep each file's results here, and go on from them")
     parser.add_argument("--output", help="also write the table to this Markdown file")
     arguments = parser.parse_args()
     paths = files(arguments.paths or (KNOWN["slice"] if arguments.slice else ()))
     if not paths:
         parser.error(f"no test files under {', '.join(arguments.paths)}")
-    results = run(paths)
+    with contextlib.ExitStack() as cleanup:
+        folder = arguments.kept or cleanup.enter_context(tempfile.TemporaryDirectory())
+        results = run(paths, folder)
     lines = table(results)
     print("\n".join(lines))
     if arguments.output:
-        pathlib.Path(arguments.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(arguments.output, "\n".join(lines) + "\n")
     unknown = [t for t, outcome in results.items() if outcome == "failed" and not reason_of(t)]
     mended = [t for t, outcome in results.items() if outcome == "passed" and reason_of(t)]
     for test in mended:

@@ -5,12 +5,19 @@ import pytest
 
 from replicate.odapi.parity import compare
 
+BOXES = {5: (0.1, 0.1, 0.4, 0.4), 6: (0.5, 0.5, 0.9, 0.8), 7: (0.2, 0.6, 0.4, 0.9), 8: (0, 0, 1, 1)}
 
-def detections(classes, anchors, scores):
-    names = ("detection_classes", "detection_anchor_indices", "detection_scores")
+
+def detections(classes, places, scores, folder="detections"):
+    values = {
+        "boxes": [BOXES[place] for place in places],
+        "classes": classes,
+        "scores": scores,
+        "anchor_indices": places,
+    }
     return {
-        f"detections/{name}": np.array([values], np.float32)
-        for name, values in zip(names, (classes, anchors, scores), strict=True)
+        f"{folder}/detection_{name}": np.array([value], np.float32)
+        for name, value in values.items()
     }
 
 
@@ -18,24 +25,30 @@ REFERENCE = detections([1, 1, 2], [5, 6, 7], [0.9, 0.9, 0.1])
 
 
 @pytest.mark.parametrize(
-    "ours, relative",
+    "ours, relative, ties",
     [
-        (REFERENCE, 0.0),
+        (REFERENCE, 0, 0),
         # Equal scores, in another order: the same detections.
-        (detections([1, 1, 2], [6, 5, 7], [0.9, 0.9, 0.1]), 0.0),
-        # A score that is 0.09 off, of 0.9.
-        (detections([1, 1, 2], [5, 6, 7], [0.9, 0.9, 0.19]), 0.1),
-        # A detection of another anchor: 8 for 7.
-        (detections([1, 1, 2], [5, 6, 8], [0.9, 0.9, 0.1]), 1 / 7),
+        (detections([1, 1, 2], [6, 5, 7], [0.9, 0.9, 0.1]), 0, 0),
+        # A score that is 0.009 off, of 0.9.
+        (detections([1, 1, 2], [5, 6, 7], [0.9, 0.9, 0.109]), 0.01, 0),
+        # Another box with the score of the last: a tie at the cut.
+        (detections([1, 1, 2], [5, 6, 8], [0.9, 0.9, 0.1]), 0, 1),
+        # Another box with another score, and one that is not at the cut.
+        (detections([1, 1, 2], [5, 6, 8], [0.9, 0.9, 0.11]), 0.6 / 0.9, 0),
+        (detections([1, 1, 2], [5, 8, 7], [0.9, 0.9, 0.1]), 0.5 / 0.9, 0),
+        # Another class.
+        (detections([1, 2, 2], [5, 6, 7], [0.9, 0.9, 0.1]), 1 / 2, 0),
         # One more detection.
-        (detections([1, 1, 2, 2], [5, 6, 7, 8], [0.9, 0.9, 0.1, 0.1]), np.inf),
+        (detections([1, 1, 2, 2], [5, 6, 7, 8], [0.9, 0.9, 0.1, 0.1]), np.inf, 0),
     ],
-    ids=["same", "tie", "score", "anchor", "shape"],
+    ids=["same", "tie", "score", "cut", "other score", "not at the cut", "class", "shape"],
 )
-def test_detections(ours, relative):
+def test_detections(ours, relative, ties):
     (row,) = compare.differences(ours, REFERENCE)
     assert row.relative == pytest.approx(relative, rel=1e-5)
     assert row.within == (relative == 0)
+    assert row.ties == ties
 
 
 def test_a_difference_is_explained_by_the_natives_own_spread():
@@ -61,12 +74,16 @@ def test_an_array_that_only_one_run_has():
 
 
 def test_restored_weights_that_differ_are_told_before_detections():
-    results = {
-        "detections/detection_scores": np.array([[0.5]]),
-        "restored/detections/detection_scores": np.array([[0.6]]),
-        "own/weights/0": np.ones(2),
-        "restored/weights/0": np.ones(2),
-    }
-    assert compare.restored(results).array == "restored/detections/detection_scores"
-    results["restored/weights/0"] = np.array([1.0, 1.01])
+    restored = detections([1, 1, 2], [5, 6, 7], [0.9, 0.9, 0.109], "restored/detections")
+    results = {**REFERENCE, **restored, "restored/weights/0": np.array(0.0)}
+    row = compare.restored(results)
+    assert (row.array, row.arrays) == ("restored/detections/detection_scores", 5)
+    assert row.relative == pytest.approx(0.01, rel=1e-5)
+    results["restored/weights/0"] = np.array(0.002)
     assert compare.restored(results).array == "restored/weights/0"
+
+
+def test_restored_detections_in_another_order_are_the_same():
+    restored = detections([1, 1, 2], [6, 5, 8], [0.9, 0.9, 0.1], "restored/detections")
+    row = compare.restored({**REFERENCE, **restored, "restored/weights/0": np.array(0.0)})
+    assert (row.relative, row.ties) == (0, 1)

@@ -23,7 +23,7 @@ IMAGE_HW = (480, 640)
 AUGMENTED_HW = (240, 320)
 
 
-def run_model(config_path, output, checkpoint, other_checkpoint=None):
+def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="api"):
     """One model with fixed weights: inference, losses, training gradients, optimizer, checkpoint.
 
     Args:
@@ -32,7 +32,10 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None):
       checkpoint: prefix of two checkpoints to write: `-weights` has the fixed weights as a
         released archive has them, `-training` those after two updates, with the optimizer.
       other_checkpoint: the same prefix of the other environment. Both are restored into fresh
-        models, and what they then hold and detect is given as `restored/...`.
+        models, and how far what they then hold is from what this environment's models hold,
+        and what they detect, is given as `restored/...`.
+      loader: who restores the weights to detect with: `api`, as the API's own tools do it, or
+        `kit`, whose `replicate.evaluate.detector` it is.
     """
     import tensorflow as tf
 
@@ -46,7 +49,16 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None):
     results.update(training)
     tf.train.Checkpoint(**trained).write(f"{checkpoint}-training")
     if other_checkpoint:
-        results.update(_restored(pipeline, other_checkpoint, inferring, trained))
+        weights = f"{other_checkpoint}-weights"
+        model, detections = (
+            _kit_detects(config_path, weights)
+            if loader == "kit"
+            else _api_detects(pipeline["model"], weights)
+        )
+        results.update(fixed.flatten(detections, "restored/detections/"))
+        results.update(_held("weights", model.variables, inferring.variables))
+        del model, inferring
+        results.update(_restored_training(pipeline, f"{other_checkpoint}-training", trained))
     np.savez(output, **results)
 
 
@@ -163,31 +175,44 @@ def _optimizer(config, model):
     return optimizer, learning_rate if callable(learning_rate) else lambda: learning_rate
 
 
-def _restored(pipeline, prefix, inferring, trained):
-    """What fresh models hold and detect after restoring the other environment's checkpoints,
-    beside (`own/`) what this environment's own models hold."""
+def _kit_detects(config_path, prefix):
+    """(the kit's model with the weights of a checkpoint, what it detects)"""
+    from replicate import config
+    from replicate.evaluate import detector
+
+    loader = detector.Detector(config.read(config_path))
+    loader.restore(prefix)
+    image, true_shape = loader.preprocess(fixed.image(*IMAGE_HW)[0])
+    return loader.model, loader(image[np.newaxis], true_shape[np.newaxis])
+
+
+def _api_detects(model_config, prefix):
+    """(a fresh model with the weights of a checkpoint, what it detects)"""
     import tensorflow as tf
 
     tf.keras.backend.set_learning_phase(False)
-    model, inputs, true_shapes = _build(pipeline["model"], is_training=False)
+    model, inputs, true_shapes = _build(model_config, is_training=False)
     _forget(model.variables)
-    status = tf.train.Checkpoint(model=model).read(f"{prefix}-weights")
+    status = tf.train.Checkpoint(model=model).read(prefix)
     status.assert_existing_objects_matched()
-    results = _holds("weights", model.variables, inferring.variables)
-    detections = model.postprocess(model.predict(inputs, true_shapes), true_shapes)
-    results.update(fixed.flatten(detections, "restored/detections/"))
+    return model, model.postprocess(model.predict(inputs, true_shapes), true_shapes)
+
+
+def _restored_training(pipeline, prefix, trained):
+    """How far a fresh model and optimizer with a checkpoint's values are from the trained ones."""
+    import tensorflow as tf
 
     tf.keras.backend.set_learning_phase(True)
     model, _, _ = _build(pipeline["model"], is_training=True)
     optimizer, _ = _optimizer(pipeline["train_config"].optimizer, model)
     _update(optimizer, model.trainable_variables)  # makes its slots
     _forget([*model.variables, *optimizer.variables()])
-    status = tf.train.Checkpoint(model=model, optimizer=optimizer).read(f"{prefix}-training")
+    status = tf.train.Checkpoint(model=model, optimizer=optimizer).read(prefix)
     status.assert_existing_objects_matched()
-    results.update(_holds("model", model.variables, trained["model"].variables))
-    own_slots = trained["optimizer"].variables()
-    results.update(_holds("optimizer", optimizer.variables(), own_slots))
-    return results
+    return {
+        **_held("model", model.variables, trained["model"].variables),
+        **_held("optimizer", optimizer.variables(), trained["optimizer"].variables()),
+    }
 
 
 def _forget(variables):
@@ -195,12 +220,14 @@ def _forget(variables):
         variable.assign(variable * 0)
 
 
-def _holds(part, restored, own):
-    results = {}
-    for name, one, other in zip(_names(own), restored, own, strict=True):
-        results[f"restored/{part}/{name}"] = one.numpy()
-        results[f"own/{part}/{name}"] = other.numpy()
-    return results
+def _held(part, restored, own):
+    """The relative difference of each restored variable from its own counterpart."""
+    return {
+        f"restored/{part}/{name}": np.asarray(
+            fixed.largest_relative_difference(one.numpy(), other.numpy())
+        )
+        for name, one, other in zip(_names(own), restored, own, strict=True)
+    }
 
 
 def run_augmentation(config_path, output, seeds):
@@ -297,7 +324,7 @@ def run_input(config_path, output, images):
     np.savez(output, **results)
 
 
-def run_write_examples(path, images):
+def run_write_examples(output, images):
     """A TFRecord file with fixed pictures as JPEG, their boxes and PNG masks."""
     import tensorflow as tf
 
@@ -305,7 +332,7 @@ def run_write_examples(path, images):
         return tf.train.Feature(**{f"{kind}_list": {"value": values}})
 
     ymin, xmin, ymax, xmax = zip(*fixed.GROUNDTRUTH_BOXES_YXYX_NORM, strict=True)
-    with tf.io.TFRecordWriter(path) as writer:
+    with tf.io.TFRecordWriter(output) as writer:
         for index in range(images):
             height, width = 480 - 40 * index, 640 - 90 * index
             picture = fixed.image(height, width, frequency=1 + index)[0].astype(np.uint8)
