@@ -106,7 +106,7 @@ def examples(config, model, *, seed, first_example, count):
     """
     from object_detection import inputs
 
-    build = data._dataset_build(seed, first_example)
+    build = data.dataset_build(seed, first_example)
 
     def build_singly(reader_config, transform_input_data_fn, **_):
         def transform(decoded):
@@ -115,7 +115,7 @@ def examples(config, model, *, seed, first_example, count):
 
         return build(reader_config, 1, transform)
 
-    with data._built_by(build_singly):
+    with data.built_by(build_singly):
         dataset = inputs.train_input(
             train_config=config.train_config,
             train_input_config=config.train_input_reader,
@@ -160,7 +160,7 @@ def stages(config, *, seed, first_example, count):
             found.append(_snapshot(example))
         return tuple(found)
 
-    dataset = data._dataset_build(seed, first_example)(config.train_input_reader, 1, transform)
+    dataset = data.dataset_build(seed, first_example)(config.train_input_reader, 1, transform)
     for found in _read(dataset, count):
         yield [_stage(_first(each)) for each in found]
 

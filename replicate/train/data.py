@@ -105,7 +105,7 @@ def numbered_records(paths, config, *, seed, first_example):
     return epochs.flat_map(epoch_records).enumerate(start=first_example)
 
 
-def _dataset_build(seed, first_example, part=0, parts=1):
+def dataset_build(seed, first_example, part=0, parts=1):
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
     Under several input pipelines, each counts its own examples. Of the batches, those whose number
@@ -154,12 +154,12 @@ def _dataset_build(seed, first_example, part=0, parts=1):
 
 
 @contextlib.contextmanager
-def _built_by(dataset_build):
-    """Inside, the API's `inputs` build their dataset with `dataset_build`."""
+def built_by(build):
+    """Inside, the API's `inputs` build their dataset with `build`."""
     from object_detection import inputs
 
     original = inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"]
-    inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = dataset_build
+    inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = build
     try:
         yield
     finally:
@@ -213,7 +213,7 @@ def train_dataset(config, model, *, seed, first_example, input_context=None, inp
     from object_detection import inputs
 
     def dataset_of_part(part, parts):
-        with _built_by(_dataset_build(seed, first_example, part, parts)):
+        with built_by(dataset_build(seed, first_example, part, parts)):
             return inputs.train_input(
                 train_config=config.train_config,
                 train_input_config=config.train_input_reader,

@@ -44,7 +44,7 @@ def _stream(config, seed, first_example, count, batch_size=1, monkeypatch=None, 
             return record
 
     monkeypatch.setattr(decoder_builder, "build", lambda config: Decoder())
-    build = data._dataset_build(seed, first_example)
+    build = data.dataset_build(seed, first_example)
     dataset = build(config, batch_size, lambda record: record, context)
     return [[int(x) for x in batch] for batch in dataset.take(count).as_numpy_iterator()]
 

@@ -103,7 +103,7 @@ def _theirs(config, config_path, initial, folder, steps, monkeypatch):
             return api_step(*args, training_step=training_step, **kwargs)
 
     monkeypatch.setattr(model_lib_v2, "eager_train_step", step_with_our_numbers)
-    with data._built_by(data._dataset_build(SEED, 0)):
+    with data.built_by(data.dataset_build(SEED, 0)):
         model_lib_v2.train_loop(
             str(config_path),
             str(folder),
