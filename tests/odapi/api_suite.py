@@ -73,7 +73,7 @@ def run(paths, folder):
       A dict from `path::class::test` to one of `OUTCOMES`; a file that could not be imported
       is `path` with `failed`.
     """
-    kept = pathlib.Path(folder) / _digest()
+    kept = pathlib.Path(folder).resolve() / _digest()
     kept.mkdir(parents=True, exist_ok=True)
     groups = collections.defaultdict(list)
     for path in paths:
