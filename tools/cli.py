@@ -11,6 +11,7 @@ error; 75 another machine failed, the same command again may succeed; 128 + N st
 
 import logging
 import os
+import signal
 import sys
 import warnings
 
@@ -26,6 +27,7 @@ def run(main, required=()):
 
     `main` returns an exit status (None means 0). `UserError` and `InputError` are printed as
     one message with status 2; any other exception is a defect of the kit and keeps its traceback.
+    SIGTERM and SIGUSR1 leave `main` as an exception does, so that nothing temporary stays behind.
 
     Args:
       main: callable taking the list of positional arguments.
@@ -44,6 +46,8 @@ def run(main, required=()):
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
     except flags.Error as error:
         _fail(tool, f"{error}\n  see: python tools/{tool} --help")
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         status = main(positional)
     except _told() as error:

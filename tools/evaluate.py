@@ -21,7 +21,6 @@ same command again passes over what is evaluated.
 """
 
 import pathlib
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -69,7 +68,6 @@ _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_b
 
 
 def main(_):
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value):
         raise UserError(f"give either --checkpoint with --output, or --model_dir{_HELP}")
     return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()

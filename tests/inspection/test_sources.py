@@ -2,7 +2,12 @@
 
 import glob
 import json
+import os
 import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +21,7 @@ from replicate.errors import UserError
 from replicate.inspection import sources, stream
 from replicate.odapi import build_model
 from tests.inspection import making
+from tests.tools.running import started
 from tfrecords import coco
 from tfrecords.errors import InputError
 from tfrecords.formats import parquet
@@ -140,6 +146,31 @@ def test_images_are_found_beside_the_annotations(config, tmp_path):
         sources.opened(config, sources.Request(coco=str(tmp_path))),
     ):
         pass
+
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_it_leaves_nothing_behind(number, drawn, tmp_path):
+    with started(
+        [
+            *(sys.executable, str(PROJECT / "tools" / "inspect_pipeline.py")),
+            f"--pipeline_config_path={making.MODELS['ssd'][0]}",
+            *(f"--coco={drawn[0]}", f"--image_dir={drawn[1]}", f"--output={tmp_path / 'page'}"),
+        ],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not list(tmp_path.glob("inspect-*/*")):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in told
+    assert not list(tmp_path.glob("inspect-*"))
 
 
 def _two(folder):
