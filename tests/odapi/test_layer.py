@@ -36,6 +36,15 @@ except odapi.LoadError as error:
 import sys
 assert "object_detection" not in sys.modules
 """
+ROOM_AFTER_KERAS_3 = """
+import tensorflow as tf
+assert tf.keras.Model.__module__.startswith("keras.")
+from replicate import errors
+try:
+    import replicate.train
+except errors.UserError as error:
+    print(error)
+"""
 KERAS_2_BEFORE = """
 import os
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -119,9 +128,10 @@ def test_in_a_process_of_its_own(code):
     "code, said",
     [
         (KERAS_3_BEFORE, ["Keras 3", "before", "odapi.load()", "TF_USE_LEGACY_KERAS=1"]),
+        (ROOM_AFTER_KERAS_3, ["Keras 3", "before", "odapi.load()", "TF_USE_LEGACY_KERAS=1"]),
         (PACKAGE_MISSING, ["tf_keras", "pip install -r requirements.txt"]),
     ],
-    ids=["keras 3 before", "a package missing"],
+    ids=["keras 3 before", "a room after keras 3", "a package missing"],
 )
 def test_says_what_to_do(code, said):
     message = in_new_process(code)

@@ -29,8 +29,8 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
     Args:
       config_path: a pipeline.config.
       output: .npz to write.
-      checkpoint: prefix of two checkpoints to write: `-weights` has the fixed weights as a
-        released archive has them, `-training` those after two updates, with the optimizer.
+      checkpoint: prefix of two checkpoints to write: `-weights-1` has the fixed weights as a
+        released archive has them, `-training-1` those after two updates, with the optimizer.
       other_checkpoint: the same prefix of the other environment. Both are restored into fresh
         models, and how far what they then hold is from what this environment's models hold,
         and what they detect, is given as `restored/...`.
@@ -44,12 +44,12 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
     results = {"config/model": np.frombuffer(message, np.uint8)}
     inferring, inference = _inference(pipeline["model"])
     results.update(inference)
-    tf.train.Checkpoint(model=inferring).write(f"{checkpoint}-weights")
+    tf.train.Checkpoint(model=inferring).save(f"{checkpoint}-weights")
     trained, training = _training(pipeline)
     results.update(training)
-    tf.train.Checkpoint(**trained).write(f"{checkpoint}-training")
+    tf.train.Checkpoint(**trained).save(f"{checkpoint}-training")
     if other_checkpoint:
-        weights = f"{other_checkpoint}-weights"
+        weights = f"{other_checkpoint}-weights-1"
         model, detections = (
             _kit_detects(config_path, weights)
             if loader == "kit"
@@ -58,7 +58,7 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
         results.update(fixed.flatten(detections, "restored/detections/"))
         results.update(_held("weights", model.variables, inferring.variables))
         del model, inferring
-        results.update(_restored_training(pipeline, f"{other_checkpoint}-training", trained))
+        results.update(_restored_training(pipeline, f"{other_checkpoint}-training-1", trained))
     np.savez(output, **results)
 
 
@@ -193,7 +193,7 @@ def _api_detects(model_config, prefix):
     tf.keras.backend.set_learning_phase(False)
     model, inputs, true_shapes = _build(model_config, is_training=False)
     _forget(model.variables)
-    status = tf.train.Checkpoint(model=model).read(prefix)
+    status = tf.train.Checkpoint(model=model).restore(prefix)
     status.assert_existing_objects_matched()
     return model, model.postprocess(model.predict(inputs, true_shapes), true_shapes)
 
@@ -207,7 +207,7 @@ def _restored_training(pipeline, prefix, trained):
     optimizer, _ = _optimizer(pipeline["train_config"].optimizer, model)
     _update(optimizer, model.trainable_variables)  # makes its slots
     _forget([*model.variables, *optimizer.variables()])
-    status = tf.train.Checkpoint(model=model, optimizer=optimizer).read(prefix)
+    status = tf.train.Checkpoint(model=model, optimizer=optimizer).restore(prefix)
     status.assert_existing_objects_matched()
     return {
         **_held("model", model.variables, trained["model"].variables),
