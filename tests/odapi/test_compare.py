@@ -5,7 +5,16 @@ import pytest
 
 from replicate.odapi.parity import compare
 
-BOXES = {5: (0.1, 0.1, 0.4, 0.4), 6: (0.5, 0.5, 0.9, 0.8), 7: (0.2, 0.6, 0.4, 0.9), 8: (0, 0, 1, 1)}
+#: 9 and 10 overlap 6 by more than half, but each other by less; 11 overlaps none.
+BOXES = {
+    5: (0.1, 0.1, 0.4, 0.4),
+    6: (0.5, 0.5, 0.9, 0.8),
+    7: (0.2, 0.6, 0.4, 0.9),
+    8: (0, 0, 1, 1),
+    9: (0.4, 0.5, 0.85, 0.8),
+    10: (0.6, 0.5, 1.0, 0.8),
+    11: (0.9, 0.0, 1.0, 0.1),
+}
 
 
 def detections(classes, places, scores, folder="detections"):
@@ -49,6 +58,18 @@ def test_detections(ours, relative, ties):
     assert row.relative == pytest.approx(relative, rel=1e-5)
     assert row.within == (relative == 0)
     assert row.ties == ties
+
+
+@pytest.mark.parametrize(
+    "best_of_ours, explained", [(0.5, True), (0.5 + 3e-7, True), (0.51, False), (0.499, False)]
+)
+def test_a_tie_of_overlapping_boxes_and_what_follows_from_it(best_of_ours, explained):
+    """One run takes 6, which suppresses 9 and 10. The other takes 9, so that 10 stays, and with
+    it in the list 11 is no longer among the best four."""
+    reference = detections([1, 1, 2, 1], [5, 6, 7, 11], [0.9, 0.5, 0.3, 0.1])
+    ours = detections([1, 1, 2, 1], [5, 9, 7, 10], [0.9, best_of_ours, 0.3, 0.2])
+    (row,) = compare.differences(ours, reference)
+    assert (row.ties, row.relative) == (2, 0) if explained else (row.ties == 0 and not row.within)
 
 
 def test_a_difference_is_explained_by_the_natives_own_spread():

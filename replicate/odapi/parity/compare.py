@@ -4,7 +4,9 @@ import collections
 import dataclasses
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from scipy import optimize
+from scipy.sparse import csgraph
 
 from replicate.odapi.parity import fixed
 
@@ -15,9 +17,12 @@ TOLERANCE = 1e-4
 OWN_SPREAD_PART = 1 / 3
 #: Detections of two runs are one and the same where class is equal and no coordinate (of the
 #: image's height or width) and no score is farther off; how far they are off is then measured.
-SAME_DETECTION = 1e-2
+SAME_DETECTION = 1e-3
 #: Scores this near to each other, relative to the largest, are a tie, whose order is rounding's.
-TIE = 1e-5
+TIE = 1e-6
+#: Boxes of one class that overlap by more than this may suppress each other; no zoo model's
+#: threshold is lower.
+OVERLAP = 0.5
 #: A gradient this much smaller than the model's largest is a sum that cancels to nothing but
 #: rounding (a bias in front of a batch norm has none), so its own scale means nothing.
 NO_GRADIENT = 1e-6
@@ -34,8 +39,8 @@ class Difference:
       array: the array that has it.
       arrays: how many arrays were compared.
       own: how far the native environment is from itself in this group, or None if not known.
-      ties: how many detections were set aside, because at the cut to the best ones each run
-        has taken another one with the same score.
+      ties: how many detections were set aside, because they follow from a choice between
+        equal scores that each run has made in another way.
     """
 
     group: str
@@ -87,10 +92,7 @@ def differences(kit, native, control=None):
 
 
 def aligned(results, reference, prefix="detections/"):
-    """The detections of both sides in one order, without those that are tied at the cut.
-
-    The order of detections with equal scores is free, and so is which of them is still among
-    the best that are kept: both are a matter of rounding.
+    """The detections of both sides in one order, without those that only ties have made differ.
 
     Args:
       results, reference: mappings to arrays; detections are `detections/detection_*`
@@ -101,31 +103,70 @@ def aligned(results, reference, prefix="detections/"):
       (results, reference, ties): mappings with detections in the reference's order, and how
       many were set aside on each side.
     """
-    sides = (results, prefix), (reference, "detections/")
-    boxes, scores, classes = (
-        [side.get(f"{folder}detection_{part}") for side, folder in sides]
-        for part in ("boxes", "scores", "classes")
-    )
-    if any(array is None for array in (*boxes, *scores, *classes)) or (
-        scores[0].shape != scores[1].shape
-    ):
+    sides = [_detections(results, prefix), _detections(reference, "detections/")]
+    if None in sides or sides[0].scores.shape != sides[1].scores.shape:
         return results, reference, 0
     distances = (
-        np.abs(boxes[0][0][:, np.newaxis] - boxes[1][0]).max(axis=-1)
-        + np.abs(scores[0][0][:, np.newaxis] - scores[1][0])
-        + np.abs(classes[0][0][:, np.newaxis] - classes[1][0])
+        np.abs(sides[1].boxes_yxyx_norm[:, np.newaxis] - sides[0].boxes_yxyx_norm).max(axis=-1)
+        + np.abs(sides[1].scores[:, np.newaxis] - sides[0].scores)
+        + np.abs(sides[1].classes[:, np.newaxis] - sides[0].classes)
     )
-    theirs, ours = optimize.linear_sum_assignment(distances.T)
-    same = distances[ours, theirs] <= SAME_DETECTION
-    left = np.concatenate([scores[0][0][ours[~same]], scores[1][0][theirs[~same]]])
-    if (left <= np.min(scores) + TIE * np.max(scores)).all():
+    theirs, ours = optimize.linear_sum_assignment(distances)
+    same = distances[theirs, ours] <= SAME_DETECTION
+    if _follow_from_ties(sides, (ours[~same], theirs[~same])):
         ours, theirs = ours[same], theirs[same]
-    ties = scores[0].shape[1] - len(ours)
-    return (
-        _in_order(results, ours, prefix),
-        _in_order(reference, theirs, "detections/"),
-        ties,
+    ties = len(same) - len(ours)
+    return _in_order(results, ours, prefix), _in_order(reference, theirs, "detections/"), ties
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Detections:
+    """Of one image: boxes [n, 4], scores [n], classes [n]."""
+
+    boxes_yxyx_norm: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+
+def _detections(results, prefix):
+    names = [f"{prefix}detection_{part}" for part in ("boxes", "scores", "classes")]
+    if any(name not in results for name in names):
+        return None
+    return _Detections(*(np.asarray(results[name][0], np.float64) for name in names))
+
+
+def _follow_from_ties(sides, only):
+    """Whether detections that only one of two runs has follow from ties alone.
+
+    Suppression takes the better one of two boxes that overlap. Where two runs differ, the best
+    box that only one has was suppressed in the other by a box that is not worse there, nor
+    better here: a tie. What either box suppressed, or no longer does, follows. A detection
+    without such a box on the other side was not among the best that are kept there.
+    """
+    boxes_yxyx, scores, classes = (
+        np.concatenate([getattr(side, part)[rows] for side, rows in zip(sides, only, strict=True)])
+        for part in ("boxes_yxyx_norm", "scores", "classes")
     )
+    of_side = np.repeat([0, 1], [len(rows) for rows in only])
+    boxes_xywh = np.concatenate(
+        [boxes_yxyx[:, 1::-1], (boxes_yxyx[:, 2:] - boxes_yxyx[:, :2])[:, ::-1]], axis=1
+    )
+    overlaps = np.reshape(
+        coco_mask.iou(boxes_xywh, boxes_xywh, [False] * len(boxes_xywh)), [len(boxes_xywh)] * 2
+    )
+    linked = (overlaps > OVERLAP) & (classes[:, np.newaxis] == classes)
+    tie = TIE * max(side.scores.max() for side in sides)
+    count, groups = csgraph.connected_components(linked)
+    for group in range(count):
+        ours, theirs = (scores[(groups == group) & (of_side == side)] for side in (0, 1))
+        if len(ours) and len(theirs):
+            explained = abs(ours.max() - theirs.max()) <= tie
+        else:
+            present, absent = (ours, 1) if len(ours) else (theirs, 0)
+            explained = present.max() <= sides[absent].scores.min() + tie
+        if not explained:
+            return False
+    return True
 
 
 def _in_order(results, order, folder):
