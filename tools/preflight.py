@@ -30,7 +30,6 @@ from tools import replicate as tool
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(tool)
-flags.adopt_module_key_flags(training_flags)
 _CONFIG = flags.DEFINE_string(
     "pipeline_config_path", None, "a config as it would be trained; without, --model's recipe."
 )

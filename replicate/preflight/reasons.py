@@ -4,6 +4,7 @@ Sources: public issues of tensorflow/models and others; docs/preflight.md names 
 """
 
 import dataclasses
+import time
 
 from replicate.preflight import data, evaluators, files, forecast, machine, recipe, result, starting
 from replicate.preflight import trial as trials
@@ -55,11 +56,14 @@ class Preflight:
       results: list of result.Result, in the order of the reasons.
       forecast: forecast.Forecast.
       trial: the trial's dict; {} where there was none.
+      took: seconds of the "checks", of the "trial", and of what that spent on "tracing", by which
+        building the model and the first step are meant too.
     """
 
     results: list
     forecast: forecast.Forecast
     trial: dict
+    took: dict
 
     @property
     def failed(self):
@@ -71,11 +75,17 @@ class Preflight:
         return {
             "results": [each.to_json() for each in self.results],
             "forecast": self.forecast.to_json() if "steps" in self.trial else None,
+            "took": self.took,
         }
 
     def page(self, head):
         """The answer as text."""
-        return result.page(self.results, head, self.forecast.text())
+        return result.page(self.results, head, f"{self.forecast.text()}\n{self._took()}".strip())
+
+    def _took(self):
+        trial = f", the trial {self.took['trial']:.0f} s" if self.took["trial"] else ""
+        tracing = f", {self.took['tracing']:.0f} s of it tracing" if self.took["tracing"] else ""
+        return f"The checks took {self.took['checks']:.0f} s{trial}{tracing}."
 
 
 def check(intent, trial=True, numbers=None, progress=True):
@@ -94,22 +104,35 @@ def check(intent, trial=True, numbers=None, progress=True):
     Raises:
       UserError: a config that names no model.
     """
+    started = time.monotonic()
     material = Material(intent)
     chosen = [each for each in REASONS if numbers is None or each.number in numbers]
     found = {each: [f for function in each.before for f in function(material)] for each in chosen}
-    tried = {}
+    tried, took = {}, {"trial": 0.0}
     if numbers is None and trials.wanted(material, trial):
         if any(_hard(each) for findings in found.values() for each in findings):
             tried = {"stage": "none", "error": "not run: mend what fails first"}
         else:
+            begun = time.monotonic()
             tried = trials.run(material, steps=trial, progress=progress)
+            took["trial"] = time.monotonic() - begun
     foreseen = forecast.of(material, tried)
     for reason in chosen:
         if numbers is None:
             for function in reason.after:
                 found[reason] += function(material, tried, foreseen)
     results = [result.of(each.number, each.title, found[each], intent.rehearsal) for each in chosen]
-    return Preflight(results, foreseen, tried)
+    took |= {
+        "checks": time.monotonic() - started - took["trial"],
+        "tracing": _tracing_seconds(tried),
+    }
+    return Preflight(results, foreseen, tried, took)
+
+
+def _tracing_seconds(tried):
+    """Of the trial: what training and evaluation each do once, before they get going."""
+    steps, evaluation = tried.get("steps", {}), tried.get("evaluation", {})
+    return steps.get("seconds_to_first_step", 0.0) + evaluation.get("tracing_seconds", 0.0)
 
 
 def _hard(finding):

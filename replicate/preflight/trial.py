@@ -77,7 +77,8 @@ def _job(material: Material, folder, steps):
     cpu_batch = max(1, _CPU_PIXELS // pixels)
     reader = config.train_input_reader
     reader.shuffle_buffer_size = min(reader.shuffle_buffer_size, 4 * config.train_config.batch_size)
-    if not material.train_records.paths and material.train_source is not None:
+    sampled = not material.train_records.paths and material.train_source is not None
+    if sampled:
         _sample(material, config, folder, 2 * min(cpu_batch, config.train_config.batch_size))
     val = _two_images(material, folder) if steps else None
     write_text(folder / "pipeline.config", configs.to_text(config))
@@ -88,6 +89,7 @@ def _job(material: Material, folder, steps):
         "precision": intent.precision,
         "jit_compile": intent.jit_compile,
         "gradient_accumulation_steps": intent.gradient_accumulation_steps,
+        "input_service": _input_service(intent.input_service, sampled),
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,
         "steps": steps,
@@ -97,6 +99,11 @@ def _job(material: Material, folder, steps):
         "val_images": intent.val_images,
         "num_val_images": val[1] if val else 0,
     }
+
+
+def _input_service(service, sampled):
+    """The run's, but for running processes, which may not see records that lie here alone."""
+    return "" if sampled and not service.isdigit() else service
 
 
 def _sample(material, config, folder, count):

@@ -153,7 +153,14 @@ def test_two_real_steps_and_two_images(drawn, recipe, tmp_path):
     assert foreseen["host_bytes"] > 3e8
     assert "memory:" in results[12]["seen"]
     assert "the 200 of the trial" in results[15]["seen"]  # 100 detections an image
+    took = answer["took"]
+    assert took["trial"] > took["tracing"] > foreseen["first_step_seconds"] > 0 < took["checks"]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_trial_takes_the_runs_input_service(intent, records):
+    found = trials.run(Material(intent(input_service="nowhere")), progress=False)
+    assert "'nowhere' is not host:port" in found["error"]
 
 
 @pytest.mark.slow
