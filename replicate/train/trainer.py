@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
-from replicate.train import data, precision, randomness
+from replicate.train import data, precision, randomness, repeatable
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -183,6 +183,7 @@ class Trainer(orbit.AbstractTrainer):
         images = self._last_features[standard_fields.InputDataFields.image]
         return self._strategy.experimental_local_results(images)[0]
 
+    @repeatable.sums_in_order()
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
 
