@@ -14,6 +14,10 @@ from replicate.errors import UserError
 from replicate.evaluate import categories, images
 from replicate.evaluate.detector import Detector
 
+# Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
+# that use one.
+_CALLS_ON_A_CPU = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -162,14 +166,17 @@ def _detected(detectors, to_detect, batch_size):
     While a batch's detections are made use of, the devices work on the next ones.
     """
     batches = _prepared(detectors[0], to_detect, batch_size)
+    calls = len(detectors) * (1 if tf.config.list_logical_devices("GPU") else _CALLS_ON_A_CPU)
     under_way = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(len(detectors)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
         try:
-            for detector, (images, true_shapes, image_hw) in zip(
-                itertools.cycle(detectors), batches, strict=False
-            ):
-                under_way.append((image_hw, pool.submit(detector, images, true_shapes)))
-                if len(under_way) > len(detectors):
+            for number, (images, true_shapes, image_hw) in enumerate(batches, start=1):
+                call = pool.submit(detectors[number % len(detectors)], images, true_shapes)
+                under_way.append((image_hw, call))
+                if number == len(detectors):
+                    # A first call prepares the function; others beside it would do so again.
+                    concurrent.futures.wait([each for _, each in under_way])
+                if len(under_way) > calls:
                     image_hw, outputs = under_way.popleft()
                     yield image_hw, outputs.result()
             for image_hw, outputs in under_way:

@@ -155,15 +155,15 @@ def _select(boxes, scores, clip_window, settings):
         all_candidates = tf.size(scores[0]) <= count
         return *found, number, tf.reduce_all(number == wanted) | all_candidates
 
-    def first_of(counts):
-        *found, enough = among(counts[0])
-        if len(counts) == 1:
-            return found
-        return tf.cond(enough, lambda: found, lambda: first_of(counts[1:]))
-
-    anchors, classes, best, number = first_of((*_CANDIDATES, tf.size(scores[0])))
-    shape = [None, wanted]
-    return *(tf.ensure_shape(each, shape) for each in (anchors, classes, best)), number
+    counts = tf.stack([*_CANDIDATES, tf.size(scores[0])])
+    shape = [tf.shape(scores)[0], wanted]
+    nothing = (tf.zeros(shape, tf.int32), tf.zeros(shape, tf.int32), tf.zeros(shape))
+    _, *found, number, _ = tf.while_loop(
+        lambda turn, *results: ~results[-1],
+        lambda turn, *results: (turn + 1, *among(counts[turn])),
+        (0, *nothing, tf.zeros(shape[:1], tf.int32), False),
+    )
+    return *(tf.ensure_shape(each, [None, wanted]) for each in found), number
 
 
 def _candidates(scores, best_of_anchor, count, settings):
