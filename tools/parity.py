@@ -16,7 +16,6 @@ Exit status: 0 all within 1e-4 or explained, 1 something is not.
 """
 
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -83,13 +82,13 @@ MODELS = {
         'center_net { feature_extractor { type: "mobilenet_v2_fpn_sep_conv" } }',
     ),
 }
-#: Whose versions and which files of the kit a kept result depends on.
+#: What a kept result depends on: the code of every run, that of the layer, with the versions it is
+#: for, and that of the kit's loader.
+RUNS = ("odapi/parity/fixed.py", "odapi/parity/runs.py", "../requirements-native.txt")
+LAYER = ("odapi/__init__.py", "odapi/protos.py", "odapi/shims.py")
 ENGINE = ("tensorflow", "tf-keras", "numpy", "tf-models-official")
-SOURCES = (
-    *("odapi/__init__.py", "odapi/protos.py", "odapi/shims.py"),
-    *("odapi/parity/fixed.py", "odapi/parity/runs.py"),
-    *("evaluate/detector.py", "evaluate/suppression.py"),
-)
+LOADER = ("evaluate/detector.py", "evaluate/suppression.py")
+COMPARISON = ("odapi/parity/compare.py",)
 AUGMENTATION_SEEDS = 3
 IMAGES = 3
 
@@ -138,8 +137,7 @@ def _models_table(native_python, work):
         name = label.lower().replace(" ", "_")
         config_path = work / f"{name}.config"
         _write_config(label, work, config_path)
-        measure = functools.partial(_model, label, config_path, native_python)
-        *rows, here, there = _measured(name, config_path, measure)
+        *rows, here, there = _model(label, config_path, native_python)
         # Restored weights must be the same; detections made with them may differ by rounding.
         spread = next(row.own for row in rows if row.group == "detections")
         rows += [
@@ -165,64 +163,85 @@ def _cell(row):
     return (f"{row.relative:.0e}{mark}" if row.relative else "0") + ties
 
 
-def _measured(name, config_path, measure):
-    """The `Difference`s that `measure(prefix of its files)` gives, kept in a file beside the
-    config; those of an earlier call where nothing that they depend on has changed since."""
-    room = native.PROJECT / "replicate"
-    runs = _digest([config_path, native.REQUIREMENTS, *(room / source for source in SOURCES)])
-    compared = runs + _digest([room / "odapi" / "parity" / "compare.py"])
-    kept = config_path.with_name(f"{name}.measured.json")
+def _measured(config_path, prefixes, measure):
+    """The `Difference`s that `measure()` gives, kept in a file beside the config; those of an
+    earlier call where nothing that they depend on has changed since.
+
+    Args:
+      config_path: what is measured.
+      prefixes: of the files that its runs leave.
+      measure: makes the runs that are missing and compares them.
+    """
+    digest = hashlib.sha256("".join(map(str, prefixes)).encode() + _bytes(COMPARISON)).hexdigest()
+    kept = config_path.with_suffix(".measured.json")
     if kept.exists():
         measured = json.loads(kept.read_text(encoding="utf-8"))
-        if measured["digest"] == compared:
+        if measured["digest"] == digest:
             return [compare.Difference(**row) for row in measured["rows"]]
-    prefix = f"{name}.{runs[:8]}"
-    for path in config_path.parent.glob(f"{name}.????????.*"):
-        if not path.name.startswith(prefix):
-            path.unlink()
-    rows = measure(config_path.with_name(prefix))
-    measured = {"digest": compared, "rows": [dataclasses.asdict(row) for row in rows]}
-    write_json(kept, measured)
+    _remove_others(config_path, prefixes)
+    rows = measure()
+    write_json(kept, {"digest": digest, "rows": [dataclasses.asdict(row) for row in rows]})
     if not _KEEP.value:
-        for path in config_path.parent.glob(f"{prefix}.*"):
-            path.unlink()
+        _remove_others(config_path, ())
     return rows
 
 
-def _digest(paths):
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths))
-    digest.update(repr([importlib.metadata.version(package) for package in ENGINE]).encode())
-    return digest.hexdigest()
+def _remove_others(config_path, prefixes):
+    """Removes what runs have left, but for files with these prefixes."""
+    for path in config_path.parent.glob(f"{config_path.stem}.*.????????*"):
+        if not any(str(path).startswith(str(prefix)) for prefix in prefixes):
+            path.unlink()
 
 
-def _model(label, config_path, native_python, prefix):
+def _prefix(config_path, run, *sources):
+    """What the names of a run's files begin with; it tells what the run depends on."""
+    versions = [importlib.metadata.version(package) for package in ENGINE] if sources else []
+    digest = hashlib.sha256(config_path.read_bytes() + _bytes((*RUNS, *sources)))
+    digest.update(repr(versions).encode())
+    return config_path.with_suffix(f".{run}.{digest.hexdigest()[:8]}")
+
+
+def _bytes(sources):
+    return b"".join((native.PROJECT / "replicate" / source).read_bytes() for source in sources)
+
+
+def _model(label, config_path, native_python):
     """The `Difference`s of one model in the order of the table's columns."""
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
-    for run, interpreter, onednn, other in (
+    prefixes = {
+        "native": _prefix(config_path, "native"),
+        "kit": _prefix(config_path, "kit", *LAYER, *LOADER),
+        "control": _prefix(config_path, "control", *LAYER),
+    }
+    environments = (
         ("native", native_python, True, None),
         ("kit", sys.executable, True, "native"),
         ("control", native_python, False, "kit"),
-    ):
-        kit = run == "kit"
-        job = {
-            "run": "run_model",
-            "layer": kit,
-            "config_path": str(config_path),
-            "checkpoint": f"{prefix}.{run}",
-            "other_checkpoint": other and f"{prefix}.{other}",
-            "loader": "kit" if kit else "api",
-        }
-        _run(f"{prefix}.{run}.npz", job, interpreter, onednn)
-    with (
-        np.load(f"{prefix}.kit.npz") as kit,
-        np.load(f"{prefix}.native.npz") as native_run,
-        np.load(f"{prefix}.control.npz") as control,
-    ):
-        rows = {row.group: row for row in compare.differences(kit, native_run, control)}
-        if rows["config"].relative:
-            raise UserError(f"{label}: the two environments read different configs")
-        restored = [compare.restored(kit), compare.restored(control)]
-    return [rows[group] for group in _COLUMNS] + restored
+    )
+
+    def measure():
+        for run, interpreter, onednn, other in environments:
+            job = {
+                "run": "run_model",
+                "layer": run == "kit",
+                "config_path": str(config_path),
+                "checkpoint": str(prefixes[run]),
+                "other_checkpoint": other and str(prefixes[other]),
+                "loader": "kit" if run == "kit" else "api",
+            }
+            _run(f"{prefixes[run]}.npz", job, interpreter, onednn)
+        with (
+            np.load(f"{prefixes['kit']}.npz") as kit,
+            np.load(f"{prefixes['native']}.npz") as native_run,
+            np.load(f"{prefixes['control']}.npz") as control,
+        ):
+            rows = {row.group: row for row in compare.differences(kit, native_run, control)}
+            if rows["config"].relative:
+                raise UserError(f"{label}: the two environments read different configs")
+            restored = [compare.restored(kit), compare.restored(control)]
+        return [rows[group] for group in _COLUMNS] + restored
+
+    return _measured(config_path, prefixes.values(), measure)
 
 
 def _run(output, job, interpreter, onednn=True):
@@ -298,19 +317,19 @@ def _input_table(native_python, work):
 
 def _both(message, job, native_python, work):
     """The `Difference`s of one job run in both environments."""
-    name = job["run"]
-    config_path = work / f"{name}.config"
+    config_path = work / f"{job['run']}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
     job = {**job, "config_path": str(config_path)}
-    environments = ("native", native_python, False), ("kit", sys.executable, True)
+    native_prefix = _prefix(config_path, "native", "odapi/shims.py")
+    kit_prefix = _prefix(config_path, "kit", *LAYER)
 
-    def measure(prefix):
-        for run, interpreter, layer in environments:
-            _run(f"{prefix}.{run}.npz", {**job, "layer": layer}, interpreter)
-        with np.load(f"{prefix}.native.npz") as native_run, np.load(f"{prefix}.kit.npz") as kit:
+    def measure():
+        _run(f"{native_prefix}.npz", {**job, "layer": False}, native_python)
+        _run(f"{kit_prefix}.npz", {**job, "layer": True}, sys.executable)
+        with np.load(f"{native_prefix}.npz") as native_run, np.load(f"{kit_prefix}.npz") as kit:
             return compare.differences(kit, native_run)
 
-    return _measured(name, config_path, measure)
+    return _measured(config_path, (native_prefix, kit_prefix), measure)
 
 
 def _rows(lines, rows):
