@@ -16,6 +16,8 @@ from tests import debian
 _PACKAGES = ("slurm-wlm", "munge")
 _COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 
+_KILL_WAIT_S = 60
+
 # Two cores whatever the machine has, so that two tasks find room on one; jobs that are requeued
 # start again after seconds, not minutes (cred_expire).
 _CONF = """\
@@ -47,7 +49,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=60
+KillWait={kill_wait_s}
 MailProg=/bin/true
 NodeName=localhost NodeAddr=127.0.0.1 NodeHostname={host} CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=120 MaxTime=INFINITE State=UP
@@ -73,7 +75,13 @@ def running(folder):
     ports = _free_ports(2)
     conf = folder / "slurm.conf"
     conf.write_text(
-        _CONF.format(folder=folder, ctld_port=ports[0], slurmd_port=ports[1], host=platform.node())
+        _CONF.format(
+            folder=folder,
+            ctld_port=ports[0],
+            slurmd_port=ports[1],
+            host=platform.node(),
+            kill_wait_s=_KILL_WAIT_S,
+        )
     )
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(1024))
@@ -95,6 +103,8 @@ def running(folder):
         yield
     finally:
         subprocess.run(["scancel", "--user=root"], capture_output=True)
+        with contextlib.suppress(AssertionError):  # no controller to ask, or no end: killed below
+            wait_for(lambda: not ask("squeue", "--noheader"), 2 * _KILL_WAIT_S, "end of the jobs")
         for daemon in ("slurmd", "slurmctld", "munged"):
             _end(folder / f"{daemon}.pid")
         if before is None:
@@ -116,6 +126,7 @@ def _end(pid_file):
         for _ in range(100):
             os.kill(pid, 0)
             time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _free_ports(count):
