@@ -43,7 +43,10 @@ OVERRIDES = {
 }
 
 
-@pytest.fixture(scope="module", params=list(OVERRIDES))
+@pytest.fixture(
+    scope="module",
+    params=["ssd", pytest.param("faster_rcnn", marks=pytest.mark.slow), "centernet"],
+)
 def written(request, hostile, tmp_path_factory):
     """(family, folder with index.html and inspection.json, answer)."""
     family = request.param
