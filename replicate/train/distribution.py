@@ -1,5 +1,6 @@
 """The devices that share a global batch: one, those of a machine, or those of several machines."""
 
+import re
 import tempfile
 
 import tensorflow as tf
@@ -78,9 +79,15 @@ class PeerLost:
         raise Unavailable(
             f"worker {self._cluster.index} ({self._cluster.workers[self._cluster.index]}) lost "
             f"another worker of {', '.join(self._cluster.workers)}: "
-            f"{error.message.splitlines()[0]}. Start all workers again with the same command; "
+            f"{_cause(error.message)}. Start all workers again with the same command; "
             "they continue from the last checkpoint"
         ) from None
+
+
+def _cause(message):
+    """The line of an error's message that says what failed, which AutoGraph puts a stack before."""
+    told = re.search(r"^\s*\w+Error: (?:\{\{.*?\}\} )?(.+)", message, re.MULTILINE)
+    return told[1] if told else message.splitlines()[0]
 
 
 def checkpoint_folder(cluster, folder):

@@ -134,3 +134,24 @@ def test_a_signal_to_one_stops_both_after_the_same_step(config_path, alone, tmp_
     assert statuses == [128 + signal.SIGUSR1] * 2, told
     assert read_json(RunDir.at(tmp_path).training)["state"] == "stopped"
     _assert_continued(config_path, tmp_path, alone)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Collective ops is aborted by: heartbeat timeout\nRPC: /x",
+        'in user code:\n\n    File "a.py", line 3, in b  *\n        c()\n\n'
+        "    AbortedError: {{function_node __wrapped__X_device_/job:worker}} Collective ops is "
+        "aborted by: heartbeat timeout\n    \n    RPC: /x\n",
+    ],
+    ids=["while it runs", "while it is traced"],
+)
+def test_the_cause_is_told(message):
+    import tensorflow as tf
+
+    from replicate.train.cluster import Cluster
+    from replicate.train.distribution import PeerLost
+
+    said = r"worker 1 \(b:2\) lost .*: Collective ops is aborted by: heartbeat timeout\. Start all"
+    with pytest.raises(Unavailable, match=said), PeerLost(Cluster(("a:1", "b:2"), 1)):
+        raise tf.errors.AbortedError(None, None, message)
