@@ -65,7 +65,7 @@ class Detector:
             contents["optimizer"] = self._averages
         try:
             with tf.device(self._device):
-                status = tf.train.Checkpoint(**contents).restore(prefix)
+                status = tf.train.Checkpoint(**contents).read(prefix)
             status.expect_partial().assert_existing_objects_matched()
         except (AssertionError, ValueError) as error:
             raise UserError(

@@ -68,7 +68,6 @@ def test_it_learns_them_by_heart(uninterrupted):
     assert metrics["metrics"]["AP"] > 0.5
 
 
-@pytest.mark.xfail(reason="long runs do not repeat to the last bit; see docs/training.md")
 def test_killed_three_times_it_ends_with_the_same_metrics(command, uninterrupted, tmp_path):
     run_dir = tmp_path / "killed"
     run = RunDir.at(run_dir)
