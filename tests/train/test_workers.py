@@ -22,7 +22,7 @@ from tests.tools.running import started
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 12
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
