@@ -132,7 +132,6 @@ def interrupted(data, tmp_path_factory):
     return run, number, limited, checkpoints.steps_of(run.checkpoints)[-1]
 
 
-@pytest.mark.slow
 def test_the_time_limit_requeues_it_and_scancel_ends_it(interrupted):
     run, number, limited, cancelled = interrupted
     assert 0 < limited < cancelled
@@ -146,7 +145,6 @@ def test_the_time_limit_requeues_it_and_scancel_ends_it(interrupted):
     assert not list(run.root.parent.rglob("PWNED"))
 
 
-@pytest.mark.slow
 def test_continued_it_has_the_losses_of_an_uninterrupted_run(
     interrupted, data, tmp_path, monkeypatch
 ):
