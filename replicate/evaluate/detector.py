@@ -45,10 +45,11 @@ class Detector:
         with tf.device(device):
             self.model = odapi.build_model(config.model, is_training=False)
             tf.keras.backend.set_learning_phase(False)
-            suppression.replace(self.model)
-            self._function = self._open_function()
+            self._build(*(self.static_shape or (128, 128)))
             averaged = config.eval_config.use_moving_averages
             self._averages = self._moving_averages() if averaged else None
+        suppression.replace(self.model)
+        self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
     def restore(self, checkpoint):
         """Takes the weights of a checkpoint: its moving averages where the config evaluates them.
@@ -97,9 +98,8 @@ class Detector:
 
     def trace(self, batch_size):
         """Traces the function for batches of `batch_size`, so that the first call does not."""
-        if isinstance(self._function, tf.types.experimental.PolymorphicFunction):
-            with tf.device(self._device):
-                self._function.get_concrete_function(*self._specs(batch_size))
+        with tf.device(self._device):
+            self._detect.get_concrete_function(*self._specs(batch_size))
 
     def __call__(self, images, true_shapes):
         """The API's postprocessed detections.
@@ -114,33 +114,40 @@ class Detector:
           [batch, n], num_detections [batch].
         """
         with tf.device(self._device):
-            return self._function(images, true_shapes)
-
-    def _open_function(self):
-        """The model as a function of any number of images, whose tracing makes the variables.
-
-        The API's models make their variables in their first `predict`; `tf.function` would go
-        through such a function twice. With a known batch the API unrolls suppression over images
-        and classes. CenterNet suppresses nothing, and its keypoints need a known batch: it is
-        traced for each batch size at hand.
-        """
-        # The API's code needs no AutoGraph, whose rewriting takes longer than the building.
-        detect = tf.autograph.experimental.do_not_convert(self._detect)
-        if self._config.model.WhichOneof("model") != "center_net":
-            return tf.compat.v1.wrap_function(detect, self._specs(None))
-        tf.compat.v1.wrap_function(detect, self._specs(1))
-        return tf.function(self._detect, autograph=False)
+            return self._detect(images, true_shapes)
 
     def _specs(self, batch_size):
+        """Input shapes, with an open batch where `batch_size` is None.
+
+        With a known batch the API unrolls suppression over images and classes. CenterNet
+        suppresses nothing, and its keypoints need a known batch.
+        """
+        if self._config.model.WhichOneof("model") != "center_net":
+            batch_size = None
         return (
             tf.TensorSpec([batch_size, *(self.static_shape or (None, None)), 3], tf.float32),
             tf.TensorSpec([batch_size, 3], tf.int32),
         )
 
+    def _signature(self):
+        """The signature of the function, or None to trace for each batch at hand."""
+        return None if self._config.model.WhichOneof("model") == "center_net" else self._specs(None)
+
     def _detect(self, images, true_shapes):
         predictions = self._to_float32(self.model.predict(images, true_shapes))
         detections = self.model.postprocess(predictions, true_shapes)
         return {name: detections[name] for name in OUTPUTS if name in detections}
+
+    def _build(self, height, width):
+        """Creates the variables, which the API's models do in their first `predict`.
+
+        In a graph that is thrown away: TensorFlow lifts variables out of it, and tracing a
+        `tf.function` that makes variables would go through the model twice.
+        """
+        # The API's code needs no AutoGraph, whose rewriting takes longer than the building.
+        predict = tf.autograph.experimental.do_not_convert(self.model.predict)
+        with tf.__internal__.FuncGraph("build").as_default():
+            predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
 
     def _moving_averages(self):
         """The recipe's optimizer, which holds the moving averages of the weights."""
