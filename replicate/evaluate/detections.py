@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import itertools
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -196,10 +197,14 @@ def _prepared(detector, to_detect, batch_size):
         resized, true_shape = detector.preprocess(image)
         return resized, true_shape, tf.shape(image)[:2]
 
+    prepare = tf.autograph.experimental.do_not_convert(prepare)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
-    dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(prepare, num_parallel_calls=os.cpu_count())
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-    iterator = iter(dataset)
+    options = tf.data.Options()
+    # Its tuner sleeps ever longer between rounds, and the end was seen to wait until it woke.
+    options.autotune.enabled = False
+    iterator = iter(dataset.with_options(options))
     for start in range(0, len(paths), batch_size):
         try:
             resized, true_shapes, image_hw = next(iterator)
