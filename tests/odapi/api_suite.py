@@ -5,15 +5,16 @@
     python -m tests.odapi.api_suite box_coders core/losses_test.py
     python -m tests.odapi.api_suite --kept=DIR         # goes on after an interruption
 
-Prints a table by folder and each test that failed. `api_suite.json` lists the files that are
-left out and the tests that are known to fail, each with its cause. Exit status: 0 all is as that
-list says, 1 a test failed that it does not have, or passed that it has.
+Prints a table by folder, each test that failed and each file that was left out. `api_suite.json`
+lists by name, under their cause, the files that are left out and the tests known to fail.
+
+Exit status: 0 all is as that list says, 1 a test failed that it does not have, or passed that it
+has.
 """
 
 import argparse
 import collections
 import contextlib
-import fnmatch
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -32,6 +33,11 @@ from replicate.run import read_json, write_text
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 KNOWN = json.loads((HERE / "api_suite.json").read_text(encoding="utf-8"))
+#: The cause of each file that is left out, and of each test that is known to fail.
+LEFT_OUT, FAILS = (
+    {name: cause for cause, names in KNOWN[key].items() for name in names}
+    for key in ("left_out", "fails")
+)
 OUTCOMES = ("passed", "skipped", "failed")
 #: What a kept result depends on.
 SOURCES = (
@@ -49,8 +55,7 @@ def package():
 def files(chosen=()):
     """Paths of test files below the package: all TF2 ones, or those under the `chosen` paths."""
     found = sorted(path.relative_to(package()).as_posix() for path in package().rglob("*_test.py"))
-    left_out = KNOWN["left_out"]
-    found = [path for path in found if not any(fnmatch.fnmatch(path, glob) for glob in left_out)]
+    found = [path for path in found if path not in LEFT_OUT]
     if chosen:
         found = [path for path in found if any(_is_under(path, choice) for choice in chosen)]
     return found
@@ -131,7 +136,7 @@ def _run_process(group, kept, progress):
         test
         for path in set(group).difference(missing)
         for test, outcome in read_json(_results(kept, path)).items()
-        if outcome == "failed" and not reason_of(test)
+        if outcome == "failed" and test not in FAILS
     ]
     if failed or missing:
         print(log_path.read_text(encoding="utf-8"), file=sys.stderr)
@@ -154,16 +159,8 @@ def _show(progress, before, group, kept):
     progress.update(before + len(group) - len(left) - progress.n)
 
 
-def reason_of(test):
-    """Why a test is known to fail, or None."""
-    for glob, reason in KNOWN["fails"].items():
-        if fnmatch.fnmatch(test, glob):
-            return reason
-    return None
-
-
 def table(results):
-    """Markdown lines: a row for each folder, then the failures with their causes."""
+    """Markdown lines: a row for each folder, then failures and what was left out, by cause."""
     counts = collections.defaultdict(collections.Counter)
     tested = collections.defaultdict(set)
     for test, outcome in results.items():
@@ -180,10 +177,14 @@ def table(results):
     causes = collections.defaultdict(list)
     for test, outcome in sorted(results.items()):
         if outcome == "failed":
-            causes[reason_of(test) or "**not known: investigate**"].append(test)
-    for reason, tests in causes.items():
-        lines.append(f"- {reason}: {', '.join(f'`{test}`' for test in tests)}")
+            causes[FAILS.get(test, "**not known: investigate**")].append(test)
+    lines += ["Failed:", "", *_by_cause(causes), "", "Left out:", "", *_by_cause(KNOWN["left_out"])]
     return lines
+
+
+def _by_cause(causes):
+    for cause, names in causes.items():
+        yield f"- {cause}: {', '.join(f'`{name}`' for name in names)}"
 
 
 def main():
@@ -205,8 +206,8 @@ def main():
     print("\n".join(lines))
     if arguments.output:
         write_text(arguments.output, "\n".join(lines) + "\n")
-    unknown = [t for t, outcome in results.items() if outcome == "failed" and not reason_of(t)]
-    mended = [t for t, outcome in results.items() if outcome == "passed" and reason_of(t)]
+    unknown = [test for test, ended in results.items() if ended == "failed" and test not in FAILS]
+    mended = [test for test, ended in results.items() if ended == "passed" and test in FAILS]
     for test in mended:
         print(f"passes now; take it out of api_suite.json: {test}", file=sys.stderr)
     return 1 if unknown or mended else 0
