@@ -146,11 +146,24 @@ def dataset_build(seed, first_example, part=0, parts=1):
             numbered = numbered.filter(
                 lambda index, record: (index - first_example) // batch_size % parts == part
             )
-        examples = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = _mapped(numbered, example)
         batches = examples.batch(batch_size, drop_remainder=True)
         return batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
 
     return build
+
+
+def _mapped(dataset, function):
+    """`dataset.map`, without AutoGraph where the API's code can be traced so.
+
+    AutoGraph's rewriting takes many times as long as the tracing. Of the API's augmentation steps
+    `random_square_crop_by_scale` needs it; all others give the same examples without.
+    """
+    plain = tf.autograph.experimental.do_not_convert(function)
+    try:
+        return dataset.map(plain, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    except TypeError:  # A tensor as a Python bool, the step of a loop, or the like.
+        return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from replicate import odapi
@@ -112,3 +113,73 @@ def test_a_shard_cut_off_is_named(shards, cut):
 def test_no_records_is_said(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no file matches .*create_coco_tf_record"):
         _stream(_reader_config(tmp_path), 1, 0, 1, 1, monkeypatch)
+
+
+# The API's augmentation steps that work with their default settings on records of boxes.
+_STEPS = [
+    "random_horizontal_flip",
+    "random_vertical_flip",
+    "random_rotation90",
+    "random_pixel_value_scale",
+    "random_image_scale",
+    "random_rgb_to_gray",
+    "rgb_to_gray",
+    "random_adjust_brightness",
+    "random_adjust_contrast",
+    "random_adjust_hue",
+    "random_adjust_saturation",
+    "random_distort_color",
+    "adjust_gamma",
+    "random_jitter_boxes",
+    "random_crop_image",
+    "random_pad_image",
+    "random_crop_pad_image",
+    "random_crop_to_aspect_ratio",
+    "random_black_patches",
+    "ssd_random_crop",
+    "ssd_random_crop_fixed_aspect_ratio",
+    "ssd_random_crop_pad_fixed_aspect_ratio",
+    "random_absolute_pad_image",
+    "random_self_concat_image",
+    "drop_label_probabilistically",
+    "remap_labels",
+    "random_jpeg_quality",
+    "random_downscale_to_target_pixels",
+    "random_patch_gaussian",
+    "random_square_crop_by_scale",
+    "random_scale_crop_and_pad_to_square",
+]
+_QUICK = ("ssd_random_crop", "random_square_crop_by_scale")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [step if step in _QUICK else pytest.param(step, marks=pytest.mark.slow) for step in _STEPS],
+)
+def test_without_autograph_the_examples_are_the_same(even_config, monkeypatch, step):
+    config = type(even_config)()
+    config.CopyFrom(even_config)
+    del config.train_config.data_augmentation_options[:]
+    getattr(config.train_config.data_augmentation_options.add(), step).SetInParent()
+    model = odapi.build_model(config.model, is_training=True)
+
+    def batches():
+        dataset = data.train_dataset(config, model, seed=3, first_example=0)
+        return [array for batch in dataset.take(2) for array in tf.nest.flatten(batch)]
+
+    plain = batches()
+    monkeypatch.setattr(tf.autograph.experimental, "do_not_convert", lambda function: function)
+    for ours, converted in zip(plain, batches(), strict=True):
+        np.testing.assert_array_equal(ours, converted)
+
+
+def test_a_step_that_needs_autograph_gets_it_and_a_mistake_is_told():
+    def brightened(number):
+        if number > 1:
+            return number * 10
+        return number
+
+    found = data._mapped(tf.data.Dataset.range(4), brightened)
+    assert list(found.as_numpy_iterator()) == [0, 1, 20, 30]
+    with pytest.raises(TypeError, match="NoneType"):
+        data._mapped(tf.data.Dataset.range(4), lambda number: number + len(None))
