@@ -157,7 +157,8 @@ def _mapped(dataset, function):
     """`dataset.map`, without AutoGraph where the API's code can be traced so.
 
     AutoGraph's rewriting takes many times as long as the tracing. Of the API's augmentation steps
-    `random_square_crop_by_scale` needs it; all others give the same examples without.
+    `random_square_crop_by_scale` needs it; the others that were tried (`tests/train/test_data.py`)
+    give the same examples without. What needs it fails to be traced, and is not traced otherwise.
     """
     plain = tf.autograph.experimental.do_not_convert(function)
     try:
