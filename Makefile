@@ -2,6 +2,7 @@
 # make venv-gpu   the same with TensorFlow's CUDA libraries (requirements-gpu.txt)
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
+# make bench  evaluation and training beside the Object Detection API's own loops, in ratios
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -13,7 +14,7 @@ GPU := $(VENV)/.gpu-installed
 SKYPILOT := build/skypilot/.installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv venv-gpu demo test test-all test-odapi clean
+.PHONY: venv venv-gpu demo test test-all test-odapi bench clean
 
 venv: $(STAMP)
 
@@ -59,6 +60,11 @@ test-all: $(TRACKERS) $(SKYPILOT)
 # Called again after an interruption it goes on; `make clean` forgets what it has.
 test-odapi: venv
 	$(VENV)/bin/python -m tests.odapi.api_suite --kept=build/api_suite
+
+# On a machine that does nothing else (about 10 minutes on 2 cores); fails where a target is missed.
+bench: venv
+	$(VENV)/bin/python tests/bench/bench_evaluate.py
+	$(VENV)/bin/python tests/bench/bench_train.py
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache
