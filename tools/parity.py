@@ -4,17 +4,20 @@ Makes a virtual environment with TensorFlow 2.15 (Python 3.11, outside the check
 gives both the same weights and inputs, one model of each family and backbone of the zoo, and
 prints the largest relative differences: in preprocessing, predictions, decoded detections,
 losses, gradients, the optimizer's updates, checkpoints restored across, and each augmentation
-step of the zoo. Takes about an hour on 2 cores.
+step of the zoo; predictions to gradients once more from layers that compute in float64, where
+rounding decides nothing. Takes about an hour on 2 cores.
 
     python tools/parity.py
     python tools/parity.py --models="SSD MobileNet v2,EfficientDet-D0" --output=parity.md
 
-A difference over 1e-4 counts as explained when the native TensorFlow differs from itself by as
-much when its kernels are exchanged (oneDNN's for its own), that is, by rounding alone.
+A difference over 1e-4 counts as explained when there is none in float64 and the native TensorFlow
+differs from itself by as much when its kernels are exchanged (oneDNN's for its own), that is, by
+rounding alone.
 Interrupted, it goes on where it was when it is called again.
 Exit status: 0 all within 1e-4 or explained, 1 something is not.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -49,9 +52,9 @@ _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markd
 
 _INCEPTION = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 _CENTERNET = "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8"
-#: label: (template, what is changed in it). The input of the Inception models is made smaller, as
-#: their labels say, to spare time; the other changes make the zoo models whose training configs
-#: were not published.
+#: label: (template, what is changed in it). Some inputs are made smaller, as the labels say, to
+#: spare time and memory; the other changes make the zoo models whose training configs were not
+#: published.
 MODELS = {
     "SSD MobileNet v1 FPN": ("ssd_mobilenet_v1_fpn_640x640_coco17_tpu-8", ""),
     "SSD MobileNet v2": ("ssd_mobilenet_v2_320x320_coco17_tpu-8", ""),
@@ -70,7 +73,11 @@ MODELS = {
         _INCEPTION,
         "faster_rcnn { image_resizer { fixed_shape_resizer { height: 320 width: 320 } } }",
     ),
-    "CenterNet Hourglass-104": ("centernet_hourglass104_512x512_coco17_tpu-8", ""),
+    "CenterNet Hourglass-104 (256 px)": (
+        "centernet_hourglass104_512x512_coco17_tpu-8",
+        "center_net { image_resizer { keep_aspect_ratio_resizer { min_dimension: 256 "
+        "max_dimension: 256 } } }",
+    ),
     "CenterNet ResNet-50 v2 keypoints": ("centernet_resnet50_v2_512x512_kpts_coco17_tpu-8", ""),
     "CenterNet ResNet-50 v1 FPN keypoints": (
         "centernet_resnet50_v1_fpn_512x512_kpts_coco17_tpu-8",
@@ -139,17 +146,21 @@ def _models_table(native_python, work):
         _write_config(label, work, config_path)
         *rows, here, there = _model(label, config_path, native_python)
         # Restored weights must be the same; detections made with them may differ by rounding.
-        spread = next(row.own for row in rows if row.group == "detections")
+        detected = next(row for row in rows if row.group == "detections")
+        known = {"own": detected.own, "float64": detected.float64}
         rows += [
-            dataclasses.replace(row, own=spread if "/detections/" in row.array else None)
+            dataclasses.replace(row, **known) if "/detections/" in row.array else row
             for row in (here, there)
         ]
-        lines.append(f"| {label} | " + " | ".join(_cell(row) for row in rows) + " |")
+        cells = [_cell(row) for row in rows]
+        in_float64 = [_figure(row.float64) for row in rows[:-2]] + ["", ""]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append("| in float64 | " + " | ".join(in_float64) + " |")
         for row in rows:
             if not row.within:
-                own = "not measured" if row.own is None else f"{row.own:.1e}"
                 note = (
-                    f"{label}, {row.group}: {row.relative:.1e} in `{row.array}`; native own {own}"
+                    f"{label}, {row.group}: {row.relative:.1e} in `{row.array}`; native own "
+                    f"{_figure(row.own)}; in float64 {_figure(row.float64)}"
                 )
                 notes.append("- " + note)
                 if not row.explained:
@@ -158,9 +169,13 @@ def _models_table(native_python, work):
 
 
 def _cell(row):
-    mark = "" if row.within else f" ({row.own:.0e})" if row.explained else " **!**"
+    mark = "" if row.within else f" ({_figure(row.own)})" if row.explained else " **!**"
     ties = f", {row.ties} tied" if row.ties else ""
-    return (f"{row.relative:.0e}{mark}" if row.relative else "0") + ties
+    return _figure(row.relative) + mark + ties
+
+
+def _figure(relative):
+    return "–" if relative is None else f"{relative:.0e}" if relative else "0"
 
 
 def _measured(config_path, prefixes, measure):
@@ -212,6 +227,8 @@ def _model(label, config_path, native_python):
         "native": _prefix(config_path, "native"),
         "kit": _prefix(config_path, "kit", *LAYER, *LOADER),
         "control": _prefix(config_path, "control", *LAYER),
+        "native-float64": _prefix(config_path, "native-float64"),
+        "kit-float64": _prefix(config_path, "kit-float64", *LAYER),
     }
     environments = (
         ("native", native_python, True, None),
@@ -230,15 +247,22 @@ def _model(label, config_path, native_python):
                 "loader": "kit" if run == "kit" else "api",
             }
             _run(f"{prefixes[run]}.npz", job, interpreter, onednn)
-        with (
-            np.load(f"{prefixes['kit']}.npz") as kit,
-            np.load(f"{prefixes['native']}.npz") as native_run,
-            np.load(f"{prefixes['control']}.npz") as control,
-        ):
-            rows = {row.group: row for row in compare.differences(kit, native_run, control)}
+        job = {"run": "run_model_in_float64", "config_path": str(config_path)}
+        _run(f"{prefixes['native-float64']}.npz", {**job, "layer": False}, native_python)
+        _run(f"{prefixes['kit-float64']}.npz", {**job, "layer": True}, sys.executable)
+        with contextlib.ExitStack() as files:
+            arrays = {
+                run: files.enter_context(np.load(f"{prefix}.npz"))
+                for run, prefix in prefixes.items()
+            }
+            in_float64 = arrays["kit-float64"], arrays["native-float64"]
+            compared = compare.differences(
+                arrays["kit"], arrays["native"], arrays["control"], in_float64
+            )
+            rows = {row.group: row for row in compared}
             if rows["config"].relative:
                 raise UserError(f"{label}: the two environments read different configs")
-            restored = [compare.restored(kit), compare.restored(control)]
+            restored = [compare.restored(arrays["kit"]), compare.restored(arrays["control"])]
         return [rows[group] for group in _COLUMNS] + restored
 
     return _measured(config_path, prefixes.values(), measure)

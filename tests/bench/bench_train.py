@@ -115,14 +115,15 @@ class Side:
     def __init__(self, name, folder, options):
         self.name = name
         self.turns = []
-        self._log = tempfile.TemporaryFile("w+", dir=folder)
+        self._log = pathlib.Path(tempfile.mkdtemp(dir=folder)) / "log"
         command = [sys.executable, __file__, f"--side={name}", f"--folder={folder}"]
-        self._process = subprocess.Popen(
-            [*command, f"--steps={options.steps}"],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                [*command, f"--steps={options.steps}"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
         self._send(signal.SIGSTOP)
 
     def take_turn(self, seconds):
@@ -139,8 +140,7 @@ class Side:
         """When each LOG_EVERY steps ended, in seconds of its own clock from the begin."""
         printed = self._process.stdout.read().splitlines()
         if self._process.returncode:
-            self._log.seek(0)
-            sys.exit(self._log.read()[-4000:])
+            sys.exit(self._log.read_text(errors="replace")[-4000:])
         begun, *ends = map(self._clock, json.loads(printed[-1]))
         if len(ends) != steps // LOG_EVERY:
             sys.exit(f"{self.name}: {len(ends)} events for {steps} steps")

@@ -72,11 +72,32 @@ def test_a_tie_of_overlapping_boxes_and_what_follows_from_it(best_of_ours, expla
     assert (row.ties, row.relative) == (2, 0) if explained else (row.ties == 0 and not row.within)
 
 
-def test_a_difference_is_explained_by_the_natives_own_spread():
-    native, kit, near, far = ({"losses/a": np.array([1.0 + d])} for d in (0, 0.03, 0.001, 0.02))
-    assert not compare.differences(kit, native)[0].explained
-    assert not compare.differences(kit, native, near)[0].explained
-    assert compare.differences(kit, native, far)[0].explained
+@pytest.mark.parametrize(
+    "own, in_float64, explained",
+    [
+        (None, 0, False),
+        (0.02, None, False),
+        (0.02, 0, True),
+        (0.02, 1e-5, True),
+        (0.02, 1e-3, False),
+        (0.001, 0, False),
+    ],
+)
+def test_a_difference_is_explained_by_the_natives_own_spread_and_float64(
+    own, in_float64, explained
+):
+    native, kit = {"losses/a": np.array([1.0])}, {"losses/a": np.array([1.03])}
+    control = own and {"losses/a": np.array([1 + own])}
+    pair = None if in_float64 is None else ({"losses/a": np.array([1 + in_float64])}, native)
+    (row,) = compare.differences(kit, native, control, pair)
+    assert (row.within, row.explained) == (False, explained)
+    assert row.float64 == (None if in_float64 is None else pytest.approx(in_float64))
+
+
+def test_what_agrees_in_float32_alone_is_not_within():
+    ones = {"losses/a": np.ones(1)}
+    (row,) = compare.differences(ones, ones, ones, ({"losses/a": np.array([1.001])}, ones))
+    assert row.relative == 0 and not row.within and not row.explained
 
 
 def test_a_gradient_that_cancels_to_rounding_is_not_compared():

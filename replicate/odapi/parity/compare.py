@@ -12,8 +12,9 @@ from replicate.odapi.parity import fixed
 
 #: What is expected of two runs of the same computation in float32.
 TOLERANCE = 1e-4
-#: A difference is explained by rounding when the native environment differs from itself by at
-#: least this part of it once oneDNN's kernels are replaced by TensorFlow's own.
+#: A difference is explained by rounding when the two agree in float64 and the native environment
+#: differs from itself by at least this part of it once oneDNN's kernels are replaced by
+#: TensorFlow's own.
 OWN_SPREAD_PART = 1 / 3
 #: Detections of two runs are one and the same where class is equal and no coordinate (of the
 #: image's height or width) and no score is farther off; how far they are off is then measured.
@@ -39,6 +40,7 @@ class Difference:
       array: the array that has it.
       arrays: how many arrays were compared.
       own: how far the native environment is from itself in this group, or None if not known.
+      float64: `relative` when layers compute in float64, or None if not known.
       ties: how many detections were set aside, because they follow from a choice between
         equal scores that each run has made in another way.
     """
@@ -48,23 +50,27 @@ class Difference:
     array: str
     arrays: int
     own: float | None = None
+    float64: float | None = None
     ties: int = 0
 
     @property
     def within(self):
-        return self.relative <= TOLERANCE
+        return max(self.relative, self.float64 or 0) <= TOLERANCE
 
     @property
     def explained(self):
-        return self.own is not None and self.own >= self.relative * OWN_SPREAD_PART
+        if None in (self.own, self.float64) or self.float64 > TOLERANCE:
+            return False
+        return self.own >= self.relative * OWN_SPREAD_PART
 
 
-def differences(kit, native, control=None):
+def differences(kit, native, control=None, in_float64=None):
     """Compares the kit's run with the native one.
 
     Args:
       kit, native: mappings from `group/name` to an array (an open .npz, for example).
       control: a native run with other kernels, for how far rounding alone goes; or None.
+      in_float64: the same pair from layers that compute in float64; or None.
 
     Returns:
       A list of `Difference`, one a group, in the native run's order of groups.
@@ -72,7 +78,8 @@ def differences(kit, native, control=None):
     Raises:
       ValueError: an array is missing on one side.
     """
-    own = {row.group: row.relative for row in differences(control, native)} if control else {}
+    own = _by_group(control, native) if control else {}
+    float64 = _by_group(*in_float64) if in_float64 else {}
     kit, native, ties = aligned(kit, native)
     names = {}
     for name in native:
@@ -87,8 +94,13 @@ def differences(kit, native, control=None):
             floor = NO_GRADIENT * max(np.abs(native[name]).max() for name in members)
         relative, array = max(_relative(name, kit[name], native[name], floor) for name in members)
         set_aside = ties if group == "detections" else 0
-        rows.append(Difference(group, relative, array, len(members), own.get(group), set_aside))
+        known = own.get(group), float64.get(group)
+        rows.append(Difference(group, relative, array, len(members), *known, set_aside))
     return rows
+
+
+def _by_group(one, other):
+    return {row.group: row.relative for row in differences(one, other)}
 
 
 def aligned(results, reference, prefix="detections/"):

@@ -51,7 +51,8 @@ def fill_weights(model):
             fan_in = int(np.prod(shape[:-1])) if len(shape) > 1 else 1
             if "depthwise" in name:
                 fan_in = shape[0] * shape[1]
-            values = drawn / np.sqrt(max(fan_in, 1))
+            # In float32, whatever the version of numpy: from 2.0 on a float64 scalar widens.
+            values = drawn / np.float32(np.sqrt(max(fan_in, 1)))
         else:
             values = 0.01 * drawn
         variable.assign(values)

@@ -62,6 +62,20 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
     np.savez(output, **results)
 
 
+def run_model_in_float64(config_path, output):
+    """What `run_model` says of inference, losses and gradients, from layers that compute in
+    float64, where two environments round so nearly alike that no ReLU's sign, no order of scores
+    and no sum that cancels depends on it. Decoding and losses are float32, as in mixed precision.
+    """
+    import tensorflow as tf
+
+    tf.keras.mixed_precision.set_global_policy("float64")
+    pipeline = _pipeline(config_path)
+    _, results = _inference(pipeline["model"])
+    _, _, training = _trained_step(pipeline["model"])
+    np.savez(output, **results, **training)
+
+
 def _pipeline(config_path):
     from object_detection.utils import config_util
 
@@ -117,12 +131,7 @@ def _training(pipeline):
 
     The updates are made with drawn gradients, so that the optimizer is compared on equal terms.
     """
-    import tensorflow as tf
-
-    tf.keras.backend.set_learning_phase(True)
-    model, inputs, true_shapes = _build(pipeline["model"], is_training=True)
-    _, results = _step(model, inputs, true_shapes, "training")
-    variables = model.trainable_variables
+    model, variables, results = _trained_step(pipeline["model"])
     fixed.fill_weights(model)  # batch norm's averages have moved
     optimizer, learning_rate = _optimizer(pipeline["train_config"].optimizer, model)
     results["optimizer/learning_rate"] = np.asarray(learning_rate())
@@ -132,23 +141,43 @@ def _training(pipeline):
     return {"model": model, "optimizer": optimizer}, results
 
 
+def _trained_step(model_config):
+    """(a model, its trainable variables, the losses and gradients of one training step)"""
+    import tensorflow as tf
+
+    tf.keras.backend.set_learning_phase(True)
+    model, inputs, true_shapes = _build(model_config, is_training=True)
+    _, results = _step(model, inputs, true_shapes, "training")
+    return model, model.trainable_variables, results
+
+
 def _step(model, inputs, true_shapes, mode):
     """(predictions, the losses and the gradients of their sum)"""
     import tensorflow as tf
 
     tf.random.set_seed(SEED)
     with tf.GradientTape() as tape:
-        predictions = model.predict(inputs, true_shapes)
+        predictions = _as_float32(model.predict(inputs, true_shapes))
         losses = model.loss(predictions, true_shapes)
         regularization = model.regularization_losses()
         losses["regularization"] = tf.add_n(regularization) if regularization else tf.zeros(())
-        total = tf.add_n(list(losses.values()))
+        total = tf.add_n(list(_as_float32(losses).values()))
     variables = model.trainable_variables
     results = fixed.flatten(losses, f"losses_{mode}/")
     for name, gradient in zip(_names(variables), tape.gradient(total, variables), strict=True):
         if gradient is not None:
             results[f"gradients_{mode}/{name}"] = tf.convert_to_tensor(gradient).numpy()
     return predictions, results
+
+
+def _as_float32(predictions):
+    """Nested tensors with their float64 ones cast, as the API's loop casts bfloat16 ones."""
+    import tensorflow as tf
+
+    def cast(tensor):
+        return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
+
+    return tf.nest.map_structure(cast, predictions)
 
 
 def _names(variables):
@@ -360,7 +389,7 @@ def run_write_examples(output, images):
 def main(job_path):
     with open(job_path, encoding="utf-8") as job_file:
         job = json.load(job_file)
-    runs = (run_model, run_augmentation, run_input, run_write_examples)
+    runs = (run_model, run_model_in_float64, run_augmentation, run_input, run_write_examples)
     run = {function.__name__: function for function in runs}[job.pop("run")]
     if job.pop("layer"):
         from replicate import odapi
