@@ -51,10 +51,12 @@ _KEEP = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markdown file")
 
 _INCEPTION = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+_SMALL = (
+    "image_resizer { fixed_shape_resizer { height: 320 width: 320 } } first_stage_max_proposals: 64"
+)
 _CENTERNET = "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8"
-#: label: (template, what is changed in it). Some inputs are made smaller, as the labels say, to
-#: spare time and memory; the other changes make the zoo models whose training configs were not
-#: published.
+#: label: (template, what is changed in it). Some are made smaller, as the labels say, to spare time
+#: and memory; the other changes make the zoo models whose training configs were not published.
 MODELS = {
     "SSD MobileNet v1 FPN": ("ssd_mobilenet_v1_fpn_640x640_coco17_tpu-8", ""),
     "SSD MobileNet v2": ("ssd_mobilenet_v2_320x320_coco17_tpu-8", ""),
@@ -63,15 +65,14 @@ MODELS = {
     "EfficientDet-D0": ("ssd_efficientdet_d0_512x512_coco17_tpu-8", ""),
     "Faster R-CNN ResNet-50 v1": ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", ""),
     "Faster R-CNN ResNet-50 v1 FPN": ("faster_rcnn_resnet50_v1_fpn_640x640_coco17_tpu-8", ""),
-    "Faster R-CNN Inception ResNet v2 (320 px)": (
+    "Faster R-CNN Inception ResNet v2 (320 px; 64 proposals)": (
         _INCEPTION,
-        "faster_rcnn { number_of_stages: 2 image_resizer { fixed_shape_resizer { height: 320 "
-        "width: 320 } } second_stage_box_predictor { mask_rcnn_box_predictor { "
-        "predict_instance_masks: false } } }",
+        f"faster_rcnn {{ {_SMALL} number_of_stages: 2 second_stage_box_predictor {{ "
+        "mask_rcnn_box_predictor { predict_instance_masks: false } } }",
     ),
-    "Mask R-CNN Inception ResNet v2 (320 px)": (
+    "Mask R-CNN Inception ResNet v2 (320 px; 64 proposals)": (
         _INCEPTION,
-        "faster_rcnn { image_resizer { fixed_shape_resizer { height: 320 width: 320 } } }",
+        f"faster_rcnn {{ {_SMALL} }}",
     ),
     "CenterNet Hourglass-104 (256 px)": (
         "centernet_hourglass104_512x512_coco17_tpu-8",

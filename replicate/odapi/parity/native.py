@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -75,5 +76,10 @@ def run(interpreter, job_path, onednn=True):
         text=True,
     )
     if done.returncode:
+        ended = f"status {done.returncode}"
+        if done.returncode < 0:
+            ended = signal.Signals(-done.returncode).name
+        if done.returncode == -signal.SIGKILL:
+            ended += " (where memory runs out, the kernel does that)"
         last_lines = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise NativeError(f"{job_path}: the run in {interpreter} failed:\n{last_lines}")
+        raise NativeError(f"{job_path}: {interpreter} ended with {ended}:\n{last_lines}")
