@@ -176,7 +176,10 @@ def main():
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument(
-        "--sides", default="ours,theirs", help="theirs,theirs shows how exact the ratio is"
+        "--sides",
+        default="ours,theirs",
+        choices=["ours,theirs", "theirs,theirs"],
+        help="theirs,theirs shows how exact the ratio is",
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

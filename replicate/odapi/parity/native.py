@@ -53,13 +53,14 @@ def python(directory=DIRECTORY):
     return interpreter
 
 
-def run(interpreter, job_path, onednn=True):
+def run(interpreter, job_path, onednn=True, threads=None):
     """Runs one job of `runs.py` with this interpreter, the native one or the kit's own.
 
     Args:
       interpreter: a Python with the Object Detection API.
       job_path: the job's JSON file.
       onednn: whether TensorFlow may use oneDNN's kernels; without them it rounds differently.
+      threads: how many threads an operation may use, or None for as many as there are cores.
 
     Raises:
       NativeError: the run ended with an error; the message has the end of what it wrote.
@@ -67,6 +68,8 @@ def run(interpreter, job_path, onednn=True):
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore")
     environment.pop("TF_USE_LEGACY_KERAS", None)
     environment["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
+    if threads:
+        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = ""  # one processor for all, so that kernels compare
     done = subprocess.run(
         [str(interpreter), "-m", "replicate.odapi.parity.runs", str(job_path)],
