@@ -4,7 +4,8 @@ TensorFlow's graph optimizer turns a sum of many tensors (the gradient of a weig
 feature maps share, say) into additions to a temporary variable where it expects the graph to fill
 the device's memory, which on a CPU it expects soon. The additions happen in the order in which the
 terms come, so float32 sums differ in the last bit from one execution to the next, and the losses
-of two equal runs part after some steps. Everything else in a training step on a CPU repeats.
+of two equal runs part after some steps. Everything else in a training step on a CPU repeats, but
+for one operation of Faster R-CNN: the gradient of crop_and_resize (docs/engine.md).
 """
 
 import contextlib
