@@ -52,7 +52,7 @@ _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markd
 
 _INCEPTION = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 _SMALL = (
-    "image_resizer { fixed_shape_resizer { height: 320 width: 320 } } first_stage_max_proposals: 64"
+    "image_resizer { fixed_shape_resizer { height: 320 width: 320 } } first_stage_max_proposals: 32"
 )
 _CENTERNET = "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8"
 #: label: (template, what is changed in it). Some are made smaller, as the labels say, to spare time
@@ -65,12 +65,12 @@ MODELS = {
     "EfficientDet-D0": ("ssd_efficientdet_d0_512x512_coco17_tpu-8", ""),
     "Faster R-CNN ResNet-50 v1": ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", ""),
     "Faster R-CNN ResNet-50 v1 FPN": ("faster_rcnn_resnet50_v1_fpn_640x640_coco17_tpu-8", ""),
-    "Faster R-CNN Inception ResNet v2 (320 px; 64 proposals)": (
+    "Faster R-CNN Inception ResNet v2 (320 px; 32 proposals)": (
         _INCEPTION,
         f"faster_rcnn {{ {_SMALL} number_of_stages: 2 second_stage_box_predictor {{ "
         "mask_rcnn_box_predictor { predict_instance_masks: false } } }",
     ),
-    "Mask R-CNN Inception ResNet v2 (320 px; 64 proposals)": (
+    "Mask R-CNN Inception ResNet v2 (320 px; 32 proposals)": (
         _INCEPTION,
         f"faster_rcnn {{ {_SMALL} }}",
     ),
