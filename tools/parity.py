@@ -52,7 +52,8 @@ _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markd
 
 _INCEPTION = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 _SMALL = (
-    "image_resizer { fixed_shape_resizer { height: 320 width: 320 } } first_stage_max_proposals: 32"
+    "image_resizer { fixed_shape_resizer { height: 320 width: 320 } } "
+    "first_stage_max_proposals: 32 second_stage_batch_size: 32"
 )
 _CENTERNET = "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8"
 #: label: (template, what is changed in it). Some are made smaller, as the labels say, to spare time
