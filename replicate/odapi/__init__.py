@@ -12,6 +12,7 @@ imports no TensorFlow; `odapi.protos.load("pipeline")` gives the config messages
 import importlib
 import os
 import sys
+import urllib.error
 
 from replicate.errors import UserError
 from replicate.odapi import protos, shims
@@ -57,7 +58,8 @@ def build_model(model_config, is_training):
     """The API's DetectionModel of a config's `model`.
 
     Raises:
-      UserError: the API refuses the config; its own words are in the message.
+      UserError: the API refuses the config, or its feature extractor begins with ImageNet
+        weights that Keras cannot fetch; its own words are in the message.
     """
     load()
     import tensorflow as tf
@@ -69,6 +71,13 @@ def build_model(model_config, is_training):
         raise UserError(
             f"the Object Detection API cannot build this config's model: {error}; "
             "compare it with the recipe: python tools/diff_config.py MODEL pipeline.config"
+        ) from None
+    except Exception as error:  # what Keras raises where it cannot fetch a file has no other type
+        if not isinstance(error.__context__, urllib.error.URLError):
+            raise
+        raise UserError(
+            "this config's feature extractor is built with ImageNet weights, which Keras cannot "
+            f"fetch: {error}. Where there is no network, put that file into ~/.keras/models first"
         ) from None
 
 

@@ -1,11 +1,16 @@
-"""Sums in one order, so that a step executed again gives the same bits.
+"""Sums in one order, so that a step executed again on a CPU gives the same bits.
+
+Two things stand against that, and nothing else in a training step on a CPU.
 
 TensorFlow's graph optimizer turns a sum of many tensors (the gradient of a weight that several
 feature maps share, say) into additions to a temporary variable where it expects the graph to fill
 the device's memory, which on a CPU it expects soon. The additions happen in the order in which the
 terms come, so float32 sums differ in the last bit from one execution to the next, and the losses
-of two equal runs part after some steps. Everything else in a training step on a CPU repeats, but
-for one operation of Faster R-CNN: the gradient of crop_and_resize (docs/engine.md).
+of two equal runs part after some steps.
+
+The gradient of crop_and_resize, with which Faster R-CNN takes the features of its proposals, is
+added up by several threads without a lock, so that additions are lost, unless TensorFlow is told
+to be deterministic; then one thread does it (docs/engine.md has the figures).
 """
 
 import contextlib
@@ -13,26 +18,53 @@ import contextlib
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
+from tensorflow.python.framework import config as framework_config
 
 
 @contextlib.contextmanager
 def sums_in_order():
-    """Inside, functions executed for the first time keep their sums as they were traced.
+    """Inside, functions executed for the first time keep their sums as they were traced, and
+    operations that can be computed in one order are.
 
     A machine with GPUs keeps TensorFlow's ways: there the rewriting saves memory that may be short,
-    and other kernels do not repeat either.
+    other kernels do not repeat either, and additions are atomic.
     """
     if tf.config.list_physical_devices("GPU"):
         yield
         return
     here = context.context()
     before = here.function_call_options
-    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
-    config.graph_options.rewrite_options.memory_optimization = (
+    options = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    options.graph_options.rewrite_options.memory_optimization = (
         rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     )
-    here.function_call_options = context.FunctionCallOptions(before.executor_type, config)
+    here.function_call_options = context.FunctionCallOptions(before.executor_type, options)
+    try:
+        with _deterministic(True):
+            yield
+    finally:
+        here.function_call_options = before
+
+
+def operations_as_ever():
+    """A context in which functions are traced into the operations that they always have. Some,
+    as softmax cross entropy, are made of others where TensorFlow is deterministic, for the sake
+    of GPUs, and would round in another way."""
+    return _deterministic(False)
+
+
+@contextlib.contextmanager
+def _deterministic(value):
+    before = framework_config.is_op_determinism_enabled()
+    _set_deterministic(value)
     try:
         yield
     finally:
-        here.function_call_options = before
+        _set_deterministic(before)
+
+
+def _set_deterministic(value):
+    if value:
+        framework_config.enable_op_determinism()
+    else:
+        framework_config.disable_op_determinism()

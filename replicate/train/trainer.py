@@ -183,7 +183,6 @@ class Trainer(orbit.AbstractTrainer):
         images = self._last_features[standard_fields.InputDataFields.image]
         return self._strategy.experimental_local_results(images)[0]
 
-    @repeatable.sums_in_order()
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
 
@@ -241,6 +240,7 @@ class Trainer(orbit.AbstractTrainer):
             ),
         )
 
+    @repeatable.sums_in_order()
     def _step(self):
         """One update from one global batch; returns the seconds spent waiting for input."""
         waited, micro_losses, self._last_hashes = 0.0, [], []
@@ -279,7 +279,7 @@ class Trainer(orbit.AbstractTrainer):
             labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
         )
         source = randomness.of_step(self._seed, self.global_step, part, parts)
-        with randomness.drawn_from(source):
+        with randomness.drawn_from(source), repeatable.operations_as_ever():
             losses, _ = self._model_lib_v2._compute_losses_and_predictions_dicts(
                 self.model,
                 features,

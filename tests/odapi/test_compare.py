@@ -60,6 +60,14 @@ def test_detections(ours, relative, ties):
     assert row.ties == ties
 
 
+def test_the_same_detections_are_a_pair_even_where_torn_ones_are_nearer_in_sum():
+    reference = detections([1, 1, 1], [5, 6, 6], [0.9, 0.4 + 1e-6, 0.2])
+    ours = detections([1, 1, 1], [5, 6, 6], [0.9, 0.5, 0.4])
+    assert 0.1 - 1e-6 + 0.2 < 1e-6 + 0.3  # (0.5, 0.4), (0.4, 0.2) against (0.4, 0.4), (0.5, 0.2)
+    (row,) = compare.differences(ours, reference)
+    assert row.relative == pytest.approx(0.3 / 0.9, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     "best_of_ours, explained", [(0.5, True), (0.5 + 3e-7, True), (0.51, False), (0.499, False)]
 )
@@ -70,6 +78,24 @@ def test_a_tie_of_overlapping_boxes_and_what_follows_from_it(best_of_ours, expla
     ours = detections([1, 1, 2, 1], [5, 9, 7, 10], [0.9, best_of_ours, 0.3, 0.2])
     (row,) = compare.differences(ours, reference)
     assert (row.ties, row.relative) == (2, 0) if explained else (row.ties == 0 and not row.within)
+
+
+@pytest.mark.parametrize(
+    "below_best, label, explained",
+    [(1e-6, 0, True), (1.1e-6, 0, True), (2e-6, 0, False), (1e-6, 1, False)],
+)
+def test_a_pixel_at_the_threshold_for_a_peak_and_what_follows_from_it(below_best, label, explained):
+    """One run takes the pixel beside the peak at 6 for another peak, so that 7 is no longer
+    among the best three; its class is 0."""
+    probabilities = np.full([1, 4, 9, 2], 0.01)
+    probabilities[0, 1, [1, 4, 5, 8], 0] = 0.9, 0.5, 0.5 - below_best, 0.3
+    logits = np.log(probabilities / (1 - probabilities)).astype(np.float32)
+    reference = detections([0, 0, 0], [5, 6, 7], [0.9, 0.5, 0.3])
+    ours = detections([0, 0, label], [5, 6, 10], [0.9, 0.5, 0.5 - below_best])
+    for run in (reference, ours):
+        run["predictions/object_center/0"] = logits
+    row = next(r for r in compare.differences(ours, reference) if r.group == "detections")
+    assert (row.ties, row.relative) == (1, 0) if explained else (row.ties == 0 and not row.within)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,19 @@ except odapi.LoadError as error:
     print(error)
 """
 
+WEIGHTS_OUT_OF_REACH = """
+import os, tempfile
+os.environ["HOME"] = tempfile.mkdtemp()
+os.environ["https_proxy"] = os.environ["HTTPS_PROXY"] = "http://127.0.0.1:1"
+from replicate import config, errors, odapi
+model = config.template("centernet_resnet101_v1_fpn_512x512_coco17_tpu-8").model
+model.center_net.feature_extractor.type = "mobilenet_v2_fpn_sep_conv"
+try:
+    odapi.build_model(model, is_training=False)
+except errors.UserError as error:
+    print(error)
+"""
+
 
 def in_new_process(code):
     """Runs `code` in a process of its own and gives what it printed."""
@@ -130,8 +143,9 @@ def test_in_a_process_of_its_own(code):
         (KERAS_3_BEFORE, ["Keras 3", "before", "odapi.load()", "TF_USE_LEGACY_KERAS=1"]),
         (ROOM_AFTER_KERAS_3, ["Keras 3", "before", "odapi.load()", "TF_USE_LEGACY_KERAS=1"]),
         (PACKAGE_MISSING, ["tf_keras", "pip install -r requirements.txt"]),
+        (WEIGHTS_OUT_OF_REACH, ["cannot fetch", "mobilenet_v2_weights", "~/.keras/models"]),
     ],
-    ids=["keras 3 before", "a room after keras 3", "a package missing"],
+    ids=["keras 3 before", "a room after keras 3", "a package missing", "weights out of reach"],
 )
 def test_says_what_to_do(code, said):
     message = in_new_process(code)

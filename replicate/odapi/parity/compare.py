@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from scipy import optimize
+from scipy import ndimage, optimize, special
 from scipy.sparse import csgraph
 
 from replicate.odapi.parity import fixed
@@ -24,6 +24,11 @@ TIE = 1e-6
 #: Boxes of one class that overlap by more than this may suppress each other; no zoo model's
 #: threshold is lower.
 OVERLAP = 0.5
+#: CenterNet's peaks are the pixels no farther than this below the best of the 3 x 3 around them
+#: (`PEAK_EPSILON` in the API's center_net_meta_arch).
+PEAK = 1e-6
+#: Two units in the last place of a probability in float32: what two sigmoids may differ by.
+PROBABILITY_ROUNDING = 2**-23
 #: A gradient this much smaller than the model's largest is a sum that cancels to nothing but
 #: rounding (a bias in front of a batch norm has none), so its own scale means nothing.
 NO_GRADIENT = 1e-6
@@ -42,7 +47,7 @@ class Difference:
       own: how far the native environment is from itself in this group, or None if not known.
       float64: `relative` when layers compute in float64, or None if not known.
       ties: how many detections were set aside, because they follow from a choice between
-        equal scores that each run has made in another way.
+        equal scores, or at the threshold for a peak, that each run has made in another way.
     """
 
     group: str
@@ -123,12 +128,26 @@ def aligned(results, reference, prefix="detections/"):
         + np.abs(sides[1].scores[:, np.newaxis] - sides[0].scores)
         + np.abs(sides[1].classes[:, np.newaxis] - sides[0].classes)
     )
-    theirs, ours = optimize.linear_sum_assignment(distances)
+    theirs, ours = _paired(distances)
     same = distances[theirs, ours] <= SAME_DETECTION
-    if _follow_from_ties(sides, (ours[~same], theirs[~same])):
+    only = ours[~same], theirs[~same]
+    maps = [_center_probabilities(side) for side in (results, reference)]
+    if _follow_from_ties(sides, only) or _follow_from_peaks(sides, only, maps):
         ours, theirs = ours[same], theirs[same]
     ties = len(same) - len(ours)
     return _in_order(results, ours, prefix), _in_order(reference, theirs, "detections/"), ties
+
+
+def _paired(distances):
+    """(rows, columns) of a square matrix: what is the same in pairs, then the nearest of the rest.
+
+    The least sum of all distances would tear pairs apart where that brings others nearer.
+    """
+    rows, columns = optimize.linear_sum_assignment(np.minimum(distances, 2 * SAME_DETECTION))
+    apart = distances[rows, columns] > SAME_DETECTION
+    _, nearest = optimize.linear_sum_assignment(distances[np.ix_(rows[apart], columns[apart])])
+    columns[apart] = columns[apart][nearest]
+    return rows, columns
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,6 +197,31 @@ def _follow_from_ties(sides, only):
             explained = present.max() <= sides[absent].scores.min() + tie
         if not explained:
             return False
+    return True
+
+
+def _center_probabilities(results):
+    """CenterNet's last map of object centers [height, width, classes], or None."""
+    stages = sorted(name for name in results if name.startswith("predictions/object_center/"))
+    return special.expit(results[stages[-1]][0]) if stages else None
+
+
+def _follow_from_peaks(sides, only, maps):
+    """Whether detections that only one of two runs of CenterNet has are pixels at the threshold
+    for a peak, up to rounding, or have left the best that are kept, or come up, because of them.
+    """
+    if any(probabilities is None for probabilities in maps):
+        return False
+    tie = TIE * max(side.scores.max() for side in sides)
+    for present, absent, rows, probabilities in zip(sides, sides[::-1], only, maps, strict=True):
+        below_best = ndimage.maximum_filter(probabilities, size=(3, 3, 1)) - probabilities
+        at_threshold = np.abs(below_best - PEAK) <= 2 * PROBABILITY_ROUNDING
+        for score, label in zip(present.scores[rows], present.classes[rows], strict=True):
+            of_class = np.s_[..., int(label)]
+            is_pixel = np.abs(probabilities[of_class] - score) <= PROBABILITY_ROUNDING
+            at_cut = score <= absent.scores.min() + tie
+            if not at_cut and not np.any(is_pixel & at_threshold[of_class]):
+                return False
     return True
 
 
