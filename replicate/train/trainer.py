@@ -264,7 +264,12 @@ class Trainer(orbit.AbstractTrainer):
 
     def _losses_alone(self, features, labels):
         """Traced for the variables they create."""
-        return self._strategy.run(lambda *batch: self._replica_losses(*batch), (features, labels))
+        return self._on_replicas(lambda *batch: self._replica_losses(*batch), features, labels)
+
+    def _on_replicas(self, function, features, labels):
+        """What `function` gives on each replica for its part of the batch; called in a trace."""
+        with repeatable.operations_as_ever():
+            return self._strategy.run(function, args=(features, labels))
 
     def _replica_losses(self, features, labels, micro_batch=0):
         """One replica's losses; they sum to the global batch's over replicas and micro-batches."""
@@ -279,7 +284,7 @@ class Trainer(orbit.AbstractTrainer):
             labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
         )
         source = randomness.of_step(self._seed, self.global_step, part, parts)
-        with randomness.drawn_from(source), repeatable.operations_as_ever():
+        with randomness.drawn_from(source):
             losses, _ = self._model_lib_v2._compute_losses_and_predictions_dicts(
                 self.model,
                 features,
@@ -311,8 +316,7 @@ class Trainer(orbit.AbstractTrainer):
                     total.assign_add(tf.convert_to_tensor(gradient))
             return losses
 
-        losses = self._strategy.run(replica, args=(features, labels))
-        return self._summed(losses)
+        return self._summed(self._on_replicas(replica, features, labels))
 
     def _update(self, features, labels):
         """Applies one update: of a batch, or of the sums where `features` is None."""
@@ -334,7 +338,7 @@ class Trainer(orbit.AbstractTrainer):
             self.global_step.assign_add(1)
             return losses
 
-        return self._summed(self._strategy.run(replica, args=(features, labels)))
+        return self._summed(self._on_replicas(replica, features, labels))
 
     def _summed(self, losses):
         return self._model_lib_v2.reduce_dict(self._strategy, losses, tf.distribute.ReduceOp.SUM)

@@ -60,8 +60,7 @@ def records(tmp_path_factory):
     return folder
 
 
-def _config(family, records):
-    model, overrides = MODELS[family]
+def _config(model, overrides, records):
     return configs.render(
         model,
         overrides=[(path, str(value)) for path, value in overrides.items()]
@@ -143,7 +142,7 @@ def _variables(path):
 )
 @pytest.mark.timeout(1800)
 def test_the_same_losses_and_the_same_weights(family, steps, records, tmp_path, monkeypatch):
-    config = _config(family, records)
+    config = _config(*MODELS[family], records)
     initial = tmp_path / "initial"
     our_losses, our_end = _ours(config, initial, steps)
     their_losses, their_end = _theirs(
@@ -170,3 +169,26 @@ def test_the_same_losses_and_the_same_weights(family, steps, records, tmp_path, 
     moved = [name for name in started if not np.array_equal(started[name], ours[name])]
     assert len(moved) > 100, "training must have changed the weights"
     assert checkpoints.verify(their_end) is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_faster_rcnn_that_crops_its_proposals_has_the_same_bits_when_it_is_run_again(
+    records, tmp_path
+):
+    """The recipes for GPUs take proposals by crop_and_resize, those for TPUs by matmul."""
+    _, overrides = MODELS["faster_rcnn"]
+    config = _config("faster_rcnn_resnet50_v1_800x1333_coco17_gpu-8", overrides, records)
+    config.train_config.batch_size = 1  # its crops are all of one image, as threads share them
+    resizer = config.model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
+    resizer.min_dimension = resizer.max_dimension = 192
+    config.model.faster_rcnn.first_stage_max_proposals = 64
+    config.model.faster_rcnn.second_stage_batch_size = 32
+    (losses, end), (losses_again, end_again) = (
+        _ours(config, tmp_path / run / "initial", steps=6) for run in ("first", "again")
+    )
+    assert losses == losses_again
+    weights, weights_again = _variables(end), _variables(end_again)
+    assert weights.keys() == weights_again.keys() and len(weights) > 100
+    for name in weights:
+        assert np.array_equal(weights[name], weights_again[name]), name
