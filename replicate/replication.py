@@ -94,8 +94,8 @@ def replicate(request, run_dir, command, terms=None):
     _train(run, request, message)
     if helps:
         return None
-    metrics = _evaluate(run, request, message)
-    verdict = _judge(run, row, metrics)
+    _evaluate(run, request, message)
+    verdict = _judge(run, row)
     _report(run)
     return verdict
 
@@ -271,20 +271,21 @@ def _train(run, request, message):
 
 
 def _evaluate(run, request, message):
-    """Evaluates and scores every kept checkpoint; the metrics of the last one."""
+    """Evaluates and scores every kept checkpoint."""
     from replicate.evaluate import kept
 
     _stage("evaluation")
-    return kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
+    kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
 
 
-def _judge(run, row, metrics):
+def _judge(run, row):
+    """The verdict on the last checkpoint."""
     from replicate import preflight, verdict
 
     _stage("verdict")
     decided = verdict.decide(
         row,
-        metrics,
+        run.scores_at(run.evaluated_steps()[-1]),
         read_json(run.deviations),
         kind="training",
         environment=environment.of_run(run),
@@ -301,20 +302,15 @@ def _report(run):
 
 
 def summary(run_dir):
-    """The end of a run in text: the twelve metrics, the verdict with its reasons, the report."""
+    """The end of a run in text: the metrics, the verdict with its reasons, the report."""
+    from replicate.score import text
+
     run = RunDir.existing(run_dir)
     verdict = read_json(run.verdict)
     step = run.evaluated_steps()[-1]
-    metrics = read_json(run.eval_at(step) / "metrics.json")
-    names = list(metrics["evaluators"])
-    lines = [
-        f"checkpoint of step {step} on {metrics['annotations']['images']} images:",
-        f"  {'':8}" + "".join(f"{name:>13}" for name in names),
-    ]
-    for metric in metrics["metrics"]:
-        values = [metrics["evaluators"][name][metric] for name in names]
-        shown = ("" if value is None else f"{value:.4f}" for value in values)
-        lines.append(f"  {metric:8}" + "".join(f"{value:>13}" for value in shown))
+    scores = run.scores_at(step)
+    lines = [f"checkpoint of step {step} on {scores[0]['annotations']['images']} images:"]
+    lines += [f"  {line}" for line in text.of_scores(scores).splitlines()]
     lines += ["", f"verdict: {verdict['verdict']}"]
     lines += [f"  - {reason}" for reason in verdict["reasons"]]
     lines += ["", f"report: {run.report / 'index.html'}"]

@@ -111,6 +111,12 @@ class RunDir:
         """The folder of the evaluation of the checkpoint of `step`."""
         return self.evals / str(step)
 
+    def scores_at(self, step):
+        """The scores of the checkpoint of `step` as `score.Result.to_json` gives them: that of
+        boxes, then those of masks or keypoints, where the model and the annotations have them."""
+        metrics = read_json(self.eval_at(step) / "metrics.json")
+        return [metrics, *metrics.get("others", [])]
+
     def evaluated_steps(self):
         """Steps with a complete evaluation (detections and metrics), ascending."""
         if not self.evals.is_dir():

@@ -1,6 +1,7 @@
 """Evaluates checkpoints on the images of a COCO annotation file: detections and their score.
 
-One checkpoint, of any origin; the detections go to --output, the twelve metrics to the screen:
+One checkpoint, of any origin; the detections go to --output, the metrics to the screen, of boxes
+and of masks or keypoints where model and annotations have them:
 
     python tools/evaluate.py --pipeline_config_path=pipeline.config --checkpoint=ckpt-50000 \\
         --annotations_file=instances_val2017.json --image_dir=val2017 --output=detections.json.gz
@@ -89,6 +90,7 @@ def _evaluate_one():
     message = config.read(_CONFIG.value)
     scored = "annotations" in read_json(_ANNOTATIONS.value)
     from replicate.evaluate import detections, detector, results
+    from replicate.score import text
 
     checkpoint = detector.find_checkpoint(checkpoint)
     evaluation = detections.Evaluation(
@@ -97,7 +99,11 @@ def _evaluate_one():
     evaluation.restore(checkpoint)
     count, result = results.write(evaluation, _OUTPUT.value, scored=scored)
     print(f"{count} detections of {checkpoint} in {_OUTPUT.value}")
-    print(result.table() if scored else f"{_ANNOTATIONS.value} has no annotations: not scored")
+    if not scored:
+        print(f"{_ANNOTATIONS.value} has no annotations: not scored")
+        return
+    others = results.beside_boxes(message, _ANNOTATIONS.value, _OUTPUT.value)
+    print(text.of_scores([each.to_json() for each in [result, *others]]))
 
 
 def _evaluate_run():
@@ -110,6 +116,7 @@ def _evaluate_run():
     directory = pathlib.Path(_CHECKPOINT_DIR.value or run.checkpoints)
     watching = bool(_CHECKPOINT_DIR.value) if _WATCH.value is None else _WATCH.value
     from replicate.evaluate import kept, watch
+    from replicate.score import text
 
     checkpoints = kept.Kept(
         run,
@@ -132,8 +139,7 @@ def _evaluate_run():
         raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
     metrics = checkpoints.evaluate_all()
     print(f"step {metrics['step']}, in {run.eval_at(metrics['step'])}:")
-    for name, value in metrics["metrics"].items():
-        print(f"  {name:8}" + ("" if value is None else f"{value:8.4f}"))
+    print(text.of_scores(run.scores_at(metrics["step"])))
 
 
 def _groundtruth(run):

@@ -69,7 +69,7 @@ def _of_runs(run_dirs):
         if not steps:
             raise UserError(f"{each}: no complete evaluation in it; continue the run")
         models.add(FLAGS.model or read_json(run.spec)["request"]["model"])
-        evaluations.append(read_json(run.eval_at(steps[-1]) / "metrics.json"))
+        evaluations += run.scores_at(steps[-1])
         found = read_json(run.deviations)
         deviations += [deviation for deviation in found if deviation not in deviations]
     if len(models) > 1:

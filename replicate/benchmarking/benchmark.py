@@ -68,9 +68,8 @@ class Record:
 
     def text(self):
         """The record as lines for a terminal."""
-        lines = [f"{self.model['name']} on {self.dataset['images']:,} images"]
-        for iou_type, each in self.scores.items():
-            lines += ["", iou_type, text.of_metrics(each["evaluators"])]
+        lines = [f"{self.model['name']} on {self.dataset['images']:,} images", ""]
+        lines.append(text.of_scores(list(self.scores.values())))
         if self.speed:
             latency = self.speed["latency_ms"]
             lines.append(

@@ -85,7 +85,12 @@ class Kept:
             checkpoint.step,
             result,
         )
+        others = results.beside_boxes(
+            self._config, self._evaluation.annotations_file, folder / "detections.json.gz"
+        )
         metrics = {"step": checkpoint.step, "checkpoint": identity} | result.to_json()
+        if others:
+            metrics["others"] = [other.to_json() for other in others]
         write_json(folder / "metrics.json", metrics)
         return metrics
 

@@ -7,6 +7,7 @@ import hashlib
 
 import msgspec
 
+from replicate import config as configs
 from replicate import score
 from replicate.run import written_whole
 
@@ -34,6 +35,28 @@ def write(evaluation, path, *, scored=True, progress=True):
             file.add(found.as_results())
     result = stream.result(str(path), file.sha256.hexdigest()) if stream is not None else None
     return file.count, result
+
+
+def beside_boxes(config, annotations_file, path):
+    """Scores what detections hold beside boxes, where the annotation file has it too.
+
+    Args:
+      config: TrainEvalPipelineConfig of the model, which tells whether it predicts masks or
+        keypoints.
+      annotations_file: COCO annotation JSON.
+      path: the detections' COCO results file.
+
+    Returns:
+      list of `score.Result`: of masks ("segm"), of keypoints; empty for a model of boxes alone.
+
+    Raises:
+      EvaluatorsDisagree: the two evaluators' figures differ.
+    """
+    facts = configs.facts(config)
+    predicted = {"segm": facts.predicts_masks, "keypoints": facts.predicts_keypoints}
+    kinds = [kind for kind, predicts in predicted.items() if predicts]
+    held = score.Groundtruth.read(annotations_file).figures() if kinds else ()
+    return [score.score(annotations_file, path, iou_type=kind) for kind in kinds if kind in held]
 
 
 @dataclasses.dataclass

@@ -7,7 +7,8 @@ from replicate import config, zoo
 from replicate.config import rules
 from replicate.errors import UserError
 from replicate.report import gallery
-from replicate.report.content import MEANINGS, PUBLISHED, measurement
+from replicate.report.content import MEANINGS, measurement
+from replicate.verdict import FIGURES
 
 FORMAT = 1
 IMAGES = 24
@@ -328,7 +329,7 @@ def _most_different(last, truth, count):
 
 
 def _zoo_row(row):
-    _, attribute = PUBLISHED["bbox"]
+    _, attribute = FIGURES["bbox"]
     published = getattr(row, attribute)
     return {
         "name": row.display_name,

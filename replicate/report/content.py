@@ -7,6 +7,8 @@ from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.report import data, findings, gallery, reading
 from replicate.score import METRICS
+from replicate.score.text import KINDS
+from replicate.verdict import FIGURES
 
 FORMAT = 1
 # Points of a plotted line; a longer log is thinned out evenly, its last step kept.
@@ -26,11 +28,17 @@ MEANINGS = {
     "ARm": "recall of medium objects",
     "ARl": "recall of large objects",
 }
-# What the zoo publishes of a kind of evaluation: name of the figure, attribute of its row.
-PUBLISHED = {
-    "bbox": ("box AP", "box_map"),
-    "segm": ("mask AP", "mask_map"),
-    "keypoints": ("keypoint AP", "keypoint_map"),
+_KEYPOINT_MEANINGS = {
+    "AP": "mean over object keypoint similarity (OKS) 0.50 to 0.95",
+    "AP50": "at OKS 0.50",
+    "AP75": "at OKS 0.75",
+    "APm": "medium persons, 32² to 96² px",
+    "APl": "large persons, above 96² px",
+    "AR": "recall with 20 detections an image",
+    "AR50": "recall at OKS 0.50",
+    "AR75": "recall at OKS 0.75",
+    "ARm": "recall of medium persons",
+    "ARl": "recall of large persons",
 }
 # Classes of config differences that can move AP, and those that cannot.
 AFFECTING = ("architecture", "training", "evaluation")
@@ -98,7 +106,7 @@ def _model(material, row):
         "input_size": row.input_size,
         "published": {
             name: getattr(row, attribute)
-            for name, attribute in PUBLISHED.values()
+            for name, attribute in FIGURES.values()
             if getattr(row, attribute) is not None
         },
         "speed_ms": row.speed_ms,
@@ -162,8 +170,6 @@ def _figure_said(figure, word):
 def _metrics(last, row):
     if last is None:
         return None
-    _, attribute = PUBLISHED[last["iou_type"]]
-    published = getattr(row, attribute) if row is not None else None
     return {
         "step": last["step"],
         "checkpoint": last.get("checkpoint"),
@@ -172,17 +178,36 @@ def _metrics(last, row):
         "versions": last.get("versions", {}),
         "annotations": last["annotations"],
         "detections": last["detections"],
-        "rows": [
+        "rows": _rows(last, row),
+        # Beside boxes: masks or keypoints.
+        "others": [
             {
-                "name": name,
-                "meaning": MEANINGS.get(name, ""),
-                "value": last["metrics"][name],
-                "published": published if name == "AP" else None,
-                "evaluators": {each: figures[name] for each, figures in last["evaluators"].items()},
+                "iou_type": each["iou_type"],
+                "name": KINDS[each["iou_type"]].capitalize(),
+                "agree": each["agree"],
+                "versions": each.get("versions", {}),
+                "rows": _rows(each, row),
             }
-            for name in METRICS[last["iou_type"]]
+            for each in last.get("others", [])
         ],
     }
+
+
+def _rows(score, row):
+    """Each metric of one kind of evaluation: what it is, its value, the published figure."""
+    _, attribute = FIGURES[score["iou_type"]]
+    published = getattr(row, attribute) if row is not None else None
+    meanings = _KEYPOINT_MEANINGS if score["iou_type"] == "keypoints" else MEANINGS
+    return [
+        {
+            "name": name,
+            "meaning": meanings[name],
+            "value": score["metrics"][name],
+            "published": published if name == "AP" else None,
+            "evaluators": {each: figures[name] for each, figures in score["evaluators"].items()},
+        }
+        for name in METRICS[score["iou_type"]]
+    ]
 
 
 def _deviations(material):

@@ -9,12 +9,13 @@ The groundtruth is the raw COCO JSON, not what survived a conversion.
 
 from replicate.score.analysis import analyse, compare, draw, intervals
 from replicate.score.evaluators import EVALUATORS, METRICS
-from replicate.score.groundtruth import Groundtruth, ids_sha256
+from replicate.score.groundtruth import FIELDS, Groundtruth, ids_sha256
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
 from replicate.score.streaming import Stream
 
 __all__ = [
     "EVALUATORS",
+    "FIELDS",
     "METRICS",
     "EvaluatorsDisagree",
     "Groundtruth",

@@ -10,11 +10,7 @@ import msgspec
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.score.groundtruth import read_bytes
-
-# The field of a COCO result that each kind of evaluation reads. Others are left out, so that
-# pycocotools takes the area of a mask from the mask and not from a box that came with it.
-FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+from replicate.score.groundtruth import FIELDS, read_bytes
 
 
 class _Rle(msgspec.Struct, gc=False):

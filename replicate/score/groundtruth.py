@@ -12,6 +12,11 @@ import numpy as np
 
 from replicate.errors import UserError
 
+#: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
+#: the others are left out, so that pycocotools takes the area of a mask from the mask and not from
+#: a box that came with it.
+FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+
 
 class _Image(msgspec.Struct, gc=False):
     id: int
@@ -139,6 +144,13 @@ class Groundtruth:
     def as_coco(self):
         """The whole file as Python objects, for an evaluator's own `COCO` class."""
         return json.loads(self.raw)
+
+    def figures(self):
+        """The kinds of figure ("bbox", "segm", "keypoints") that the annotations are there for."""
+        annotations = self.as_coco()["annotations"]
+        return [
+            kind for kind, field in FIELDS.items() if any(each.get(field) for each in annotations)
+        ]
 
     def identity(self, image_ids=None):
         """What is scored against, as `metrics.json` records it (see docs/scoring.md).

@@ -7,9 +7,9 @@ import numpy as np
 from replicate.errors import UserError
 from replicate.score import text
 from replicate.score.checks import checked
-from replicate.score.detections import FIELDS, Detections
+from replicate.score.detections import Detections
 from replicate.score.evaluators import EVALUATORS, Evaluation, evaluate, per_category
-from replicate.score.groundtruth import Groundtruth
+from replicate.score.groundtruth import FIELDS, Groundtruth
 
 # Both evaluators take the same means in another order: the last bit may differ, no more.
 AGREEMENT = 1e-12

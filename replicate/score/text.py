@@ -1,5 +1,8 @@
 """Metrics and analyses as lines for a terminal."""
 
+#: What each kind of evaluation holds against the groundtruth.
+KINDS = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
+
 
 def of_metrics(evaluations):
     """The metrics of each evaluator, one a line.
@@ -14,6 +17,20 @@ def of_metrics(evaluations):
             f"{name:10}" + "".join(f"{shown(each[name]):>14}" for each in evaluations.values())
         )
     return "\n".join(lines)
+
+
+def of_scores(scores):
+    """The metrics of one checkpoint: of its boxes, and of its masks or keypoints under their names.
+
+    Args:
+      scores: list of dicts of `score.Result.to_json`.
+    """
+    tables = [of_metrics(each["evaluators"]) for each in scores]
+    if len(tables) == 1:
+        return tables[0]
+    return "\n".join(
+        f"{KINDS[each['iou_type']]}:\n{table}" for each, table in zip(scores, tables, strict=True)
+    )
 
 
 def of_categories(per_category):

@@ -11,6 +11,9 @@ of two equal runs part after some steps.
 The gradient of crop_and_resize, with which Faster R-CNN takes the features of its proposals, is
 added up by several threads without a lock, so that additions are lost, unless TensorFlow is told
 to be deterministic; then one thread does it (docs/engine.md has the figures).
+
+A machine with GPUs keeps TensorFlow's ways: there the rewriting saves memory that may be short,
+additions are atomic, and other kernels do not repeat either.
 """
 
 import contextlib
@@ -23,27 +26,38 @@ from tensorflow.python.framework import config as framework_config
 
 @contextlib.contextmanager
 def sums_in_order():
-    """Inside, functions executed for the first time keep their sums as they were traced, and
-    operations that can be computed in one order are.
-
-    A machine with GPUs keeps TensorFlow's ways: there the rewriting saves memory that may be short,
-    other kernels do not repeat either, and additions are atomic.
-    """
+    """Inside, functions executed for the first time keep their sums as they were traced."""
     if tf.config.list_physical_devices("GPU"):
         yield
         return
     here = context.context()
     before = here.function_call_options
-    options = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
-    options.graph_options.rewrite_options.memory_optimization = (
+    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    config.graph_options.rewrite_options.memory_optimization = (
         rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     )
-    here.function_call_options = context.FunctionCallOptions(before.executor_type, options)
+    here.function_call_options = context.FunctionCallOptions(before.executor_type, config)
     try:
-        with _deterministic(True):
-            yield
+        yield
     finally:
         here.function_call_options = before
+
+
+@contextlib.contextmanager
+def crops_in_order(model_config):
+    """Inside, a model that takes its proposals by crop_and_resize adds their gradients up in order.
+
+    Args:
+      model_config: DetectionModel.
+    """
+    crops = model_config.HasField("faster_rcnn") and not (
+        model_config.faster_rcnn.use_matmul_crop_and_resize
+    )
+    if not crops or tf.config.list_physical_devices("GPU"):
+        yield
+        return
+    with _deterministic(True):
+        yield
 
 
 def operations_as_ever():

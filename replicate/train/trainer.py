@@ -183,6 +183,7 @@ class Trainer(orbit.AbstractTrainer):
         images = self._last_features[standard_fields.InputDataFields.image]
         return self._strategy.experimental_local_results(images)[0]
 
+    @repeatable.sums_in_order()
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
 
@@ -199,7 +200,8 @@ class Trainer(orbit.AbstractTrainer):
         self.build_variables()
         started, waited, done = time.monotonic(), 0.0, []
         for number in range(num_steps):
-            waited += self._step()
+            with repeatable.crops_in_order(self.config.model):
+                waited += self._step()
             done.append((self._last_losses, self._last_hashes))
             if self.seconds_to_first_step is None:
                 float(self._last_losses["Loss/total_loss"])  # wait for the device
@@ -240,7 +242,6 @@ class Trainer(orbit.AbstractTrainer):
             ),
         )
 
-    @repeatable.sums_in_order()
     def _step(self):
         """One update from one global batch; returns the seconds spent waiting for input."""
         waited, micro_losses, self._last_hashes = 0.0, [], []

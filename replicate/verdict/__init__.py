@@ -12,10 +12,11 @@ answer.verdict          # "REPLICATED", "NEAR", "NOT REPLICATED" or "NOT COMPARA
 
 from replicate.verdict.causes import likely_causes
 from replicate.verdict.comparable import obstacles
-from replicate.verdict.deciding import VERDICTS, Verdict, decide
+from replicate.verdict.deciding import FIGURES, VERDICTS, Verdict, decide
 from replicate.verdict.tolerance import TOLERANCES, equivalence
 
 __all__ = [
+    "FIGURES",
     "TOLERANCES",
     "VERDICTS",
     "Verdict",

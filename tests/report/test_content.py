@@ -12,10 +12,11 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from replicate import config, report
+from replicate import config, report, score, verdict, zoo
 from replicate.report import charts, content, plots
 from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
@@ -78,6 +79,54 @@ def test_twelve_metrics_are_pycocotools(finished_run, drawn):
     expected = [None if value < 0 else value for value in evaluation.stats]
     assert [row["value"] for row in told["rows"]] == pytest.approx(expected, abs=1e-12)
     assert [row["published"] for row in told["rows"]] == [22.2] + [None] * 11
+
+
+def test_masks_beside_boxes(run, drawn):
+    """The Mask R-CNN's row has a published figure for both; each is scored, judged and shown."""
+    model = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+    folder, truth = run.eval_at(300), COCO(drawn[0])
+    found = read_json(folder / "detections.json.gz")
+    for each in found:
+        height, width = (truth.imgs[each["image_id"]][side] for side in ("height", "width"))
+        x, y, w, h = each["bbox"]
+        each["segmentation"] = coco_mask.frPyObjects(
+            [[x, y, x + w, y, x + w, y + h, x, y + h]], height, width
+        )[0]
+        each["segmentation"]["counts"] = each["segmentation"]["counts"].decode()
+    write_json(folder / "detections.json.gz", found)
+    boxes, masks = (
+        score.score(drawn[0], str(folder / "detections.json.gz"), iou_type=kind).to_json()
+        for kind in ("bbox", "segm")
+    )
+    metrics = read_json(folder / "metrics.json") | boxes | {"others": [masks]}
+    write_json(folder / "metrics.json", metrics)
+    spec = read_json(run.spec)
+    spec["request"]["model"] = model
+    write_json(run.spec, spec)
+    decided = verdict.decide(zoo.find(model), run.scores_at(300)).to_json()
+    write_json(run.verdict, decided)
+    told = _report(run)
+    (other,) = told["metrics"]["others"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for each in found:
+            del each["bbox"]
+        evaluation = COCOeval(truth, truth.loadRes(found), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    expected = [None if value < 0 else value for value in evaluation.stats]
+    assert [row["value"] for row in other["rows"]] == pytest.approx(expected, abs=1e-12)
+    assert (other["name"], other["rows"][0]["published"]) == ("Masks", 34.6)
+    assert other["rows"][0]["value"] != told["metrics"]["rows"][0]["value"]
+    figures = {each["name"]: each for each in told["verdict"]["figures"]}
+    assert figures["mask AP"]["achieved"] == pytest.approx(100 * expected[0])
+    assert "mask AP" in told["verdict"]["sentence"]
+    page = (run.report / "index.html").read_text()
+    shown = {"AP": f"{100 * expected[0]:.1f}", "published": "34.6"}
+    table = page[page.index('id="segm-metrics-table"') :].split("</table>")[0]
+    assert all(f">{value}</td>" in table for value in shown.values())
+    markdown = (run.report / "report.md").read_text()
+    assert f"| AP | {shown['AP']} | 34.6 |" in markdown[markdown.index("### Masks") :]
 
 
 def test_every_figure_of_the_page_is_in_the_json(finished_run):
