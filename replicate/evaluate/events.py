@@ -5,11 +5,13 @@ import contextlib
 import tensorflow as tf
 
 _SIZES = {"s": "small", "m": "medium", "l": "large"}
+#: What the API's tags begin with; those of keypoints are of one category each, and not written.
+_KINDS = {"bbox": "DetectionBoxes", "segm": "DetectionMasks"}
 
 
-def _tags():
-    """{the kit's name of a metric: the API's tag}, as `CocoDetectionEvaluator` names them."""
-    precision, recall = "DetectionBoxes_Precision/mAP", "DetectionBoxes_Recall/AR@"
+def _tags(kind):
+    """{the kit's name of a metric: the API's tag}, as its evaluators name them."""
+    precision, recall = f"{kind}_Precision/mAP", f"{kind}_Recall/AR@"
     return {
         "AP": precision,
         "AP50": f"{precision}@.50IOU",
@@ -20,24 +22,25 @@ def _tags():
     }
 
 
-TAGS = _tags()
+TAGS = {iou_type: _tags(kind) for iou_type, kind in _KINDS.items()}
 
 
-def write(folder, eval_config, step, result):
+def write(folder, eval_config, step, results):
     """Writes the twelve metrics, and those of each category where the config asks for them.
 
     Args:
       folder: of the event files; the API's is MODEL_DIR/eval/NAME.
       eval_config: EvalConfig.
       step: int.
-      result: `score.Result` of boxes.
+      results: list of `score.Result`.
     """
-    values = {TAGS[name]: value for name, value in result.metrics.items()}
-    if eval_config.include_metrics_per_category:
-        values |= {
-            f"DetectionBoxes_PerformanceByCategory/mAP/{each['name']}": each["AP"]
-            for each in result.per_category
-        }
+    values = {}
+    for result in results:
+        tags = TAGS.get(result.iou_type, {})
+        values |= {tag: result.metrics[name] for name, tag in tags.items()}
+        if tags and eval_config.include_metrics_per_category:
+            of_category = f"{_KINDS[result.iou_type]}_PerformanceByCategory/mAP"
+            values |= {f"{of_category}/{each['name']}": each["AP"] for each in result.per_category}
     writer = tf.summary.create_file_writer(str(folder))
     with contextlib.closing(writer), writer.as_default():
         for tag, value in values.items():

@@ -79,14 +79,14 @@ class Kept:
             self._evaluation = detections.Evaluation(*self._arguments, batch_size=self._batch_size)
         self._evaluation.restore(checkpoint.path)
         _, result = results.write(self._evaluation, folder / "detections.json.gz")
+        others = results.beside_boxes(
+            self._config, self._evaluation.annotations_file, folder / "detections.json.gz"
+        )
         events.write(
             self._run.eval_events / _name(self._config),
             self._config.eval_config,
             checkpoint.step,
-            result,
-        )
-        others = results.beside_boxes(
-            self._config, self._evaluation.annotations_file, folder / "detections.json.gz"
+            [result, *others],
         )
         metrics = {"step": checkpoint.step, "checkpoint": identity} | result.to_json()
         if others:

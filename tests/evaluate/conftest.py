@@ -132,10 +132,17 @@ class Case:
                         "iscrowd": int(len(objects) % 5 == 4),
                     }
                 )
+                if found.masks is not None:
+                    objects[-1]["segmentation"] = found.masks[index]
         document["annotations"] = objects
         pathlib.Path(self.annotations_file).write_text(json.dumps(document))
         tfrecords.convert(
-            self.annotations_file, self.image_dir, str(self.folder / "val"), 1, progress=False
+            self.annotations_file,
+            self.image_dir,
+            str(self.folder / "val"),
+            1,
+            include_masks="segmentation" in objects[0],
+            progress=False,
         )
         return objects
 

@@ -1,7 +1,12 @@
 """The same checkpoint through the API's own evaluation: the same detections, the same metrics."""
 
+import json
+import operator
+import pathlib
+
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from replicate import odapi
 
@@ -15,12 +20,13 @@ from tests.evaluate.conftest import STEP, Case
 
 
 def theirs(case, folder, monkeypatch):
-    """Metrics, {image id: (classes, boxes_xywh_px, scores)} and groundtruth of the API's loop."""
+    """Metrics, detections and groundtruth of the API's loop; the same of masks as `mask_…`."""
     from object_detection import inputs, model_lib_v2
     from object_detection.metrics import coco_evaluation
 
     kept = {}
     evaluate = coco_evaluation.CocoDetectionEvaluator.evaluate
+    evaluate_masks = coco_evaluation.CocoMaskEvaluator.evaluate
 
     def keeping(self):
         kept["detections"] = list(self._detection_boxes_list)
@@ -28,7 +34,14 @@ def theirs(case, folder, monkeypatch):
         kept["metrics"] = evaluate(self)
         return kept["metrics"]
 
+    def keeping_masks(self):
+        kept["mask_detections"] = list(self._detection_masks_list)
+        kept["mask_groundtruth"] = list(self._groundtruth_list)
+        kept["mask_metrics"] = evaluate_masks(self)
+        return kept["mask_metrics"]
+
     monkeypatch.setattr(coco_evaluation.CocoDetectionEvaluator, "evaluate", keeping)
+    monkeypatch.setattr(coco_evaluation.CocoMaskEvaluator, "evaluate", keeping_masks)
     model_lib_v2.eval_continuously(
         pipeline_config_path=str(case.config_path),
         model_dir=str(folder),
@@ -40,8 +53,9 @@ def theirs(case, folder, monkeypatch):
     ids = score.Groundtruth.read(case.annotations_file).image_hw
     hashes = tf.strings.to_hash_bucket_fast([str(each) for each in ids], inputs.HASH_BINS)
     id_of = dict(zip(hashes.numpy().tolist(), ids, strict=True))
-    for name in ("detections", "groundtruth"):
-        kept[name] = [each | {"image_id": id_of[each["image_id"]]} for each in kept[name]]
+    for name in kept:
+        if not name.endswith("metrics"):
+            kept[name] = [each | {"image_id": id_of[each["image_id"]]} for each in kept[name]]
     return kept
 
 
@@ -60,6 +74,22 @@ def same_detections(ours, theirs):
         assert apart.max(axis=2).min(axis=1).max() < 1e-3
 
 
+def same_masks(ours, theirs):
+    """Asserts that each mask of one is that of the same image's same score in the other."""
+    for image_id in {each["image_id"] for each in ours}:
+        one, other = (
+            sorted(
+                (each for each in side if each["image_id"] == image_id),
+                key=operator.itemgetter("score"),
+            )
+            for side in (ours, theirs)
+        )
+        for a, b in zip(one, other, strict=True):
+            assert a["score"] == pytest.approx(b["score"], rel=1e-5)
+            overlap = coco_mask.iou([a["segmentation"]], [b["segmentation"]], [0]).item()
+            assert overlap > 0.999 or not coco_mask.area(a["segmentation"])
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "family",
@@ -67,24 +97,46 @@ def same_detections(ours, theirs):
         "ssd",
         pytest.param("faster_rcnn", marks=pytest.mark.slow),
         pytest.param("centernet", marks=pytest.mark.slow),
+        pytest.param("mask_rcnn", marks=pytest.mark.slow),
     ],
 )
 def test_the_same_detections_and_the_same_metrics(family, request, tmp_path, monkeypatch):
     if family == "ssd":
         case = request.getfixturevalue("ssd")
     else:
-        case = Case(tmp_path / "case", family)
+        # With per-category metrics the API's evaluator wants a pycocotools of its own.
+        without = [("eval_config.include_metrics_per_category", "false")]
+        case = Case(tmp_path / "case", family, without)
         case.make_objects()
     evaluation = case.evaluation(batch_size=4)
     evaluation.restore(str(case.checkpoint_dir))
     ours = [each for found in evaluation.found(progress=False) for each in found.as_results()]
-    _, result = results.write(evaluation, tmp_path / "detections.json.gz", progress=False)
+    path = tmp_path / "detections.json.gz"
+    _, result = results.write(evaluation, path, progress=False)
     api = theirs(case, tmp_path / "theirs", monkeypatch)
     same_detections(ours, api["detections"])
 
     assert any(each["iscrowd"] for each in api["groundtruth"])
     assert len(api["groundtruth"]) == len(result.groundtruth.annotation_areas)
     assert 0.05 < result.metrics["AP"] < 0.95
-    for name, tag in events.TAGS.items():
-        value = -1 if result.metrics[name] is None else result.metrics[name]
-        assert value == pytest.approx(api["metrics"][tag], abs=1e-6), name
+    same_metrics(result, api["metrics"])
+    if family == "mask_rcnn":
+        same_masks(ours, api["mask_detections"])
+        # The API's groundtruth is resized to the model's input and back, ours is the file's.
+        document = json.loads(pathlib.Path(case.annotations_file).read_text())
+        resized = tmp_path / "resized.json"
+        document["annotations"] = [
+            each | {"iscrowd": int(each["iscrowd"])} for each in api["mask_groundtruth"]
+        ]
+        resized.write_text(json.dumps(document, default=lambda value: value.item()))
+        (masks,) = results.beside_boxes(case.config, resized, path)
+        same_metrics(masks, api["mask_metrics"])
+        (masks,) = results.beside_boxes(case.config, case.annotations_file, path)
+        assert masks.metrics["AP"] > api["mask_metrics"]["DetectionMasks_Precision/mAP"] > 0
+
+
+def same_metrics(ours, theirs):
+    """Asserts that a `score.Result` says what the API's evaluator says."""
+    for name, tag in events.TAGS[ours.iou_type].items():
+        value = -1 if ours.metrics[name] is None else ours.metrics[name]
+        assert value == pytest.approx(theirs[tag], abs=1e-6), name

@@ -16,7 +16,9 @@ from replicate.errors import UserError
 
 odapi.load()
 
-from replicate.evaluate import detections, kept, results
+from tensorboard.backend.event_processing import event_accumulator
+
+from replicate.evaluate import detections, events, kept, results
 from replicate.run import RunDir, read_json, write_json
 from tests.evaluate.conftest import Case
 
@@ -219,3 +221,6 @@ def test_masks_of_a_run_are_scored_with_its_boxes(tmp_path):
         assert list(scores["metrics"].values()) == pytest.approx(expected, abs=1e-12)
         assert scores["metrics"]["AP"] > 0.1
         assert scores["agree"]
+    (file,) = run.eval_events.rglob("events.*")
+    written = event_accumulator.EventAccumulator(str(file)).Reload().Tags()["tensors"]
+    assert set(events.TAGS["segm"].values()) <= set(written)

@@ -183,10 +183,10 @@ def test_kept_checkpoints_of_a_run(ssd, tmp_path):
     assert metrics == json.loads(json.dumps(read_json(run.eval_at(9) / "metrics.json")))
     assert metrics["step"] == 9 and metrics["checkpoint"]["path"] == "checkpoints/ckpt-9"
     scalars = _scalars(run.eval_events)
-    assert set(events.TAGS.values()) <= scalars.keys()
+    assert set(events.TAGS["bbox"].values()) <= scalars.keys()
     for step in (7, 9):
         values = read_json(run.eval_at(step) / "metrics.json")["metrics"]
-        for name, tag in events.TAGS.items():
+        for name, tag in events.TAGS["bbox"].items():
             expected = -1 if values[name] is None else values[name]
             assert scalars[tag][step] == pytest.approx(expected, rel=1e-6)
 
