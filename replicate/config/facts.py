@@ -114,5 +114,7 @@ def _resizer(image_resizer):
 
 
 def _predicts_masks(model):
-    head = model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
-    return head.predict_instance_masks or model.center_net.HasField("mask_estimation_task")
+    stages = model.faster_rcnn
+    head = stages.second_stage_box_predictor.mask_rcnn_box_predictor
+    in_third_stage = stages.number_of_stages == 3 and head.predict_instance_masks
+    return in_third_stage or model.center_net.HasField("mask_estimation_task")

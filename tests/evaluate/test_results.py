@@ -185,6 +185,9 @@ def test_what_model_or_annotations_do_not_have_is_not_scored(beside_boxes):
     annotations_file, path = beside_boxes
     boxes = config.template("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")
     assert results.beside_boxes(boxes, annotations_file, path) == []
+    two_stages = config.template("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8")
+    two_stages.model.faster_rcnn.number_of_stages = 2
+    assert results.beside_boxes(two_stages, annotations_file, path) == []
     truth = read_json(annotations_file)
     for annotation in truth["annotations"]:
         del annotation["segmentation"]
