@@ -7,14 +7,13 @@
 A file appears under its final name only when it is complete.
 """
 
-import contextlib
 import dataclasses
 import gzip
 import json
-import os
 import pathlib
 
 from replicate.errors import UserError
+from tfrecords.whole_files import written_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,23 +127,6 @@ class RunDir:
             and (folder / "metrics.json").is_file()
             and (folder / "detections.json.gz").is_file()
         )
-
-
-@contextlib.contextmanager
-def written_whole(path, mode="w"):
-    """Opens a file beside `path` that takes its name when the block ends without an exception."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, mode, encoding=None if "b" in mode else "utf-8") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path, text):

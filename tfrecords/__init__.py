@@ -7,8 +7,20 @@
 Imports no TensorFlow.
 """
 
-from tfrecords.conversion import Summary, convert
-from tfrecords.errors import InputError
-from tfrecords.label_map import write as write_label_map
+import importlib
 
-__all__ = ["InputError", "Summary", "convert", "write_label_map"]
+_MODULES = {
+    "InputError": ("errors", "InputError"),
+    "Summary": ("conversion", "Summary"),
+    "convert": ("conversion", "convert"),
+    "write_label_map": ("label_map", "write"),
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name):
+    # Loaded when first asked for: a room that only writes a file does not wait for the converter.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _MODULES[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

@@ -176,7 +176,7 @@ def _source(request):
 def _write(item):
     index, task = item
     try:
-        yield index, shards.write(task, open_shard=_appearing, read=_read)
+        yield index, shards.write(task, open_shard=_written_whole, read=_read)
     except InputError as error:
         yield beam.pvalue.TaggedOutput("problem", str(error))
 
@@ -184,15 +184,15 @@ def _write(item):
 def _finish(output_path, facts, results, problems):
     """Writes the manifest and the ledger, or the first problem for `convert` to tell."""
     if problems:
-        with _appearing(_problems_path(output_path)) as file:
+        with _written_whole(_problems_path(output_path)) as file:
             file.write(min(problems).encode())
         return
     ((source, settings, unknown, crowd_unknown),) = facts
     results = [result for _, result in sorted(results, key=lambda item: item[0])]
     made = manifest.assemble(source, settings, results, unknown, crowd_unknown)
     ledger = unknown + [entry for result in results for entry in result.ledger]
-    manifest.write_ledger(output_path, ledger, _appearing)
-    manifest.write(output_path, made, _appearing)
+    manifest.write_ledger(output_path, ledger, _written_whole)
+    manifest.write(output_path, made, _written_whole)
 
 
 def _problems_path(output_path):
@@ -208,8 +208,11 @@ def _read(path):
 
 
 @contextlib.contextmanager
-def _appearing(path):
-    """As `framing.appearing`; the partial name is a bundle's own, for runners that retry."""
+def _written_whole(path):
+    """As `whole_files.written_whole`, on any of Beam's file systems.
+
+    The partial name is a bundle's own, for runners that retry.
+    """
     partial = f"{path}.{uuid.uuid4().hex}.partial"
     try:
         with FileSystems.create(partial, mime_type="application/octet-stream") as file:

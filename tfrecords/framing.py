@@ -5,10 +5,8 @@ Layout of a record (TensorFlow, tensorflow/core/lib/io/record_writer.h), little-
     uint64 length | uint32 masked crc of the length | data | uint32 masked crc of the data
 """
 
-import contextlib
 import hashlib
 import itertools
-import os
 import struct
 
 import google_crc32c
@@ -83,27 +81,6 @@ def count(path):
                 raise CorruptRecord(f"{path}: record {records} is cut off")
             records += 1
     return records
-
-
-@contextlib.contextmanager
-def appearing(path, mode="wb", sync=True, **kwargs):
-    """Opens a file that appears under `path` only when the block ends without an error.
-
-    It is written as `path`.partial and renamed; after an error it is removed. With `sync` it is
-    on the disk before it appears, so that it is whole even after a power failure.
-    """
-    partial = f"{path}.partial"
-    try:
-        with open(partial, mode, **kwargs) as file:
-            yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
-        raise
 
 
 def _masked_crc(data):

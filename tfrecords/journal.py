@@ -9,7 +9,8 @@ import dataclasses
 import json
 import os
 
-from tfrecords import framing, shards
+from tfrecords import shards
+from tfrecords.whole_files import written_whole
 
 
 class Journal:
@@ -36,7 +37,7 @@ class Journal:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(shards.path_of(output_path, index, before["num_shards"]))
         entries = [{"index": index} | dataclasses.asdict(r) for index, r in self.done.items()]
-        with framing.appearing(self.path) as file:  # a kill here must not forget what is done
+        with written_whole(self.path, "wb") as file:  # a kill here must not forget what is done
             file.writelines(map(_line, [header, *entries]))
         self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
 

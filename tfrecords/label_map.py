@@ -9,8 +9,9 @@ from google.protobuf import (
     text_format,
 )
 
-from tfrecords import coco, framing
+from tfrecords import coco
 from tfrecords.errors import InputError
+from tfrecords.whole_files import written_whole
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
@@ -46,7 +47,7 @@ def write(annotations_file_or_categories, path):
             )
         ids[name] = category_id
         message.item.add(name=name, id=category_id, display_name=name)
-    with framing.appearing(path, "w", encoding="utf-8", newline="\n") as file:
+    with written_whole(path, newline="\n") as file:
         file.write(text_format.MessageToString(message, as_utf8=True))
 
 

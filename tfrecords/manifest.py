@@ -16,14 +16,16 @@ images + all of images_skipped is the source's number of images, annotations_wri
 dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
 """
 
+import functools
 import json
 import os
 from collections import Counter
 
-from tfrecords import framing
 from tfrecords.errors import InputError
+from tfrecords.whole_files import written_whole
 
 FORMAT = 1
+_opened = functools.partial(written_whole, mode="wb")
 _COUNTS = (
     *("images", "images_without_annotations", "annotations_written", "crowd"),
     *("crowd_dropped", "boxes_clipped"),
@@ -84,15 +86,15 @@ def assemble(source, settings, results, unknown=(), crowd_unknown=0):
     return made
 
 
-def write(output_path, manifest, appearing=framing.appearing):
-    """Writes the manifest; `appearing` is a context manager as `framing.appearing`."""
-    with appearing(path_of(output_path)) as file:
+def write(output_path, manifest, opened=_opened):
+    """Writes the manifest; `opened(path)` is a context manager of a binary file to write."""
+    with opened(path_of(output_path)) as file:
         file.write((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def write_ledger(output_path, entries, appearing=framing.appearing):
+def write_ledger(output_path, entries, opened=_opened):
     """Writes the ledger, likewise."""
-    with appearing(ledger_path_of(output_path)) as file:
+    with opened(ledger_path_of(output_path)) as file:
         for entry in entries:
             file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 from tfrecords import features, framing
 from tfrecords.errors import InputError
+from tfrecords.whole_files import written_whole
 
 
 @dataclasses.dataclass
@@ -45,10 +46,10 @@ class Result:
 
 
 # Not synced: that would make the disk's speed ours. What a power failure cuts, its size tells.
-_appearing = functools.partial(framing.appearing, sync=False)
+_open_shard = functools.partial(written_whole, mode="wb", sync=False)
 
 
-def write(task, count_image=lambda: None, open_shard=_appearing, read=None):
+def write(task, count_image=lambda: None, open_shard=_open_shard, read=None):
     """Writes a shard; it appears under its final name only when complete.
 
     Args:

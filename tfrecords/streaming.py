@@ -16,6 +16,7 @@ import tqdm
 from tfrecords import features, framing, manifest, shards
 from tfrecords.conversion import summary_of
 from tfrecords.errors import InputError
+from tfrecords.whole_files import written_whole
 
 
 def convert(
@@ -71,7 +72,7 @@ def _write(dataset, output_path, asked, settings, progress):
     num_shards = asked["num_shards"]
     paths = [shards.path_of(output_path, index, num_shards) for index in range(num_shards)]
     with contextlib.ExitStack() as stack:
-        writers = [framing.Writer(stack.enter_context(framing.appearing(path))) for path in paths]
+        writers = [framing.Writer(stack.enter_context(written_whole(path, "wb"))) for path in paths]
         rows = tqdm.tqdm(
             dataset.rows(),
             total=dataset.num_images,

@@ -73,8 +73,8 @@ def main(_):
 
 
 def _to_coco():
-    from tfrecords import framing
     from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
+    from tfrecords.whole_files import written_whole
 
     folder = None if _FROM.value == "parquet" else _one_input()
     match _FROM.value:
@@ -91,7 +91,7 @@ def _to_coco():
         case "parquet":
             _need(image_dir=_IMAGE_DIR.value)
             content = parquet.read(_parquet(), _IMAGE_DIR.value)
-    with framing.appearing(_OUTPUT.value, "w", encoding="utf-8") as file:
+    with written_whole(_OUTPUT.value) as file:
         json.dump(content, file, ensure_ascii=False)
     return {name: len(content[name]) for name in ("images", "annotations", "categories")}
 

@@ -58,7 +58,7 @@ def _draw(messages, path):
     import numpy as np
     from matplotlib import pyplot
 
-    from replicate import run
+    from tfrecords.whole_files import written_whole
 
     figure, (over_steps, over_images) = pyplot.subplots(
         1, 2, figsize=(12, 4.5), sharey=True, layout="constrained"
@@ -82,7 +82,7 @@ def _draw(messages, path):
             axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=1, frameon=False)
-    with run.written_whole(path, "wb") as stream:
+    with written_whole(path, "wb") as stream:
         figure.savefig(stream, format=path[-3:], dpi=150)
     pyplot.close(figure)
 

@@ -15,7 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from tfrecords import framing, inverse, label_map
+from tfrecords import inverse, label_map
+from tfrecords.whole_files import written_whole
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -27,7 +28,7 @@ flags.DEFINE_string("output", None, "COCO JSON to write")
 def main(_):
     categories = label_map.read(FLAGS.label_map)
     document = inverse.to_coco(inverse.shard_paths(FLAGS.records), categories)
-    with framing.appearing(FLAGS.output, "w", encoding="utf-8") as file:
+    with written_whole(FLAGS.output) as file:
         json.dump(document, file, ensure_ascii=False)
     print(
         f"{FLAGS.output}: {len(document['images'])} images, "

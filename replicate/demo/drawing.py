@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from replicate.run import write_json, written_whole
+from replicate.run import write_json
+from tfrecords.whole_files import written_whole
 
 CATEGORIES = ("disc", "square", "triangle")
 IMAGE_HW = (256, 256)

@@ -9,7 +9,7 @@ import msgspec
 
 from replicate import config as configs
 from replicate import score
-from replicate.run import written_whole
+from tfrecords.whole_files import written_whole
 
 
 def write(evaluation, path, *, scored=True, progress=True):

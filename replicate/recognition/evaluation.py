@@ -13,8 +13,9 @@ from tqdm import tqdm
 from replicate.errors import UserError
 from replicate.recognition import metrics, records
 from replicate.recognition.classes import Class
-from replicate.run import read_json, write_json, written_whole
+from replicate.run import read_json, write_json
 from replicate.train import checkpoints
+from tfrecords.whole_files import written_whole
 
 FORMAT = 1
 

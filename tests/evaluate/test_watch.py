@@ -258,7 +258,7 @@ def test_a_signal_leaves_a_usable_state(number, status, ssd, tmp_path):
         _, err = process.communicate(timeout=120)
     assert process.returncode == status
     assert "Traceback" not in err
-    assert not [path for path in tmp_path.rglob("*.part")]
+    assert not [path for path in tmp_path.rglob("*.partial")]
 
 
 # name: flags, in the message

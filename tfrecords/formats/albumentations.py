@@ -11,8 +11,9 @@ categories without an annotation are lost.
 
 import json
 
-from tfrecords import formats, framing
+from tfrecords import formats
 from tfrecords.errors import InputError
+from tfrecords.whole_files import written_whole
 
 _LISTS = ("bboxes", "labels", "category_ids", "ids", "areas", "iscrowd")
 
@@ -23,7 +24,7 @@ def write(source, path):
     Returns:
       dict of counts: images, annotations.
     """
-    with framing.appearing(path, "w", encoding="utf-8") as file:
+    with written_whole(path) as file:
         for index in range(len(source.images)):
             line = json.dumps(_line(source.image(index), source.categories), ensure_ascii=False)
             file.write(line + "\n")
