@@ -98,7 +98,9 @@ def _table(rows):
 def _sheet(record):
     lines = []
     for name, value in record.items():
-        if isinstance(value, dict):
+        if name == "figures":
+            lines += [f"published: {zoo.Figure(**figure)}" for figure in value]
+        elif isinstance(value, dict):
             lines += [f"{name}:", *(f"  {line}" for line in _sheet(value).splitlines())]
         elif value not in (None, "", ()):
             text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else value

@@ -1,10 +1,7 @@
-"""The published rows of the TensorFlow 2 detection zoo.
+"""The rows of the zoo's table, kept in `data/zoo.csv`, and the names they answer to.
 
-    from replicate import zoo
-    zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8").box_map      # 22.2
-
-The figures are those of tensorflow/models, research/object_detection/g3doc/tf2_detection_zoo.md,
-kept in `data/zoo.csv`. Input sizes are those of the training config where one is public.
+Input sizes are those of the training config where one is public; the figures' sources are in
+each row's `figures`.
 """
 
 import csv
@@ -14,8 +11,10 @@ import functools
 import pathlib
 
 from replicate.errors import UserError
+from replicate.zoo import figures
+from replicate.zoo.figures import Figure
 
-_DATA = pathlib.Path(__file__).parent / "data" / "zoo.csv"
+_DATA = pathlib.Path(__file__).parent.parent / "data" / "zoo.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +29,12 @@ class Row:
         None where neither a config nor the name tells.
       resizer: "fixed" or "keep_aspect"; None without a public training config.
       speed_ms: published milliseconds an image, or None.
-      box_map, mask_map, keypoint_map: published COCO mAP on val2017 in points (22.2), or None.
+      box_map, mask_map, keypoint_map: the table's COCO mAP in points (22.2), or None.
       outputs: what the model detects, e.g. ("Boxes", "Masks").
       template: name of the training config in `configs/`, or None where none was ever published.
       url: the released archive.
       note: where the published sources disagree with each other, or "".
+      figures: every published figure with its document: the table's, then the config header's.
     """
 
     archive: str
@@ -51,11 +51,24 @@ class Row:
     template: str | None
     url: str
     note: str
+    figures: tuple[Figure, ...]
 
     @property
     def input_size(self):
         """ "640x640" (height x width, pixels), or "" where unknown."""
         return f"{self.input_height}x{self.input_width}" if self.input_height else ""
+
+    def header_figure(self, kind: str) -> Figure | None:
+        """What the training config's header publishes of `kind` ("box", "mask", "keypoint")."""
+        return self._figure(kind, "header")
+
+    def table_figure(self, kind: str) -> Figure | None:
+        """What the zoo's table publishes of `kind` ("box", "mask", "keypoint")."""
+        return self._figure(kind, "table")
+
+    def _figure(self, kind, origin):
+        found = (each for each in self.figures if (each.kind, each.origin) == (kind, origin))
+        return next(found, None)
 
     @property
     def names(self):
@@ -140,4 +153,5 @@ def _row(record):
         template=record["template"] or None,
         url=record["url"],
         note=record["note"],
+        figures=figures.of_record(record),
     )

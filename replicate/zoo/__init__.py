@@ -1,0 +1,15 @@
+"""The published rows of the TensorFlow 2 detection zoo, and where each figure was published.
+
+from replicate import zoo
+zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8").box_map      # 22.2
+zoo.find("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8").figures
+"""
+
+from replicate.zoo.figures import KINDS as KINDS
+from replicate.zoo.figures import Figure as Figure
+from replicate.zoo.rows import Row as Row
+from replicate.zoo.rows import families as families
+from replicate.zoo.rows import find as find
+from replicate.zoo.rows import get as get
+from replicate.zoo.rows import rows as rows
+from replicate.zoo.rows import unknown as unknown
