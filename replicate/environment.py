@@ -41,6 +41,8 @@ _PARAMETER = re.compile(
     re.I,
 )
 _PROJECT = pathlib.Path(__file__).resolve().parent.parent
+# What of a checkout decides what the kit computes.
+_OWN_FILES = ("replicate", "tfrecords", "tools", "configs", "requirements*.txt", "pyproject.toml")
 
 
 def describe():
@@ -62,7 +64,7 @@ def describe():
         "variables": {
             name: without_secrets(os.environ[name]) for name in _VARIABLES if name in os.environ
         },
-        "git": _git(),
+        "git": _git(_PROJECT),
     }
 
 
@@ -109,14 +111,39 @@ def of_run(run):
     return described
 
 
-def _git():
+def _git(project):
+    """The kit's own revision and what of its files is changed since; None outside its repository.
+
+    Installed into an environment that lies in another repository, or copied into one without
+    being added to it, the kit has no revision of its own, and that repository's is none of its
+    business. In a repository that holds more than the kit, the diff is of the kit's files alone.
+
+    Args:
+      project: the folder that holds `replicate/`.
+
+    Returns:
+      dict of revision and diff, or None.
+    """
+    # Variables of a hook or an alias would name another repository than the folder's.
+    surroundings = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+
     def git(*arguments):
         return subprocess.run(
-            ["git", "-C", _PROJECT, *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", project, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+            env=surroundings,
         ).stdout
 
     try:
-        diff = without_secrets(git("diff", "HEAD"))
+        top = git("rev-parse", "--show-toplevel").rstrip("\n")
+        if pathlib.Path(top).resolve() != pathlib.Path(project).resolve():
+            return None
+        git("ls-files", "--error-unmatch", "replicate/environment.py")
+        plain = ("--no-ext-diff", "--no-textconv", "--no-color")
+        diff = without_secrets(git("diff", *plain, "HEAD", "--", *_OWN_FILES))
         return {"revision": git("rev-parse", "HEAD").strip(), "diff": diff}
     except (OSError, subprocess.CalledProcessError):
         return None
