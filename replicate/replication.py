@@ -70,7 +70,7 @@ def replicate(request, run_dir, command, terms=None):
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.
 
-    Of several workers (see `replicate.train.cluster`), which all see `run_dir`, the first does
+    Of several workers (see `replicate.cluster`), which all see `run_dir`, the first does
     everything; the others wait for its records and config and take part in the training alone.
 
     Returns:
@@ -102,7 +102,7 @@ def replicate(request, run_dir, command, terms=None):
 
 def _workers():
     """The workers that train together, or None; importing the trainer takes seconds."""
-    from replicate.train import cluster
+    from replicate import cluster
 
     return cluster.from_environment()
 

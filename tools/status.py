@@ -45,9 +45,9 @@ def main(folders):
 
 
 def _page(folder, found, width):
-    from replicate.launch import status
+    from replicate.launch import board
 
-    return status.table(found, width) if found else f"no run in {folder} yet"
+    return board.table(found, width) if found else f"no run in {folder} yet"
 
 
 def _watch(folder):

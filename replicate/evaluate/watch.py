@@ -5,8 +5,7 @@ import platform
 import sys
 import time
 
-import psutil
-
+from replicate import processes
 from replicate.errors import UserError
 from replicate.run import read_json
 from replicate.train import checkpoints
@@ -127,15 +126,6 @@ class _Training:
         if told["state"] != "running":
             reason = told.get("reason", "").strip().splitlines()
             return f"is {told['state']}" + (f" ({reason[0]})" if reason else "")
-        if told["host"] != platform.node() or _is_alive(told["pid"], told["updated"]):
+        if told["host"] != platform.node() or processes.lives(told["pid"], told["updated"]):
             return ""
         return f"is gone (process {told['pid']}, at step {told['step']}, no longer runs)"
-
-
-def _is_alive(pid, updated):
-    """Whether process `pid` runs and is the one that wrote at `updated` (seconds since 1970)."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= updated + 1
-    except psutil.NoSuchProcess:
-        return False

@@ -6,12 +6,12 @@
     launch.local.run(plan)                              # here, until it is done
     launch.slurm.submit(plan, launch.slurm.Resources(nodes=2, gpus_per_node=8))
     launch.skypilot.write(plan, launch.skypilot.Resources(…), "a.sky.yaml")
-    launch.status.of_folder("runs")
+    launch.board.table(launch.status.of_folder("runs"))
 
 No environment variable's value is written down by any of them.
 """
 
-from replicate.launch import local, skypilot, slurm, status
+from replicate.launch import board, local, skypilot, slurm, status
 from replicate.launch.plan import Plan
 
-__all__ = ["Plan", "local", "skypilot", "slurm", "status"]
+__all__ = ["Plan", "board", "local", "skypilot", "slurm", "status"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from replicate import devices
+from replicate import devices, processes
 from replicate.errors import UserError
 from replicate.launch import status
 from replicate.launch.plan import launched
@@ -102,7 +102,7 @@ class _Forwarding:
     def __enter__(self):
         self._process, self._early = None, []
         self._before = {
-            number: signal.signal(number, self._pass_on) for number in status.STOP_SIGNALS
+            number: signal.signal(number, self._pass_on) for number in processes.STOP_SIGNALS
         }
         return self
 

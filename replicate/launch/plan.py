@@ -12,7 +12,6 @@ from replicate.run import RunDir, read_json, write_json
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = PROJECT / "tools" / "replicate.py"
-TIMEOUT_VARIABLE = "REPLICATE_RENDEZVOUS_TIMEOUT_S"  # `replicate.train.cluster` reads it
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 

@@ -15,8 +15,9 @@ import subprocess
 
 import yaml
 
+from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import PROJECT, TIMEOUT_VARIABLE
+from replicate.launch.plan import PROJECT
 from replicate.run import write_text
 
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed

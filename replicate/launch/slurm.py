@@ -1,4 +1,4 @@
-"""Runs under Slurm: a batch script that a person can read and submit again, and its queue.
+"""Runs under Slurm: a batch script that a person can read and submit again.
 
 The script asks for a signal before the time limit; the training saves a checkpoint and ends with
 that signal's status, and the script requeues its own job. Preemption works the same way where
@@ -6,17 +6,16 @@ its grace time lets the checkpoint be saved; otherwise the last periodic one is 
 """
 
 import dataclasses
-import datetime
 import pathlib
 import re
 import shlex
-import shutil
-import subprocess
 
 import jinja2
 
+from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import TIMEOUT_VARIABLE, clock
+from replicate.launch import slurm_queue, status
+from replicate.launch.plan import clock
 from replicate.run import write_text
 
 # Variables of the submitting shell that a job sees; Slurm's own come with the job.
@@ -106,64 +105,15 @@ def submit(plan, resources):
     Raises:
       UserError: a run of the plan is active already; sbatch is missing or refuses.
     """
-    from replicate.launch import status
-
     for each in plan.runs:
         status.refuse_if_active(each.directory)
     path = write(plan, resources)
-    job = _ask("sbatch", "--parsable", str(path)).split(";")[0]
+    job = slurm_queue.ask("sbatch", "--parsable", str(path)).split(";")[0]
     for index, each in enumerate(plan.runs):
         own = f"{job}_{index}" if plan.seeds else job
         log = plan.folder / f"slurm-{own}.log"
         plan.record(each, "slurm", job=own, script=str(path), log=str(log))
     return job, path
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What Slurm says of a job: its state ("PENDING"), why, and when it last started.
-
-    `started` is in seconds since 1970, or None where it waits.
-    """
-
-    state: str
-    reason: str
-    started: float | None
-
-
-def queue(jobs):
-    """What Slurm says of jobs that it has not forgotten.
-
-    Args:
-      jobs: job ids ("12", "13_0").
-
-    Returns:
-      {job id: Job}; a job that ended a while ago is left out. None where there is no Slurm to ask.
-    """
-    if not jobs:
-        return {}
-    if not shutil.which("squeue"):
-        return None
-    try:
-        # Asked for by number, a job that is forgotten would be an error for all of them.
-        answer = _ask(
-            *("squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%S|%r")
-        )
-    except UserError:
-        return None
-    fields = (line.split("|", 3) for line in answer.splitlines())
-    return {
-        job: Job(state, reason, _started(state, start))
-        for job, state, start, reason in fields
-        if job in jobs
-    }
-
-
-def _started(state, text):
-    """For a job that waits, squeue tells when it may start."""
-    if state == "PENDING" or not text[:1].isdigit():
-        return None
-    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def _directives(plan, resources):
@@ -223,16 +173,3 @@ def _variable_name(text):
     if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
         raise UserError(f"--export={text!r}: the name of a variable, without a value")
     return text
-
-
-def _ask(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError(
-            f"{command[0]}: not found; launch on a machine that submits to Slurm, or write the "
-            "script with --dry_run"
-        ) from None
-    if done.returncode:
-        raise UserError(f"{command[0]} refuses: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout.strip()

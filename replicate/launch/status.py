@@ -5,16 +5,14 @@ from Slurm's queue where there is one.
 """
 
 import dataclasses
-import datetime
 import platform
 import signal
 import time
 from pathlib import Path
 
-import psutil
-
+from replicate import processes
 from replicate.errors import UserError
-from replicate.launch import slurm
+from replicate.launch import slurm_queue
 from replicate.launch.plan import launched
 from replicate.run import RunDir, read_json, read_metrics
 
@@ -22,10 +20,7 @@ from replicate.run import RunDir, read_json, read_metrics
 # longest silence of a live one is the tracing of a large model, a few minutes.
 SILENCE_S = 1800
 _DEPTH = 4
-_BRIEF = 240
-WIDE = 120  # characters, for a column each
 _PACE_LINES = 20
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 ACTIVE = ("queued", "preparing", "running", "evaluating")
 # What Slurm's states say of a run, and of its end; RUNNING and the like need a look at its files.
 _SLURM_STATES = {
@@ -89,14 +84,14 @@ def of_folder(folder):
     roots = _without_aliases(sorted(_run_directories(folder, _DEPTH)))
     records = {root: launched(root) for root in roots}
     jobs = {record["job"] for record in records.values() if record.get("job")}
-    queue = slurm.queue(jobs)
+    queue = slurm_queue.read(jobs)
     return [_status(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
 
 
 def refuse_if_active(directory):
     """Raises UserError where the run in `directory` is queued or running; two would spoil it."""
     record = launched(directory)
-    queue = slurm.queue({record["job"]} if record.get("job") else set())
+    queue = slurm_queue.read({record["job"]} if record.get("job") else set())
     found = _status(Path(directory), str(directory), record, queue)
     if found.state in ACTIVE:
         raise UserError(
@@ -200,31 +195,22 @@ def _of_exit(code):
     if code - 128 not in signal.valid_signals():
         return "failed", f"exit status {code}, see its log"
     name = signal.Signals(code - 128).name
-    return "stopped" if code - 128 in STOP_SIGNALS else "failed", name
+    return "stopped" if code - 128 in processes.STOP_SIGNALS else "failed", name
 
 
 def _is_alive(run, training, record, job, queue):
     """Whether somebody works on the run, as far as can be told from here."""
     known = [each for each in (training, record) if each.get("pid")]
     mine = [each for each in known if each["host"] == platform.node()]
-    if training in mine and _process_lives(training["pid"], training["updated"]):
+    if training in mine and processes.lives(training["pid"], training["updated"]):
         return True  # whoever started it, and whatever became of an earlier launch
     if "exit" in record or "skipped" in record:
         return False
     if record.get("job") and queue is not None:
         return bool(job) and job.state in ("RUNNING", "COMPLETING")
     if known and len(mine) == len(known):
-        return record in mine and _process_lives(record["pid"], record["launched"])
+        return record in mine and processes.lives(record["pid"], record["launched"])
     return time.time() - _last_sign(run, training, record) < SILENCE_S
-
-
-def _process_lives(pid, known_at):
-    """Whether process `pid` is the one known at that time, and no zombie."""
-    try:
-        process = psutil.Process(pid)
-        return process.create_time() <= known_at + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _last_sign(run, training, record):
@@ -256,49 +242,3 @@ def _where(training, record):
         return f"Slurm job {record['job']}"
     source = training if training.get("pid") else record
     return f"process {source['pid']} on {source['host']}" if source.get("pid") else ""
-
-
-def table(found, width=WIDE):
-    """A rich.table.Table of Statuses; below WIDE characters, what it says of a run is one cell."""
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(expand=False)
-    shown.add_column("run", overflow="fold")
-    rows = [_cells(each) for each in found]
-    if width < WIDE:
-        shown.add_column("how it stands", overflow="fold")
-        rows = [
-            (run, ", ".join(filter(None, (state, step, left and f"{left} left", ap, verdict, why))))
-            for run, state, step, left, ap, verdict, why in rows
-        ]
-    else:
-        shown.add_column("state", no_wrap=True)
-        for name in ("step", "time left", "last AP"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        shown.add_column("verdict", no_wrap=True)
-        shown.add_column("where, why", overflow="fold")
-    for each, cells in zip(found, rows, strict=True):
-        shown.add_row(*map(Text, cells), style=_STYLES.get(each.state))
-    return shown
-
-
-def _cells(each):
-    return (
-        each.run,
-        each.state,
-        "" if each.step is None else f"{each.step:,} of {each.num_steps:,}",
-        "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s))),
-        "" if each.ap is None else f"AP {each.ap * 100:.1f} at {each.ap_step:,}",
-        each.verdict or "",
-        ", ".join(text for text in (each.where, _brief(each.reason)) if text),
-    )
-
-
-def _brief(reason):
-    """The last line of a reason, where TensorFlow's messages have what matters; --json has all."""
-    line = (reason.strip().splitlines() or [""])[-1].strip()
-    return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
-
-
-_STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}

@@ -95,7 +95,7 @@ def first_act(intent, terms):
     Raises:
       UserError: as `gate`.
     """
-    from replicate.train import cluster
+    from replicate import cluster
 
     workers = cluster.from_environment()
     if workers is None:

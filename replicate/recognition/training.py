@@ -4,6 +4,7 @@ import dataclasses
 
 from replicate import environment
 from replicate.errors import Interrupted, UserError
+from replicate.processes import StopSignals
 from replicate.recognition import classes, evaluation, model, records
 from replicate.recognition import request as requests
 from replicate.recognition.engine import tf
@@ -11,7 +12,6 @@ from replicate.recognition.trainer import Trainer
 from replicate.run import RunDir, read_json, write_json
 from replicate.train import checkpoints
 from replicate.train.journal import Journal, say
-from replicate.train.stopping import StopSignals
 
 DATA_FILE = "data.json"
 

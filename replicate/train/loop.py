@@ -6,11 +6,12 @@ import dataclasses
 import orbit
 import tensorflow as tf
 
+from replicate import cluster
 from replicate.errors import Interrupted, UserError
+from replicate.processes import StopSignals
 from replicate.run import RunDir
-from replicate.train import checkpoints, cluster, data, distribution, precision, starting_point
+from replicate.train import checkpoints, data, distribution, precision, starting_point
 from replicate.train.journal import Journal, say
-from replicate.train.stopping import StopSignals
 from replicate.train.trainer import Execution, NonFiniteLoss, Trainer
 
 # Above this share of a step, more hands on the input would make training faster.

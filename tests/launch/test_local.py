@@ -10,7 +10,7 @@ import time
 import pytest
 from absl import flags
 
-from replicate import devices
+from replicate import devices, processes
 from replicate.devices import Gpu
 from replicate.errors import UserError
 from replicate.launch import local, status
@@ -131,7 +131,7 @@ def waiting(tool, tmp_path):
 
 
 def _lives(pid):
-    return status._process_lives(pid, time.time())
+    return processes.lives(pid, time.time())
 
 
 def test_in_the_background_it_goes_on_with_a_log(waiting):

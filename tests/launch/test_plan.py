@@ -3,8 +3,7 @@
 import pytest
 
 from replicate.errors import UserError
-from replicate.launch.plan import TIMEOUT_VARIABLE, Plan, clock, parse_duration
-from replicate.train import cluster
+from replicate.launch.plan import Plan, clock, parse_duration
 
 HOUR = 3600
 
@@ -49,7 +48,3 @@ def test_a_seed_has_a_run_directory_of_its_own(tmp_path):
     ]
     one = Plan.of(tmp_path / "a", ["--seed=3"], python="py", tool="t.py")
     assert one.command(one.runs[0]) == ["py", "t.py", "--seed=3", f"--run_dir={tmp_path}/a"]
-
-
-def test_the_workers_read_the_variable_that_the_scripts_set():
-    assert TIMEOUT_VARIABLE == cluster.TIMEOUT_VARIABLE

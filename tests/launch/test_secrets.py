@@ -7,11 +7,11 @@ import os
 import pytest
 
 from replicate import environment
+from replicate.cluster import Cluster
 from replicate.launch import local, skypilot, slurm
 from replicate.launch.plan import Plan
 from replicate.replication import Request
 from replicate.run import RunDir, read_json
-from replicate.train.cluster import Cluster
 
 PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-wJalrXUtnFEMI",

@@ -9,11 +9,11 @@ import sys
 import pytest
 import yaml
 
+from replicate.cluster import from_environment
 from replicate.errors import UserError
 from replicate.launch import skypilot
 from replicate.launch.plan import PROJECT, Plan
 from replicate.replication import Request
-from replicate.train.cluster import from_environment
 from tests.launch.test_slurm_script import HOSTILE
 
 _READ = """\

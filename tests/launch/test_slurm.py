@@ -283,7 +283,7 @@ _MEETS = f"""\
 import os, sys
 sys.path.insert(0, {str(PROJECT)!r})
 from replicate.errors import UserError
-from replicate.train import cluster
+from replicate import cluster
 if os.environ["SLURM_PROCID"] == "1":
     sys.exit(0)
 try:

@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from replicate.errors import UserError
-from replicate.launch import slurm, status
-from replicate.launch.slurm import Job
+from replicate.launch import board, slurm_queue, status
+from replicate.launch.slurm_queue import Job
 from replicate.run import RunDir, write_json, write_text
 from tests.tools.running import started
 
@@ -198,7 +198,7 @@ _JOBS = {
 @pytest.mark.parametrize("what", _JOBS)
 def test_states_under_slurm(what, tmp_path, monkeypatch):
     job, training, verdict, state, reason = _JOBS[what]
-    monkeypatch.setattr(slurm, "queue", lambda jobs: {"12": job} if job else {})
+    monkeypatch.setattr(slurm_queue, "read", lambda jobs: {"12": job} if job else {})
     _make(
         tmp_path / "a",
         training=None if training is None else {"host": "node9", "pid": 77} | training,
@@ -211,7 +211,7 @@ def test_states_under_slurm(what, tmp_path, monkeypatch):
 
 
 def test_without_slurm_here_a_silent_job_is_taken_for_dead(tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm, "queue", lambda jobs: None)
+    monkeypatch.setattr(slurm_queue, "read", lambda jobs: None)
     launch = {"target": "slurm", "job": "12"}
     _make(tmp_path / "fresh", training={"host": "node9"}, launch=launch)
     _make(tmp_path / "silent", training={"host": "node9"}, launch=launch, age=HOUR)
@@ -251,7 +251,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 def _shown(found, width):
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(status.table(found, width))
+        console.print(board.table(found, width))
     return captured.get()
 
 

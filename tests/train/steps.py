@@ -19,7 +19,8 @@ odapi.load()
 
 import tensorflow as tf
 
-from replicate.train import cluster, distribution
+from replicate import cluster
+from replicate.train import distribution
 from replicate.train.trainer import Execution, Trainer
 
 

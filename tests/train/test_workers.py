@@ -147,7 +147,7 @@ def test_a_signal_to_one_stops_both_after_the_same_step(config_path, alone, tmp_
     ids=["while it runs", "while it is traced"],
 )
 def test_the_cause_is_told(message):
-    from replicate.train.cluster import Cluster
+    from replicate.cluster import Cluster
     from replicate.train.distribution import PeerLost, tf
 
     said = r"worker 1 \(b:2\) lost .*: Collective ops is aborted by: heartbeat timeout\. Start all"

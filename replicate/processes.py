@@ -1,7 +1,25 @@
-"""Signals that ask a run to stop: remembered until the state can be saved."""
+"""A run's process: whether it still lives, and the signals that ask it to save and stop."""
 
 import signal
 import sys
+
+import psutil
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def lives(pid, known_at):
+    """Whether process `pid` runs, is no zombie and is the one that was known at a time.
+
+    Args:
+      pid: process id on this machine.
+      known_at: seconds since 1970 at which it was seen; one that began later took its id.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= known_at + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class StopSignals:
@@ -11,13 +29,11 @@ class StopSignals:
       signal: the number of the one that came, or None.
     """
 
-    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-
     def __init__(self):
         self.signal = None
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._remember) for number in self.NUMBERS}
+        self._before = {number: signal.signal(number, self._remember) for number in STOP_SIGNALS}
         return self
 
     def _remember(self, number, frame):

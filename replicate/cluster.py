@@ -284,7 +284,7 @@ def _slurm_hosts(nodelist):
     """The hosts of a Slurm node list: "n[01-02,7],m" is n01, n02, n7, m.
 
     Slurm's own `scontrol show hostnames` answers where it is installed (in a container it often
-    is not).
+    is not). TensorFlow's SlurmClusterResolver refuses brackets that are not at the end of a name.
     """
     if shutil.which("scontrol"):
         answer = subprocess.run(

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from replicate import cluster
+from replicate.cluster import Cluster, from_environment
 from replicate.errors import UserError
-from replicate.train import cluster
-from replicate.train.cluster import Cluster, from_environment
 
 
 def _tf_config(workers, index=0, kind="worker", **others):

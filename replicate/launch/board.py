@@ -1,0 +1,52 @@
+"""How runs stand, drawn as a table for a terminal."""
+
+import datetime
+
+WIDE = 120  # characters, for a column each
+_BRIEF = 240
+
+
+def table(found, width=WIDE):
+    """A rich.table.Table of Statuses; below WIDE characters, what it says of a run is one cell."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(expand=False)
+    shown.add_column("run", overflow="fold")
+    rows = [_cells(each) for each in found]
+    if width < WIDE:
+        shown.add_column("how it stands", overflow="fold")
+        rows = [
+            (run, ", ".join(filter(None, (state, step, left and f"{left} left", ap, verdict, why))))
+            for run, state, step, left, ap, verdict, why in rows
+        ]
+    else:
+        shown.add_column("state", no_wrap=True)
+        for name in ("step", "time left", "last AP"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column("verdict", no_wrap=True)
+        shown.add_column("where, why", overflow="fold")
+    for each, cells in zip(found, rows, strict=True):
+        shown.add_row(*map(Text, cells), style=_STYLES.get(each.state))
+    return shown
+
+
+def _cells(each):
+    return (
+        each.run,
+        each.state,
+        "" if each.step is None else f"{each.step:,} of {each.num_steps:,}",
+        "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s))),
+        "" if each.ap is None else f"AP {each.ap * 100:.1f} at {each.ap_step:,}",
+        each.verdict or "",
+        ", ".join(text for text in (each.where, _brief(each.reason)) if text),
+    )
+
+
+def _brief(reason):
+    """The last line of a reason, where TensorFlow's messages have what matters; --json has all."""
+    line = (reason.strip().splitlines() or [""])[-1].strip()
+    return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
+
+
+_STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}
