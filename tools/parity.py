@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from replicate import config
 from replicate.errors import UserError
-from replicate.odapi.parity import compare, native
+from replicate.parity import compare, native
 from replicate.run import write_json, write_text
 from tools import cli
 
@@ -93,11 +93,11 @@ MODELS = {
 }
 #: What a kept result depends on: the code of every run, that of the layer, with the versions it is
 #: for, and that of the kit's loader.
-RUNS = ("odapi/parity/fixed.py", "odapi/parity/runs.py", "../requirements-native.txt")
+RUNS = ("parity/fixed.py", "parity/runs.py", "parity/requirements-native.txt")
 LAYER = ("odapi/__init__.py", "odapi/protos.py", "odapi/shims.py")
 ENGINE = ("tensorflow", "tf-keras", "numpy", "tf-models-official")
 LOADER = ("evaluate/detector.py", "evaluate/suppression.py")
-COMPARISON = ("odapi/parity/compare.py",)
+COMPARISON = ("parity/compare.py",)
 AUGMENTATION_SEEDS = 3
 IMAGES = 3
 
@@ -117,7 +117,7 @@ def main(_):
     unknown = [label for label in _MODELS.value if label not in MODELS]
     if unknown:
         raise UserError(f"--models: no {unknown[0]!r}; choose from {', '.join(MODELS)}")
-    work = pathlib.Path(_WORK.value).expanduser()
+    work = pathlib.Path(_WORK.value).expanduser().absolute()
     work.mkdir(parents=True, exist_ok=True)
     try:
         native_python = native.python(pathlib.Path(_DIRECTORY.value).expanduser())
@@ -219,7 +219,7 @@ def _prefix(config_path, run, *sources):
 
 
 def _bytes(sources):
-    return b"".join((native.PROJECT / "replicate" / source).read_bytes() for source in sources)
+    return b"".join((native.PACKAGES / "replicate" / source).read_bytes() for source in sources)
 
 
 def _model(label, config_path, native_python):

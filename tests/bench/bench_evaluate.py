@@ -69,7 +69,7 @@ def write_label_map(annotations, path):
 def make_checkpoint(folder):
     from replicate import config
     from replicate.evaluate.detector import Detector
-    from replicate.odapi.parity import fixed
+    from replicate.parity import fixed
 
     import tensorflow as tf  # isort: skip  (after Keras 2 was chosen)
 

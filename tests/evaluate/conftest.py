@@ -17,7 +17,7 @@ import tfrecords
 from replicate.demo import drawing
 from replicate.evaluate import detections
 from replicate.evaluate.detector import Detector
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 
 STEP = 7
 _FIXED = "image_resizer.fixed_shape_resizer"

@@ -22,7 +22,7 @@ from replicate import config as configs
 from replicate import export
 from replicate.evaluate import detections
 from replicate.evaluate.detector import Detector
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 from tests.evaluate.conftest import Case
 from tests.evaluate.test_equal_to_api import same_detections
 

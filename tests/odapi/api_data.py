@@ -5,7 +5,7 @@ from google.protobuf import text_format
 from PIL import Image
 
 from replicate import config
-from replicate.odapi.parity import fixed, runs
+from replicate.parity import fixed, runs
 
 CLASSES = 37  # of the Oxford-IIIT Pet data set, whose first images the repository has
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from replicate import odapi
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 
 RELATIVE = 1e-4
 SAMPLED = 2000  # the record keeps at most this many values of an array

@@ -3,7 +3,7 @@
 import pytest
 
 from replicate import odapi
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 
 RELEASED = {
     "ssd_mobilenet_v2_320x320_coco17_tpu-8": "ssd_mobilenet_v2_320x320_coco17_tpu-8",

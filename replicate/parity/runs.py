@@ -1,4 +1,4 @@
-"""What parity runs, in either environment: `python -m replicate.odapi.parity.runs JOB.json`.
+"""What parity runs, in either environment: `python -m replicate.parity.runs JOB.json`.
 
 A job is a JSON object: `run` names a function of this file, `layer` says whether the kit's
 compatibility layer is loaded first (False in the native environment), the rest are the
@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 
 SEED = 20
 STEP = 1000  # where in the learning-rate schedule the optimizer is looked at

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from replicate.odapi.parity import compare
+from replicate.parity import compare
 
 #: 9 and 10 overlap 6 by more than half, but each other by less; 11 overlaps none.
 BOXES = {

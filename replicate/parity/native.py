@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
-PROJECT = pathlib.Path(__file__).resolve().parents[3]
-REQUIREMENTS = PROJECT / "requirements-native.txt"
+PACKAGES = pathlib.Path(__file__).resolve().parents[2]
+REQUIREMENTS = pathlib.Path(__file__).resolve().parent / "requirements-native.txt"
 DIRECTORY = pathlib.Path.home() / ".cache" / "replicate-tf2-zoo" / "native-tf2.15"
 
 
@@ -58,7 +59,7 @@ def run(interpreter, job_path, onednn=True, threads=None):
 
     Args:
       interpreter: a Python with the Object Detection API.
-      job_path: the job's JSON file.
+      job_path: the job's JSON file, absolute, as the paths in it are.
       onednn: whether TensorFlow may use oneDNN's kernels; without them it rounds differently.
       threads: how many threads an operation may use, or None for as many as there are cores.
 
@@ -71,13 +72,17 @@ def run(interpreter, job_path, onednn=True, threads=None):
     if threads:
         environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = ""  # one processor for all, so that kernels compare
-    done = subprocess.run(
-        [str(interpreter), "-m", "replicate.odapi.parity.runs", str(job_path)],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    with tempfile.TemporaryDirectory() as kit_alone:
+        # Where the kit is installed, its folder holds this environment's TensorFlow too.
+        for package in ("replicate", "tfrecords"):
+            (pathlib.Path(kit_alone) / package).symlink_to(PACKAGES / package)
+        done = subprocess.run(
+            [str(interpreter), "-m", "replicate.parity.runs", str(job_path)],
+            cwd=kit_alone,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
     if done.returncode:
         ended = f"status {done.returncode}"
         if done.returncode < 0:

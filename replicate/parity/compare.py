@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from scipy import ndimage, optimize, special
 from scipy.sparse import csgraph
 
-from replicate.odapi.parity import fixed
+from replicate.parity import fixed
 
 #: What is expected of two runs of the same computation in float32.
 TOLERANCE = 1e-4
