@@ -13,3 +13,6 @@ from replicate.zoo.rows import find as find
 from replicate.zoo.rows import get as get
 from replicate.zoo.rows import rows as rows
 from replicate.zoo.rows import unknown as unknown
+from replicate.zoo.starting import StartingPoint as StartingPoint
+from replicate.zoo.starting import starting_point as starting_point
+from replicate.zoo.starting import starting_points as starting_points
