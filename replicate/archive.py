@@ -44,7 +44,7 @@ def fetch(row, folder):
     download that was cut off is continued.
 
     Args:
-      row: a `zoo.Row`.
+      row: a `zoo.Row` or `zoo.StartingPoint`.
       folder: where `MODEL.tar.gz` goes.
 
     Returns:
@@ -67,7 +67,7 @@ def fetch(row, folder):
     return path
 
 
-def unpack(path, folder=None):
+def unpack(path, folder=None, *, marker="pipeline.config"):
     """Unpacks an archive, once: a second call finds the folder of the first.
 
     Nothing is written outside the folder, and the folder appears under its name when everything
@@ -76,12 +76,14 @@ def unpack(path, folder=None):
     Args:
       path: `MODEL.tar.gz`.
       folder: where to put it; `MODEL` beside the archive when None.
+      marker: the file, or pattern of files, that is in the folder which is wanted; of a
+        classification checkpoint's archive `*.index`.
 
     Returns:
-      The folder that holds `pipeline.config`.
+      The folder that holds `pipeline.config`, or what `marker` says.
 
     Raises:
-      UserError: the archive holds no model.
+      UserError: the archive holds no such file.
       tfrecords.errors.InputError: it is cut off, would write elsewhere, or is too large for the
         disk.
     """
@@ -94,7 +96,7 @@ def unpack(path, folder=None):
         beside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             archives.extract(path, beside)
-            os.replace(_model_folder(path, beside), folder)
+            os.replace(_folder_of(marker, path, beside), folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return folder
@@ -112,6 +114,29 @@ def checkpoint(folder):
     return str(found[-1].with_suffix(""))
 
 
+def starting_checkpoint(folder, name):
+    """The prefix of the checkpoint in an unpacked archive of the classification zoo.
+
+    Args:
+      folder: where it was unpacked.
+      name: the checkpoint's name in the recipe (`mobilenet_v2.ckpt-1`), or "" where that names
+        none; an archive with one checkpoint of another name has that one.
+
+    Raises:
+      UserError: there is none, or several and none has the name.
+    """
+    found = {
+        path.name.removesuffix(".index"): path for path in pathlib.Path(folder).glob("*.index")
+    }
+    if name not in found and len(found) != 1:
+        raise UserError(
+            f"{folder}: no {name or 'checkpoint'}.index in it; it has "
+            f"{', '.join(sorted(found)) or 'no checkpoint'}"
+        )
+    prefix = found.get(name) or next(iter(found.values()))
+    return str(prefix).removesuffix(".index")
+
+
 def checkpoint_of(path):
     """The checkpoint's prefix that `path` names: of an archive, the one in it; else `path`."""
     return checkpoint(unpack(path)) if is_archive(path) else path
@@ -123,8 +148,8 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _model_folder(path, folder):
-    found = sorted(folder.glob("**/pipeline.config"), key=lambda each: len(each.parts))
+def _folder_of(marker, path, folder):
+    found = sorted(folder.glob(f"**/{marker}"), key=lambda each: len(each.parts))
     if not found:
-        raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
+        raise UserError(f"{path}: no {marker} in it; is it a released archive of the zoo?")
     return found[0].parent

@@ -68,6 +68,10 @@ def _details(model):
     if template or pathlib.Path(model).exists():
         facts = config.facts(config.read(model))
         record["config"] = {**dataclasses.asdict(facts), "images_seen": facts.images_seen}
+    if (point := zoo.starting_point(model)) is not None:
+        record["starting_point"] = {
+            key: value for key, value in dataclasses.asdict(point).items() if key != "templates"
+        }
     return record
 
 

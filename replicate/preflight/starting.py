@@ -4,6 +4,7 @@ import os
 import pathlib
 
 from replicate import config as configs
+from replicate import zoo
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
 from replicate.preflight import recipe
@@ -25,11 +26,11 @@ def checkpoint(material):
     yield from recipe.start(material)
     path = here.fine_tune_checkpoint
     if any(mark in path for mark in PLACEHOLDER):
-        yield breaks(f"'{path}' is still to be configured", _where(published))
+        yield breaks(f"'{path}' is still to be configured", _where(material, published))
     elif not os.path.isfile(f"{path}.index"):
         yield breaks(
             f"no checkpoint at {path} ({path}.index is missing)",
-            f"name its prefix, without .index; {_where(published)}",
+            f"name its prefix, without .index; {_where(material, published)}",
         )
     else:
         yield Note(f"{path} ({here.fine_tune_checkpoint_type})")
@@ -48,23 +49,34 @@ def _from_random(material, published):
     if material.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
     elif published is None:
-        yield mind("random weights; no zoo recipe starts so", _where(None))
+        yield mind("random weights; no zoo recipe starts so", _where(material, None))
     elif published.fine_tune_checkpoint:
         yield differs(
             f"random weights; the recipe starts from a {published.fine_tune_checkpoint_type} "
             "checkpoint (19 mAP instead of 22.2 where users missed it)",
-            _where(published),
+            _where(material, published),
         )
     else:
         yield Note("random weights, as in the recipe")
 
 
-def _where(published):
-    named = ""
-    if published is not None and published.fine_tune_checkpoint:
-        name = published.fine_tune_checkpoint.partition("/")[2]
-        named = f" (the recipe's: {name})" if name else ""
-    return f"--fine_tune_checkpoint=…{named}"
+def _where(material, published):
+    """What to do for the recipe's starting weights: the command that fetches them, if any does."""
+    if published is None or not published.fine_tune_checkpoint:
+        return "--fine_tune_checkpoint=…"
+    name = published.fine_tune_checkpoint.rpartition("/")[2]
+    name = "" if any(mark in name for mark in PLACEHOLDER) else name
+    point = zoo.starting_point(material.intent.model, name)
+    if point is None:
+        return f"--fine_tune_checkpoint=… (the recipe's: {name or 'not named'})"
+    if not point.archive:
+        return f"--fine_tune_checkpoint=…; {point.note}"
+    model = zoo.get(material.intent.model)
+    wanted = model.archive if model is not None else point.templates[0]
+    return (
+        f"python tools/download.py starting {wanted} fetches the recipe's {point.checkpoint} and "
+        "prints the --fine_tune_checkpoint to give"
+    )
 
 
 def matched(material, trial, forecast):

@@ -7,12 +7,12 @@ zoo.find("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8").figures
 
 from replicate.zoo.figures import KINDS as KINDS
 from replicate.zoo.figures import Figure as Figure
-from replicate.zoo.rows import Row as Row
-from replicate.zoo.rows import families as families
-from replicate.zoo.rows import find as find
-from replicate.zoo.rows import get as get
-from replicate.zoo.rows import rows as rows
-from replicate.zoo.rows import unknown as unknown
 from replicate.zoo.starting import StartingPoint as StartingPoint
 from replicate.zoo.starting import starting_point as starting_point
 from replicate.zoo.starting import starting_points as starting_points
+from replicate.zoo.table import Row as Row
+from replicate.zoo.table import families as families
+from replicate.zoo.table import find as find
+from replicate.zoo.table import get as get
+from replicate.zoo.table import rows as rows
+from replicate.zoo.table import unknown as unknown

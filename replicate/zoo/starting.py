@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import pathlib
 
-from replicate.zoo import rows
+from replicate.zoo import table
 
 _DATA = pathlib.Path(__file__).parent.parent / "data" / "starting_points.csv"
 
@@ -38,23 +38,29 @@ class StartingPoint:
     note: str
 
 
-def starting_point(model: str) -> StartingPoint | None:
+def starting_point(model: str, checkpoint: str = "") -> StartingPoint | None:
     """What the recipe of `model` starts from; None where no recipe of that name is published.
 
     Args:
       model: an archive's, a training config's or a display name.
+      checkpoint: the file that a recipe of an unknown name starts from ("mobilenet_v2.ckpt-1");
+        one that a single backbone has is enough.
     """
-    row = rows.get(model)
+    row = table.get(model)
     name = row.template if row is not None else pathlib.PurePath(model.strip()).name
     name = (name or "").removesuffix(".config")
-    return next((each for each in starting_points() if name in each.templates), None)
+    found = [each for each in starting_points() if name in each.templates]
+    found = found or [
+        each for each in starting_points() if each.archive and each.checkpoint == checkpoint != ""
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 @functools.cache
 def starting_points() -> tuple[StartingPoint, ...]:
     """All of them: the classification zoo's in its order, then what was not published."""
-    with open(_DATA, encoding="utf-8", newline="") as table:
+    with open(_DATA, encoding="utf-8", newline="") as lines:
         return tuple(
             StartingPoint(**record | {"templates": tuple(record["templates"].split())})
-            for record in csv.DictReader(table)
+            for record in csv.DictReader(lines)
         )

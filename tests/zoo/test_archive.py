@@ -226,7 +226,7 @@ def test_the_download_tool(tmp_path, random_archive, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        ([], "say what to download: coco, or zoo MODEL; got nothing"),
+        ([], "say what to download: coco, zoo MODEL, or starting MODEL; got nothing"),
         (["zoo"], "say what to download"),
         (["zoo", "ssd_mobilenet_v2"], "unknown zoo model 'ssd_mobilenet_v2'"),
     ],
