@@ -10,7 +10,7 @@ from replicate import zoo
 from replicate.errors import UserError
 from replicate.verdict import comparable, tolerance
 
-_TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "published_results.csv"
+_TABLE = pathlib.Path(__file__).resolve().parent / "published_results.csv"
 _COLUMNS = ("box AP", "AP50", "AP75", "APS", "APM", "APL", "mask AP", "keypoint AP")
 
 # A published metric's name -> (kind of score, the kit's name of it).

@@ -1,4 +1,4 @@
-"""Which class a difference belongs to, and why it matters: the table `data/diff_rules.toml`."""
+"""Which class a difference belongs to, and why it matters: the table `diff_rules.toml`."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from replicate.config import paths
 CLASSES = ("architecture", "training", "evaluation", "speed only", "paths", "cosmetic")
 SAME = ("paths", "cosmetic")
 
-_TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "diff_rules.toml"
+_TABLE = pathlib.Path(__file__).resolve().parent / "diff_rules.toml"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from replicate.config import paths, rules
 from replicate.config.operations import DELETE, SET, show, value_of
 from replicate.config.textproto import pipeline_class
 
-_PAGE = pathlib.Path(__file__).resolve().parent.parent / "data" / "diff.html.j2"
+_PAGE = pathlib.Path(__file__).resolve().parent / "diff.html.j2"
 _COLOURS = {DELETE: "31", SET: "32"}
 _HEADINGS = {
     "architecture": "architecture: another network",

@@ -67,6 +67,7 @@ def html(content, images):
     return pages.html(
         "inspection.html.j2",
         ["page.js", "inspection.js"],
+        pathlib.Path(__file__).resolve().parent / "templates",
         extra_style=_STYLE,
         content=content,
         plots=charts.of(content),

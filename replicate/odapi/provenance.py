@@ -1,6 +1,6 @@
 """Is the installed Object Detection API the published one, file by file?
 
-The hashes of every file of the release are in `replicate/data/odapi_files.json`, taken from the
+The hashes of every file of the release are in `replicate/odapi/odapi_files.json`, taken from the
 source archive on PyPI (`record`). `differences` compares the installed package with them; it
 imports neither TensorFlow nor the API.
 """
@@ -13,7 +13,7 @@ import pathlib
 import re
 import tarfile
 
-_DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "odapi_files.json"
+_DATA = pathlib.Path(__file__).resolve().parent / "odapi_files.json"
 _PACKAGE = "object_detection"
 
 

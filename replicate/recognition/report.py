@@ -1,6 +1,7 @@
 """The report of a recognition run: report/index.html to read, report.json for machines."""
 
 import io
+import pathlib
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def write(run):
     html = pages.html(
         "recognition.html.j2",
         ["page.js"],
+        pathlib.Path(__file__).resolve().parent / "templates",
         extra_style=_STYLE,
         content=content,
         plots=plots,

@@ -17,30 +17,28 @@ _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
 _WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
 
 
-def html(template, scripts, extra_style="", **context):
+def html(template, scripts, templates=None, extra_style="", **context):
     """A self-contained HTML page.
 
     Args:
-      template: its name in templates/.
-      scripts: names of the scripts it runs, in order.
+      template: its name in `templates`, or in this room's own.
+      scripts: names of the scripts it runs, in order; each in either folder.
+      templates: the folder of the room that fills the page; None is this room's own.
       extra_style: CSS after the pages' own.
       **context: what the template says.
     """
-    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    environment = _environment(templates)
+    script = "\n".join(environment.loader.get_source(environment, name)[0] for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     style = (
         plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8") + extra_style
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            style=markupsafe.Markup(style),
-            script=markupsafe.Markup(script),
-            # The page's own script and no other: nothing that slipped in could run.
-            script_source=markupsafe.Markup(f"'sha256-{digest}'"),
-            **context,
-        )
+    return environment.get_template(template).render(
+        style=markupsafe.Markup(style),
+        script=markupsafe.Markup(script),
+        # The page's own script and no other: nothing that slipped in could run.
+        script_source=markupsafe.Markup(f"'sha256-{digest}'"),
+        **context,
     )
 
 
@@ -53,9 +51,9 @@ def markdown(template, **context):
 
 
 @functools.cache
-def _environment():
+def _environment(templates=None):
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader([templates, _TEMPLATES] if templates else [_TEMPLATES]),
         trim_blocks=True,
         autoescape=lambda name: name.endswith(".html.j2"),
     )
