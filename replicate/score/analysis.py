@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from replicate.errors import UserError
+from replicate.score.error_split import error_split
 from replicate.score.evaluators import METRICS
 
 # pycocotools' areas, in square pixels.
@@ -37,7 +38,7 @@ def analyse(result, *, bootstrap=0, seed=0):
         "calibration": handle.calibration(),
     }
     if result.iou_type != "keypoints":
-        analysis["tide"] = handle.tide_errors()
+        analysis["tide"] = error_split(result)
         analysis["confusion"] = _confusion(handle)
     if bootstrap:
         analysis["intervals"] = intervals(result, bootstrap=bootstrap, seed=seed)
@@ -146,7 +147,7 @@ def draw(result, folder):
     }
     if result.iou_type != "keypoints":
         drawings |= {
-            "errors": lambda path: plot.tide_errors(handle.tide_errors(), save_path=path),
+            "errors": lambda path: plot.tide_errors(error_split(result), save_path=path),
             "confusions": lambda path: plot.top_confusions(
                 handle.confusion_matrix(), save_path=path
             ),

@@ -119,11 +119,28 @@ def per_category(evaluation, groundtruth, detections, image_ids):
     return rows
 
 
+def matched_by_hotcoco(dataset, detections, image_ids):
+    """hotcoco's own object, in which the images `image_ids` have been matched.
+
+    Args:
+      dataset: a COCO file as a dict, or its path.
+      detections: Detections of it.
+    """
+    handle = _hotcoco_of(dataset, detections)
+    handle.params.imgIds = sorted(image_ids)
+    handle.evaluate()
+    return handle
+
+
 def _hotcoco(groundtruth, detections):
+    compressed = groundtruth.path.read_bytes()[:2] == b"\x1f\x8b"
+    return _hotcoco_of(groundtruth.as_coco() if compressed else str(groundtruth.path), detections)
+
+
+def _hotcoco_of(dataset, detections):
     import hotcoco
 
-    compressed = groundtruth.path.read_bytes()[:2] == b"\x1f\x8b"
-    truth = hotcoco.COCO(groundtruth.as_coco() if compressed else str(groundtruth.path))
+    truth = hotcoco.COCO(dataset)
     if detections.iou_type == "bbox":
         # Columns image_id, x, y, width, height, score, category_id: no dict for each detection.
         found = np.column_stack(
