@@ -8,6 +8,7 @@ Imports no TensorFlow: what needs it happens in processes of their own (`trial.p
 `replicate/doctor/asked.py`).
 """
 
+from replicate.preflight.checks import CHECKS, Preflight, check
 from replicate.preflight.launching import (
     OF_RECORDS,
     Terms,
@@ -16,13 +17,12 @@ from replicate.preflight.launching import (
     gate,
 )
 from replicate.preflight.material import Intent
-from replicate.preflight.reasons import REASONS, Preflight, check
 
 __all__ = [
+    "CHECKS",
     "Intent",
     "OF_RECORDS",
     "Preflight",
-    "REASONS",
     "Terms",
     "check",
     "first_act",

@@ -6,8 +6,8 @@ import sys
 
 from replicate import config as configs
 from replicate.errors import UserError
+from replicate.preflight.checks import check
 from replicate.preflight.material import Material
-from replicate.preflight.reasons import check
 from replicate.run import read_json, write_json
 
 # What can be told anew once the records are made.

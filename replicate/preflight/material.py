@@ -9,26 +9,14 @@ import pathlib
 import re
 
 from replicate import config as configs
-from replicate import devices, zoo
+from replicate import devices, reasons, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir
-from replicate.verdict import causes, comparable
+from replicate.verdict import comparable
 from tfrecords import coco, label_map
 from tfrecords import manifest as manifests
 from tfrecords.errors import InputError
 
-# The documented reason's number of each cause that config deviations are evidence of.
-_NUMBERS = {
-    causes.INITIAL: 1,
-    causes.IMAGES: 2,
-    causes.DRIFT: 3,
-    causes.RATE: 4,
-    causes.RECORDS: 6,
-    causes.LABELS: 7,
-    causes.SCHEDULE: 8,
-    causes.AVERAGE: 13,
-    causes.CUT: 14,
-}
 _SHARD = re.compile(r"^(?P<output_path>.*)-\d{5}-of-(?P<shards>\d{5})(\.tfrecord)?$")
 
 
@@ -165,10 +153,10 @@ class Material:
 
     @staticmethod
     def _number_of(operation):
-        if operation.cls == "evaluation":
-            number = _NUMBERS[causes.cause_of(operation.path)]
-            return number if number in (2, 13) else 14
-        return _NUMBERS[causes.cause_of(operation.path)]
+        reason = reasons.of_path(operation.path)
+        if operation.cls == "evaluation" and reason not in (reasons.IMAGES, reasons.AVERAGES):
+            reason = reasons.CUT
+        return reason.number
 
     def meant(self, path):
         """Whether the user set this config path, or a message around it, on purpose."""

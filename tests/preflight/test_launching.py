@@ -11,7 +11,7 @@ import pytest
 
 from replicate import preflight
 from replicate.errors import UserError
-from replicate.preflight import forecast, launching, reasons
+from replicate.preflight import checks, forecast, launching
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.run import RunDir, read_json
@@ -65,12 +65,12 @@ def test_what_was_tried_here_is_not_tried_again(intent, monkeypatch):
 
     def check(intent, trial=True, numbers=None):
         asked.append(trial)
-        return reasons.check(intent, trial=False)
+        return checks.check(intent, trial=False)
 
     def pretend(*args):
         return dataclasses.replace(check(*args), trial={"steps": {}})
 
-    monkeypatch.setattr(reasons.Preflight, "page", lambda self, head: "")
+    monkeypatch.setattr(checks.Preflight, "page", lambda self, head: "")
     monkeypatch.setattr(launching, "check", pretend)
     monkeypatch.setattr(launching, "_machine", lambda: ["here"])
     preflight.gate(intent(), preflight.Terms())

@@ -1,11 +1,9 @@
-"""The documented reasons why replications fail, each with the checks that tell it.
-
-Sources: public issues of tensorflow/models and others; docs/preflight.md names them.
-"""
+"""The documented reasons that can be told before the first step, each with what tells it."""
 
 import dataclasses
 import time
 
+from replicate import reasons
 from replicate.preflight import data, evaluators, files, forecast, machine, recipe, result, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
@@ -13,38 +11,41 @@ from replicate.preflight.result import FAIL, Problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Reason:
-    """A documented reason.
+class Check:
+    """How a documented reason is told.
 
     Attributes:
-      number, title: as docs/preflight.md lists it.
+      reason: reasons.Reason.
       before: functions of the Material that yield Notes and Problems.
       after: functions of (Material, the trial's dict, Forecast) that add to them.
     """
 
-    number: int
-    title: str
+    reason: reasons.Reason
     before: tuple
     after: tuple = ()
 
+    @property
+    def number(self):
+        return self.reason.number
 
-REASONS = (
-    Reason(1, "starting checkpoint", (starting.checkpoint,), (starting.matched,)),
-    Reason(2, "evaluation images", (data.evaluation_images,)),
-    Reason(3, "config drift", (recipe.drift,)),
-    Reason(4, "batch and rate", (recipe.batch_and_rate,)),
-    Reason(5, "batch over devices", (recipe.devices,)),
-    Reason(6, "records", (data.conversion,)),
-    Reason(7, "labels, classes", (data.labels,)),
-    Reason(8, "length of schedule", (recipe.length,)),
-    Reason(9, "state of a resume", (starting.resume,), (starting.resumed,)),
-    Reason(10, "GPU used", (machine.gpus,), (machine.ran_on,)),
-    Reason(11, "Keras, protobuf", (machine.libraries,)),
-    Reason(12, "memory, evaluation", (machine.buffers,), (machine.memory_needed,)),
-    Reason(13, "moving averages", (recipe.averages,)),
-    Reason(14, "detections cut", (recipe.cut,)),
-    Reason(15, "evaluators", (evaluators.agreement,), (evaluators.of_trial,)),
-    Reason(16, "disk, files", (files.whole,), (files.room,)),
+
+CHECKS = (
+    Check(reasons.START, (starting.checkpoint,), (starting.matched,)),
+    Check(reasons.IMAGES, (data.evaluation_images,)),
+    Check(reasons.DRIFT, (recipe.drift,)),
+    Check(reasons.RATE, (recipe.batch_and_rate,)),
+    Check(reasons.DEVICES, (recipe.devices,)),
+    Check(reasons.RECORDS, (data.conversion,)),
+    Check(reasons.LABELS, (data.labels,)),
+    Check(reasons.SCHEDULE, (recipe.length,)),
+    Check(reasons.RESUME, (starting.resume,), (starting.resumed,)),
+    Check(reasons.GPU, (machine.gpus,), (machine.ran_on,)),
+    Check(reasons.LIBRARIES, (machine.libraries,)),
+    Check(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
+    Check(reasons.AVERAGES, (recipe.averages,)),
+    Check(reasons.CUT, (recipe.cut,)),
+    Check(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
+    Check(reasons.FILES, (files.whole,), (files.room,)),
 )
 
 
@@ -106,7 +107,7 @@ def check(intent, trial=True, numbers=None, progress=True):
     """
     started = time.monotonic()
     material = Material(intent)
-    chosen = [each for each in REASONS if numbers is None or each.number in numbers]
+    chosen = [each for each in CHECKS if numbers is None or each.number in numbers]
     found = {each: [f for function in each.before for f in function(material)] for each in chosen}
     tried, took = {}, {"trial": 0.0}
     if numbers is None and trials.wanted(material, trial):
@@ -121,7 +122,9 @@ def check(intent, trial=True, numbers=None, progress=True):
         if numbers is None:
             for function in reason.after:
                 found[reason] += function(material, tried, foreseen)
-    results = [result.of(each.number, each.title, found[each], intent.rehearsal) for each in chosen]
+    results = [
+        result.of(each.number, each.reason.title, found[each], intent.rehearsal) for each in chosen
+    ]
     took |= {
         "checks": time.monotonic() - started - took["trial"],
         "tracing": _tracing_seconds(tried),

@@ -1,0 +1,398 @@
+"""The documented reasons why replications fail, each once: for preflight and for the verdict.
+
+Preflight attaches its checks to a reason (`preflight/checks.py`), the verdict its evidence
+(`verdict/causes.py`); what is known of a reason stands here. A source is cited for what its thread
+says and no more; `effect` is NOT_MEASURED where no source measures one.
+"""
+
+import dataclasses
+import re
+
+NOT_MEASURED = "no measured effect known"
+
+_TF_MODELS = "tensorflow/models issue"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """A documented reason.
+
+    Attributes:
+      number: as docs/preflight.md lists it; preflight checks 1 to 16 before the first step.
+      title: in two or three words.
+      cause: as a cause of a missed figure.
+      sources: where it was met, and what is said there.
+      effect: what a source measured of its size, or NOT_MEASURED.
+      points: that size in points of AP, None where it was not measured.
+      check: what settles whether it is the reason here.
+      mend: what mends it: a command where there is one.
+      told: how preflight tells it before the first step; "" where it cannot be told then.
+      paths: regular expression of config paths whose difference from the recipe is evidence of it.
+      config_alone: the config tells it: where no such path differs it is not the reason.
+      kinds: where it can apply: "training", "checkpoint" (a released one evaluated again).
+      above: whether it can also explain a figure above the published one.
+      below: whether it can explain a figure below it.
+    """
+
+    number: int
+    title: str
+    cause: str
+    sources: tuple[str, ...]
+    check: str
+    mend: str
+    effect: str = NOT_MEASURED
+    points: float | None = None
+    told: str = ""
+    paths: str = ""
+    config_alone: bool = False
+    kinds: tuple[str, ...] = ("training", "checkpoint")
+    above: bool = False
+    below: bool = True
+
+
+_DIFF = "python tools/diff_config.py MODEL pipeline.config"
+_CONVERT = "python tools/create_coco_tf_record.py"
+_TRAINING = ("training",)
+
+START = Reason(
+    1,
+    "starting checkpoint",
+    "the recipe's starting checkpoint was not loaded",
+    (f"{_TF_MODELS}s 9172, 8892, 9272, 9855",),
+    check="how many variables of fine_tune_checkpoint matched: reason 1 of tools/preflight.py",
+    mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=…",
+    told="fields against the recipe's; the checkpoint is restored and the variables it changed are "
+    "counted",
+    paths=r"fine_tune_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
+    kinds=_TRAINING,
+)
+IMAGES = Reason(
+    2,
+    "evaluation images",
+    "evaluated on other images or groundtruth than val2017's",
+    (f"{_TF_MODELS}s 4421, 9127, 6421, 10232",),
+    check="score with instances_val2017.json: 5,000 images, 36,781 annotations",
+    mend="python tools/download.py coco --split=val2017",
+    effect="24.4 on minival's 8,059 images where 20.2 is published (tensorflow/models 9127)",
+    points=4.2,
+    told="5,000 images, 36,781 annotations, SHA-256 of the 128 lowest ids; images in both sets, "
+    "compared byte by byte",
+    paths=r"eval_input_reader",
+    config_alone=True,
+    above=True,
+)
+DRIFT = Reason(
+    3,
+    "config drift",
+    "the config differs from the one that made the number",
+    (
+        f'{_TF_MODELS} 9127 (a "320" model resizes to 300; 32 used where the file says 24)',
+        "mmdetection issue 2379",
+    ),
+    check=f"set each field back: {_DIFF}",
+    mend="python tools/render_config.py --model=MODEL",
+    told="every difference that affects AP and is no other reason's",
+    config_alone=True,
+    above=True,
+)
+RATE = Reason(
+    4,
+    "batch and rate",
+    "smaller batch with the published learning rate, or another rate",
+    (
+        f"{_TF_MODELS} 9151 (NaN; a tenth of the rate mended it)",
+        "google/automl issues 137, 437",
+        "NVIDIA DeepLearningExamples, SSD300",
+    ),
+    check="the linear rule: learning rate × (batch ÷ published batch), schedule ÷ the same",
+    mend="python tools/render_config.py --model=MODEL --global_batch_size=…",
+    effect="SSD300 on 8 GPUs: 27.1 with 32 images a GPU, 26.0 with 256, not the same kind of GPU "
+    "(NVIDIA DeepLearningExamples)",
+    points=1.1,
+    told="batch and peak rate against the recipe; the linear rule's values as flags",
+    paths=r"train_config\.batch_size|learning_rate|optimizer",
+    config_alone=True,
+    kinds=_TRAINING,
+)
+DEVICES = Reason(
+    5,
+    "batch over devices",
+    "batch_size read as that of one GPU where it is global",
+    (f"{_TF_MODELS} 1972", "tensorflow issue 41213"),
+    check="the global batch in pipeline.config against the published one",
+    mend="--set train_config.batch_size=…, over all devices",
+    told="both are printed; a batch that is the published one divided or multiplied by the devices",
+    kinds=_TRAINING,
+)
+RECORDS = Reason(
+    6,
+    "records",
+    "annotations lost in conversion: boxes dropped, crowd flags lost, area computed again",
+    ("google/automl issue 99 (26,715 annotations of a labelme set of 3,249 images skipped)",),
+    check="the converter's manifest: counts and the ledger of drops against the JSON",
+    mend=_CONVERT,
+    told="before the conversion the converter's own rules on each box, afterwards manifest and "
+    "ledger; without a manifest, a sample of records against the JSON",
+    paths=r"train_input_reader|min_area|ignore_",
+    kinds=_TRAINING,
+)
+LABELS = Reason(
+    7,
+    "labels, classes",
+    "the label map or the number of classes is wrong: 80 contiguous ids for COCO's 90, background "
+    "off by one",
+    (f"{_TF_MODELS}s 9127, 1906", f"{_TF_MODELS} 7305 (names differ: nothing learned)"),
+    check="the table of AP by category shows zeros; tools/score.py names shifted ids",
+    mend=f"{_CONVERT}, which writes the label map with the records",
+    told="label map, `num_classes`, categories and COCO's ids against each other; numbers in the "
+    "records",
+    paths=r"num_classes|label_map",
+)
+SCHEDULE = Reason(
+    8,
+    "length of schedule",
+    "undertrained: fewer images seen, or a schedule that ends elsewhere",
+    (f"{_TF_MODELS} 10745 (19 where 22.2 is published; one user, who suspects rate and steps)",),
+    check="images seen (steps × global batch) against the recipe's; AP over steps has levelled off",
+    mend="the same command again continues the run",
+    told="images seen; the schedule's own end",
+    paths=r"num_steps|total_steps|warmup_steps|decay_steps|hold_base_rate_steps",
+    kinds=_TRAINING,
+)
+RESUME = Reason(
+    9,
+    "state of a resume",
+    "a resume kept the step but not the optimizer, schedule or data position",
+    (f"{_TF_MODELS}s 9229, 4116",),
+    check="loss and learning rate in metrics.jsonl go on without a jump at each resume",
+    mend="train once without a stop",
+    told="the config of the last launch, what the checkpoint holds, the log's end; a "
+    "`fine_tune_checkpoint` that is a run's own",
+    kinds=_TRAINING,
+)
+GPU = Reason(
+    10,
+    "GPU used",
+    "the GPU was silently not used",
+    ("tensorflow issues 63362, 66987",),
+    check="environment.json lists the run's GPUs",
+    mend="python tools/doctor.py",
+    told="doctor's; `--num_gpus`; the device of the two steps",
+    kinds=(),
+)
+LIBRARIES = Reason(
+    11,
+    "Keras, protobuf",
+    "Keras 3, another protobuf, a changed Object Detection API",
+    ("tensorflow issues 65463, 98980", f"{_TF_MODELS} 11192"),
+    check="python tools/doctor.py",
+    mend="make venv",
+    told="doctor's",
+    kinds=(),
+)
+MEMORY = Reason(
+    12,
+    "memory, evaluation",
+    "training and evaluation exhausted the memory, or evaluation gave up early",
+    (f"{_TF_MODELS}s 10841, 1854, 1885",),
+    check="the run's log ends with all steps and one evaluation a checkpoint",
+    mend="the same command again continues the run",
+    told="the forecast against what is there, a container's limit included. Evaluation follows "
+    "training in the same process, so nothing waits",
+    kinds=(),
+)
+AVERAGES = Reason(
+    13,
+    "moving averages",
+    "moving-average weights evaluated, or not, unlike the recipe",
+    ("the zoo's configs, which differ in use_moving_average(s)",),
+    check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
+    mend="--set eval_config.use_moving_averages=…, as the recipe has it",
+    told="the two fields against each other and the recipe",
+    paths=r"use_moving_average",
+    config_alone=True,
+    above=True,
+)
+CUT = Reason(
+    14,
+    "detections cut",
+    "score threshold, suppression or number of detections set for deployment",
+    (f"{_TF_MODELS}s 10376, 10337 (released TF1 graphs cut at 0.3)",),
+    check="evaluate with the recipe's post_processing and score again",
+    mend="python tools/evaluate.py with the recipe's pipeline.config",
+    told='differences of the class "evaluation"',
+    paths=r"post_processing|max_detections|max_box_predictions",
+    config_alone=True,
+    above=True,
+)
+EVALUATORS = Reason(
+    15,
+    "evaluators",
+    "the evaluators disagree",
+    (
+        "keras-cv issues 915 (0.18 against 0.44), 2504",
+        "ultralytics issue 10326",
+        "yolov7 issue 490 (49.8 by one, 51.2 by pycocotools)",
+    ),
+    check="tools/score.py --evaluator=both on the same detections",
+    mend="python tools/score.py --evaluator=both",
+    effect="one model's 0.18 by one and 0.44 by another (keras-cv 915), 49.8 and 51.2 (yolov7 490)",
+    points=1.4,
+    told="both score made detections on your annotation file, and the trial's",
+    above=True,
+)
+FILES = Reason(
+    16,
+    "disk, files",
+    "the disk was full, shards incomplete, images unreadable halfway",
+    (f"{_TF_MODELS} 8538 and others",),
+    check="python tools/verify_tf_record.py --full",
+    mend=_CONVERT,
+    told="manifest sizes, record framing, images read, free space against the forecast",
+    kinds=(),
+)
+TRAINING_IMAGES = Reason(
+    17,
+    "training images",
+    "trained on other or fewer images than train2017's",
+    ("the converter's manifest; 80 of 118,287 images passed unnoticed here once",),
+    check="the manifest's count and ids: 118,287 images, 860,001 annotations",
+    mend="python tools/download.py coco --split=train2017, then convert it",
+    kinds=_TRAINING,
+)
+DECODER = Reason(
+    18,
+    "decoder, resize",
+    "evaluation decoded or resized the images otherwise than the published one",
+    (
+        "measured with the kit: a released TFLite SSD on the first 128 images of val2017",
+        "roboflow/inference pull request 2519; airo-mono issue 89; opencv issue 25620",
+    ),
+    check="the decoder is named in metrics.json; evaluate once more with the other",
+    mend="python tools/evaluate.py, which feeds the API's own pixels",
+    effect="22.53 with Pillow's pixels, 22.82 with TensorFlow's (a TFLite SSD on 128 images, "
+    "measured with the kit)",
+    points=0.29,
+    above=True,
+)
+BATCH_NORM = Reason(
+    19,
+    "batch norm",
+    "batch-norm statistics over other numbers of images than the published replicas' or of "
+    "micro-batches",
+    ("the recipes name their replicas (tpu-8, gpu-8); no source measures what other ones cost",),
+    check="train once with the published images a replica",
+    mend="as many images a replica as published; --gradient_accumulation_steps=1",
+    kinds=_TRAINING,
+    above=True,
+)
+TWO_FIGURES = Reason(
+    20,
+    "table and header",
+    "the zoo's table and the config's header publish different figures",
+    ("tf2_detection_zoo.md and the comments at the head of the configs; tools/zoo.py show MODEL",),
+    check="which of the two the released checkpoint has: evaluate it",
+    mend="python tools/download.py zoo MODEL, then tools/evaluate.py",
+    above=True,
+)
+IGNORED = Reason(
+    21,
+    "fields not read",
+    "freeze_variables and other fields that TensorFlow 2's code does not read",
+    (f"{_TF_MODELS}s 10167, 9548, 10797",),
+    check="python tools/lint_config.py pipeline.config",
+    mend="python tools/lint_config.py pipeline.config --fix",
+    kinds=(),
+)
+BFLOAT16 = Reason(
+    22,
+    "bfloat16 on TPU",
+    "the recipe computes in bfloat16 on TPU, this run otherwise",
+    ("21 of the 36 public recipes say use_bfloat16: true",),
+    check="train once in bfloat16: --precision=bfloat16",
+    mend="--precision=bfloat16 where the device computes it",
+    kinds=_TRAINING,
+    above=True,
+)
+PRECISION = Reason(
+    23,
+    "precision",
+    "another numeric precision than published",
+    ("NVIDIA DeepLearningExamples, SSD300: 15 seeds each in TF32 and mixed precision",),
+    check="evaluate the checkpoint once more in float32",
+    mend="--precision=float32",
+    above=True,
+)
+DIVERGED = Reason(
+    24,
+    "divergence",
+    "the loss diverged or was not finite",
+    (f"{_TF_MODELS} 9151 (NaN at the published rate with a smaller batch)",),
+    check="the losses in metrics.jsonl: a jump that does not come back, a NaN",
+    mend="a lower learning rate or a longer warm-up; see reason 4",
+    kinds=_TRAINING,
+)
+ADAM = Reason(
+    25,
+    "scaling on Adam",
+    "rates scaled by the linear rule on an Adam recipe, for which it is not established",
+    ("Goyal et al., arXiv 1706.02677, establish it for SGD with momentum",),
+    check="train once with the published batch",
+    mend="--set train_config.batch_size=…, the published one, with its rate",
+    kinds=_TRAINING,
+)
+OVERLAP = Reason(
+    26,
+    "evaluation images in training",
+    "the evaluation images, or some of them, were trained on",
+    ("tensorpack issue 922 (COCO's 2014 training set overlaps val2014)",),
+    check="reason 2 of tools/preflight.py compares the images byte by byte",
+    mend="train on train2017 alone",
+    kinds=_TRAINING,
+    above=True,
+    below=False,
+)
+CODE = Reason(
+    27,
+    "changed code",
+    "the kit's own code was changed",
+    ("environment.json: git",),
+    check="repeat the run from the committed revision",
+    mend="git stash; the same command again",
+    above=True,
+)
+PLATFORM = Reason(
+    28,
+    "platform",
+    "another TensorFlow or device than the published run's",
+    ("the kit's parity check: fourteen models on TensorFlow 2.20 and 2.15",),
+    check="python tools/parity.py on this machine",
+    mend="python tools/parity.py",
+    effect="predictions, losses and gradients equal in float64 to 1e-6 (docs/engine.md)",
+    points=0.0,
+    above=True,
+)
+CHANCE = Reason(
+    29,
+    "chance",
+    "chance: the seed alone",
+    ("spread between seeds: replicate/data/seed_spread.csv",),
+    check="several seeds: then the verdict is an equivalence test",
+    mend="the same command with --seed=1, 2, …, then python tools/verdict.py RUN RUN RUN",
+    kinds=_TRAINING,
+    above=True,
+)
+
+ALL = (
+    *(START, IMAGES, DRIFT, RATE, DEVICES, RECORDS, LABELS, SCHEDULE, RESUME, GPU, LIBRARIES),
+    *(MEMORY, AVERAGES, CUT, EVALUATORS, FILES, TRAINING_IMAGES, DECODER, BATCH_NORM, TWO_FIGURES),
+    *(IGNORED, BFLOAT16, PRECISION, DIVERGED, ADAM, OVERLAP, CODE, PLATFORM, CHANCE),
+)
+
+# A difference is evidence of the first reason whose paths it matches, so the narrow come first.
+_BY_PATH = (AVERAGES, SCHEDULE, START, LABELS, CUT, IMAGES, RATE, RECORDS)
+
+
+def of_path(path: str) -> Reason:
+    """The reason that a difference from the recipe at a config path is evidence of."""
+    return next((each for each in _BY_PATH if re.search(each.paths, path)), DRIFT)

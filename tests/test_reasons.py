@@ -1,0 +1,67 @@
+"""The catalogue of documented reasons: each once, and the documents say the same."""
+
+import pathlib
+import re
+
+import pytest
+
+from replicate import config, preflight, reasons
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+
+
+def test_numbers_are_those_of_preflight_and_each_is_there_once():
+    numbers = [each.number for each in reasons.ALL]
+    assert numbers == list(range(1, len(reasons.ALL) + 1))
+    assert [each.reason for each in preflight.CHECKS] == list(reasons.ALL[:16])
+    assert len({each.title for each in reasons.ALL}) == len(reasons.ALL)
+
+
+@pytest.mark.parametrize("reason", reasons.ALL, ids=lambda reason: reason.title)
+def test_a_reason_says_how_it_is_settled_and_mended(reason):
+    assert reason.check and reason.mend and reason.sources
+    assert (reason.effect == reasons.NOT_MEASURED) == (reason.points is None)
+    assert bool(reason.told) == (reason.number <= 16)
+
+
+def test_preflights_page_cites_the_catalogues_sources():
+    """Every issue number in the page's table is one of the reason's own, and none is left out."""
+    text = (DOCS / "preflight.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|", text, re.M))
+    for check in preflight.CHECKS:
+        in_page = set(re.findall(r"\d{2,}", rows[str(check.number)]))
+        in_catalogue = set(
+            re.findall(
+                r"(?<!\d)\d{2,5}(?!\d)", re.sub(r"\([^)]*\)", "", " ".join(check.reason.sources))
+            )
+        )
+        if check.reason is reasons.IMAGES:  # its other half, training images, is reason 26
+            in_catalogue |= {"922"}
+        if check.reason is reasons.RATE:
+            in_catalogue -= {"300"}
+        assert in_page == in_catalogue, check.reason.title
+
+
+@pytest.mark.parametrize(
+    "path, reason",
+    [
+        ("train_config.fine_tune_checkpoint_type", reasons.START),
+        ("train_config.batch_size", reasons.RATE),
+        ("train_config.num_steps", reasons.SCHEDULE),
+        ("train_config.optimizer.use_moving_average", reasons.AVERAGES),
+        ("eval_config.use_moving_averages", reasons.AVERAGES),
+        ("model.ssd.num_classes", reasons.LABELS),
+        ("model.ssd.post_processing.batch_non_max_suppression.score_threshold", reasons.CUT),
+        ("eval_input_reader[0].sample_1_of_n_examples", reasons.IMAGES),
+        ("train_input_reader.max_number_of_boxes", reasons.RECORDS),
+        ("model.ssd.image_resizer.fixed_shape_resizer.height", reasons.DRIFT),
+    ],
+)
+def test_a_config_path_speaks_for_a_reason(path, reason):
+    assert reasons.of_path(path) is reason
+
+
+def test_every_difference_of_two_recipes_has_a_reason():
+    message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
+    for each in config.deviations(message, "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"):
+        assert reasons.of_path(each.path) in reasons.ALL
