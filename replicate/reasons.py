@@ -376,7 +376,7 @@ CHANCE = Reason(
     29,
     "chance",
     "chance: the seed alone",
-    ("spread between seeds: replicate/data/seed_spread.csv",),
+    ("spread between seeds: replicate/verdict/seed_spread.csv",),
     check="several seeds: then the verdict is an equivalence test",
     mend="the same command with --seed=1, 2, …, then python tools/verdict.py RUN RUN RUN",
     kinds=_TRAINING,

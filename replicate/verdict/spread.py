@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import pathlib
 
-_TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "seed_spread.csv"
+_TABLE = pathlib.Path(__file__).resolve().parent / "seed_spread.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Spread:
 
 @functools.cache
 def evidence() -> Spread:
-    """The published series of `data/seed_spread.csv`."""
+    """The published series of `seed_spread.csv`."""
     from scipy import stats
 
     with open(_TABLE, encoding="utf-8", newline="") as table:
