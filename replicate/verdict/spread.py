@@ -38,7 +38,9 @@ def evidence() -> Spread:
 
     with open(_TABLE, encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
-    series = [(float(row["sigma"]), int(row["seeds"]) - 1) for row in rows if row["pooled"] == "yes"]
+    series = [
+        (float(row["sigma"]), int(row["seeds"]) - 1) for row in rows if row["pooled"] == "yes"
+    ]
     freedom = sum(degrees for _, degrees in series)
     variance = sum(degrees * sigma**2 for sigma, degrees in series) / freedom
     low, high = (
