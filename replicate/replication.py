@@ -310,7 +310,8 @@ def summary(run_dir):
     step = run.evaluated_steps()[-1]
     scores = run.scores_at(step)
     lines = [f"checkpoint of step {step} on {scores[0]['annotations']['images']} images:"]
-    lines += [f"  {line}" for line in text.of_scores(scores).splitlines()]
+    told = text.of_inference(scores[0].get("inference"))
+    lines += [f"  {line}" for line in [told] * bool(told) + text.of_scores(scores).splitlines()]
     lines += ["", f"verdict: {verdict['verdict']}"]
     lines += [f"  - {reason}" for reason in verdict["reasons"]]
     lines += ["", f"report: {run.report / 'index.html'}"]

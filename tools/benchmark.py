@@ -13,6 +13,12 @@ What to compare with: --name (a zoo model's name, a torchvision builder's, one o
 
     python tools/benchmark.py … --paper_results='box AP=22.2,AP50=36.9'
 
+A run directory, checkpoint, archive or SavedModel is fed the pixels that tools/evaluate.py feeds
+it, those of TensorFlow's decoder. For a .tflite file, a callable or a PyTorch module --decoder
+chooses; it is part of the result. Default: tensorflow for a .tflite file, whose family is trained
+and evaluated with it (Pillow's pixels moved AP by 0.3 points, docs/scoring.md); pillow otherwise,
+which torchvision's own evaluation reads images with.
+
 The same model on the same images with the same settings is not run again: its detections are kept
 under --cache_dir (--nocache runs and keeps nothing). Latency is measured after warm-up.
 
@@ -38,6 +44,16 @@ flags.DEFINE_list("iou_types", ["bbox"], "kinds of score: bbox, segm, keypoints"
 flags.DEFINE_enum("evaluator", "both", ["hotcoco", "pycocotools", "both"], "whose figures")
 flags.DEFINE_integer("batch_size", 1, "images a call", lower_bound=1)
 flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
+flags.DEFINE_enum(
+    "decoder", None, ["tensorflow", "pillow"], "what makes the pixels, where there is a choice"
+)
+flags.DEFINE_enum(
+    "suppression",
+    None,
+    ["kit", "api"],
+    "of a checkpoint: the kit's suppression (the default: equal to the API's, faster), or the "
+    "API's own",
+)
 flags.DEFINE_string("labels", None, "class names of a .tflite or SavedModel, one a line")
 flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
 flags.DEFINE_string("label_map", None, "label map of a checkpoint, where its config names none")
@@ -61,7 +77,7 @@ def main(_):
     folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
     options = {
         name: getattr(FLAGS, name)
-        for name in ("labels", "pipeline_config", "label_map")
+        for name in ("labels", "pipeline_config", "label_map", "suppression")
         if getattr(FLAGS, name)
     }
     record = benchmark(
@@ -73,6 +89,7 @@ def main(_):
         iou_types=FLAGS.iou_types,
         evaluator=FLAGS.evaluator,
         batch_size=FLAGS.batch_size,
+        decoder=FLAGS.decoder,
         fix=FLAGS.fix,
         cache_dir=folder,
         **options,

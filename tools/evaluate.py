@@ -16,6 +16,10 @@ it: until the checkpoint of --num_train_steps has been evaluated, or none came f
 seconds. Beside a training that uses the GPU, evaluate on another one, or on the processor:
 CUDA_VISIBLE_DEVICES= python tools/evaluate.py …
 
+The images are decoded as the API's own input decodes them (TensorFlow). --suppression=api runs the
+API's own non-maximum suppression; by default the kit's runs where it is equal to that (the same
+boxes, tests/evaluate/), which is faster. metrics.json and the screen say which one ran.
+
 The images are read from --image_dir and not from records, so that what conversion dropped counts
 as missed. Exit status 1: the watch ended before the checkpoint of the last step was there. The
 same command again passes over what is evaluated.
@@ -65,6 +69,12 @@ _ANNOTATIONS = flags.DEFINE_string(
     "annotations_file", None, "COCO annotation JSON; that of --model_dir's run by default."
 )
 _IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images; likewise.")
+_SUPPRESSION = flags.DEFINE_enum(
+    "suppression", "kit", ["kit", "api"], "whose non-maximum suppression: the kit's or the API's."
+)
+_METRICS = flags.DEFINE_string(
+    "metrics_output", None, "of --checkpoint: write metrics.json here (tools/verdict.py takes it)."
+)
 _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_bound=1)
 
 
@@ -82,7 +92,7 @@ def _evaluate_one():
         output=_OUTPUT.value,
     )
     from replicate import archive, config
-    from replicate.run import read_json
+    from replicate.run import read_json, write_json
 
     checkpoint = _CHECKPOINT.value
     if pathlib.Path(checkpoint).is_file() and archive.is_archive(checkpoint):
@@ -94,16 +104,25 @@ def _evaluate_one():
 
     checkpoint = detector.find_checkpoint(checkpoint)
     evaluation = detections.Evaluation(
-        message, _ANNOTATIONS.value, _IMAGES.value, batch_size=_BATCH.value
+        message,
+        _ANNOTATIONS.value,
+        _IMAGES.value,
+        batch_size=_BATCH.value,
+        suppressed_by=_SUPPRESSION.value,
     )
     evaluation.restore(checkpoint)
     count, result = results.write(evaluation, _OUTPUT.value, scored=scored)
     print(f"{count} detections of {checkpoint} in {_OUTPUT.value}")
+    print(text.of_inference(evaluation.inference))
     if not scored:
         print(f"{_ANNOTATIONS.value} has no annotations: not scored")
         return
     others = results.beside_boxes(message, _ANNOTATIONS.value, _OUTPUT.value)
-    print(text.of_scores([each.to_json() for each in [result, *others]]))
+    scores = [each.to_json() for each in [result, *others]]
+    print(text.of_scores(scores))
+    if _METRICS.value:
+        metrics = {"inference": evaluation.inference} | scores[0]
+        write_json(_METRICS.value, metrics | ({"others": scores[1:]} if others else {}))
 
 
 def _evaluate_run():
@@ -125,6 +144,7 @@ def _evaluate_run():
         image_dir,
         directory=directory,
         batch_size=_BATCH.value,
+        suppressed_by=_SUPPRESSION.value,
     )
     if watching:
         end = watch.watch(
@@ -139,6 +159,7 @@ def _evaluate_run():
         raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
     metrics = checkpoints.evaluate_all()
     print(f"step {metrics['step']}, in {run.eval_at(metrics['step'])}:")
+    print(text.of_inference(metrics.get("inference")))
     print(text.of_scores(run.scores_at(metrics["step"])))
 
 

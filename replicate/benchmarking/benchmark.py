@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 
+from replicate import decoders
 from replicate import score as scoring
 from replicate.benchmarking import adapters, cache, published
 from replicate.benchmarking.dataset import Dataset
@@ -24,6 +25,7 @@ class Record:
       scores: dict kind of score -> metrics.json dict.
       speed: dict images_per_second, latency_ms, batch_size, device …, or None where the
         detections came from a file.
+      inference: dict decoder, decoder_version, suppression, see `Detected`.
       published: list of dicts, see `published.compare`.
       detected: Detected; `detected.as_list()` are the COCO results.
       cached: whether the detections were kept from before.
@@ -34,6 +36,7 @@ class Record:
     dataset: dict
     scores: dict
     speed: dict | None
+    inference: dict
     published: list
     detected: Detected = dataclasses.field(repr=False)
     cached: bool
@@ -58,6 +61,7 @@ class Record:
                 else None,
             },
             "detections_sha256": first["detections"]["sha256"],
+            "inference": self.inference,
             "speed": self.speed,
             "published": self.published,
         }
@@ -68,7 +72,9 @@ class Record:
 
     def text(self):
         """The record as lines for a terminal."""
-        lines = [f"{self.model['name']} on {self.dataset['images']:,} images", ""]
+        lines = [f"{self.model['name']} on {self.dataset['images']:,} images"]
+        told = text.of_inference(self.inference)
+        lines += [told, ""] if told else [""]
         lines.append(text.of_scores(list(self.scores.values())))
         if self.speed:
             latency = self.speed["latency_ms"]
@@ -106,6 +112,7 @@ def benchmark(
     batch_size=1,
     fix=(),
     identity=None,
+    decoder=None,
     cache_dir=_DEFAULT,
     progress=True,
     **hooks,
@@ -126,10 +133,12 @@ def benchmark(
       batch_size: images a call.
       fix: problems of the detections to mend, as `score` takes them.
       identity: text that changes when a callable's detections would; with it, they are cached.
+      decoder: what makes the pixels, "tensorflow" or "pillow"; None takes the model's own, see
+        `adapters.of`. A checkpoint, run directory, archive or SavedModel has no choice.
       cache_dir: folder of kept results; None keeps none. Default: `cache.default_folder()`.
       progress: whether to draw a progress bar.
       **hooks: input_transform, collate, to_device, output_transform (see `Model`), and the
-        adapter's own options (labels, pipeline_config, device, …).
+        adapter's own options (labels, pipeline_config, suppression, device, …).
 
     Returns:
       Record.
@@ -142,13 +151,14 @@ def benchmark(
     if paper_results:
         known.append(published.given(paper_results, name or "the model"))
     dataset = Dataset.of(dataset)
-    adapted = adapters.of(model, dataset=dataset, identity=identity, **hooks)
+    adapted = adapters.of(model, dataset=dataset, identity=identity, decoder=decoder, **hooks)
     store = cache.Cache(cache.default_folder() if cache_dir is _DEFAULT else cache_dir)
 
     key = None
     if adapted.identity is not None:
-        code = cache.code("benchmarking", "evaluate")
-        key = sha256_of(code, adapted.identity, dataset.identity, batch_size)
+        code = cache.code("benchmarking", "evaluate", "decoders.py")
+        pixels = adapted.decoder and (adapted.decoder, decoders.version(adapted.decoder))
+        key = sha256_of(code, adapted.identity, dataset.identity, batch_size, pixels)
     detected = store.detections(key)
     was_kept = detected is not None
     if not was_kept:
@@ -179,6 +189,7 @@ def benchmark(
         dataset=dataset.identity | {"annotations_file": str(dataset.annotations_file)},
         scores=scores,
         speed=detected.speed,
+        inference=detected.inference,
         published=published.compare(known, scores),
         detected=detected,
         cached=was_kept,

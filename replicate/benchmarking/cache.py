@@ -21,10 +21,15 @@ def default_folder():
 
 @functools.cache
 def code(*rooms):
-    """A hash of the kit's own code in `rooms`, which decides results as much as the settings."""
+    """A hash of the kit's own code, which decides results as much as the settings.
+
+    Args:
+      rooms: folders of the package, or files.
+    """
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted((_PACKAGE / room).rglob("*.py")):
+        place = _PACKAGE / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -42,17 +47,18 @@ class Cache:
     def detections(self, key):
         """The Detected kept under `key`, or None."""
         folder = self._at(key)
-        if folder is None or not (folder / "speed.json").is_file():
+        if folder is None or not (folder / "made.json").is_file():
             return None
-        speed = read_json(folder / "speed.json")["speed"]
-        return Detected(str(folder / "detections.json.gz"), speed)
+        made = read_json(folder / "made.json")
+        return Detected(str(folder / "detections.json.gz"), made["speed"], made["inference"])
 
     def keep_detections(self, key, detected):
         folder = self._at(key)
         if folder is not None:
-            # speed.json last: it says that the entry is whole.
+            # made.json last: it says that the entry is whole.
             write_json(folder / "detections.json.gz", detected.as_list())
-            write_json(folder / "speed.json", {"speed": detected.speed})
+            made = {"speed": detected.speed, "inference": detected.inference}
+            write_json(folder / "made.json", made)
 
     def score(self, key, settings_key):
         """The metrics kept for the detections of `key`, or None."""

@@ -5,8 +5,6 @@ import functools
 import hashlib
 import pathlib
 
-import numpy as np
-
 from replicate.errors import UserError
 from replicate.score.groundtruth import Groundtruth
 
@@ -17,12 +15,13 @@ class Dataset:
 
     Attributes:
       annotations_file: COCO annotations (`.json`, `.json.gz`).
-      image_dir: the folder of their files.
+      image_dir: the folder of their files; None where detections from a file are scored, which
+        takes no pixels.
       num_images: only the first so many, in ascending order of id; None for all.
     """
 
     annotations_file: str
-    image_dir: str
+    image_dir: str | None = None
     num_images: int | None = None
 
     @classmethod
@@ -49,6 +48,8 @@ class Dataset:
         Raises:
           UserError: the folder or an image is not there.
         """
+        if self.image_dir is None:
+            raise UserError("a model that is run needs the images: name their folder (image_dir)")
         folder = pathlib.Path(self.image_dir)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
@@ -65,7 +66,16 @@ class Dataset:
 
     @functools.cached_property
     def identity(self):
-        """dict of SHA-256: of the annotations, and of the images' ids and contents."""
+        """dict of SHA-256: of the annotations, and of the images' ids and contents.
+
+        Without an image folder the latter is None.
+        """
+        if self.image_dir is None:
+            return {
+                "annotations_sha256": self.groundtruth.sha256,
+                "images_sha256": None,
+                "images": len(sorted(self.groundtruth.file_names)[: self.num_images]),
+            }
         digest = hashlib.sha256()
         for image_id, path in self.images:
             digest.update(f"{image_id} ".encode())
@@ -76,21 +86,3 @@ class Dataset:
             "images_sha256": digest.hexdigest(),
             "images": len(self.images),
         }
-
-
-def read_image(path):
-    """The image as uint8 RGB [height, width, 3], turned by no EXIF tag, as COCO counts pixels.
-
-    Raises:
-      UserError: it cannot be decoded.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be decoded ({error}); replace the file or take the image out of the "
-            "annotation file"
-        ) from None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from tqdm import tqdm
 
-from replicate.benchmarking.dataset import read_image
+from replicate import decoders
 from replicate.errors import UserError
 from replicate.run import read_json
 
@@ -72,10 +72,14 @@ class Detected:
     Attributes:
       results: COCO results: a list of dicts, or the path of a file of them.
       speed: dict of the speed they were made at (see `Model.detect`), or None.
+      inference: dict of what else decides them: decoder (one of `decoders.NAMES`) and its version;
+        suppression: "kit" or "api" (see `evaluate.suppression`), "none", or "model" where it is
+        the model's own. None where it is not known: detections from a file.
     """
 
     results: list | str
     speed: dict | None
+    inference: dict
 
     def as_list(self):
         """The COCO results as a list of dicts."""
@@ -100,6 +104,9 @@ class Model:
         one nothing is cached.
       device: the device's name, for the record.
       max_batch: the largest batch it takes; None for any.
+      decoder: what makes its pixels, one of `decoders.NAMES`. Pillow by default, which most code
+        around detectors reads images with.
+      suppression: whose non-maximum suppression it runs, as of `Detected`.
       input_transform, collate, to_device, output_transform: the hooks.
     """
 
@@ -108,6 +115,8 @@ class Model:
     identity: str | None = None
     device: str = ""
     max_batch: int | None = None
+    decoder: str = "pillow"
+    suppression: str = "model"
     input_transform: Callable = lambda image: image
     collate: Callable = list
     to_device: Callable = lambda batch: batch
@@ -125,13 +134,13 @@ class Model:
           UserError: an image that cannot be read, or outputs that are no detections.
         """
         size = min(batch_size, self.max_batch or batch_size)
-        images = dataset.images
+        images, decode = dataset.images, decoders.decoder(self.decoder)
         results, seconds = [], []
         begun = time.perf_counter()
         with tqdm(total=len(images), desc=self.name, unit="image", disable=not progress) as bar:
             for start in range(0, len(images), size):
                 chunk = images[start : start + size]
-                pixels = [read_image(path) for _, path in chunk]
+                pixels = [decode(path) for _, path in chunk]
                 image_hw = [each.shape[:2] for each in pixels]
                 batch = self.collate([self.input_transform(each) for each in pixels])
                 if not start:
@@ -144,7 +153,14 @@ class Model:
                 seconds.append((time.perf_counter() - before) / len(chunk))
                 results += _results(found, chunk)
                 bar.update(len(chunk))
-        return Detected(results, self._speed(seconds, time.perf_counter() - begun, size, images))
+        speed = self._speed(seconds, time.perf_counter() - begun, size, images)
+        inference = {
+            "decoder": self.decoder,
+            "decoder_version": decoders.version(self.decoder),
+            "suppression": self.suppression,
+            "batch_size": size,
+        }
+        return Detected(results, speed, inference)
 
     def _speed(self, seconds, total, batch_size, images):
         deciles = statistics.quantiles(seconds, n=10) if len(seconds) > 1 else seconds * 9
@@ -166,13 +182,14 @@ class Deferred:
     """A `Model` that is built (its framework loaded, its weights read) only when it must run.
 
     Attributes:
-      name, identity: of the Model.
+      name, identity, decoder: of the Model.
       build: function that makes it.
     """
 
     name: str
     identity: str | None
     build: Callable
+    decoder: str = "tensorflow"
 
     def detect(self, dataset, *, batch_size=1, progress=True):
         """As `Model.detect`."""

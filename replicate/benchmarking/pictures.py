@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from replicate.benchmarking.dataset import read_image
+from replicate.decoders import by_pillow
 
 
 def draw(dataset, results, folder, *, count=16, min_score=0.3):
@@ -32,7 +32,7 @@ def draw(dataset, results, folder, *, count=16, min_score=0.3):
             by_image[each["image_id"]].append(each)
     pictures = []
     for image_id, path in chosen:
-        picture = Image.fromarray(read_image(path))
+        picture = Image.fromarray(by_pillow(path))
         _draw_groundtruth(picture, dataset.groundtruth, image_id)
         for each in sorted(by_image[image_id], key=lambda each: each["score"]):
             _draw_one(picture, each, dataset.groundtruth.categories)

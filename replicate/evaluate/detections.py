@@ -11,10 +11,13 @@ import tensorflow as tf
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from replicate import decoders
 from replicate.errors import UserError
-from replicate.evaluate import categories, images
+from replicate.evaluate import categories, images, suppression
 from replicate.evaluate.detector import Detector
 
+#: What the API's own input decodes with, and so what its models are fed by.
+DECODER = "tensorflow"
 # Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
 # that use one.
 _CALLS_ON_A_CPU = 3
@@ -65,26 +68,44 @@ class Evaluation:
       annotations_file: COCO annotation JSON; its images are detected, all of them.
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
+      suppressed_by: whose non-maximum suppression to run, one of `suppression.ASKED`.
 
     Attributes:
       annotations_file: as given.
+      inference: dict of how the detections are made, the "inference" of metrics.json: decoder and
+        its version, suppression (whose ran) and suppression_asked, batch_size.
 
     Raises:
       UserError: an image that is missing, a label map that does not cover the categories.
     """
 
-    def __init__(self, config, annotations_file, image_dir, *, batch_size=8):
+    def __init__(
+        self,
+        config,
+        annotations_file,
+        image_dir,
+        *,
+        batch_size=8,
+        suppressed_by=suppression.KIT,
+    ):
         self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
         num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
         self._category_ids = categories.category_ids(
             _label_map_path(config), category_names, num_classes
         )
-        self._detectors = [Detector(config, device) for device in _devices()]
+        self._detectors = [Detector(config, device, suppressed_by) for device in _devices()]
         static = self._detectors[0].static_shape is not None
         self._batch_size = batch_size if static else 1
         for detector in self._detectors:
             detector.trace(self._batch_size)
+        self.inference = {
+            "decoder": DECODER,
+            "decoder_version": decoders.version(DECODER),
+            "suppression": self._detectors[0].suppression,
+            "suppression_asked": suppressed_by,
+            "batch_size": self._batch_size,
+        }
 
     def restore(self, checkpoint):
         """Takes a checkpoint's weights.
@@ -192,8 +213,7 @@ def _prepared(detector, to_detect, batch_size):
     paths += paths[-1:] * (-len(paths) % batch_size)
 
     def prepare(path):
-        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-        image.set_shape([None, None, 3])
+        image = decoders.in_graph(tf.io.read_file(path))
         resized, true_shape = detector.preprocess(image)
         return resized, true_shape, tf.shape(image)[:2]
 
@@ -217,7 +237,7 @@ def _name_unreadable(candidates, error):
     """Which image it was: tf.data tells only that one could not be decoded."""
     for image in candidates:
         try:
-            tf.io.decode_image(tf.io.read_file(image.path), channels=3, expand_animations=False)
+            decoders.in_graph(tf.io.read_file(image.path))
         except tf.errors.OpError as decode_error:
             return (
                 f"{image.path} (image id {image.id}): cannot be decoded "

@@ -25,13 +25,15 @@ class Detector:
     Args:
       config: TrainEvalPipelineConfig.
       device: name of the device that holds and computes it; None leaves it to TensorFlow.
+      suppressed_by: whose non-maximum suppression to run, one of suppression.ASKED.
 
     Attributes:
       checkpoint: the prefix that was restored last, or None.
+      suppression: whose runs, one of suppression.USED.
       static_shape: (height, width) that every image is resized to, or None where it varies.
     """
 
-    def __init__(self, config, device=None):
+    def __init__(self, config, device=None, suppressed_by=suppression.KIT):
         from object_detection.utils import config_util, ops
 
         self.checkpoint = None
@@ -48,7 +50,7 @@ class Detector:
             self._build(*(self.static_shape or (128, 128)))
             averaged = config.eval_config.use_moving_averages
             self._averages = self._moving_averages() if averaged else None
-        suppression.replace(self.model)
+        self.suppression = suppression.choose(self.model, suppressed_by)
         self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
     def restore(self, checkpoint):

@@ -1,12 +1,16 @@
 """The kept checkpoints of a run, each evaluated into evals/<step>/ and TensorBoard events."""
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 
 import tensorflow as tf
 
-from replicate.evaluate import detections, events, results
+from replicate import config as configs
+from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
+from replicate.score.groundtruth import read_bytes
 from replicate.train import checkpoints
 
 
@@ -37,12 +41,23 @@ class Kept:
       annotations_file, image_dir: COCO JSON and the folder of its images.
       directory: folder of the checkpoints; the run's own by default.
       batch_size: images a forward pass.
+      suppressed_by: whose suppression to run, one of `suppression.ASKED`.
     """
 
-    def __init__(self, run, config, annotations_file, image_dir, *, directory=None, batch_size=8):
+    def __init__(
+        self,
+        run,
+        config,
+        annotations_file,
+        image_dir,
+        *,
+        directory=None,
+        batch_size=8,
+        suppressed_by=suppression.KIT,
+    ):
         self._run, self._config = run, config
         self._arguments = config, annotations_file, image_dir
-        self._batch_size = batch_size
+        self._options = {"batch_size": batch_size, "suppressed_by": suppressed_by}
         self._directory = pathlib.Path(directory or run.checkpoints)
         self._evaluation = None
 
@@ -55,7 +70,7 @@ class Kept:
         return sorted(found)
 
     def evaluate(self, checkpoint):
-        """Evaluates a checkpoint, unless that was done.
+        """Evaluates a checkpoint, unless that was done with the same settings.
 
         Writes evals/<step>/detections.json.gz, then TensorBoard events, then
         evals/<step>/metrics.json.
@@ -73,10 +88,10 @@ class Kept:
         identity = self._identity(checkpoint)
         if checkpoint.step in self._run.evaluated_steps():
             before = read_json(folder / "metrics.json")
-            if before["checkpoint"] == identity:
+            if before["checkpoint"] == identity and self._same_settings(before):
                 return before
         if self._evaluation is None:
-            self._evaluation = detections.Evaluation(*self._arguments, batch_size=self._batch_size)
+            self._evaluation = detections.Evaluation(*self._arguments, **self._options)
         self._evaluation.restore(checkpoint.path)
         _, result = results.write(self._evaluation, folder / "detections.json.gz")
         others = results.beside_boxes(
@@ -88,7 +103,11 @@ class Kept:
             checkpoint.step,
             [result, *others],
         )
-        metrics = {"step": checkpoint.step, "checkpoint": identity} | result.to_json()
+        metrics = {
+            "step": checkpoint.step,
+            "checkpoint": identity,
+            "inference": self._evaluation.inference | {"config_sha256": self._config_sha256},
+        } | result.to_json()
         if others:
             metrics["others"] = [other.to_json() for other in others]
         write_json(folder / "metrics.json", metrics)
@@ -100,6 +119,28 @@ class Kept:
         for checkpoint in self.checkpoints():
             metrics = self.evaluate(checkpoint)
         return metrics
+
+    def _same_settings(self, before):
+        """Whether an earlier evaluation's metrics are of this config, suppression and annotations.
+
+        Metrics without "inference" are from before the kit wrote it: of the run's own config, with
+        the kit's suppression.
+        """
+        told = before.get("inference", {})
+        asked, ran = told.get("suppression_asked", suppression.KIT), told.get("suppression")
+        return (
+            told.get("config_sha256", self._config_sha256) == self._config_sha256
+            and (asked == self._options["suppressed_by"] or ran == suppression.NONE)
+            and before["annotations"]["sha256"] == self._annotations_sha256
+        )
+
+    @functools.cached_property
+    def _config_sha256(self):
+        return hashlib.sha256(configs.to_text(self._config).encode()).hexdigest()
+
+    @functools.cached_property
+    def _annotations_sha256(self):
+        return hashlib.sha256(read_bytes(self._arguments[1])).hexdigest()
 
     def _identity(self, checkpoint):
         path = pathlib.Path(checkpoint.path).absolute()

@@ -12,10 +12,43 @@ import functools
 
 import tensorflow as tf
 
+from replicate.errors import UserError
+
+# Where the API's models hold theirs: Faster R-CNN for its second stage, SSD.
+_FUNCTIONS = ("_second_stage_nms_fn", "_non_max_suppression_fn")
 # Candidates looked at: at first, then if those did not suffice, then all.
 _CANDIDATES = (2048, 65536)
 # Candidates taken into the matrix of overlaps at a time.
 _CHUNK = 256
+
+
+KIT, API, NONE = "kit", "api", "none"
+#: What can be asked for.
+ASKED = (KIT, API)
+#: What can run: NONE is a model that suppresses nothing (CenterNet takes the peaks of its heatmap).
+USED = (KIT, API, NONE)
+
+
+def choose(model, asked=KIT):
+    """Gives a model the suppression that is asked for.
+
+    Args:
+      model: the API's DetectionModel.
+      asked: KIT, this module's where it equals the model's; or API, the model's own.
+
+    Returns:
+      whose runs: one of USED. With KIT asked for it is API where this module's is not equal.
+
+    Raises:
+      UserError: `asked` is not one of ASKED.
+    """
+    if asked not in ASKED:
+        raise UserError(f"suppression '{asked}'; there are: {', '.join(ASKED)}")
+    if not any(getattr(model, name, None) for name in _FUNCTIONS):
+        return NONE
+    if getattr(model, "_number_of_stages", None) == 1:
+        return API  # proposals are the detections, and their suppression is never replaced
+    return KIT if asked == KIT and replace(model) else API
 
 
 def replace(model):
@@ -29,7 +62,7 @@ def replace(model):
       whether it was replaced.
     """
     name = next(
-        (each for each in ("_second_stage_nms_fn", "_non_max_suppression_fn") if _has(model, each)),
+        (each for each in _FUNCTIONS if _has(model, each)),
         None,
     )
     if name is None or not _can_replace(getattr(model, name).keywords):

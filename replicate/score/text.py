@@ -33,6 +33,23 @@ def of_scores(scores):
     )
 
 
+def of_inference(inference):
+    """How detections were made, in a line; "" where that is not known.
+
+    Args:
+      inference: the "inference" of metrics.json or of a benchmark's record, or None.
+    """
+    told = inference or {}
+    if not told.get("decoder"):
+        return ""
+    line = f"images decoded by {_DECODERS[told['decoder']]} {told['decoder_version']}"
+    suppressed = _SUPPRESSIONS[told["suppression"]]
+    asked = told.get("suppression_asked")
+    if (asked, told["suppression"]) == ("kit", "api"):
+        suppressed += ", to which the kit's is not equal for this config"
+    return f"{line}; {suppressed}"
+
+
 def of_categories(per_category):
     """AP of each category, best first."""
     ranked = sorted(per_category, key=lambda each: -(-1 if each["AP"] is None else each["AP"]))
@@ -97,6 +114,13 @@ def shown(value):
     return "undefined" if value is None else f"{value:.4f}"
 
 
+_DECODERS = {"tensorflow": "TensorFlow", "pillow": "Pillow"}
+_SUPPRESSIONS = {
+    "kit": "the kit's suppression (--suppression=api runs the API's own)",
+    "api": "the API's own suppression",
+    "none": "a model without suppression",
+    "model": "the suppression is the model's own",
+}
 _TIDE = {
     "Cls": "classification: right place, wrong category",
     "Loc": "localization: right category, IoU 0.1 to 0.5",

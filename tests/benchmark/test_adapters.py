@@ -50,7 +50,7 @@ def test_tflite_callable_and_file_give_one_number(shared, val128, tmp_path):
             )
         ]
 
-    by_hand = benchmark(detect, val128, cache_dir=None, progress=False)
+    by_hand = benchmark(detect, val128, decoder="tensorflow", cache_dir=None, progress=False)
     for options in ({}, {"labels": shared / "models/labelmap.txt"}, {"num_threads": 1}):
         adapted = benchmark(
             shared / "models/detect.tflite", val128, cache_dir=None, progress=False, **options

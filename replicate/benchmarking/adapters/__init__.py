@@ -11,13 +11,17 @@ import os
 import pathlib
 import sys
 
+from replicate import decoders
 from replicate.benchmarking.model import Deferred, Model
 from replicate.errors import UserError
 
+# Of these kinds the pixels are no choice: the API's own input is what its models are fed by, and
+# so `tools/evaluate.py` feeds them.
+_FED_AS_EVALUATED = ("checkpoint", "saved_model")
 HOOKS = ("input_transform", "collate", "to_device", "output_transform")
 
 
-def of(model, *, dataset, identity=None, **options):
+def of(model, *, dataset, identity=None, decoder=None, **options):
     """The adapter for `model`.
 
     Args:
@@ -26,6 +30,8 @@ def of(model, *, dataset, identity=None, **options):
         a zoo archive (a folder or .tar.gz), a .tflite file, a detections file.
       dataset: Dataset; its categories give class indices their ids.
       identity: text that changes when the detections would; overrides the adapter's own.
+      decoder: what makes the pixels, one of `decoders.NAMES`; None takes the adapter's: for a
+        .tflite file TensorFlow's, as its family is trained and evaluated with; for others Pillow's.
       **options: hooks (HOOKS), which take the place of the adapter's own, and options of the
         adapter.
 
@@ -36,10 +42,12 @@ def of(model, *, dataset, identity=None, **options):
       UserError: nothing here can run it, or an option that it does not have.
     """
     hooks = {name: options.pop(name) for name in HOOKS if name in options}
+    kind = "callable"
     if isinstance(model, Model):
         adapted = _without_options(model, options)
     elif isinstance(model, (str, os.PathLike)):
-        adapted = _called(_kind_of_path(pathlib.Path(model)), model, dataset, options)
+        kind = _kind_of_path(pathlib.Path(model))
+        adapted = _called(kind, model, dataset, options)
     elif _is_torch(model):
         adapted = _called("torchvision", model, dataset, options)
     elif callable(model):
@@ -49,6 +57,7 @@ def of(model, *, dataset, identity=None, **options):
         raise UserError(
             f"model: a {type(model).__name__} is neither a path nor a callable on a batch"
         )
+    adapted = _decoding(adapted, kind, decoder)
     if hooks and isinstance(adapted, Deferred):
         adapted = adapted.build()
     if hooks and not isinstance(adapted, Model):
@@ -59,6 +68,28 @@ def of(model, *, dataset, identity=None, **options):
     elif identity is not None:
         adapted = dataclasses.replace(adapted, identity=identity)
     return adapted
+
+
+def _decoding(adapted, kind, decoder):
+    """The adapter with another decoder, where there is a choice.
+
+    Raises:
+      UserError: there is none, or no such decoder.
+    """
+    if decoder is None or decoder == adapted.decoder:
+        return adapted
+    decoders.check(decoder)
+    if kind in _FED_AS_EVALUATED:
+        raise UserError(
+            f"decoder '{decoder}': a {kind.replace('_', ' ')} is fed as tools/evaluate.py feeds it "
+            f"and as it was trained, with the pixels of {adapted.decoder}'s decoder; there is no "
+            "choice (a .tflite file, a callable or a PyTorch module has one)"
+        )
+    if adapted.decoder is None:
+        raise UserError(
+            f"decoder '{decoder}': these detections come from a file, nothing is decoded"
+        )
+    return dataclasses.replace(adapted, decoder=decoder)
 
 
 def _kind_of_path(path):

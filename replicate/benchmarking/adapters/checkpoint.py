@@ -5,13 +5,17 @@ import pathlib
 import numpy as np
 
 from replicate import config as configs
-from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
+from replicate.benchmarking.adapters.frameworks import (
+    tensorflow,
+    tensorflow_device,
+    tensorflow_version,
+)
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 from replicate.run import RunDir
 
 
-def of(path, dataset, pipeline_config=None, label_map=None):
+def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
     """The API's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
     Args:
@@ -21,6 +25,7 @@ def of(path, dataset, pipeline_config=None, label_map=None):
       pipeline_config: the checkpoint's config; a run directory has its own.
       label_map: the model's StringIntLabelMap; default the config's, and where that names no
         file (the zoo's archives), class index i is category id i + 1.
+      suppression: whose to run, "kit" or "api", as `tools/evaluate.py --suppression`.
     """
     folder, beside = _places(pathlib.Path(path))
     pipeline_config = pipeline_config or beside
@@ -36,17 +41,20 @@ def of(path, dataset, pipeline_config=None, label_map=None):
     parts = sorted(prefix.parent.glob(f"{prefix.name}.*"))
     return Deferred(
         name,
-        sha256_of("checkpoint", configs.to_text(config), sha256_of_files(parts), category_ids),
-        lambda: _model(config, prefix, category_ids, name),
+        sha256_of(
+            *("checkpoint", tensorflow_version(), configs.to_text(config)),
+            *(sha256_of_files(parts), category_ids, suppression),
+        ),
+        lambda: _model(config, prefix, category_ids, name, suppression),
     )
 
 
-def _model(config, prefix, category_ids, name):
+def _model(config, prefix, category_ids, name, suppression):
     tf = tensorflow()
     from replicate.evaluate import detections
     from replicate.evaluate.detector import Detector
 
-    detector = Detector(config)
+    detector = Detector(config, suppressed_by=suppression)
     detector.restore(prefix)
 
     def prepare(image):
@@ -71,6 +79,8 @@ def _model(config, prefix, category_ids, name):
         name=name,
         device=tensorflow_device(),
         max_batch=None if detector.static_shape else 1,
+        decoder=detections.DECODER,
+        suppression=detector.suppression,
         input_transform=prepare,
         collate=collate,
         output_transform=found,

@@ -5,6 +5,8 @@ import pathlib
 
 from replicate.benchmarking.model import Detected, sha256_of, sha256_of_files
 
+_NOT_KNOWN = {"decoder": None, "decoder_version": None, "suppression": None, "batch_size": None}
+
 
 @dataclasses.dataclass(frozen=True)
 class DetectionsFile:
@@ -13,9 +15,10 @@ class DetectionsFile:
     path: str
     name: str
     identity: str
+    decoder = None  # nothing is decoded
 
     def detect(self, dataset, *, batch_size, progress):
-        return Detected(self.path, None)
+        return Detected(self.path, None, _NOT_KNOWN)
 
 
 def of(path, dataset):

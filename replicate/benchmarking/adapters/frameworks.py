@@ -1,5 +1,7 @@
 """TensorFlow as the kit uses it, and the name of the device it computes on."""
 
+import importlib.metadata
+
 from replicate import odapi
 from replicate.benchmarking.model import cpu_name
 
@@ -10,6 +12,11 @@ def tensorflow():
     import tensorflow
 
     return tensorflow
+
+
+def tensorflow_version():
+    """Its version, told without importing it."""
+    return importlib.metadata.version("tensorflow")
 
 
 def tensorflow_device():

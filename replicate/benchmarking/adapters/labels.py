@@ -13,7 +13,8 @@ def category_ids(path, dataset):
 
     Args:
       path: text file with a class name a line, in the model's order; a first line "???" or
-        "background" is passed over. None: class index i is category id i + 1, COCO's own.
+        "background" is passed over. None: class index i is category id i + 1, COCO's own, where
+        the dataset has that category.
       dataset: Dataset, whose categories have the names.
 
     Returns:
@@ -23,14 +24,15 @@ def category_ids(path, dataset):
       UserError: no such file, or none of its names is a category.
     """
     if path is None:
-        return range(1, 1 << 16)
+        known = dataset.groundtruth.categories
+        return _ByIndex(id if id in known else None for id in range(1, 1 + max(known, default=0)))
     try:
         names = [line.strip() for line in pathlib.Path(path).read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: labels cannot be read ({error})") from None
     names = names[1:] if names and names[0].lower() in _NO_CLASS else names
     id_of = {name: id for id, name in dataset.groundtruth.categories.items()}
-    ids = _Named(id_of.get(name) for name in names)
+    ids = _ByIndex(id_of.get(name) for name in names)
     if all(id is None for id in ids):
         raise UserError(
             f"{path}: none of its {len(names)} names is a category of {dataset.annotations_file} "
@@ -39,8 +41,8 @@ def category_ids(path, dataset):
     return ids
 
 
-class _Named(list):
-    """Category ids by class index; a class beyond the file's last line has none."""
+class _ByIndex(list):
+    """Category ids by class index; a class beyond the last has none."""
 
     def __getitem__(self, index):
-        return super().__getitem__(index) if index < len(self) else None
+        return super().__getitem__(index) if 0 <= index < len(self) else None

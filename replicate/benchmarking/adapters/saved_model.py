@@ -8,7 +8,11 @@ import tempfile
 import numpy as np
 
 from replicate import archive
-from replicate.benchmarking.adapters.frameworks import tensorflow, tensorflow_device
+from replicate.benchmarking.adapters.frameworks import (
+    tensorflow,
+    tensorflow_device,
+    tensorflow_version,
+)
 from replicate.benchmarking.adapters.labels import category_ids
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
@@ -23,7 +27,8 @@ def of(path, dataset, labels=None):
       path: a folder with saved_model.pb, the folder of an unpacked zoo archive, or the archive
         (.tar.gz).
       dataset: Dataset; names in `labels` become its category ids.
-      labels: file with a class name a line; by default classes are COCO's ids.
+      labels: file with a class name a line; by default classes are category ids (one that is
+        none of the file's is left out, as `tools/evaluate.py` does).
     """
     path = pathlib.Path(path)
     id_of = category_ids(labels, dataset)
@@ -36,7 +41,9 @@ def of(path, dataset, labels=None):
     names = [] if path.is_file() else [str(each.relative_to(folder)) for each in content]
     return Deferred(
         name,
-        sha256_of("saved_model", names, sha256_of_files(content), str(id_of)),
+        sha256_of(
+            "saved_model", tensorflow_version(), names, sha256_of_files(content), list(id_of)
+        ),
         lambda: _model(path, _unpacked(path) if path.is_file() else folder, name, id_of),
     )
 
@@ -58,6 +65,11 @@ def _model(path, folder, name, id_of):
             f"{', '.join(_OUTPUTS)}"
         )
     entry = next(iter(signature.structured_input_signature[1].values()))
+    if entry.dtype not in (tf.uint8, tf.float32):
+        raise UserError(
+            f"{path}: its signature takes {entry.dtype.name}, not an image's pixels; export it "
+            "with --input_type=image_tensor"
+        )
 
     def call(batch):
         # `loaded` is named here to keep its variables alive.
@@ -75,8 +87,9 @@ def _model(path, folder, name, id_of):
         device=tensorflow_device(),
         # Images of one batch have one size; the zoo's signature takes one image.
         max_batch=1,
+        decoder="tensorflow",
         collate=np.stack,
-        to_device=tf.constant,
+        to_device=lambda batch: tf.cast(tf.constant(batch), entry.dtype),
         output_transform=found,
     )
 

@@ -1,6 +1,7 @@
 """A TFLite detector with the API's detection post-processing, through LiteRT."""
 
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 
@@ -21,7 +22,8 @@ def of(path, dataset, labels=None, num_threads=None):
     Args:
       path: the file.
       dataset: Dataset; names in `labels` become its category ids.
-      labels: file with a class name a line; by default class index i is category id i + 1.
+      labels: file with a class name a line; by default class index i is category id i + 1, where
+        the dataset has it.
       num_threads: of the interpreter; default all cores.
     """
     from ai_edge_litert.interpreter import Interpreter
@@ -71,9 +73,13 @@ def of(path, dataset, labels=None, num_threads=None):
     return Model(
         call,
         name=pathlib.Path(path).stem,
-        identity=sha256_of("tflite", hashlib.sha256(content).hexdigest(), str(id_of)),
+        identity=sha256_of(
+            *("tflite", importlib.metadata.version("ai-edge-litert")),
+            *(hashlib.sha256(content).hexdigest(), list(id_of)),
+        ),
         device=f"{cpu_name()}, LiteRT, {threads} threads",
         max_batch=1,
+        decoder="tensorflow",
         input_transform=prepare,
         collate=np.stack,
         output_transform=found,
