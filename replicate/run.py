@@ -51,6 +51,11 @@ class RunDir:
         return self.root / "pipeline.config"
 
     @property
+    def annotations(self):
+        """What is kept of the annotation files; see `replicate.annotations`."""
+        return self.root / "annotations.json"
+
+    @property
     def deviations(self):
         return self.root / "deviations.json"
 

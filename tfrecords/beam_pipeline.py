@@ -167,7 +167,7 @@ def _source(request):
             raise InputError(message) from error
         header = {
             "sha256": source.sha256,
-            "keypoints_sha256": coco.file_sha256(keypoints) if keypoints else None,
+            "keypoints_sha256": source.keypoints_sha256,
             "settings": dataclasses.asdict(request.settings),
         }
     return dataclasses.replace(source, annotations_file=request.annotations_file), header

@@ -7,7 +7,7 @@ import shutil
 
 import tqdm
 
-from tfrecords import boxes, coco, features, journal, manifest, pool, shards
+from tfrecords import annotation_file, boxes, coco, features, journal, manifest, pool, shards
 from tfrecords.errors import InputError
 
 _SHOWN = 3  # files named in one message
@@ -106,21 +106,21 @@ def convert(
     )
     output_path = os.fspath(output_path)
     _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
-    header = {
-        "num_shards": num_shards,
-        "sha256": _sha256(annotations_file),
-        "keypoints_sha256": _sha256(keypoints_file) if keypoints_file else None,
-        "settings": dataclasses.asdict(settings),
-    }
+    asked = {"num_shards": num_shards, "settings": dataclasses.asdict(settings)}
     before = manifest.read(output_path)
     redo = None
     if before is not None:
-        _check_same_conversion(output_path, before, header)
+        hashes = {
+            "sha256": _sha256(annotations_file),
+            "keypoints_sha256": _sha256(keypoints_file) if keypoints_file else None,
+        }
+        _check_same_conversion(output_path, before, asked | hashes)
         redo = manifest.differing_shards(output_path, before)
         if not redo:
             return summary_of(output_path, before, reused=True)
 
     source = coco.load(annotations_file, segmentations=include_masks, keypoints_file=keypoints_file)
+    header = asked | {"sha256": source.sha256, "keypoints_sha256": source.keypoints_sha256}
     unknown = ledger_of_unknown(source, settings)
     work = _Work(source, image_dir, output_path, num_shards, settings, num_workers, progress)
     try:
@@ -259,7 +259,7 @@ def _check_arguments(annotations_file, image_dir, output_path, num_shards, setti
 
 def _sha256(path):
     try:
-        return coco.file_sha256(path)
+        return annotation_file.sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -15,7 +15,17 @@ import numpy as np
 import tqdm
 from pycocotools import mask as coco_mask
 
-from tfrecords import coco, example, framing, images, inverse, manifest, masks, pool
+from tfrecords import (
+    annotation_file,
+    coco,
+    example,
+    framing,
+    images,
+    inverse,
+    manifest,
+    masks,
+    pool,
+)
 from tfrecords.errors import InputError
 
 
@@ -168,7 +178,7 @@ def _check(task, count_image):
     else:
         if records != entry["records"]:
             problems.append(f"{name}: {records} records, the manifest has {entry['records']}")
-    if coco.file_sha256(task.path) != entry["sha256"]:
+    if annotation_file.file_sha256(task.path) != entry["sha256"]:
         problems.append(f"{name}: its SHA-256 is not the manifest's")
     missing = [] if expected is None else [image.id for image in expected]
     if missing:

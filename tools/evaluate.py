@@ -91,14 +91,14 @@ def _evaluate_one():
         image_dir=_IMAGES.value,
         output=_OUTPUT.value,
     )
-    from replicate import archive, config
-    from replicate.run import read_json, write_json
+    from replicate import annotations, archive, config
+    from replicate.run import write_json
 
     checkpoint = _CHECKPOINT.value
     if pathlib.Path(checkpoint).is_file() and archive.is_archive(checkpoint):
         checkpoint = archive.checkpoint(archive.unpack(checkpoint))
     message = config.read(_CONFIG.value)
-    scored = "annotations" in read_json(_ANNOTATIONS.value)
+    scored = annotations.read(_ANNOTATIONS.value).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text
 

@@ -3,8 +3,8 @@
 import dataclasses
 import pathlib
 
+from replicate import annotations
 from replicate.errors import UserError
-from replicate.run import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +25,16 @@ def of(annotations_file, image_dir):
     Raises:
       UserError: not a COCO annotation file, no such folder, or an image that is not there.
     """
-    groundtruth = read_json(annotations_file)
-    if not isinstance(groundtruth, dict) or not {"images", "categories"} <= groundtruth.keys():
-        raise UserError(f"{annotations_file}: not a COCO annotation file (no images, categories)")
+    file = annotations.read(annotations_file)
+    for index, entry in enumerate(file.images):
+        if entry.file_name is None:
+            raise UserError(str(file.lacks("images", index, "file_name")))
     folder = pathlib.Path(image_dir)
     if not folder.is_dir():
         raise UserError(f"{image_dir}: no such image folder")
     images = [
-        Image(entry["id"], str(folder / entry["file_name"]), (entry["height"], entry["width"]))
-        for entry in groundtruth["images"]
+        Image(entry.id, str(folder / entry.file_name), (entry.height, entry.width))
+        for entry in file.images
     ]
     if not images:
         raise UserError(f"{annotations_file}: no images in it")
@@ -43,4 +44,4 @@ def of(annotations_file, image_dir):
             f"{image_dir}: {len(missing)} of {len(images)} images are not there, first "
             f"{missing[0].path} (image id {missing[0].id}); is it the folder of {annotations_file}?"
         )
-    return images, {entry["id"]: entry["name"] for entry in groundtruth["categories"]}
+    return images, {entry.id: entry.name for entry in file.categories}

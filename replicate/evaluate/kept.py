@@ -7,10 +7,10 @@ import pathlib
 
 import tensorflow as tf
 
+from replicate import annotations
 from replicate import config as configs
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
-from replicate.score.groundtruth import read_bytes
 from replicate.train import checkpoints
 
 
@@ -140,7 +140,7 @@ class Kept:
 
     @functools.cached_property
     def _annotations_sha256(self):
-        return hashlib.sha256(read_bytes(self._arguments[1])).hexdigest()
+        return annotations.read(self._arguments[1]).content_sha256
 
     def _identity(self, checkpoint):
         path = pathlib.Path(checkpoint.path).absolute()

@@ -1,23 +1,7 @@
 """The report's section on data: what was converted, what was dropped, how the classes balance."""
 
-import collections
-import hashlib
-
-import msgspec
-
+from replicate import annotations
 from replicate.errors import UserError
-from replicate.score.groundtruth import read_bytes
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    category_id: int
-    iscrowd: int = 0
-
-
-class _Annotations(msgspec.Struct):
-    """As much of COCO's JSON as counting takes: all of train2017 is read within seconds."""
-
-    annotations: list[_Annotation]
 
 
 def of_run(material, scored):
@@ -76,24 +60,27 @@ def _balance(material, per_category):
             "name": each["name"],
             "val": each["groundtruth"],
             "val_share": each["groundtruth"] / in_val if in_val else None,
-            "train": train[each["id"]] if train is not None else None,
-            "train_share": train[each["id"]] / in_train if in_train else None,
+            "train": train.get(each["id"], 0) if train is not None else None,
+            "train_share": train.get(each["id"], 0) / in_train if in_train else None,
         }
         for each in per_category
     ]
 
 
 def _train_counts(material):
-    """collections.Counter category id -> objects of the training set, or None."""
+    """dict category id -> objects of the training set, or None."""
     source = material.manifests.get("train", {}).get("source", {})
+    path, sha256 = source.get("annotations_file"), source.get("sha256")
+    kept = annotations.facts_of(material.run, sha256)
+    if kept is not None:
+        return kept.objects
     try:
-        if not source.get("annotations_file"):
+        if not path:
             raise UserError("no manifest names the training annotations")
-        raw = read_bytes(source["annotations_file"])
-        if hashlib.sha256(raw).hexdigest() != source.get("sha256"):
-            raise UserError(f"{source['annotations_file']} has changed since it was converted")
-        annotations = msgspec.json.decode(raw, type=_Annotations).annotations
-    except (UserError, msgspec.DecodeError) as error:
+        found = annotations.facts(material.run, path)
+        if found.sha256 != sha256:
+            raise UserError(f"{path} has changed since it was converted")
+    except UserError as error:
         material.cannot_say("class balance of the training set", str(error))
         return None
-    return collections.Counter(each.category_id for each in annotations if not each.iscrowd)
+    return found.objects

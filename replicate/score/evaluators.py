@@ -133,7 +133,7 @@ def matched_by_hotcoco(dataset, detections, image_ids):
 
 
 def _hotcoco(groundtruth, detections):
-    compressed = groundtruth.path.read_bytes()[:2] == b"\x1f\x8b"
+    compressed = groundtruth.file.sha256 != groundtruth.file.content_sha256
     return _hotcoco_of(groundtruth.as_coco() if compressed else str(groundtruth.path), detections)
 
 

@@ -1,48 +1,22 @@
 """A COCO annotation file: what is in it, checked, and how its identity is told."""
 
 import dataclasses
-import functools
 import gzip
-import hashlib
 import json
 import pathlib
 
-import msgspec
 import numpy as np
 
 from replicate.errors import UserError
+from tfrecords import annotation_file
+from tfrecords.annotation_file import ids_sha256
+from tfrecords.errors import InputError
 
 #: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
 #: the others are left out, so that pycocotools takes the area of a mask from the mask and not from
 #: a box that came with it.
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    width: int
-    height: int
-    file_name: str = ""
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    area: float
-    iscrowd: int
-    bbox: tuple[float, float, float, float] = ()
-
-
-class _Category(msgspec.Struct, gc=False):
-    id: int
-    name: str
-
-
-class _Instances(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
+_ID_0 = "no id: 0 means 'unmatched' to pycocotools, so ids must start at 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +25,7 @@ class Groundtruth:
 
     Attributes:
       path: the file.
-      raw: its content, decompressed.
+      file: what was read of it, an `AnnotationFile`.
       image_hw: dict image id -> (height, width) in px.
       file_names: dict image id -> file name.
       categories: dict category id -> name, in ascending order of id.
@@ -62,7 +36,7 @@ class Groundtruth:
     """
 
     path: pathlib.Path
-    raw: bytes = dataclasses.field(repr=False)
+    file: annotation_file.AnnotationFile = dataclasses.field(repr=False)
     image_hw: dict
     file_names: dict
     categories: dict
@@ -80,70 +54,72 @@ class Groundtruth:
           UserError: no such file, not COCO JSON, or an annotation that refers to nothing.
         """
         path = pathlib.Path(path)
-        raw = read_bytes(path)
         try:
-            data = msgspec.json.decode(raw, type=_Instances)
-        except msgspec.DecodeError as error:
-            raise UserError(_what_is_wrong(path, raw, error)) from None
-        if not data.images or not data.categories:
-            empty = "images" if not data.images else "categories"
+            file = annotation_file.read(path)
+            file.need_annotations()
+            file.check_ids()
+            if (file.crowd == file.NOT_SAID).any():
+                raise file.lacks("annotations", int(np.argmin(file.crowd)), "iscrowd")
+        except InputError as error:
+            raise UserError(str(error)) from None
+        if not file.images or not file.categories:
+            empty = "images" if not file.images else "categories"
             raise UserError(f"{path}: '{empty}' is empty; there is nothing to score")
-        annotations = data.annotations
-        count = len(annotations)
-        none = (float("nan"),) * 4
         groundtruth = cls(
             path=path,
-            raw=raw,
-            image_hw={each.id: (each.height, each.width) for each in data.images},
-            file_names={each.id: each.file_name for each in data.images},
-            categories={each.id: each.name for each in sorted(data.categories, key=_id)},
-            annotation_image_ids=np.fromiter((a.image_id for a in annotations), np.int64, count),
-            annotation_category_ids=np.fromiter(
-                (a.category_id for a in annotations), np.int64, count
-            ),
-            annotation_crowd=np.fromiter((a.iscrowd != 0 for a in annotations), bool, count),
-            annotation_areas=np.fromiter((a.area for a in annotations), float, count),
-            annotation_boxes_xywh_px=np.array([a.bbox or none for a in annotations], float).reshape(
-                count, 4
-            ),
+            file=file,
+            image_hw={each.id: (each.height, each.width) for each in file.images},
+            file_names={each.id: each.file_name or "" for each in file.images},
+            categories={each.id: each.name for each in sorted(file.categories, key=_id)},
+            annotation_image_ids=file.image_ids,
+            annotation_category_ids=file.category_ids,
+            annotation_crowd=file.crowd != 0,
+            annotation_areas=file.areas_px,
+            annotation_boxes_xywh_px=file.boxes_xywh_px,
         )
-        groundtruth._check(data)
+        groundtruth._check()
         return groundtruth
 
-    def _check(self, data):
+    def _check(self):
         """Refuses what the evaluators would score silently wrong."""
-        for name, records, distinct in (
-            ("images", data.images, len(self.image_hw)),
-            ("categories", data.categories, len(self.categories)),
-            ("annotations", data.annotations, len({each.id for each in data.annotations})),
-        ):
-            if distinct != len(records):
+        file = self.file
+        no_number = np.isnan(file.areas_px) | (
+            file.has_box & np.isnan(file.boxes_xywh_px).any(axis=1)
+        )
+        # pycocotools marks an unmatched detection with groundtruth id 0.
+        problems = (
+            (~np.isin(file.image_ids, list(self.image_hw)), self._unknown_image),
+            (~np.isin(file.category_ids, list(self.categories)), self._unknown_category),
+            (file.ids == 0, lambda _: _ID_0),
+            (no_number, lambda _: "a box or area that is no number (null, NaN or Infinity)"),
+        )
+        for bad, what in problems:
+            if bad.any():
+                row = int(np.argmax(bad))
                 raise UserError(
-                    f"{self.path}: {len(records) - distinct} of {len(records)} {name} repeat the "
-                    "id of another; ids must be unique. Renumber them"
+                    f"{self.path}: annotation {file.ids[row]} has {what(row)}. Mend the annotation "
+                    "file"
                 )
-        for annotation in data.annotations:
-            if annotation.image_id not in self.image_hw:
-                what = f"image {annotation.image_id}, which is not in 'images'"
-            elif annotation.category_id not in self.categories:
-                what = f"category {annotation.category_id}, which is not in 'categories'"
-            elif annotation.id == 0:
-                # pycocotools marks an unmatched detection with groundtruth id 0.
-                what = "no id: 0 means 'unmatched' to pycocotools, so ids must start at 1"
-            else:
-                continue
+        if file.has_nan:
             raise UserError(
-                f"{self.path}: annotation {annotation.id} has {what}. Mend the annotation file"
+                f"{self.path}: has NaN or Infinity, which JSON does not have and the evaluators do "
+                "not read. Mend the annotation file"
             )
 
-    @functools.cached_property
+    def _unknown_image(self, row):
+        return f"image {self.file.image_ids[row]}, which is not in 'images'"
+
+    def _unknown_category(self, row):
+        return f"category {self.file.category_ids[row]}, which is not in 'categories'"
+
+    @property
     def sha256(self):
         """SHA-256 of the file's content (of a .gz: of what it holds)."""
-        return hashlib.sha256(self.raw).hexdigest()
+        return self.file.content_sha256
 
     def as_coco(self):
         """The whole file as Python objects, for an evaluator's own `COCO` class."""
-        return json.loads(self.raw)
+        return json.loads(self.file.text)
 
     def figures(self):
         """The kinds of figure ("bbox", "segm", "keypoints") that the annotations are there for."""
@@ -172,11 +148,6 @@ class Groundtruth:
         }
 
 
-def ids_sha256(ids):
-    """SHA-256 of a set of ids: the decimal ids, ascending, a newline after each."""
-    return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
-
-
 def read_bytes(path):
     """The content of a file; of a `.gz` what it holds.
 
@@ -194,23 +165,3 @@ def read_bytes(path):
 
 def _id(record):
     return record.id
-
-
-def _what_is_wrong(path, raw, error):
-    try:
-        data = json.loads(raw)
-    except ValueError:
-        return f"{path}: not JSON ({error}); is it a complete download?"
-    if isinstance(data, list):
-        return (
-            f"{path}: a list, like COCO results; --annotations_file is the groundtruth, a JSON "
-            "object with 'images', 'annotations' and 'categories'"
-        )
-    absent = [key for key in ("images", "annotations", "categories") if key not in data]
-    if absent:
-        return (
-            f"{path}: no {' and no '.join(map(repr, absent))} in it; COCO instance annotations "
-            "(instances_val2017.json) have 'images', 'annotations' and 'categories' "
-            "(image_info files of the test sets have no annotations: they cannot be scored here)"
-        )
-    return f"{path}: not COCO instance annotations: {error}"

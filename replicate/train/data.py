@@ -11,7 +11,6 @@ API: buffers do not reach over the end of an epoch, so each epoch holds every re
 """
 
 import contextlib
-import struct
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from replicate.errors import UserError
 from replicate.train import input_service as service
 from replicate.train import randomness
+from tfrecords import framing
 
 
 def count_records(paths):
@@ -27,24 +27,10 @@ def count_records(paths):
     Raises:
       UserError: a file that ends in the middle of a record.
     """
-    count = 0
-    for path in paths:
-        with open(path, "rb") as shard:
-            size = shard.seek(0, 2)
-            position = 0
-            while position < size:
-                shard.seek(position)
-                header = shard.read(12)
-                if len(header) < 12:
-                    raise UserError(f"{path}: cut off after byte {position}; convert it again")
-                position += 12 + struct.unpack("<Q", header[:8])[0] + 4
-                count += 1
-            if position != size:
-                raise UserError(
-                    f"{path}: its last record is cut off ({size} bytes, {position} expected); "
-                    "convert it again"
-                )
-    return count
+    try:
+        return sum(framing.count(path) for path in paths)
+    except framing.CorruptRecord as error:
+        raise UserError(f"{error}; convert it again") from None
 
 
 def _paths(input_reader_config):

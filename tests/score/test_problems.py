@@ -223,14 +223,27 @@ def without(key):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (without("annotations"), "no 'annotations' in it; .*image_info"),
-        (without("categories"), "no 'categories' in it"),
-        (lambda data: data["annotations"][2].pop("area"), r"`area` - at `\$.annotations\[2\]`"),
-        (lambda data: data["annotations"][2].update(id=1), "1 of 80 annotations repeat the id"),
+        (without("annotations"), "it has no 'annotations' .*image_info"),
+        (without("categories"), "it has no 'categories'"),
+        (
+            lambda data: data["annotations"][2].pop("area"),
+            r"annotations\[2\], id 3: Object missing required field `area`",
+        ),
+        (
+            lambda data: data["annotations"][2].update(id=1),
+            r"1 annotation id\(s\) occur more than once: 1\. ",
+        ),
         (lambda data: data["annotations"][2].update(image_id=1), "annotation 3 has image 1, which"),
         (lambda data: data["annotations"][2].update(category_id=3), "annotation 3 has category 3"),
         (lambda data: data["annotations"][2].update(id=0), "annotation 0 has no id"),
         (lambda data: data["images"].clear(), "'images' is empty"),
+        (lambda data: data["annotations"][2].pop("iscrowd"), r"\[2\], id 3: .* field `iscrowd`"),
+        (lambda data: data["annotations"][2].update(area=None), "annotation 3 has a box or area"),
+        (
+            lambda data: data["annotations"][2]["bbox"].__setitem__(0, None),
+            "annotation 3 has a box",
+        ),
+        (lambda data: data.update(info=float("nan")), "has NaN or Infinity"),
     ],
 )
 def test_files_that_are_no_groundtruth(annotations_file, groundtruth, detections, damage, message):

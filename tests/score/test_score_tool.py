@@ -61,7 +61,10 @@ def test_wrong_detections_are_offered_a_fix(annotations_file, detections_file, t
     "arguments, message",
     [
         ([], "missing --annotations_file, --detections"),
-        (["--annotations_file=none.json", "--detections=d.json"], "none.json: no such file"),
+        (
+            ["--annotations_file=none.json", "--detections=d.json"],
+            "none.json: no such annotation file",
+        ),
         (["--annotations_file=a", "--detections=d", "--evaluator=coco"], "--evaluator"),
     ],
 )

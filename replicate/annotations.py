@@ -1,0 +1,135 @@
+"""Annotation files as the rooms of `replicate` meet them, and what a run keeps of them.
+
+A run directory's annotations.json holds, by the file's SHA-256, what several stages need of it, so
+that a run that is continued or reported does not read train2017's annotations again.
+"""
+
+import collections
+import dataclasses
+import os
+
+from replicate.errors import UserError
+from replicate.run import read_json, write_json
+from tfrecords import annotation_file
+from tfrecords.errors import InputError
+
+_FORMAT = 1
+
+
+def read(path, *, segmentations=False):
+    """`annotation_file.read`, whose InputError becomes a UserError."""
+    try:
+        return annotation_file.read(path, segmentations=segmentations)
+    except InputError as error:
+        raise UserError(str(error)) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What several stages need of an annotation file.
+
+    Attributes:
+      sha256: of the file on the disk.
+      images, annotations, crowd: how many it has.
+      image_ids_sha256: see `annotation_file.ids_sha256`.
+      categories: dict id -> name.
+      objects: dict category id -> annotations that are no crowd; categories without any left out.
+    """
+
+    sha256: str
+    images: int
+    annotations: int
+    crowd: int
+    image_ids_sha256: str
+    categories: dict
+    objects: dict
+
+    @classmethod
+    def of(cls, file):
+        """The facts of an `AnnotationFile`.
+
+        Raises:
+          UserError: a category's id occurs twice.
+        """
+        try:
+            file.check_category_ids()
+        except InputError as error:
+            raise UserError(str(error)) from None
+        crowd = file.crowd > 0
+        return cls(
+            sha256=file.sha256,
+            images=len(file.images),
+            annotations=len(file.ids),
+            crowd=int(crowd.sum()),
+            image_ids_sha256=annotation_file.ids_sha256(image.id for image in file.images),
+            categories={each.id: each.name for each in file.categories},
+            objects=dict(sorted(collections.Counter(file.category_ids[~crowd].tolist()).items())),
+        )
+
+    def to_json(self):
+        """The facts without the hash, under which they stand."""
+        entries = dataclasses.asdict(self)
+        del entries["sha256"]
+        return entries
+
+    @classmethod
+    def from_json(cls, sha256, entries):
+        """What `to_json` gave."""
+        by_id = {
+            name: {int(id_): value for id_, value in entries[name].items()}
+            for name in ("categories", "objects")
+        }
+        return cls(sha256=sha256, **(entries | by_id))
+
+
+def facts(run, path, *, segmentations=False):
+    """The facts of an annotation file: those that the run keeps, if the file is as it was.
+
+    Args:
+      run: RunDir.
+      path: of the file.
+      segmentations: as of `read`, where it has to be read: for who comes after.
+
+    Raises:
+      UserError: as `read`.
+    """
+    there = kept(run)
+    seen = there["files"].get(os.path.abspath(path))
+    if seen is not None and seen == _seen(path, seen["sha256"]):
+        return Facts.from_json(seen["sha256"], there["facts"][seen["sha256"]])
+    return Facts.of(read(path, segmentations=segmentations))
+
+
+def facts_of(run, sha256):
+    """The facts that a run keeps of the file with this SHA-256, or None."""
+    entries = kept(run)["facts"].get(sha256)
+    return None if entries is None else Facts.from_json(sha256, entries)
+
+
+def keep(run, paths):
+    """Writes the facts of these files into the run directory; reads none that it has already."""
+    there, before = kept(run), kept(run)
+    for path in paths:
+        found = facts(run, path)
+        there["files"][os.path.abspath(path)] = _seen(path, found.sha256)
+        there["facts"][found.sha256] = found.to_json()
+    if there != before:
+        write_json(run.annotations, there)
+
+
+def kept(run):
+    """annotations.json of a run; empty where there is none yet."""
+    if run.annotations.is_file():
+        there = read_json(run.annotations)
+        if there.get("format") == _FORMAT:
+            return there
+    return {"format": _FORMAT, "files": {}, "facts": {}}
+
+
+def _seen(path, sha256):
+    """What tells that a file is as it was when it had this hash: hashing 450 MB takes a while."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256}

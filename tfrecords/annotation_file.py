@@ -1,0 +1,383 @@
+"""The one reader of COCO annotation files: conversion, preflight, scoring and the report go by it.
+
+A file of train2017's size (450 MB) becomes a few arrays within seconds. A process reads a file
+once: what was read of it last is kept, and given again as long as the file is the same one (path,
+inode, size, time of change). Segmentations and keypoints stay JSON, found by their place in the
+text, and are parsed by whoever needs them.
+"""
+
+import collections
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import time
+
+import msgspec
+import numpy as np
+
+from tfrecords.errors import InputError
+
+_SHOWN = 5  # ids named in one message
+_FILES_KEPT = 4
+_TEXT_KEPT_BYTES = 2**26  # val2017's is 20 MB; of train2017's the arrays are kept alone
+# A file that was written just now may be written again within the clock's tick, and look the same.
+_SETTLED_S = 0.05
+
+
+class Image(msgspec.Struct, gc=False):
+    """An image entry; `file_name` is None where the file has none."""
+
+    id: int
+    height: int
+    width: int
+    file_name: str | None = None
+
+
+class Category(msgspec.Struct, gc=False):
+    """A category entry."""
+
+    id: int
+    name: str
+
+
+_Number = float | None  # null stands for NaN, which JSON does not have
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    category_id: int
+    area: _Number
+    bbox: tuple[_Number, _Number, _Number, _Number] | msgspec.UnsetType = msgspec.UNSET
+    iscrowd: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class _AnnotationWithMask(_Annotation, gc=False):
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Keypoints(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    num_keypoints: int
+    keypoints: msgspec.Raw
+
+
+@dataclasses.dataclass(eq=False)
+class AnnotationFile:
+    """What a COCO annotation file holds; arrays have one row an annotation, in the file's order.
+
+    Attributes:
+      path: of the file.
+      sha256: of the file as it lies on the disk.
+      content_sha256: of what it holds: of a `.gz`, decompressed.
+      images: list of `Image`, in the file's order.
+      categories: list of `Category`, in the file's order.
+      has_annotations: whether it has the list at all; that of a test set has none.
+      has_nan: whether NaN or Infinity stand in it, which JSON does not have.
+      ids, image_ids, category_ids: int64 (A,).
+      crowd: int64 (A,); `NOT_SAID` where an annotation has no iscrowd.
+      areas_px: float64 (A,); NaN where it is null.
+      boxes_xywh_px: float64 (A, 4); NaN where an annotation has no box, or null in it.
+      has_box: bool (A,).
+      segmentation_spans: int64 (A, 2), where in `text` each segmentation starts and stops; None
+        where they were not asked for.
+    """
+
+    NOT_SAID = -1
+
+    path: str
+    sha256: str
+    content_sha256: str
+    images: list
+    categories: list
+    has_annotations: bool
+    has_nan: bool
+    ids: np.ndarray
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    crowd: np.ndarray
+    areas_px: np.ndarray
+    boxes_xywh_px: np.ndarray
+    has_box: np.ndarray
+    segmentation_spans: np.ndarray | None = None
+    _text: bytes | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def text(self):
+        """The JSON (bytes), decompressed; where NaN stood, null. A large one is read again."""
+        if self._text is not None:
+            return self._text
+        text, sha256, _ = _content(self.path)
+        if sha256 != self.sha256:
+            raise InputError(f"{self.path}: has changed while it was in use; start again")
+        return _with_nulls(text) if self.has_nan else text
+
+    def need_annotations(self):
+        """Raises InputError where the file has no list of annotations."""
+        if not self.has_annotations:
+            raise InputError(
+                f"{self.path}: not COCO annotations: it has no 'annotations' (image_info files of "
+                "the test sets have none); instances_val2017.json has them"
+            )
+
+    def check_ids(self):
+        """Raises InputError where an id of an image, category or annotation occurs twice."""
+        self.check_category_ids()
+        check_unique("image", [image.id for image in self.images], self.path)
+        check_unique("annotation", self.ids, self.path)
+
+    def check_category_ids(self):
+        """Raises InputError where a category's id occurs twice."""
+        check_unique("category", [category.id for category in self.categories], self.path)
+
+    def lacks(self, name, index, field):
+        """The InputError that says which entry of a list has not a field that is needed."""
+        entry_id = int(self.ids[index]) if name == "annotations" else getattr(self, name)[index].id
+        return InputError(
+            f"{self.path}: not COCO annotations: {name}[{index}], id {entry_id}: Object missing "
+            f"required field `{field}`"
+        )
+
+
+_kept = collections.OrderedDict()  # path -> (its state, AnnotationFile)
+
+
+def read(path, *, segmentations=False):
+    """Reads a COCO annotation file (.json or .json.gz), or gives what this process read of it.
+
+    Args:
+      path: of the file.
+      segmentations: whether the annotations' segmentations are found.
+
+    Returns:
+      AnnotationFile.
+
+    Raises:
+      InputError: a missing or cut-off file, or not COCO: which entry, which field.
+    """
+    key, state = os.path.abspath(path), _state(path)
+    if state is not None and key in _kept:
+        before, file = _kept[key]
+        if before == state and (file.segmentation_spans is not None or not segmentations):
+            _kept.move_to_end(key)
+            return file
+    forget(path)
+    file = _read(path, segmentations)
+    if state is not None and state == _state(path) and time.time() - state[-1] / 1e9 > _SETTLED_S:
+        _kept[key] = state, file
+        while len(_kept) > _FILES_KEPT:
+            _kept.popitem(last=False)
+    return file
+
+
+def forget(path):
+    """Lets go of what was kept of a file: of one that will not be asked for again."""
+    _kept.pop(os.path.abspath(path), None)
+
+
+def sha256_of(path):
+    """The SHA-256 of an annotation file on the disk, without reading it again where it was.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    before, file = _kept.get(os.path.abspath(path), (None, None))
+    if file is not None and before == _state(path):
+        return file.sha256
+    return file_sha256(path)
+
+
+def file_sha256(path):
+    """The SHA-256 of any file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_keypoints(path):
+    """The keypoints of a person_keypoints annotation file.
+
+    Returns:
+      (text, SHA-256 of the file, {(image id, annotation id): (num_keypoints, start, stop)}): where
+      in the text (bytes) their JSON stands.
+
+    Raises:
+      InputError: as `read`.
+    """
+    text, sha256, _ = _content(path)
+    text, _, document = _decoded(text, _Keypoints, path)
+    if document.annotations is msgspec.UNSET:
+        raise InputError(f"{path}: not COCO annotations: it has no 'annotations'")
+    annotations = document.annotations
+    spans = _spans((each.keypoints for each in annotations), text)
+    places = {
+        (each.image_id, each.id): (each.num_keypoints, *span)
+        for each, span in zip(annotations, spans.tolist(), strict=True)
+    }
+    return text, sha256, places
+
+
+def ids_sha256(ids):
+    """SHA-256 of a set of ids: the decimal ids, ascending, a newline after each."""
+    return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
+
+
+def check_unique(kind, ids, path):
+    """Raises InputError where one of `ids` occurs twice."""
+    values, counts = np.unique(np.asarray(ids), return_counts=True)
+    twice = values[counts > 1].tolist()
+    if twice:
+        raise InputError(
+            f"{path}: {len(twice)} {kind} id(s) occur more than once: {some(twice)}. Ids must be "
+            "unique; give the repeated ones new numbers"
+        )
+
+
+def some(ids):
+    """The first few of some ids, for a message."""
+    return ", ".join(map(str, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
+
+
+def _state(path):
+    """What tells whether a file is still the same one; None where it cannot be told."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns
+
+
+def _read(path, segmentations):
+    text, sha256, content_sha256 = _content(path)
+    annotation_type = _AnnotationWithMask if segmentations else _Annotation
+    text, has_nan, document = _decoded(text, annotation_type, path)
+    has_annotations = document.annotations is not msgspec.UNSET
+    annotations = document.annotations if has_annotations else []
+    count, unset, nan = len(annotations), msgspec.UNSET, float("nan")
+
+    def column(values, dtype=np.int64):
+        return np.fromiter(values, dtype, count)
+
+    try:
+        ids, image_ids, category_ids = (
+            column(getattr(a, name) for a in annotations)
+            for name in ("id", "image_id", "category_id")
+        )
+    except OverflowError:
+        raise InputError(f"{path}: an annotation's id is beyond 64 bits; renumber it") from None
+    boxes = [(nan,) * 4 if a.bbox is unset else a.bbox for a in annotations]
+    spans = _spans((a.segmentation for a in annotations), text) if segmentations else None
+    return AnnotationFile(
+        path=str(path),
+        sha256=sha256,
+        content_sha256=content_sha256,
+        images=document.images,
+        categories=document.categories,
+        has_annotations=has_annotations,
+        has_nan=has_nan,
+        ids=ids,
+        image_ids=image_ids,
+        category_ids=category_ids,
+        crowd=column(
+            AnnotationFile.NOT_SAID if a.iscrowd is unset else a.iscrowd for a in annotations
+        ),
+        areas_px=np.array([a.area for a in annotations], np.float64),  # None becomes NaN
+        boxes_xywh_px=np.array(boxes, np.float64).reshape(count, 4),
+        has_box=column((a.bbox is not unset for a in annotations), bool),
+        segmentation_spans=spans,
+        _text=text if segmentations or len(text) <= _TEXT_KEPT_BYTES else None,
+    )
+
+
+def _content(path):
+    """(JSON text as bytes, SHA-256 of the file, SHA-256 of the text)."""
+    try:
+        data = pathlib.Path(path).read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if data[:2] != b"\x1f\x8b" and not str(path).endswith(".gz"):
+            return data, sha256, sha256
+        text = gzip.decompress(data)
+        return text, sha256, hashlib.sha256(text).hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such annotation file") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def _decoded(text, annotation_type, path):
+    """(text, whether NaN was in it, document); the text has null where NaN had to be replaced."""
+    fields = [
+        ("images", list[Image]),
+        ("categories", list[Category]),
+        ("annotations", list[annotation_type] | msgspec.UnsetType, msgspec.UNSET),
+    ]
+    decoder = msgspec.json.Decoder(msgspec.defstruct("Document", fields, gc=False))
+    try:
+        return text, False, decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"{path}: not COCO annotations: {_first_bad(text, annotation_type, error)}"
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = error
+    if any(word in text for word in (b"NaN", b"Infinity")):
+        try:  # Python's parser takes the NaN that Python's json.dump writes
+            text = _with_nulls(text)
+            return text, True, decoder.decode(text)
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+            problem = error
+    raise InputError(
+        f"{path}: not JSON, or cut off ({len(text)} bytes): {problem}. Copy or download it again"
+    )
+
+
+def _with_nulls(text):
+    return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
+def _first_bad(text, annotation_type, error):
+    """Names the first entry that is not as COCO has it; msgspec names the field alone."""
+    try:
+        document = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return (
+            "the file holds no object of images, annotations and categories"
+            + ", but a list, as COCO results are" * text.lstrip().startswith(b"[")
+        )
+    types = {"images": Image, "categories": Category, "annotations": annotation_type}
+    for name, entry_type in types.items():
+        if name not in document:
+            return f"it has no {name!r}"
+        try:
+            entries = msgspec.json.decode(document[name], type=list[msgspec.Raw])
+        except msgspec.ValidationError:
+            return f"{name!r} is not a list"
+        decoder = msgspec.json.Decoder(entry_type)
+        for number, entry in enumerate(entries):
+            try:
+                decoder.decode(entry)
+            except msgspec.ValidationError as entry_error:
+                found = msgspec.json.decode(entry)
+                identity = (
+                    f", id {found['id']!r}" if isinstance(found, dict) and "id" in found else ""
+                )
+                return f"{name}[{number}]{identity}: {entry_error}"
+    return str(error)
+
+
+def _spans(raws, text):
+    """Where in `text` each Raw stands, or the same bytes before it: int64 [n, 2], start and stop.
+
+    Args:
+      raws: in the order in which they stand in `text`, of which they are parts.
+      text: bytes.
+    """
+    spans, stop = [], 0
+    for raw in raws:
+        start = text.find(raw, stop)
+        stop = start + len(memoryview(raw))
+        spans.append((start, stop))
+    return np.array(spans, np.int64).reshape(-1, 2)
