@@ -85,6 +85,8 @@ class Facts:
 def facts(run, path, *, segmentations=False):
     """The facts of an annotation file: those that the run keeps, if the file is as it was.
 
+    That is told by its size and its time of change: hashing 450 MB takes a while.
+
     Args:
       run: RunDir.
       path: of the file.
@@ -96,6 +98,7 @@ def facts(run, path, *, segmentations=False):
     there = kept(run)
     seen = there["files"].get(os.path.abspath(path))
     if seen is not None and seen == _seen(path, seen["sha256"]):
+        annotation_file.know_sha256(path, seen["sha256"])
         return Facts.from_json(seen["sha256"], there["facts"][seen["sha256"]])
     return Facts.of(read(path, segmentations=segmentations))
 
@@ -127,7 +130,7 @@ def kept(run):
 
 
 def _seen(path, sha256):
-    """What tells that a file is as it was when it had this hash: hashing 450 MB takes a while."""
+    """What tells that a file is as it was when it had this hash."""
     try:
         found = os.stat(path)
     except OSError:

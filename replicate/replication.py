@@ -10,11 +10,12 @@ import os
 import pathlib
 import sys
 
+from replicate import annotations, environment, zoo
 from replicate import config as configs
-from replicate import environment, zoo
 from replicate.config import view
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json, write_text
+from tfrecords import annotation_file
 
 _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
 
@@ -117,10 +118,12 @@ def _prepare(run, request, command, num_workers, terms):
     meant = intent(request, run.root, num_workers=num_workers)
     forced = preflight.gate(meant, terms)
     _write_spec(run, request, command, forced)
+    annotations.keep(run, (request.train_annotations, request.val_annotations))
     _convert(run, request, num_workers)
     forced = preflight.gate(meant, terms, preflight.OF_RECORDS)
     _write_spec(run, request, command, forced)
     message = _render(run, request)
+    annotation_file.forget(request.train_annotations)  # its arrays are not for the training to hold
     _describe_environment(run, message)
     return message
 
@@ -206,18 +209,24 @@ def _convert(run, request, num_workers):
     import tfrecords
 
     _stage("records")
-    for split, annotations, images in (
+    for split, annotations_file, images in (
         ("train", request.train_annotations, request.train_images),
         ("val", request.val_annotations, request.val_images),
     ):
         tfrecords.convert(
-            annotations,
+            annotations_file,
             images,
             _records(run, split),
             max(_num_shards(images), num_workers),
             include_masks=request.include_masks,
         )
-    tfrecords.write_label_map(request.train_annotations, str(run.data / "label_map.pbtxt"))
+    categories = _train_facts(request, run).categories
+    tfrecords.write_label_map(categories, str(run.data / "label_map.pbtxt"))
+
+
+def _train_facts(request, run):
+    """Where the file has to be read, it is read as the conversion will need it."""
+    return annotations.facts(run, request.train_annotations, segmentations=request.include_masks)
 
 
 def _num_shards(image_dir):
@@ -227,9 +236,7 @@ def _num_shards(image_dir):
 
 def compose(request, run):
     """The config that `request` trains in a run directory; nothing is written."""
-    from tfrecords import coco
-
-    categories = coco.load_categories(request.train_annotations)
+    categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
     if request.num_steps is not None:
         overrides.append(("train_config.num_steps", str(request.num_steps)))

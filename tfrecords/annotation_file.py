@@ -144,6 +144,7 @@ class AnnotationFile:
 
 
 _kept = collections.OrderedDict()  # path -> (its state, AnnotationFile)
+_hashes = {}  # path -> (its state, SHA-256)
 
 
 def read(path, *, segmentations=False):
@@ -185,10 +186,17 @@ def sha256_of(path):
     Raises:
       OSError: it cannot be read.
     """
-    before, file = _kept.get(os.path.abspath(path), (None, None))
-    if file is not None and before == _state(path):
-        return file.sha256
-    return file_sha256(path)
+    key, state = os.path.abspath(path), _state(path)
+    if key in _kept and _kept[key][0] == state:
+        return _kept[key][1].sha256
+    if key not in _hashes or _hashes[key][0] != state:
+        _hashes[key] = state, file_sha256(path)
+    return _hashes[key][1]
+
+
+def know_sha256(path, sha256):
+    """Takes the hash of an annotation file from who has it, instead of reading the file for it."""
+    _hashes[os.path.abspath(path)] = _state(path), sha256
 
 
 def file_sha256(path):

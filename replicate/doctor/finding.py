@@ -35,15 +35,13 @@ def by_gravity(findings):
 
 def page(findings, width=None):
     """The findings as text for a terminal."""
-    width = min(width or shutil.get_terminal_size((100, 24)).columns, 100)
+    width = page_width(width)
     findings = by_gravity(findings)
     lines = [head(findings), ""]
     indent = max(len(finding.about) for finding in findings) + 8
     for finding in findings:
         label = f"{_WORDS[finding.gravity]:6}{finding.about}"
-        lines += _wrapped(f"{label:{indent}}", finding.seen, indent, width)
-        if finding.do:
-            lines += _wrapped(" " * indent, f"→ {finding.do}", indent + 2, width)
+        lines += entry(label, finding.seen, finding.do, indent, width)
     return "\n".join(lines)
 
 
@@ -54,6 +52,24 @@ def head(findings):
         return f"All {len(findings)} findings are well."
     parts = [f"{fails} will fail"] * bool(fails) + [f"{warns} to mind"] * bool(warns)
     return f"{', '.join(parts)}, {len(findings) - fails - warns} well; the gravest first."
+
+
+def page_width(width=None):
+    """The width of a page of findings: the terminal's, 100 at most."""
+    return min(width or shutil.get_terminal_size((100, 24)).columns, 100)
+
+
+def entry(label, seen, do, indent, width):
+    """The lines of one finding: what was seen beside its label, and what to do below it.
+
+    Args:
+      label: str; "" for a further finding under the same label.
+      seen, do: sentences; `do` may be "".
+      indent: columns that the label takes.
+      width: of the page.
+    """
+    lines = _wrapped(f"{label:{indent}}", seen, indent, width)
+    return lines + (_wrapped(" " * indent, f"→ {do}", indent + 2, width) if do else [])
 
 
 def _wrapped(start, text, indent, width):

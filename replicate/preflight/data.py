@@ -8,6 +8,7 @@ import numpy as np
 
 from replicate import config as configs
 from replicate.config import lint_rules
+from replicate.evenly import evenly
 from replicate.preflight import recipe
 from replicate.preflight.result import Note, breaks, differs, mind
 from replicate.score.groundtruth import ids_sha256
@@ -87,7 +88,7 @@ def _overlap(material):
         if _coco_number(image) in of_train
     ]
     intent = material.intent
-    for image, other in spread(twins, _TWINS):
+    for image, other in evenly(twins, _TWINS):
         val = pathlib.Path(intent.val_images) / image.file_name
         train = pathlib.Path(intent.train_images) / other.file_name
         if _same_bytes(val, train):
@@ -303,7 +304,7 @@ def _ledger(held):
 
 def _sample_records(held):
     """Decoded records, the first of some shards."""
-    paths = spread(held.paths, 4)
+    paths = evenly(held.paths, 4)
     for path in paths:
         try:
             for number, record in enumerate(framing.read(path)):
@@ -312,13 +313,6 @@ def _sample_records(held):
                 yield example.decode(record)
         except (framing.CorruptRecord, ValueError):
             return  # reason 16 tells of it
-
-
-def spread(values, count):
-    """At most `count` of a list, evenly spread, the first and the last among them."""
-    if len(values) <= count:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
 
 
 def _coco_number(image):

@@ -4,7 +4,8 @@ import numpy as np
 
 from replicate import score
 from replicate.errors import UserError
-from replicate.preflight.data import GIVE, spread
+from replicate.evenly import evenly
+from replicate.preflight.data import GIVE
 from replicate.preflight.result import Note, breaks, mind
 from replicate.score.groundtruth import Groundtruth
 
@@ -19,7 +20,7 @@ def agreement(material):
         return
     try:
         truth = Groundtruth.read(path)
-        ids = spread(sorted(truth.image_hw), _SCORED)
+        ids = evenly(sorted(truth.image_hw), _SCORED)
         result = score.score(path, made_detections(truth, ids), image_ids=ids)
     except UserError as error:
         yield breaks(str(error).splitlines()[0], "mend the annotation file, or take COCO's own")

@@ -5,7 +5,8 @@ import pathlib
 import shutil
 
 from replicate.doctor.machine import existing
-from replicate.preflight.data import CONVERT, SAMPLE, spread
+from replicate.evenly import evenly
+from replicate.preflight.data import CONVERT, SAMPLE
 from replicate.preflight.forecast import size
 from replicate.preflight.result import Note, breaks, mind
 from tfrecords import framing, images
@@ -73,7 +74,7 @@ def _image_files(split, source, folder):
             "is it the folder of the annotation file? python tools/download.py coco resumes",
         )
         return
-    sample = spread(source.images, SAMPLE)
+    sample = evenly(source.images, SAMPLE)
     for image in sample:
         path = pathlib.Path(folder) / image.file_name
         try:

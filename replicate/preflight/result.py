@@ -1,8 +1,8 @@
 """What preflight says of one documented reason."""
 
 import dataclasses
-import shutil
-import textwrap
+
+from replicate.doctor.finding import entry, page_width
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 STATUSES = (PASS, WARN, FAIL)
@@ -102,15 +102,14 @@ def of(number, title, findings, rehearsal=False):
 
 def page(results, head, forecast=""):
     """The results as text for a terminal, in the order of the reasons."""
-    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    width = page_width()
     indent = max(len(result.title) for result in results) + 12
     lines = [f"{head}: {summary(results)}", ""]
     for result in results:
         start = f"{result.number:2}  {_WORDS[result.status]}  {result.title}"
         for number, finding in enumerate(result.findings):
-            lines += _wrapped(start if not number else "", finding.seen, indent, width)
-            if getattr(finding, "fix", ""):
-                lines += _wrapped("", f"→ {finding.fix}", indent, width, hanging=2)
+            label = "" if number else start
+            lines += entry(label, finding.seen, getattr(finding, "fix", ""), indent, width)
     return "\n".join([*lines, "", forecast] if forecast else lines)
 
 
@@ -129,14 +128,3 @@ def _softened(finding):
     if isinstance(finding, Problem) and finding.differs:
         return dataclasses.replace(finding, status=WARN)
     return finding
-
-
-def _wrapped(start, text, indent, width, hanging=0):
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=f"{start:{indent}}",
-        subsequent_indent=" " * (indent + hanging),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

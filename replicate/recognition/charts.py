@@ -1,8 +1,8 @@
 """The plots of a recognition report, each drawn from the report's own data."""
 
-import numpy as np
 from sklearn import metrics as sklearn_metrics
 
+from replicate.evenly import evenly
 from replicate.report import charts, plots
 
 _STEP = "training step"
@@ -38,8 +38,8 @@ def small_multiples(scored):
             precision, recall, _ = sklearn_metrics.precision_recall_curve(
                 scored.labels[:, index], scored.scores[:, index]
             )
-            kept = np.linspace(0, len(recall) - 1, min(len(recall), _CURVE_POINTS)).round()
-            line.set_data(recall[kept.astype(int)], precision[kept.astype(int)])
+            kept = evenly(range(len(recall)), _CURVE_POINTS)
+            line.set_data(recall[kept], precision[kept])
             title = f"Precision over recall of {each.name}"
             drawn[each.id] = plots.finished(holder, f"pr-{each.id}", title)
     return drawn

@@ -6,6 +6,7 @@ from tqdm import tqdm
 from replicate import config, zoo
 from replicate.config import rules
 from replicate.errors import UserError
+from replicate.evenly import evenly
 from replicate.report import gallery
 from replicate.report.content import MEANINGS, measurement
 from replicate.verdict import FIGURES
@@ -310,8 +311,7 @@ def _gallery(together, base, count):
 
 def _steps(each):
     """Indices of at most STEPS of a run's evaluations, the last one among them."""
-    last = len(each.evaluations) - 1
-    return np.unique(np.linspace(0, last, min(STEPS, last + 1)).round().astype(int)).tolist()
+    return evenly(range(len(each.evaluations)), STEPS)
 
 
 def _most_different(last, truth, count):

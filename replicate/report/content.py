@@ -5,6 +5,7 @@ import statistics
 from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
+from replicate.evenly import evenly
 from replicate.report import data, findings, gallery, reading
 from replicate.score import METRICS
 from replicate.score.text import KINDS
@@ -253,7 +254,7 @@ def _schedule(material):
         return None
     message = material.message
     facts = config.facts(message)
-    steps = _thinned(list(range(0, facts.num_steps + 1))) if facts.num_steps else []
+    steps = evenly(range(facts.num_steps + 1), MAX_POINTS) if facts.num_steps else []
     try:
         planned = schedule.learning_rates(message, steps).tolist()
         marks = [list(mark) for mark in schedule.boundaries(message)]
@@ -261,7 +262,7 @@ def _schedule(material):
     except UserError as error:
         material.cannot_say("the planned learning rate", str(error))
         planned, marks, kind, steps = [], [], None, []
-    actual = _thinned(material.log)
+    actual = evenly(material.log, MAX_POINTS)
     return {
         "kind": kind,
         "batch_size": facts.batch_size,
@@ -290,7 +291,7 @@ def training(material):
     log = material.log
     if not log:
         return None
-    shown = _thinned(log)
+    shown = evenly(log, MAX_POINTS)
     names = list(dict.fromkeys(name for each in log for name in each.get("losses", {})))
     speeds = [each["images_per_second"] for each in log[1:] if each.get("images_per_second")]
     waits = [each["input_wait"] for each in log if each.get("input_wait") is not None]
@@ -459,10 +460,3 @@ def _never_checked(content):
             }
         )
     return found
-
-
-def _thinned(values):
-    if len(values) <= MAX_POINTS:
-        return values
-    last = len(values) - 1
-    return [values[round(index * last / (MAX_POINTS - 1))] for index in range(MAX_POINTS)]

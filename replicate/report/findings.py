@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from replicate import score
 from replicate.errors import UserError
+from replicate.evenly import evenly
 from replicate.score.groundtruth import read_bytes
 
 # More checkpoints than this are thinned out for the gallery's step slider; the last one stays.
@@ -51,7 +52,7 @@ def scored(material):
       list of Scored; empty where the groundtruth is not at hand.
     """
     found = []
-    evaluations = _thinned(material.evaluations)
+    evaluations = evenly(material.evaluations, MAX_STEPS)
     for metrics in tqdm(
         evaluations, desc="report", unit="checkpoint", disable=len(evaluations) < 2
     ):
@@ -119,13 +120,6 @@ def category_curves(last):
         }
         categories.append({"id": row["id"], "name": row["name"], "AP": row["AP"]} | curves)
     return {"recall": np.round(recall, 2).tolist(), "categories": categories}
-
-
-def _thinned(evaluations):
-    if len(evaluations) <= MAX_STEPS:
-        return evaluations
-    chosen = np.unique(np.linspace(0, len(evaluations) - 1, MAX_STEPS).round().astype(int))
-    return [evaluations[index] for index in chosen]
 
 
 def same(a, b):

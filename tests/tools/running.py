@@ -39,6 +39,11 @@ def replicate_command(data, run_dir, overrides, **more):
     ]
 
 
+def noting_opens(command, log):
+    """The command of a tool, run so that the files which its process opens are written to `log`."""
+    return [command[0], str(PROJECT / "tests" / "tools" / "opens.py"), str(log), *command[1:]]
+
+
 def run_tool(command, timeout=600):
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 

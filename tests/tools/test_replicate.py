@@ -1,6 +1,8 @@
 """The whole path, killed at every stage, ends with what an uninterrupted run ends with."""
 
+import collections
 import json
+import pathlib
 import signal
 import sys
 
@@ -8,7 +10,14 @@ import pytest
 
 from replicate.demo import drawing
 from replicate.run import RunDir, read_json, read_metrics
-from tests.tools.running import PROJECT, kill_when, outcome, replicate_command, run_tool
+from tests.tools.running import (
+    PROJECT,
+    kill_when,
+    noting_opens,
+    outcome,
+    replicate_command,
+    run_tool,
+)
 
 STEPS = 6
 # The demo's model, smaller still: what is tested here is the way, not the AP.
@@ -33,9 +42,15 @@ def _command(data, run_dir, **more):
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    done = run_tool(_command(data, run_dir))
+    done = run_tool(noting_opens(_command(data, run_dir), f"{run_dir}.opens"))
     assert done.returncode == 0, done.stderr
     return run_dir, done
+
+
+def _opened(log, data):
+    """How often a tool opened the annotation files of each split."""
+    lines = pathlib.Path(log).read_text().splitlines()
+    return {split: lines.count(str(files[0])) for split, files in data.items()}
 
 
 def test_it_ends_with_every_file_and_says_so(uninterrupted):
@@ -55,13 +70,30 @@ def test_it_ends_with_every_file_and_says_so(uninterrupted):
         assert said in done.stdout
 
 
+def test_each_annotation_file_is_read_once(data, uninterrupted):
+    run_dir, _ = uninterrupted
+    assert _opened(f"{run_dir}.opens", data) == {"train": 1, "val": 1}
+    kept = read_json(RunDir.at(run_dir).annotations)
+    train = json.loads(pathlib.Path(data["train"][0]).read_bytes())
+    facts = kept["facts"][kept["files"][str(data["train"][0])]["sha256"]]
+    assert facts["images"] == 24 and facts["annotations"] == len(train["annotations"])
+    assert facts["categories"] == {str(each["id"]): each["name"] for each in train["categories"]}
+    objects = collections.Counter(
+        str(each["category_id"]) for each in train["annotations"] if not each["iscrowd"]
+    )
+    assert facts["objects"] == objects
+    assert facts["crowd"] == len(train["annotations"]) - objects.total()
+
+
 def test_again_it_reuses_what_is_done(data, uninterrupted):
     run_dir, _ = uninterrupted
     run = RunDir.existing(run_dir)
     kept = [*run.data.glob("*.tfrecord"), *run.checkpoints.glob("ckpt-*"), run.metrics]
     kept += list(run.evals.glob("*/*"))
     before = {path: path.stat().st_mtime_ns for path in kept}
-    assert run_tool(_command(data, run_dir)).returncode == 0
+    log = f"{run_dir}.again"
+    assert run_tool(noting_opens(_command(data, run_dir), log)).returncode == 0
+    assert _opened(log, data) == {"train": 0, "val": 1}
     assert {path: path.stat().st_mtime_ns for path in kept} == before
 
 
