@@ -10,11 +10,11 @@ import os
 import pathlib
 import sys
 
-from replicate import annotations, environment, zoo
+from replicate import annotations, environment, opening, zoo
 from replicate import config as configs
 from replicate.config import view
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json, write_json, write_text
+from replicate.run import RunDir, read_json, write_json
 from tfrecords import annotation_file
 
 _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
@@ -25,17 +25,21 @@ class Request:
     """What to replicate, and with what.
 
     Attributes:
-      model: a zoo model's name.
+      model: what is to be replicated: a zoo model's name or a released archive. A pipeline.config
+        or a run directory does as well: its recipe becomes `model` where it can be told, and it
+        becomes `config`.
       train_annotations, train_images, val_annotations, val_images: COCO JSON and image folders.
       num_steps: training steps; None takes the recipe's.
-      overrides: (field path, value) pairs over the recipe.
+      overrides: (field path, value) pairs over the recipe; they are set last.
       fine_tune_checkpoint: the recipe's starting point on this machine; "" trains from random
-        weights.
+        weights (and from what `config` names, where there is one).
       seed: of the training run.
       checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
       include_masks: whether the records hold instance masks.
       checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service: as
         of `train.loop.Settings`.
+      shorten_schedule: the learning-rate schedule becomes as much shorter as the training.
+      config: a pipeline.config or run directory that is trained instead of the recipe's own.
     """
 
     model: str
@@ -54,6 +58,8 @@ class Request:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    shorten_schedule: bool = False
+    config: str = ""
 
     def settings(self):
         """The fields that are also those of `train.loop.Settings`."""
@@ -82,7 +88,8 @@ def replicate(request, run_dir, command, terms=None):
         something else; a worker is missing.
     """
     run = RunDir.at(run_dir)
-    row = zoo.find(pathlib.Path(request.model).name)  # an archive goes by its name
+    request = resolved(request)
+    row = zoo.get(request.model)
     check_inputs(request)
     workers = _workers()
     helps = workers is not None and not workers.is_chief
@@ -113,18 +120,22 @@ def _prepare(run, request, command, num_workers, terms):
     from replicate import preflight
 
     terms = terms or preflight.Terms()
-    _check_same_request(run, request)
+    opening.refuse_another(run, request)
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
+    message = meant.message
+    opening.refuse_another_config(run, message)
     forced = preflight.gate(meant, terms)
-    _write_spec(run, request, command, forced)
+    opening.write_spec(run, request, command, forced)
     annotations.keep(run, (request.train_annotations, request.val_annotations))
     _convert(run, request, num_workers)
     forced = preflight.gate(meant, terms, preflight.OF_RECORDS)
-    _write_spec(run, request, command, forced)
-    message = _render(run, request)
+    opening.write_spec(run, request, command, forced)
+    _stage("differences from the published config")
+    deviations = opening.write_config(run, message, request.model)
+    print(view.text(deviations, colour=view.colour_wanted(sys.stderr)), file=sys.stderr)
     annotation_file.forget(request.train_annotations)  # its arrays are not for the training to hold
-    _describe_environment(run, message)
+    opening.record_environment(run, message.train_config.num_steps)
     return message
 
 
@@ -138,7 +149,7 @@ def intent(request, run_dir, **more):
     """
     from replicate import preflight
 
-    run = RunDir.at(run_dir)
+    run, request = RunDir.at(run_dir), resolved(request)
     steps = ["train_config.num_steps"] if request.num_steps is not None else []
     return preflight.Intent(
         message=compose(request, run),
@@ -167,37 +178,6 @@ def check_inputs(request):
     for field in ("train_images", "val_images"):
         if not pathlib.Path(getattr(request, field)).is_dir():
             raise UserError(f"--{field}: no such image folder: {getattr(request, field)}")
-
-
-def _asked(request):
-    asked = dataclasses.asdict(request)
-    asked["overrides"] = [list(pair) for pair in request.overrides]
-    for field in ("train_annotations", "train_images", "val_annotations", "val_images"):
-        asked[field] = os.path.abspath(asked[field])
-    return asked
-
-
-def _check_same_request(run, request):
-    if not run.spec.is_file():
-        return
-    asked, before = _asked(request), read_json(run.spec)["request"]
-    changed = [name for name in asked if asked[name] != before.get(name)]
-    if changed:
-        raise UserError(
-            f"{run.root} holds a run that was asked for differently: "
-            + "; ".join(f"{name} was {before.get(name)!r}, now {asked[name]!r}" for name in changed)
-            + ". Continue it with its own settings, or name another --run_dir"
-        )
-
-
-def _write_spec(run, request, command, forced):
-    """Writes the request once; the fails that --force overrode are added as they come."""
-    command = environment.without_secrets(command)
-    spec = {"format": 1, "request": _asked(request), "command": command}
-    if run.spec.is_file():
-        spec = read_json(run.spec)
-    if forced != spec.get("forced", []) or not run.spec.is_file():
-        write_json(run.spec, spec | ({"forced": forced} if forced else {}))
 
 
 def _records(run, split):
@@ -234,40 +214,38 @@ def _num_shards(image_dir):
     return max(1, -(-size // _SHARD_BYTES))
 
 
+def resolved(request):
+    """The request with its recipe apart from the config that is trained.
+
+    Raises:
+      UserError: `model` is neither a zoo model's name nor a config.
+    """
+    if request.config:
+        return request
+    recipe = configs.recipe_of(request.model)
+    if recipe.model in (None, request.model):
+        return request
+    print(f"{request.model}: a config of {recipe.model} ({recipe.how})", file=sys.stderr)
+    return dataclasses.replace(request, model=recipe.model, config=request.model)
+
+
 def compose(request, run):
     """The config that `request` trains in a run directory; nothing is written."""
     categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
-    if request.num_steps is not None:
+    scaled = request.num_steps if request.shorten_schedule else None
+    if request.num_steps is not None and scaled is None:
         overrides.append(("train_config.num_steps", str(request.num_steps)))
     return configs.render(
-        request.model,
+        request.config or request.model,
         overrides=overrides,
         train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
         val_records=f"{_records(run, 'val')}-?????-of-?????.tfrecord",
         label_map=str(run.data / "label_map.pbtxt"),
         num_classes=max(categories),
-        fine_tune_checkpoint=request.fine_tune_checkpoint,
+        fine_tune_checkpoint=request.fine_tune_checkpoint or (None if request.config else ""),
+        num_steps=scaled,
     )
-
-
-def _render(run, request):
-    message = compose(request, run)
-    write_text(run.pipeline_config, configs.to_text(message))
-    deviations = configs.deviations(message, request.model)
-    write_json(run.deviations, configs.operations_to_json(deviations))
-    _stage("differences from the published config")
-    print(view.text(deviations, colour=sys.stderr.isatty()), file=sys.stderr)
-    return message
-
-
-def _describe_environment(run, message):
-    """Records the environment that trains; one that only evaluates or reports is not the run's."""
-    from replicate.train import checkpoints
-
-    if message.train_config.num_steps in checkpoints.steps_of(run.checkpoints):
-        return
-    environment.record(run.environment)
 
 
 def _train(run, request, message):

@@ -158,10 +158,9 @@ def _print_commands(plan):
 
 
 def _check_inputs():
-    from replicate import replication, zoo
+    from replicate import replication
 
-    request = tool.request()
-    zoo.find(pathlib.Path(request.model).name)
+    request = replication.resolved(tool.request())
     replication.check_inputs(request)
 
 

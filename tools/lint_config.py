@@ -2,6 +2,10 @@
 
     python tools/lint_config.py pipeline.config
     python tools/lint_config.py pipeline.config --fix
+    python tools/lint_config.py runs/a
+
+The argument is a pipeline.config, a run directory, a released archive (MODEL.tar.gz) or a zoo
+model's name; --fix takes a file alone.
 
 Each finding has line and column: fields that do not exist (with the nearest names), wrong values,
 alternatives given together, paths that are missing, and fields that contradict each other: class
@@ -23,7 +27,7 @@ import json
 from absl import flags
 
 from replicate import run
-from replicate.config import lint, textproto
+from replicate.config import lint, sources
 from replicate.errors import UserError
 from tools import cli
 
@@ -33,21 +37,23 @@ _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer 
 
 def main(arguments):
     if len(arguments) != 1:
-        raise UserError("give one file: python tools/lint_config.py pipeline.config")
+        raise UserError("give one config: python tools/lint_config.py pipeline.config")
     (path,) = arguments
-    text = textproto.read_text(path)
-    findings = lint.lint(text, origin=path)
+    text, origin = sources.text_of(path)
+    findings = lint.lint(text, origin=origin)
+    if _FIX.value and origin != path:
+        raise UserError(f"--fix writes into a file; {path} is none. Give the pipeline.config")
     if _FIX.value and any(finding.fix for finding in findings):
         fixed = sum(finding.fix is not None for finding in findings)
         text = lint.fixed(text, findings)
         run.write_text(path, text)
         print(f"{path}: {fixed} fixed", file=sys.stderr)
-        findings = lint.lint(text, origin=path)
+        findings = lint.lint(text, origin=origin)
     if _FORMAT.value == "json":
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
-            where = f"{path}:{finding.line}:{finding.column}"
+            where = f"{origin}:{finding.line}:{finding.column}"
             print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
     errors = any(finding.level == lint.ERROR for finding in findings)
     return cli.NEGATIVE if errors else cli.DONE

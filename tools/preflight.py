@@ -66,7 +66,7 @@ def _of_config(asked):
     return preflight.Intent(
         message=message,
         run_dir=FLAGS.run_dir,
-        model=FLAGS.model or "",
+        model=_recipe(),
         **{name: FLAGS[name].value or "" for name in data},
         asked_for=tuple(path for path, _ in overrides),
         num_steps=FLAGS.num_steps,
@@ -76,6 +76,13 @@ def _of_config(asked):
         **training_flags.execution(),
         **asked,
     )
+
+
+def _recipe():
+    """What the config is compared with: --model, else what it can be told to be of."""
+    from replicate import train_run
+
+    return train_run.request_for(_CONFIG.value, FLAGS.model or "").model
 
 
 def _of_request(asked):

@@ -4,7 +4,7 @@
         --output=pipeline.config --label_map=data/label_map.pbtxt \\
         --train_records='data/train2017-?????-of-00256.tfrecord' \\
         --val_records='data/val2017-?????-of-00032.tfrecord' \\
-        --set train_config.num_steps=1000 --set 'eval_input_reader[0].shuffle=false'
+        --num_steps=1000 --set 'eval_input_reader[0].shuffle=false'
 
 PATH is a field's path; VALUE is protobuf text format: 0.04, true, SIGMOID, a string without
 quotes, a list [1.0, 2.0], a message { random_horizontal_flip {} }. A list's element is PATH[0],
@@ -29,7 +29,9 @@ from replicate.config import view
 from tools import cli
 
 _MODEL = flags.DEFINE_string(
-    "model", None, "a zoo model's name (tools/zoo.py list), or MODEL.tar.gz as released"
+    "model",
+    None,
+    "a zoo model's name (tools/zoo.py list), MODEL.tar.gz as released, a config, a run directory",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "where the pipeline.config is written")
 _SET = flags.DEFINE_multi_string("set", [], "PATH=VALUE, any field; may be repeated")
@@ -44,6 +46,12 @@ _NUM_CLASSES = flags.DEFINE_integer(
 )
 _CHECKPOINT = flags.DEFINE_string(
     "fine_tune_checkpoint", None, "checkpoint that training starts from; '' for random weights"
+)
+_STEPS = flags.DEFINE_integer(
+    "num_steps",
+    None,
+    "steps to train; warm-up, decay and boundaries are shortened or stretched with them",
+    lower_bound=1,
 )
 _BATCH = flags.DEFINE_integer(
     "global_batch_size", None, "images a step over all devices", lower_bound=1
@@ -65,13 +73,15 @@ def main(_):
         label_map=_LABEL_MAP.value,
         num_classes=_NUM_CLASSES.value,
         fine_tune_checkpoint=_CHECKPOINT.value,
+        num_steps=_STEPS.value,
         global_batch_size=_BATCH.value,
         num_gpus=_GPUS.value,
         scale=_SCALE.value,
         schedule=_SCHEDULE.value,
     )
-    deviations = config.deviations(message, _MODEL.value)
-    run.write_text(_OUTPUT.value, config.to_text(message))
+    recipe = config.recipe_of(_MODEL.value).model or _MODEL.value
+    deviations = config.deviations(message, recipe)
+    run.write_text(_OUTPUT.value, config.text_of(message, recipe))
     if _DEVIATIONS.value:
         run.write_json(_DEVIATIONS.value, config.operations_to_json(deviations))
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))

@@ -7,7 +7,11 @@
 
 Preflight comes first: sixteen documented reasons of failed replications, two real steps, and a
 forecast (docs/preflight.md); a fail stops the run. Everything lands in --run_dir. The same command
-again continues a run that was stopped or killed and passes over what is done. Exit status 1: not
+again continues a run that was stopped or killed and passes over what is done.
+
+--rehearsal is for a run that is not meant to be the published experiment: what differs is told as
+a warning, and with --num_steps warm-up and decay are shortened like the training (--set wins over
+that; without --rehearsal, --num_steps cuts the published schedule off). Exit status 1: not
 replicated; 0: replicated, near, or not comparable (each reason is named).
 """
 
@@ -29,13 +33,19 @@ REQUIRED = (
     "val_images",
     "run_dir",
 )
-_MODEL = flags.DEFINE_string("model", None, "a zoo model's name.")
+_MODEL = flags.DEFINE_string(
+    "model", None, "a zoo model's name, a released MODEL.tar.gz, a pipeline.config or a run of one."
+)
 _TRAIN_ANNOTATIONS = flags.DEFINE_string("train_annotations", None, "COCO JSON to train on.")
 _TRAIN_IMAGES = flags.DEFINE_string("train_images", None, "the folder of its images.")
 _VAL_ANNOTATIONS = flags.DEFINE_string("val_annotations", None, "COCO JSON to evaluate on.")
 _VAL_IMAGES = flags.DEFINE_string("val_images", None, "the folder of its images.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "the run directory.")
-_STEPS = flags.DEFINE_integer("num_steps", None, "training steps; the recipe's otherwise.")
+_STEPS = flags.DEFINE_integer(
+    "num_steps",
+    None,
+    "training steps; the recipe's otherwise. With --rehearsal the schedule is shortened with them.",
+)
 _SET = flags.DEFINE_multi_string(
     "set", [], "PATH=VALUE: another value for a field of the recipe; may be repeated."
 )
@@ -56,6 +66,7 @@ def request():
     """What the flags ask for, as a `replicate.replication.Request`."""
     from replicate import config, replication
 
+    terms = training_flags.terms()
     return replication.Request(
         model=_MODEL.value,
         train_annotations=_TRAIN_ANNOTATIONS.value,
@@ -68,6 +79,7 @@ def request():
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,
+        shorten_schedule=terms.rehearsal and _STEPS.value is not None,
         **training_flags.execution(),
     )
 

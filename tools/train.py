@@ -1,14 +1,22 @@
 """Trains a pipeline.config: the Object Detection API's model, losses and optimizer, through Orbit.
 
-    python tools/train.py --pipeline_config_path=runs/a/pipeline.config --model_dir=runs/a
+    python tools/train.py --pipeline_config_path=pipeline.config --model_dir=runs/a \\
+        --val_annotations=annotations/instances_val2017.json --val_images=val2017
 
-Writes MODEL_DIR/checkpoints/ckpt-STEP, MODEL_DIR/metrics.jsonl and TensorBoard events under
-MODEL_DIR/train. The same command again continues after a stop or a kill. SIGTERM, Ctrl-C and
-SIGUSR1 save a checkpoint first and exit with 128 + the signal's number. Preflight comes first
-(docs/preflight.md); a fail stops the training.
+MODEL_DIR becomes a run directory, which tools/evaluate.py --model_dir, tools/report.py,
+tools/verdict.py and tools/compare_runs.py read: spec.json (what was asked for), pipeline.config,
+deviations.json (how it differs from the published recipe; null where none is known),
+environment.json, checkpoints/ckpt-STEP, metrics.jsonl and TensorBoard events under train/. Which
+recipe the config is of, it says itself where tools/render_config.py wrote it; --model names it.
+
+The same command again continues after a stop or a kill. SIGTERM, Ctrl-C and SIGUSR1 save a
+checkpoint first and exit with 128 + the signal's number. Preflight comes first
+(docs/preflight.md); a fail stops the training. --num_train_steps stops early and leaves the
+schedule as it is; tools/render_config.py --num_steps shortens both.
 """
 
 import pathlib
+import shlex
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -17,8 +25,12 @@ from absl import flags
 
 from tools import cli, training_flags
 
-_CONFIG = flags.DEFINE_string("pipeline_config_path", None, "the pipeline.config to train.")
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "where checkpoints, logs and events go.")
+_CONFIG = flags.DEFINE_string(
+    "pipeline_config_path",
+    None,
+    "the config to train: a pipeline.config, an archive, a run directory or a zoo model's name.",
+)
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "the run directory.")
 _STEPS = flags.DEFINE_integer(
     "num_train_steps", None, "stop at this global step; the config's num_steps otherwise."
 )
@@ -27,37 +39,37 @@ _SEED = flags.DEFINE_integer(
 )
 _EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between two checkpoints.")
 _MODEL = flags.DEFINE_string(
-    "model", "", "the zoo model that is to be replicated, for preflight to compare with."
+    "model",
+    "",
+    "the zoo model that is to be replicated, to compare with: its name, archive, config or a run "
+    "of it; by default what the config says, or the one whose architecture it has.",
 )
+_VAL_ANNOTATIONS = flags.DEFINE_string(
+    "val_annotations",
+    "",
+    "COCO JSON to evaluate on: preflight checks it, tools/evaluate.py takes it.",
+)
+_VAL_IMAGES = flags.DEFINE_string("val_images", "", "the folder of its images.")
 _LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
 flags.adopt_module_key_flags(training_flags)
 
 
 def main(_):
-    from replicate import config, preflight
+    from replicate import train_run
 
-    message = config.read(_CONFIG.value)
-    execution = training_flags.execution()
-    intent = preflight.Intent(
-        message=message,
-        run_dir=_MODEL_DIR.value,
-        model=_MODEL.value,
-        num_steps=_STEPS.value,
-        checkpoint_every_n=_EVERY.value,
-        seed=_SEED.value,
-        **execution,
-    )
-    preflight.first_act(intent, training_flags.terms())
-    from replicate.train import loop
-
-    settings = loop.Settings(
+    request = train_run.request_for(
+        _CONFIG.value,
+        _MODEL.value,
+        val_annotations=_VAL_ANNOTATIONS.value,
+        val_images=_VAL_IMAGES.value,
         num_steps=_STEPS.value,
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
         log_every_n=_LOG.value,
-        **execution,
+        **training_flags.execution(),
     )
-    print(loop.train(message, _MODEL_DIR.value, settings))
+    command = shlex.join(["python", "tools/train.py", *sys.argv[1:]])
+    print(train_run.train(request, _MODEL_DIR.value, command, training_flags.terms()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from replicate.config.operations import Operation, apply
 from replicate.config.operations import from_json as operations_from_json
 from replicate.config.operations import to_json as operations_to_json
 from replicate.config.paths import get_field, set_field
+from replicate.config.recipes import Recipe, recipe_of, text_of
 from replicate.config.render import parse_override, render
 from replicate.config.rules import CLASSES
 from replicate.config.scaling import SCHEDULES
@@ -28,6 +29,7 @@ __all__ = [
     "CLASSES",
     "Facts",
     "Operation",
+    "Recipe",
     "SCHEDULES",
     "apply",
     "architecture_message",
@@ -42,12 +44,14 @@ __all__ = [
     "parse_override",
     "read",
     "read_with_text",
+    "recipe_of",
     "render",
     "same",
     "set_field",
     "template",
     "template_name",
     "template_names",
+    "text_of",
     "to_text",
     "written_otherwise",
 ]

@@ -18,6 +18,7 @@ def render(
     label_map=None,
     num_classes=None,
     fine_tune_checkpoint=None,
+    num_steps=None,
     global_batch_size=None,
     num_gpus=None,
     scale="linear",
@@ -36,6 +37,8 @@ def render(
         taken from there when not given.
       fine_tune_checkpoint: checkpoint that training starts from, or the released archive that
         holds it (which is unpacked beside itself); "" for random weights.
+      num_steps: steps to train; the schedule is shortened (or stretched) with them, see
+        `scaling.set_steps`.
       global_batch_size: images a step over all devices.
       num_gpus: devices. Without `global_batch_size` the recipe's images a device are kept; with it
         the batch must divide by the devices.
@@ -67,6 +70,8 @@ def render(
     batch_size = _batch_size(message, model, global_batch_size, num_gpus)
     if batch_size is not None:
         scaling.scale_batch(message, batch_size, scale)
+    if num_steps is not None:
+        scaling.set_steps(message, num_steps)
     if schedule is not None:
         scaling.set_schedule(message, schedule)
     for path, value in overrides:

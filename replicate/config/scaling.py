@@ -57,20 +57,42 @@ def scale_batch(message, global_batch_size, rule="linear"):
     train.batch_size = global_batch_size
     if rule == "none" or factor == 1:
         return
-    holder = learning_rate_message(message)
-    kind = holder.WhichOneof("learning_rate") if holder is not None else None
-    if kind is None:
-        raise UserError("the config has no learning rate to scale with the batch size")
-    schedule = getattr(holder, kind)
+    kind, schedule = _schedule(message, "to scale with the batch size")
     for name in _RATES[kind]:
         _scale_rate(schedule, name, factor)
-    for name in _STEPS[kind]:
-        _scale_steps(schedule, name, factor)
     if kind == "manual_step_learning_rate":
         for entry in schedule.schedule:
             _scale_rate(entry, "learning_rate", factor)
-            _scale_steps(entry, "step", factor)
+    _scale_course(schedule, kind, factor)
     _scale_steps(train, "num_steps", factor)
+
+
+def set_steps(message, num_steps):
+    """Trains for another number of steps on the same course: the schedule is as much shorter.
+
+    Warm-up, decay and boundaries are scaled with the steps (to the nearest step); the rates and
+    the batch size stay. A run of 1 % of the steps so warms up, decays and ends as the whole does.
+
+    Args:
+      message: a `TrainEvalPipelineConfig`; changed in place.
+      num_steps: steps to train.
+
+    Raises:
+      UserError: the config has no schedule, or so few steps are left that two of its boundaries
+        fall together.
+    """
+    train = message.train_config
+    kind, schedule = _schedule(message, "to shorten with the steps")
+    factor = train.num_steps / num_steps if train.num_steps else 1
+    train.num_steps = num_steps
+    _scale_course(schedule, kind, factor)
+    if kind == "manual_step_learning_rate":
+        steps = [entry.step for entry in schedule.schedule]
+        if len(set(steps)) < len(steps):
+            raise UserError(
+                f"num_steps={num_steps}: too few for this schedule, whose changes would fall on "
+                f"the steps {', '.join(map(str, steps))}; take more, or another schedule"
+            )
 
 
 def batch_for_gpus(message, model, num_gpus):
@@ -149,6 +171,24 @@ def _base_and_warmup(holder):
         return (_shortest(first.learning_rate), *warmup)
     rate = schedule.learning_rate if kind.startswith("constant") else schedule.initial_learning_rate
     return _shortest(rate), 0.0, 0
+
+
+def _schedule(message, what_for):
+    """(field name, message) of the learning-rate schedule."""
+    holder = learning_rate_message(message)
+    kind = holder.WhichOneof("learning_rate") if holder is not None else None
+    if kind is None:
+        raise UserError(f"the config has no learning rate {what_for}")
+    return kind, getattr(holder, kind)
+
+
+def _scale_course(schedule, kind, factor):
+    """Divides every step at which the schedule changes by `factor`."""
+    for name in _STEPS[kind]:
+        _scale_steps(schedule, name, factor)
+    if kind == "manual_step_learning_rate":
+        for entry in schedule.schedule:
+            _scale_steps(entry, "step", factor)
 
 
 def _scale_rate(message, name, factor):

@@ -31,20 +31,27 @@ def read_with_text(source):
 
     A template's text is the rendered one.
     """
+    text, origin = text_of(source)
+    return textproto.parse(text, origin), text
+
+
+def text_of(source):
+    """The text of the config that `source` names, not parsed yet: (text, what to call it).
+
+    Raises:
+      UserError: as `read`, but for mistakes in the text.
+    """
     path = pathlib.Path(source)
     if path.is_file() and path.resolve().parent == templates.CONFIGS:
-        message = templates.compose(path)
-    elif path.exists():
-        text, origin = _text_of(path)
-        return textproto.parse(text, origin), text
-    else:
-        if _looks_like_path(str(source)):
-            raise UserError(f"{source}: no such file")
-        message = templates.template(str(source))
-    return message, textproto.to_text(message)
+        return textproto.to_text(templates.compose(path)), f"{source} (rendered)"
+    if path.exists():
+        return _text_at(path)
+    if _looks_like_path(str(source)):
+        raise UserError(f"{source}: no such file")
+    return textproto.to_text(templates.template(str(source))), f"{source} (rendered)"
 
 
-def _text_of(path):
+def _text_at(path):
     """The text of a file, a folder's `pipeline.config` or an archive's, and what to call it."""
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():

@@ -176,7 +176,7 @@ class _Inspection:
     def _content(self):
         config, settings, source = self._config, self._settings, self._source
         facts = configs.facts(config)
-        compared_with = settings.recipe or recipe.of_config(settings.config_path)
+        compared_with = _recipe(settings)
         content = {
             "config": settings.config_path,
             "model": {
@@ -231,7 +231,7 @@ class _Inspection:
         rows = []
         if not compared_with:
             rows.append(
-                ("the recipe", "neither the config nor its folder names one; give --recipe=MODEL")
+                ("the recipe", "the config is not known to be of a zoo model; give --recipe=MODEL")
             )
         if self._config.model.HasField("faster_rcnn"):
             rows.append(
@@ -252,6 +252,11 @@ class _Inspection:
                 ("which boxes are crowd", "an augmentation does not let objects be followed")
             )
         return [{"what": what, "why": why} for what, why in rows]
+
+
+def _recipe(settings):
+    """What the input is compared with, or None where that is not known."""
+    return settings.recipe or configs.recipe_of(settings.config_path).model
 
 
 def _tally_of_targets(config, model):

@@ -1,11 +1,9 @@
 """Is the input what the recipe had: the settings that decide it, the categories, the images."""
 
-import pathlib
 import re
 
 from replicate import config as configs
 from replicate.config import rules
-from replicate.run import RunDir, read_json
 from replicate.verdict.comparable import coco_categories
 
 # Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
@@ -24,15 +22,6 @@ _INPUT = re.compile(
     r"keypoint_weights_for_center)|loss\.(hard_example_miner|random_example_sampler)|"
     r"feature_extractor\.(channel_means|channel_stds|bgr_ordering|pad_to_multiple))\b"
 )
-
-
-def of_config(path):
-    """What a config's recipe is, where it says so: a zoo model's name, its run's, or None."""
-    if configs.template_name(str(path)):
-        return str(path)
-    folder = pathlib.Path(path)
-    run = RunDir.at(folder if folder.is_dir() else folder.parent)
-    return read_json(run.spec).get("model") if run.spec.is_file() else None
 
 
 def compare(config, source, recipe):

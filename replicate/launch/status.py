@@ -187,7 +187,7 @@ def _end_of(run, told, reason, record):
 
 
 def _ends_with_verdict(run):
-    """Replications do; tools/train.py writes no spec, and other kinds of run say theirs in it."""
+    """Replications do; other kinds of run say theirs in their spec."""
     return run.spec.is_file() and "kind" not in read_json(run.spec)
 
 

@@ -12,7 +12,6 @@ from replicate.preflight.checks import CHECKS, Preflight, check
 from replicate.preflight.launching import (
     OF_RECORDS,
     Terms,
-    first_act,
     forced_notes,
     gate,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "Preflight",
     "Terms",
     "check",
-    "first_act",
     "forced_notes",
     "gate",
 ]

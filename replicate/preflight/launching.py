@@ -85,27 +85,6 @@ def gate(intent, terms, numbers=None):
     return forced
 
 
-def first_act(intent, terms):
-    """`gate`, once for all workers that train together: the first checks, the others wait for it.
-
-    Args:
-      intent: Intent; its num_workers is told by the environment.
-      terms: Terms.
-
-    Raises:
-      UserError: as `gate`.
-    """
-    from replicate import cluster
-
-    workers = cluster.from_environment()
-    if workers is None:
-        gate(intent, terms)
-        return
-    with workers.chief_first():
-        if workers.is_chief:
-            gate(dataclasses.replace(intent, num_workers=len(workers.workers)), terms)
-
-
 def forced_sentences(run):
     """What --force overrode in the launches of a run directory (RunDir): list of sentences."""
     return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []

@@ -329,7 +329,11 @@ def test_exit_status(complete, tmp_path):
     assert run_tool(path).returncode == 2
     assert run_tool(tmp_path / "nowhere").returncode == 2
     assert run_tool().returncode == 2
-    done = run_tool("configs/ssd_mobilenet_v2_320x320_coco17_tpu-8.config")
+    template = "configs/ssd_mobilenet_v2_320x320_coco17_tpu-8.config"
+    done = run_tool(template)
+    assert done.returncode == 1 and f"{template} (rendered):" in done.stdout
+    path.write_text((PROJECT / template).read_text())  # away from its fragments
+    done = run_tool(path)
     assert done.returncode == 2 and "a template" in done.stderr
 
 

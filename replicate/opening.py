@@ -1,0 +1,132 @@
+"""What a run directory holds before its first step, whichever tool asked for the run.
+
+spec.json (what was asked for), pipeline.config (what is trained), deviations.json (how that
+differs from the published recipe), environment.json (what it runs on).
+"""
+
+import dataclasses
+import os
+
+from replicate import config as configs
+from replicate import environment
+from replicate.config.operations import show
+from replicate.errors import UserError
+from replicate.run import read_json, write_json, write_text
+
+_PATHS = ("train_annotations", "train_images", "val_annotations", "val_images", "config")
+
+
+def asked_for(request):
+    """A request (a dataclass) as plain data: what spec.json keeps of it, its paths absolute."""
+    asked = dataclasses.asdict(request)
+    for name, value in asked.items():
+        if name in _PATHS and value:
+            asked[name] = os.path.abspath(value)
+        elif name == "overrides":
+            asked[name] = [list(pair) for pair in value]
+    return asked
+
+
+def refuse_another(run, request, may_change=()):
+    """Raises UserError where the run directory holds a run that was asked for differently.
+
+    Args:
+      run: RunDir.
+      request: a dataclass; a field that an older run does not know had its default then.
+      may_change: names of fields that another start may set anew.
+    """
+    if not run.spec.is_file():
+        return
+    asked, before = asked_for(request), read_json(run.spec).get("request", {})
+    defaults = {each.name: each.default for each in dataclasses.fields(request)}
+    changed = [
+        f"{name} was {before.get(name, defaults[name])!r}, now {value!r}"
+        for name, value in asked.items()
+        if name not in may_change and value != before.get(name, defaults[name])
+    ]
+    if changed:
+        raise UserError(
+            f"{run.root} holds a run that was asked for differently: {'; '.join(changed)}. "
+            "Continue it with its own settings, or name another directory"
+        )
+
+
+def refuse_another_config(run, message, may_change=()):
+    """Raises UserError where the run directory holds a training with another config.
+
+    Args:
+      run: RunDir.
+      message: the TrainEvalPipelineConfig that is to be trained.
+      may_change: paths of fields that another start may set anew.
+    """
+    if not run.pipeline_config.is_file() or not any(run.checkpoints.glob("*.index")):
+        return
+    changed = [
+        f"{each.path} was {_shown(each.a)}, now {_shown(each.b)}"
+        for each in configs.diff(configs.load(run.pipeline_config), message)
+        if each.cls in ("architecture", "training") and each.path not in may_change
+    ]
+    if changed:
+        raise UserError(
+            f"{run.root} holds a training with another config: {'; '.join(changed)}. Continue it "
+            f"with its own ({run.pipeline_config}), or name another directory"
+        )
+
+
+def _shown(value):
+    return "not set" if value is None else show(value)
+
+
+def write_spec(run, request, command, forced, **more):
+    """Writes what was asked for; where the run is asked for the same again, its command stays.
+
+    Args:
+      run: RunDir.
+      request: a dataclass.
+      command: the command line; what lets someone in is left out.
+      forced: sentences: the fails of preflight that --force overrode.
+      more: further fields of spec.json.
+    """
+    asked, told = asked_for(request), {"forced": forced} if forced else {}
+    before = read_json(run.spec) if run.spec.is_file() else {}
+    if before.get("request") == asked:
+        command = before["command"]
+    command = environment.without_secrets(command)
+    spec = {"format": 1, **more, "request": asked, "command": command} | told
+    if spec != before:
+        write_json(run.spec, spec)
+
+
+def write_config(run, message, recipe):
+    """Writes pipeline.config, and deviations.json: how it differs from the recipe.
+
+    Where no recipe is known deviations.json holds `null`: nothing was compared. An empty list
+    says that nothing differs.
+
+    Args:
+      run: RunDir.
+      message: TrainEvalPipelineConfig.
+      recipe: a zoo model's name or what else `config.read` takes; "" or None where it is not known.
+
+    Returns:
+      list of config.Operation, or None.
+    """
+    if not run.pipeline_config.is_file() or configs.load(run.pipeline_config) != message:
+        write_text(run.pipeline_config, configs.text_of(message, recipe))
+    deviations = configs.deviations(message, recipe) if recipe else None
+    held = None if deviations is None else configs.operations_to_json(deviations)
+    write_json(run.deviations, held)
+    return deviations
+
+
+def record_environment(run, num_steps):
+    """Records the environment that trains; one that only evaluates or reports is not the run's.
+
+    Args:
+      run: RunDir.
+      num_steps: the step at which its training ends.
+    """
+    from replicate.train import checkpoints
+
+    if num_steps not in checkpoints.steps_of(run.checkpoints):
+        environment.record(run.environment)

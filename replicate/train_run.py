@@ -1,0 +1,154 @@
+"""A `pipeline.config` trained in a run directory that the other tools can read.
+
+One stage of `replication`, for records and a config that are there already: preflight, the files
+of `opening`, the training.
+"""
+
+import contextlib
+import dataclasses
+
+from replicate import config as configs
+from replicate import opening
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json
+
+# What another start of the same run may ask for anew.
+_MAY_CHANGE = (
+    *("config", "model", "recipe_told_by", "num_steps", "val_annotations", "val_images"),
+    *("checkpoint_every_n", "checkpoint_max_to_keep", "log_every_n", "input_service"),
+    *("precision", "jit_compile", "gradient_accumulation_steps"),
+)
+_STEPS = "train_config.num_steps"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to train; a run keeps it in spec.json.
+
+    Attributes:
+      config: where the config comes from: a pipeline.config, an archive, a run directory or a zoo
+        model's name.
+      model: the published recipe that it is held against, as `config.read` takes it; "" where none
+        is known.
+      recipe_told_by: how that recipe was told.
+      val_annotations, val_images: COCO JSON and image folder to evaluate on; "" where none is
+        named yet.
+      num_steps, seed, checkpoint_every_n, checkpoint_max_to_keep, log_every_n, precision,
+        jit_compile, gradient_accumulation_steps, input_service: as of `train.loop.Settings`.
+    """
+
+    config: str
+    model: str = ""
+    recipe_told_by: str = ""
+    val_annotations: str = ""
+    val_images: str = ""
+    num_steps: int | None = None
+    seed: int = 0
+    checkpoint_every_n: int = 1000
+    checkpoint_max_to_keep: int = 7
+    log_every_n: int = 10
+    precision: str | None = None
+    jit_compile: bool = False
+    gradient_accumulation_steps: int = 1
+    input_service: str = ""
+
+    def settings(self):
+        """The fields that are also those of `train.loop.Settings`, without log_every_n."""
+        ours = ("config", "model", "recipe_told_by", "val_annotations", "val_images", "log_every_n")
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in ours}
+
+
+def request_for(config, model="", **fields):
+    """The Request of a config, its recipe found.
+
+    Args:
+      config: what `config.read` takes.
+      model: the recipe where the user names it: a zoo model, or a config, archive or run directory
+        of one; "" finds it, see `config.recipe_of`. A config that is of no zoo model stands for
+        itself.
+      fields: the other fields of the Request.
+
+    Raises:
+      UserError: as `config.read`.
+    """
+    if model:
+        recipe = configs.Recipe(configs.recipe_of(model).model or model, "named by --model")
+    else:
+        recipe = configs.recipe_of(config)
+    return Request(config, recipe.model or "", recipe.how, **fields)
+
+
+def train(request, run_dir, command, terms=None):
+    """Trains until the last step; preflight is the first act, and a fail stops it.
+
+    Of several workers (see `replicate.cluster`) the first does everything before the training.
+
+    Args:
+      request: Request.
+      run_dir: the run directory; may hold the same run, begun earlier.
+      command: the command line, for the report.
+      terms: preflight.Terms; None takes the strict ones.
+
+    Returns:
+      path (prefix) of the last checkpoint.
+
+    Raises:
+      UserError: bad input, a reason that preflight finds, or the directory holds a run of
+        something else; and what else `train.loop.train` raises.
+    """
+    from replicate import cluster
+
+    message = configs.read(request.config)
+    if request.num_steps:
+        message.train_config.num_steps = request.num_steps  # so that the config says what ran
+    run = RunDir.at(run_dir)
+    request = _with_evaluation_of(run, request)
+    workers = cluster.from_environment()
+    with workers.chief_first() if workers else contextlib.nullcontext():
+        if workers is None or workers.is_chief:
+            num_workers = len(workers.workers) if workers else 1
+            _open(run, request, message, command, num_workers, terms)
+    from replicate.train import loop
+
+    settings = loop.Settings(**request.settings(), log_every_n=request.log_every_n)
+    return loop.train(message, run_dir, settings)
+
+
+def _open(run, request, message, command, num_workers, terms):
+    """Everything before the first step."""
+    from replicate import preflight
+
+    _refuse_other_kinds(run)
+    opening.refuse_another(run, request, _MAY_CHANGE)
+    opening.refuse_another_config(run, message, (_STEPS,))
+    meant = preflight.Intent(
+        message=message,
+        run_dir=str(run.root),
+        model=request.model,
+        val_annotations=request.val_annotations,
+        val_images=request.val_images,
+        num_workers=num_workers,
+        **request.settings(),
+    )
+    forced = preflight.gate(meant, terms or preflight.Terms())
+    opening.write_spec(run, request, command, forced, kind="training")
+    opening.write_config(run, message, request.model)
+    opening.record_environment(run, meant.num_steps or message.train_config.num_steps)
+
+
+def _with_evaluation_of(run, request):
+    """The request with the evaluation set that the run named before, where this one names none."""
+    if request.val_annotations or not run.spec.is_file():
+        return request
+    before = read_json(run.spec).get("request", {})
+    named = {name: before.get(name, "") for name in ("val_annotations", "val_images")}
+    return dataclasses.replace(request, **named)
+
+
+def _refuse_other_kinds(run):
+    if run.spec.is_file() and read_json(run.spec).get("kind") != "training":
+        raise UserError(
+            f"{run.root} holds a run of another tool; continue it with its own command, or name "
+            "another --model_dir"
+        )
