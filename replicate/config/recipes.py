@@ -70,7 +70,8 @@ def recipe_of(source, message=None):
     if run.spec.is_file() and path in (folder, run.pipeline_config):
         return _of_run(run, message)
     if path.is_dir() or path.name == CONFIG_NAME:
-        if zoo.get(folder.resolve().name):
+        released = (folder / "saved_model").is_dir()  # which a training's folder has not
+        if released and zoo.get(folder.resolve().name):
             return Recipe(str(folder), "the folder of a released archive")
         path = folder / CONFIG_NAME
     return _of_line(textproto.read_text(path)) or _of_file(path, message)
@@ -113,9 +114,10 @@ def _is_known(name):
 
 
 def _of_file(path, message):
-    name = templates.name_of(path.name)
+    named = path.resolve().parent if path.name == CONFIG_NAME else path
+    name = templates.name_of(named.name)
     if name is not None:
-        return Recipe(name, "its file's name")
+        return Recipe(name, "its file's or folder's name")
     return _of_content(message or read(path), path)
 
 
