@@ -15,6 +15,9 @@ must agree; --evaluator=hotcoco alone answers within seconds on all of val2017.
 intervals over images (a minute for 1,000 samples of a few hundred images, some of val2017);
 --baseline answers "is this better than that", paired over the images.
 
+Below the metrics stands, after "!", what is to be known beside them: detections cut at a score or
+capped, images without detections, what --fix changed.
+
 Exit status 1: the evaluators disagree.
 """
 
@@ -35,7 +38,15 @@ flags.DEFINE_string("detections", None, "COCO results (.json, .json.gz)")
 flags.DEFINE_enum("iou_type", "bbox", ["bbox", "segm", "keypoints"], "what is compared")
 flags.DEFINE_enum("evaluator", "both", [*score.EVALUATORS, "both"], "whose figures")
 flags.DEFINE_integer("num_images", None, "score the first N images by id alone", lower_bound=1)
-flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
+flags.DEFINE_list(
+    "fix",
+    [],
+    "problems of the detections to mend, as the error message offers. A box layout or numbering of "
+    "ids is also changed where the boxes cannot tell, on your word; what was changed stands beside "
+    "the score: corner_boxes, yxyx_boxes, normalized_boxes, normalized_corner_boxes, "
+    "normalized_yxyx_boxes, category_ids_plus_one, category_ids_minus_one, "
+    "contiguous_category_ids, contiguous_category_ids_from_zero",
+)
 flags.DEFINE_bool(
     "analysis", False, "categories, errors, confusions, calibration and curves as well"
 )
@@ -52,11 +63,9 @@ def main(_):
     except score.EvaluatorsDisagree as disagreement:
         print(disagreement, file=sys.stderr)
         result, status = disagreement.result, cli.NEGATIVE
-    else:
-        print(result.table())
-    for repair in result.repairs:
-        print(f"mended: {repair['message']}: {repair['remedy']}", file=sys.stderr)
     metrics = result.to_json()
+    if status == cli.DONE:
+        print(text.of_scores([metrics]))
     if FLAGS.analysis or FLAGS.bootstrap:
         metrics["analysis"] = score.analyse(result, bootstrap=FLAGS.bootstrap)
         print("\n" + text.of_categories(result.per_category))

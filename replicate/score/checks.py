@@ -4,13 +4,13 @@ import numpy as np
 
 from replicate.errors import UserError
 from replicate.score import conventions
-from replicate.score.problem import Problem, number, some
+from replicate.score.problem import Note, Problem, number, some
 
 _DROP = "leaves them out"
 
 
 def checked(detections, groundtruth, fix=()):
-    """The detections, mended where asked, with a note of each repair.
+    """The detections, mended where asked, with an account of each repair, and notes.
 
     Args:
       detections: Detections.
@@ -18,7 +18,8 @@ def checked(detections, groundtruth, fix=()):
       fix: codes of the problems to mend: of CODES.
 
     Returns:
-      (Detections, list of dicts "problem", "message", "remedy" of what was mended).
+      (Detections, list of dicts of what was mended: "problem", "message", "remedy", and how many
+      of the detections it "changed", "of" how many; list of notes: sentences).
 
     Raises:
       UserError: problems that `fix` does not name; the message lists all with their remedies.
@@ -26,26 +27,46 @@ def checked(detections, groundtruth, fix=()):
     unknown = sorted(set(fix) - set(CODES))
     if unknown:
         raise UserError(f"--fix: no '{unknown[0]}'; there are: {', '.join(CODES)}")
-    problems = []
+    problems, notes, repairs = [], [], []
     for find in _CHECKS:
-        problem = find(detections, groundtruth)
+        problem = find(detections, groundtruth, fix)
         if problem is None:
+            continue
+        if isinstance(problem, Note):
+            notes.append(problem.message)
             continue
         problems.append(problem)
         if problem.mend is None:
             break
         # Mended even if not asked, so that the next check sees what lies behind this problem.
-        detections = problem.mend(detections)
+        before, detections = detections, problem.mend(detections)
+        repairs.append(
+            {
+                "problem": problem.code,
+                "message": problem.message,
+                "remedy": problem.remedy,
+                "changed": _changed(before, detections),
+                "of": len(before),
+            }
+        )
     unasked = [each for each in problems if each.code not in fix]
     if unasked:
         where = detections.file or "detections"
         raise UserError("\n".join(f"{where}: {each.message}\n  {each.offer}" for each in unasked))
-    return detections, [
-        {"problem": each.code, "message": each.message, "remedy": each.remedy} for each in problems
-    ]
+    return detections, repairs, notes
 
 
-def _not_finite(detections, _):
+def _changed(before, after):
+    """How many detections a repair left out or changed."""
+    if len(after) < len(before):
+        return len(before) - len(after)
+    changed = before.category_ids != after.category_ids
+    if before.iou_type == "bbox":
+        changed = changed | (before.shapes != after.shapes).any(axis=1)
+    return int(changed.sum())
+
+
+def _not_finite(detections, *_):
     bad = ~np.isfinite(detections.scores)
     if detections.iou_type == "bbox":
         bad |= ~np.isfinite(detections.shapes).all(axis=1)
@@ -58,7 +79,7 @@ def _not_finite(detections, _):
     )
 
 
-def _unknown_images(detections, groundtruth):
+def _unknown_images(detections, groundtruth, _):
     bad = ~np.isin(detections.image_ids, list(groundtruth.image_hw))
     return _dropping(
         "unknown_images",
@@ -69,26 +90,33 @@ def _unknown_images(detections, groundtruth):
     )
 
 
-def _unknown_categories(detections, groundtruth):
+def _unknown_categories(detections, groundtruth, _):
     bad = ~np.isin(detections.category_ids, list(groundtruth.categories))
     ids = sorted(set(detections.category_ids[bad].tolist()))
+    fitting = conventions.numberings_of(detections.category_ids, groundtruth.categories)
+    told = "".join(
+        f"\n  or, if you know the ids to be {conventions.NUMBERINGS[code][0]}: --fix={code} "
+        "renumbers them (all are in the file then; the boxes cannot tell)"
+        for code in fitting
+    )
     return _dropping(
         "unknown_categories",
         bad,
         detections,
         f"have a category id that {groundtruth.path} does not have: {some(ids)}",
         f"; it has {some(list(groundtruth.categories))}",
+        told,
     )
 
 
-def _negative_boxes(detections, _):
+def _negative_boxes(detections, *_):
     if detections.iou_type != "bbox":
         return None
     bad = (detections.shapes[:, 2:] < 0).any(axis=1)
     return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
 
 
-def _mask_sizes(detections, groundtruth):
+def _mask_sizes(detections, groundtruth, _):
     if detections.iou_type != "segm":
         return None
     sizes = np.array([each["size"] for each in detections.shapes]).reshape(-1, 2)
@@ -125,7 +153,7 @@ CODES = (
 )
 
 
-def _dropping(code, bad, detections, what, hint):
+def _dropping(code, bad, detections, what, hint, otherwise=""):
     if not bad.any():
         return None
     index = int(np.flatnonzero(bad)[0])
@@ -137,5 +165,6 @@ def _dropping(code, bad, detections, what, hint):
         code=code,
         message=f"{number(bad)} {what} ({first}){hint}",
         remedy=_DROP,
+        otherwise=otherwise,
         mend=lambda detections: detections.select(~bad),
     )

@@ -3,21 +3,31 @@
 A detector that finds anything puts some boxes where objects are. Read in the wrong layout they
 are elsewhere; read in the right one they come to lie on objects. Likewise for category ids: of
 the boxes that lie on an object, the right numbering calls most what they are.
+
+Another convention is a Problem only on evidence that chance does not give: it explains more than
+twice as many boxes as COCO's, and as many in no shuffle of the images (`evidence`); of a layout,
+the boxes' own geometry speaks for it as well; of a numbering, it is right in several categories and
+takes every id into the file. Short of that it is a Note, and a change is made only by request.
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 
-from replicate.score.problem import Problem
+from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
+from replicate.score.problem import Note, Problem, some
 
-# Another convention is believed when it explains at least so many boxes (category ids), and more
+# Another convention is suspected when it explains at least so many boxes (category ids), and more
 # than twice as many as COCO's.
 _HITS, _CALLS, _TIMES = 10, 5, 2.0
-_IOU = 0.5
-# Enough to tell, and quick: so many images, the best so many detections of each.
-_IMAGES, _DETECTIONS = 200, 20
+# Of two layouts that explain the boxes, one is meant when it explains more by this factor.
+_CLEAR = 1.25
+# Several categories: one given to everything is right by chance.
+_CLASSES = 3
+_NO_PROOF = (
+    "Chance or a detector that has learned little would look the same, so nothing is changed; see "
+    "--help on --fix if you know it to be so"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +67,7 @@ LAYOUTS = {
         "corners [y1, x1, y2, x2] as fractions", corners=True, y_first=True, normalized=True
     ),
 }
-_XYWH_PX = Layout("[x, y, width, height] in pixels")
+XYWH_PX = Layout("[x, y, width, height] in pixels")
 
 # Category ids written for others: code -> (in words, function (ids, COCO's ids) -> ids).
 NUMBERINGS = {
@@ -80,47 +90,63 @@ NUMBERINGS = {
 }
 
 
-def box_layout(detections, groundtruth):
-    """The Problem of boxes that are not [x, y, width, height] in pixels, or None."""
-    if detections.iou_type != "bbox" or len(detections) < _HITS:
+def box_layout(detections, groundtruth, asked=()):
+    """What is to be said of the boxes' layout.
+
+    Args:
+      detections: Detections.
+      groundtruth: Groundtruth.
+      asked: codes that the user wants mended.
+
+    Returns:
+      Problem of boxes that are not [x, y, width, height] in pixels; Note where they may not be,
+      or where a change that is asked for is refused; None where nothing is to be said.
+    """
+    if detections.iou_type != "bbox" or not len(detections):
         return None
-    sample = _Sample(detections, groundtruth)
-    given = sample.hits(_XYWH_PX)
+    sample = Sample(detections, groundtruth)
     found = {code: sample.hits(layout) for code, layout in LAYOUTS.items()}
-    code = max(found, key=found.get)
-    evidence = (
-        f"read so, {found[code]} of {len(sample)} sampled boxes lie on an object (IoU 0.5), "
+    given = sample.hits(XYWH_PX)
+    code, *others = sorted(found, key=found.get, reverse=True)
+    possible, shape = _by_shape(detections, groundtruth)
+    told = (
+        f"read so, {found[code]} of {len(sample)} sampled boxes lie on an object (IoU {IOU:g}), "
         f"against {given}"
     )
-    if found[code] < max(_HITS, _TIMES * given + 1):
-        code, evidence = _told_by_shape(detections, groundtruth)
-    if code is None:
-        return None
-    layout = LAYOUTS[code]
-
-    def mend(detections):
-        image_hw = _image_hw(detections, groundtruth)
-        return dataclasses.replace(
-            detections, shapes=layout.to_xywh_px(detections.shapes, image_hw)
+    suspected = found[code] >= max(_HITS, _TIMES * given + 1)
+    if suspected and code in possible and found[code] >= _CLEAR * found[others[0]]:
+        certain, by_chance = beyond_chance(sample.hits_across(LAYOUTS[code]))
+        if certain:
+            evidence = f"{shape}; {told} and {_chance(by_chance)}"
+            return _layout_problem(code, evidence, groundtruth)
+    chosen = next((each for each in asked if each in LAYOUTS), None)
+    if chosen:
+        if given > found[chosen] and beyond_chance(sample.hits_across(XYWH_PX))[0]:
+            return _not_applied(chosen, f"{given} boxes lie on an object as they are")
+        return _layout_problem(chosen, "asked for; the boxes cannot tell", groundtruth)
+    if possible and all(LAYOUTS[each].normalized for each in possible):
+        choices = "; ".join(f"--fix={each}: {LAYOUTS[each].what}" for each in possible)
+        return Problem(
+            code="fractions",
+            message=f"the boxes are no pixels: {shape}. Too few lie on objects to tell their order",
+            remedy=f"say which it is: {choices}",
         )
-
-    return Problem(
-        code=code,
-        message=(f"the boxes look like {layout.what}, COCO's are {_XYWH_PX.what}: {evidence}"),
-        remedy="converts them",
-        mend=mend,
-    )
+    if possible or suspected:
+        layout = LAYOUTS[possible[0] if possible else code]
+        return Note("box_layout", f"the boxes could be {layout.what}: {shape or told}. {_NO_PROOF}")
+    return None
 
 
-def category_numbering(detections, groundtruth):
-    """The Problem of category ids that follow another numbering, or None."""
-    if len(detections) < _HITS or detections.iou_type == "keypoints":
+def category_numbering(detections, groundtruth, asked=()):
+    """What is to be said of the numbering of the category ids; as `box_layout`."""
+    if detections.iou_type == "keypoints" or not len(detections):
         return None
-    sample = _Sample(detections, groundtruth)
-    on_object, true_ids = sample.on_objects
-    ids = detections.category_ids[sample.indices][on_object]
-    of_file = np.array(list(groundtruth.categories))
-    # Judged by the ids that the numbering changes: person is 1 in most of them.
+    of_file = np.array(sorted(groundtruth.categories))
+    sample = Sample(detections, groundtruth)
+    on_object, true_ids = sample.on_objects(XYWH_PX)
+    at = sample.indices[on_object]
+    ids = detections.category_ids[at]
+    # Judged by the ids that a numbering changes: person is 1 in most of them.
     right, given = {}, {}
     for code, (_, renumber) in NUMBERINGS.items():
         renumbered = renumber(ids, of_file)
@@ -129,20 +155,92 @@ def category_numbering(detections, groundtruth):
         given[code] = int((ids == true_ids)[changed].sum())
     # Of equals the first: without gaps in the file, "from zero" is the same as "plus one".
     code = max(right, key=lambda code: right[code] - given[code])
-    evidence = (
+    suspected = right[code] >= max(_CALLS, _TIMES * given[code] + 1)
+    told = (
         f"of the sampled boxes that lie on an object, {right[code]} get its category if read so, "
         f"against {given[code]} that lose it"
     )
-    if right[code] < max(_CALLS, _TIMES * given[code] + 1):
-        if int((ids == true_ids).sum()) >= _CALLS:
-            return None
-        code, evidence = _told_by_ids(np.unique(detections.category_ids), of_file)
-    if code is None:
-        return None
+    distinct = np.unique(detections.category_ids)
+
+    def pairs(code):
+        """(ids, those of their objects) of the best box of each image whose id `code` changes."""
+        changed = np.flatnonzero(NUMBERINGS[code][1](ids, of_file) != ids)
+        _, first = np.unique(detections.image_ids[at][changed], return_index=True)
+        return ids[changed[first]], true_ids[changed[first]]
+
+    if suspected and np.isin(NUMBERINGS[code][1](distinct, of_file), of_file).all():
+        certain, evidence = _numbering_is_certain(NUMBERINGS[code][1], *pairs(code), of_file)
+        if certain:
+            impossible = distinct[~np.isin(distinct, of_file)].tolist()
+            evidence += f"; and the file has no {some(impossible)}" if impossible else ""
+            return _numbering_problem(code, f"{told}; {evidence}", of_file)
+    chosen = next((each for each in asked if each in NUMBERINGS), None)
+    if chosen:
+        given_ids, of_objects = pairs(chosen)
+        agreement = (given_ids[:, None] == of_objects).astype(float)
+        if given[chosen] > right[chosen] and beyond_chance(agreement)[0]:
+            return _not_applied(chosen, f"{given[chosen]} boxes have their object's category")
+        return _numbering_problem(chosen, "asked for; the boxes cannot tell", of_file)
+    if suspected:
+        what, _ = NUMBERINGS[code]
+        return Note("category_ids", f"the category ids could be {what}: {told}. {_NO_PROOF}")
+    return None
+
+
+def numberings_of(ids, of_file):
+    """The codes of the numberings that take all of `ids` into the file's.
+
+    Args:
+      ids, of_file: category ids, of detections and of the annotation file.
+    """
+    of_file, found = np.array(sorted(of_file)), {}
+    for code, (_, renumber) in NUMBERINGS.items():
+        renumbered = renumber(np.unique(ids), of_file)
+        if np.isin(renumbered, of_file).all():
+            found.setdefault(tuple(renumbered.tolist()), code)
+    return list(found.values())
+
+
+def _numbering_is_certain(renumber, ids, true_ids, of_file):
+    """(whether a numbering is the detections' beyond chance, the evidence in words).
+
+    Args:
+      renumber: the numbering's function.
+      ids, true_ids: (n,) of one box from each of n images, as given and of the object it lies on.
+      of_file: the file's category ids, ascending.
+    """
+    renumbered = renumber(ids, of_file)
+    right = renumbered == true_ids
+    classes = len(np.unique(renumbered[right]))
+    if classes < _CLASSES or right.sum() < _CALLS:
+        return False, ""
+    certain, by_chance = beyond_chance((renumbered[:, None] == true_ids).astype(float))
+    return certain, (
+        f"with one box from each image, {int(right.sum())} of {len(right)}, in {classes} "
+        f"categories, and {_chance(by_chance)}"
+    )
+
+
+def _layout_problem(code, evidence, groundtruth):
+    layout = LAYOUTS[code]
+
+    def mend(detections):
+        sizes = image_hw(detections.image_ids, groundtruth)
+        return dataclasses.replace(detections, shapes=layout.to_xywh_px(detections.shapes, sizes))
+
+    return Problem(
+        code=code,
+        message=f"the boxes are taken for {layout.what}, COCO's are {XYWH_PX.what}: {evidence}",
+        remedy="converts them",
+        mend=mend,
+    )
+
+
+def _numbering_problem(code, evidence, of_file):
     what, renumber = NUMBERINGS[code]
     return Problem(
         code=code,
-        message=f"the category ids look {what}: {evidence}",
+        message=f"the category ids are taken for {what}: {evidence}",
         remedy="renumbers them",
         mend=lambda detections: dataclasses.replace(
             detections, category_ids=renumber(detections.category_ids, of_file)
@@ -150,133 +248,44 @@ def category_numbering(detections, groundtruth):
     )
 
 
-class _Sample:
-    """The best detections of some images that have objects."""
-
-    def __init__(self, detections, groundtruth):
-        self._detections, self._groundtruth = detections, groundtruth
-        has_box = np.isfinite(groundtruth.annotation_boxes_xywh_px).all(axis=1)
-        self._objects = has_box & ~groundtruth.annotation_crowd
-        with_objects = np.unique(groundtruth.annotation_image_ids[self._objects])
-        images = np.intersect1d(with_objects, detections.image_ids)
-        images = images[:: max(1, len(images) // _IMAGES)][:_IMAGES]
-        indices = np.flatnonzero(np.isin(detections.image_ids, images))
-        order = np.lexsort((-detections.scores[indices], detections.image_ids[indices]))
-        indices = indices[order]
-        of_image = detections.image_ids[indices]
-        rank = np.arange(len(indices)) - np.searchsorted(of_image, of_image)
-        self.indices = indices[rank < _DETECTIONS]
-
-    def __len__(self):
-        return len(self.indices)
-
-    def hits(self, layout):
-        """How many boxes lie on an object of their image, read in `layout`."""
-        return int((self._best(layout)[0] >= _IOU).sum())
-
-    @functools.cached_property
-    def on_objects(self):
-        """(N,) bool: the boxes on an object, as they are; and the category ids of those."""
-        overlap, category_ids = self._best(_XYWH_PX)
-        hit = overlap >= _IOU
-        return hit, category_ids[hit]
-
-    def _best(self, layout):
-        """Of each box the largest IoU with an object of its image, and that one's category."""
-        from hotcoco import primitives
-
-        boxes = layout.to_xywh_px(self._boxes, self._image_hw)
-        overlap, category_ids = np.zeros(len(self)), np.zeros(len(self), int)
-        for image_id, mine in self._by_image.items():
-            objects = self._objects_of[image_id]
-            truth = self._groundtruth.annotation_boxes_xywh_px[objects]
-            iou = primitives.bbox_iou(boxes[mine], truth, [False] * len(truth))
-            overlap[mine] = iou.max(axis=1)
-            best = objects[iou.argmax(axis=1)]
-            category_ids[mine] = self._groundtruth.annotation_category_ids[best]
-        return overlap, category_ids
-
-    @functools.cached_property
-    def _boxes(self):
-        if self._detections.iou_type == "bbox":
-            return self._detections.shapes[self.indices]
-        from hotcoco import mask
-
-        rles = [self._detections.shapes[index] for index in self.indices]
-        return np.array([mask.to_bbox(each) for each in rles], float).reshape(-1, 4)
-
-    @functools.cached_property
-    def _image_hw(self):
-        return _image_hw(self._detections, self._groundtruth)[self.indices]
-
-    @functools.cached_property
-    def _by_image(self):
-        return _positions(self._detections.image_ids[self.indices])
-
-    @functools.cached_property
-    def _objects_of(self):
-        objects = np.flatnonzero(self._objects)
-        at = _positions(self._groundtruth.annotation_image_ids[objects])
-        return {image_id: objects[index] for image_id, index in at.items()}
+def _not_applied(code, why):
+    return Note(code, f"--fix={code} changed nothing: {why}, which chance does not explain")
 
 
-def _told_by_shape(detections, groundtruth):
-    """(code, evidence) where the boxes' own geometry leaves no doubt, else (None, "")."""
-    boxes, image_hw = detections.shapes, _image_hw(detections, groundtruth)
-    if np.abs(boxes).max() <= 1.5 and image_hw.min() > 8:
-        corners = (boxes[:, 2:] >= boxes[:, :2]).mean() > 0.995
-        # Fractions as corners: the Object Detection API's and TFLite's own order is y first.
-        code = "normalized_yxyx_boxes" if corners else "normalized_boxes"
-        return code, f"no coordinate is above {np.abs(boxes).max():.3g}"
-    as_corners = LAYOUTS["corner_boxes"].to_xywh_px(boxes, image_hw)
-    inside = _inside(boxes, image_hw).mean()
-    if _inside(as_corners, image_hw).mean() > 0.995 and inside < 0.9:
-        return "corner_boxes", (
-            f"read so, all boxes lie inside their image, as they are only {inside:.0%} do"
-        )
-    return None, ""
-
-
-def _told_by_ids(ids, of_file):
-    """(code, evidence) where one numbering alone takes all ids into the file, else (None, "").
-
-    For detectors that find too little for their boxes to tell.
-    """
-    unknown = ~np.isin(ids, of_file)
-    taken = {
-        code: tuple(renumber(ids, of_file).tolist())
-        for code, (_, renumber) in NUMBERINGS.items()
-        if np.isin(renumber(ids, of_file), of_file).all()
-    }
-    if not unknown.any() or len(set(taken.values())) != 1:
-        return None, ""
-    return next(iter(taken)), (
-        f"{int(unknown.sum())} of the {len(ids)} ids are not in the file as they are, all are if "
-        "read so"
+def _chance(by_chance):
+    return (
+        f"{by_chance:.1f} by chance (in none of {SHUFFLES:,} shuffles of the images as many: a "
+        f"probability of error of at most {ERROR_RATE:g})"
     )
 
 
-def _inside(boxes_xywh_px, image_hw):
+def _by_shape(detections, groundtruth):
+    """(codes of the layouts that the boxes' own geometry speaks for, how), or ([], "")."""
+    boxes = detections.shapes
+    sizes = image_hw(detections.image_ids, groundtruth)
+    if np.abs(boxes).max() <= 1.5 and sizes.min() > 8:
+        corners = (boxes[:, 2:] >= boxes[:, :2]).mean() > 0.995
+        fractions = [code for code, layout in LAYOUTS.items() if layout.normalized]
+        return (
+            fractions if corners else ["normalized_boxes"],
+            f"no coordinate is above {np.abs(boxes).max():.3g}",
+        )
+    inside = _inside(boxes, sizes).mean()
+    fitting = [
+        code
+        for code, layout in LAYOUTS.items()
+        if not layout.normalized and _inside(layout.to_xywh_px(boxes, sizes), sizes).mean() > 0.995
+    ]
+    if not fitting or inside >= 0.9:
+        return [], ""
+    return fitting, f"read so, all lie inside their image, as they are {inside:.0%} do"
+
+
+def _inside(boxes_xywh_px, sizes_hw):
     """(N,) bool: boxes of no negative size that keep to their image, within 2 % of its size."""
-    limits = 1.02 * image_hw[:, [1, 0]]
+    limits = 1.02 * sizes_hw[:, [1, 0]]
     ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
     return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)
-
-
-def _image_hw(detections, groundtruth):
-    ids, inverse = np.unique(detections.image_ids, return_inverse=True)
-    return np.array([groundtruth.image_hw[each] for each in ids.tolist()], float)[inverse]
-
-
-def _positions(values):
-    """dict value -> indices where it stands."""
-    order = np.argsort(values, kind="stable")
-    distinct, starts = np.unique(values[order], return_index=True)
-    ends = [*starts[1:], len(order)]
-    return {
-        value: order[start:end]
-        for value, start, end in zip(distinct.tolist(), starts, ends, strict=False)
-    }
 
 
 def _looked_up(places, ids):

@@ -1,4 +1,4 @@
-"""A problem of the detections, named, with the offer that mends it."""
+"""What is to be said of detections: a problem, with the offer that mends it, or a note."""
 
 import dataclasses
 
@@ -12,16 +12,32 @@ class Problem:
       message: what is wrong and where.
       remedy: what `--fix=CODE` does about it, or what the user must do.
       mend: function Detections -> Detections that does it; None where nobody but the user can.
+      otherwise: lines on what else the user may know to be right.
     """
 
     code: str
     message: str
     remedy: str
     mend: object = None
+    otherwise: str = ""
 
     @property
     def offer(self):
-        return f"--fix={self.code} {self.remedy}" if self.mend else self.remedy
+        offer = f"--fix={self.code} {self.remedy}" if self.mend else self.remedy
+        return offer + self.otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something that is said beside the score and changes nothing.
+
+    Attributes:
+      code: its name.
+      message: a sentence.
+    """
+
+    code: str
+    message: str
 
 
 def number(bad):

@@ -40,7 +40,8 @@ class Result:
       per_category: list of dicts, see `evaluators.per_category`.
       groundtruth, detections: what was scored, after repairs.
       image_ids: ids of the scored images, ascending.
-      repairs: what was mended in the detections, by request.
+      repairs: what was mended in the detections, by request: list of dicts, see `checks.checked`.
+      notes: what else is to be known of the detections: sentences.
     """
 
     iou_type: str
@@ -52,6 +53,7 @@ class Result:
     detections: Detections = dataclasses.field(repr=False)
     image_ids: list = dataclasses.field(repr=False)
     repairs: list
+    notes: list
 
     def to_json(self):
         """What `metrics.json` holds; docs/scoring.md describes it."""
@@ -62,10 +64,18 @@ class Result:
             "versions": {name: each.version for name, each in self.evaluations.items()},
             "agree": self.agree,
             "annotations": self.groundtruth.identity(self.image_ids),
-            "detections": self.detections.facts(self.image_ids),
+            "detections": self.detections.facts(self.image_ids) | self._missed(),
             "repairs": self.repairs,
+            "notes": self.notes,
             "per_category": self.per_category,
         }
+
+    def _missed(self):
+        """How many scored images have no detections, and how many objects (no crowds) they hold."""
+        without = np.setdiff1d(self.image_ids, self.detections.image_ids)
+        truth = self.groundtruth
+        missed = np.isin(truth.annotation_image_ids, without) & ~truth.annotation_crowd
+        return {"images_without": len(without), "objects_in_images_without": int(missed.sum())}
 
     def table(self):
         """The metrics as text, one a line; beside each other where two evaluators were asked."""
@@ -109,7 +119,7 @@ def score(
         raise UserError(f"evaluator '{evaluator}'; there are: {', '.join(EVALUATORS)}, both")
     groundtruth = Groundtruth.read(annotations_file)
     detections = Detections.of(detections, iou_type)
-    detections, repairs = checked(detections, groundtruth, fix)
+    detections, repairs, notes = checked(detections, groundtruth, fix)
 
     scored_ids = sorted(groundtruth.image_hw)
     if image_ids is not None:
@@ -123,14 +133,14 @@ def score(
 
     names = EVALUATORS if evaluator == "both" else (evaluator,)
     evaluations = {name: evaluate(name, groundtruth, detections, scored_ids) for name in names}
-    return judged(groundtruth, detections, repairs, scored_ids, evaluations)
+    return judged(groundtruth, detections, scored_ids, evaluations, repairs, notes)
 
 
-def judged(groundtruth, detections, repairs, scored_ids, evaluations):
+def judged(groundtruth, detections, scored_ids, evaluations, repairs=(), notes=()):
     """The Result of what the evaluators say, if they say the same.
 
     Args:
-      groundtruth, detections, repairs: as in Result.
+      groundtruth, detections, repairs, notes: as in Result.
       scored_ids: ids of the scored images, ascending.
       evaluations: dict evaluator's name -> Evaluation, the official one last.
 
@@ -149,7 +159,8 @@ def judged(groundtruth, detections, repairs, scored_ids, evaluations):
         groundtruth=groundtruth,
         detections=detections,
         image_ids=scored_ids,
-        repairs=repairs,
+        repairs=list(repairs),
+        notes=list(notes),
     )
     if differing:
         raise EvaluatorsDisagree(

@@ -118,7 +118,7 @@ class Stream:
         evaluations = {
             name: evaluators.finished(name, handle, "bbox") for name, handle in matched.items()
         }
-        return judged(truth, detections, [], sorted(truth.image_hw), evaluations)
+        return judged(truth, detections, sorted(truth.image_hw), evaluations)
 
 
 class _Pycocotools:

@@ -22,15 +22,49 @@ def of_metrics(evaluations):
 def of_scores(scores):
     """The metrics of one checkpoint: of its boxes, and of its masks or keypoints under their names.
 
+    What else is to be known of the detections stands below each.
+
     Args:
       scores: list of dicts of `score.Result.to_json`.
     """
-    tables = [of_metrics(each["evaluators"]) for each in scores]
+    tables = [
+        "\n".join([of_metrics(each["evaluators"]), *(f"! {line}" for line in remarks(each))])
+        for each in scores
+    ]
     if len(tables) == 1:
         return tables[0]
     return "\n".join(
         f"{KINDS[each['iou_type']]}:\n{table}" for each, table in zip(scores, tables, strict=True)
     )
+
+
+def remarks(score):
+    """What is to be known of the detections beside their metrics: a list of sentences.
+
+    Where they were cut at a score, capped, or miss images, what `--fix` changed, what they may be.
+
+    Args:
+      score: dict of `score.Result.to_json`.
+    """
+    facts, found = score["detections"], []
+    if facts["score_threshold"] is not None:
+        found.append(
+            f"the detections were cut at a score of about {facts['score_threshold']:.3g}: none "
+            "scores lower, and images have places left; AP takes all scores"
+        )
+    if facts["cap_per_image"] is not None:
+        found.append(
+            f"the detections were capped at {facts['cap_per_image']} an image; AP is over 100"
+        )
+    if facts.get("objects_in_images_without"):
+        found.append(
+            f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
+            f"detections; their {facts['objects_in_images_without']:,} objects count as missed"
+        )
+    for each in score["repairs"]:
+        count = f" ({each['changed']:,} of {each['of']:,} detections)" if "changed" in each else ""
+        found.append(f"--fix={each['problem']} {each['remedy']}{count}: {each['message']}")
+    return found + score.get("notes", [])
 
 
 def of_inference(inference):

@@ -56,15 +56,23 @@ def test_another_convention_is_named_and_mended(annotations_file, detections, co
 
 
 @pytest.mark.parametrize("code", ["contiguous_category_ids", "contiguous_category_ids_from_zero"])
-def test_numbering_told_by_the_ids_alone(annotations_file, detections, code):
-    """A detector that finds nothing: its boxes tell nothing, its ids do."""
+def test_ids_alone_are_no_proof(annotations_file, detections, code):
+    """A detector that finds nothing: some ids are impossible, which numbering is meant is not told.
+
+    The one that would fit is named for who knows it to be so, and done by request alone.
+    """
     for each in detections:
         each["bbox"] = [0, 0, 5, 5]
         WHOLE[code](each)
-    with pytest.raises(UserError, match=f"not in the file as they are.*\n.*--fix={code} "):
+    with pytest.raises(UserError, match="have a category id that") as caught:
         score(annotations_file, detections)
+    assert re.search(rf"if you know the ids to be .*: --fix={code} ", str(caught.value))
     result = score(annotations_file, detections, evaluator="hotcoco", fix=[code])
     assert {each["id"] for each in result.per_category if each["detections"]} == set(IDS)
+    (repair,) = result.repairs
+    assert "asked for; the boxes cannot tell" in repair["message"]
+    renumbered = sum(IDS[IDS.index(id)] != IDS.index(id) for id in IDS)
+    assert repair["changed"] >= renumbered and repair["of"] == len(detections)
 
 
 def test_all_problems_in_one_message(annotations_file, detections):
