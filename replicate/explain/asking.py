@@ -1,0 +1,72 @@
+"""From files to an Answer: the official figure stands first, by an evaluator that others trust."""
+
+from replicate.errors import UserError
+from replicate.explain.search import search
+from replicate.explain.setting import MAX_DETS
+from replicate.explain.told import Told
+from replicate.score import score
+
+# The engine here and hotcoco take the same means in another order.
+_AGREEMENT = 1e-9
+
+
+def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", **options):
+    """Which protocols, alone or in pairs, give the told figures from these detections.
+
+    Args:
+      annotations_file: COCO annotations, `.json` or `.json.gz`.
+      detections: COCO results, a path or a list of dicts.
+      told: figures as text, "AP=0.188"; see Told.parse.
+      iou_type: "bbox" or "segm".
+      **options: image_ids, num_images, fix as score.score takes them; pairs as search takes it.
+
+    Returns:
+      Answer.
+
+    Raises:
+      UserError: an input or a told figure that is not what it should be; the engine here and
+        hotcoco give different official figures.
+    """
+    if iou_type not in ("bbox", "segm"):
+        raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
+    told = [Told.parse(each) for each in told]
+    pairs = options.pop("pairs", True)
+    result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
+    tried = search(
+        result.groundtruth,
+        result.detections,
+        [each.metric for each in told],
+        image_ids=result.image_ids,
+        pairs=pairs,
+    )
+    answer = tried.answer(told, _notes(result))
+    differing = [
+        name
+        for name, value in result.metrics.items()
+        if (value is None) != (answer.official[name] is None)
+        or (value is not None and abs(value - answer.official[name]) > _AGREEMENT)
+    ]
+    if differing:
+        raise UserError(
+            f"the official figures of hotcoco and of this tool differ on {', '.join(differing)}: "
+            "no figure can be trusted. Keep the two files and report it to the kit"
+        )
+    return answer
+
+
+def _notes(result):
+    """hotcoco's own word on the official figure, and on the protocols that it has as parameters."""
+    import hotcoco
+
+    lines = [f"official figure: hotcoco says {result.evaluations['hotcoco'].handle.provenance()}"]
+    truth = result.evaluations["hotcoco"].handle.coco_gt
+    for name, change in (
+        ("max_dets", {"max_dets": [1, 10, 3 * MAX_DETS]}),
+        ("class_agnostic", {"use_cats": False}),
+    ):
+        evaluation = hotcoco.COCOeval(truth, truth.load_res([]), result.iou_type)
+        for field, value in change.items():
+            setattr(evaluation.params, field, value)
+        evaluation.evaluate()
+        lines += [f"{name}: hotcoco: {each}" for each in evaluation.reference_deviations()]
+    return lines

@@ -1,0 +1,310 @@
+"""The metrics of a scene under a setting, from the matches that settings share."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from replicate.explain.scene import IOU_THRESHOLDS
+
+#: What is shown of every protocol; the others are taken where they are told.
+SHOWN = ("AP", "AP50", "AR@100")
+_THRESHOLDS = len(IOU_THRESHOLDS)
+_RECALLS = np.linspace(0, 1, 101)
+_ELEVEN = np.linspace(0, 1, 11)
+# metric -> (range of areas, detections, IoU threshold or None for the mean, "AP" or "AR")
+_METRICS = {
+    "AP": ("all", None, None, "AP"),
+    "AP50": ("all", None, 0, "AP"),
+    "AP75": ("all", None, 5, "AP"),
+    "APs": ("s", None, None, "AP"),
+    "APm": ("m", None, None, "AP"),
+    "APl": ("l", None, None, "AP"),
+    "AR@1": ("all", 1, None, "AR"),
+    "AR@10": ("all", 10, None, "AR"),
+    "AR@100": ("all", None, None, "AR"),
+    "ARs": ("s", None, None, "AR"),
+    "ARm": ("m", None, None, "AR"),
+    "ARl": ("l", None, None, "AR"),
+}
+METRICS = tuple(_METRICS)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ranked:
+    """A scene's detections in the order in which precision and recall are taken.
+
+    N detections that take part, by segment (category, or one for all), best first.
+
+    Attributes:
+      index: (N,) their place in the scene.
+      place: (D,) their place here; -1 for those that take no part.
+      bounds: (S + 1,) where segments begin.
+      score, group_rank, image_rank, image: (N,).
+    """
+
+    index: np.ndarray
+    place: np.ndarray
+    bounds: np.ndarray
+    score: np.ndarray
+    group_rank: np.ndarray
+    image_rank: np.ndarray
+    image: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Placed:
+    """Matches by IoU threshold and place in the ranking.
+
+    Attributes:
+      true_key, true_place, true_cell: (M,): threshold · N + place; place; threshold · S + segment.
+      other_key, other_place, other_weight: (X,): matches that move the count of detections from
+        what the range of areas says: true but out of range (+1), left out but in range (−1).
+      in_range: (N,) bool.
+    """
+
+    true_key: np.ndarray
+    true_place: np.ndarray
+    true_cell: np.ndarray
+    other_key: np.ndarray
+    other_place: np.ndarray
+    other_weight: np.ndarray
+    in_range: np.ndarray
+
+
+class Figures:
+    """The metrics of one scene under any setting.
+
+    Args:
+      scene: Scene.
+    """
+
+    def __init__(self, scene):
+        self.scene = scene
+        self._kept = {}
+        self._rankings = {}
+
+    def of(self, setting, metrics=SHOWN):
+        """dict metric name -> value in 0..1, or None where undefined.
+
+        Args:
+          setting: Setting.
+          metrics: names of METRICS.
+        """
+        curves, values = {}, {}
+        for name in metrics:
+            area, limit, threshold, kind = _METRICS[name]
+            if (area, limit) not in curves:
+                curves[area, limit] = self._accumulated(setting, area, limit)
+            values[name] = _mean(curves[area, limit], kind, threshold, setting)
+        return values
+
+    def forget(self, setting):
+        """Lets go of what is kept for settings that match as this one."""
+        key = setting.of_matching
+        self._kept = {each: value for each, value in self._kept.items() if each[1] != key}
+        self.scene.forget(setting)
+
+    def ranked(self, setting, micro):
+        """The _Ranked of a setting; kept for settings that rank alike."""
+        key = (setting.of_ranking, micro)
+        if key not in self._rankings:
+            self._rankings[key] = _ranked(self, *key)
+        return self._rankings[key]
+
+    def _accumulated(self, setting, area, limit):
+        """AP (T, S), recall (T, S) and the objects of each segment (S,)."""
+        matches = self.scene.matches(setting, area)
+        ranked = self.ranked(setting, setting.micro)
+        placed = self._once(_placed, setting, setting.micro, area, setting.box_areas)
+        kept, images = self._chosen(setting, ranked, limit)
+        segments = len(ranked.bounds) - 1
+
+        counted = matches.g_counted & images[self.scene.g_image]
+        g_label = self.scene.prepared(setting).g_label
+        objects = np.bincount(
+            np.zeros_like(g_label)[counted] if setting.micro else g_label[counted],
+            minlength=segments,
+        )[:segments]
+
+        places = np.concatenate([[0], np.cumsum(kept & placed.in_range)])
+        mine = kept[placed.true_place]
+        cell = placed.true_cell[mine]
+        segment = cell % segments
+        detections = places[placed.true_place[mine] + 1] - places[ranked.bounds[segment]]
+        moved = kept[placed.other_place]
+        if moved.any():
+            key, total = placed.other_key[moved], placed.other_weight[moved]
+            total = np.concatenate([[0], np.cumsum(total)])
+            begins = (cell // segments) * len(ranked.index) + ranked.bounds[segment]
+            detections = (
+                detections
+                + total[np.searchsorted(key, placed.true_key[mine], "right")]
+                - total[np.searchsorted(key, begins, "left")]
+            )
+        bounds = np.searchsorted(cell, np.arange(_THRESHOLDS * segments + 1))
+        true = np.arange(1, len(cell) + 1) - bounds[cell]
+        # The smallest number keeps 0 of 0 from failing; pycocotools' own.
+        precision = true / (detections + np.spacing(1))
+        envelope = _envelope(precision, bounds)
+        shape = (_THRESHOLDS, segments)
+        found = np.diff(bounds).reshape(shape)
+        starts = bounds[:-1].reshape(shape)
+        last = None
+        if setting.interpolation == "trapezoid":
+            # Precision at the end of each list.
+            lengths = places[ranked.bounds[1:]] - places[ranked.bounds[:-1]]
+            if moved.any():
+                cells = np.arange(_THRESHOLDS)[:, None] * len(ranked.index)
+                lengths = (
+                    lengths
+                    + total[np.searchsorted(key, cells + ranked.bounds[1:], "left")]
+                    - total[np.searchsorted(key, cells + ranked.bounds[:-1], "left")]
+                )
+            last = found / np.maximum(lengths, 1)
+        average = _AVERAGES[setting.interpolation](envelope, starts, found, objects, last)
+        recall = found / np.maximum(objects, 1)
+        return average, recall, objects
+
+    def _chosen(self, setting, ranked, limit):
+        """(N,) bool: the detections kept; (I,) bool: the images scored."""
+        limit = setting.max_dets if limit is None else min(limit, setting.max_dets or limit)
+        kept = np.ones(len(ranked.index), bool)
+        if limit is not None:
+            rank = ranked.image_rank if setting.per_image else ranked.group_rank
+            kept = rank < limit
+        if setting.score_cut:
+            kept &= ranked.score >= setting.score_cut
+        images = np.ones(len(self.scene.image_ids), bool)
+        if setting.with_detections:
+            images = np.bincount(ranked.image[kept], minlength=len(images)) > 0
+        if setting.with_groundtruth:
+            prepared = self.scene.prepared(setting)
+            objects = self.scene.g_image[prepared.g_alive]
+            images = images & (np.bincount(objects, minlength=len(images)) > 0)
+            kept &= images[ranked.image]
+        return kept, images
+
+    def _once(self, make, setting, *key):
+        key = (make, setting.of_matching, *key)
+        if key not in self._kept:
+            self._kept[key] = make(self, setting, *key[2:])
+        return self._kept[key]
+
+
+def _ranked(figures, setting, micro):
+    scene = figures.scene
+    ranking = scene.ranking(setting)
+    index = ranking.best_first[ranking.alive[ranking.best_first]]
+    if setting.ties == "file":
+        # Of equal scores, images in order; within an image as in its own ranking.
+        index = np.argsort(ranking.tie)
+        index = index[ranking.alive[index]]
+        index = index[np.argsort(scene.image[index], kind="stable")]
+        index = index[np.argsort(-scene.score[index], kind="stable")]
+    segment = np.zeros(len(scene), int) if micro else ranking.label
+    index = index[np.argsort(segment[index], kind="stable")]
+    place = np.full(len(scene), -1)
+    place[index] = np.arange(len(index))
+    segments = 1 if micro or setting.agnostic else len(scene.category_ids)
+    return _Ranked(
+        index=index,
+        place=place,
+        bounds=np.searchsorted(segment[index], np.arange(segments + 1)),
+        score=scene.score[index],
+        group_rank=ranking.group_rank[index],
+        image_rank=ranking.image_rank[index],
+        image=scene.image[index],
+    )
+
+
+def _placed(figures, setting, micro, area, box_areas):
+    del box_areas  # it is part of what `setting` says; here it tells results apart
+    ranked = figures.ranked(setting, micro)
+    matches = figures.scene.matches(setting, area)
+    in_range = matches.in_range[ranked.index]
+    place = ranked.place[matches.detection]
+    key = matches.threshold * len(ranked.index) + place
+    order = np.argsort(key, kind="stable")
+    key, place = key[order], place[order]
+    threshold, ignored = matches.threshold[order], matches.ignored[order]
+    segments = len(ranked.bounds) - 1
+    segment = np.searchsorted(ranked.bounds, place, "right") - 1
+    true = ~ignored
+    weight = true.astype(int) - in_range[place]
+    other = weight != 0
+    return _Placed(
+        true_key=key[true],
+        true_place=place[true],
+        true_cell=(threshold * segments + segment)[true],
+        other_key=key[other],
+        other_place=place[other],
+        other_weight=weight[other],
+        in_range=in_range,
+    )
+
+
+def _envelope(precision, bounds):
+    """The best precision at this or any higher recall, within each cell."""
+    envelope = np.empty_like(precision)
+    filled = np.flatnonzero(np.diff(bounds))
+    for low, high in zip(bounds[filled].tolist(), bounds[filled + 1].tolist(), strict=True):
+        np.maximum.accumulate(precision[low:high][::-1], out=envelope[low:high][::-1])
+    return envelope
+
+
+@functools.cache
+def _first_reaching(objects, recalls, side):
+    """(R,) int: how many objects must be found to reach (or pass) each recall."""
+    levels = _ELEVEN if recalls == 11 else _RECALLS
+    return np.searchsorted(np.arange(1, objects + 1) / objects, levels, side)
+
+
+def _at_recalls(envelope, starts, found, objects, recalls, side="left"):
+    """(T, S, R) precision at each recall, 0 beyond the recall that is reached."""
+    ahead = np.array([_first_reaching(max(int(n), 1), recalls, side) for n in objects])
+    reached = ahead < found[..., None]
+    places = np.where(reached, starts[..., None] + ahead, 0)
+    padded = envelope if len(envelope) else np.zeros(1)
+    return np.where(reached, padded[places], 0.0)
+
+
+def _points(recalls):
+    def average(envelope, starts, found, objects, _):
+        return _at_recalls(envelope, starts, found, objects, recalls).mean(axis=2)
+
+    return average
+
+
+def _all_points(envelope, starts, found, objects, _):
+    """The area under the envelope: every object found adds 1 / objects of recall."""
+    total = np.concatenate([[0.0], np.cumsum(envelope)])
+    return (total[starts + found] - total[starts]) / np.maximum(objects, 1)
+
+
+def _trapezoid(envelope, starts, found, objects, last):
+    """101 points joined by lines, from recall 0 to a last point of recall 1 and precision 0."""
+    values = _at_recalls(envelope, starts, found, objects, 101, side="right")
+    recall = (found / np.maximum(objects, 1))[..., None]
+    beyond = _RECALLS >= recall
+    slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1)
+    values = np.where(beyond, last[..., None] * slope, values)
+    return np.trapezoid(values, _RECALLS, axis=2)
+
+
+_AVERAGES = {
+    "101": _points(101),
+    "11": _points(11),
+    "area": _all_points,
+    "trapezoid": _trapezoid,
+}
+
+
+def _mean(curves, kind, threshold, setting):
+    average, recall, objects = curves
+    values = average if kind == "AP" else recall
+    values = values if threshold is None else values[threshold : threshold + 1]
+    if setting.empty_as_zero:
+        return float(np.where(objects > 0, values, 0).mean())
+    values = values[:, objects > 0]
+    return float(values.mean()) if values.size else None

@@ -1,0 +1,308 @@
+"""Detections scored again under named protocols, alone and in pairs: which give a told figure?"""
+
+import dataclasses
+import itertools
+
+from tqdm import tqdm
+
+from replicate.explain import protocols
+from replicate.explain.figures import METRICS, SHOWN, Figures
+from replicate.explain.scene import Scene
+from replicate.explain.setting import MATCHING, OFFICIAL
+from replicate.explain.told import given
+
+# Chance is counted on figures up to so many half units from what was told.
+_AROUND = 20
+# Where a protocol alone leaves less, nothing is left for another to change.
+_NOTHING = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What re-scoring found.
+
+    Attributes:
+      official: dict metric -> value, COCO's protocol.
+      alone: list of dicts protocol, value, what, who, figures, effects; largest effect first.
+      ties: dict metric -> [lowest, highest] over orders of equal scores.
+      libraries: list of dicts name, what, who, metrics, figures.
+      pairs: how many pairs were tried.
+      subsumed: how many pairs give it that hold a protocol which gives it alone.
+      told: list of dicts metric, written, value, half.
+      explanations: list of dicts kind ("official", "alone", "library", "ties", "pair"), protocols,
+        figures: what gives every told figure, simplest first.
+      chance: how many of the tried would be expected to give it by chance; None without `told`.
+      tried: how many distinct figures that is out of.
+      notes: hotcoco's word on what it scored.
+    """
+
+    official: dict
+    alone: list
+    ties: dict
+    libraries: list
+    pairs: int
+    subsumed: int
+    told: list
+    explanations: list
+    chance: float | None
+    tried: int
+    notes: list
+
+    def to_json(self):
+        """As `explain/detections.json`; docs/explain.md describes it."""
+        return {"format": 1, "form": "detections"} | dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """Figures of everything that was tried on one scene; any told figures are held against them.
+
+    Attributes:
+      official: dict metric -> value, COCO's protocol.
+      alone: dict Variant -> figures.
+      pairs: dict pair of Variants -> figures.
+      libraries: list of (Library, figures).
+      ties: dict metric -> [lowest, highest].
+    """
+
+    official: dict
+    alone: dict
+    pairs: dict
+    libraries: list
+    ties: dict
+
+    def answer(self, told=(), notes=()):
+        """The Answer to told figures, of metrics that were asked for in `search`.
+
+        Args:
+          told: Told figures.
+          notes: lines to hand on.
+        """
+        tried = {(variant,): values for variant, values in self.alone.items()} | self.pairs
+        told = list(told)
+        names = tuple(each.metric for each in told) or SHOWN
+        explanations, subsumed = _explanations(
+            told, self.official, tried, self.libraries, self.ties
+        )
+        return Answer(
+            official=self.official,
+            alone=_rows(self.alone, self.official),
+            ties=self.ties,
+            libraries=[
+                {
+                    "name": each.name,
+                    "what": each.what,
+                    "who": each.who,
+                    "metrics": list(each.metrics),
+                    "figures": values,
+                }
+                for each, values in self.libraries
+            ],
+            pairs=len(self.pairs),
+            subsumed=subsumed,
+            told=[dataclasses.asdict(each) for each in told],
+            explanations=explanations,
+            chance=_chance(told, self.official, tried) if told else None,
+            tried=len(_distinct(tried, self.official, names)),
+            notes=list(notes),
+        )
+
+
+def search(groundtruth, detections, metrics=(), *, image_ids=None, pairs=True):
+    """Scores under every protocol and library, and under pairs of protocols.
+
+    Args:
+      groundtruth: score.Groundtruth.
+      detections: score.detections.Detections, checked.
+      metrics: names of metrics that are asked for besides SHOWN.
+      image_ids: ids of the images; default all of the groundtruth.
+      pairs: try pairs of protocols too.
+
+    Returns:
+      Tried.
+    """
+    scene = Scene(groundtruth, detections, image_ids)
+    figures = Figures(scene)
+    asked = tuple(dict.fromkeys((*SHOWN, *metrics)))
+    official = figures.of(OFFICIAL, METRICS)
+    alone = {}
+    for variant in tqdm(
+        protocols.variants(scene.masks), desc="protocols", unit="protocol", leave=False
+    ):
+        # Sizes are matched anew where a protocol changes matching: where they were asked for.
+        alone[variant] = figures.of(variant.over(), asked if _matches(variant) else METRICS)
+        if _matches(variant):
+            figures.forget(variant.over())
+    libraries = [
+        (library, figures.of(library.setting, library.metrics))
+        for library in protocols.LIBRARIES
+        if not (scene.masks and library.fields.get("inclusive"))
+    ]
+    return Tried(
+        official=official,
+        alone=alone,
+        pairs=_paired(figures, alone, official, asked) if pairs else {},
+        libraries=libraries,
+        ties=_ties(figures, official, asked),
+    )
+
+
+def _paired(figures, alone, official, asked):
+    """Figures of pairs of protocols of which each changes something and leaves something."""
+    active = [
+        variant
+        for variant, values in alone.items()
+        if (values["AP"] or 0) >= _NOTHING
+        and any(not _same(value, official[name]) for name, value in values.items())
+    ]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(active, 2)
+        if a.name != b.name
+        and a.compatible(b)
+        # Boxes left in another image are matched anew; with one other change at a time.
+        and not ("scale_not_undone" in (a.name, b.name) and _matches(a) and _matches(b))
+    ]
+    # Those that match alike follow each other, so that what they share can be let go of.
+    pairs.sort(key=lambda pair: repr(_setting(pair).of_matching))
+    found, last = {}, OFFICIAL
+    for pair in tqdm(pairs, desc="pairs of protocols", unit="pair", leave=False):
+        setting = _setting(pair)
+        if setting.of_matching != last and last != OFFICIAL:
+            figures.forget(last)
+        found[pair] = figures.of(setting, asked)
+        last = setting.of_matching
+    return found
+
+
+def _setting(pair):
+    first, second = pair
+    return second.over(first.over())
+
+
+def _matches(variant):
+    return any(name in MATCHING for name, _ in variant.fields)
+
+
+def _same(a, b):
+    return a is b if a is None or b is None else abs(a - b) <= 1e-12
+
+
+def _ties(figures, official, asked):
+    """The range of each metric over orders of equal scores: true detections last, and first."""
+    ends = [
+        figures.of(dataclasses.replace(OFFICIAL, ties=order), asked) for order in ("worst", "best")
+    ]
+    return {
+        name: [
+            min(each[name] for each in (*ends, official)),
+            max(each[name] for each in (*ends, official)),
+        ]
+        for name in asked
+        if official[name] is not None
+    }
+
+
+def _rows(alone, official):
+    """Protocols by their effect on AP; of equals, on AR@100 and on the rest."""
+    rows = []
+    for variant, values in alone.items():
+        protocol = protocols.protocol_of(variant.name)
+        effects = {
+            name: None if None in (values[name], official[name]) else values[name] - official[name]
+            for name in values
+        }
+        rows.append(
+            {
+                "protocol": variant.name,
+                "value": variant.value,
+                "what": protocol.what,
+                "who": list(protocol.who),
+                "figures": values,
+                "effects": effects,
+            }
+        )
+    return sorted(
+        rows,
+        key=lambda row: [-abs(row["effects"].get(name) or 0) for name in (*SHOWN, *METRICS)],
+    )
+
+
+def _distinct(tried, official, asked):
+    """The tried without those whose figures another, simpler one has already."""
+    seen = {_key(official, asked)}
+    kept = {}
+    for key, values in tried.items():
+        figure = _key(values, asked)
+        if figure not in seen:
+            seen.add(figure)
+            kept[key] = values
+    return kept
+
+
+def _key(values, asked):
+    return tuple(None if values[name] is None else round(values[name], 12) for name in asked)
+
+
+def _explanations(told, official, tried, libraries, ties):
+    """What gives every told figure, simplest first, and how many pairs only add to one of them."""
+    if not told:
+        return [], 0
+    names = tuple(each.metric for each in told)
+
+    def row(kind, members, values):
+        return {
+            "kind": kind,
+            "protocols": members,
+            "figures": {
+                name: values[name] for name in dict.fromkeys((*names, *SHOWN)) if name in values
+            },
+        }
+
+    found = []
+    if given(told, official):
+        found.append(row("official", [], official))
+    # Alone and in pairs, a protocol is named where it changes what was told.
+    shown = {_key(official, names)}
+    enough = set()
+    for key, values in tried.items():
+        if len(key) == 1:
+            if given(told, values) and _key(values, names) != _key(official, names):
+                found.append(row("alone", [str(key[0])], values))
+                enough.add(key[0])
+            shown.add(_key(values, names))
+    for library, values in libraries:
+        if set(names) <= set(library.metrics) and given(told, values):
+            found.append(row("library", [library.name], values))
+    if not given(told, official) and _within(told, ties):
+        found.append(row("ties", ["unstable_ties"], official))
+    subsumed = 0
+    for key, values in tried.items():
+        if len(key) == 2 and given(told, values) and _key(values, names) not in shown:
+            if enough & set(key) or given(told, official):
+                subsumed += 1
+            else:
+                found.append(row("pair", [str(each) for each in key], values))
+    return found, subsumed
+
+
+def _within(told, ties):
+    """Whether another order of equal scores could give every told figure."""
+    return all(
+        each.metric in ties
+        and ties[each.metric][0] < ties[each.metric][1]
+        and ties[each.metric][0] - each.half <= each.value <= ties[each.metric][1] + each.half
+        for each in told
+    )
+
+
+def _chance(told, official, tried):
+    """How many of the tried are expected to give the told figures by chance.
+
+    As dense as the tried figures lie around the told ones, without the told place itself: of those
+    within 20 half units on every told metric but not within one, the share of the place's size.
+    """
+    names = tuple(each.metric for each in told)
+    distinct = _distinct(tried, official, names).values()
+    around = sum(given(told, values, _AROUND) and not given(told, values) for values in distinct)
+    return around / (_AROUND ** len(told) - 1)

@@ -1,0 +1,124 @@
+"""An Answer as lines for a terminal."""
+
+from replicate.explain.figures import SHOWN
+
+#: How an explanation is introduced.
+KINDS = {
+    "official": "COCO's own protocol",
+    "alone": "one protocol",
+    "library": "a library's way",
+    "ties": "another order of equal scores (within its range)",
+    "pair": "two protocols",
+}
+# More values of a protocol than this are shown by their ends.
+_MANY = 8
+
+
+def of_answer(answer):
+    """The official figures, what gives the told ones, and each protocol's effect."""
+    lines = [
+        "COCO's own protocol: "
+        + "  ".join(f"{name} {figure(answer.official[name])}" for name in SHOWN)
+    ]
+    if answer.told:
+        lines += ["", *of_explanations(answer)]
+    lines += ["", "what each protocol would change", *of_effects(answer)]
+    lines += ["", *of_ties(answer)]
+    return "\n".join(lines)
+
+
+def of_explanations(answer):
+    """What gives the told figures, and how many would by chance."""
+    told = ", ".join(f"{each['metric']} {each['written']}" for each in answer.told)
+    if not answer.explanations:
+        return [
+            f"told: {told}. Nothing that was tried gives it: {answer.tried} different figures of "
+            f"single protocols and {answer.pairs} pairs",
+            "  so the detections, the images or the annotations differ from those it was told of, "
+            "or the evaluator does something that is not in the list",
+        ]
+    lines = [f"told: {told}. Within its rounding it is given by"]
+    for each in answer.explanations:
+        name = " + ".join(each["protocols"])
+        figures = "  ".join(f"{key} {figure(value)}" for key, value in each["figures"].items())
+        lines.append(f"  {KINDS[each['kind']]}{': ' + name if name else ''}   {figures}")
+        lines += [f"      {line}" for line in _said_of(each, answer)]
+    if answer.subsumed:
+        lines.append(
+            f"  ({answer.subsumed} pairs give it too; each holds a protocol that is enough alone)"
+        )
+    lines.append(
+        f"  of {answer.tried} different figures that were tried, {answer.chance:.1f} would be "
+        "expected to fall there by chance"
+    )
+    return lines
+
+
+def of_effects(answer):
+    """The protocols by their effect on AP, those without any on one line.
+
+    Of a protocol that comes with many values, the one that changes least and the one that changes
+    most.
+    """
+    rows = [row for row in answer.alone if any(row["effects"].values())]
+    none = [name_of(row) for row in answer.alone if not any(row["effects"].values())]
+    shown = _ends_of_many(rows)
+    width = max((len(name_of(row)) for row in shown), default=8)
+    lines = [f"  {'':{width}}" + "".join(f"{name:>10}" for name in SHOWN)]
+    lines += [
+        f"  {name_of(row):{width}}"
+        + "".join(f"{change(row['effects'][name]):>10}" for name in SHOWN)
+        for row in shown
+    ]
+    if len(rows) > len(shown):
+        lines.append(f"  and {len(rows) - len(shown)} more values, in the output file")
+    if none:
+        lines.append(f"  nothing here: {', '.join(none)}")
+    return lines
+
+
+def _ends_of_many(rows):
+    """`rows` (largest effect first) with the first and last alone of protocols of many values."""
+    by_protocol = {}
+    for row in rows:
+        by_protocol.setdefault(row["protocol"], []).append(name_of(row))
+    kept = {
+        name
+        for names in by_protocol.values()
+        for name in (names if len(names) <= _MANY else (names[0], names[-1]))
+    }
+    return [row for row in rows if name_of(row) in kept]
+
+
+def of_ties(answer):
+    """The range over orders of equal scores."""
+    low, high = answer.ties.get("AP", (None, None))
+    if low is None or low == high:
+        return ["unstable_ties: no order of equal scores changes AP"]
+    return [f"unstable_ties: AP {figure(low)} to {figure(high)} by the order of equal scores"]
+
+
+def name_of(row):
+    """ "score_cut=0.3" of a row of `Answer.alone`."""
+    return f"{row['protocol']}={row['value']}" if row["value"] else row["protocol"]
+
+
+def figure(value):
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def change(value):
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def _said_of(explanation, answer):
+    """What the members do and who does it."""
+    rows = {name_of(row): row for row in answer.alone}
+    libraries = {each["name"]: each for each in answer.libraries}
+    lines = []
+    for name in explanation["protocols"]:
+        said = rows.get(name) or libraries.get(name)
+        if said:
+            who = said["who"] if isinstance(said["who"], str) else "; ".join(said["who"])
+            lines.append(f"{said['what']} ({who})")
+    return lines

@@ -1,0 +1,243 @@
+"""From detections: every protocol planted by another evaluation and found by name."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from replicate.errors import UserError
+from replicate.explain import PROTOCOLS, from_detections, text
+from replicate.explain.figures import METRICS, Figures
+from replicate.explain.scene import Scene
+from replicate.explain.search import search
+from replicate.explain.setting import OFFICIAL
+from replicate.explain.told import Told
+from replicate.score import score
+from replicate.score.detections import Detections
+from replicate.score.groundtruth import Groundtruth
+from tests.explain import planting
+from tests.explain.conftest import MODELS, Pycocotools
+
+# Boxes of three models, of all three in one list, with official areas; masks.
+_CASES = [
+    "ssd_mobilenet_v2",
+    "pooled",
+    "background",
+    "official areas",
+    "masks",
+    pytest.param("ssd_mobilenet_v2_fpnlite_640x640", marks=pytest.mark.slow),
+    pytest.param("ssd_mobilenet_v3_small", marks=pytest.mark.slow),
+]
+# Three digits, as tables print.
+_DIGITS = 3
+
+
+@pytest.fixture(scope="module")
+def masks(shared):
+    """Annotations and made-up masks on 100 images, crowds and official areas among them."""
+    folder = shared / "coco" / "fakebbox100"
+    found = json.loads((folder / "instances_val2014_fakesegm100_results.json").read_text())
+    return folder / "instances_val2014_100.json", found
+
+
+@pytest.fixture(scope="module")
+def background(val128, tmp_path_factory):
+    """The annotations of 128 images, those of every fifth image taken away."""
+    truth = json.loads(val128.read_text())
+    empty = {each["id"] for each in truth["images"][::5]}
+    truth["annotations"] = [e for e in truth["annotations"] if e["image_id"] not in empty]
+    path = tmp_path_factory.mktemp("background") / "instances.json"
+    path.write_text(json.dumps(truth))
+    return path
+
+
+@pytest.fixture(scope="module")
+def cases(val128, real, pooled, masks, background):
+    """dict name -> (annotations file, detections, iou_type)."""
+    boxes = json.loads((masks[0].parent / "instances_val2014_fakebbox100_results.json").read_text())
+    return {
+        **{name: (val128, real[name], "bbox") for name in MODELS},
+        "pooled": (val128, pooled, "bbox"),
+        "background": (background, real["ssd_mobilenet_v2"], "bbox"),
+        "official areas": (masks[0], boxes, "bbox"),
+        "masks": (*masks, "segm"),
+    }
+
+
+@pytest.fixture(scope="module")
+def tried(cases):
+    """Function name of a case -> what was tried on it, pairs left out; once a case."""
+
+    @functools.cache
+    def of_case(name):
+        path, detections, iou_type = cases[name]
+        found = Detections.of(detections, iou_type)
+        return search(Groundtruth.read(path), found, ["APs"], pairs=False)
+
+    return of_case
+
+
+@pytest.fixture(scope="module")
+def planted(cases):
+    """Function name of a case -> dict protocol -> figures of pycocotools; once a case."""
+
+    @functools.cache
+    def of_case(name):
+        path, detections, iou_type = cases[name]
+        truth = json.loads(path.read_text())
+        plants = planting.PLANTED | (planting.OF_BOXES if iou_type == "bbox" else {})
+        return {
+            protocol: plant(Pycocotools(truth, detections, iou_type))
+            for protocol, plant in plants.items()
+        }
+
+    return of_case
+
+
+@pytest.mark.parametrize("name", [*MODELS, "pooled", "official areas", "masks"])
+def test_official_figures_are_pycocotools(cases, name):
+    path, detections, iou_type = cases[name]
+    expected = score(path, detections, iou_type=iou_type, evaluator="pycocotools").metrics
+    figures = Figures(Scene(Groundtruth.read(path), Detections.of(detections, iou_type)))
+    assert figures.of(OFFICIAL, METRICS) == pytest.approx(expected, abs=1e-12)
+
+
+def test_known_truth(val128, real):
+    answer = from_detections(val128, real["ssd_mobilenet_v2_fpnlite_640x640"], ["AP=0.1879"])
+    assert round(answer.official["AP"], 4) == 0.1254
+    assert answer.explanations[0]["protocols"] == ["images_with_detections"]
+    assert {each["kind"] for each in answer.explanations} == {"alone", "library"}
+    assert "TF-Vision" in [each["protocols"][0] for each in answer.explanations]
+    assert answer.notes[0] == "official figure: hotcoco says parity_verified"
+    assert [note.split(":")[0] for note in answer.notes[1:]] == ["max_dets", "class_agnostic"]
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_every_protocol_as_pycocotools_on_changed_files(tried, planted, name):
+    """The engine's figures of each protocol, held against a second way to the same."""
+    ours = {str(variant): figures for variant, figures in tried(name).alone.items()}
+    for protocol, expected in planted(name).items():
+        for metric, value in expected.items():
+            if np.isfinite(value) and ours[protocol].get(metric) is not None:
+                # Boxes moved in another order of operations may cross a threshold.
+                near = 1e-5 if protocol.startswith("scale") else 1e-12
+                assert ours[protocol][metric] == pytest.approx(value, abs=near), protocol
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_planted_protocols_are_found_by_name(tried, planted, name):
+    official = tried(name).official
+    changed = {
+        protocol: figures
+        for protocol, figures in planted(name).items()
+        if abs(figures["AP"] - official["AP"]) > 1e-9
+    }
+    for protocol, figures in changed.items():
+        told = [Told.parse(f"AP={figures['AP']:.{_DIGITS}f}")]
+        answer = tried(name).answer(told)
+        named = [each["protocols"] for each in answer.explanations if each["kind"] == "alone"]
+        assert [protocol] in named, (protocol, figures["AP"], named)
+    assert len(changed) >= 15
+
+
+def test_every_protocol_has_been_planted_where_it_changes_something(tried, planted):
+    never = {each.name for each in PROTOCOLS} - {"area_of_box"}  # by sizes, below
+    for name in ("ssd_mobilenet_v2", "pooled", "background"):
+        official = tried(name).official
+        for protocol, figures in planted(name).items():
+            if abs(figures["AP"] - official["AP"]) > 1e-9:
+                never.discard(protocol.partition("=")[0])
+    assert not never
+
+
+def test_sizes_by_the_box_are_found(cases):
+    path, detections, iou_type = cases["official areas"]
+    planted = planting.area_of_box(Pycocotools(json.loads(path.read_text()), detections))
+    answer = from_detections(path, detections, [f"APs={planted['APs']:.3f}"], pairs=False)
+    assert ["area_of_box"] in [each["protocols"] for each in answer.explanations]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_figure_that_nothing_gives_finds_nothing(cases, name):
+    answer = from_detections(*cases[name][:2], ["AP=0.3333"])
+    assert not answer.explanations
+    assert "Nothing that was tried gives it" in text.of_answer(answer)
+
+
+def test_a_pair_is_found(val128, real):
+    detections = real["ssd_mobilenet_v2"]
+    truth = json.loads(val128.read_text())
+    planted = Pycocotools(truth, [each for each in detections if each["score"] >= 0.6])
+    figures = planting.with_detections(planted)
+    answer = from_detections(val128, detections, [f"{k}={figures[k]:.4f}" for k in ("AP", "AP50")])
+    assert ["images_with_detections", "score_cut=0.6"] in [
+        each["protocols"] for each in answer.explanations
+    ]
+
+
+def test_the_official_figure_is_said_to_be_official(val128, real):
+    answer = from_detections(val128, real["ssd_mobilenet_v2"], ["AP=0.144"])
+    assert answer.explanations[0]["kind"] == "official"
+
+
+def test_another_order_of_equal_scores(val128, real):
+    """Told: the figure of a shuffled file with coarse scores, as pycocotools has it."""
+    detections = [
+        each | {"score": round(each["score"], 1)} for each in real["ssd_mobilenet_v3_small"]
+    ]
+    order = np.random.default_rng(5).permutation(len(detections))
+    # Equal scores of different images keep the order of the images' ids, in pycocotools too.
+    shuffled = Pycocotools(json.loads(val128.read_text()), [detections[i] for i in order])
+    figures = shuffled.figures()
+    answer = from_detections(val128, detections, [f"AP={figures['AP']:.6f}"], pairs=False)
+    assert figures["AP"] != pytest.approx(answer.official["AP"], abs=1e-9)
+    assert ["unstable_ties"] in [each["protocols"] for each in answer.explanations]
+    low, high = answer.ties["AP"]
+    assert low < answer.official["AP"] < high
+
+
+def test_the_expected_number_of_chance_matches(val128, real):
+    """Told figures that mean nothing: as many matches as were expected, on the whole."""
+    detections = Detections.of(real["ssd_mobilenet_v2"], "bbox")
+    groundtruth = Groundtruth.read(val128)
+    everything = search(groundtruth, detections)
+    figures = sorted(each["AP"] for each in everything.alone.values())
+    low, high = figures[len(figures) // 2], figures[-1]
+    draws = np.random.default_rng(0).uniform(low, high, 500)
+    found, expected = [], []
+    for value in draws:
+        answer = everything.answer([Told.parse(f"AP={value:.3f}")])
+        kinds = [each["kind"] for each in answer.explanations]
+        found.append(kinds.count("alone") + kinds.count("pair") + answer.subsumed)
+        expected.append(answer.chance)
+    assert np.mean(expected) > 0.5
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("told", "value", "half"),
+    [
+        ("AP=0.188", 0.188, 0.0005),
+        ("AP=18.8", 0.188, 0.0005),
+        ("AP=18.8%", 0.188, 0.0005),
+        ("AP50=0.5%", 0.005, 0.0005),
+        ("AR@100=1", 1.0, 0.5),
+    ],
+)
+def test_told(told, value, half):
+    parsed = Told.parse(told)
+    assert parsed.value == pytest.approx(value)
+    assert parsed.half == pytest.approx(half)
+
+
+@pytest.mark.parametrize("told", ["mAP=0.1", "AP=abc", "AP=nan", "AP=-0.1", "AP=188"])
+def test_told_wrongly(told):
+    with pytest.raises(UserError, match="--told"):
+        Told.parse(told)
+
+
+def test_no_detections_and_keypoints(val128):
+    assert from_detections(val128, [], ["AP=0"]).explanations[0]["kind"] == "official"
+    with pytest.raises(UserError, match="masks"):
+        from_detections(val128, [], iou_type="keypoints")
