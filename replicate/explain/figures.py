@@ -286,7 +286,7 @@ def _trapezoid(envelope, starts, found, objects, last):
     """101 points joined by lines, from recall 0 to a last point of recall 1 and precision 0."""
     values = _at_recalls(envelope, starts, found, objects, 101, side="right")
     recall = (found / np.maximum(objects, 1))[..., None]
-    beyond = _RECALLS >= recall
+    beyond = recall <= _RECALLS
     slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1)
     values = np.where(beyond, last[..., None] * slope, values)
     return np.trapezoid(values, _RECALLS, axis=2)

@@ -21,11 +21,11 @@ from tests.explain.conftest import MODELS, Pycocotools
 
 # Boxes of three models, of all three in one list, with official areas; masks.
 _CASES = [
-    "ssd_mobilenet_v2",
     "pooled",
     "background",
-    "official areas",
     "masks",
+    pytest.param("official areas", marks=pytest.mark.slow),
+    pytest.param("ssd_mobilenet_v2", marks=pytest.mark.slow),
     pytest.param("ssd_mobilenet_v2_fpnlite_640x640", marks=pytest.mark.slow),
     pytest.param("ssd_mobilenet_v3_small", marks=pytest.mark.slow),
 ]
