@@ -38,7 +38,7 @@ from tools import cli
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "what to benchmark: a path, see above")
 flags.DEFINE_string("annotations_file", None, "COCO annotations of the images (.json, .json.gz)")
-flags.DEFINE_string("image_dir", None, "folder of the images")
+flags.DEFINE_string("image_dir", None, "folder of the images; detections from a file need none")
 flags.DEFINE_integer("num_images", None, "the first N images by id alone", lower_bound=1)
 flags.DEFINE_list("iou_types", ["bbox"], "kinds of score: bbox, segm, keypoints")
 flags.DEFINE_enum("evaluator", "both", ["hotcoco", "pycocotools", "both"], "whose figures")
@@ -64,7 +64,9 @@ flags.DEFINE_string("cache_dir", None, "folder of kept results (default: ~/.cach
 flags.DEFINE_bool("cache", True, "keep results, and use those kept")
 flags.DEFINE_string("pictures", None, "draw detections of the first images into this folder")
 flags.DEFINE_bool("categories", False, "print AP by category as well")
-flags.DEFINE_string("detections_output", None, "write the detections (.json, .json.gz) here")
+flags.DEFINE_string(
+    "detections_output", None, "write the detections (.json, .json.gz) here, as --fix left them"
+)
 flags.DEFINE_string("output", None, "write the record (JSON) here")
 
 
@@ -99,9 +101,9 @@ def main(_):
         for each in record.scores.values():
             print("\n" + text.of_categories(each["per_category"]))
     if FLAGS.pictures:
-        print("\n" + pictures.draw(dataset, record.detected.as_list(), FLAGS.pictures))
+        print("\n" + pictures.draw(dataset, record.results(), FLAGS.pictures))
     if FLAGS.detections_output:
-        write_json(FLAGS.detections_output, record.detected.as_list())
+        write_json(FLAGS.detections_output, record.results())
     if FLAGS.output:
         record.write(FLAGS.output)
     missed = any(each["verdict"] == "NOT REPLICATED" for each in record.published)
@@ -122,4 +124,4 @@ def _paper_results(given):
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["model", "annotations_file", "image_dir"])
+    cli.run(main, required=["model", "annotations_file"])

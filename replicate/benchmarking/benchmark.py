@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import os
 
 from replicate import decoders
 from replicate import score as scoring
@@ -27,7 +28,8 @@ class Record:
         detections came from a file.
       inference: dict decoder, decoder_version, suppression, see `Detected`.
       published: list of dicts, see `published.compare`.
-      detected: Detected; `detected.as_list()` are the COCO results.
+      detected: Detected; `detected.as_list()` are the COCO results as they were detected.
+      fix: problems of them that were mended, see `score.mended`.
       cached: whether the detections were kept from before.
     """
 
@@ -40,11 +42,21 @@ class Record:
     published: list
     detected: Detected = dataclasses.field(repr=False)
     cached: bool
+    fix: tuple = ()
 
     @property
     def metrics(self):
         """dict kind of score -> dict metric name -> value in 0..1 or None."""
         return {iou_type: each["metrics"] for iou_type, each in self.scores.items()}
+
+    def results(self):
+        """The COCO results that were scored, a list of dicts: after repairs, where there were."""
+        results = self.detected.as_list()
+        if not any(each["repairs"] for each in self.scores.values()):
+            return results
+        return scoring.mended(
+            results, self.dataset["annotations_file"], list(self.scores), self.fix
+        )
 
     def to_json(self):
         """The small record: metrics, model, paper, hashes, speed."""
@@ -61,6 +73,7 @@ class Record:
                 else None,
             },
             "detections_sha256": first["detections"]["sha256"],
+            "remarks": {iou_type: text.remarks(each) for iou_type, each in self.scores.items()},
             "inference": self.inference,
             "speed": self.speed,
             "published": self.published,
@@ -123,7 +136,8 @@ def benchmark(
       model: a callable on a batch of images; a `Model`; a PyTorch module of torchvision's
         convention; or the path of a run directory or checkpoint of this kit, of a zoo archive or
         SavedModel, of a .tflite file, or of detections (.json, .json.gz). See `adapters.of`.
-      dataset: a `Dataset`, or (annotations_file, image_dir).
+      dataset: a `Dataset`, or (annotations_file, image_dir); image_dir is None where detections
+        from a file are scored, which takes no pixels.
       name: the model's name in the published tables (a zoo model's, a torchvision builder's, a
         paper's).
       arxiv: the paper's arXiv id.
@@ -152,13 +166,17 @@ def benchmark(
         known.append(published.given(paper_results, name or "the model"))
     dataset = Dataset.of(dataset)
     adapted = adapters.of(model, dataset=dataset, identity=identity, decoder=decoder, **hooks)
+    if adapted.decoder:
+        _ = dataset.images  # a missing one is told before anything is built
+    # What takes no pixels has none in what identifies its result.
+    content = (dataset if adapted.decoder else dataset.without_images()).identity
     store = cache.Cache(cache.default_folder() if cache_dir is _DEFAULT else cache_dir)
 
     key = None
     if adapted.identity is not None:
         code = cache.code("benchmarking", "evaluate", "decoders.py")
         pixels = adapted.decoder and (adapted.decoder, decoders.version(adapted.decoder))
-        key = sha256_of(code, adapted.identity, dataset.identity, batch_size, pixels)
+        key = sha256_of(code, adapted.identity, content, batch_size, pixels)
     detected = store.detections(key)
     was_kept = detected is not None
     if not was_kept:
@@ -186,11 +204,16 @@ def benchmark(
             "identity": adapted.identity,
         },
         paper={"arxiv": arxiv, "results": paper_results},
-        dataset=dataset.identity | {"annotations_file": str(dataset.annotations_file)},
+        dataset=content
+        | {
+            "annotations_file": os.path.abspath(dataset.annotations_file),
+            "image_dir": dataset.image_dir and os.path.abspath(dataset.image_dir),
+        },
         scores=scores,
         speed=detected.speed,
         inference=detected.inference,
         published=published.compare(known, scores),
         detected=detected,
         cached=was_kept,
+        fix=tuple(fix),
     )

@@ -49,7 +49,7 @@ class Dataset:
           UserError: the folder or an image is not there.
         """
         if self.image_dir is None:
-            raise UserError("a model that is run needs the images: name their folder (image_dir)")
+            raise UserError("a model that is run needs the images: name their folder, --image_dir")
         folder = pathlib.Path(self.image_dir)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
@@ -63,6 +63,10 @@ class Dataset:
                 "folder of this annotation file?"
             )
         return found
+
+    def without_images(self):
+        """The same without the pixels."""
+        return dataclasses.replace(self, image_dir=None)
 
     @functools.cached_property
     def identity(self):

@@ -7,7 +7,7 @@ from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report import data, findings, gallery, reading
-from replicate.score import METRICS
+from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES
 
@@ -179,6 +179,9 @@ def _metrics(last, row):
         "versions": last.get("versions", {}),
         "annotations": last["annotations"],
         "detections": last["detections"],
+        "remarks": text.remarks(last),
+        "inference": last.get("inference"),
+        "made_by": text.of_inference(last.get("inference")),
         "rows": _rows(last, row),
         # Beside boxes: masks or keypoints.
         "others": [
@@ -187,6 +190,7 @@ def _metrics(last, row):
                 "name": KINDS[each["iou_type"]].capitalize(),
                 "agree": each["agree"],
                 "versions": each.get("versions", {}),
+                "remarks": text.remarks(each),
                 "rows": _rows(each, row),
             }
             for each in last.get("others", [])
@@ -359,8 +363,18 @@ def _facts(content):
     unknown)."""
     return [
         *(_evaluated(content), _configured(content), _trained(content)),
+        *_remarked(content),
         *_forced(content),
     ]
+
+
+def _remarked(content):
+    """What stands beside the score of boxes, and of masks or keypoints."""
+    metrics = content["metrics"]
+    if metrics is not None:
+        others = [line for each in metrics["others"] for line in each["remarks"]]
+        for line in dict.fromkeys([*metrics["remarks"], *others]):
+            yield {"label": "Detections", "text": line, "ok": False}
 
 
 def _forced(content):

@@ -8,6 +8,7 @@ The groundtruth is the raw COCO JSON, not what survived a conversion.
 """
 
 from replicate.score.analysis import analyse, compare, draw, intervals
+from replicate.score.checks import mended
 from replicate.score.evaluators import EVALUATORS, METRICS
 from replicate.score.groundtruth import FIELDS, Groundtruth, ids_sha256
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
@@ -26,5 +27,6 @@ __all__ = [
     "draw",
     "ids_sha256",
     "intervals",
+    "mended",
     "score",
 ]

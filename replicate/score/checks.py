@@ -4,6 +4,8 @@ import numpy as np
 
 from replicate.errors import UserError
 from replicate.score import conventions
+from replicate.score.detections import Detections
+from replicate.score.groundtruth import Groundtruth
 from replicate.score.problem import Note, Problem, number, some
 
 _DROP = "leaves them out"
@@ -54,6 +56,34 @@ def checked(detections, groundtruth, fix=()):
         where = detections.file or "detections"
         raise UserError("\n".join(f"{where}: {each.message}\n  {each.offer}" for each in unasked))
     return detections, repairs, notes
+
+
+def mended(results, annotations_file, iou_types, fix):
+    """COCO results as they are scored with `fix`: what is left out is left out, ids and boxes are
+    the changed ones.
+
+    Args:
+      results: list of dicts; left as it is.
+      annotations_file: path of the groundtruth.
+      iou_types: the kinds of score, whose fields may each have problems.
+      fix: codes of problems to mend.
+
+    Returns:
+      list of dicts; one that any kind of score leaves out is not in it.
+
+    Raises:
+      UserError: as `checked`.
+    """
+    groundtruth = Groundtruth.read(annotations_file)
+    changed = {index: dict(each) for index, each in enumerate(results)}
+    for iou_type in iou_types:
+        detections, _, _ = checked(Detections.of(results, iou_type), groundtruth, fix)
+        places = range(len(results)) if detections.places is None else detections.places.tolist()
+        of_kind = dict(zip(places, detections.as_dicts(), strict=True))
+        changed = {
+            index: each | of_kind[index] for index, each in changed.items() if index in of_kind
+        }
+    return list(changed.values())
 
 
 def _changed(before, after):

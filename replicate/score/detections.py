@@ -49,6 +49,7 @@ class Detections:
       iou_type: "bbox", "segm" or "keypoints".
       file: where they came from, or None.
       sha256: of the file's content, or of the columns where there is no file.
+      places: (N,) where each stood among the detections as they were given; None: all, in order.
     """
 
     image_ids: np.ndarray
@@ -58,6 +59,7 @@ class Detections:
     iou_type: str
     file: str | None = None
     sha256: str = ""
+    places: np.ndarray | None = None
 
     def __len__(self):
         return len(self.image_ids)
@@ -145,6 +147,7 @@ class Detections:
     def select(self, keep):
         """The detections where `keep` (a mask or indices) says so."""
         shapes = self.shapes
+        places = np.arange(len(self)) if self.places is None else self.places
         if isinstance(shapes, np.ndarray):
             shapes = shapes[keep]
         else:
@@ -155,6 +158,7 @@ class Detections:
             category_ids=self.category_ids[keep],
             scores=self.scores[keep],
             shapes=shapes,
+            places=places[keep],
         )
 
     def as_dicts(self):

@@ -211,6 +211,8 @@ def test_mistakes_are_named(drawn, model, options, message):
 
 
 def test_images_that_are_not_there(drawn, tmp_path, colour_detector):
+    with pytest.raises(UserError, match="needs the images: name their folder, --image_dir"):
+        benchmark(colour_detector, (drawn.annotations_file, None), cache_dir=None)
     with pytest.raises(UserError, match="no such image folder"):
         benchmark(colour_detector, (drawn.annotations_file, str(tmp_path / "none")))
     with pytest.raises(UserError, match="6 of 6 images .* the first 1.png"):

@@ -78,3 +78,41 @@ def test_help_teaches():
     done = run("--help")
     assert done.returncode == 0
     assert "python tools/benchmark.py --model=" in done.stdout and "--arxiv" in done.stdout
+
+
+def test_detections_need_no_images_and_are_written_as_they_were_scored(drawn, tmp_path):
+    """A file of corners: mended by request, written mended, scored again without a fix."""
+    from replicate import run as files
+    from tests.benchmark.test_benchmark import by_hand
+
+    results = by_hand(drawn)
+    for each in results:
+        x, y, width, height = each["bbox"]
+        each["bbox"] = [x, y, x + width, y + height]
+    # One more, of an image that the file does not have: it is left out.
+    files.write_json(tmp_path / "corners.json", [*results, results[0] | {"image_id": 99}])
+
+    def benchmark(model, *flags):
+        return run(
+            f"--model={tmp_path / model}",
+            f"--annotations_file={drawn.annotations_file}",
+            f"--cache_dir={tmp_path / 'cache'}",
+            *flags,
+        )
+
+    mended = benchmark(
+        "corners.json",
+        "--fix=corner_boxes,unknown_images",
+        f"--detections_output={tmp_path / 'mended.json.gz'}",
+        f"--output={tmp_path / 'mended-record.json'}",
+    )
+    assert mended.returncode == 0, mended.stderr
+    assert "! --fix=corner_boxes converts them (18 of 18 detections)" in mended.stdout
+    again = benchmark("mended.json.gz", f"--output={tmp_path / 'record.json'}")
+    assert again.returncode == 0, again.stderr
+    records = [files.read_json(tmp_path / f"{name}.json") for name in ("mended-record", "record")]
+    assert records[0]["metrics"] == records[1]["metrics"]
+    assert records[0]["metrics"]["bbox"]["AP"] > 0.5
+    assert "corner_boxes" in str(records[0]["remarks"]["bbox"])
+    written = files.read_json(tmp_path / "mended.json.gz")
+    assert written == by_hand(drawn)
