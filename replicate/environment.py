@@ -1,5 +1,7 @@
 """What a run ran on: versions, devices, code revision. Nothing else of the machine is recorded."""
 
+import functools
+import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -43,6 +45,22 @@ _PARAMETER = re.compile(
 _PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # What of a checkout decides what the kit computes.
 _OWN_FILES = ("replicate", "tfrecords", "tools", "configs", "requirements*.txt", "pyproject.toml")
+
+
+@functools.cache
+def code_sha256(*rooms):
+    """A hash of the kit's own code and tables, which decide results as much as settings do.
+
+    Args:
+      rooms: folders or files of the package.
+    """
+    digest = hashlib.sha256()
+    for room in rooms:
+        place = _PROJECT / "replicate" / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.suffix in (".py", ".csv", ".json"):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def describe():

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import os
 
-from replicate import decoders
+from replicate import decoders, environment
 from replicate import score as scoring
 from replicate.benchmarking import adapters, cache, published
 from replicate.benchmarking.dataset import Dataset
@@ -174,7 +174,7 @@ def benchmark(
 
     key = None
     if adapted.identity is not None:
-        code = cache.code("benchmarking", "evaluate", "decoders.py")
+        code = environment.code_sha256("benchmarking", "evaluate", "decoders.py")
         pixels = adapted.decoder and (adapted.decoder, decoders.version(adapted.decoder))
         key = sha256_of(code, adapted.identity, content, batch_size, pixels)
     detected = store.detections(key)
@@ -186,7 +186,9 @@ def benchmark(
     versions = {each: importlib.metadata.version(each) for each in scoring.EVALUATORS}
     scores = {}
     for iou_type in iou_types:
-        settings = sha256_of(cache.code("score"), iou_type, evaluator, sorted(fix), versions)
+        settings = sha256_of(
+            environment.code_sha256("score"), iou_type, evaluator, sorted(fix), versions
+        )
         scores[iou_type] = store.score(key, settings)
         if scores[iou_type] is None:
             scores[iou_type] = scoring.score(

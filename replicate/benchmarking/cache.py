@@ -1,14 +1,10 @@
 """Results of an evaluation, kept under the hash of what decides them."""
 
-import functools
-import hashlib
 import os
 import pathlib
 
 from replicate.benchmarking.model import Detected
 from replicate.run import read_json, write_json
-
-_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
 def default_folder():
@@ -17,21 +13,6 @@ def default_folder():
     if chosen:
         return pathlib.Path(chosen)
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "replicate"
-
-
-@functools.cache
-def code(*rooms):
-    """A hash of the kit's own code, which decides results as much as the settings.
-
-    Args:
-      rooms: folders of the package, or files.
-    """
-    digest = hashlib.sha256()
-    for room in rooms:
-        place = _PACKAGE / room
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 class Cache:

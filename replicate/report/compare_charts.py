@@ -47,7 +47,6 @@ def _themed(plot, keys):
 
 def _overlay(curve, keys):
     name = name_of(curve)
-    percent = curve["y_label"].endswith("(%)")
     few = max(len(line["step"]) for line in curve["lines"]) <= 20
     with plots.axes("training step", curve["y_label"]) as holder:
         for line in curve["lines"]:
@@ -61,11 +60,17 @@ def _overlay(curve, keys):
                 gid=f"of-{line['run']}",
             )
         plots.thousands(holder.xaxis)
-        if percent:
+        if curve["share"]:
             holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-        if curve["name"] != "Learning rate":
+        from_zero = curve["name"] != "Learning rate"
+        if from_zero:
             holder.set_ylim(0, 1.06 * (max(holder.dataLim.y1, 0) or 1))
-        return _themed(plots.finished(holder, name, curve["name"]), keys)
+        drawn = _themed(plots.finished(holder, name, curve["name"]), keys)
+        # For curves.js, which fits the axes to the runs that are shown.
+        limits = " ".join(map(repr, map(float, (*holder.get_xlim(), *holder.get_ylim()))))
+        marks = " data-from-zero" * from_zero + " data-share" * curve["share"]
+        svg = drawn.svg.replace("<svg", f'<svg data-limits="{limits}"{marks}', 1)
+        return plots.Plot(drawn.name, drawn.title, svg)
 
 
 def _speed(comparison, keys):

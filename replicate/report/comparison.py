@@ -145,15 +145,15 @@ def _curves(participants):
     """Losses, learning rate, speed, AP, AR and F1 by step.
 
     Returns:
-      list of {name, y_label, of_machine, lines}; a line is {run, step, value}, None a gap.
+      list of {name, y_label, share, of_machine, lines}: `share` where values are shares of one,
+      shown in percent; a line is {run, step, value}, None a gap.
     """
     curves = {}
 
-    def add(name, y_label, each, steps, values, of_machine=False):
+    def add(name, y_label, each, steps, values, of_machine=False, share=False):
         if any(value is not None for value in values):
-            curve = curves.setdefault(
-                name, {"name": name, "y_label": y_label, "of_machine": of_machine, "lines": []}
-            )
+            about = {"y_label": y_label, "share": share, "of_machine": of_machine}
+            curve = curves.setdefault(name, {"name": name} | about | {"lines": []})
             curve["lines"].append({"run": each.key, "step": steps, "value": values})
 
     for each in participants:
@@ -170,14 +170,15 @@ def _curves(participants):
         steps = [checkpoint["step"] for checkpoint in checkpoints]
         for metric in ("AP", "AP50", "AR@100"):
             values = [checkpoint["metrics"].get(metric) for checkpoint in checkpoints]
-            add(metric, f"{metric} (%)", each, steps, values)
+            add(metric, f"{metric} (%)", each, steps, values, share=True)
         values = [checkpoint["F1_50"] for checkpoint in checkpoints]
-        add("F1 at IoU 0.5", "F1 (%)", each, steps, values)
+        add("F1 at IoU 0.5", "F1 (%)", each, steps, values, share=True)
         if training:
             speed = training["images_per_second"]
             add("Training speed", "images / s", each, training["step"], speed, True)
             waits = training["input_wait"]
-            add("Input wait", "input wait (%)", each, training["step"], waits, True)
+            add("Input wait", "input wait (%)", each, training["step"], waits, True, share=True)
+            # Measurements come in their own unit, uses of processor and GPU in percent.
             for name, values in training["system"].items():
                 add(*measurement(name), each, training["step"], values, True)
     # The losses first, the total before its parts.

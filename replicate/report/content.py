@@ -6,7 +6,7 @@ from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.evenly import evenly
-from replicate.report import data, findings, gallery, reading
+from replicate.report import data, findings, gallery, reading, sources
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES
@@ -87,6 +87,7 @@ def of_run(run):
         "gallery": None,
         "environment": material.environment,
         "forced": material.forced,
+        "sources": sources.fingerprint(run),
     }
     if scored:
         content["analysis"] = findings.analysis(scored[-1])

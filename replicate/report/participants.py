@@ -6,8 +6,9 @@ import pathlib
 
 from replicate import config, score
 from replicate.errors import UserError
-from replicate.report import content, findings
+from replicate.report import content, findings, sources
 from replicate.run import RunDir, read_json
+from replicate.score import text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Participant:
       message: the TrainEvalPipelineConfig of a run, or None.
       evaluations: list of Evaluation, ascending by step; empty where the detections are not at
         hand.
+      image_dir: the folder of the images that it was evaluated on, or None.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Participant:
     report: dict
     message: object
     evaluations: list
+    image_dir: str | None = None
 
     @functools.cache  # noqa: B019  # a participant lives as long as the comparison
     def scored(self, index=-1):
@@ -125,6 +128,8 @@ def _of_run(key, name, path):
         "latency_ms": None,
         "device": _device(report["environment"]),
         "seed": report["request"].get("seed"),
+        "made_by": metrics["made_by"] if metrics else "",
+        "remarks": metrics["remarks"] if metrics else [],
     }
     evaluations = [
         Evaluation(
@@ -138,7 +143,8 @@ def _of_run(key, name, path):
         if report["gallery"]  # the report has scored these detections again
     ]
     message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
-    return Participant(key, name, str(path), "run", facts, report, message, evaluations)
+    image_dir = report["request"].get("val_images")
+    return Participant(key, name, str(path), "run", facts, report, message, evaluations, image_dir)
 
 
 def _of_record(key, name, path):
@@ -163,6 +169,8 @@ def _of_record(key, name, path):
         "latency_ms": (speed.get("latency_ms") or {}).get("median"),
         "device": speed.get("device"),
         "seed": None,
+        "made_by": text.of_inference(record.get("inference")),
+        "remarks": record.get("remarks", {}).get(iou_type, []),
     }
     evaluations = []
     if detections:
@@ -176,21 +184,16 @@ def _of_record(key, name, path):
                 num_images=record["dataset"]["images"],
             )
         ]
-    return Participant(key, name, path, "benchmark", facts, {}, None, evaluations)
+    image_dir = record["dataset"].get("image_dir")
+    return Participant(key, name, path, "benchmark", facts, {}, None, evaluations, image_dir)
 
 
 def _report(run):
-    """The run's report.json where nothing in the run is newer; otherwise made afresh."""
+    """The run's report.json where it was made from just what is there; otherwise made afresh."""
     path = run.report / "report.json"
-    sources = [
-        *(run.spec, run.pipeline_config, run.deviations, run.verdict, run.metrics),
-        *(run.eval_at(step) / "metrics.json" for step in run.evaluated_steps()),
-        pathlib.Path(content.__file__),
-    ]
-    newest = max(each.stat().st_mtime for each in sources if each.exists())
-    if path.is_file() and path.stat().st_mtime >= newest:
+    if path.is_file():
         report = read_json(path)
-        if report.get("format") == content.FORMAT:
+        if report.get("sources") == sources.fingerprint(run):
             return report
     return content.of_run(run)
 

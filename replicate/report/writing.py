@@ -92,7 +92,13 @@ def write_comparison(paths, output, **options):
     taking_part = participants.read(paths)
     compared = comparison.of(taking_part, **options)
     images = compared["gallery"]["images"] if compared["gallery"] else []
-    pictures = gallery.pictures(images, _image_dir(taking_part))
+    image_dir = _image_dir(taking_part, compared)
+    pictures = gallery.pictures(images, image_dir)
+    if len(pictures) < len(images):
+        why = f"not readable in {image_dir}" if image_dir else "no run tells where its images lie"
+        compared["not_checked"].append(
+            {"what": f"{len(images) - len(pictures)} pictures of the images", "why": why}
+        )
     write_text(output / "comparison.json", pages.json_text(compared))
     write_text(output / "index.html", page_of_comparison(compared, pictures))
     return output / "index.html"
@@ -109,7 +115,7 @@ def page_of_comparison(compared, pictures):
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
     return pages.html(
         "compare.html.j2",
-        ["page.js", "gallery.js", "compare.js"],
+        ["page.js", "gallery.js", "curves.js", "compare.js"],
         extra_style=compare_charts.css(compared),
         comparison=compared,
         base=by_key.get(compared["baseline"]),
@@ -124,7 +130,8 @@ def page_of_comparison(compared, pictures):
     )
 
 
-def _image_dir(taking_part):
-    """The image folder of the first run that knows one."""
-    folders = (each.report.get("request", {}).get("val_images") for each in taking_part)
+def _image_dir(taking_part, compared):
+    """The image folder of the first that knows one, of those evaluated on the gallery's images."""
+    same = compared["gallery"]["runs"] if compared["gallery"] else []
+    folders = (each.image_dir for each in taking_part if each.key in same)
     return next((folder for folder in folders if folder), None)

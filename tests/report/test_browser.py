@@ -277,12 +277,55 @@ def test_words_filter_runs(compared_page):
     assert compared_page.run("shownRuns()") == ["r2"]
 
 
-def test_unchecking_a_run_takes_its_line_away_and_gives_its_colour_on(compared_page):
-    before = compared_page.run("document.documentElement.style.getPropertyValue('--run-r1')")
-    compared_page.one("#runs-table tr[data-run=r0] input").click()
+def _colours(page):
+    return page.run(
+        "runRows().map((row) => document.documentElement.style"
+        ".getPropertyValue(`--run-${row.dataset.run}`))"
+    )
+
+
+def test_unchecking_a_run_takes_its_line_away_and_leaves_the_others_colours(compared_page):
+    before = _colours(compared_page)
+    assert before == [f"var(--s{number})" for number in range(1, 5)]
+    box = compared_page.one("#runs-table tr[data-run=r0] input")
+    box.click()
     assert "r0" not in _shown_lines(compared_page)
-    after = compared_page.run("document.documentElement.style.getPropertyValue('--run-r1')")
-    assert (before, after) == ("var(--s2)", "var(--s1)")
+    assert _colours(compared_page) == ["var(--muted)", *before[1:]]
+    box.click()
+    assert _colours(compared_page) == before
+
+
+def test_axes_fit_the_runs_that_are_shown(compared_page, compared_told):
+    """With one run alone its line fills the axes, at the values that the ticks say."""
+    (curve,) = (each for each in compared_told["curves"] if each["name"] == "AP")
+    lines = {each["run"]: each for each in curve["lines"]}
+    drawing = "document.querySelector('#plot-curve-ap svg').innerHTML"
+    whole = compared_page.run(drawing)
+    lowest = min(lines, key=lambda run: max(lines[run]["value"]))
+    for run in ("r0", "r1", "r2", "r3"):
+        if run != lowest:
+            compared_page.one(f"#runs-table tr[data-run={run}] input").click()
+    ticks = compared_page.run(
+        "[...document.querySelectorAll('#plot-curve-ap [data-tick]')].map((tick) =>"
+        "[Number(tick.dataset.tick), tick.querySelector('text').textContent,"
+        " tick.getBoundingClientRect().left, tick.querySelector('path').getBoundingClientRect().y,"
+        " tick.querySelector('path').getBoundingClientRect().height])"
+    )
+    heights = [(value, text, y) for value, text, _, y, height in ticks if height < 1]
+    assert len(heights) >= 4
+    for value, text, _ in heights:
+        assert float(text.removesuffix("%")) == pytest.approx(100 * value)
+    # The drawn points stand where the ticks say, and use the height that is there.
+    points = compared_page.run(
+        f"[...document.querySelectorAll('#plot-curve-ap [id$=\"-of-{lowest}\"] use')]"
+        ".map((use) => {const box = use.getBoundingClientRect(); return box.y + box.height / 2;})"
+    )
+    (value_a, _, y_a), *_, (value_b, _, y_b) = heights
+    told = [value_a + (y - y_a) / (y_b - y_a) * (value_b - value_a) for y in points]
+    assert told == pytest.approx(lines[lowest]["value"], abs=0.01 * max(lines[lowest]["value"]))
+    assert max(told) > 0.9 * max(value for value, _, _ in heights)
+    compared_page.one("#runs-all").click()
+    assert compared_page.run(drawing).replace(' style=""', "") == whole.replace(' style=""', "")
 
 
 def test_same_image_under_each_run(compared_page, compared_told):

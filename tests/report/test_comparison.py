@@ -5,6 +5,8 @@ import dataclasses
 import gzip
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +16,7 @@ import pytest
 from replicate import report
 from replicate.benchmarking import Dataset, benchmark
 from replicate.errors import UserError
-from replicate.report import comparison, participants
+from replicate.report import compare_charts, comparison, participants
 from replicate.run import read_json, write_json
 from tests.conftest import PROJECT
 from tests.report import making
@@ -194,6 +196,77 @@ def test_report_is_made_again_when_the_run_has_moved_on(run, drawn):
     making.write_evaluation(run, 300, drawn[0], found)
     after = participants.read([run.root])[0].facts["metrics"]["AP"]
     assert after == read_json(run.eval_at(300) / "metrics.json")["metrics"]["AP"] != before
+
+
+def test_a_kept_report_is_known_by_content_not_by_time(run, drawn, monkeypatch):
+    """Older files of another content make it stale; newer ones of the same do not."""
+    report.write(run)
+    kept = run.report / "report.json"
+    made = []
+    of_run = participants.content.of_run
+    monkeypatch.setattr(participants.content, "of_run", lambda run: made.append(run) or of_run(run))
+    for path in (run.spec, run.pipeline_config, run.metrics):
+        os.utime(path, (kept.stat().st_mtime + 60,) * 2)
+    participants.read([run.root])
+    assert made == []
+    # Detections and metrics of another evaluation, as a copy that keeps times would bring them.
+    found = making.detections(drawn[0], skill=1.0)
+    making.write_evaluation(run, 300, drawn[0], found)
+    for path in run.eval_at(300).iterdir():
+        os.utime(path, (kept.stat().st_mtime - 60,) * 2)
+    (again,) = participants.read([run.root])
+    assert len(made) == 1
+    assert again.facts["metrics"] == read_json(run.eval_at(300) / "metrics.json")["metrics"]
+
+
+def test_processor_use_is_drawn_in_percent(finished_run):
+    """Measured in percent already: 50 is drawn as 50, not as 5,000 %."""
+    one = participants.read([finished_run.root])[0]
+    training = one.report["training"]
+    use = [50.0 + number % 7 for number in range(len(training["step"]))]
+    machine = {"host.cpu_percent": use, "device.utilization_percent": use}
+    one = dataclasses.replace(one, report=one.report | {"training": training | {"system": machine}})
+    drawn = compare_charts.of(comparison.of([one], bootstrap=0))
+    for name in ("curve-processor-use-of-the-machine", "curve-gpu-use"):
+        of_y = drawn[name].svg[drawn[name].svg.index("matplotlib.axis_2") :]
+        ticks = [float(each) for each in re.findall(r">([\d.]+)</text>", of_y)]
+        assert len(ticks) > 3 and 50 <= max(ticks) <= 60
+        assert "%</text>" not in of_y
+    assert re.search(r">\d\.?\d*%</text>", drawn["curve-input-wait"].svg)
+
+
+def test_a_benchmark_alone_brings_its_pictures(record, tmp_path):
+    path, found = record
+    report.write_comparison([f"{path}:{found}"], tmp_path / "out", bootstrap=0)
+    told = read_json(tmp_path / "out/comparison.json")
+    page = (tmp_path / "out/index.html").read_text()
+    assert told["gallery"]["images"] and told["not_checked"] == []
+    assert page.count("data:image/jpeg") == len(told["gallery"]["images"])
+    # Where the images are no longer there, that is said.
+    moved = read_json(path)
+    moved["dataset"]["image_dir"] = str(tmp_path / "nowhere")
+    write_json(tmp_path / "moved.json", moved)
+    report.write_comparison([f"{tmp_path / 'moved.json'}:{found}"], tmp_path / "out", bootstrap=0)
+    (said,) = read_json(tmp_path / "out/comparison.json")["not_checked"]
+    assert said["what"] == f"{len(told['gallery']['images'])} pictures of the images"
+    assert "nowhere" in said["why"]
+    assert "not readable in" in (tmp_path / "out/index.html").read_text()
+
+
+def test_what_stands_beside_the_figures(finished_run, tmp_path, drawn):
+    """Detections that were cut at a score and have none of some images: said as by the score."""
+    found = [each for each in making.detections(drawn[0], skill=0.9) if each["score"] > 0.5]
+    some = sorted({each["image_id"] for each in found})[::2]
+    write_json(tmp_path / "cut.json", [each for each in found if each["image_id"] in some])
+    made = benchmark(str(tmp_path / "cut.json"), (drawn[0], None), cache_dir=None, progress=False)
+    made.write(tmp_path / "record.json")
+    told = comparison.of(
+        participants.read([finished_run.root, tmp_path / "record.json"]), bootstrap=0
+    )
+    said = told["runs"][1]["remarks"]
+    assert any("cut at a score of about 0.5" in each for each in said)
+    assert any("images have no detections" in each for each in said)
+    assert all(f"! {each}" in made.text() for each in said)
 
 
 def test_fifty_runs(finished_run, tmp_path):

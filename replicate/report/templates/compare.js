@@ -1,6 +1,8 @@
 // The comparison: which runs are shown, their colours, and one image under each of them.
 
 const COLOURS = 8;
+const isShown = {};
+let fitCurves = () => {};
 
 function runRows() {
   return [...document.querySelectorAll("#runs-table tbody tr[data-run]")];
@@ -12,18 +14,32 @@ function shownRuns() {
     .map((row) => row.dataset.run);
 }
 
-// Colours go to the shown runs in the order in which they were given; the others are muted.
+// A shown run keeps its colour, whatever is hidden or shown beside it. A hidden run's may go to a
+// shown one that had none; when it is shown again it gets its own back if that is free.
+const colourOf = {};
+
 function colourRuns() {
   const shown = new Set(shownRuns());
   const order = runRows().map((row) => row.dataset.run)
     .sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
-  let used = 0;
+  const last = { ...colourOf };
+  const taken = new Set();
+  const keep = (run, colour) => { colourOf[run] = colour; taken.add(colour); };
+  for (const run of order) if (shown.has(run) && isShown[run] && last[run]) keep(run, last[run]);
   for (const run of order) {
-    const own = shown.has(run) && used < COLOURS;
-    used += own ? 1 : 0;
-    document.documentElement.style.setProperty(
-      `--run-${run}`, own ? `var(--s${used})` : "var(--muted)");
+    if (!shown.has(run) || (isShown[run] && last[run])) continue;
+    const free = Array.from({ length: COLOURS }, (_, number) => number + 1)
+      .filter((colour) => !taken.has(colour));
+    if (last[run] && free.includes(last[run])) keep(run, last[run]);
+    else if (free.length) keep(run, free[0]);
+    else delete colourOf[run];
   }
+  for (const run of order) {
+    isShown[run] = shown.has(run);
+    document.documentElement.style.setProperty(`--run-${run}`,
+      shown.has(run) && colourOf[run] ? `var(--s${colourOf[run]})` : "var(--muted)");
+  }
+  fitCurves(shown);
   for (const item of document.querySelectorAll("[data-of]")) {
     item.classList.toggle("hidden", !shown.has(item.dataset.of));
   }
@@ -153,4 +169,7 @@ function startComparedImages() {
   return build;
 }
 
-document.addEventListener("DOMContentLoaded", () => startRuns(startComparedImages()));
+document.addEventListener("DOMContentLoaded", () => {
+  fitCurves = startCurves();
+  startRuns(startComparedImages());
+});

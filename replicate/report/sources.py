@@ -1,0 +1,51 @@
+"""What a report was made from, by content: a kept one is used only while that is the same."""
+
+import hashlib
+import importlib.metadata
+import pathlib
+
+from replicate import environment, score
+from replicate.errors import UserError
+from replicate.run import read_json
+
+# The rooms whose code decides what a report says.
+_CODE = ("report", "score", "verdict", "config", "zoo.py", "run.py", "data")
+
+
+def fingerprint(run):
+    """The SHA-256 of each thing that the report of a run is made from.
+
+    Args:
+      run: RunDir.
+
+    Returns:
+      dict name -> hash: files of the run by their path in it, the annotation files that its
+      evaluations were scored on, the kit's own code and the evaluators' versions.
+    """
+    files = [run.spec, run.pipeline_config, run.deviations, run.environment, run.preflight]
+    files += [run.verdict, run.metrics, run.training]
+    files += sorted(run.data.glob("*-manifest.json")) if run.data.is_dir() else []
+    annotations = set()
+    for step in run.evaluated_steps():
+        metrics = run.eval_at(step) / "metrics.json"
+        files += [metrics, run.eval_at(step) / "detections.json.gz"]
+        annotations.add(_annotations_file(metrics))
+    found = {
+        path.relative_to(run.root).as_posix(): _sha256(path) for path in files if path.is_file()
+    }
+    for path in sorted(annotations - {None}):
+        found[path] = _sha256(path) if pathlib.Path(path).is_file() else None
+    versions = {name: importlib.metadata.version(name) for name in score.EVALUATORS}
+    return found | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
+
+
+def _annotations_file(metrics):
+    try:
+        return read_json(metrics)["annotations"]["file"]
+    except (UserError, KeyError, TypeError):
+        return None
+
+
+def _sha256(path):
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
