@@ -10,7 +10,7 @@ import os
 import pathlib
 import sys
 
-from replicate import annotations, environment, opening, zoo
+from replicate import annotations, opening
 from replicate import config as configs
 from replicate.config import view
 from replicate.errors import UserError
@@ -89,7 +89,6 @@ def replicate(request, run_dir, command, terms=None):
     """
     run = RunDir.at(run_dir)
     request = resolved(request)
-    row = zoo.get(request.model)
     check_inputs(request)
     workers = _workers()
     helps = workers is not None and not workers.is_chief
@@ -103,7 +102,7 @@ def replicate(request, run_dir, command, terms=None):
     if helps:
         return None
     _evaluate(run, request, message)
-    verdict = _judge(run, row)
+    verdict = _judge(run)
     _report(run)
     return verdict
 
@@ -263,19 +262,12 @@ def _evaluate(run, request, message):
     kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
 
 
-def _judge(run, row):
-    """The verdict on the last checkpoint."""
-    from replicate import preflight, verdict
+def _judge(run):
+    """The verdict on the last checkpoint, as tools/verdict.py gives it."""
+    from replicate import verdict
 
     _stage("verdict")
-    decided = verdict.decide(
-        row,
-        run.scores_at(run.evaluated_steps()[-1]),
-        read_json(run.deviations),
-        kind="training",
-        environment=environment.of_run(run),
-    ).to_json()
-    decided["notes"] += preflight.forced_notes(run)
+    decided = verdict.of_runs([run]).to_json()
     write_json(run.verdict, decided)
     return decided
 
@@ -288,16 +280,16 @@ def _report(run):
 
 def summary(run_dir):
     """The end of a run in text: the metrics, the verdict with its reasons, the report."""
+    from replicate import verdict
     from replicate.score import text
 
     run = RunDir.existing(run_dir)
-    verdict = read_json(run.verdict)
+    decided = read_json(run.verdict)
     step = run.evaluated_steps()[-1]
     scores = run.scores_at(step)
     lines = [f"checkpoint of step {step} on {scores[0]['annotations']['images']} images:"]
     told = text.of_inference(scores[0].get("inference"))
     lines += [f"  {line}" for line in [told] * bool(told) + text.of_scores(scores).splitlines()]
-    lines += ["", f"verdict: {verdict['verdict']}"]
-    lines += [f"  - {reason}" for reason in verdict["reasons"]]
+    lines += ["", f"verdict: {verdict.text(decided)}"]
     lines += ["", f"report: {run.report / 'index.html'}"]
     return "\n".join(lines)

@@ -86,6 +86,11 @@ class RunDir:
         return self.root / "eval"
 
     @property
+    def start(self):
+        """The weights that the training began with; see `train.loop`."""
+        return self.root / "start.json"
+
+    @property
     def training(self):
         """The state of its training, kept up to date while it runs; see `train.journal`."""
         return self.root / "training.json"

@@ -3,7 +3,7 @@
     OUTPUT_PATH-manifest.json
       format    1
       source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
-                 images, annotations, crowd, categories}
+                 images, annotations, crowd, categories, image_ids_sha256}
       settings  {num_shards, include_masks, include_keypoints, invalid_boxes, …}
       shards    [{name, sha256, records, bytes}]
       counts    {images, images_without_annotations, images_skipped: {reason: n},
@@ -17,6 +17,7 @@ dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
 """
 
 import functools
+import hashlib
 import json
 import os
 from collections import Counter
@@ -84,6 +85,11 @@ def assemble(source, settings, results, unknown=(), crowd_unknown=0):
     }
     check_sums(made)
     return made
+
+
+def ids_sha256(ids):
+    """SHA-256 of a set of image ids: decimal, ascending, a newline after each."""
+    return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
 
 
 def write(output_path, manifest, opened=_opened):

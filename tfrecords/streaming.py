@@ -109,6 +109,7 @@ def _write(dataset, output_path, asked, settings, progress):
         "annotations": annotations,
         "crowd": crowd,
         "categories": len(dataset.categories),
+        "image_ids_sha256": manifest.ids_sha256(image_ids),
     }
     made = manifest.assemble(source, asked, results)
     manifest.write_ledger(output_path, ledger)

@@ -5,8 +5,8 @@
         cli.run(main)
 
 Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usage or input
-error; 75 another machine failed, the same command again may succeed; 128 + N stopped by signal N
-(130 Ctrl-C, 143 SIGTERM), what was done is kept.
+error; 3 not comparable (tools that judge); 75 another machine failed, the same command again may
+succeed; 128 + N stopped by signal N (130 Ctrl-C, 143 SIGTERM), what was done is kept.
 """
 
 import logging

@@ -11,8 +11,10 @@ again continues a run that was stopped or killed and passes over what is done.
 
 --rehearsal is for a run that is not meant to be the published experiment: what differs is told as
 a warning, and with --num_steps warm-up and decay are shortened like the training (--set wins over
-that; without --rehearsal, --num_steps cuts the published schedule off). Exit status 1: not
-replicated; 0: replicated, near, or not comparable (each reason is named).
+that; without --rehearsal, --num_steps cuts the published schedule off).
+
+Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declared a --rehearsal;
+1 not reached or inconclusive; 3 not comparable (each reason is named).
 """
 
 import pathlib
@@ -85,14 +87,15 @@ def request():
 
 
 def main(_):
-    from replicate import replication
+    from replicate import replication, verdict
 
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
-    verdict = replication.replicate(request(), _RUN_DIR.value, command, training_flags.terms())
-    if verdict is None:  # one worker of several; the first one tells
+    terms = training_flags.terms()
+    decided = replication.replicate(request(), _RUN_DIR.value, command, terms)
+    if decided is None:  # one worker of several; the first one tells
         return cli.DONE
     print(replication.summary(_RUN_DIR.value))
-    return cli.NEGATIVE if verdict["verdict"] == "NOT REPLICATED" else cli.DONE
+    return cli.DONE if terms.rehearsal else verdict.exit_status(decided["verdict"])
 
 
 if __name__ == "__main__":

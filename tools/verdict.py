@@ -1,6 +1,7 @@
-"""Was a published figure replicated? From run directories, or from scores made elsewhere.
+"""Was a published figure reached, and under which conditions? From runs, or scores made elsewhere.
 
-Several runs of one model are its seeds: from three on, the verdict is an equivalence test.
+Several runs of one model are its seeds; each counts once. From the gap's 90 % interval follows
+whether it was reached, or how many seeds would settle it:
 
     python tools/verdict.py runs/seed0 runs/seed1 runs/seed2
 
@@ -9,7 +10,7 @@ A checkpoint evaluated again, or detections of another framework, scored by tool
     python tools/verdict.py --model=mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8 \\
         --metrics=boxes.json,masks.json --kind=checkpoint
 
-Exit status: 1 NOT REPLICATED; 0 REPLICATED, NEAR or NOT COMPARABLE (each reason is named).
+Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable.
 """
 
 import pathlib
@@ -19,9 +20,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from replicate import verdict, zoo
+from replicate import verdict
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json, write_json
+from replicate.run import read_json, write_json
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -30,7 +31,10 @@ flags.DEFINE_list("metrics", [], "files of tools/score.py: boxes and masks, or s
 flags.DEFINE_enum("kind", "training", ["training", "checkpoint"], "what was done")
 flags.DEFINE_string("pipeline_config", None, "the config of --metrics, compared with the zoo's")
 flags.DEFINE_string(
-    "val2017_annotations", None, "your instances_val2017.json: image ids are compared with its"
+    "val2017_annotations",
+    None,
+    "your official instances_val2017.json (or person_keypoints_val2017.json): what was evaluated "
+    "is compared with it, now and, its hashes kept, from now on",
 )
 flags.DEFINE_string("output", None, "write verdict.json here")
 
@@ -38,59 +42,32 @@ flags.DEFINE_string("output", None, "write verdict.json here")
 def main(run_dirs):
     if bool(run_dirs) == bool(FLAGS.metrics):
         raise UserError("give run directories, or --metrics (with --model); see --help")
-    model, evaluations, deviations, environment = (
-        _of_runs(run_dirs) if run_dirs else _of_metrics(FLAGS.metrics)
-    )
-    val2017 = None
+    official = None
     if FLAGS.val2017_annotations:
-        from replicate.score import Groundtruth
-
-        val2017 = Groundtruth.read(FLAGS.val2017_annotations).identity()
-    decided = verdict.decide(
-        zoo.find(model),
-        evaluations,
-        deviations,
-        kind=FLAGS.kind,
-        environment=environment,
-        val2017=val2017,
-    )
+        official = verdict.remember_official(FLAGS.val2017_annotations)
+    if run_dirs:
+        decided = verdict.of_runs(run_dirs, FLAGS.model, FLAGS.kind, official)
+    else:
+        decided = _of_metrics(FLAGS.metrics, official)
     print(decided.text())
     if FLAGS.output:
         write_json(FLAGS.output, decided.to_json())
-    return cli.NEGATIVE if decided.verdict == "NOT REPLICATED" else cli.DONE
+    return verdict.exit_status(decided.verdict)
 
 
-def _of_runs(run_dirs):
-    """(model, last evaluation of each run, all their deviations, the first's environment)."""
-    models, evaluations, deviations = set(), [], []
-    for each in run_dirs:
-        run = RunDir.existing(each)
-        steps = run.evaluated_steps()
-        if not steps:
-            raise UserError(f"{each}: no complete evaluation in it; continue the run")
-        models.add(FLAGS.model or read_json(run.spec)["request"]["model"])
-        evaluations += run.scores_at(steps[-1])
-        found = read_json(run.deviations)
-        deviations += [deviation for deviation in found if deviation not in deviations]
-    if len(models) > 1:
-        raise UserError(f"the runs are of different models: {', '.join(sorted(models))}")
-    return models.pop(), evaluations, deviations, read_json(RunDir.at(run_dirs[0]).environment)
-
-
-def _of_metrics(paths):
+def _of_metrics(paths, official):
     if not FLAGS.model:
         raise UserError("--metrics needs --model, the zoo model whose figure they are held against")
-    deviations = []
+    message = None
     if FLAGS.pipeline_config:
         from replicate import config
 
-        message = config.load(FLAGS.pipeline_config)
-        deviations = config.operations_to_json(config.deviations(message, FLAGS.model))
+        message = config.read(FLAGS.pipeline_config)
     evaluations = [read_json(path) for path in paths]
     for path, evaluation in zip(paths, evaluations, strict=True):
         if not isinstance(evaluation, dict) or "iou_type" not in evaluation:
             raise UserError(f"{path}: not a metrics.json of tools/score.py")
-    return FLAGS.model, evaluations, deviations, None
+    return verdict.of_metrics(evaluations, FLAGS.model, message, FLAGS.kind, official)
 
 
 if __name__ == "__main__":

@@ -117,17 +117,13 @@ def compare(published, scores):
             if score is None or score["metrics"].get(metric) is None:
                 continue
             achieved = 100 * score["metrics"][metric]
-            reasons = comparable.obstacles(
-                score, (), "checkpoint", cut=each.score_threshold, most=each.max_detections
-            )
+            reasons = comparable.obstacles(score, cut=each.score_threshold, cap=each.max_detections)
             if each.dataset != "val2017":
                 reasons = [f"published on {each.dataset}", *reasons]
             verdict = "NOT COMPARABLE"
             if not reasons:
-                verdict, reason, _ = tolerance.judge(
-                    [achieved], figure, tolerance.TOLERANCES["checkpoint"]
-                )
-                reasons = [reason]
+                judged = tolerance.judge([achieved], tolerance.Published(figure), "checkpoint")
+                verdict, reasons = judged.verdict, [judged.reason]
             rows.append(
                 {
                     "model": each.model,

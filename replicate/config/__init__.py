@@ -17,6 +17,8 @@ from replicate.config.paths import get_field, set_field
 from replicate.config.recipes import Recipe, recipe_of, text_of
 from replicate.config.render import parse_override, render
 from replicate.config.rules import CLASSES
+from replicate.config.scaled import Scaling
+from replicate.config.scaled import linear as linear_scaling
 from replicate.config.scaling import SCHEDULES
 from replicate.config.sources import read, read_with_text
 from replicate.config.templates import name_of as template_name
@@ -31,12 +33,14 @@ __all__ = [
     "Operation",
     "Recipe",
     "SCHEDULES",
+    "Scaling",
     "apply",
     "architecture_message",
     "deviations",
     "diff",
     "facts",
     "get_field",
+    "linear_scaling",
     "load",
     "operations_from_json",
     "operations_to_json",

@@ -21,7 +21,7 @@ PIECEWISE_IMAGES = {
     "piecewise_3x": (16 * 210_000, 16 * 250_000, 16 * 270_000),
 }
 
-_RATES = {
+RATES = {
     "constant_learning_rate": ("learning_rate",),
     "exponential_decay_learning_rate": (
         "initial_learning_rate",
@@ -31,7 +31,7 @@ _RATES = {
     "manual_step_learning_rate": ("initial_learning_rate",),
     "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
 }
-_STEPS = {
+STEPS = {
     "constant_learning_rate": (),
     "exponential_decay_learning_rate": ("decay_steps", "burnin_steps"),
     "manual_step_learning_rate": (),
@@ -58,7 +58,7 @@ def scale_batch(message, global_batch_size, rule="linear"):
     if rule == "none" or factor == 1:
         return
     kind, schedule = _schedule(message, "to scale with the batch size")
-    for name in _RATES[kind]:
+    for name in RATES[kind]:
         _scale_rate(schedule, name, factor)
     if kind == "manual_step_learning_rate":
         for entry in schedule.schedule:
@@ -184,7 +184,7 @@ def _schedule(message, what_for):
 
 def _scale_course(schedule, kind, factor):
     """Divides every step at which the schedule changes by `factor`."""
-    for name in _STEPS[kind]:
+    for name in STEPS[kind]:
         _scale_steps(schedule, name, factor)
     if kind == "manual_step_learning_rate":
         for entry in schedule.schedule:

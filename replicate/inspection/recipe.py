@@ -4,7 +4,7 @@ import re
 
 from replicate import config as configs
 from replicate.config import rules
-from replicate.verdict.comparable import coco_categories
+from replicate.verdict import official
 
 # Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
 # instances_train2017.json lists so many).
@@ -54,7 +54,7 @@ def same(compared):
 
 
 def _data(source):
-    ours, theirs = source.categories, coco_categories()
+    ours, theirs = source.categories, official.categories()
     return [
         {
             "what": "categories",

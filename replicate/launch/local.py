@@ -38,7 +38,7 @@ def run(plan, gpus=None):
         plan.record(each, "local", **notes)
         code = _run(plan.command(each), plan, environment)
         plan.record(each, "local", **notes, exit=code)
-        answered = code in (0, 1) and RunDir.at(each.directory).verdict.is_file()
+        answered = code in (0, 1, 3) and RunDir.at(each.directory).verdict.is_file()
         if not answered:
             for other in plan.runs[index + 1 :]:
                 why = f"{each.directory.name} before it ended with status {code}"

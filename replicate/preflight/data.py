@@ -12,13 +12,10 @@ from replicate.evenly import evenly
 from replicate.preflight import recipe
 from replicate.preflight.result import Note, breaks, differs, mind
 from replicate.score.groundtruth import ids_sha256
-from replicate.verdict import comparable
+from replicate.verdict import official
 from tfrecords import boxes, example, framing, inverse
 from tfrecords import manifest as manifests
 
-# The 128 lowest image ids of COCO val2017 (139 to 13201), as `ids_sha256` tells them.
-VAL2017_FIRST = 128
-VAL2017_FIRST_SHA256 = "47ce107b9254d91bd0b949594ec6e3df5dca0131985a9c8d0b354ee6b650a3b7"
 # A conversion that leaves out more than this share of the annotations trains another set.
 _DROPPED = 0.001
 SAMPLE = 24  # images looked at, and records read, of each split
@@ -46,13 +43,13 @@ def _against_val2017(source):
     seen = f"{len(ids):,} images, {source.num_annotations:,} annotations"
     first = pathlib.PurePath(source.images[0].file_name).name if ids else ""
     named = " (their files are val2014's)" if first.startswith("COCO_val2014") else ""
-    if len(ids) != comparable.VAL2017_IMAGES:
+    if len(ids) != official.VAL2017.images:
         named = named or (" (as many as minival's)" if len(ids) in (8059, 8000) else "")
         yield differs(f"{seen}{named}; published on val2017's 5,000", _VAL2017)
-    elif source.num_annotations != comparable.VAL2017_ANNOTATIONS["bbox"]:
-        expected = comparable.VAL2017_ANNOTATIONS["bbox"]
+    elif source.num_annotations != official.VAL2017.annotations:
+        expected = official.VAL2017.annotations
         yield differs(f"{seen}{named}; instances_val2017.json has {expected:,}", _VAL2017)
-    elif ids_sha256(ids[:VAL2017_FIRST]) != VAL2017_FIRST_SHA256:
+    elif ids_sha256(ids[: official.FIRST]) != official.FIRST_SHA256:
         yield differs(f"{seen}{named}, but not val2017's: the ids differ", _VAL2017)
     else:
         yield Note(f"{seen}: val2017")
@@ -71,8 +68,8 @@ def _images_by_records(material):
     count, annotations = held["source"]["images"], held["source"]["annotations"]
     seen = f"records of {count:,} images, {annotations:,} annotations"
     if (count, annotations) == (
-        comparable.VAL2017_IMAGES,
-        comparable.VAL2017_ANNOTATIONS["bbox"],
+        official.VAL2017.images,
+        official.VAL2017.annotations,
     ):
         yield mind(f"{seen}, as many as val2017 has; ids not compared", GIVE.format("val"))
     else:
@@ -261,7 +258,7 @@ def _categories(names, source, num_classes):
 
 
 def _coco(found, published):
-    expected = comparable.coco_categories()
+    expected = official.categories()
     if published is not None and configs.facts(published).num_classes == 1:
         expected = {1: "person"}
     if found == expected:

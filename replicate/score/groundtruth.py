@@ -18,6 +18,9 @@ from tfrecords.errors import InputError
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 _ID_0 = "no id: 0 means 'unmatched' to pycocotools, so ids must start at 1"
 
+#: Of an identity: how many of the lowest image ids are hashed by themselves.
+FIRST_IDS = 128
+
 
 @dataclasses.dataclass(frozen=True)
 class Groundtruth:
@@ -136,6 +139,8 @@ class Groundtruth:
         """
         image_ids = list(self.image_hw) if image_ids is None else image_ids
         scored = np.isin(self.annotation_image_ids, image_ids)
+        sizes = self.annotation_boxes_xywh_px[:, 2] * self.annotation_boxes_xywh_px[:, 3]
+        box_areas = scored & np.isclose(self.annotation_areas, sizes, rtol=1e-4)
         return {
             "file": str(self.path),
             "sha256": self.sha256,
@@ -144,7 +149,27 @@ class Groundtruth:
             "annotations": int(scored.sum()),
             "crowd_annotations": int((scored & self.annotation_crowd).sum()),
             "image_ids_sha256": ids_sha256(image_ids),
+            "first_ids_sha256": ids_sha256(sorted(image_ids)[:FIRST_IDS]),
             "categories": len(self.categories),
+            # Annotations whose area is width × height; COCO's areas are those of masks.
+            "box_areas": int(box_areas.sum()),
+            "content": self._content(scored),
+        }
+
+    def _content(self, scored):
+        """SHA-256 of each column of the scored annotations, in an order that is their own."""
+        columns = {
+            "boxes": self.annotation_boxes_xywh_px,
+            "areas": self.annotation_areas,
+            "crowds": self.annotation_crowd,
+            "categories": self.annotation_category_ids,
+        }
+        keys = (*self.annotation_boxes_xywh_px.T, self.annotation_image_ids)
+        order = np.lexsort(keys)
+        order = order[scored[order]]
+        return {
+            name: hashlib.sha256(np.ascontiguousarray(column[order]).tobytes()).hexdigest()
+            for name, column in columns.items()
         }
 
 

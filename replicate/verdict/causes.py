@@ -1,281 +1,180 @@
-"""What may explain a gap: the documented reasons of failed replications, most likely first."""
+"""What may explain a missed figure: the documented reasons, ordered by what this run shows.
+
+Each reason gets a likelihood from the run's facts: a judgement that orders the list, no
+probability. What the facts rule out is left out; what they neither show nor rule out comes last.
+"""
 
 import dataclasses
-import re
+import statistics
 
-from replicate.verdict import comparable
+from replicate import reasons
+from replicate.verdict import comparable, conditions, official
+
+# Words of a likelihood, from the highest; the last is of what nothing speaks for.
+_WORDS = ((0.9, "shown by this run"), (0.5, "likely"), (0.2, "possible"))
+NOT_RULED_OUT = "not ruled out"
+
+_STANDARD_ERRORS = 3  # beyond them a gap is no chance
+_DROPPED = 0.001  # a conversion that leaves out more trains another set
+_SILENT = 0.1  # share of categories without any detection
+
+# Likelihood of a reason of which nothing is known; the others have _OPEN.
+_UNKNOWN = {
+    reasons.START: 0.15,
+    reasons.TRAINING_IMAGES: 0.14,
+    reasons.DECODER: 0.12,
+    reasons.RECORDS: 0.1,
+    reasons.RESUME: 0.06,
+    reasons.PLATFORM: 0.01,
+}
+_OPEN = 0.05
+# Of a config difference, by the reason it is evidence of; the others have _DIFFERENCE.
+_DIFFERENCES = {reasons.START: 0.75, reasons.SCHEDULE: 0.72, reasons.RATE: 0.7, reasons.CUT: 0.65}
+_DIFFERENCE = 0.5
+
+
+@dataclasses.dataclass
+class _Case:
+    """A reason and what speaks for it."""
+
+    likelihood: float = 0.0
+    evidence: list = dataclasses.field(default_factory=list)
+
+    def add(self, likelihood, sentence):
+        self.likelihood = max(self.likelihood, likelihood)
+        if sentence not in self.evidence:
+            self.evidence.append(sentence)
 
 
 @dataclasses.dataclass(frozen=True)
-class Cause:
-    """A documented reason why a replication failed.
+class Situation:
+    """All that the causes are told from.
 
     Attributes:
-      title: the reason.
-      points: how many points of AP it was seen to cost or add; they order the list. Where no
-        source gives a figure, it is a judgement of the place among those that do.
-      effect: what is known of its size.
-      source: where it was met.
-      check: what settles whether it is the reason here.
-      path: regular expression of config paths whose deviation is evidence of it.
-      config_alone: the config's diff tells it: without such a deviation it is not the reason.
-      kinds: where it can apply, "training" or "checkpoint".
-      above: whether it can also explain a figure above the published one.
+      evaluations: list of metrics.json dicts.
+      conditions: conditions.Conditions.
+      kind: "training" or "checkpoint".
+      environment: the dict of environment.json (`environment.of_run`), or {}.
+      facts: list of facts.Facts, one a run.
+      judged: list of tolerance.Judged; empty where nothing could be judged.
+      two_figures: sentences where table and header differ.
+      explained: list of {name, delta_ap, interval}: what changes were measured to cost here.
     """
 
-    title: str
-    points: float
-    effect: str
-    source: str
-    check: str
-    path: str = ""
-    config_alone: bool = False
-    kinds: tuple[str, ...] = ("training", "checkpoint")
-    above: bool = False
+    evaluations: list
+    conditions: object
+    kind: str
+    environment: dict
+    facts: list
+    judged: list
+    two_figures: list
+    explained: list
+
+    @property
+    def above(self):
+        """Whether every figure lies above the published one."""
+        return bool(self.judged) and min(each.gap for each in self.judged) > 0
 
 
-IMAGES = Cause(
-    title="evaluated on other images than val2017",
-    points=4.2,
-    effect="24.4 against 20.2 on minival (9127); train images in val2014 (tensorpack 922)",
-    source="tensorflow/models issues 4421, 9127, 6421, 10232; tensorpack issue 922",
-    check="score with instances_val2017.json: 5,000 images, 36,781 annotations",
-    path=r"eval_input_reader.*input_path",
-    above=True,
-)
-LABELS = Cause(
-    title="the label map or the number of classes is wrong: 80 contiguous ids for COCO's 90, or "
-    "background off by one",
-    points=20.0,
-    effect="AP near zero, or whole categories at zero",
-    source="tensorflow/models issue 9127 and many",
-    check="tools/score.py names shifted category ids; the table of AP by category shows zeros",
-    path=r"num_classes|label_map",
-)
-CUT = Cause(
-    title="score threshold, non-maximum suppression or the number of detections is set for "
-    "deployment",
-    points=5.0,
-    effect="AP of detections cut at a score of 0.5 is far below the zoo's",
-    source="the zoo's configs: score_threshold about 1e-8, 100 detections an image",
-    check="evaluate with the zoo's post_processing and score again",
-    path=r"post_processing|second_stage_post_processing|max_number_of_boxes|max_detections",
-    above=True,
-)
-EVALUATORS = Cause(
-    title="the evaluators disagree",
-    points=26.0,
-    effect="0.18 against 0.44 for the same model (keras-cv 915)",
-    source="keras-cv issue 915; ultralytics issue 10326",
-    check="tools/score.py --evaluator=both on the same detections",
-    above=True,
-)
-INITIAL = Cause(
-    title="the classification checkpoint of the recipe was not loaded",
-    points=3.2,
-    effect="19 against 22.2 (10745)",
-    source="tensorflow/models issues 10745, 9172",
-    check="tools/train.py says at its start how many variables of fine_tune_checkpoint matched",
-    path=r"fine_tune_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
-    kinds=("training",),
-)
-RATE = Cause(
-    title="smaller batch with the published learning rate, or another rate",
-    points=3.0,
-    effect="NaN, or a lower plateau; a tenth of the rate mended it (9151)",
-    source="tensorflow/models issue 9151; google/automl issues 137, 437",
-    check="the linear rule: learning rate × (batch ÷ published batch), schedule ÷ the same",
-    path=r"train_config\.batch_size|learning_rate|optimizer",
-    config_alone=True,
-    kinds=("training",),
-)
-SCHEDULE = Cause(
-    title="schedule shorter than published",
-    points=2.5,
-    effect="undertrained: AP still rising at the last checkpoint",
-    source="tensorflow/models issues 10745, 10530",
-    check="images seen (steps × global batch) against the row; AP over steps has levelled off",
-    path=r"num_steps|total_steps|warmup_steps|decay_steps",
-    config_alone=True,
-    kinds=("training",),
-)
-DRIFT = Cause(
-    title="the config differs from the one that made the number",
-    points=1.5,
-    effect="batch 32 used where the file says 24 (1952); a '320' model resizing to 300",
-    source="tensorflow/models issues 1952, 9127; mmdetection issue 2379",
-    check="tools/diff_config.py against the zoo, and set each field back",
-    above=True,
-)
-RECORDS = Cause(
-    title="records lost in conversion: boxes dropped, crowd flags lost, area computed again",
-    points=1.0,
-    effect="26,715 records skipped (automl 99)",
-    source="google/automl issue 99",
-    check="the converter's manifest: counts and the ledger of drops against the JSON",
-    path=r"train_input_reader|min_area|ignore_",
-    kinds=("training",),
-)
-AVERAGE = Cause(
-    title="moving-average weights evaluated, or not, unlike the recipe",
-    points=0.8,
-    effect="the zoo's configs differ in use_moving_average(s)",
-    source="the zoo's configs",
-    check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
-    path=r"use_moving_average",
-    config_alone=True,
-    above=True,
-)
-RESUME = Cause(
-    title="a resume kept the step but not the optimizer, schedule or data position",
-    points=0.7,
-    effect="a jump of the loss at the resume",
-    source="tensorflow/models issues 9229, 4116",
-    check="loss and learning rate in metrics.jsonl go on without a jump at each resume",
-    kinds=("training",),
-)
-REPLICAS = Cause(
-    title="batch_size read as per GPU where it is global",
-    points=0.6,
-    effect="another effective batch than the schedule is for",
-    source="tensorflow/models issue 1972; tensorflow issue 41213",
-    check="global batch in spec.json against the published batch_size",
-    kinds=("training",),
-)
-PRECISION = Cause(
-    title="another numeric precision than published",
-    points=0.1,
-    effect="σ over seeds 0.14 in mixed precision, 0.16 in TF32: no shift (SSD300, 15 seeds)",
-    source="NVIDIA DeepLearningExamples",
-    check="evaluate the checkpoint once more in float32",
-    above=True,
-)
-MICRO_BATCHES = Cause(
-    title="batch-norm statistics and loss normalizers of micro-batches",
-    points=0.4,
-    effect="noisier statistics, other moving averages than those of the published batch",
-    source="environment.json: execution",
-    check="train once with --gradient_accumulation_steps=1 on more or larger devices",
-    kinds=("training",),
-)
-CODE = Cause(
-    title="the kit's own code was changed",
-    points=0.9,
-    effect="whatever the change does",
-    source="environment.json: git",
-    check="repeat the run from the committed revision",
-    above=True,
-)
-PLATFORM = Cause(
-    title="another TensorFlow or device than the published run's",
-    points=0.05,
-    effect="six models of five families gave the same outputs on TensorFlow 2.20 as on 2.15, to a "
-    "relative 2e-6",
-    source="the kit's parity check (tools/parity.py)",
-    check="tools/parity.py on this machine",
-    above=True,
-)
-SEED = Cause(
-    title="chance: the seed alone",
-    points=0.2,
-    effect="σ 0.10 to 0.16 points over seeds",
-    source="NVIDIA DeepLearningExamples; detectron2 projects",
-    check="run three seeds: then the verdict is an equivalence test",
-    kinds=("training",),
-    above=True,
-)
-
-# A deviation is evidence of the first cause whose path it matches, so the narrow come first.
-CAUSES = (
-    *(AVERAGE, SCHEDULE, INITIAL, LABELS, CUT, IMAGES, RATE, RECORDS),
-    *(EVALUATORS, RESUME, REPLICAS, PRECISION, CODE, PLATFORM, SEED),
-)
-
-
-def likely_causes(evaluations, deviations, kind, environment, achieved, published):
-    """The reasons that may explain a gap, most likely first.
-
-    First those that something in this run speaks for, in the order of the effect they were seen
-    to have; then those that nothing here rules out.
+def likely(situation) -> list:
+    """The reasons that may explain a gap, by what this run shows.
 
     Args:
-      evaluations: list of metrics.json dicts.
-      deviations, kind, environment: as of `decide`.
-      achieved, published: dicts figure's name -> points.
+      situation: Situation.
 
     Returns:
-      list of dicts: cause, evidence (list of sentences, empty: not ruled out), effect, source,
-      check.
+      list of dicts: cause, number, likelihood (in words), evidence (sentences; empty: not ruled
+      out), effect, measured (whether that is this model's own, measured), source, check, mend.
     """
-    gaps = [
-        achieved[name] - published[name]
-        for name in achieved
-        if name in published and achieved[name] is not None
-    ]
-    above = bool(gaps) and min(gaps) > 0
-    evidence = {}
-    for deviation in deviations:
-        if deviation["class"] in comparable.AFFECTING[kind]:
-            cause = cause_of(deviation["path"])
-            evidence.setdefault(cause, []).append(comparable.told(deviation))
-    for evaluation in evaluations:
-        for cause, sentences in _facts(evaluation):
-            known = evidence.setdefault(cause, [])
-            known += [each for each in sentences if each not in known]
-    for cause, sentence in _environment(environment or {}):
-        evidence.setdefault(cause, []).append(sentence)
+    cases = {}
 
-    seen = sorted(evidence, key=lambda cause: -cause.points)
-    open_ones = sorted(
-        (
-            cause
-            for cause in CAUSES
-            if cause not in evidence
-            and kind in cause.kinds
-            and (cause.above or not above)
-            and not _ruled_out(cause, evaluations, environment)
-        ),
-        key=lambda cause: -cause.points,
+    def add(reason, likelihood, sentence):
+        cases.setdefault(reason, _Case()).add(likelihood, sentence)
+
+    ruled_out = set()
+    for find in (_evaluated, _configured, _trained, _started, _executed, _preflighted, _around):
+        for reason, likelihood, sentence in find(situation):
+            if sentence is None:
+                ruled_out.add(reason)
+            else:
+                add(reason, likelihood, sentence)
+    for reason in reasons.ALL:
+        fits = situation.kind in reason.kinds
+        direction = reason.above if situation.above else reason.below
+        if reason in cases and (not fits or not direction) and cases[reason].likelihood < 0.9:
+            del cases[reason]
+        elif reason not in cases and fits and direction and not _silent(reason, ruled_out):
+            cases[reason] = _Case(_UNKNOWN.get(reason, _OPEN))
+    ordered = sorted(
+        cases.items(),
+        key=lambda case: (bool(case[1].evidence), case[1].likelihood, case[0].points or 0.0),
+        reverse=True,
     )
-    return [
-        {
-            "cause": cause.title,
-            "evidence": evidence.get(cause, []),
-            "effect": cause.effect,
-            "source": cause.source,
-            "check": cause.check,
-        }
-        for cause in (*seen, *open_ones)
-    ]
+    return [_told(reason, case, situation.explained) for reason, case in ordered]
 
 
-def cause_of(path):
-    """The documented reason that a deviation at a config path is evidence of."""
-    return next((each for each in CAUSES if each.path and re.search(each.path, path)), DRIFT)
+def _silent(reason, ruled_out):
+    """Reasons that are there only where something speaks for them."""
+    by_evidence = (reasons.CODE, reasons.CHANCE, reasons.TWO_FIGURES, reasons.ADAM)
+    by_evidence += (reasons.PRECISION, reasons.BFLOAT16, reasons.EVALUATORS, reasons.LABELS)
+    return reason in ruled_out or reason in by_evidence or reason.config_alone
 
 
-def _facts(evaluation):
-    """(cause, sentences) for what an evaluation itself shows."""
-    for cause, find in (
-        (EVALUATORS, comparable.of_evaluators),
-        (IMAGES, comparable.of_images),
-        (LABELS, comparable.of_categories),
-    ):
-        sentences = list(find(evaluation))
-        if sentences:
-            yield cause, sentences
-    sentences = list(comparable.of_detections(evaluation["detections"]))
-    if sentences:
-        yield CUT, sentences
-    elif silent := _silent_categories(evaluation):
-        yield LABELS, [silent]
+def _told(reason, case, explained):
+    measured = next((each for each in explained if _is_of(each["name"], reason)), None)
+    effect = reason.effect
+    if measured:
+        effect = f"measured on this model: {measured['delta_ap']:+.2f} points"
+        if measured.get("interval"):
+            low, high = measured["interval"]
+            effect += f" ({low:+.2f} to {high:+.2f})"
+    words = (word for least, word in _WORDS if case.likelihood >= least)
+    return {
+        "cause": reason.cause,
+        "number": reason.number,
+        "likelihood": next(words, NOT_RULED_OUT) if case.evidence else NOT_RULED_OUT,
+        "evidence": case.evidence,
+        "effect": effect.replace("-", "−") if measured else effect,
+        "measured": bool(measured),
+        "source": "; ".join(reason.sources),
+        "check": reason.check,
+        "mend": reason.mend,
+    }
 
 
-def _silent_categories(evaluation):
+def _is_of(name, reason):
+    """Whether a measured change is this reason's: by its title, or by a config path."""
+    return name.lower() == reason.title or ("." in name and reasons.of_path(name) is reason)
+
+
+def _evaluated(situation):
+    """What the evaluations themselves show."""
+    for evaluation in situation.evaluations:
+        for sentence in comparable.of_evaluators(evaluation):
+            yield reasons.EVALUATORS, 1.0, sentence
+        for sentence in comparable.of_images(evaluation):
+            yield reasons.IMAGES, 1.0, sentence
+        found = list(comparable.of_categories(evaluation))
+        for sentence in found:
+            yield reasons.LABELS, 0.97, sentence
+        for sentence in comparable.of_detections(evaluation["detections"], evaluation["iou_type"]):
+            yield reasons.CUT, 0.95, sentence
+        silent = None if found else _without_detections(evaluation)
+        if silent:
+            yield reasons.LABELS, 0.85, silent
+    for facts in situation.facts:
+        decoder = (facts.evaluation or {}).get("decoder")
+        if decoder and not str(decoder).lower().startswith("tensorflow"):
+            yield reasons.DECODER, 0.6, f"images were decoded by {decoder}"
+        elif decoder:
+            yield reasons.DECODER, 0.0, None
+
+
+def _without_detections(evaluation):
     """A sentence where many categories that have five objects or more got no detection at all."""
     present = [each for each in evaluation["per_category"] if each["groundtruth"] >= 5]
     silent = [each["name"] for each in present if not each["detections"]]
-    if len(silent) < max(2, 0.1 * len(present)):
+    if len(silent) < max(2, _SILENT * len(present)):
         return None
     return (
         f"{len(silent)} of {len(present)} categories with five objects or more have no detection "
@@ -283,30 +182,141 @@ def _silent_categories(evaluation):
     )
 
 
-def _environment(environment):
-    """(cause, sentence) for what environment.json tells."""
-    precision = environment.get("precision")
-    if precision and precision != "float32":
-        yield PRECISION, f"this run used {precision}"
-    micro = (environment.get("execution") or {}).get("gradient_accumulation_steps", 1)
-    if micro > 1:
-        yield MICRO_BATCHES, f"this run split each batch into {micro} micro-batches"
+def _configured(situation):
+    """What the config changes of the recipe."""
+    for change in situation.conditions.changes:
+        if change.cls != "facts":
+            reason = reasons.of_path(change.path)
+            if reason.kinds and situation.kind in reason.kinds:
+                yield reason, _DIFFERENCES.get(reason, _DIFFERENCE), change.sentence
+    scaling = situation.conditions.scaling
+    if scaling and not scaling["established"]:
+        yield reasons.ADAM, 0.55, conditions.told_scaling(scaling)
+
+
+def _trained(situation):
+    """Images trained on and seen, annotations lost, losses."""
+    split = official.TRAIN2017
+    for facts in situation.facts:
+        sentence = conditions.of_training_images(facts)
+        if sentence:
+            share = min(facts.training["images"] / split.images, 1)
+            yield reasons.TRAINING_IMAGES, _of_share(share), sentence
+        elif facts.training is not None:
+            yield reasons.TRAINING_IMAGES, 0.0, None
+        yield from _records(facts)
+        seen, published = facts.images_seen, facts.published_images_seen
+        if seen and published:
+            share = seen / published
+            if share < conditions.WHOLE:
+                told = f"{seen:,} images seen, {share:.3%} of the recipe's {published:,}"
+                yield reasons.SCHEDULE, _of_share(share), told
+            elif not conditions.of_images_seen(facts):
+                yield reasons.SCHEDULE, 0.0, None
+        losses = facts.losses
+        if losses is not None and not losses["finite"]:
+            yield reasons.DIVERGED, 0.97, "a logged loss is not a finite number"
+        elif losses is not None and losses["last"] > losses["first"]:
+            told = f"the total loss went from {losses['first']:.3g} to {losses['last']:.3g}"
+            yield reasons.DIVERGED, 0.9, told
+        elif losses is not None:
+            yield reasons.DIVERGED, 0.0, None
+
+
+def _of_share(share):
+    """The likelihood that a share of the images, below one, is the reason: 0.4 to 1."""
+    return 0.4 + 0.6 * (1 - share) ** 0.25
+
+
+def _records(facts):
+    training = facts.training
+    if training is None:
+        return
+    dropped = training.get("dropped") or 0
+    if dropped > _DROPPED * training["annotations"]:
+        told = f"{dropped:,} of {training['annotations']:,} annotations did not arrive in records"
+        yield reasons.RECORDS, 0.5, told
+    else:
+        yield reasons.RECORDS, 0.0, None
+
+
+def _started(situation):
+    for facts in situation.facts:
+        sentence = conditions.of_start(facts)
+        if sentence:
+            yield reasons.START, 0.95, sentence
+        elif not facts.recipe_starts or (facts.start or {}).get("matched"):
+            yield reasons.START, 0.0, None
+
+
+def _executed(situation):
+    """Precision, replicas, micro-batches."""
+    for facts in situation.facts:
+        sentence = conditions.of_precision(facts)
+        if sentence:
+            yield reasons.PRECISION, 0.25, sentence
+        if facts.recipe_bfloat16 and facts.precision == "float32":
+            yield reasons.BFLOAT16, 0.2, "the recipe says use_bfloat16, this run used float32"
+        sentence = conditions.of_micro_batches(facts)
+        if sentence:
+            yield reasons.BATCH_NORM, 0.4, sentence
+        here = _images_a_replica(facts.global_batch, facts.replicas)
+        there = _images_a_replica(facts.published_batch, facts.published_replicas)
+        if here and there and here != there:
+            told = f"batch norm over {here:g} images a replica, {there:g} published"
+            yield reasons.BATCH_NORM, 0.3, told
+        elif here and there and not sentence:
+            yield reasons.BATCH_NORM, 0.0, None
+
+
+def _images_a_replica(batch, replicas):
+    return batch / replicas if batch and replicas else None
+
+
+# Reasons that preflight's pass rules out; the others it tells in part.
+_PASSED = (
+    *(reasons.START, reasons.RATE, reasons.DEVICES, reasons.RECORDS, reasons.LABELS),
+    *(reasons.RESUME, reasons.OVERLAP),
+)
+
+
+def _preflighted(situation):
+    """What preflight passed is ruled out, what it failed is evidence."""
+    numbered = {str(each.number): each for each in reasons.ALL}
+    for facts in situation.facts:
+        if facts.preflight is None:
+            continue
+        for number, status in facts.preflight["statuses"].items():
+            reason, seen = numbered.get(number), facts.preflight["seen"].get(number, "")
+            if reason is None or not reason.kinds:
+                continue
+            if reason is reasons.IMAGES and "training images are evaluated" in seen:
+                yield reasons.OVERLAP, 0.95, f"preflight: {seen}"
+            elif status == "fail":
+                yield reason, 0.8, f"preflight failed: {seen}"
+            elif status == "pass" and reason in _PASSED:
+                yield reason, 0.0, None
+            elif status == "pass" and reason is reasons.IMAGES:
+                yield reasons.OVERLAP, 0.0, None
+
+
+def _around(situation):
+    """Two published figures, code, platform, chance."""
+    for sentence in situation.two_figures:
+        yield reasons.TWO_FIGURES, 0.3, sentence
+    environment = situation.environment
     if (environment.get("git") or {}).get("diff"):
         revision = environment["git"].get("revision", "")[:12]
-        yield CODE, f"the working tree differed from revision {revision}"
+        yield reasons.CODE, 0.3, f"the working tree differed from revision {revision}"
     version = environment.get("packages", {}).get("tensorflow")
     if version:
         names = [gpu.get("device_name", "a GPU") for gpu in environment.get("gpus", [])]
-        yield PLATFORM, f"this run: TensorFlow {version} on {', '.join(names) or 'the CPU'}"
-
-
-def _ruled_out(cause, evaluations, environment):
-    """Causes on which the facts at hand speak: without evidence above they are not the reason."""
-    if cause is EVALUATORS:
-        return all(each["agree"] for each in evaluations)
-    if cause is PRECISION:
-        return (environment or {}).get("precision") == "float32"
-    if cause is CODE:
-        # Known: unchanged, or told above; not known: nothing speaks for it.
-        return True
-    return cause.config_alone or cause in (IMAGES, LABELS, CUT)
+        told = f"this run: TensorFlow {version} on {', '.join(names) or 'the CPU'}"
+        yield reasons.PLATFORM, 0.02, told
+    for judged in situation.judged:
+        error = judged.standard_error
+        if error and abs(judged.gap) <= _STANDARD_ERRORS * error:
+            away = abs(judged.gap) / error
+            chance = 2 * (1 - statistics.NormalDist().cdf(away))
+            told = f"the gap is {away:.1f} standard errors: so far in {chance:.0%} of honest runs"
+            yield reasons.CHANCE, max(0.1, min(chance, 0.85)), told

@@ -1,62 +1,49 @@
-"""Whether an evaluation may be held against the published figure at all, told from facts."""
+"""Whether an evaluation may be held against a figure on val2017 at all, told from facts.
 
-import csv
-import functools
-import pathlib
+It may not where images, groundtruth, categories or the scoring protocol differ, or the
+architecture or input size does. Everything else is a condition of the run (`conditions.py`).
+"""
 
-_CATEGORIES = pathlib.Path(__file__).resolve().parent.parent / "data" / "coco_categories.csv"
+from replicate.verdict import official
 
-# COCO val2017, which the zoo's figures are on.
-VAL2017_IMAGES = 5000
-# Crowds included; cocodataset/cocoapi issue 117 counts the file of the instances.
-VAL2017_ANNOTATIONS = {"bbox": 36781, "segm": 36781}
-
+# Detections an image that COCO's AP counts.
+COUNTED = {"bbox": 100, "segm": 100, "keypoints": 20}
 # Classes of config differences that change the figure, by what was done.
 AFFECTING = {
     "checkpoint": ("architecture", "evaluation"),
     "training": ("architecture", "training", "evaluation"),
 }
+# What an annotation file consists of, as `Groundtruth.identity` hashes it.
+_PARTS = {
+    "boxes": "boxes",
+    "areas": "areas",
+    "crowds": "crowd flags",
+    "categories": "category ids",
+}
 
 
-def obstacles(metrics, deviations, kind, val2017=None, cut=0.0, most=100):
+def obstacles(metrics, deviations=(), val2017=None, cut=0.0, cap=None):
     """Why an evaluation cannot be compared with a figure on val2017: a list of sentences.
 
     Args:
       metrics: the dict of `replicate.score`'s metrics.json.
       deviations: config differences from the zoo's, as in deviations.json.
-      kind: "checkpoint" or "training".
-      val2017: the identity of the user's own instances_val2017.json (`Groundtruth.identity`),
-        with which the ids of the images are compared; without it their number and the number of
-        annotations must do.
-      cut, most: score threshold and detections an image of the published evaluation; the zoo's
-        cuts nothing and takes 100.
+      val2017: the identity of the user's own official file (`Groundtruth.identity`); by default
+        the remembered one.
+      cut: score threshold of the published evaluation; the zoo's cuts nothing.
+      cap: detections an image that the published evaluation keeps, where fewer than COCO counts.
     """
     return [
         *of_evaluators(metrics),
         *of_images(metrics, val2017),
         *of_categories(metrics),
-        *of_detections(metrics["detections"], cut, most),
-        *(told(each) for each in deviations if each["class"] in AFFECTING[kind]),
+        *of_detections(metrics["detections"], metrics["iou_type"], cut, cap),
+        *of_architecture(deviations),
     ]
 
 
-def told(deviation):
-    """One config difference in a sentence."""
-    a, b = deviation.get("a"), deviation.get("b")
-    why = f": {deviation['why']}" if deviation.get("why") else ""
-    here = "is not set" if b is None else f"is {_short(b)}"
-    there = "without it" if a is None else f"with {_short(a)}"
-    return f"{deviation['class']} differs: {deviation['path']} {here}, published {there}{why}"
-
-
-@functools.cache
-def coco_categories():
-    """COCO's 80 detection categories: dict id -> name (ids 1 to 90 with gaps)."""
-    with open(_CATEGORIES, encoding="utf-8", newline="") as table:
-        return {int(row["id"]): row["name"] for row in csv.DictReader(table)}
-
-
 def of_evaluators(metrics):
+    """Evaluators that disagree, or nothing to score."""
     if metrics["agree"] is False:
         yield "the two evaluators disagree on the same detections, so neither figure stands"
     if metrics["metrics"]["AP"] is None:
@@ -64,28 +51,86 @@ def of_evaluators(metrics):
 
 
 def of_images(metrics, val2017=None):
-    annotations = metrics["annotations"]
-    images, count = annotations["images"], annotations["annotations"]
-    expected = VAL2017_ANNOTATIONS.get(metrics["iou_type"])
-    if images != VAL2017_IMAGES:
+    """Other images or groundtruth than the published ones."""
+    annotations, iou_type = metrics["annotations"], metrics["iou_type"]
+    images, file = annotations["images"], annotations["file"]
+    split = official.VAL2017
+    if images != split.images:
         yield (
-            f"evaluated on {images:,} images of {annotations['file']}; the published figure is on "
-            f"val2017's {VAL2017_IMAGES:,}"
+            f"evaluated on {images:,} images of {file}; the published figure is on val2017's "
+            f"{split.images:,}"
         )
-    elif expected and count != expected:
+        return
+    given = val2017 or official.remembered(iou_type)
+    first = annotations.get("first_ids_sha256")
+    if (given and annotations["image_ids_sha256"] != given["image_ids_sha256"]) or (
+        first and first != official.FIRST_SHA256
+    ):
+        of = given["file"] if given else official.file_of(iou_type)
+        yield f"{file} has {images:,} images, but not those of {of} (their ids differ)"
+        return
+    found = list(_counts(metrics)) or list(_contents(annotations, given))
+    yield from found
+
+
+def _counts(metrics):
+    """What the pinned counts tell."""
+    annotations, iou_type = metrics["annotations"], metrics["iou_type"]
+    file, name, split = annotations["file"], official.file_of(iou_type), official.VAL2017
+    persons = iou_type == "keypoints"
+    if not persons and annotations["annotations"] != split.annotations:
         yield (
-            f"{annotations['file']} has {count:,} annotations on {images:,} images; "
-            f"instances_val2017.json has {expected:,}"
+            f"{file} has {annotations['annotations']:,} annotations on {annotations['images']:,} "
+            f"images; {name} has {split.annotations:,}"
         )
-    elif val2017 and annotations["image_ids_sha256"] != val2017["image_ids_sha256"]:
+        return
+    crowds = annotations.get("crowd_annotations")
+    if not persons and crowds is not None and crowds != split.crowds:
+        yield f"{file} marks {crowds:,} annotations as crowds; {name} marks {split.crowds:,}"
+        return
+    names, expected = official.categories(), official.objects()
+    differing = [
+        each
+        for each in metrics["per_category"]
+        if names.get(each["id"]) == each["name"] and each["groundtruth"] != expected[each["id"]]
+    ]
+    if differing:
+        first = differing[0]
         yield (
-            f"{annotations['file']} has {images:,} images, but not those of {val2017['file']} "
-            "(their ids differ)"
+            f"{file} has other objects than {name} in {len(differing)} "
+            f"categor{'y' if len(differing) == 1 else 'ies'}: {first['groundtruth']:,} of "
+            f"'{first['name']}', where there are {expected[first['id']]:,}"
         )
+    box_areas = annotations.get("box_areas")
+    if box_areas is not None and box_areas > 0.5 * annotations["annotations"]:
+        yield (
+            f"{file} has areas that were computed again from the boxes ({box_areas:,} of "
+            f"{annotations['annotations']:,} are width × height); COCO's are the masks', so small, "
+            "medium and large are other objects"
+        )
+
+
+def _contents(annotations, given):
+    """What your own official file tells: the same ids and counts may hold other contents."""
+    if not given or annotations.get("sha256") == given.get("sha256"):
+        return
+    here, there = annotations.get("content") or {}, given.get("content") or {}
+    parts = [told for key, told in _PARTS.items() if here.get(key) != there.get(key)]
+    if here and there and parts:
+        yield f"{annotations['file']} has other {' and '.join(parts)} than {given['file']}"
+
+
+def is_official(annotations, given):
+    """Whether the scored annotations are your official file's, by hash; None where none is kept."""
+    if not given:
+        return None
+    same = annotations.get("sha256") == given["sha256"]
+    return same or bool(annotations.get("content")) and annotations["content"] == given["content"]
 
 
 def of_categories(metrics):
-    expected = {1: "person"} if metrics["iou_type"] == "keypoints" else coco_categories()
+    """Other categories than COCO's 80, or under other ids."""
+    expected = {1: "person"} if metrics["iou_type"] == "keypoints" else official.categories()
     found = {each["id"]: each["name"] for each in metrics["per_category"]}
     if found == expected:
         return
@@ -99,8 +144,12 @@ def of_categories(metrics):
     )
 
 
-def of_detections(detections, cut=0.0, most=100):
-    threshold, cap = detections["score_threshold"], detections["cap_per_image"]
+def of_detections(detections, iou_type="bbox", cut=0.0, cap=None):
+    """Detections thrown away before they were scored.
+
+    More than COCO counts is none: AP is over the highest 100 of an image.
+    """
+    threshold, capped = detections["score_threshold"], detections["cap_per_image"]
     published = f"cut at {cut}" if cut else "made without such a threshold"
     # The lowest score lies a little above the threshold.
     if threshold is not None and threshold > cut + 0.01:
@@ -108,15 +157,40 @@ def of_detections(detections, cut=0.0, most=100):
             f"the detections were cut at a score of about {threshold:.3g}: none scores lower, and "
             f"images have places left; the published figure was {published}"
         )
-    if cap is not None:
-        yield f"the detections were capped at {cap} an image; COCO's AP is over 100"
-    if detections["max_per_image"] > most:
-        yield (
-            f"up to {detections['max_per_image']} detections an image; the published figure is "
-            f"over {most}"
-        )
+    counted = min(COUNTED[iou_type], cap or COUNTED[iou_type])
+    if capped is not None and capped < counted:
+        yield f"the detections were capped at {capped} an image; the published AP is over {counted}"
 
 
-def _short(value):
+def of_architecture(deviations):
+    """Another network or input size: one sentence, however many fields say so."""
+    found = [each for each in deviations if each["class"] == "architecture"]
+    if not found:
+        return
+    sizes = [each for each in found if "image_resizer" in each["path"]]
+    named = ", ".join(
+        f"{each['path'].rsplit('.', 1)[-1]} {short(each.get('b'))} for {short(each.get('a'))}"
+        for each in (sizes + [each for each in found if each not in sizes])[:4]
+    )
+    what = "input size" if len(sizes) == len(found) else "architecture"
+    what = "architecture and input size" if sizes and len(sizes) < len(found) else what
+    count = f"{len(found)} setting{'s' * (len(found) > 1)}"
+    verb = "differ" if what.startswith("architecture and") else "differs"
+    yield f"the {what} {verb} in {count} ({named}{', …' if len(found) > 4 else ''})"
+
+
+def told(deviation):
+    """One config difference in a sentence."""
+    a, b = deviation.get("a"), deviation.get("b")
+    why = f": {deviation['why']}" if deviation.get("why") else ""
+    here = "is not set" if b is None else f"is {short(b)}"
+    there = "without it" if a is None else f"with {short(a)}"
+    return f"{deviation['path']} {here}, published {there}{why}"
+
+
+def short(value):
+    """A value of a config in at most 60 characters."""
+    if value is None:
+        return "not set"
     text = str(value) or "empty"
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,13 +1,18 @@
-"""`decide`: the verdict, its reasons and what may explain a gap."""
+"""`decide`: was the figure reached, under which conditions, and what may explain a gap."""
 
 import dataclasses
 import statistics
 
 from replicate.errors import UserError
-from replicate.verdict import causes, comparable, tolerance
+from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
 
+NOT_COMPARABLE = "NOT COMPARABLE"
 # From best to worst; a model with several figures has the worst of theirs.
-VERDICTS = ("REPLICATED", "NEAR", "NOT REPLICATED", "NOT COMPARABLE")
+VERDICTS = (
+    *(tolerance.REPLICATED, tolerance.NEAR, tolerance.INCONCLUSIVE, tolerance.NOT_REPLICATED),
+    NOT_COMPARABLE,
+)
+REACHED = (tolerance.REPLICATED, tolerance.NEAR)
 
 # What the zoo publishes of a model, by the kind of evaluation that measures it.
 FIGURES = {
@@ -19,30 +24,40 @@ FIGURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The answer, as verdict.json holds it.
+    """The two answers, as verdict.json holds them.
 
     Attributes:
-      verdict: one of VERDICTS.
+      verdict: was the figure reached? One of VERDICTS.
+      reached: the same as True (REPLICATED, NEAR), False (NOT REPLICATED), or None.
+      headline: both answers in a sentence.
+      conditions: conditions.Conditions: under which conditions?
       reasons: list of sentences: why this verdict.
       achieved: dict figure's name ("box AP") -> points; over several seeds their mean.
-      published: dict alike.
-      seeds: dict figure's name -> list of points, one an evaluation.
-      tolerance: dict: kind, replicated, near (points), why.
-      tests: dict figure's name -> the equivalence test over seeds, where there were three.
+      published: dict alike, of the zoo's table (of the config's header where the table has none).
+      figures: dict alike -> dict: published, header (where it differs, else None), against
+        ("table" or "header"), val2017 ("stated" or "inferred"), rounding, runs, spread, and the
+        fields of tolerance.Judged where it could be judged.
+      seeds: dict figure's name -> list of points, one a run.
+      tolerance: dict: kind, replicated, near (points), unit, why, sigma {low, high, pooled}.
       sources: list of str: what the tolerance rests on.
-      likely_causes: list of dicts, most likely first; empty when REPLICATED.
+      likely_causes: list of dicts, by what the run shows; empty when REPLICATED.
+      facts: list of dicts of facts.Facts, one a run.
       notes: list of sentences that do not bear on the verdict.
     """
 
     verdict: str
+    reached: bool | None
+    headline: str
+    conditions: conditions.Conditions
     reasons: list
     achieved: dict
     published: dict
+    figures: dict
     seeds: dict
     tolerance: dict
-    tests: dict
     sources: list
     likely_causes: list
+    facts: list
     notes: list
 
     def to_json(self):
@@ -50,113 +65,245 @@ class Verdict:
         return dataclasses.asdict(self)
 
     def text(self):
-        """The verdict as lines for a terminal: reasons, figures, likely causes and their checks."""
-        lines = [self.verdict, *(f"  - {reason}" for reason in self.reasons)]
-        for name, points in self.achieved.items():
-            shown = "undefined" if points is None else f"{points:.2f}"
-            against = f", published {self.published[name]:.1f}" if name in self.published else ""
-            lines.append(f"{name} {shown}{against}")
-        kind = {"training": "a training run", "checkpoint": "a checkpoint evaluated again"}
-        lines.append(
-            f"tolerance of {kind[self.tolerance['kind']]}: REPLICATED within "
-            f"{self.tolerance['replicated']} points, NEAR within {self.tolerance['near']}"
-        )
-        lines += [f"note: {note}" for note in self.notes]
-        if self.likely_causes:
-            lines.append("what may explain it, most likely first:")
-        for each in self.likely_causes:
-            count = len(each["evidence"])
-            signs = "not ruled out" if not count else f"{count} sign{'s' * (count > 1)} of it"
-            lines += [f"  {each['cause']} ({signs})", f"    check: {each['check']}"]
-        return "\n".join(lines)
+        """The verdict as lines for a terminal."""
+        return telling.text(self.to_json())
 
 
-def decide(row, evaluations, deviations=(), *, kind="training", environment=None, val2017=None):
-    """Decides whether a published figure was replicated.
+def decide(
+    row,
+    evaluations,
+    deviations=None,
+    *,
+    kind="training",
+    environment=None,
+    val2017=None,
+    facts=(),
+    scaling=None,
+    explained=(),
+) -> Verdict:
+    """Decides whether a published figure was reached, and under which conditions.
 
     Args:
-      row: the zoo's row (an object with `archive`, `box_map`, `mask_map`, `keypoint_map` in
-        points), or None where no figure was ever published.
+      row: the zoo's row (`zoo.find`), or None where no figure was ever published.
       evaluations: the dict of a metrics.json, or a list of them: of different kinds (boxes and
-        masks), and of the same kind one a seed.
-      deviations: config differences from the zoo's, dicts as in deviations.json.
+        masks), and of the same kind one a run.
+      deviations: config differences from the zoo's, dicts as in deviations.json; None where the
+        config is not known.
       kind: "checkpoint", a published checkpoint evaluated again, or "training".
       environment: the dict of environment.json, or None where it is not known.
-      val2017: identity of the user's own instances_val2017.json, see `comparable.obstacles`.
+      val2017: identity of the user's own official file, see `comparable.obstacles`.
+      facts: list of facts.Facts, one a run.
+      scaling: `config.linear_scaling` of recipe and config, or None.
+      explained: list of {name, delta_ap, interval}: what changes were measured to cost.
 
-    Returns:
-      Verdict.
+    Raises:
+      UserError: an unknown kind, or the same detections twice: that is one run.
     """
-    if kind not in tolerance.TOLERANCES:
-        raise UserError(f"kind '{kind}'; there are: {', '.join(tolerance.TOLERANCES)}")
+    if kind not in tolerance.KINDS:
+        raise UserError(f"kind '{kind}'; there are: {', '.join(tolerance.KINDS)}")
     evaluations = [evaluations] if isinstance(evaluations, dict) else list(evaluations)
-    seeds, published = {}, {}
+    _check_distinct(evaluations)
+    facts, margins = list(facts), tolerance.of_kind(kind)
+    seeds = _seeds(evaluations)
+    figures = _figures(row)
+    conditioned = conditions.of(kind, deviations, scaling, facts)
+    reasons = _obstacles(row, evaluations, deviations or (), val2017, seeds, figures)
+    judged = {} if reasons else _judged(seeds, figures, kind)
+    if reasons:
+        verdict = NOT_COMPARABLE
+    else:
+        verdict = max((each.verdict for each, _ in judged.values()), key=VERDICTS.index)
+        reasons = [
+            f"{name}: {_reason(each, figures[name], against)}"
+            for name, (each, against) in judged.items()
+        ]
+    reached = {NOT_COMPARABLE: None, tolerance.INCONCLUSIVE: None}.get(verdict, verdict in REACHED)
+    situation = causes.Situation(
+        evaluations=evaluations,
+        conditions=conditioned,
+        kind=kind,
+        environment=environment or {},
+        facts=facts,
+        judged=[each for each, _ in judged.values()],
+        two_figures=[told for name in seeds for told in _differing(name, figures)],
+        explained=list(explained),
+    )
+    seen = spread.evidence()
+    return Verdict(
+        verdict=verdict,
+        reached=reached,
+        headline=telling.headline(verdict, kind, max(map(len, seeds.values())), conditioned),
+        conditions=conditioned,
+        reasons=reasons,
+        achieved={
+            name: statistics.fmean(values) if None not in values else None
+            for name, values in seeds.items()
+        },
+        published={name: each["published"].points for name, each in figures.items()},
+        figures={
+            name: _figure_json(figures.get(name), *judged.get(name, (None, None)))
+            for name in dict.fromkeys([*seeds, *figures])
+        },
+        seeds=seeds,
+        tolerance={
+            "kind": kind,
+            "replicated": margins.replicated,
+            "near": margins.near,
+            "unit": "points of AP",
+            "why": margins.why,
+            "sigma": {"low": seen.low, "high": seen.high, "pooled": seen.pooled},
+        },
+        sources=list(margins.sources),
+        likely_causes=[] if verdict == tolerance.REPLICATED else causes.likely(situation),
+        facts=[each.to_json() for each in facts],
+        notes=_notes(evaluations, seeds, figures, facts, val2017),
+    )
+
+
+def _check_distinct(evaluations):
+    """The same detections are one run, however often they are named."""
+    seen = {}
+    for evaluation in evaluations:
+        digest = evaluation["detections"].get("sha256")
+        key = (evaluation["iou_type"], digest)
+        if digest and key in seen:
+            file = evaluation["detections"].get("file") or "the detections"
+            raise UserError(
+                f"{file}: the same detections as {seen[key]}; that is one run, not several seeds. "
+                "Name each run once; a second seed is trained with --seed=1"
+            )
+        seen[key] = evaluation["detections"].get("file") or "another of the evaluations"
+
+
+def _seeds(evaluations):
+    seeds = {}
     for evaluation in evaluations:
         name, _ = FIGURES[evaluation["iou_type"]]
         ap = evaluation["metrics"]["AP"]
         seeds.setdefault(name, []).append(None if ap is None else 100 * ap)
-    for name, attribute in FIGURES.values():
-        if row is not None and getattr(row, attribute) is not None:
-            published[name] = getattr(row, attribute)
-    achieved = {
-        name: statistics.fmean(values) if None not in values else None
-        for name, values in seeds.items()
-    }
+    return seeds
 
-    bounds = tolerance.TOLERANCES[kind]
-    obstacles = list(
-        dict.fromkeys(
-            sentence
-            for evaluation in evaluations
-            for sentence in comparable.obstacles(evaluation, deviations, kind, val2017)
-        )
-    )
-    if not set(achieved) & set(published):
-        which = " and ".join(achieved) or "anything"
-        obstacles.append(
-            "no figure was published to compare with"
-            if not published
-            else f"{row.archive} was published with {', '.join(published)}, not {which}"
-        )
-    tests = {}
-    if obstacles:
-        verdict, reasons = "NOT COMPARABLE", obstacles
-    else:
-        judged = {
-            name: tolerance.judge(seeds[name], published[name], bounds)
-            for name in achieved
-            if name in published
+
+def _figures(row):
+    """Figure's name -> {published, header (where it differs), val2017}."""
+    found = {}
+    for name, attribute in FIGURES.values() if row is not None else ():
+        kind = attribute.removesuffix("_map")
+        table, header = row.table_figure(kind), row.header_figure(kind)
+        first = table or header
+        if first is None:
+            continue
+        differs = table and header and abs(table.points - header.points) > table.rounding + 1e-9
+        said = header if header and not differs else first
+        found[name] = {
+            "published": tolerance.Published(
+                first.points, first.rounding, said.runs or 1, said.spread
+            ),
+            "header": tolerance.Published(
+                header.points, header.rounding, header.runs or 1, header.spread
+            )
+            if differs
+            else None,
+            "val2017": said.val2017,
         }
-        verdict = max((each[0] for each in judged.values()), key=VERDICTS.index)
-        reasons = [f"{name}: {reason}" for name, (_, reason, _) in judged.items()]
-        tests = {name: test for name, (_, _, test) in judged.items() if test}
-    return Verdict(
-        verdict=verdict,
-        reasons=reasons,
-        achieved=achieved,
-        published=published,
-        seeds=seeds,
-        tolerance={
-            "kind": kind,
-            "replicated": bounds.replicated,
-            "near": bounds.near,
-            "unit": "points of AP",
-            "why": bounds.why,
-        },
-        tests=tests,
-        sources=list(bounds.sources),
-        likely_causes=[]
-        if verdict == "REPLICATED"
-        else causes.likely_causes(evaluations, deviations, kind, environment, achieved, published),
-        notes=_notes(evaluations, achieved, published),
+    return found
+
+
+def _obstacles(row, evaluations, deviations, val2017, seeds, figures):
+    cap = _own_cap(row)
+    found = dict.fromkeys(
+        sentence
+        for evaluation in evaluations
+        for sentence in comparable.obstacles(evaluation, deviations, val2017, cap=cap)
+    )
+    if not set(seeds) & set(figures):
+        which = " and ".join(seeds) or "anything"
+        found[
+            "no figure was published to compare with"
+            if not figures
+            else f"{row.archive} was published with {', '.join(figures)}, not {which}"
+        ] = None
+    return list(found)
+
+
+def _own_cap(row):
+    """Detections an image that the recipe itself keeps, None where it does not say."""
+    if row is None or not row.template:
+        return None
+    from replicate import config
+
+    detector = config.architecture_message(config.read(row.template))
+    for name in ("post_processing", "second_stage_post_processing"):
+        if hasattr(detector, name):
+            return getattr(detector, name).batch_non_max_suppression.max_total_detections or None
+    return None
+
+
+def _judged(seeds, figures, kind):
+    """Figure's name -> (Judged, "table" or "header"): by the nearer of two published figures."""
+    found = {}
+    for name, values in seeds.items():
+        if name not in figures:
+            continue
+        candidates = [(figures[name]["published"], "table"), (figures[name]["header"], "header")]
+        judged = [
+            (tolerance.judge(values, published, kind), against)
+            for published, against in candidates
+            if published is not None
+        ]
+        found[name] = min(
+            judged, key=lambda each: (VERDICTS.index(each[0].verdict), abs(each[0].gap))
+        )
+    return found
+
+
+def _reason(judged, figure, against):
+    if against == "table":
+        return judged.reason
+    table = figure["published"].points
+    away = judged.gap + figure["header"].points - table
+    return (
+        f"{judged.reason}. That is the figure of the config's header; the zoo's table says "
+        f"{table:.1f}, {abs(away):.2f} {'lower' if away > 0 else 'higher'}"
     )
 
 
-def _notes(evaluations, achieved, published):
+def _differing(name, figures):
+    header = figures[name]["header"] if name in figures else None
+    if header is not None:
+        yield (
+            f"{name}: the zoo's table says {figures[name]['published'].points:.1f}, the config's "
+            f"header {header.points:g}"
+        )
+
+
+def _figure_json(figure, judged, against):
+    if figure is None:
+        return {"published": None, "header": None}
+    published = figure["published"]
+    value = {
+        "published": published.points,
+        "rounding": published.rounding,
+        "runs": published.runs,
+        "spread": published.spread,
+        "header": figure["header"].points if figure["header"] else None,
+        "val2017": figure["val2017"],
+        "against": against,
+    }
+    return value | (judged.to_json() if judged else {})
+
+
+def _notes(evaluations, seeds, figures, facts, val2017):
     notes = [
-        f"{name} was published ({published[name]:.1f}) and not evaluated"
-        for name in published
-        if name not in achieved
+        f"{name} was published ({figure['published'].points:.1f}) and not evaluated"
+        for name, figure in figures.items()
+        if name not in seeds
+    ]
+    notes += [told for name in seeds for told in _differing(name, figures)]
+    notes += [
+        f"{name}: that the published figure is on val2017 is inferred, no document says it"
+        for name in seeds
+        if name in figures and figures[name]["val2017"] == "inferred"
     ]
     if any(evaluation["agree"] is None for evaluation in evaluations):
         notes.append("scored by one evaluator alone; --evaluator=both has the other's word")
@@ -165,4 +312,18 @@ def _notes(evaluations, achieved, published):
             f"mended before scoring: {repair['message']} ({repair['remedy']})"
             for repair in evaluation["repairs"]
         ]
-    return notes
+    official_known = val2017 or any(official.remembered(each["iou_type"]) for each in evaluations)
+    if not official_known and all(
+        each["annotations"]["images"] == official.VAL2017.images for each in evaluations
+    ):
+        notes.append(
+            "what was evaluated fits what is publicly known of val2017; --val2017_annotations, given "
+            "once, has it compared with your official file by hash"
+        )
+    seeds_said = [each.seed for each in facts if each.seed is not None]
+    if len(set(seeds_said)) < len(seeds_said):
+        notes.append("two runs have the same --seed: on a CPU they would be one run")
+    for each in facts:
+        for sentence in (each.preflight or {}).get("forced", []):
+            notes.append(f"launched with --force although preflight failed: {sentence}")
+    return list(dict.fromkeys(notes))

@@ -1,132 +1,286 @@
-"""How far from the published figure a replication may lie, and where that comes from."""
+"""How far from the published figure a replication may lie, and where that comes from.
+
+Of a training run the gap between its AP and the published figure holds the seed's chance twice:
+in the runs at hand, and in the run (or the mean of runs) that was published. So the gap's standard
+error is √(σ²/n + σ²/m + rounding²), with n runs here and m there. What is called REPLICATED is
+then shown, not assumed: the gap's 90 % interval lies within the margin, which is the same as two
+one-sided tests at 5 % (Schuirmann 1987).
+
+σ is the largest of the published series (`spread.py`), so that the errors hold for every model of
+them, or that of the runs at hand where these spread more than it allows.
+"""
 
 import dataclasses
+import functools
 import math
 import statistics
 
-# Spread of box AP between honest runs that differ in the seed alone, in points.
-SPREAD = (
-    "EfficientDet-D0, TF2, 5 seeds: σ 0.10 (NVIDIA DeepLearningExamples)",
-    "Mask R-CNN, TF2, 5 seeds: σ about 0.1 (NVIDIA DeepLearningExamples)",
-    "SSD300, 15 seeds: σ 0.14 mixed precision, 0.16 TF32 (NVIDIA DeepLearningExamples)",
-    "ViTDet-B, 5 seeds: σ 0.10 (detectron2 projects)",
-    "maintainers: under 0.2 (mmdetection issue 3624), under 0.3 (mmdetection issue 3496), "
-    "±0.3 (SparseR-CNN issue 62)",
-)
-ROUNDING = "a published figure is rounded to 0.1 and alone carries ±0.05"
+from replicate.verdict import spread
 
-# Seeds from which the equivalence test takes the place of the rule for one run.
-SEEDS_FOR_TEST = 3
-SIGNIFICANCE = 0.05
+ROUNDING = "a published figure is rounded to 0.1 and alone carries ±0.05"
+REPLICATED, NEAR, NOT_REPLICATED = "REPLICATED", "NEAR", "NOT REPLICATED"
+INCONCLUSIVE = "INCONCLUSIVE"
+
+_EQUIVALENCE = 0.05  # error of either one-sided test
+_DIFFERENCE = 0.01  # error of the two-sided test that shows a difference
+_WIDE = 0.10  # where runs spread more than the series' σ would but once in ten times
+_POWER = 0.8
+_MOST_SEEDS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published figure and what is uncertain of it.
+
+    Attributes:
+      points: the figure.
+      rounding: it lies within ± this, points.
+      runs: runs that it is the mean of; 1 where its document does not say.
+      spread: the ± that its document gives, or None.
+    """
+
+    points: float
+    rounding: float = 0.05
+    runs: int = 1
+    spread: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """Distances from the published figure, in points of AP.
+    """Margins, in points of AP.
 
     Attributes:
-      replicated: at most so far away is REPLICATED.
-      near: at most so far away is NEAR.
+      kind: "checkpoint" or "training".
+      replicated: of a checkpoint the largest gap that is REPLICATED; of training the largest true
+        difference that REPLICATED leaves open.
+      near: the same of NEAR.
       why: the reasoning.
       sources: what it rests on.
     """
 
+    kind: str
     replicated: float
     near: float
     why: str
     sources: tuple[str, ...]
 
 
-TOLERANCES = {
-    "checkpoint": Tolerance(
-        replicated=0.1,
-        near=0.5,
-        why="the same weights on the same images: only rounding and arithmetic are left",
-        sources=(ROUNDING,),
-    ),
-    "training": Tolerance(
-        replicated=0.5,
-        near=1.0,
-        why=(
-            "two honest runs differ by about √2·σ = 0.14 to 0.23 points, and the published figure "
-            "is one run, rounded"
-        ),
-        sources=(*SPREAD, ROUNDING),
-    ),
-}
+def _margin(sigma):
+    """The least margin within which one run and one published run without a difference between
+    them are shown to lie four times in five; rounded up to 0.1."""
+    normal = statistics.NormalDist()
+    quantiles = normal.inv_cdf(1 - _EQUIVALENCE) + normal.inv_cdf(1 - (1 - _POWER) / 2)
+    return math.ceil(10 * quantiles * math.sqrt(2) * sigma) / 10
 
 
-def equivalence(values, published, margin):
-    """Two one-sided t-tests (TOST): is the mean over seeds within `margin` of `published`?
-
-    Schuirmann 1987: the mean is equivalent when both "it lies `margin` or more below" and
-    "… above" are rejected.
-
-    Args:
-      values: AP of each seed, in points; at least two.
-      published: the published AP, in points.
-      margin: half-width of the interval, in points.
-
-    Returns:
-      dict: mean, standard_deviation, seeds, margin, p (the larger of the two p-values) and
-      equivalent (p below 0.05).
-    """
-    from scipy import stats
-
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    if deviation > 0:
-        p = max(
-            stats.ttest_1samp(values, published - margin, alternative="greater").pvalue,
-            stats.ttest_1samp(values, published + margin, alternative="less").pvalue,
+@functools.cache
+def of_kind(kind: str) -> Tolerance:
+    """The margins of a kind: "checkpoint" or "training"."""
+    if kind == "checkpoint":
+        return Tolerance(
+            kind,
+            replicated=0.1,
+            near=0.5,
+            why="the same weights on the same images: only rounding and arithmetic are left",
+            sources=(ROUNDING,),
         )
-    else:
-        # No spread at all: the t statistic is infinite on either side.
-        p = 0.0 if abs(mean - published) < margin else 1.0
-    return {
-        "mean": mean,
-        "standard_deviation": deviation,
-        "seeds": len(values),
-        "margin": margin,
-        "p": float(p),
-        "equivalent": bool(p < SIGNIFICANCE),
-    }
+    seen = spread.evidence()
+    return Tolerance(
+        kind,
+        replicated=_margin(seen.pooled),
+        near=_margin(seen.high),
+        why=(
+            f"σ between seeds is {seen.low:.2f} to {seen.high:.2f} by model ({seen.pooled:.2f} "
+            f"pooled), so two honest runs differ by {math.sqrt(2) * seen.low:.2f} to "
+            f"{math.sqrt(2) * seen.high:.2f} (√2·σ), and the published figure is itself a run: the "
+            "margins are what one run against one can show, with the pooled and the largest σ"
+        ),
+        sources=(*seen.sources, ROUNDING),
+    )
 
 
-def judge(values, published, tolerance):
+KINDS = ("checkpoint", "training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One figure, judged.
+
+    Attributes:
+      verdict: REPLICATED, NEAR, NOT_REPLICATED or INCONCLUSIVE.
+      reason: why, in a sentence.
+      seeds: number of runs.
+      gap: mean over the runs less the published figure, points.
+      bands: (largest gap that would be REPLICATED, … NEAR) with these runs, points; 0 where none
+        would.
+      sigma: of one run, points; None of a checkpoint.
+      own_sigma: whether sigma is that of the runs at hand.
+      standard_error: of the gap, points; None of a checkpoint.
+      interval90: of the gap, (low, high) points; None of a checkpoint.
+      seeds_needed: runs with which REPLICATED would be shown in 80 % of cases, were there no
+        difference; None where no number would do, or it is settled.
+    """
+
+    verdict: str
+    reason: str
+    seeds: int
+    gap: float
+    bands: tuple[float, float]
+    sigma: float | None = None
+    own_sigma: bool = False
+    standard_error: float | None = None
+    interval90: tuple[float, float] | None = None
+    seeds_needed: int | None = None
+
+    def to_json(self):
+        """The fields as plain data."""
+        return dataclasses.asdict(self)
+
+
+def judge(values: list, published: Published, kind: str) -> Judged:
     """The verdict on one figure.
 
     Args:
-      values: achieved AP in points, one a seed.
-      published: published AP in points.
-      tolerance: Tolerance.
+      values: achieved AP in points, one a distinct run.
+      published: Published.
+      kind: "checkpoint" or "training".
+    """
+    return (_checkpoint if kind == "checkpoint" else _training)(values, published)
+
+
+def _checkpoint(values, published):
+    margins = of_kind("checkpoint")
+    # A figure that is the mean of runs is none of theirs.
+    chance = 1.96 * (published.spread or 0) if published.runs > 1 else 0
+    bands = (margins.replicated + chance, max(margins.near, margins.replicated + chance))
+    gap = statistics.fmean(values) - published.points
+    name = next(
+        (
+            name
+            for name, bound in zip((REPLICATED, NEAR), bands, strict=True)
+            if _within(gap, bound)
+        ),
+        NOT_REPLICATED,
+    )
+    bound = {
+        REPLICATED: f"within ±{bands[0]:.2g}",
+        NEAR: f"within ±{bands[1]:.2g}, not ±{bands[0]:.2g}",
+        NOT_REPLICATED: f"outside ±{bands[1]:.2g}",
+    }[name]
+    return Judged(name, f"{_told(values, published)}: {bound} points", len(values), gap, bands)
+
+
+def _training(values, published):
+    margins = of_kind("training")
+    seeds = len(values)
+    sigma, own, quantile_equal, quantile_differ = _sigma(values)
+    error = standard_error(sigma, seeds, published)
+    half, gap = quantile_equal * error, statistics.fmean(values) - published.points
+    bands = tuple(max(0.0, margin - half) for margin in (margins.replicated, margins.near))
+    shown = [
+        abs(gap) + half <= margin or math.isclose(abs(gap) + half, margin, rel_tol=1e-9)
+        for margin in (margins.replicated, margins.near)
+    ]
+    if shown[0]:
+        name = REPLICATED
+    elif shown[1]:
+        name = NEAR
+    else:
+        name = NOT_REPLICATED if abs(gap) > quantile_differ * error else INCONCLUSIVE
+    needed = None if name in (REPLICATED, NOT_REPLICATED) else seeds_needed(published, sigma)
+    interval = (gap - half, gap + half)
+    reason = f"{_told(values, published)}; 90 % interval of the gap {_interval(interval)}"
+    reason += f" ({_told_sigma(sigma, own, seeds, gap, published)}): "
+    reason += {
+        REPLICATED: f"within ±{margins.replicated:.1f} is shown",
+        NEAR: f"within ±{margins.near:.1f} is shown, within ±{margins.replicated:.1f} is not",
+        NOT_REPLICATED: f"beyond what chance gives (±{quantile_differ * error:.2f} at 1 %)",
+        INCONCLUSIVE: "neither equality within the margin nor a difference is shown",
+    }[name]
+    if name in (NEAR, INCONCLUSIVE):
+        reason += f"; {_what_would_settle(published, sigma, own, needed)}"
+    return Judged(name, reason, seeds, gap, bands, sigma, own, error, interval, needed)
+
+
+def _sigma(values):
+    """(σ of one run, whether it is these runs' own, quantile of the 90 % interval, quantile of the
+    test for a difference)."""
+    from scipy import stats
+
+    seeds, high = len(values), spread.evidence().high
+    equal, differ = 1 - _EQUIVALENCE, 1 - _DIFFERENCE / 2
+    normal = stats.norm.ppf(equal), stats.norm.ppf(differ)
+    if seeds == 1:
+        return high, False, *normal
+    own = statistics.stdev(values)
+    if (seeds - 1) * own**2 > high**2 * stats.chi2.ppf(1 - _WIDE, seeds - 1):
+        return own, True, stats.t.ppf(equal, seeds - 1), stats.t.ppf(differ, seeds - 1)
+    return max(own, high), own > high, *normal
+
+
+def standard_error(sigma: float, seeds: int, published: Published) -> float:
+    """Of the gap between the mean of `seeds` runs and a published figure, points."""
+    # A figure rounded to ±r is uniform over 2r, of variance r²/3.
+    variance = sigma**2 * (1 / seeds + 1 / published.runs) + published.rounding**2 / 3
+    return math.sqrt(variance)
+
+
+def seeds_needed(published: Published, sigma: float) -> int | None:
+    """Runs with which REPLICATED is shown in 80 % of cases where there is no difference.
 
     Returns:
-      (verdict, reason, test): test is the dict of `equivalence`, or None for fewer than three
-      seeds.
+      None where 30 runs would not do: the published figure's own chance is too large.
     """
-    mean = statistics.fmean(values)
-    gap = mean - published
-    told = f"{mean:.2f} against {published:.1f}, {abs(gap):.2f} {'above' if gap > 0 else 'below'}"
-    if len(values) >= SEEDS_FOR_TEST:
-        name, test = "REPLICATED", equivalence(values, published, tolerance.replicated)
-        if not test["equivalent"]:
-            name, test = "NEAR", equivalence(values, published, tolerance.near)
-        if not test["equivalent"]:
-            name = "NOT REPLICATED"
-        shown = "shown" if test["equivalent"] else "not shown"
-        reason = (
-            f"{told} over {len(values)} seeds (σ {test['standard_deviation']:.2f}); equivalence "
-            f"within ±{test['margin']} is {shown} (TOST, p = {test['p']:.2g})"
+    normal = statistics.NormalDist()
+    margin = of_kind("training").replicated
+    for seeds in range(1, _MOST_SEEDS + 1):
+        error = standard_error(sigma, seeds, published)
+        band = margin - normal.inv_cdf(1 - _EQUIVALENCE) * error
+        if band > 0 and 2 * normal.cdf(band / error) - 1 >= _POWER:
+            return seeds
+    return None
+
+
+def _told_sigma(sigma, own, seeds, gap, published):
+    """Which σ; of one run also the interval that the pooled one gives."""
+    if own:
+        return f"σ {sigma:.2f}, as these runs spread"
+    if seeds > 1:
+        return f"σ {sigma:.2f}, the largest of the published series"
+    pooled = spread.evidence().pooled
+    half = statistics.NormalDist().inv_cdf(1 - _EQUIVALENCE) * standard_error(pooled, 1, published)
+    return (
+        f"σ {sigma:.2f}, the largest of the published series; {_interval((gap - half, gap + half))} "
+        f"with the pooled {pooled:.2f}"
+    )
+
+
+def _what_would_settle(published, sigma, own, needed):
+    if needed:
+        return f"{needed} seeds would settle it in 80 % of cases, were there no difference"
+    high = spread.evidence().high
+    likely = seeds_needed(published, high)
+    if own and likely:
+        return (
+            f"if these runs' spread is chance and σ at most {high:.2f}, {likely} seeds would "
+            f"settle it in 80 % of cases; with σ {sigma:.2f} no number would, for the published "
+            "figure is itself one run"
         )
-        return name, reason, test
-    if _within(gap, tolerance.replicated):
-        name, bound = "REPLICATED", f"within ±{tolerance.replicated}"
-    elif _within(gap, tolerance.near):
-        name, bound = "NEAR", f"within ±{tolerance.near}, not ±{tolerance.replicated}"
-    else:
-        name, bound = "NOT REPLICATED", f"outside ±{tolerance.near}"
-    seeds = f" (mean of {len(values)} seeds)" if len(values) > 1 else ""
-    return name, f"{told}{seeds}: {bound} points", None
+    return "no number of seeds would settle it: the published figure's own chance is too large"
+
+
+def _told(values, published):
+    gap = statistics.fmean(values) - published.points
+    seeds = f" over {len(values)} seeds" if len(values) > 1 else ""
+    decimals = 1 if published.rounding >= 0.05 else 2
+    mean_of = f" (mean of {published.runs} runs)" if published.runs > 1 else ""
+    away = f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.005 else "equal"
+    points = f"{published.points:.{decimals}f}"
+    return f"{statistics.fmean(values):.2f}{seeds} against {points}{mean_of}, {away}"
+
+
+def _interval(interval):
+    return " to ".join(f"{value:+.2f}".replace("-", "−") for value in interval)
 
 
 def _within(gap, bound):

@@ -10,7 +10,7 @@ from replicate import odapi
 odapi.load()
 
 from replicate.inspection import answer, recipe, sources
-from replicate.verdict.comparable import coco_categories
+from replicate.verdict import official
 
 MODEL = "ssd_mobilenet_v2_320x320_coco17_tpu-8"
 FASTER = "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8"
@@ -18,7 +18,7 @@ CENTERNET = "centernet_hourglass104_512x512_coco17_tpu-8"
 
 
 def _source(images=recipe.TRAIN2017_IMAGES, categories=None):
-    return sources.Source("records", [], None, categories or coco_categories(), images, {}, "")
+    return sources.Source("records", [], None, categories or official.categories(), images, {}, "")
 
 
 def _compared(model, overrides, **source):
@@ -62,7 +62,7 @@ def test_settings_that_decide_the_input(model, path, value, decides):
         ({"images": 80}, ["images"], "80"),
         ({"categories": {1: "disc", 2: "person"}}, ["categories"], "2: 1 of COCO's and 1 others"),
         (
-            {"categories": dict(enumerate(coco_categories().values(), 1))},
+            {"categories": dict(enumerate(official.categories().values(), 1))},
             ["categories"],
             "the same 80 names under other ids; --label_map gives the recipe's",
         ),

@@ -15,7 +15,7 @@ from replicate.preflight import evaluators, files, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.score import scoring
-from replicate.verdict import comparable
+from replicate.verdict import official
 from tests.preflight.conftest import MODEL
 from tfrecords import framing
 
@@ -355,7 +355,7 @@ class Test7Labels:
         assert result.status == "fail" and "off by one" in result.seen
 
     def test_eighty_contiguous_ids(self, intent, drawn, tmp_path):
-        names = comparable.coco_categories().values()
+        names = official.categories().values()
         paths = {}
         for split in ("train", "val"):
             document = json.loads(pathlib.Path(drawn[split][0]).read_text())

@@ -1,0 +1,206 @@
+"""Under which conditions a figure was reached, or not: as published, scaled, changed, not known."""
+
+import dataclasses
+import fractions
+
+from replicate.verdict import comparable, official
+
+AS_PUBLISHED, SCALED, CHANGED, NOT_KNOWN = "as published", "scaled", "changed", "not known"
+
+# Of training: less of the recipe's images, of a checkpoint's variables, is another experiment.
+WHOLE = 0.99
+_MOST_VARIABLES = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One way in which a run is not the published experiment.
+
+    Attributes:
+      cls: "architecture", "training", "evaluation" (config), "facts" (what the run's files say).
+      path: the config path, "" of facts.
+      sentence: what is so, and what is published.
+    """
+
+    cls: str
+    path: str
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """The second answer of a verdict.
+
+    Attributes:
+      answer: AS_PUBLISHED, SCALED, CHANGED or NOT_KNOWN.
+      sentence: the answer in words.
+      scaling: dict of `config.Scaling` where a rule holds, else None: rule, factor, batch,
+        published_batch, optimizer, established, follows.
+      changes: list of Change.
+      unknown: list of what is not known, such as "training images".
+    """
+
+    answer: str
+    sentence: str
+    scaling: dict | None
+    changes: list
+    unknown: list
+
+
+def of(kind, deviations, scaling, facts) -> Conditions:
+    """The Conditions of a run, or of several seeds of one.
+
+    Args:
+      kind: "training" or "checkpoint".
+      deviations: list of dicts as in deviations.json, or None where the config is not known.
+      scaling: `config.Scaling` or None.
+      facts: list of facts.Facts.
+    """
+    training = kind == "training"
+    scaling = scaling if training else None
+    changes = [
+        Change(each["class"], each["path"], comparable.told(each))
+        for each in _told_apart(deviations or (), scaling)
+        if each["class"] in comparable.AFFECTING[kind]
+    ]
+    unknown = [] if deviations is not None else ["config"]
+    if training:
+        changes += _of_facts(facts)
+        unknown += _unknown(facts)
+    told = _scaling_json(scaling) if scaling else None
+    if changes:
+        answer = CHANGED
+    elif deviations is None:
+        answer = NOT_KNOWN
+    else:
+        answer = SCALED if scaling else AS_PUBLISHED
+    return Conditions(answer, _sentence(answer, told, changes, unknown), told, changes, unknown)
+
+
+def _told_apart(deviations, scaling):
+    """The differences that no scaling rule explains; those of the schedule from the scaled one."""
+    if scaling is None:
+        return deviations
+    from replicate.config import operations_to_json
+
+    return [
+        each | ({"why": "the linear rule gives the other value"} if each["a"] is not None else {})
+        if each["path"] not in {known["path"] for known in deviations}
+        else each
+        for each in operations_to_json(scaling.rest)
+    ]
+
+
+def _scaling_json(scaling):
+    value = dataclasses.asdict(scaling)
+    del value["rest"]
+    return value | {"follows": list(scaling.follows)}
+
+
+def told_scaling(scaling):
+    """The rule and its factor, once."""
+    factor = fractions.Fraction(scaling["batch"], scaling["published_batch"])
+    times = str(factor) if factor.denominator < 100 else f"{scaling['factor']:.3g}"
+    told = (
+        f"scaled by the {scaling['rule']} rule: batch {scaling['batch']} for "
+        f"{scaling['published_batch']}, rates × {times}, schedule ÷ {times}"
+    )
+    if not scaling["established"]:
+        told += f"; for {scaling['optimizer'].capitalize()} the rule is not established"
+    return told
+
+
+def _sentence(answer, scaling, changes, unknown):
+    if answer == NOT_KNOWN:
+        return "not known: no config was compared with the recipe's"
+    parts = [told_scaling(scaling)] if scaling else []
+    if changes:
+        facts = [each.sentence for each in changes if each.cls == "facts"]
+        counts = {}
+        for each in changes:
+            if each.cls != "facts":
+                counts[each.cls] = counts.get(each.cls, 0) + 1
+        settings = sum(counts.values())
+        if settings:
+            of = ", ".join(f"{count} of {cls}" for cls, count in counts.items())
+            parts.append(f"changed in {settings} setting{'s' * (settings > 1)} ({of})")
+        parts += facts
+    elif not scaling:
+        parts.append("as published")
+    told = "; ".join(parts)
+    missing = [each for each in unknown if each != "config"]
+    if "config" in unknown:
+        told += "; the config is not known"
+    return told + (f" (not known: {', '.join(missing)})" if missing else "")
+
+
+def _of_facts(facts):
+    """What the runs' files say besides the config, each once."""
+    sentences = {}
+    for each in facts:
+        for sentence in (
+            of_training_images(each),
+            of_images_seen(each),
+            of_start(each),
+            of_micro_batches(each),
+            of_precision(each),
+        ):
+            if sentence:
+                sentences[sentence] = Change("facts", "", sentence)
+    return list(sentences.values())
+
+
+def _unknown(facts):
+    known = {
+        "training images": lambda each: each.training is not None,
+        "images seen": lambda each: each.images_seen is not None,
+        "starting checkpoint": lambda each: each.start is not None or not each.recipe_starts,
+    }
+    return [name for name, knows in known.items() if not facts or not all(map(knows, facts))]
+
+
+def of_training_images(facts):
+    """Trained on other or fewer images than train2017's, or None."""
+    training, split = facts.training, official.TRAIN2017
+    if training is None:
+        return None
+    images, annotations = training["images"], training["annotations"]
+    if (images, annotations) == (split.images, split.annotations):
+        return None
+    if images == split.images:
+        return f"trained on {annotations:,} annotations; {split.name} has {split.annotations:,}"
+    share = f"{images / split.images:.2%} of {split.name}'s {split.images:,}"
+    return f"trained on {images:,} images with {annotations:,} annotations ({share})"
+
+
+def of_images_seen(facts):
+    """Stopped, or evaluated, before the config's own end, or None."""
+    if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
+        return None
+    share = facts.step / facts.num_steps
+    return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share:.3%} of the images)"
+
+
+def of_start(facts):
+    """Little of the recipe's starting checkpoint was loaded, or None."""
+    start = facts.start
+    if start is None or not facts.recipe_starts or not start.get("variables"):
+        return None
+    if start["matched"] >= _MOST_VARIABLES * start["variables"]:
+        return None
+    return f"{start['matched']} of {start['variables']} variables came from the starting checkpoint"
+
+
+def of_micro_batches(facts):
+    """Batches computed in parts, or None."""
+    if facts.micro_batches in (None, 1):
+        return None
+    return f"each batch was split into {facts.micro_batches} micro-batches"
+
+
+def of_precision(facts):
+    """Another precision than float32 where the recipe does not say bfloat16, or None."""
+    precision = facts.precision
+    if precision in (None, "float32") or (facts.recipe_bfloat16 and "bfloat16" in precision):
+        return None
+    return f"computed in {precision}"

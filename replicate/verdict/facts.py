@@ -1,0 +1,192 @@
+"""The facts of a run, as its files have them: what was trained on, from where, how far, by what."""
+
+import dataclasses
+import math
+import pathlib
+import re
+
+from replicate import config as configs
+from replicate import zoo
+from replicate.errors import UserError
+from replicate.run import read_json, read_metrics
+
+_DEVICES = re.compile(r"_[tg]pu-(\d+)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of one run; None where its files do not say.
+
+    Attributes:
+      run: the run directory, "" where there is none.
+      checkpoint_sha256: of the checkpoint that was evaluated.
+      seed: of the training.
+      step: of that checkpoint; num_steps: of the config's end.
+      global_batch, replicas, micro_batches, images_seen: how the steps were made up.
+      published_batch, published_replicas, published_images_seen: the recipe's.
+      precision: of the training; recipe_bfloat16: whether the recipe says use_bfloat16.
+      recipe_starts: whether the recipe starts from a checkpoint.
+      start: {path, type, sha256, matched, variables} of the starting checkpoint; path "" of random
+        weights.
+      training: {file, sha256, images, annotations, crowds, image_ids_sha256, arrived, dropped} of
+        the training records' manifest.
+      losses: {finite, first, last} of the logged total loss.
+      preflight: {statuses: number -> status, seen: number -> sentence, rehearsal, forced}.
+      evaluation: {file, sha256, images, annotations, crowds, image_ids_sha256, image_bytes_sha256,
+        decoder, suppression, official} of what was scored; `official` is None where no official
+        file is remembered.
+    """
+
+    run: str = ""
+    checkpoint_sha256: str | None = None
+    seed: int | None = None
+    step: int | None = None
+    num_steps: int | None = None
+    global_batch: int | None = None
+    replicas: int | None = None
+    micro_batches: int | None = None
+    images_seen: int | None = None
+    published_batch: int | None = None
+    published_replicas: int | None = None
+    published_images_seen: int | None = None
+    precision: str | None = None
+    recipe_bfloat16: bool | None = None
+    recipe_starts: bool = True
+    start: dict | None = None
+    training: dict | None = None
+    losses: dict | None = None
+    preflight: dict | None = None
+    evaluation: dict | None = None
+
+    def to_json(self):
+        """The fields as plain data."""
+        return dataclasses.asdict(self)
+
+
+def of_run(run, model, metrics) -> Facts:
+    """The Facts of a run directory.
+
+    Args:
+      run: RunDir.
+      model: the zoo model it is to replicate.
+      metrics: the dict of the metrics.json that is judged.
+    """
+    message = _config(run.pipeline_config)
+    spec = _json(run.spec) or {}
+    execution = (_json(run.training) or {}).get("execution") or {}
+    step = metrics.get("step")
+    batch = message.train_config.batch_size if message is not None else None
+    return dataclasses.replace(
+        of_recipe(model),
+        run=str(run.root),
+        checkpoint_sha256=(metrics.get("checkpoint") or {}).get("sha256"),
+        seed=(spec.get("request") or {}).get("seed"),
+        step=step,
+        num_steps=message.train_config.num_steps if message is not None else None,
+        global_batch=batch,
+        replicas=execution.get("replicas"),
+        micro_batches=execution.get("gradient_accumulation_steps"),
+        images_seen=step * batch if step is not None and batch else None,
+        precision=execution.get("precision") or (_json(run.environment) or {}).get("precision"),
+        start=_json(run.start),
+        training=_training(run, message),
+        losses=_losses(run),
+        preflight=_preflight(run),
+        evaluation=of_evaluation(metrics),
+    )
+
+
+def of_recipe(model) -> Facts:
+    """The Facts that the published recipe of a model gives."""
+    try:
+        recipe = configs.read(model)
+    except UserError:
+        return Facts()
+    train = recipe.train_config
+    row = zoo.get(model)
+    devices = _DEVICES.search((row and row.template) or str(model))
+    return Facts(
+        published_batch=train.batch_size,
+        published_replicas=int(devices[1]) if devices else None,
+        published_images_seen=train.batch_size * train.num_steps,
+        recipe_bfloat16=train.use_bfloat16,
+        recipe_starts=bool(train.fine_tune_checkpoint),
+    )
+
+
+def of_evaluation(metrics) -> dict:
+    """What was scored, of a metrics.json."""
+    from replicate.verdict import comparable, official
+
+    annotations = metrics["annotations"]
+    return {
+        "file": annotations["file"],
+        "sha256": annotations.get("sha256"),
+        "images": annotations["images"],
+        "annotations": annotations["annotations"],
+        "crowds": annotations.get("crowd_annotations"),
+        "image_ids_sha256": annotations["image_ids_sha256"],
+        "image_bytes_sha256": (metrics.get("images") or {}).get("sha256"),
+        "decoder": (metrics.get("inference") or {}).get("decoder"),
+        "suppression": (metrics.get("inference") or {}).get("suppression"),
+        "official": comparable.is_official(annotations, official.remembered(metrics["iou_type"])),
+    }
+
+
+def _training(run, message):
+    """The manifest of the training records: in data/, or beside the config's records."""
+    paths = [run.data / "train-manifest.json"]
+    reader = message.train_input_reader.tf_record_input_reader if message is not None else None
+    for pattern in reader.input_path if reader is not None else ():
+        before = re.split(r"-(?:\?{5}|\d{5})-of-", pattern)[0]
+        paths.append(pathlib.Path(f"{before}-manifest.json"))
+    manifest = next(filter(None, map(_json, paths)), None)
+    if not isinstance(manifest, dict) or "source" not in manifest:
+        return None
+    source, counts = manifest["source"], manifest.get("counts") or {}
+    return {
+        "file": source.get("annotations_file"),
+        "sha256": source.get("sha256"),
+        "images": source["images"],
+        "annotations": source["annotations"],
+        "crowds": source.get("crowd"),
+        "image_ids_sha256": source.get("image_ids_sha256"),
+        "arrived": counts.get("annotations_written"),
+        "dropped": sum((counts.get("dropped") or {}).values()),
+    }
+
+
+def _losses(run):
+    log = [(each.get("losses") or {}).get("Loss/total_loss") for each in read_metrics(run.metrics)]
+    log = [each for each in log if each is not None]
+    if not log:
+        return None
+    finite = all(isinstance(each, (int, float)) and math.isfinite(each) for each in log)
+    return {"finite": finite, "first": log[0], "last": log[-1]}
+
+
+def _preflight(run):
+    found = _json(run.preflight)
+    if found is None:
+        return None
+    results = found.get("results", [])
+    return {
+        "statuses": {str(each["number"]): each["status"] for each in results},
+        "seen": {str(each["number"]): each["seen"] for each in results},
+        "rehearsal": found.get("rehearsal", False),
+        "forced": found.get("forced", []),
+    }
+
+
+def _config(path):
+    try:
+        return configs.load(path)
+    except UserError:
+        return None
+
+
+def _json(path):
+    try:
+        return read_json(path)
+    except UserError:
+        return None

@@ -1,0 +1,171 @@
+"""The verdict of run directories: the one way from a run's files to its verdict."""
+
+import collections
+import pathlib
+
+from replicate import config, environment, zoo
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json
+from replicate.verdict import comparable, deciding, facts, official
+
+
+def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdict:
+    """The verdict of one run directory, or of several that are seeds of one experiment.
+
+    Args:
+      paths: run directories (paths or RunDir); the last evaluation of each is judged.
+      model: the zoo model; a run directory knows its own.
+      kind: "training" or "checkpoint".
+      val2017: identity of the user's own official annotation file.
+
+    Raises:
+      UserError: no evaluation in a run, runs of different models, or one run named twice.
+    """
+    runs = [each if isinstance(each, RunDir) else RunDir.existing(each) for each in paths]
+    _check_distinct(runs)
+    models = {model or _model(run) for run in runs}
+    if len(models) > 1:
+        raise UserError(f"the runs are of different models: {', '.join(sorted(map(str, models)))}")
+    (name,) = models
+    evaluations, deviations, known, scalings, explained = [], [], [], [], []
+    for run in runs:
+        steps = run.evaluated_steps()
+        if not steps:
+            raise UserError(f"{run.root}: no complete evaluation in it; continue the run")
+        scores = run.scores_at(steps[-1])
+        scores[0] = {"step": steps[-1]} | scores[0]
+        evaluations += scores
+        known.append(facts.of_run(run, name, scores[0]))
+        scalings.append(_scaling(run, name))
+        explained += _explained(run)
+        found = _deviations(run, name)
+        if found is None or deviations is None:
+            deviations = None
+        else:
+            deviations += [each for each in found if each not in deviations]
+    return deciding.decide(
+        zoo.get(pathlib.Path(name).name),
+        evaluations,
+        deviations,
+        kind=kind,
+        environment=_environment(runs[0]),
+        val2017=val2017,
+        facts=known,
+        # A rule holds of the runs together where each follows the same.
+        scaling=scalings[0] if all(each == scalings[0] for each in scalings) else None,
+        explained=explained,
+    )
+
+
+def of_metrics(metrics, model, message=None, kind="training", val2017=None) -> deciding.Verdict:
+    """The verdict of scores that no run directory holds.
+
+    Args:
+      metrics: list of metrics.json dicts.
+      model: the zoo model.
+      message: the config they were made with, None where it is not known.
+      kind, val2017: as in `of_runs`.
+    """
+    row, deviations, scaling = zoo.find(model), None, None
+    if message is not None:
+        deviations = config.operations_to_json(config.deviations(message, model))
+        scaling = config.linear_scaling(config.read(model), message)
+    return deciding.decide(row, metrics, deviations, kind=kind, val2017=val2017, scaling=scaling)
+
+
+def remember_official(path) -> dict:
+    """Reads your official val2017 annotations and keeps their hashes in your cache folder.
+
+    Args:
+      path: instances_val2017.json or person_keypoints_val2017.json.
+
+    Returns:
+      their identity (`score.Groundtruth.identity`).
+
+    Raises:
+      UserError: the file is not what is publicly known of COCO's.
+    """
+    from replicate.score import Groundtruth
+
+    read = Groundtruth.read(path)
+    iou_type = "keypoints" if read.categories == {1: "person"} else "bbox"
+    identity = read.identity()
+    objects = collections.Counter(read.annotation_category_ids[~read.annotation_crowd].tolist())
+    told = {
+        "iou_type": iou_type,
+        "annotations": identity,
+        "per_category": [
+            {"id": id, "name": name, "groundtruth": objects[id]}
+            for id, name in read.categories.items()
+        ],
+    }
+    problems = [*comparable.of_categories(told), *comparable.of_images(told, identity)]
+    if problems:
+        raise UserError(
+            f"{path} is not COCO's {official.file_of(iou_type)}: {problems[0]}. "
+            "python tools/download.py coco fetches it"
+        )
+    official.remember(identity, iou_type)
+    return identity
+
+
+def _check_distinct(runs):
+    seen = {}
+    for run in runs:
+        place = run.root.resolve()
+        if place in seen:
+            raise UserError(
+                f"{run.root} is named {len(runs)} times: that is one run, not several seeds. Train "
+                "another with --seed=1 and name both"
+                if len(set(each.root.resolve() for each in runs)) == 1
+                else f"{run.root} is named twice; name each run once"
+            )
+        seen[place] = run
+
+
+def _model(run):
+    spec = read_json(run.spec)
+    name = (spec.get("request") or {}).get("model") or spec.get("model")
+    if not name:
+        raise UserError(f"{run.root}: its spec.json names no zoo model; give --model")
+    return name
+
+
+def _deviations(run, model):
+    """deviations.json, or the same told anew; None where neither can be."""
+    if run.deviations.is_file():
+        return read_json(run.deviations)
+    try:
+        return config.operations_to_json(config.deviations(config.load(run.pipeline_config), model))
+    except UserError:
+        return None
+
+
+def _scaling(run, model):
+    try:
+        return config.linear_scaling(config.read(model), config.load(run.pipeline_config))
+    except UserError:
+        return None
+
+
+def _environment(run):
+    try:
+        return environment.of_run(run)
+    except UserError:
+        return None
+
+
+def _explained(run):
+    """What tools/explain.py measured in this run: its JSON files' `changes`."""
+    found = []
+    for path in sorted((run.root / "explain").glob("*.json")):
+        try:
+            changes = read_json(path).get("changes", [])
+        except (UserError, AttributeError):
+            continue
+        found += [
+            each
+            for each in changes
+            if isinstance(each, dict) and "name" in each and each.get("delta_ap") is not None
+        ]
+    return found

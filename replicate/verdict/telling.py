@@ -1,0 +1,81 @@
+"""A verdict in words: the headline, and the lines of a terminal."""
+
+_SHOWN = 6  # differences and causes that are listed; the rest are counted
+_OPEN = 3
+
+
+def headline(verdict, kind, runs, conditions) -> str:
+    """Both answers in one sentence: reached? under which conditions?"""
+    count = ""
+    if kind == "training" and verdict != "NOT COMPARABLE":
+        count = " (one run)" if runs == 1 else f" ({runs} runs)"
+    return f"{verdict}{count}; conditions: {conditions.sentence}"
+
+
+def text(verdict) -> str:
+    """A verdict as lines for a terminal: both answers, why, and what may explain a gap.
+
+    Args:
+      verdict: the dict of verdict.json.
+    """
+    lines = [verdict["headline"].partition("; conditions: ")[0]]
+    lines += [f"  - {reason}" for reason in verdict["reasons"]]
+    for name, points in verdict["achieved"].items():
+        shown = "undefined" if points is None else f"{points:.2f}"
+        published = verdict["published"].get(name)
+        lines.append(f"{name} {shown}" + (f", published {published:.1f}" * (published is not None)))
+    lines += [*_conditions(verdict["conditions"]), _tolerance(verdict)]
+    lines += [f"note: {note}" for note in verdict["notes"]]
+    if verdict["likely_causes"]:
+        lines += _causes(verdict)
+    return "\n".join(lines)
+
+
+def _conditions(conditions):
+    yield f"conditions: {conditions['sentence']}"
+    settings = [each["sentence"] for each in conditions["changes"] if each["cls"] != "facts"]
+    yield from (f"    {sentence}" for sentence in settings[:_SHOWN])
+    if len(settings) > _SHOWN:
+        yield f"    … and {len(settings) - _SHOWN} more, in deviations.json and the report"
+
+
+def _tolerance(verdict):
+    tolerance = verdict["tolerance"]
+    if tolerance["kind"] == "checkpoint":
+        return (
+            f"tolerance of a checkpoint evaluated again: REPLICATED within "
+            f"{tolerance['replicated']} points, NEAR within {tolerance['near']}"
+        )
+    bands = [each["bands"] for each in verdict["figures"].values() if each.get("bands")]
+    told = (
+        f"tolerance of a training run: REPLICATED where a difference of {tolerance['replicated']} "
+        f"points or more is excluded, NEAR of {tolerance['near']}"
+    )
+    if bands:
+        told += "; with these runs " + (
+            f"gaps up to {bands[0][0]:.2f} and {bands[0][1]:.2f}"
+            if bands[0][1]
+            else "no gap is so small"
+        )
+    return told
+
+
+def _causes(verdict):
+    what = "what may explain it" if verdict["verdict"] != "NOT COMPARABLE" else "what differs"
+    causes = verdict["likely_causes"]
+    seen = [each for each in causes if each["evidence"]]
+    open_ones = [each for each in causes if not each["evidence"]]
+    yield f"{what}, by what this run shows:"
+    for each in seen:
+        yield f"  {each['cause']} ({each['likelihood']})"
+        for sentence in each["evidence"][:_OPEN]:
+            yield f"    seen: {sentence}"
+        if len(each["evidence"]) > _OPEN:
+            yield f"    seen: {len(each['evidence']) - _OPEN} more of the kind"
+        yield f"    effect: {each['effect']}"
+        yield f"    check: {each['check']}"
+        yield f"    mend: {each['mend']}"
+    if open_ones:
+        first = "; ".join(each["cause"] for each in open_ones[:_OPEN])
+        more = len(open_ones) - _OPEN
+        yield f"  not ruled out: {first}" + (f"; {more} more in verdict.json" if more > 0 else "")
