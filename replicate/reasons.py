@@ -51,15 +51,14 @@ class Reason:
 
 
 _DIFF = "python tools/diff_config.py MODEL pipeline.config"
-_CONVERT = "python tools/create_coco_tf_record.py"
-_TRAINING = ("training",)
+_CONVERT, _TRAINING = "python tools/create_coco_tf_record.py", ("training",)
 
 START = Reason(
     1,
     "starting checkpoint",
     "the recipe's starting checkpoint was not loaded",
     (f"{_TF_MODELS}s 9172, 8892, 9272, 9855",),
-    check="how many variables of fine_tune_checkpoint matched: reason 1 of tools/preflight.py",
+    check="how many variables of it matched: reason 1 of tools/preflight.py, start.json",
     mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=…",
     told="fields against the recipe's; the checkpoint is restored and the variables it changed are "
     "counted",

@@ -128,45 +128,46 @@ def _verdict(material):
             "published": decided["published"].get(name),
             "gap": _gap(decided["achieved"].get(name), decided["published"].get(name)),
             "seeds": decided.get("seeds", {}).get(name, []),
+            "header": figure.get("header"),
+            "interval90": figure.get("interval90"),
+            "bands": figure.get("bands"),
         }
-        for name in dict.fromkeys([*decided["achieved"], *decided["published"]])
+        for name, figure in decided["figures"].items()
     ]
-    return decided | {
-        "figures": figures,
-        "sentence": _sentence(decided["verdict"], figures, decided),
-    }
+    return decided | {"figures": figures, "sentence": _sentence(decided, figures)}
 
 
 def _gap(achieved, published):
     return None if achieved is None or published is None else achieved - published
 
 
-def _sentence(word, figures, decided):
-    """The verdict in a sentence, with achieved, published and tolerance."""
-    tolerance = decided.get("tolerance") or {}
-    said = [_figure_said(each, word) for each in figures if each["achieved"] is not None]
+def _sentence(decided, figures):
+    """Both answers in a sentence: how far from the published figure, under which conditions."""
+    comparable = decided["verdict"] != "NOT COMPARABLE"
+    said = [_figure_said(each, comparable) for each in figures if each["achieved"] is not None]
     what = "; ".join(said) or "no figure was achieved"
     what = what[0].upper() + what[1:]
-    if word != "NOT COMPARABLE":
-        bounds = (
-            f"; replicated is within ±{tolerance['replicated']:g}, "
-            f"near within ±{tolerance['near']:g}"
-        )
-        return what + (bounds if tolerance else "") + "."
-    if not any(each["gap"] is not None for each in figures):
-        return f"{what}. There is nothing to hold it against."
-    applies = f", so the tolerance of ±{tolerance['replicated']:g} points does not apply"
-    return f"{what}. The two cannot be held against each other{applies if tolerance else ''}."
+    if not comparable and not any(each["gap"] is not None for each in figures):
+        what += ". There is nothing to hold it against"
+    elif not comparable:
+        what += ". The two cannot be held against each other"
+    return f"{what}. Conditions: {decided['conditions']['sentence']}."
 
 
-def _figure_said(figure, word):
+def _figure_said(figure, comparable):
     said = f"{figure['name']} {figure['achieved']:.2f}"
     if figure["published"] is None:
         return f"{said}, for which nothing was published"
     said += f", published {figure['published']:.1f}"
-    if word == "NOT COMPARABLE":
+    if figure["header"] is not None:
+        said += f" (by the config's header {figure['header']:g})"
+    if not comparable:
         return said
-    return f"{said}: {figure['gap']:+.2f} points".replace("-", "−")
+    said += f": {figure['gap']:+.2f} points"
+    if figure["interval90"]:
+        low, high = figure["interval90"]
+        said += f" (90 % interval {low:+.2f} to {high:+.2f})"
+    return said.replace("-", "−")
 
 
 def _metrics(last, row):

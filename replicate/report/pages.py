@@ -10,7 +10,6 @@ import re
 import jinja2
 import markupsafe
 
-from replicate import config
 from replicate.report import plots
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
@@ -66,7 +65,6 @@ def _environment(templates=None):
         "scalar": scalar,
         "md": escape_markdown,
         "soft": soft,
-        "about_config": about_config,
         "config_value": config_value,
         "max0": lambda values: max(values, default=0),
     }
@@ -127,12 +125,6 @@ def soft(text):
     """Text whose paths and names may break after a dot, a slash or an underscore."""
     pieces = re.split(r"(?<=[./_])(?=\w)", str(text))
     return markupsafe.Markup("<wbr>").join(pieces)
-
-
-def about_config(reasons, wanted=True):
-    """Those of a verdict's reasons that name one setting of the config, or those that do not."""
-    start = tuple(f"{name} differs: " for name in config.CLASSES)
-    return [reason for reason in reasons if reason.startswith(start) == wanted]
 
 
 def escape_markdown(value):

@@ -317,8 +317,8 @@ def _notes(evaluations, seeds, figures, facts, val2017):
         each["annotations"]["images"] == official.VAL2017.images for each in evaluations
     ):
         notes.append(
-            "what was evaluated fits what is publicly known of val2017; --val2017_annotations, given "
-            "once, has it compared with your official file by hash"
+            "what was evaluated fits what is publicly known of val2017; --val2017_annotations, "
+            "given once, has it compared with your official file by hash"
         )
     seeds_said = [each.seed for each in facts if each.seed is not None]
     if len(set(seeds_said)) < len(seeds_said):

@@ -52,11 +52,8 @@ def _tolerance(verdict):
         f"points or more is excluded, NEAR of {tolerance['near']}"
     )
     if bands:
-        told += "; with these runs " + (
-            f"gaps up to {bands[0][0]:.2f} and {bands[0][1]:.2f}"
-            if bands[0][1]
-            else "no gap is so small"
-        )
+        gaps = f"gaps up to {bands[0][0]:.2f} and {bands[0][1]:.2f}"
+        told += f"; with these runs {gaps if bands[0][1] else 'no gap is small enough'}"
     return told
 
 

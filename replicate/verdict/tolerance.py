@@ -205,17 +205,30 @@ def _training(values, published):
 def _sigma(values):
     """(σ of one run, whether it is these runs' own, quantile of the 90 % interval, quantile of the
     test for a difference)."""
+    high, freedom = spread.evidence().high, len(values) - 1
+    if not freedom:
+        return high, False, *_quantiles(None)
+    own = statistics.stdev(values)
+    if freedom * own**2 > high**2 * _most_squares(freedom):
+        return own, True, *_quantiles(freedom)
+    return max(own, high), own > high, *_quantiles(None)
+
+
+@functools.cache
+def _quantiles(freedom):
+    """Of the 90 % interval and of the test for a difference: normal, or Student's t."""
     from scipy import stats
 
-    seeds, high = len(values), spread.evidence().high
-    equal, differ = 1 - _EQUIVALENCE, 1 - _DIFFERENCE / 2
-    normal = stats.norm.ppf(equal), stats.norm.ppf(differ)
-    if seeds == 1:
-        return high, False, *normal
-    own = statistics.stdev(values)
-    if (seeds - 1) * own**2 > high**2 * stats.chi2.ppf(1 - _WIDE, seeds - 1):
-        return own, True, stats.t.ppf(equal, seeds - 1), stats.t.ppf(differ, seeds - 1)
-    return max(own, high), own > high, *normal
+    law = stats.norm if freedom is None else stats.t(freedom)
+    return float(law.ppf(1 - _EQUIVALENCE)), float(law.ppf(1 - _DIFFERENCE / 2))
+
+
+@functools.cache
+def _most_squares(freedom):
+    """What runs' squared deviations, over σ², exceed but once in ten times."""
+    from scipy import stats
+
+    return float(stats.chi2.ppf(1 - _WIDE, freedom))
 
 
 def standard_error(sigma: float, seeds: int, published: Published) -> float:
@@ -225,6 +238,7 @@ def standard_error(sigma: float, seeds: int, published: Published) -> float:
     return math.sqrt(variance)
 
 
+@functools.cache
 def seeds_needed(published: Published, sigma: float) -> int | None:
     """Runs with which REPLICATED is shown in 80 % of cases where there is no difference.
 
@@ -249,10 +263,8 @@ def _told_sigma(sigma, own, seeds, gap, published):
         return f"σ {sigma:.2f}, the largest of the published series"
     pooled = spread.evidence().pooled
     half = statistics.NormalDist().inv_cdf(1 - _EQUIVALENCE) * standard_error(pooled, 1, published)
-    return (
-        f"σ {sigma:.2f}, the largest of the published series; {_interval((gap - half, gap + half))} "
-        f"with the pooled {pooled:.2f}"
-    )
+    by_pooled = f"{_interval((gap - half, gap + half))} with the pooled {pooled:.2f}"
+    return f"σ {sigma:.2f}, the largest of the published series; {by_pooled}"
 
 
 def _what_would_settle(published, sigma, own, needed):

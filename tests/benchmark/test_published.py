@@ -6,7 +6,7 @@ from replicate import zoo
 from replicate.benchmarking import published
 from replicate.benchmarking.published import METRICS
 from replicate.errors import UserError
-from tests.verdict.facts import metrics
+from tests.verdict.made import metrics
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_comparison_on_val2017(points, verdict):
 def test_figures_on_other_images_are_not_compared():
     rows = published.compare(published.find("EfficientDet-D0"), {"bbox": metrics(34.3)})
     verdicts = {(each["dataset"], each["metric"]): each["verdict"] for each in rows}
-    assert verdicts == {
-        ("val2017", "box AP"): "REPLICATED",
-        ("test-dev2017", "box AP"): "NOT COMPARABLE",
+    assert verdicts["val2017", "box AP"] == "REPLICATED"
+    assert {verdict for (images, _), verdict in verdicts.items() if images != "val2017"} == {
+        "NOT COMPARABLE"
     }
     assert "published on test-dev2017" in rows[1]["reasons"]
 
@@ -105,7 +105,8 @@ def test_figures_on_other_images_are_not_compared():
         # As torchvision's builder cuts them by default: so were those of the published figure.
         (0.0501, 300, "REPLICATED"),
         (0.3, 100, "NOT COMPARABLE"),
-        (0.0501, 301, "NOT COMPARABLE"),
+        # COCO's AP counts the highest 100 of an image, however many there are.
+        (0.0501, 301, "REPLICATED"),
     ],
 )
 def test_torchvisions_own_threshold_is_no_obstacle(threshold, most, verdict):

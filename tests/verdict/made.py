@@ -8,21 +8,20 @@ import copy
 import functools
 import itertools
 import json
+import os
 import pathlib
 import tempfile
 
 import numpy as np
 
-from replicate import score
+from replicate import config, replication, score
+from replicate.run import RunDir, write_json, write_text
 from replicate.verdict import official
+from tfrecords import manifest, shards
 
 # The 128 lowest image ids of COCO val2017.
-FIRST_IDS = tuple(
-    map(
-        int,
-        ["139", "285", "632", "724", "776", "785", "802", "872", "885", "1000", "1268", "1296", "1353", "1425", "1490", "1503", "1532", "1584", "1675", "1761", "1818", "1993", "2006", "2149", "2153", "2157", "2261", "2299", "2431", "2473", "2532", "2587", "2592", "2685", "2923", "3156", "3255", "3501", "3553", "3661", "3845", "3934", "4134", "4395", "4495", "4765", "4795", "5001", "5037", "5060", "5193", "5477", "5503", "5529", "5586", "5600", "5992", "6012", "6040", "6213", "6460", "6471", "6614", "6723", "6763", "6771", "6818", "6894", "6954", "7088", "7108", "7278", "7281", "7386", "7511", "7574", "7784", "7795", "7816", "7818", "7888", "7977", "7991", "8021", "8211", "8277", "8532", "8629", "8690", "8762", "8844", "8899", "9378", "9400", "9448", "9483", "9590", "9769", "9772", "9891", "9914", "10092", "10363", "10583", "10707", "10764", "10977", "10995", "11051", "11122", "11149", "11197", "11511", "11615", "11699", "11760", "11813", "12062", "12120", "12280", "12576", "12639", "12667", "12670", "12748", "13004", "13177", "13201"],
-    )
-)
+_LOWEST = pathlib.Path(__file__).resolve().parent / "val2017_lowest_ids.txt"
+LOWEST_IDS = tuple(map(int, _LOWEST.read_text(encoding="ascii").split()))
 
 _COUNT = itertools.count(1)
 
@@ -30,7 +29,7 @@ _COUNT = itertools.count(1)
 def annotations(persons=False):
     """COCO JSON (a dict) with what is publicly known of val2017."""
     rng = np.random.default_rng(17)
-    ids = [*FIRST_IDS, *range(FIRST_IDS[-1] + 1, FIRST_IDS[-1] + 1 + 5000 - len(FIRST_IDS))]
+    ids = [*LOWEST_IDS, *range(LOWEST_IDS[-1] + 1, LOWEST_IDS[-1] + 1 + 5000 - len(LOWEST_IDS))]
     names = {1: "person"} if persons else official.categories()
     category_ids = [id for id in names for _ in range(official.objects()[id])]
     crowds = [0] * len(category_ids) + [1] * official.VAL2017.crowds
@@ -121,3 +120,70 @@ def metrics(points, iou_type="bbox", **changes):
 
 def deviation(path, cls, a=1, b=2, op="modify", why=""):
     return {"op": op, "path": path, "a": a, "b": b, "class": cls, "why": why, "source": ""}
+
+
+def run_directory(
+    root,
+    model,
+    points,
+    *,
+    overrides=(),
+    batch=None,
+    step=None,
+    seed=0,
+    train=(118_287, 860_001, 10_052),
+    start=(200, 200),
+    losses=(2.0, 0.4),
+    execution=None,
+    scores=None,
+):
+    """A finished run of `model` whose last evaluation has a box AP of `points`; its RunDir.
+
+    Every file is what the kit's own functions write for such a run.
+
+    Args:
+      overrides: (path, value) over the recipe.
+      batch: global batch size, scaled by the linear rule.
+      step: of the evaluated checkpoint; the config's last by default.
+      train: (images, annotations, crowds) of the training records.
+      start: (matched, variables) of the starting checkpoint.
+      scores: metrics.json dicts in the place of the box AP's.
+    """
+    run = RunDir.at(root)
+    request = replication.Request(model, "train.json", "t", "val.json", "v", seed=seed)
+    replication._write_spec(run, request, f"python tools/replicate.py --model={model}", [])
+    message = config.render(
+        model,
+        global_batch_size=batch,
+        overrides=list(overrides),
+        train_records="data/train-?????-of-00001.tfrecord",
+        val_records="data/val-?????-of-00001.tfrecord",
+        label_map="data/label_map.pbtxt",
+        fine_tune_checkpoint="starting/ckpt-1",
+    )
+    write_text(run.pipeline_config, config.to_text(message))
+    deviations = config.operations_to_json(config.deviations(message, model))
+    write_json(run.deviations, deviations)
+    images, annotations, crowds = train
+    counts = {"images": images, "annotations_written": annotations, "crowd": crowds}
+    shard = shards.Result("train-00000-of-00001.tfrecord", "0" * 64, images, 1, counts, [])
+    source = {"annotations_file": "train.json", "sha256": "1" * 64, "images": images}
+    source |= {"annotations": annotations, "crowd": crowds, "categories": 80}
+    os.makedirs(run.data, exist_ok=True)
+    manifest.write(str(run.data / "train"), manifest.assemble(source, {}, [shard]))
+    matched, variables = start
+    loop_start = {"path": "starting/ckpt-1", "matched": matched, "variables": variables}
+    write_json(run.start, loop_start)
+    executed = {"precision": "float32", "jit_compile": False, "replicas": 1}
+    executed |= {"gradient_accumulation_steps": 1} | (execution or {})
+    write_json(run.training, {"state": "done", "execution": executed})
+    write_json(run.environment, {"packages": {"tensorflow": "2.20.0"}, "gpus": [], "git": None})
+    lines = ({"step": k, "losses": {"Loss/total_loss": loss}} for k, loss in enumerate(losses))
+    write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+    step = step or message.train_config.num_steps
+    scores = scores or [metrics(points)]
+    found = {"step": step, "checkpoint": {"path": "x", "sha256": f"{next(_COUNT):064x}"}}
+    found |= scores[0] | ({"others": scores[1:]} if scores[1:] else {})
+    write_json(run.eval_at(step) / "metrics.json", found)
+    write_json(run.eval_at(step) / "detections.json.gz", [])
+    return run

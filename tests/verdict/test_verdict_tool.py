@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from replicate.run import RunDir, write_json
-from tests.verdict.facts import deviation, metrics
+from replicate import replication, verdict
+from replicate.run import write_json
+from tests.verdict.made import metrics, run_directory
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools/verdict.py"
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -20,45 +21,65 @@ def run(*arguments):
     )
 
 
-def make_run(folder, points, model=MODEL, deviations=()):
-    """A finished run whose last evaluation, of step 50, has a box AP of `points`."""
-    run_dir = RunDir.at(folder)
-    write_json(run_dir.spec, {"format": 1, "request": {"model": model}})
-    write_json(run_dir.deviations, list(deviations))
-    write_json(run_dir.environment, {"precision": "float32"})
-    for step, ap in ((25, points - 9), (50, points)):
-        write_json(run_dir.eval_at(step) / "metrics.json", metrics(ap))
-        write_json(run_dir.eval_at(step) / "detections.json.gz", [])
-    return folder
-
-
 @pytest.mark.parametrize(
     "points, status, first_line",
     [
-        ([22.1], 0, "REPLICATED"),
-        ([21.4], 0, "NEAR"),
-        ([19.0], 1, "NOT REPLICATED"),
-        ([22.1, 22.2, 22.3], 0, "REPLICATED"),
-        ([21.5, 22.2, 22.9], 1, "NOT REPLICATED"),
+        ([22.1], 0, "REPLICATED (one run)"),
+        ([21.7], 0, "NEAR (one run)"),
+        ([21.5], 1, "INCONCLUSIVE (one run)"),
+        ([19.0], 1, "NOT REPLICATED (one run)"),
+        ([22.1, 22.2, 22.3], 0, "REPLICATED (3 runs)"),
+        ([21.6, 22.2, 22.8], 1, "INCONCLUSIVE (3 runs)"),
     ],
 )
 def test_runs_are_seeds(tmp_path, points, status, first_line):
-    runs = [make_run(tmp_path / f"seed{i}", each) for i, each in enumerate(points)]
+    runs = [
+        run_directory(tmp_path / f"seed{i}", MODEL, each, seed=i).root
+        for i, each in enumerate(points)
+    ]
     done = run(*runs, f"--output={tmp_path / 'verdict.json'}")
     assert (done.returncode, done.stderr) == (status, "")
     assert done.stdout.splitlines()[0] == first_line
     written = json.loads((tmp_path / "verdict.json").read_text())
-    assert written["verdict"] == first_line
+    assert first_line.startswith(written["verdict"])
     assert written["seeds"]["box AP"] == pytest.approx(points)
-    assert ("TOST" in done.stdout) == (len(points) >= 3)
+    assert [each["seed"] for each in written["facts"]] == list(range(len(points)))
+
+
+def test_the_end_of_a_replication_says_the_same(tmp_path):
+    """One function judges a run; both tools print what it says."""
+    made = run_directory(tmp_path / "run", MODEL, 19.0, train=(11_829, 86_000, 1_005))
+    decided = replication._judge(made)
+    done = run(made.root)
+    assert done.stdout.strip() == verdict.text(decided)
+    assert json.loads(made.verdict.read_text()) == json.loads(json.dumps(decided))
 
 
 def test_deviations_of_any_run_count(tmp_path):
-    changed = [deviation("train_config.num_steps", "training", 50000, 5000)]
-    runs = [make_run(tmp_path / "a", 22.2), make_run(tmp_path / "b", 22.2, deviations=changed)]
+    short = [("train_config.num_steps", "5000")]
+    runs = [
+        run_directory(tmp_path / "a", MODEL, 22.2).root,
+        run_directory(tmp_path / "b", MODEL, 22.2, overrides=short, seed=1).root,
+    ]
     done = run(*runs)
-    assert done.returncode == 0 and done.stdout.startswith("NOT COMPARABLE")
+    assert done.returncode == 0 and done.stdout.startswith("REPLICATED (2 runs)")
+    assert "conditions: changed in 1 setting (1 of training)" in done.stdout
     assert "train_config.num_steps is 5000, published with 50000" in done.stdout
+
+
+def test_the_same_run_three_times(tmp_path):
+    made = run_directory(tmp_path / "a", MODEL, 22.2).root
+    done = run(made, made, made)
+    assert done.returncode == 2 and "that is one run, not several seeds" in done.stderr
+
+
+def test_not_comparable_ends_with_3(tmp_path):
+    made = run_directory(
+        tmp_path / "a", MODEL, 22.2, scores=[metrics(22.2, annotations__images=128)]
+    )
+    done = run(made.root)
+    assert done.returncode == 3 and done.stdout.startswith("NOT COMPARABLE\n")
+    assert "evaluated on 128 images" in done.stdout
 
 
 def test_metrics_of_a_checkpoint_with_the_official_images(tmp_path):
@@ -72,7 +93,7 @@ def test_metrics_of_a_checkpoint_with_the_official_images(tmp_path):
     }
     (tmp_path / "official.json").write_text(json.dumps(other))
     done = run(*arguments, f"--val2017_annotations={tmp_path / 'official.json'}")
-    assert done.stdout.startswith("NOT COMPARABLE") and "their ids differ" in done.stdout
+    assert done.returncode == 2 and "official.json is not COCO's" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,6 +111,6 @@ def test_usage_errors(arguments, message):
 
 
 def test_runs_of_different_models(tmp_path):
-    other = make_run(tmp_path / "b", 22.2, model="ssd_mobilenet_v2_320x320_coco17_tpu-8")
-    done = run(make_run(tmp_path / "a", 22.2), other)
+    other = run_directory(tmp_path / "b", "ssd_mobilenet_v2_320x320_coco17_tpu-8", 20.2).root
+    done = run(run_directory(tmp_path / "a", MODEL, 22.2).root, other)
     assert done.returncode == 2 and "the runs are of different models" in done.stderr
