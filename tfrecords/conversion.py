@@ -328,7 +328,7 @@ def source_entry(source, header, image_dir, keypoints_file):
         "annotations": source.num_annotations,
         "crowd": source.num_crowd,
         "categories": len(source.categories),
-        "image_ids_sha256": manifest.ids_sha256(image.id for image in source.images),
+        "image_ids_sha256": annotation_file.ids_sha256(image.id for image in source.images),
     }
 
 

@@ -17,7 +17,6 @@ dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
 """
 
 import functools
-import hashlib
 import json
 import os
 from collections import Counter
@@ -85,11 +84,6 @@ def assemble(source, settings, results, unknown=(), crowd_unknown=0):
     }
     check_sums(made)
     return made
-
-
-def ids_sha256(ids):
-    """SHA-256 of a set of image ids: decimal, ascending, a newline after each."""
-    return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
 
 
 def write(output_path, manifest, opened=_opened):

@@ -13,7 +13,7 @@ from collections import Counter
 
 import tqdm
 
-from tfrecords import features, framing, manifest, shards
+from tfrecords import annotation_file, features, framing, manifest, shards
 from tfrecords.conversion import summary_of
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
@@ -109,7 +109,7 @@ def _write(dataset, output_path, asked, settings, progress):
         "annotations": annotations,
         "crowd": crowd,
         "categories": len(dataset.categories),
-        "image_ids_sha256": manifest.ids_sha256(image_ids),
+        "image_ids_sha256": annotation_file.ids_sha256(image_ids),
     }
     made = manifest.assemble(source, asked, results)
     manifest.write_ledger(output_path, ledger)

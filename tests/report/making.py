@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from replicate import config, score, verdict, zoo
+from replicate import config, score, verdict
 from replicate.demo import drawing
 from replicate.run import RunDir, read_json, write_json, write_text
 
@@ -133,11 +133,7 @@ def run_directory(
     for number, step in enumerate(steps, 1):
         found = detections(annotations_file, skill * number / len(steps), 100 * seed + number)
         write_evaluation(run, step, annotations_file, found)
-    metrics = read_json(run.eval_at(steps[-1]) / "metrics.json")
-    decided = verdict.decide(
-        zoo.find(model), metrics, deviations, kind="training", environment=environment
-    )
-    write_json(run.verdict, decided.to_json())
+    write_json(run.verdict, verdict.of_runs([run]).to_json())
     return run
 
 

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from replicate import config, report, score, verdict, zoo
-from replicate.report import charts, content, plots
+from replicate.report import content, plots
 from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
 from tests.report import making
@@ -146,39 +146,6 @@ def test_every_figure_of_the_page_is_in_the_json(finished_run):
             assert any(
                 abs(abs(value) * scale - number) <= half for value in told for scale in (1, 100)
             ), text
-
-
-def test_sentence_names_achieved_published_and_tolerance(finished_run):
-    verdict = read_json(finished_run.report / "report.json")["verdict"]
-    achieved = read_json(finished_run.verdict)["achieved"]["box AP"]
-    assert verdict["verdict"] == "NOT COMPARABLE"
-    for said in (f"{achieved:.2f}", "22.2", "±0.5"):
-        assert said in verdict["sentence"]
-
-
-@pytest.mark.parametrize(
-    "word, achieved, sentence",
-    [
-        ("REPLICATED", 22.05, "Box AP 22.05, published 22.2: −0.15 points"),
-        ("NOT REPLICATED", 24.2, "Box AP 24.20, published 22.2: +2.00 points"),
-    ],
-)
-def test_sentence_of_a_comparable_run(run, word, achieved, sentence):
-    decided = read_json(run.verdict)
-    decided |= {"verdict": word, "achieved": {"box AP": achieved}}
-    write_json(run.verdict, decided)
-    run_charts = charts.of_run(content.of_run(run))
-    assert "AP as published" in run_charts["checkpoints"].svg
-    bounds = "; replicated is within ±0.5, near within ±1."
-    assert _report(run)["verdict"]["sentence"] == sentence + bounds
-
-
-def test_sentence_where_nothing_was_published(run):
-    decided = read_json(run.verdict) | {"achieved": {"box AP": 12.0}, "published": {}}
-    write_json(run.verdict, decided)
-    assert _report(run)["verdict"]["sentence"] == (
-        "Box AP 12.00, for which nothing was published. There is nothing to hold it against."
-    )
 
 
 @pytest.mark.parametrize(

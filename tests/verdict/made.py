@@ -14,7 +14,7 @@ import tempfile
 
 import numpy as np
 
-from replicate import config, replication, score
+from replicate import config, opening, replication, score
 from replicate.run import RunDir, write_json, write_text
 from replicate.verdict import official
 from tfrecords import manifest, shards
@@ -151,7 +151,7 @@ def run_directory(
     """
     run = RunDir.at(root)
     request = replication.Request(model, "train.json", "t", "val.json", "v", seed=seed)
-    replication._write_spec(run, request, f"python tools/replicate.py --model={model}", [])
+    opening.write_spec(run, request, f"python tools/replicate.py --model={model}", [])
     message = config.render(
         model,
         global_batch_size=batch,
