@@ -7,11 +7,10 @@ import pathlib
 
 import tensorflow as tf
 
-from replicate import annotations
+from replicate import annotations, checkpoint_files
 from replicate import config as configs
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
-from replicate.train import checkpoints
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -64,8 +63,8 @@ class Kept:
     def checkpoints(self):
         """The complete checkpoints there now, as Checkpoint, by ascending step."""
         found = []
-        for number in checkpoints.steps_of(self._directory):
-            path = checkpoints.path_of(self._directory, number)
+        for number in checkpoint_files.steps_of(self._directory):
+            path = checkpoint_files.path_of(self._directory, number)
             found.append(Checkpoint(_step_in(path, number), number, path))
         return sorted(found)
 
@@ -147,7 +146,7 @@ class Kept:
         root = self._run.root.absolute()
         return {
             "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
-            "sha256": checkpoints.sha256(checkpoint.path),
+            "sha256": checkpoint_files.sha256(checkpoint.path),
         }
 
 

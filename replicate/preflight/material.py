@@ -8,8 +8,8 @@ import os
 import pathlib
 import re
 
+from replicate import checkpoint_files, devices, reasons, zoo
 from replicate import config as configs
-from replicate import devices, reasons, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir
 from replicate.verdict import comparable
@@ -221,9 +221,7 @@ class Material:
     @functools.cached_property
     def checkpoint_steps(self):
         """Steps of the run directory's own checkpoints, ascending."""
-        names = (path.stem for path in self.run.checkpoints.glob("ckpt-*.index"))
-        steps = (name.removeprefix("ckpt-") for name in names)
-        return sorted(int(step) for step in steps if step.isdigit())
+        return checkpoint_files.steps_of(self.run.checkpoints)
 
     @functools.cached_property
     def launched(self):

@@ -186,9 +186,11 @@ def _timed(detect, checkpoint):
 
 def _resume(checkpoints, tf, folder):
     """What the last good checkpoint of a run holds, and which do not read back."""
+    from replicate import checkpoint_files
+
     damaged, step, parts = [], None, []
-    for number in reversed(checkpoints.steps_of(folder)):
-        path = checkpoints.path_of(folder, number)
+    for number in reversed(checkpoint_files.steps_of(folder)):
+        path = checkpoint_files.path_of(folder, number)
         if checkpoints.verify(path) is not None:
             damaged.append(number)
             continue

@@ -10,11 +10,11 @@ import hashlib
 import numpy as np
 from tqdm import tqdm
 
+from replicate import checkpoint_files
 from replicate.errors import UserError
 from replicate.recognition import metrics, records
 from replicate.recognition.classes import Class
 from replicate.run import read_json, write_json
-from replicate.train import checkpoints
 from tfrecords.whole_files import written_whole
 
 FORMAT = 1
@@ -110,7 +110,7 @@ def evaluate(run, step, splits, request, threshold, recognizer_at):
     """
     checkpoint = {
         "path": f"checkpoints/ckpt-{step}",
-        "sha256": checkpoints.sha256(checkpoints.path_of(run.checkpoints, step)),
+        "sha256": checkpoint_files.sha256(checkpoint_files.path_of(run.checkpoints, step)),
     }
     found = {}
     for split, pattern in splits.items():

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from replicate import environment
+from replicate import checkpoint_files, environment
 from replicate.errors import Interrupted, UserError
 from replicate.processes import StopSignals
 from replicate.recognition import classes, evaluation, model, records
@@ -73,7 +73,7 @@ def train(request, model_dir, settings, command):
     num_steps = request.steps(data["train"]["images"])
     # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
     tf.keras.utils.set_random_seed(request.seed or 2**30)
-    if last is None or checkpoints.step_of(last) < num_steps:
+    if last is None or checkpoint_files.step_of(last) < num_steps:
         environment.record(run.environment)
         _train(run, request, found, last, num_steps, settings, splits)
     return _evaluate_last(run, request, settings, splits)
@@ -150,7 +150,7 @@ def _until_next(step, num_steps, settings):
 def _evaluate_last(run, request, settings, splits):
     """Evaluates the last checkpoint, unless that was done when it was saved."""
     last = checkpoints.latest_good(run.checkpoints)
-    step = checkpoints.step_of(last)
+    step = checkpoint_files.step_of(last)
     return evaluation.evaluate(
         run, step, splits, request, settings.threshold, lambda: model.load(last)[0]
     )

@@ -6,32 +6,13 @@ data follow from the step.
 """
 
 import errno
-import hashlib
 import pathlib
 
 import tensorflow as tf
 from absl import logging
 
+from replicate import checkpoint_files
 from replicate.errors import UserError
-
-
-def steps_of(directory):
-    """The steps of the complete checkpoints in `directory`, ascending."""
-    return sorted(
-        step_of(index.stem)
-        for index in pathlib.Path(directory).glob("ckpt-*.index")
-        if index.stem.removeprefix("ckpt-").isdigit()
-    )
-
-
-def step_of(path):
-    """The step in a checkpoint's name."""
-    return int(str(path).rsplit("-", 1)[1])
-
-
-def path_of(directory, step):
-    """The checkpoint's prefix, as TensorFlow takes it."""
-    return str(pathlib.Path(directory) / f"ckpt-{step}")
 
 
 def verify(path):
@@ -49,21 +30,13 @@ def verify(path):
     return None
 
 
-def sha256(path):
-    """The SHA-256 over a checkpoint's files, in their names' order."""
-    digest = hashlib.sha256()
-    for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):
-        digest.update(part.read_bytes())
-    return digest.hexdigest()
-
-
 def latest_good(directory):
     """The last checkpoint in `directory` that reads back whole, or None.
 
     A damaged one is named in the log and the one before it is taken.
     """
-    for step in reversed(steps_of(directory)):
-        path = path_of(directory, step)
+    for step in reversed(checkpoint_files.steps_of(directory)):
+        path = checkpoint_files.path_of(directory, step)
         damage = verify(path)
         if damage is None:
             return path
@@ -88,7 +61,7 @@ class FullDisk:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         full = full or (isinstance(error, tf.errors.OpError) and "No space left" in error.message)
         if full:
-            steps = steps_of(self._directory)
+            steps = checkpoint_files.steps_of(self._directory)
             raise UserError(
                 f"{self._directory}: No space left on this disk. "
                 + (f"The last checkpoint is that of step {steps[-1]}; " if steps else "")
@@ -111,7 +84,7 @@ class Saver:
         )
         # After a fallback, the damaged ones are not counted among those to keep.
         good = [p for p in self._manager.checkpoints if pathlib.Path(f"{p}.index").exists()]
-        self.saved_step = step_of(good[-1]) if good else None
+        self.saved_step = checkpoint_files.step_of(good[-1]) if good else None
 
     def save(self, step):
         """Writes ckpt-<step> and reads it back. Saving the same step again does nothing.

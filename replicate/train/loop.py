@@ -6,7 +6,7 @@ import dataclasses
 import orbit
 import tensorflow as tf
 
-from replicate import cluster
+from replicate import checkpoint_files, cluster
 from replicate.errors import Interrupted, UserError
 from replicate.processes import StopSignals
 from replicate.run import RunDir
@@ -74,7 +74,7 @@ def train(config, model_dir, settings):
             "train_config.num_steps is 0 (no end); set it in the config or give --num_train_steps"
         )
     last = checkpoints.latest_good(run.checkpoints)
-    if last is not None and checkpoints.step_of(last) >= num_steps:
+    if last is not None and checkpoint_files.step_of(last) >= num_steps:
         return last
     run.checkpoints.mkdir(parents=True, exist_ok=True)
 
@@ -117,7 +117,7 @@ def train(config, model_dir, settings):
                     f"{journal.input_wait:.0%} of the time was spent waiting for input; "
                     "--input_service puts more processes or machines on it"
                 )
-    return checkpoints.path_of(run.checkpoints, num_steps)
+    return checkpoint_files.path_of(run.checkpoints, num_steps)
 
 
 def _begin(trainer, config, last):

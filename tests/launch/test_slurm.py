@@ -11,11 +11,11 @@ import sys
 
 import pytest
 
+from replicate import checkpoint_files
 from replicate.demo import drawing
 from replicate.launch import slurm, status
 from replicate.launch.plan import Plan
 from replicate.run import RunDir, read_json, read_metrics
-from replicate.train import checkpoints
 from tests.launch import one_node_slurm
 from tests.launch.one_node_slurm import ask, job, wait_for
 from tests.launch.test_secrets import PLANTED, assert_clean
@@ -91,7 +91,7 @@ def _trains_past(run, step, number):
 
 def _requeued(run, number, restarts):
     wait_for(lambda: job(number).get("Restarts") == str(restarts), PATIENCE_S, "requeue", _log(run))
-    last = checkpoints.steps_of(run.checkpoints)[-1]
+    last = checkpoint_files.steps_of(run.checkpoints)[-1]
     stopped = read_json(run.training)
     assert (stopped["state"], stopped["step"]) == ("stopped", last)
     return last
@@ -129,7 +129,7 @@ def interrupted(data, tmp_path_factory):
     ask("scancel", number)
     wait_for(lambda: job(number)["JobState"] == "CANCELLED", PATIENCE_S, "end", _log(run))
     wait_for(lambda: read_json(run.training)["state"] == "stopped", PATIENCE_S, "end", _log(run))
-    return run, number, limited, checkpoints.steps_of(run.checkpoints)[-1]
+    return run, number, limited, checkpoint_files.steps_of(run.checkpoints)[-1]
 
 
 def test_the_time_limit_requeues_it_and_scancel_ends_it(interrupted):
@@ -170,7 +170,7 @@ def test_continued_it_has_the_losses_of_an_uninterrupted_run(
     (shown,) = status.of_folder(run.root)
     assert (shown.state, shown.step, shown.verdict) == ("done", num_steps, "NOT COMPARABLE")
     assert (run.report / "index.html").is_file()
-    assert run.evaluated_steps() == checkpoints.steps_of(run.checkpoints)
+    assert run.evaluated_steps() == checkpoint_files.steps_of(run.checkpoints)
     whole = _losses(run)
     continued = _losses(before)
     assert set(continued) == set(range(EVERY, num_steps + 1, EVERY))

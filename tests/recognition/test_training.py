@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from replicate import checkpoint_files
 from replicate.errors import Interrupted, UserError
 from replicate.recognition import evaluation, model, prediction, records, report, training
 from replicate.recognition.engine import tf
 from replicate.recognition.trainer import Trainer
 from replicate.run import RunDir, read_json, read_metrics, write_json
-from replicate.train import checkpoints
 from tests.recognition.conftest import BATCH, STEPS, image_path, present
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def test_a_stopped_run_continues_to_the_same_losses_and_scores(
         with pytest.raises(Interrupted, match="step 4"):
             training.train(request_of(), tmp_path, settings, COMMAND)
     run = RunDir.at(tmp_path)
-    assert checkpoints.steps_of(run.checkpoints) == [3, 4]
+    assert checkpoint_files.steps_of(run.checkpoints) == [3, 4]
     training.train(request_of(), tmp_path, settings, COMMAND)
     assert _losses(run) == _losses(finished)
     assert sorted(_losses(run)) == list(range(1, STEPS + 1))
@@ -101,8 +101,8 @@ def test_the_mapping_is_in_the_checkpoint_and_beside_it(finished, drawn):
     expected = [(0, 1, "disc"), (1, 2, "square"), (2, 3, "triangle"), (3, 7, "hexagon")]
     listed = read_json(finished.root / "classes.json")
     assert [(each["index"], each["id"], each["name"]) for each in listed] == expected
-    for step in checkpoints.steps_of(finished.checkpoints):
-        described = model.describe(checkpoints.path_of(finished.checkpoints, step))
+    for step in checkpoint_files.steps_of(finished.checkpoints):
+        described = model.describe(checkpoint_files.path_of(finished.checkpoints, step))
         assert [(each.id, each.name) for each in described["classes"]] == [
             (number, name) for _, number, name in expected
         ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from replicate import odapi
+from replicate import checkpoint_files, odapi
 
 odapi.load()
 
@@ -38,7 +38,7 @@ def _damage(path, how):
 def test_the_last_good_one_is_taken(saved):
     folder, variable, _ = saved
     path = checkpoints.latest_good(folder)
-    assert path == checkpoints.path_of(folder, 30)
+    assert path == checkpoint_files.path_of(folder, 30)
     assert checkpoints.verify(path) is None
     variable.assign(tf.zeros([1000]))
     tf.train.Checkpoint(v=variable).restore(path)
@@ -50,7 +50,7 @@ def test_a_damaged_last_one_falls_back_to_the_one_before(saved, how):
     folder, _, _ = saved
     _damage(folder / "ckpt-30", how)
     assert checkpoints.verify(str(folder / "ckpt-30")) is not None
-    assert checkpoints.latest_good(folder) == checkpoints.path_of(folder, 20)
+    assert checkpoints.latest_good(folder) == checkpoint_files.path_of(folder, 20)
 
 
 def test_all_damaged_is_none(saved):
@@ -63,13 +63,13 @@ def test_all_damaged_is_none(saved):
 def test_only_the_last_few_are_kept(saved):
     folder, _, saver = saved
     saver.save(40)
-    assert checkpoints.steps_of(folder) == [20, 30, 40]
+    assert checkpoint_files.steps_of(folder) == [20, 30, 40]
 
 
 def test_a_checkpoint_half_written_is_not_seen(tmp_path):
     (tmp_path / "ckpt-50.data-00000-of-00001").write_bytes(b"half")
     (tmp_path / "ckpt-tmp.index").write_bytes(b"")
-    assert checkpoints.steps_of(tmp_path) == []
+    assert checkpoint_files.steps_of(tmp_path) == []
     assert checkpoints.latest_good(tmp_path) is None
 
 
@@ -82,4 +82,4 @@ def test_a_disk_that_refuses_names_the_last_good_one(saved, monkeypatch):
     monkeypatch.setattr(saver._manager, "save", full)
     with pytest.raises(UserError, match="No space left.*last good checkpoint is that of step 30"):
         saver.save(40)
-    assert checkpoints.latest_good(folder) == checkpoints.path_of(folder, 30)
+    assert checkpoints.latest_good(folder) == checkpoint_files.path_of(folder, 30)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from replicate import odapi
+from replicate import checkpoint_files, odapi
 
 odapi.load()
 
@@ -34,7 +34,7 @@ def _tags(run):
 def test_a_run_says_what_it_does(config, tmp_path):
     run = RunDir.at(tmp_path)
     loop.train(config, tmp_path, loop.Settings(num_steps=5, checkpoint_every_n=2, log_every_n=2))
-    assert checkpoints.steps_of(run.checkpoints) == [2, 4, 5]
+    assert checkpoint_files.steps_of(run.checkpoints) == [2, 4, 5]
     lines = read_metrics(run.metrics)
     assert [line["step"] for line in lines] == [2, 4, 5]
     assert lines[0]["seconds_to_first_step"] > 0
@@ -101,7 +101,7 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_images(
     assert read_json(run.training)["state"] == "failed"
     if log_every_n == 1:
         assert "Last good checkpoint: that of step 1" in message
-        assert checkpoints.steps_of(run.checkpoints) == [1]
+        assert checkpoint_files.steps_of(run.checkpoints) == [1]
     else:
         assert "Last good checkpoint: none yet" in message
 
@@ -133,7 +133,7 @@ def test_a_full_disk_stops_with_a_message_and_a_good_checkpoint(config, tmp_path
         with pytest.raises(UserError, match="(?s)No space left.*free some space"):
             loop.train(config, tmp_path, settings)
         good = checkpoints.latest_good(RunDir.at(tmp_path).checkpoints)
-        assert checkpoints.step_of(good) >= 1
+        assert checkpoint_files.step_of(good) >= 1
         assert np.isfinite(tf.train.load_variable(good, "step/.ATTRIBUTES/VARIABLE_VALUE"))
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

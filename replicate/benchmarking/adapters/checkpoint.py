@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from replicate import checkpoint_files
 from replicate import config as configs
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
@@ -102,14 +103,10 @@ def _prefix(path):
     """The prefix of the checkpoint at `path`, of a folder's the one with the largest number."""
     if pathlib.Path(f"{path}.index").is_file():
         return path
-    numbered = {
-        int(index.stem.removeprefix("ckpt-")): index.with_suffix("")
-        for index in path.glob("ckpt-*.index")
-        if index.stem.removeprefix("ckpt-").isdigit()
-    }
-    if not numbered:
+    steps = checkpoint_files.steps_of(path)
+    if not steps:
         raise UserError(f"{path}: no checkpoint (ckpt-N.index) there")
-    return numbered[max(numbered)]
+    return pathlib.Path(checkpoint_files.path_of(path, steps[-1]))
 
 
 def _category_ids(config, label_map, names):

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from replicate import config
+from replicate import checkpoint_files, config
 from replicate.config import operations
 from replicate.report import content
 
@@ -185,8 +185,12 @@ def _checkpoint(run, report):
     evaluated = (report["metrics"] or {}).get("checkpoint")
     if evaluated:
         return run.root / evaluated["path"]
-    kept = [path.with_suffix("") for path in run.checkpoints.glob("ckpt-*.index")]
-    return max(kept, key=lambda path: int(path.name.split("-")[1]), default=run.checkpoints)
+    steps = checkpoint_files.steps_of(run.checkpoints)
+    return (
+        pathlib.Path(checkpoint_files.path_of(run.checkpoints, steps[-1]))
+        if steps
+        else run.checkpoints
+    )
 
 
 def _model_summary(checkpoint):

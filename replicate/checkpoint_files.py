@@ -1,0 +1,31 @@
+"""The files of TF2 checkpoints: `FOLDER/ckpt-<step>.index` and `.data-…`; imports no TensorFlow."""
+
+import hashlib
+import pathlib
+
+
+def steps_of(directory):
+    """The steps of the complete checkpoints in `directory`, ascending."""
+    return sorted(
+        step_of(index.stem)
+        for index in pathlib.Path(directory).glob("ckpt-*.index")
+        if index.stem.removeprefix("ckpt-").isdigit()
+    )
+
+
+def step_of(path):
+    """The step in a checkpoint's name."""
+    return int(str(path).rsplit("-", 1)[1])
+
+
+def path_of(directory, step):
+    """The checkpoint's prefix, as TensorFlow takes it."""
+    return str(pathlib.Path(directory) / f"ckpt-{step}")
+
+
+def sha256(path):
+    """The SHA-256 over a checkpoint's files, in their names' order."""
+    digest = hashlib.sha256()
+    for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
