@@ -1,7 +1,8 @@
-# make venv   set up .venv with the pinned requirements (Python 3.11 or 3.12)
+# make venv   set up .venv with the pinned requirements and the kit itself (Python 3.11 or 3.12)
 # make venv-gpu   the same with TensorFlow's CUDA libraries (requirements-gpu.txt)
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
+# make check  style and types
 # make bench  evaluation and training beside the Object Detection API's own loops, in ratios
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -14,11 +15,11 @@ GPU := $(VENV)/.gpu-installed
 SKYPILOT := build/skypilot/.installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv venv-gpu demo test test-all test-odapi bench clean
+.PHONY: venv venv-gpu demo test test-all test-odapi check bench clean
 
 venv: $(STAMP)
 
-$(STAMP): requirements.txt
+$(STAMP): requirements.txt pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "This kit needs Python 3.11 or 3.12 (TensorFlow 2.20 and its companions have no other wheels);"; \
 		echo "found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.11 venv"; \
@@ -27,6 +28,8 @@ $(STAMP): requirements.txt
 		"make: $(PYTHON) is Python %d.%d; this kit needs 3.11 or 3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable .
 	@touch $@
 
 # TensorFlow with its CUDA libraries, for machines with NVIDIA GPUs.
@@ -60,6 +63,12 @@ test-all: $(TRACKERS) $(SKYPILOT)
 # Called again after an interruption it goes on; `make clean` forgets what it has.
 test-odapi: venv
 	$(VENV)/bin/python -m tests.odapi.api_suite --kept=build/api_suite
+
+# Style, formatting, types.
+check: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 # On a machine that does nothing else (about 10 minutes on 2 cores); fails where a target is missed.
 bench: venv

@@ -1,5 +1,7 @@
 """Can the box AP that the TF2 detection model zoo publishes be reproduced, and if not, why not?"""
 
+__version__ = "0.2.0.dev0"
+
 
 def __getattr__(name):
     # `replicate.benchmark` is a function; it is loaded when it is first asked for.

@@ -17,6 +17,7 @@ import warnings
 
 from absl import flags
 
+from replicate import installation
 from replicate.errors import Interrupted, Unavailable, UserError
 
 DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 128 + 2
@@ -38,6 +39,9 @@ def run(main, required=()):
     help_text = (sys.modules["__main__"].__doc__ or "").strip()
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
         print(f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
+        sys.exit(DONE)
+    if "--version" in sys.argv[1:]:
+        print(installation.version())
         sys.exit(DONE)
     try:
         positional = flags.FLAGS(sys.argv)[1:]

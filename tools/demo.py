@@ -10,14 +10,15 @@ again, it reuses what is done.
 import pathlib
 import sys
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
+from replicate import installation
 from tools import cli
 
-_FOLDER = flags.DEFINE_string("folder", str(PROJECT / "demo"), "where data and run go.")
+_BESIDE = installation.HOME if installation.IS_CHECKOUT else pathlib.Path.cwd()
+_FOLDER = flags.DEFINE_string("folder", str(_BESIDE / "demo"), "where data and run go.")
 
 
 def main(_):

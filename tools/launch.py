@@ -21,11 +21,11 @@ import pathlib
 import shlex
 import sys
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
+from replicate import installation
 from replicate.errors import UserError
 from tools import cli
 from tools import replicate as tool
@@ -76,6 +76,27 @@ flags.DEFINE_multi_string(
     "mount", [], "skypilot: PATH=SOURCE, a bucket or volume:NAME mounted there; may be repeated."
 )
 flags.DEFINE_string("task_file", "", "skypilot: the file to write; NAME.sky.yaml otherwise.")
+#: The flags that are not for every target; the help of each begins with those that it is for.
+_ONLY_FOR = {
+    "gpus": ("local", "slurm"),
+    "background": ("local",),
+    "partition": ("slurm",),
+    "account": ("slurm",),
+    "memory": ("slurm", "skypilot"),
+    "cpus": ("slurm", "skypilot"),
+    "tasks_per_node": ("slurm",),
+    "sbatch": ("slurm",),
+    "setup": ("slurm", "skypilot"),
+    "export": ("slurm",),
+    "save_before_s": ("slurm",),
+    "rendezvous_timeout_s": ("slurm", "skypilot"),
+    "accelerators": ("skypilot",),
+    "infra": ("skypilot",),
+    "spot": ("skypilot",),
+    "run_store": ("skypilot",),
+    "mount": ("skypilot",),
+    "task_file": ("skypilot",),
+}
 
 
 def main(_):
@@ -85,11 +106,9 @@ def main(_):
 
 
 def _refuse_flags_of_other_targets():
-    """A flag's help begins with the targets that it is for, where it is not for all."""
-    for flag in FLAGS.get_key_flags_for_module(__name__):
-        targets = flag.help.partition(":")[0].split(", ")
-        if flag.present and set(targets) <= _TARGETS.keys() and FLAGS.target not in targets:
-            raise UserError(f"--{flag.name} is for --target={' and '.join(targets)} alone")
+    for name, targets in _ONLY_FOR.items():
+        if FLAGS[name].present and FLAGS.target not in targets:
+            raise UserError(f"--{name} is for --target={' and '.join(targets)} alone")
 
 
 def _plan():
@@ -146,7 +165,7 @@ def _local(plan):
     if not FLAGS.background:
         return local.run(plan, FLAGS.gpus)
     _preflight(plan)
-    again = [sys.executable, str(PROJECT / "tools/launch.py"), *sys.argv[1:], "--nobackground"]
+    again = [*installation.tool_command("launch"), *sys.argv[1:], "--nobackground"]
     pid, log = local.start_background(plan, again, FLAGS.gpus)
     print(f"process {pid}, log {log}\n{_watch(plan)}\nstop it, its checkpoint saved: kill {pid}")
     return cli.DONE

@@ -13,14 +13,13 @@ list that a piece mentions replaces the whole list. A fragment merges no others.
 """
 
 import functools
-import pathlib
 import re
 
 from replicate import zoo
 from replicate.config import paths, textproto
 from replicate.errors import UserError
+from replicate.installation import CONFIGS
 
-CONFIGS = pathlib.Path(__file__).resolve().parent.parent.parent / "configs"
 _MERGE = re.compile(r"^#\s*merge:\s*(\S+)\s*$", re.MULTILINE)
 
 

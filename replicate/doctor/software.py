@@ -2,14 +2,13 @@
 
 import importlib.metadata
 import os
-import pathlib
 import platform
 import re
 import sys
 
+from replicate import installation
 from replicate.doctor.finding import FAIL, OK, WARN, Finding
 
-_REQUIREMENTS = pathlib.Path(__file__).resolve().parents[2] / "requirements.txt"
 _OWN_END = "# --- what the packages above need"
 _INSTALL = "`make venv`, or `pip install -r requirements.txt` in this environment"
 _MOST = 4  # names in a list; the rest is counted
@@ -19,6 +18,8 @@ def findings(answers):
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     yield python()
     yield packages()
+    if installation.namesake():
+        yield namesake()
     yield tensorflow(answers["engine"])
     yield keras(answers["engine"], answers["plain_keras"])
     yield protobuf(answers["protobuf"])
@@ -40,9 +41,9 @@ def python():
 
 def packages():
     """What is installed against the pins of requirements.txt."""
-    if not _REQUIREMENTS.is_file():
+    if not installation.REQUIREMENTS.is_file():
         return Finding("Packages", WARN, "no requirements.txt to compare with", _INSTALL)
-    own, _, others = _REQUIREMENTS.read_text(encoding="utf-8").partition(_OWN_END)
+    own, _, others = installation.REQUIREMENTS.read_text(encoding="utf-8").partition(_OWN_END)
     missing, of_others, differing = [], [], []
     for pins, absent in ((_pins(own), missing), (_pins(others), of_others)):
         for name, pin in pins.items():
@@ -66,6 +67,17 @@ def packages():
             _INSTALL,
         )
     return Finding("Packages", OK, f"all {len(_pins(own)) + len(_pins(others))} as pinned")
+
+
+def namesake():
+    """PyPI's `replicate` beside the kit: both have one import name, and one hides the other."""
+    return Finding(
+        "Import name",
+        FAIL,
+        f"PyPI's replicate {installation.namesake()} (a client of another service) is installed "
+        "too, and both are imported as `replicate`",
+        "`pip uninstall replicate`, then install the kit again, or give each an environment",
+    )
 
 
 def tensorflow(engine):

@@ -7,11 +7,10 @@ import re
 import sys
 import time
 
+from replicate import installation
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
-TOOL = PROJECT / "tools" / "replicate.py"
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -50,7 +49,7 @@ class Plan:
     time_limit_s: int | None = None
     working_directory: str = dataclasses.field(default_factory=os.getcwd)
     python: str = sys.executable
-    tool: str = str(TOOL)
+    tool: str = str(installation.TOOLS / "replicate.py")
 
     @classmethod
     def of(cls, directory, arguments, name="", **fields):
@@ -79,7 +78,8 @@ class Plan:
     def command(self, run):
         """The command line of one run, as a list."""
         own = [] if run.seed is None else [f"--seed={run.seed}"]
-        return [self.python, self.tool, *self.arguments, *own, f"--run_dir={run.directory}"]
+        python = [self.python, *installation.PYTHON_OPTIONS]
+        return [*python, self.tool, *self.arguments, *own, f"--run_dir={run.directory}"]
 
     def record(self, run, target, **what):
         """Notes in the run directory where the run was launched, for `status`."""

@@ -15,9 +15,9 @@ import subprocess
 
 import yaml
 
+from replicate import installation
 from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import PROJECT
 from replicate.run import write_text
 
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed
@@ -64,8 +64,13 @@ def task(plan, run, resources, request):
       request: `replication.Request`; its paths are checked to lie in a mount.
 
     Raises:
-      UserError: a path that no mount holds; several nodes without a directory that all see.
+      UserError: not from a checkout; a path that no mount holds; several nodes without a
+        directory that all see.
     """
+    if not installation.IS_CHECKOUT:
+        raise UserError(
+            "SkyPilot takes the kit's folder along to the cloud's machines; launch from a checkout"
+        )
     _check(plan, resources, request)
     name = plan.name if run.seed is None else f"{plan.name}-seed{run.seed}"
     machine = {
@@ -83,7 +88,7 @@ def task(plan, run, resources, request):
     parts = {
         "name": _task_name(name),
         "num_nodes": resources.nodes,
-        "workdir": str(PROJECT),
+        "workdir": str(installation.HOME),
         "resources": {key: value for key, value in machine.items() if value != ""},
         "file_mounts": buckets,
         "volumes": volumes,
@@ -146,7 +151,7 @@ def validate(paths):
 
 def interpreter():
     """The interpreter that may have SkyPilot, see `validate`; None where there is none."""
-    beside = PROJECT / "build" / "skypilot" / "bin" / "python"
+    beside = installation.HOME / "build" / "skypilot" / "bin" / "python"
     named = os.environ.get("SKYPILOT_PYTHON") or (str(beside) if beside.exists() else None)
     if named is None and (command := shutil.which("sky")):
         first = pathlib.Path(command).read_text(encoding="utf-8", errors="replace").splitlines()[0]
@@ -226,8 +231,8 @@ def _setup(resources):
 
 def _run(plan, run, resources):
     """The shell lines of a start; the same again, on another machine, continues the run."""
-    _, tool, *arguments = plan.command(run)
-    words = [shlex.quote(os.path.relpath(tool, PROJECT)), *map(shlex.quote, arguments)]
+    tool, *arguments = plan.command(run)[1 + len(installation.PYTHON_OPTIONS) :]
+    words = [shlex.quote(os.path.relpath(tool, installation.HOME)), *map(shlex.quote, arguments)]
     limit = f"timeout --signal=TERM --kill-after={_SAVING_S} {plan.time_limit_s} "
     lines = [
         "set -euo pipefail",

@@ -12,6 +12,7 @@ import shlex
 
 import jinja2
 
+from replicate import installation
 from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
 from replicate.launch import slurm_queue, status
@@ -78,7 +79,7 @@ def script(plan, resources):
         setup=resources.setup,
         cpus_per_task=resources.cpus_per_task,
         working_directory=plan.working_directory,
-        python=plan.python,
+        python=[plan.python, *installation.PYTHON_OPTIONS],
         tool=plan.tool,
         arguments=plan.arguments,
         directory=plan.directory,

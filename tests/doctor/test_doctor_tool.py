@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from replicate import installation
 from replicate.doctor import asked, software
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ def test_all_is_well_on_a_cpu(tmp_path):
     assert "FAIL" not in done.stdout
     for said in (
         "Python",
-        "all 16",  # pinned packages, over 160
+        "all 17",  # pinned packages, over 170
         "2.20.0, built for CUDA 12.5.1 and cuDNN 9",
         "2, through tf_keras",
         "backend upb",
@@ -176,3 +177,16 @@ def test_the_pure_python_backend_of_protobuf():
     answer = _asked("protobuf", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
     found = software.protobuf(answer)
     assert found.gravity == "warn" and "backend python" in found.seen
+
+
+def test_another_project_with_the_same_import_name(tmp_path, monkeypatch):
+    """A client of another service is called `replicate` on PyPI; in an environment, one wins."""
+    assert installation.namesake() is None
+    information = tmp_path / "replicate-1.0.7.dist-info"
+    information.mkdir()
+    told = "Metadata-Version: 2.1\nName: replicate\nVersion: 1.0.7\n"
+    (information / "METADATA").write_text(told)
+    done = _doctor("--json", PYTHONPATH=tmp_path)
+    found = _findings(done)["Import name"]
+    assert done.returncode == 1 and found["gravity"] == "fail"
+    assert "replicate 1.0.7" in found["seen"] and "pip uninstall replicate" in found["do"]

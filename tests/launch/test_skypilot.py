@@ -11,8 +11,9 @@ import yaml
 
 from replicate.cluster import from_environment
 from replicate.errors import UserError
+from replicate.installation import HOME
 from replicate.launch import skypilot
-from replicate.launch.plan import PROJECT, Plan
+from replicate.launch.plan import Plan
 from replicate.replication import Request
 from tests.launch.test_slurm_script import HOSTILE
 
@@ -121,7 +122,7 @@ def test_without_skypilot_the_file_is_written_and_the_tool_says_so(tmp_path):
         *("--val_annotations=/coco/v.json", "--val_images=/coco/v", "--num_steps=5"),
     ]
     done = subprocess.run(
-        [sys.executable, PROJECT / "tools" / "launch.py", *arguments],
+        [sys.executable, HOME / "tools" / "launch.py", *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,
