@@ -126,7 +126,7 @@ def record_environment(run, num_steps):
       run: RunDir.
       num_steps: the step at which its training ends.
     """
-    from replicate.train import checkpoints
+    from replicate import checkpoint_files
 
-    if num_steps not in checkpoints.steps_of(run.checkpoints):
+    if num_steps not in checkpoint_files.steps_of(run.checkpoints):
         environment.record(run.environment)
