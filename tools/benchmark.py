@@ -43,7 +43,9 @@ flags.DEFINE_integer("num_images", None, "the first N images by id alone", lower
 flags.DEFINE_list("iou_types", ["bbox"], "kinds of score: bbox, segm, keypoints")
 flags.DEFINE_enum("evaluator", "both", ["hotcoco", "pycocotools", "both"], "whose figures")
 flags.DEFINE_integer("batch_size", 1, "images a call", lower_bound=1)
-flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
+flags.DEFINE_list(
+    "fix", [], "problems of the detections to mend, as the error message offers; see tools/score.py"
+)
 flags.DEFINE_enum(
     "decoder", None, ["tensorflow", "pillow"], "what makes the pixels, where there is a choice"
 )

@@ -159,7 +159,8 @@ def _evaluate_run():
         raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
     metrics = checkpoints.evaluate_all()
     print(f"step {metrics['step']}, in {run.eval_at(metrics['step'])}:")
-    print(text.of_inference(metrics.get("inference")))
+    if metrics.get("inference"):
+        print(text.of_inference(metrics["inference"]))
     print(text.of_scores(run.scores_at(metrics["step"])))
 
 

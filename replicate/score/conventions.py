@@ -25,8 +25,8 @@ _CLEAR = 1.25
 # Several categories: one given to everything is right by chance.
 _CLASSES = 3
 _NO_PROOF = (
-    "Chance or a detector that has learned little would look the same, so nothing is changed; see "
-    "--help on --fix if you know it to be so"
+    "Chance or a detector that has learned little would look the same, so nothing is changed; if "
+    "you know it to be so, see --fix in tools/score.py --help"
 )
 
 

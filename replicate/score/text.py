@@ -38,24 +38,24 @@ def of_scores(scores):
     )
 
 
-def remarks(score):
+def remarks(score, cuts=True):
     """What is to be known of the detections beside their metrics: a list of sentences.
 
     Where they were cut at a score, capped, or miss images, what `--fix` changed, what they may be.
 
     Args:
       score: dict of `score.Result.to_json`.
+      cuts: whether a cut at a score and a cap are among them.
     """
     facts, found = score["detections"], []
-    if facts["score_threshold"] is not None:
+    if cuts and facts["score_threshold"] is not None:
         found.append(
             f"the detections were cut at a score of about {facts['score_threshold']:.3g}: none "
             "scores lower, and images have places left; AP takes all scores"
         )
-    if facts["cap_per_image"] is not None:
-        found.append(
-            f"the detections were capped at {facts['cap_per_image']} an image; AP is over 100"
-        )
+    cap, counted = facts["cap_per_image"], _COUNTED.get(score["iou_type"], 100)
+    if cuts and cap is not None and cap < counted:
+        found.append(f"the detections were capped at {cap} an image; AP is over {counted}")
     if facts.get("objects_in_images_without"):
         found.append(
             f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
@@ -148,6 +148,8 @@ def shown(value):
     return "undefined" if value is None else f"{value:.4f}"
 
 
+# Detections an image that COCO's AP takes, where they are not 100.
+_COUNTED = {"keypoints": 20}
 _DECODERS = {"tensorflow": "TensorFlow", "pillow": "Pillow"}
 _SUPPRESSIONS = {
     "kit": "the kit's suppression (--suppression=api runs the API's own)",

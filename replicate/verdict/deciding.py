@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 
 from replicate.errors import UserError
+from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
 
 NOT_COMPARABLE = "NOT COMPARABLE"
@@ -308,10 +309,8 @@ def _notes(evaluations, seeds, figures, facts, val2017):
     if any(evaluation["agree"] is None for evaluation in evaluations):
         notes.append("scored by one evaluator alone; --evaluator=both has the other's word")
     for evaluation in evaluations:
-        notes += [
-            f"mended before scoring: {repair['message']} ({repair['remedy']})"
-            for repair in evaluation["repairs"]
-        ]
+        # A cut or cap of the detections is among the reasons or conditions.
+        notes += text.remarks(evaluation, cuts=False)
     official_known = val2017 or any(official.remembered(each["iou_type"]) for each in evaluations)
     if not official_known and all(
         each["annotations"]["images"] == official.VAL2017.images for each in evaluations

@@ -114,7 +114,7 @@ function roundValues(low, high, share, wholeNumbers) {
   if (wholeNumbers) step = Math.max(1, Math.ceil(step));
   const values = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) {
-    values.push(n * step);
+    values.push(n * step + 0);  // never -0
   }
   const unit = share ? 100 : 1;
   const digits = Math.max(0, Math.min(8, -Math.floor(Math.log10(step * unit) + 1e-9) +
