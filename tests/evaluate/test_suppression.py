@@ -13,6 +13,7 @@ odapi.load()
 import tensorflow as tf
 from object_detection.core import post_processing
 
+from replicate.errors import UserError
 from replicate.evaluate import suppression
 
 BATCH, ANCHORS, CLASSES = 3, 120, 5
@@ -136,3 +137,27 @@ def test_what_is_left_to_the_api(model, override, replaced):
     built = odapi.build_model(configs.render(model, overrides=overrides).model, is_training=False)
     assert suppression.replace(built) is replaced
     assert suppression.replace(built) is False, "once is enough"
+
+
+def test_whose_suppression_runs():
+    """What is asked for, what the model has, what then runs."""
+
+    def model(**functions):
+        found = type("Model", (), {})()
+        for name, settings in functions.items():
+            setattr(found, name, functools.partial(len, **settings) if settings else None)
+        return found
+
+    ssd = {"_non_max_suppression_fn": SETTINGS}
+    assert suppression.choose(model(**ssd)) == "kit"
+    assert suppression.choose(model(**ssd), "api") == "api"
+    assert suppression.choose(model(_second_stage_nms_fn=SETTINGS)) == "kit"
+    soft = SETTINGS | {"soft_nms_sigma": 0.5}
+    assert suppression.choose(model(_non_max_suppression_fn=soft)) == "api"
+    # CenterNet has none; of a model of proposals alone the first stage's is never replaced.
+    assert suppression.choose(model(_non_max_suppression_fn=None)) == "none"
+    proposals = model(_second_stage_nms_fn=SETTINGS)
+    proposals._number_of_stages = 1
+    assert suppression.choose(proposals) == "api"
+    with pytest.raises(UserError, match="suppression 'tf'; there are: kit, api"):
+        suppression.choose(model(**ssd), "tf")
