@@ -49,7 +49,9 @@ class Dataset:
           UserError: the folder or an image is not there.
         """
         if self.image_dir is None:
-            raise UserError("a model that is run needs the images: name their folder, --image_dir")
+            raise UserError(
+                "a model that is run, or drawing, needs the images: name their folder, --image_dir"
+            )
         folder = pathlib.Path(self.image_dir)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
