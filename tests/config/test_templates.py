@@ -1,5 +1,6 @@
 """The composed templates against the training configs as published."""
 
+import json
 import re
 
 import pytest
@@ -10,29 +11,40 @@ from replicate import config, zoo
 from replicate.config import templates, textproto
 from replicate.errors import UserError
 from replicate.odapi import protos
+from tests.odapi import recording
 
-PUBLISHED_PATHS = re.compile("PATH_TO_BEE?_CONFIGURED")
-
-
-def published_names(shared):
-    return sorted(
-        path.stem
-        for path in (shared / "zoo/configs").glob("*.config")
-        if "deepmac" not in path.stem
-    )
+# Of each published config the SHA-256 of its message, see tests/odapi/recording.py.
+PUBLISHED_SHA256 = json.loads(recording.CONFIGS.read_text())
 
 
-def test_every_published_config_has_a_template(shared):
-    assert len(published_names(shared)) == 36
-    assert config.template_names() == published_names(shared)
+def test_every_published_config_has_a_template():
+    assert len(PUBLISHED_SHA256) == 36
+    assert config.template_names() == sorted(PUBLISHED_SHA256)
+
+
+@pytest.mark.parametrize("name", config.template_names())
+def test_template_is_the_published_config_by_its_hash(name):
+    assert recording.message_sha256(config.template(name)) == PUBLISHED_SHA256[name]
+
+
+def test_the_hash_is_of_the_whole_message():
+    message = config.template(config.template_names()[0])
+    message.train_config.num_steps += 1
+    assert recording.message_sha256(message) not in PUBLISHED_SHA256.values()
+
+
+def test_the_hashes_are_those_of_the_published_files(shared):
+    pipeline = textproto.pipeline_class()
+    assert {
+        name: recording.message_sha256(recording.published_config(path, pipeline))
+        for name, path in recording.published_configs(shared).items()
+    } == PUBLISHED_SHA256
 
 
 @pytest.mark.parametrize("name", config.template_names())
 def test_template_equals_the_published_config(shared, name):
-    published = textproto.pipeline_class()()
-    text = (shared / "zoo/configs" / f"{name}.config").read_text()
-    # One published file misspells the placeholder of its paths.
-    text_format.Parse(PUBLISHED_PATHS.sub("PATH_TO_BE_CONFIGURED", text), published)
+    path = recording.published_configs(shared)[name]
+    published = recording.published_config(path, textproto.pipeline_class())
     composed = config.template(name)
     assert config.diff(published, composed) == []
     assert published == composed
