@@ -3,12 +3,17 @@
     python tools/zoo.py list --family=ssd --sort=map
     python tools/zoo.py show ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8
     python tools/zoo.py list --format=json
+    python tools/zoo.py reruns
 
 `list` prints one line a model: input size (pixels), speed (published ms an image), COCO mAP in
-points (boxes, masks, keypoints) and whether its training config is public; `show` prints all that
-is known of one. MODEL may be the archive's name, the training config's, the display name, or a
-released archive (MODEL.tar.gz). Where no training config was published, the archive has one:
-fetch it with tools/download.py zoo MODEL, and give the archive wherever a model is asked for.
+points (boxes, masks, keypoints) and whether its training config is public. `show` prints all that
+is known of one: each published figure with its document, the weights that training starts from,
+what others measured when they evaluated the released model again. `reruns` lists all of those and
+how far they lie from the table by the recipe's resizer (docs/replications.md).
+
+MODEL may be the archive's name, the training config's, the display name, or a released archive
+(MODEL.tar.gz). Where no training config was published, the archive has one: fetch it with
+tools/download.py zoo MODEL, and give the archive wherever a model is asked for.
 """
 
 import pathlib
@@ -37,13 +42,13 @@ def main(arguments):
         case ["list"]:
             rows = _listed()
             print(_json([_record(row) for row in rows]) if _as_json() else _table(rows))
+        case ["reruns"]:
+            print(_json(_reruns()) if _as_json() else _reruns_text())
         case ["show", model]:
             record = _details(model)
             print(_json(record) if _as_json() else _sheet(record))
         case _:
-            raise UserError(
-                "say what to do: python tools/zoo.py list, or python tools/zoo.py show MODEL"
-            )
+            raise UserError("say what to do: python tools/zoo.py list, show MODEL, or reruns")
 
 
 def _listed():
@@ -68,11 +73,30 @@ def _details(model):
     if template or pathlib.Path(model).exists():
         facts = config.facts(config.read(model))
         record["config"] = {**dataclasses.asdict(facts), "images_seen": facts.images_seen}
+    record["reruns"] = [dataclasses.asdict(each) for each in zoo.reruns(model)]
     if (point := zoo.starting_point(model)) is not None:
         record["starting_point"] = {
             key: value for key, value in dataclasses.asdict(point).items() if key != "templates"
         }
     return record
+
+
+def _reruns():
+    return {
+        "reruns": [dataclasses.asdict(each) | {"gap": each.gap} for each in zoo.all_reruns()],
+        "gaps": {name: dataclasses.asdict(each) for name, each in zoo.gaps_by_resizer().items()},
+    }
+
+
+def _reruns_text():
+    lines = [f"{each.zoo:7}{each.model:55}{each}" for each in zoo.all_reruns()]
+    lines += ["", "SavedModels of the TF2 zoo, by their recipe's resizer, against the table:"]
+    lines += [
+        f"  {name:12}{each.models:4}  {-each.least:.2f} to {-each.most:.2f} below, "
+        f"median {-each.median:.2f}"
+        for name, each in zoo.gaps_by_resizer().items()
+    ]
+    return "\n".join(lines)
 
 
 def _table(rows):
@@ -102,7 +126,9 @@ def _table(rows):
 def _sheet(record):
     lines = []
     for name, value in record.items():
-        if name == "figures":
+        if name == "reruns":
+            lines += [f"re-evaluated by others: {zoo.Rerun(**rerun)}" for rerun in value]
+        elif name == "figures":
             lines += [f"published: {zoo.Figure(**figure)}" for figure in value]
         elif isinstance(value, dict):
             lines += [f"{name}:", *(f"  {line}" for line in _sheet(value).splitlines())]

@@ -113,6 +113,9 @@ def _model(material, row):
         },
         "speed_ms": row.speed_ms,
         "note": row.note,
+        # As sentences: figure, images, runs, document and commit.
+        "sources": [str(each) for each in row.figures],
+        "reruns": [str(each) for each in zoo.reruns(row.archive)],
     }
     return model
 
@@ -472,7 +475,7 @@ def _never_checked(content):
         found.append(
             {
                 "what": "how far AP would move on other images",
-                "why": "no bootstrap was asked for; tools/score.py --bootstrap=1000",
+                "why": "not asked for; tools/score.py --samples=200",
             }
         )
     return found

@@ -7,6 +7,11 @@ zoo.find("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8").figures
 
 from replicate.zoo.figures import KINDS as KINDS
 from replicate.zoo.figures import Figure as Figure
+from replicate.zoo.reruns import Gaps as Gaps
+from replicate.zoo.reruns import Rerun as Rerun
+from replicate.zoo.reruns import all_reruns as all_reruns
+from replicate.zoo.reruns import gaps_by_resizer as gaps_by_resizer
+from replicate.zoo.reruns import reruns as reruns
 from replicate.zoo.starting import StartingPoint as StartingPoint
 from replicate.zoo.starting import starting_point as starting_point
 from replicate.zoo.starting import starting_points as starting_points
