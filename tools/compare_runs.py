@@ -10,8 +10,8 @@ latency; with the detections that it scored after a colon, also with its categor
     python tools/compare_runs.py runs/seed0 tflite.json:tflite_dt.json.gz --zoo
 
 index.html is one file that needs no network; comparison.json has every figure of it. Differences
-by category are against the first run, or --baseline, with paired bootstrap intervals over the
-images (--bootstrap=0 leaves them out: on all of val2017 they take a while).
+by category are against the first run, or --baseline, with paired intervals over the images
+(--samples=0 leaves them out: on all of val2017 they take a while).
 """
 
 import pathlib
@@ -29,7 +29,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "comparison", "folder for index.html and comparison.json")
 flags.DEFINE_bool("zoo", False, "also list the published rows of the zoo")
 flags.DEFINE_string("baseline", None, "the run that the others are held against")
-flags.DEFINE_integer("bootstrap", 200, "samples of the images for the intervals", lower_bound=0)
+flags.DEFINE_integer("samples", 200, "halves of the images, for intervals", lower_bound=0)
+flags.DEFINE_alias("bootstrap", "samples")
 
 
 def main(paths):
@@ -41,7 +42,7 @@ def main(paths):
             FLAGS.output,
             with_zoo=FLAGS.zoo,
             baseline=FLAGS.baseline,
-            bootstrap=FLAGS.bootstrap,
+            samples=FLAGS.samples,
         )
     )
 

@@ -9,11 +9,11 @@ height] in pixels, "score"}; with --iou_type=segm a "segmentation" (compressed R
 must agree; --evaluator=hotcoco alone answers within seconds on all of val2017.
 
     python tools/score.py … --analysis --plots=plots --output=metrics.json
-    python tools/score.py … --baseline=other_detections.json --bootstrap=1000
+    python tools/score.py … --baseline=other_detections.json --samples=200
 
---analysis adds the error split (TIDE), confusions, calibration and curves; --bootstrap the
-intervals over images (a minute for 1,000 samples of a few hundred images, some of val2017);
---baseline answers "is this better than that", paired over the images.
+--analysis adds the error split (TIDE), confusions, calibration and curves; --samples
+intervals over images, from that many random halves of them (200 will do); --baseline answers "is
+this better than that", paired over the images.
 
 Below the metrics stands, after "!", what is to be known beside them: detections cut at a score or
 capped, images without detections, what --fix changed.
@@ -50,7 +50,8 @@ flags.DEFINE_list(
 flags.DEFINE_bool(
     "analysis", False, "categories, errors, confusions, calibration and curves as well"
 )
-flags.DEFINE_integer("bootstrap", 0, "samples of the images for intervals", lower_bound=0)
+flags.DEFINE_integer("samples", 0, "halves of the images, for intervals", lower_bound=0)
+flags.DEFINE_alias("bootstrap", "samples")
 flags.DEFINE_string("baseline", None, "detections of another model on the same images to compare")
 flags.DEFINE_string("plots", None, "draw curves and errors as PNG files into this folder")
 flags.DEFINE_string("output", None, "write metrics.json here")
@@ -66,14 +67,12 @@ def main(_):
     metrics = result.to_json()
     if status == cli.DONE:
         print(text.of_scores([metrics]))
-    if FLAGS.analysis or FLAGS.bootstrap:
-        metrics["analysis"] = score.analyse(result, bootstrap=FLAGS.bootstrap)
+    if FLAGS.analysis or FLAGS.samples:
+        metrics["analysis"] = score.analyse(result, samples=FLAGS.samples)
         print("\n" + text.of_categories(result.per_category))
         print("\n" + text.of_analysis(metrics["analysis"]))
     if FLAGS.baseline:
-        metrics["comparison"] = score.compare(
-            result, _score(FLAGS.baseline), bootstrap=FLAGS.bootstrap
-        )
+        metrics["comparison"] = score.compare(result, _score(FLAGS.baseline), samples=FLAGS.samples)
         print("\n" + text.of_comparison(metrics["comparison"], FLAGS.baseline))
     if FLAGS.plots:
         print("\n" + "\n".join(score.draw(result, FLAGS.plots)))

@@ -9,6 +9,7 @@ from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report import gallery
 from replicate.report.content import MEANINGS, measurement
+from replicate.score import over_images
 from replicate.verdict import FIGURES
 
 FORMAT = 1
@@ -19,7 +20,7 @@ STEPS = 4
 METRICS = tuple(MEANINGS)
 
 
-def of(participants, *, with_zoo=False, baseline=None, bootstrap=200, images=IMAGES):
+def of(participants, *, with_zoo=False, baseline=None, samples=200, images=IMAGES):
     """The comparison as a dict of plain values.
 
     Args:
@@ -27,7 +28,7 @@ def of(participants, *, with_zoo=False, baseline=None, bootstrap=200, images=IMA
       with_zoo: whether the published rows stand in the table as well.
       baseline: name of the participant that the others are held against; default the first whose
         detections are at hand.
-      bootstrap: samples of the images for the intervals of the categories; 0 leaves them out.
+      samples: halves of the images for the intervals of the categories; 0 leaves them out.
       images: how many images the gallery has.
 
     Raises:
@@ -48,8 +49,10 @@ def of(participants, *, with_zoo=False, baseline=None, bootstrap=200, images=IMA
         "zoo": [_zoo_row(row) for row in zoo.rows()] if with_zoo else [],
         "hyperparameters": hyperparameters(participants),
         "curves": _curves(participants),
-        "per_category": _per_category(together, base, bootstrap) if base else None,
-        "bootstrap": bootstrap,
+        "per_category": _per_category(together, base, samples) if base else None,
+        "samples": samples,
+        "intervals_method": over_images.METHOD,
+        "fewest_images": over_images.FEWEST_IMAGES,
         "speed": _speed(participants),
         "gallery": _gallery(together, base, images) if base else None,
         "not_checked": not_checked,
@@ -186,7 +189,7 @@ def _curves(participants):
     return order
 
 
-def _per_category(together, base, bootstrap):
+def _per_category(together, base, samples):
     """AP by category of the baseline, and of each other run the difference with its interval."""
     of_base = together[base.key][1]
     rows = [
@@ -199,32 +202,18 @@ def _per_category(together, base, bootstrap):
     with tqdm(total=cells, desc="categories", unit="interval", disable=cells < 20) as bar:
         for key, result in others.items():
             ap = {each["id"]: each["AP"] for each in result.per_category}
-            for row in rows:
+            ids = [row["id"] for row in rows]
+            found = over_images.of_categories(result, of_base, ids, samples=samples)
+            for row, interval in zip(rows, found, strict=True):
+                interval = interval or {"low": None, "high": None}
                 row["others"][key] = {
                     "AP": ap[row["id"]],
                     "difference": ap[row["id"]] - row["baseline"],
-                } | _interval(of_base, result, row["id"], bootstrap)
+                    "low": interval["low"],
+                    "high": interval["high"],
+                }
                 bar.update()
     return rows
-
-
-def _interval(of_base, result, category_id, bootstrap):
-    """Paired bootstrap over the images of the difference in one category's AP."""
-    if not bootstrap:
-        return {"low": None, "high": None}
-    import hotcoco
-
-    pair = []
-    for each in (of_base, result):
-        whole = each.evaluations["hotcoco"].handle
-        of_category = hotcoco.COCOeval(whole.coco_gt, whole.coco_dt, each.iou_type)
-        of_category.params.cat_ids = [category_id]
-        of_category.params.img_ids = each.image_ids
-        of_category.evaluate()
-        pair.append(of_category)
-    found = hotcoco.compare(*pair, n_bootstrap=bootstrap, seed=0, confidence=0.95)
-    interval = found["ci"]["AP"]
-    return {"low": interval["lower"], "high": interval["upper"]}
 
 
 def _speed(participants):

@@ -13,6 +13,7 @@ from replicate.report import (
 )
 from replicate.report.plots import SERIES
 from replicate.run import write_text
+from replicate.score.text import OF
 
 
 def write(run):
@@ -37,7 +38,7 @@ def write(run):
             report["not_checked"].append(
                 {"what": f"{absent} pictures of the gallery", "why": f"not readable in {image_dir}"}
             )
-    common = {"content": report, "plots": plots, "tide_names": charts.TIDE}
+    common = {"content": report, "plots": plots, "tide_names": charts.TIDE, "interval_of": OF}
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
     write_text(run.report / "report.json", pages.json_text(report))
@@ -80,7 +81,7 @@ def write_comparison(paths, output, **options):
     Args:
       paths: as `participants.read` takes them.
       output: folder.
-      **options: with_zoo, baseline, bootstrap, images of `comparison.of`.
+      **options: with_zoo, baseline, samples, images of `comparison.of`.
 
     Returns:
       path of index.html.

@@ -7,10 +7,11 @@
 The groundtruth is the raw COCO JSON, not what survived a conversion.
 """
 
-from replicate.score.analysis import analyse, compare, draw, intervals
+from replicate.score.analysis import analyse, draw
 from replicate.score.checks import mended
 from replicate.score.evaluators import EVALUATORS, METRICS
 from replicate.score.groundtruth import FIELDS, Groundtruth, ids_sha256
+from replicate.score.over_images import compare, intervals
 from replicate.score.scoring import EvaluatorsDisagree, Result, score
 from replicate.score.streaming import Stream
 

@@ -1,4 +1,4 @@
-"""What lies behind the metrics: curves, errors, calibration, and how sure the figures are.
+"""What lies behind the metrics: curves, errors, calibration.
 
 All of it is hotcoco's, but for the sums over confidence and sizes; see docs/scoring.md.
 """
@@ -10,25 +10,22 @@ import numpy as np
 from replicate.errors import UserError
 from replicate.score.error_split import error_split
 from replicate.score.evaluators import METRICS
+from replicate.score.over_images import METHOD, SIZES, intervals
 
-# pycocotools' areas, in square pixels.
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 _MOST_CONFUSED = 20
-# hotcoco writes AR1 where pycocotools' lines say maxDets=1.
-_NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
 
 
-def analyse(result, *, bootstrap=0, seed=0):
+def analyse(result, *, samples=0, seed=0):
     """The analysis of a Result, as the "analysis" of metrics.json.
 
     Args:
       result: Result of `score` with hotcoco among its evaluators.
-      bootstrap: samples of the images for the intervals; 0 leaves them out.
-      seed: of the bootstrap.
+      samples: halves of the images that are scored for the intervals; 0 leaves them out.
+      seed: of the halves.
 
     Returns:
-      dict: by_size, precision_recall, f1, tide, confusion, calibration and, with `bootstrap`,
-      intervals.
+      dict: by_size, precision_recall, f1, tide, confusion, calibration and, with `samples`,
+      intervals and intervals_method.
     """
     handle = _handle(result)
     analysis = {
@@ -40,91 +37,10 @@ def analyse(result, *, bootstrap=0, seed=0):
     if result.iou_type != "keypoints":
         analysis["tide"] = error_split(result)
         analysis["confusion"] = _confusion(handle)
-    if bootstrap:
-        analysis["intervals"] = intervals(result, bootstrap=bootstrap, seed=seed)
+    if samples:
+        analysis["intervals"] = intervals(result, samples=samples, seed=seed)
+        analysis["intervals_method"] = METHOD
     return analysis
-
-
-def intervals(result, *, bootstrap=1000, seed=0, confidence=0.95):
-    """How far each metric would move on other images: bootstrap intervals over the images.
-
-    They do not belong to a replication claim: its images are the published ones.
-
-    Returns:
-      dict metric name -> {"low", "high", "standard_error"}, values in 0..1.
-    """
-    import hotcoco
-
-    handle = _handle(result)
-    # Against a detector that finds nothing, the difference is the figure itself.
-    nothing = hotcoco.COCOeval(handle.coco_gt, handle.coco_gt.load_res([]), result.iou_type)
-    nothing.params.imgIds = result.image_ids
-    nothing.evaluate()
-    found = hotcoco.compare(
-        nothing, handle, n_bootstrap=bootstrap, seed=seed, confidence=confidence
-    )
-    return {
-        name: {"low": each["lower"], "high": each["upper"], "standard_error": each["std_err"]}
-        for name, each in _renamed(found["ci"], result).items()
-    }
-
-
-def compare(result, baseline, *, bootstrap=1000, seed=0, confidence=0.95):
-    """Is `result` better than `baseline`? Differences, paired over the same images.
-
-    Args:
-      result, baseline: Results on the same images, with hotcoco among their evaluators.
-      bootstrap: samples of the images for the intervals of the differences; 0 leaves them out.
-      seed: of the bootstrap.
-      confidence: of the intervals.
-
-    Returns:
-      dict: differences (metric -> value in -1..1), intervals (metric -> low, high,
-      probability_better), per_category (list of id, name, AP, baseline AP, difference).
-    """
-    import hotcoco
-
-    if (
-        result.image_ids != baseline.image_ids
-        or result.groundtruth.sha256 != baseline.groundtruth.sha256
-        or result.iou_type != baseline.iou_type
-    ):
-        raise UserError(
-            "two models are compared on the same images, annotations and kind of score; "
-            f"{result.groundtruth.path} ({len(result.image_ids)} images, {result.iou_type}) and "
-            f"{baseline.groundtruth.path} ({len(baseline.image_ids)} images, "
-            f"{baseline.iou_type}) differ"
-        )
-    found = hotcoco.compare(
-        _handle(baseline),
-        _handle(result),
-        n_bootstrap=bootstrap,
-        seed=seed,
-        confidence=confidence,
-    )
-    before = {each["id"]: each["AP"] for each in baseline.per_category}
-    return {
-        "differences": _renamed(found["deltas"], result),
-        "intervals": {
-            name: {
-                "low": each["lower"],
-                "high": each["upper"],
-                "probability_better": each["prob_positive"],
-            }
-            for name, each in _renamed(found["ci"] or {}, result).items()
-        },
-        "per_category": [
-            {
-                "id": each["id"],
-                "name": each["name"],
-                "AP": each["AP"],
-                "baseline": before[each["id"]],
-                "difference": each["AP"] - before[each["id"]],
-            }
-            for each in result.per_category
-            if each["AP"] is not None
-        ],
-    }
 
 
 def draw(result, folder):
@@ -165,14 +81,6 @@ def _handle(result):
     if "hotcoco" not in result.evaluations:
         raise UserError("the analysis is hotcoco's: score with evaluator 'hotcoco' or 'both'")
     return result.evaluations["hotcoco"].handle
-
-
-def _renamed(by_metric, result):
-    """hotcoco's values by metric under the kit's names, in their order, where they are defined."""
-    named = {_NAMES.get(name, name): value for name, value in by_metric.items()}
-    return {
-        name: named[name] for name, value in result.metrics.items() if value is not None and named
-    }
 
 
 def _by_size(result):

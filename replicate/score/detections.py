@@ -194,7 +194,14 @@ class Detections:
             "min_score": float(self.scores.min()) if len(self) else None,
             "score_threshold": self._score_threshold(counts, cap or 100),
             "cap_per_image": cap,
+            "whole_pixels": self._whole_pixels(),
         }
+
+    def _whole_pixels(self):
+        """Whether boxes were rounded: a detector's own do not all lie on whole pixels."""
+        if self.iou_type != "bbox" or len(self) < 10:
+            return False
+        return bool((self.shapes == np.floor(self.shapes)).all())
 
     def _score_threshold(self, counts, places):
         """The score below which detections were cut away, or None where there is no sign of it.

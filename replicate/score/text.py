@@ -3,6 +3,12 @@
 #: What each kind of evaluation holds against the groundtruth.
 KINDS = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
 
+#: What an interval is of, see `over_images`.
+OF = {
+    "population": "on all images like these",
+    "samples": "on other samples of as many images",
+}
+
 
 def of_metrics(evaluations):
     """The metrics of each evaluator, one a line.
@@ -56,6 +62,11 @@ def remarks(score, cuts=True):
     cap, counted = facts["cap_per_image"], _COUNTED.get(score["iou_type"], 100)
     if cuts and cap is not None and cap < counted:
         found.append(f"the detections were capped at {cap} an image; AP is over {counted}")
+    if facts.get("whole_pixels"):
+        found.append(
+            "all boxes lie on whole pixels: they were rounded or cut, which moves AP, most of all "
+            "at high IoU and of small objects"
+        )
     if facts.get("objects_in_images_without"):
         found.append(
             f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
@@ -123,25 +134,32 @@ def of_analysis(analysis):
         for each in analysis["confusion"]["most_confused"][:5]:
             lines.append(f"  {each['groundtruth']} called {each['called']}: {each['count']}")
     if "intervals" in analysis:
-        lines.append("\n95 % intervals over images (bootstrap)")
+        lines.append(f"\n95 % intervals: {analysis['intervals_method']}")
         for name, each in analysis["intervals"].items():
-            lines.append(f"  {name:8} {each['low']:.4f} to {each['high']:.4f}")
+            lines.append(f"  {name:8} {each['low']:.4f} to {each['high']:.4f}  {OF[each['of']]}")
     return "\n".join(lines)
 
 
 def of_comparison(comparison, baseline):
     """The gist of `analysis.compare`."""
     lines = [f"against {baseline}"]
+    if comparison["intervals"]:
+        lines.append(f"95 % intervals: {comparison['intervals_method']}, paired")
     for name, difference in comparison["differences"].items():
         line = f"  {name:8} {difference:+.4f}"
         if name in comparison["intervals"]:
             each = comparison["intervals"][name]
-            line += (
-                f"   95 %: {each['low']:+.4f} to {each['high']:+.4f}"
-                f"   better in {each['probability_better']:.0%} of the samples"
-            )
+            line += f"   95 %: {each['low']:+.4f} to {each['high']:+.4f}"
+            line += f"   {_told_apart(each)} {OF[each['of']]}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _told_apart(interval):
+    """What an interval of a difference says of the two models on other images."""
+    if interval["low"] > 0:
+        return "better"
+    return "worse" if interval["high"] < 0 else "not told apart"
 
 
 def shown(value):

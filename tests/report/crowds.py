@@ -30,7 +30,7 @@ def page_of_runs(run, count, path):
     many = [
         dataclasses.replace(one, key=f"r{number}", name=f"run-{number}") for number in range(count)
     ]
-    compared = comparison.of(many, bootstrap=0)
+    compared = comparison.of(many, samples=0)
     images = compared["gallery"]["images"]
     pictures = gallery.pictures(images, one.report["request"]["val_images"])
     write_text(path, writing.page_of_comparison(compared, pictures))

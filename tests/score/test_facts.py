@@ -5,6 +5,7 @@ import pytest
 
 from replicate.score import score
 from replicate.score.detections import Detections
+from replicate.score.text import remarks
 
 
 def made(per_image, scores, seed=0):
@@ -75,3 +76,11 @@ def test_real_deployed_detections(shared, model, threshold, cap):
 def test_facts_are_of_the_scored_images(annotations_file, detections):
     facts = score(annotations_file, detections, num_images=5).to_json()["detections"]
     assert facts["images"] == 5 and facts["count"] == 40 and facts["max_per_image"] == 8
+
+
+@pytest.mark.parametrize(("cut", "told"), [(float, False), (int, True)])
+def test_boxes_on_whole_pixels_are_told(annotations_file, detections, cut, told):
+    detections = [each | {"bbox": [cut(v) for v in each["bbox"]]} for each in detections]
+    found = score(annotations_file, detections).to_json()
+    assert found["detections"]["whole_pixels"] is told
+    assert any("whole pixels" in line for line in remarks(found)) is told
