@@ -87,7 +87,7 @@ class RunDir:
 
     @property
     def start(self):
-        """The weights that the training began with; see `train.loop`."""
+        """The weights that the training began with; see `train.starting_point`."""
         return self.root / "start.json"
 
     @property

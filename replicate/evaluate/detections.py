@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import os
 
@@ -106,6 +107,11 @@ class Evaluation:
             "suppression_asked": suppressed_by,
             "batch_size": self._batch_size,
         }
+
+    @functools.cached_property
+    def image_bytes_sha256(self):
+        """SHA-256 over the images' ids and bytes, see `images.bytes_sha256`."""
+        return images.bytes_sha256(self._images)
 
     def restore(self, checkpoint):
         """Takes a checkpoint's weights.

@@ -1,10 +1,24 @@
 """The images of a COCO annotation file, found and checked before the first one is detected."""
 
 import dataclasses
+import hashlib
 import pathlib
 
 from replicate import annotations
 from replicate.errors import UserError
+
+
+def bytes_sha256(found):
+    """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the last pixel.
+
+    Args:
+      found: list of Image.
+    """
+    digest = hashlib.sha256()
+    for image in sorted(found, key=lambda image: image.id):
+        content = pathlib.Path(image.path).read_bytes()
+        digest.update(f"{image.id} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

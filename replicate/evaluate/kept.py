@@ -105,6 +105,7 @@ class Kept:
         metrics = {
             "step": checkpoint.step,
             "checkpoint": identity,
+            "images": {"sha256": self._evaluation.image_bytes_sha256},
             "inference": self._evaluation.inference | {"config_sha256": self._config_sha256},
         } | result.to_json()
         if others:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from replicate import checkpoint_files, cluster
 from replicate.errors import Interrupted, UserError
 from replicate.processes import StopSignals
-from replicate.run import RunDir
+from replicate.run import RunDir, write_json
 from replicate.train import checkpoints, data, distribution, precision, starting_point
 from replicate.train.journal import Journal, say
 from replicate.train.trainer import Execution, NonFiniteLoss, Trainer
@@ -54,7 +54,7 @@ def train(config, model_dir, settings):
 
     Args:
       config: TrainEvalPipelineConfig.
-      model_dir: a run directory; checkpoints/, train/, metrics.jsonl and training.json are
+      model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json are
         written there.
       settings: Settings.
 
@@ -92,8 +92,8 @@ def train(config, model_dir, settings):
         checkpoints.FullDisk(run.checkpoints),
     ):
         trainer = Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
-        say(_begin(trainer, config, last))
         writes = workers is None or workers.is_chief
+        say(_begin(trainer, config, last, run.start if writes else None))
         saver = checkpoints.Saver(
             trainer.checkpoint,
             distribution.checkpoint_folder(workers, run.checkpoints),
@@ -120,15 +120,21 @@ def train(config, model_dir, settings):
     return checkpoint_files.path_of(run.checkpoints, num_steps)
 
 
-def _begin(trainer, config, last):
-    """Gives the trainer its first weights; a sentence that says which."""
+def _begin(trainer, config, last, record):
+    """Gives the trainer its first weights; a sentence that says which.
+
+    Those of a new run are kept in the file `record`, where there is one to write.
+    """
     if last is not None:
         trainer.resume(last)
         return f"resuming after step {trainer.step} from {last}"
+    start = starting_point.Start()
     if config.train_config.fine_tune_checkpoint:
         trainer.build_variables()
-        return starting_point.restore(trainer.model, config.train_config)
-    return "training from random weights (fine_tune_checkpoint is empty)"
+        start = starting_point.restore(trainer.model, config.train_config)
+    if record is not None:
+        write_json(record, start.to_json())
+    return start.sentence
 
 
 def _run(trainer, strategy, events, after_steps, num_steps, saver, settings):

@@ -1,19 +1,58 @@
 """The weights a run begins with: a classification or detection checkpoint."""
 
+import dataclasses
 import pathlib
 
 import tensorflow as tf
 
 from replicate.errors import UserError
+from replicate.train import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The weights that a training began with, as start.json keeps them.
+
+    Attributes:
+      path: prefix of the checkpoint, "" of random weights.
+      type: fine_tune_checkpoint_type.
+      sha256: over the checkpoint's files; None of random weights.
+      matched, variables: variables that got a value from it, of those that the type loads.
+      others: the model's variables that are not of the type's part.
+    """
+
+    path: str = ""
+    type: str = ""
+    sha256: str | None = None
+    matched: int = 0
+    variables: int = 0
+    others: int = 0
+
+    @property
+    def sentence(self):
+        if not self.path:
+            return "training from random weights (fine_tune_checkpoint is empty)"
+        return (
+            f"starting from {self.path} ({self.type}): {self.matched} of {self.variables} "
+            f"variables matched, {self.variables - self.matched} missed; {self.others} are not of "
+            "this type's part"
+        )
+
+    def to_json(self):
+        """The fields as plain data."""
+        return dataclasses.asdict(self)
 
 
 def restore(model, train_config):
-    """Loads the recipe's starting point, see `load`; a sentence that says what was matched."""
+    """Loads the recipe's starting point, see `load`; returns the Start."""
     matched, total = load(model, train_config)
-    return (
-        f"starting from {train_config.fine_tune_checkpoint} "
-        f"({train_config.fine_tune_checkpoint_type}): {matched} of {total} variables matched, "
-        f"{total - matched} missed; {len(model.variables) - total} are not of this type's part"
+    return Start(
+        path=train_config.fine_tune_checkpoint,
+        type=train_config.fine_tune_checkpoint_type,
+        sha256=checkpoints.sha256(train_config.fine_tune_checkpoint),
+        matched=matched,
+        variables=total,
+        others=len(model.variables) - total,
     )
 
 

@@ -111,7 +111,7 @@ def test_a_detection_checkpoint_loads_the_feature_extractor_alone(
     model, train_config = model_and_config
     said = starting_point.restore(
         model, _config_for(train_config, checkpoints["detection"], "detection")
-    )
+    ).sentence
     loaded = model._feature_extractor.variables
     for variable in loaded:
         assert set(np.unique(variable.numpy())) == {np.float32(0.25)}, variable.name
@@ -132,7 +132,7 @@ def test_a_released_archive_is_taken_whole(model_and_config, checkpoints, initia
     message = configs.render(MODEL, fine_tune_checkpoint=str(released))
     path = message.train_config.fine_tune_checkpoint
     assert path.endswith("model_coco17_tpu-8/checkpoint/ckpt-0")
-    said = starting_point.restore(model, _config_for(train_config, path, "full"))
+    said = starting_point.restore(model, _config_for(train_config, path, "full")).sentence
     assert f"{len(model.variables)} of {len(model.variables)} variables matched" in said
     for variable in model.variables:
         assert set(np.unique(variable.numpy())) == {np.float32(0.25)}, variable.name
@@ -143,7 +143,7 @@ def test_what_the_checkpoint_lacks_is_counted_and_left(model_and_config, initial
     model, train_config = model_and_config
     heads = tf.train.Checkpoint(_box_predictor=model._box_predictor)
     path = tf.train.Checkpoint(model=heads).write(str(tmp_path / "heads"))
-    said = starting_point.restore(model, _config_for(train_config, path, "full"))
+    said = starting_point.restore(model, _config_for(train_config, path, "full")).sentence
     held = len(model._box_predictor.variables)
     missed = len(model.variables) - held
     assert f"{held} of {len(model.variables)} variables matched, {missed} missed" in said

@@ -172,8 +172,7 @@ def run_directory(
     os.makedirs(run.data, exist_ok=True)
     manifest.write(str(run.data / "train"), manifest.assemble(source, {}, [shard]))
     matched, variables = start
-    loop_start = {"path": "starting/ckpt-1", "matched": matched, "variables": variables}
-    write_json(run.start, loop_start)
+    write_json(run.start, {"path": "starting/ckpt-1", "matched": matched, "variables": variables})
     executed = {"precision": "float32", "jit_compile": False, "replicas": 1}
     executed |= {"gradient_accumulation_steps": 1} | (execution or {})
     write_json(run.training, {"state": "done", "execution": executed})
