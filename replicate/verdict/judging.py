@@ -61,11 +61,13 @@ def of_metrics(metrics, model, message=None, kind="training", val2017=None) -> d
     """The verdict of scores that no run directory holds.
 
     Args:
-      metrics: list of metrics.json dicts.
+      metrics: list of metrics.json dicts; masks or keypoints that stand beside boxes ("others")
+        are judged with them, as those of a run directory are.
       model: the zoo model.
       message: the config they were made with, None where it is not known.
       kind, val2017: as in `of_runs`.
     """
+    metrics = [score for each in metrics for score in (each, *each.get("others", []))]
     row, deviations, scaling = zoo.find(model), None, None
     if message is not None:
         deviations = config.operations_to_json(config.deviations(message, model))

@@ -155,6 +155,14 @@ def test_without_a_config_the_setup_is_not_known():
     assert "not known: no config was compared" in answer.headline
 
 
+def test_masks_beside_boxes_count_by_either_route():
+    """One evaluation's file of boxes and masks, and the same as two files."""
+    boxes, masks = made.metrics(40.4), made.metrics(20.0, "segm")
+    together = verdict.of_metrics([boxes | {"others": [masks]}], MASKS)
+    assert together.to_json() == verdict.of_metrics([boxes, masks], MASKS).to_json()
+    assert set(together.achieved) == {"box AP", "mask AP"}
+
+
 def test_the_headers_figure_where_the_table_has_another(judged):
     answer = judged(None, MASKS, scores=[made.metrics(40.4), made.metrics(35.5, "segm")])
     assert answer.verdict == "REPLICATED"
