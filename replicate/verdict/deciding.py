@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 
+from replicate import zoo
 from replicate.errors import UserError
 from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
@@ -157,7 +158,7 @@ def decide(
         sources=list(margins.sources),
         likely_causes=[] if verdict == tolerance.REPLICATED else causes.likely(situation),
         facts=[each.to_json() for each in facts],
-        notes=_notes(evaluations, seeds, figures, facts, val2017),
+        notes=[*_notes(evaluations, seeds, figures, facts, val2017), *_others(row, kind, seeds)],
     )
 
 
@@ -292,6 +293,13 @@ def _figure_json(figure, judged, against):
         "against": against,
     }
     return value | (judged.to_json() if judged else {})
+
+
+def _others(row, kind, seeds):
+    """What others measured of the same weights: evidence beside the figure, no tolerance."""
+    if row is None or kind != "checkpoint" or "box AP" not in seeds:
+        return []
+    return [f"re-evaluated by others: box AP {each}" for each in zoo.reruns(row.archive)]
 
 
 def _notes(evaluations, seeds, figures, facts, val2017):

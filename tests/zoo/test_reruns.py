@@ -7,8 +7,11 @@ import statistics
 import subprocess
 import sys
 
-from replicate import zoo
+import pytest
+
+from replicate import verdict, zoo
 from tests.conftest import PROJECT
+from tests.verdict.made import metrics
 
 
 def test_figures_are_the_sources(shared):
@@ -62,6 +65,19 @@ def test_reruns_of_a_model():
     assert "4.19 above" in str(doubted) and "inference error" in str(doubted)
     # Of the TF1 zoo and of EfficientDet-Lite the names are others'.
     assert zoo.reruns("ssd_mobilenet_v2_coco") == () == zoo.reruns("nothing of the kind")
+
+
+@pytest.mark.parametrize(("kind", "count"), [("checkpoint", 2), ("training", 0)])
+def test_the_verdict_of_a_checkpoint_mentions_them(kind, count):
+    """The same weights evaluated again; of a training they say nothing."""
+    row = zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")
+    decided = verdict.decide(row, metrics(22.0), kind=kind)
+    said = [note for note in decided.notes if note.startswith("re-evaluated by others: box AP 2")]
+    assert len(said) == count
+    assert ("22.10, 0.10 below" in decided.text()) is (kind == "checkpoint")
+    # They are no tolerance: 22.00 is 0.20 below 22.2, near for a checkpoint.
+    if kind == "checkpoint":
+        assert decided.verdict == "NEAR"
 
 
 def _tool(*arguments):
