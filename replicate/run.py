@@ -29,16 +29,18 @@ class RunDir:
 
     @classmethod
     def existing(cls, path):
-        """The run directory `path`, which must hold a run.
+        """The run directory `path`, which must hold a run; its pipeline.config does as well.
 
         Raises:
           UserError: there is no spec.json in it.
         """
-        run = cls.at(path)
+        path = pathlib.Path(path)
+        run = cls.at(path.parent if path.name == "pipeline.config" and path.is_file() else path)
         if not run.spec.is_file():
             raise UserError(
                 f"{path}: not a run directory (no spec.json in it); "
-                "tools/replicate.py and tools/train.py make one"
+                "tools/replicate.py and tools/train.py make one. A model without its training is "
+                "scored by tools/evaluate.py --checkpoint and tools/benchmark.py"
             )
         return run
 

@@ -13,6 +13,8 @@ The third makes data/starting/BACKBONE.tar.gz, its .sha256 and data/starting/BAC
 TF2 classification zoo, and prints what to give as --fine_tune_checkpoint. Of the seven CenterNets
 with a public config no such weights are in that zoo: it says what is known.
 
+MODEL is a zoo model's name, its archive, a config of it or a run.
+
 A download that was cut off continues where it stopped when the same command runs again; free
 space is checked, and nothing in an archive can leave the folder. What is complete already is left
 as it is.
@@ -75,7 +77,7 @@ def _coco(folder):
 
 
 def _zoo(models, folder, mirror=None):
-    for row in [zoo.find(model) for model in models]:
+    for row in [zoo.find(_name(model)) for model in models]:
         print(archive.unpack(archive.fetch(_from_mirror(row, mirror), folder)))
 
 
@@ -88,8 +90,16 @@ def _starting(models, folder, mirror=None):
         print(f"--fine_tune_checkpoint={prefix}")
 
 
+def _name(model):
+    """The name of a zoo model: itself, or of what a config, an archive or a run is of."""
+    if zoo.get(model) is None and pathlib.Path(model).exists():
+        return config.recipe_of(model).model or model
+    return model
+
+
 def _published(model):
     """The starting weights of a model, which must have been published."""
+    model = _name(model)
     point = zoo.starting_point(model)
     if point is None and (row := zoo.get(model)) is not None:
         raise UserError(

@@ -40,12 +40,14 @@ _HELP = "\n  see: python tools/evaluate.py --help"
 _CONFIG = flags.DEFINE_string(
     "pipeline_config_path",
     None,
-    "the checkpoint's config: a file, a run directory or an archive; --model_dir's by default.",
+    "the checkpoint's config: a file, a run directory, an archive or a zoo model's name; by "
+    "default that of --model_dir, or the one that lies with --checkpoint.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "prefix of a TF2 checkpoint (…/ckpt-400), a folder that holds one, or a released MODEL.tar.gz.",
+    "prefix of a TF2 checkpoint (…/ckpt-400), a folder that holds one, a run directory, a released "
+    "MODEL.tar.gz, or the name of a zoo model that tools/download.py fetched.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "of --checkpoint: the results file; .json.gz compresses it."
@@ -85,24 +87,18 @@ def main(_):
 
 
 def _evaluate_one():
-    _require(
-        pipeline_config_path=_CONFIG.value,
-        annotations_file=_ANNOTATIONS.value,
-        image_dir=_IMAGES.value,
-        output=_OUTPUT.value,
-    )
-    from replicate import annotations, archive, config
+    _require(annotations_file=_ANNOTATIONS.value, image_dir=_IMAGES.value, output=_OUTPUT.value)
+    from replicate import annotations, config, weights
     from replicate.run import write_json
 
-    checkpoint = _CHECKPOINT.value
-    if pathlib.Path(checkpoint).is_file() and archive.is_archive(checkpoint):
-        checkpoint = archive.checkpoint(archive.unpack(checkpoint))
-    message = config.read(_CONFIG.value)
+    found = weights.of(_CHECKPOINT.value)
+    _require(pipeline_config_path=_CONFIG.value or found.config)
+    message = config.read(_CONFIG.value or found.config)
     scored = annotations.read(_ANNOTATIONS.value).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text
 
-    checkpoint = detector.find_checkpoint(checkpoint)
+    checkpoint = detector.find_checkpoint(found.checkpoint)
     evaluation = detections.Evaluation(
         message,
         _ANNOTATIONS.value,

@@ -8,7 +8,10 @@ image [1, height, width, 3] in; detection_boxes, detection_scores, detection_cla
 num_detections and the model's other outputs, float32, out. Where the config evaluates moving
 averages, they are what is exported.
 
-Try it: python tools/benchmark.py exported/a …
+Try it:
+
+    python tools/benchmark.py --model=exported/a \\
+        --annotations_file=annotations/instances_val2017.json --image_dir=val2017
 """
 
 import pathlib
@@ -24,12 +27,14 @@ from tools import cli
 _CHECKPOINT = flags.DEFINE_string(
     "trained_checkpoint_dir",
     None,
-    "a run directory or a folder with checkpoints (the last one is taken), or the prefix of one "
-    "(…/ckpt-400).",
+    "a run directory, a released MODEL.tar.gz, the name of a zoo model that tools/download.py "
+    "fetched, a folder with checkpoints (the last one is taken), or the prefix of one (…/ckpt-4).",
 )
 _OUTPUT = flags.DEFINE_string("output_directory", None, "a folder that is not there yet.")
 _CONFIG = flags.DEFINE_string(
-    "pipeline_config_path", None, "the checkpoint's config; a run directory has its own."
+    "pipeline_config_path",
+    None,
+    "the checkpoint's config; a run directory or an archive has its own.",
 )
 _INPUT = flags.DEFINE_enum(
     "input_type", "image_tensor", export.INPUT_TYPES, "what the SavedModel takes."
@@ -37,19 +42,16 @@ _INPUT = flags.DEFINE_enum(
 
 
 def main(_):
-    from replicate import config
+    from replicate import config, weights
     from replicate.errors import UserError
-    from replicate.run import RunDir
 
-    checkpoint, config_path = _CHECKPOINT.value, _CONFIG.value
-    run = RunDir.at(checkpoint)
-    if run.checkpoints.is_dir():
-        checkpoint, config_path = run.checkpoints, config_path or run.pipeline_config
+    found = weights.of(_CHECKPOINT.value)
+    config_path = _CONFIG.value or found.config
     if not config_path:
         raise UserError(
-            f"--pipeline_config_path: {checkpoint} is no run directory; name its config"
+            f"--pipeline_config_path: {_CHECKPOINT.value} is no run directory; name its config"
         )
-    prefix = export.export(config.read(config_path), checkpoint, _OUTPUT.value, _INPUT.value)
+    prefix = export.export(config.read(config_path), found.checkpoint, _OUTPUT.value, _INPUT.value)
     print(f"{prefix} exported to {_OUTPUT.value}")
 
 

@@ -11,9 +11,10 @@ is known of one: each published figure with its document, the weights that train
 what others measured when they evaluated the released model again. `reruns` lists all of those and
 how far they lie from the table by the recipe's resizer (docs/replications.md).
 
-MODEL may be the archive's name, the training config's, the display name, or a released archive
-(MODEL.tar.gz). Where no training config was published, the archive has one: fetch it with
-tools/download.py zoo MODEL, and give the archive wherever a model is asked for.
+MODEL may be the archive's name, the training config's, the display name, a released archive
+(MODEL.tar.gz), a pipeline.config or a run of one. Where no training config was published, the
+archive has one: fetch it with tools/download.py zoo MODEL, and give the archive wherever a model
+is asked for.
 """
 
 import pathlib
@@ -67,7 +68,9 @@ def _record(row):
 def _details(model):
     """What is known of one model: its row (if the zoo has one) and the facts of its config."""
     row, template = zoo.get(model), config.template_name(model)
-    if row is None and template is None and not pathlib.Path(model).exists():
+    if row is None and pathlib.Path(model).exists():
+        row = config.recipe_of(model).row
+    elif row is None and template is None:
         zoo.find(model)
     record = _record(row) if row else {"archive": pathlib.Path(model).name, "note": "no zoo row"}
     if template or pathlib.Path(model).exists():

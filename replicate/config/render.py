@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from replicate import archive
-from replicate.config import labelmap, paths, scaling, sources, templates
+from replicate.config import labelmap, paths, recipes, scaling, sources, templates
 from replicate.config.facts import architecture_message
 from replicate.errors import UserError
 
@@ -109,7 +109,8 @@ def _batch_size(message, model, global_batch_size, num_gpus):
     if num_gpus is None:
         return global_batch_size
     if global_batch_size is None:
-        name = templates.name_of(str(model)) or pathlib.Path(model).name.removesuffix(".tar.gz")
+        known = recipes.recipe_of(model).model or str(model)
+        name = templates.name_of(known) or pathlib.Path(known).name.removesuffix(".tar.gz")
         return scaling.batch_for_gpus(message, name, num_gpus)
     if global_batch_size % num_gpus:
         raise UserError(

@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from replicate import decoders
+from replicate import decoders, weights
 from replicate.benchmarking.model import Deferred, Model
 from replicate.errors import UserError
 
@@ -46,6 +46,7 @@ def of(model, *, dataset, identity=None, decoder=None, **options):
     if isinstance(model, Model):
         adapted = _without_options(model, options)
     elif isinstance(model, (str, os.PathLike)):
+        model = weights.place_of(model)
         kind = _kind_of_path(pathlib.Path(model))
         adapted = _called(kind, model, dataset, options)
     elif _is_torch(model):

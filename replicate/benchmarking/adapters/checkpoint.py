@@ -6,6 +6,7 @@ import numpy as np
 
 from replicate import checkpoint_files
 from replicate import config as configs
+from replicate import weights
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
     tensorflow_device,
@@ -13,7 +14,6 @@ from replicate.benchmarking.adapters.frameworks import (
 )
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
-from replicate.run import RunDir
 
 
 def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
@@ -28,15 +28,14 @@ def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
         file (the zoo's archives), class index i is category id i + 1.
       suppression: whose to run, "kit" or "api", as `tools/evaluate.py --suppression`.
     """
-    folder, beside = _places(pathlib.Path(path))
-    pipeline_config = pipeline_config or beside
+    found = weights.of(path)
+    pipeline_config = pipeline_config or found.config
     if pipeline_config is None:
         raise UserError(
-            f"{path}: a checkpoint needs its config (--pipeline_config); a run directory (one "
-            "with a spec.json) has its own"
+            f"{path}: a checkpoint needs its config (--pipeline_config); a run directory has one"
         )
-    prefix = _prefix(folder)
-    config = configs.load(pipeline_config)
+    prefix = _prefix(pathlib.Path(found.checkpoint))
+    config = configs.read(pipeline_config)
     category_ids = _category_ids(config, label_map, dataset.groundtruth.categories)
     name = pathlib.Path(path).resolve().name
     parts = sorted(prefix.parent.glob(f"{prefix.name}.*"))
@@ -86,17 +85,6 @@ def _model(config, prefix, category_ids, name, suppression):
         collate=collate,
         output_transform=found,
     )
-
-
-def _places(path):
-    """Where the checkpoint is, and the pipeline.config beside it or None."""
-    run = RunDir.at(path)
-    if run.spec.is_file():
-        return run.checkpoints, run.pipeline_config
-    config = path / "pipeline.config"
-    # The folder of a zoo archive has its checkpoint in a folder of its own.
-    inner = path / "checkpoint"
-    return (inner if inner.is_dir() else path), (config if config.is_file() else None)
 
 
 def _prefix(path):
