@@ -115,7 +115,8 @@ def write_config(run, message, recipe):
         write_text(run.pipeline_config, configs.text_of(message, recipe))
     deviations = configs.deviations(message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
-    write_json(run.deviations, held)
+    if not run.deviations.is_file() or read_json(run.deviations) != held:
+        write_json(run.deviations, held)
     return deviations
 
 
