@@ -110,7 +110,7 @@ def length(material):
         else:
             yield differs(
                 problem.message,
-                "make the schedule's end and num_steps equal",
+                _schedule_of(material, steps),
                 asked or material.meant(problem.path),
             )
     if material.recipe is None:
@@ -123,14 +123,20 @@ def length(material):
     if ours < 0.99 * theirs:
         yield differs(
             f"{seen}: {ours / theirs:.1%} of them",
-            f"{needed:,} steps at batch {batch}: --set train_config.num_steps={needed}, and the "
-            "schedule with it",
+            f"{needed:,} steps at batch {batch}: {_schedule_of(material, needed)}",
             asked,
         )
     elif ours > 1.01 * theirs:
         yield mind(f"{seen}: longer than published", f"{needed:,} steps see as many")
     elif not told:
         yield Note(seen)
+
+
+def _schedule_of(material, steps):
+    """The flag that makes training and schedule `steps` long."""
+    if material.intent.convert and steps == material.num_steps and not material.intent.rehearsal:
+        return "--rehearsal shortens the schedule with --num_steps"
+    return f"python tools/render_config.py --num_steps={steps} scales the schedule with the steps"
 
 
 def averages(material):

@@ -389,6 +389,13 @@ class Test8Length:
     def test_steps_that_were_asked_for_are_a_warning(self, intent, told):
         result = told(intent(num_steps=10))[8]
         assert result.status == "warn" and "80 images" in result.seen
+        # The schedule is cut off, and the one flag that shortens it is named.
+        assert "before the decay does" in result.seen
+        assert "--rehearsal shortens the schedule with --num_steps" in result.fix
+
+    def test_a_config_is_shortened_by_rendering_it(self, intent, told):
+        result = told(intent(num_steps=10, convert=False))[8]
+        assert "render_config.py --num_steps=10 scales the schedule" in result.fix
 
 
 class Test9Resume:
