@@ -47,7 +47,7 @@ def refuse_another(run, request, may_change=()):
     if changed:
         raise UserError(
             f"{run.root} holds a run that was asked for differently: {'; '.join(changed)}. "
-            "Continue it with its own settings, or name another directory"
+            "Continue it with its own settings, or name another directory (--run_dir, --model_dir)"
         )
 
 
@@ -69,7 +69,8 @@ def refuse_another_config(run, message, may_change=()):
     if changed:
         raise UserError(
             f"{run.root} holds a training with another config: {'; '.join(changed)}. Continue it "
-            f"with its own ({run.pipeline_config}), or name another directory"
+            f"with its own ({run.pipeline_config}), or name another directory (--run_dir, "
+            "--model_dir)"
         )
 
 

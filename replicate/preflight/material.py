@@ -2,22 +2,17 @@
 
 import dataclasses
 import functools
-import glob
 import json
 import os
 import pathlib
-import re
 
-from replicate import checkpoint_files, devices, reasons, zoo
+from replicate import checkpoint_files, devices, reasons, records, zoo
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.run import RunDir
 from replicate.verdict import comparable
 from tfrecords import coco, label_map
-from tfrecords import manifest as manifests
 from tfrecords.errors import InputError
-
-_SHARD = re.compile(r"^(?P<output_path>.*)-\d{5}-of-(?P<shards>\d{5})(\.tfrecord)?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,25 +58,6 @@ class Intent:
     convert: bool = False
     num_gpus: int | None = None
     num_workers: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Records:
-    """The shards of a reader.
-
-    Attributes:
-      pattern: what the config names.
-      paths: the files that match.
-      output_path: the conversion's, read off the shards' names; "" where they do not tell.
-      num_shards: how many the names say there are; 0 where they do not tell.
-      manifest: the converter's, None where there is none.
-    """
-
-    pattern: str
-    paths: list
-    output_path: str
-    num_shards: int
-    manifest: dict | None
 
 
 class Material:
@@ -187,13 +163,16 @@ class Material:
             return None
 
     @functools.cached_property
-    def train_records(self):
-        return records_of(self.message.train_input_reader)
+    def _records(self):
+        return records.of_config(self.message)
 
-    @functools.cached_property
+    @property
+    def train_records(self):
+        return self._records["train"]
+
+    @property
     def val_records(self):
-        readers = self.message.eval_input_reader
-        return records_of(readers[0]) if readers else records_of(None)
+        return self._records["val"]
 
     @functools.cached_property
     def labels(self):
@@ -230,24 +209,3 @@ class Material:
             return json.loads(self.run.preflight.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-
-
-def records_of(reader):
-    """The Records of an InputReader message."""
-    patterns = list(reader.tf_record_input_reader.input_path) if reader is not None else []
-    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
-    match = _SHARD.match(paths[0]) if paths else None
-    output_path = match["output_path"] if match else ""
-    held = None
-    if output_path:
-        try:
-            held = manifests.read(output_path)
-        except InputError:
-            held = None
-    return Records(
-        pattern=", ".join(patterns),
-        paths=paths,
-        output_path=output_path,
-        num_shards=int(match["shards"]) if match else 0,
-        manifest=held,
-    )

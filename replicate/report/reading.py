@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from replicate import config, environment
+from replicate import config, environment, records
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 
@@ -97,8 +97,14 @@ def _manifests(material):
         manifest = _json(material, path, f"the manifest of {split}")
         if manifest is not None:
             found[split] = manifest
+    if not found and material.message is not None:  # tools/train.py: records that lie elsewhere
+        held = records.of_config(material.message)
+        found = {split: each.manifest for split, each in held.items() if each.manifest}
     if not found:
-        material.cannot_say("records: counts and dropped annotations", "no manifest in data/")
+        material.cannot_say(
+            "records: counts and dropped annotations",
+            "no manifest in data/ or beside the config's records",
+        )
     return found
 
 

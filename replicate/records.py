@@ -1,0 +1,59 @@
+"""The TFRecords that a config's reader names, and the manifest of the conversion that made them."""
+
+import dataclasses
+import glob
+import re
+
+from tfrecords import manifest as manifests
+from tfrecords.errors import InputError
+
+_SHARD = re.compile(r"^(?P<output_path>.*)-\d{5}-of-(?P<shards>\d{5})(\.tfrecord)?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The shards of a reader.
+
+    Attributes:
+      pattern: what the config names.
+      paths: the files that match.
+      output_path: the conversion's, read off the shards' names; "" where they do not tell.
+      num_shards: how many the names say there are; 0 where they do not tell.
+      manifest: the converter's, None where there is none.
+    """
+
+    pattern: str
+    paths: list
+    output_path: str
+    num_shards: int
+    manifest: dict | None
+
+
+def of_reader(reader):
+    """The Records of an InputReader message; None gives none."""
+    patterns = list(reader.tf_record_input_reader.input_path) if reader is not None else []
+    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    match = _SHARD.match(paths[0]) if paths else None
+    output_path = match["output_path"] if match else ""
+    held = None
+    if output_path:
+        try:
+            held = manifests.read(output_path)
+        except InputError:
+            held = None
+    return Records(
+        pattern=", ".join(patterns),
+        paths=paths,
+        output_path=output_path,
+        num_shards=int(match["shards"]) if match else 0,
+        manifest=held,
+    )
+
+
+def of_config(message):
+    """The Records of a TrainEvalPipelineConfig: dict "train", "val"."""
+    readers = message.eval_input_reader
+    return {
+        "train": of_reader(message.train_input_reader),
+        "val": of_reader(readers[0] if readers else None),
+    }
