@@ -57,6 +57,11 @@ def read(run):
         ("deviations", run.deviations, "deviations from the published config"),
     ):
         setattr(material, name, _json(material, path, what))
+    if material.deviations is None and run.deviations.is_file():
+        material.cannot_say(
+            "deviations from the published config",
+            "it is not known of which zoo model the config is; tools/train.py --model names it",
+        )
     try:
         material.environment = environment.of_run(run)
     except UserError as error:

@@ -49,4 +49,8 @@ def test_records_without_a_manifest_are_named(run, tmp_path):
 
 def test_a_run_of_no_known_recipe_was_not_compared(run):
     opening.write_config(run, config.load(run.pipeline_config), None)
-    assert reading.read(run).deviations is None
+    material = reading.read(run)
+    assert material.deviations is None
+    assert [each["why"] for each in material.not_checked if "published" in each["what"]] == [
+        "it is not known of which zoo model the config is; tools/train.py --model names it"
+    ]
