@@ -4,9 +4,8 @@ import pathlib
 
 import numpy as np
 
-from replicate import checkpoint_files
+from replicate import checkpoint_files, weights
 from replicate import config as configs
-from replicate import weights
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
     tensorflow_device,
