@@ -135,8 +135,9 @@ def _model(run):
 
 def _deviations(run, model):
     """deviations.json, or the same told anew; None where neither can be."""
-    if run.deviations.is_file():
-        return read_json(run.deviations)
+    held = read_json(run.deviations) if run.deviations.is_file() else None
+    if held is not None:  # null: when it was launched, its recipe was not known
+        return held
     try:
         return config.operations_to_json(config.deviations(config.load(run.pipeline_config), model))
     except UserError:

@@ -97,6 +97,12 @@ IN_ONE = (
     ),
     ("docs/report.md", "python tools/report.py", ",mlflow,comet", ""),
     ("docs/scoring.md", "python tools/verdict.py --model", "boxes.json,masks.json", "boxes.json"),
+    (  # which takes COCO's own file alone
+        "docs/scoring.md",
+        "python tools/verdict.py --model",
+        "--val2017_annotations=instances_val2017.json",
+        "",
+    ),
     ("docs/tfrecords.md", "import tfrecords", '"data/val2017", 32', '"records/python", 1'),
     ("docs/tfrecords.md", "python tools/create", "[--include_masks]", "--include_masks"),
     (

@@ -66,6 +66,7 @@ class Workspace:
             "PATH": f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
             "COLUMNS": "100",
+            "XDG_CACHE_HOME": str(self.root / "cache"),
         }
         done = subprocess.run(
             program,
