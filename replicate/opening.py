@@ -119,16 +119,3 @@ def write_config(run, message, recipe):
     if not run.deviations.is_file() or read_json(run.deviations) != held:
         write_json(run.deviations, held)
     return deviations
-
-
-def record_environment(run, num_steps):
-    """Records the environment that trains; one that only evaluates or reports is not the run's.
-
-    Args:
-      run: RunDir.
-      num_steps: the step at which its training ends.
-    """
-    from replicate import checkpoint_files
-
-    if num_steps not in checkpoint_files.steps_of(run.checkpoints):
-        environment.record(run.environment)

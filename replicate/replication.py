@@ -87,18 +87,22 @@ def replicate(request, run_dir, command, terms=None):
       UserError: bad input, a reason that preflight finds, or the directory holds a run of
         something else; a worker is missing.
     """
+    from replicate import preflight
+
     run = RunDir.at(run_dir)
     request = resolved(request)
     check_inputs(request)
     workers = _workers()
     helps = workers is not None and not workers.is_chief
-    with workers.chief_first() if workers else contextlib.nullcontext():
-        if helps:
-            message = configs.read(run.pipeline_config)
-        else:
-            num_workers = len(workers.workers) if workers else 1
-            message = _prepare(run, request, command, num_workers, terms)
-    _train(run, request, message)
+    with preflight.Standby() as waiting:
+        with workers.chief_first() if workers else contextlib.nullcontext():
+            if helps:
+                message = configs.read(run.pipeline_config)
+            else:
+                num_workers = len(workers.workers) if workers else 1
+                message = _prepare(run, request, command, num_workers, terms, waiting)
+        _stage("training")
+        waiting.train(message, run.root, **request.settings())
     if helps:
         return None
     _evaluate(run, request, message)
@@ -114,7 +118,7 @@ def _workers():
     return cluster.from_environment()
 
 
-def _prepare(run, request, command, num_workers, terms):
+def _prepare(run, request, command, num_workers, terms, waiting):
     """Everything before the first step; the config that is trained."""
     from replicate import preflight
 
@@ -124,7 +128,7 @@ def _prepare(run, request, command, num_workers, terms):
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
     opening.refuse_another_config(run, message)
-    forced = preflight.gate(meant, terms)
+    forced = preflight.gate(meant, terms, waiting=waiting)
     opening.write_spec(run, request, command, forced)
     annotations.keep(run, (request.train_annotations, request.val_annotations))
     _convert(run, request, num_workers)
@@ -134,7 +138,6 @@ def _prepare(run, request, command, num_workers, terms):
     deviations = opening.write_config(run, message, request.model)
     print(view.text(deviations, colour=view.colour_wanted(sys.stderr)), file=sys.stderr)
     annotation_file.forget(request.train_annotations)  # its arrays are not for the training to hold
-    opening.record_environment(run, message.train_config.num_steps)
     return message
 
 
@@ -245,13 +248,6 @@ def compose(request, run):
         fine_tune_checkpoint=request.fine_tune_checkpoint or (None if request.config else ""),
         num_steps=scaled,
     )
-
-
-def _train(run, request, message):
-    from replicate.train import loop
-
-    _stage("training")
-    loop.train(message, run.root, loop.Settings(**request.settings()))
 
 
 def _evaluate(run, request, message):

@@ -97,7 +97,7 @@ def train(request, run_dir, command, terms=None):
       UserError: bad input, a reason that preflight finds, or the directory holds a run of
         something else; and what else `train.loop.train` raises.
     """
-    from replicate import cluster
+    from replicate import cluster, preflight
 
     message = configs.read(request.config)
     if request.num_steps:
@@ -105,17 +105,17 @@ def train(request, run_dir, command, terms=None):
     run = RunDir.at(run_dir)
     request = _with_evaluation_of(run, request)
     workers = cluster.from_environment()
-    with workers.chief_first() if workers else contextlib.nullcontext():
-        if workers is None or workers.is_chief:
-            num_workers = len(workers.workers) if workers else 1
-            _open(run, request, message, command, num_workers, terms)
-    from replicate.train import loop
+    with preflight.Standby() as waiting:
+        with workers.chief_first() if workers else contextlib.nullcontext():
+            if workers is None or workers.is_chief:
+                num_workers = len(workers.workers) if workers else 1
+                _open(run, request, message, command, num_workers, terms, waiting)
+        return waiting.train(
+            message, run_dir, **request.settings(), log_every_n=request.log_every_n
+        )
 
-    settings = loop.Settings(**request.settings(), log_every_n=request.log_every_n)
-    return loop.train(message, run_dir, settings)
 
-
-def _open(run, request, message, command, num_workers, terms):
+def _open(run, request, message, command, num_workers, terms, waiting):
     """Everything before the first step."""
     from replicate import preflight
 
@@ -131,10 +131,9 @@ def _open(run, request, message, command, num_workers, terms):
         num_workers=num_workers,
         **request.settings(),
     )
-    forced = preflight.gate(meant, terms or preflight.Terms())
+    forced = preflight.gate(meant, terms or preflight.Terms(), waiting=waiting)
     opening.write_spec(run, request, command, forced, kind="training")
     opening.write_config(run, message, request.model)
-    opening.record_environment(run, meant.num_steps or message.train_config.num_steps)
 
 
 def _with_evaluation_of(run, request):

@@ -16,12 +16,14 @@ from replicate.preflight.launching import (
     gate,
 )
 from replicate.preflight.material import Intent
+from replicate.preflight.standby import Standby
 
 __all__ = [
     "CHECKS",
     "Intent",
     "OF_RECORDS",
     "Preflight",
+    "Standby",
     "Terms",
     "check",
     "forced_notes",

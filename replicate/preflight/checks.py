@@ -89,7 +89,7 @@ class Preflight:
         return f"The checks took {self.took['checks']:.0f} s{trial}{tracing}."
 
 
-def check(intent, trial=True, numbers=None, progress=True):
+def check(intent, trial=True, numbers=None, progress=True, waiting=None):
     """Checks every reason that can be told before the first step.
 
     Args:
@@ -98,6 +98,7 @@ def check(intent, trial=True, numbers=None, progress=True):
         tried. Nothing is tried where something must be mended first.
       numbers: of the reasons to check; None means all.
       progress: whether to show the trial's progress bar.
+      waiting: Standby that may keep the trial's process for the training, or None.
 
     Returns:
       Preflight.
@@ -115,7 +116,7 @@ def check(intent, trial=True, numbers=None, progress=True):
             tried = {"stage": "none", "error": "not run: mend what fails first"}
         else:
             begun = time.monotonic()
-            tried = trials.run(material, steps=trial, progress=progress)
+            tried = trials.run(material, steps=trial, progress=progress, waiting=waiting)
             took["trial"] = time.monotonic() - begun
     foreseen = forecast.of(material, tried)
     for reason in chosen:

@@ -29,7 +29,7 @@ class Terms:
     trial: bool = True
 
 
-def gate(intent, terms, numbers=None):
+def gate(intent, terms, numbers=None, waiting=None):
     """Checks, tells, and lets the launch go on or stops it.
 
     A run that is complete, or that was tried here with this config before, is not tried again.
@@ -38,6 +38,7 @@ def gate(intent, terms, numbers=None):
       intent: Intent.
       terms: Terms.
       numbers: of the reasons to check (such as OF_RECORDS); None means all.
+      waiting: Standby that may keep the trial's process for the training, or None.
 
     Returns:
       list of sentences: the fails that --force overrides, in this and earlier launches.
@@ -51,7 +52,7 @@ def gate(intent, terms, numbers=None):
         return forced_sentences(material.run)
     config, before = configs.to_text(intent.message), material.launched
     known = before.get("tried") and before["config"] == config and before["on"] == _machine()
-    answer = check(intent, terms.trial and not known, numbers)
+    answer = check(intent, terms.trial and not known, numbers, waiting=waiting)
     if numbers is None or any(each.status != "pass" for each in answer.results):
         print(answer.page("preflight"), file=sys.stderr, flush=True)
     if answer.failed and not terms.force:

@@ -1,7 +1,8 @@
 """Two real training steps and an evaluation of two images, in a process of their own.
 
 A process of its own, because what trains afterwards must find its GPU's memory free and its random
-numbers untouched, and because running out of memory ends a process.
+numbers untouched, and because running out of memory ends a process. Where the run may go on, that
+process waits (`standby.py`) and trains it from a state as of its start.
 """
 
 import contextlib
@@ -11,13 +12,14 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 
 from tqdm import tqdm
 
 from replicate import config as configs
 from replicate.preflight.material import Material
+from replicate.preflight.standby import Standby
+from replicate.preflight.tried import WAITING
 from replicate.run import write_json, write_text
 from tfrecords import features, framing, label_map
 from tfrecords.errors import InputError
@@ -39,7 +41,7 @@ def wanted(material, steps):
     return bool(steps or starts or material.checkpoint_steps)
 
 
-def run(material, steps=True, seconds=SECONDS, progress=True):
+def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
     """Tries it.
 
     Args:
@@ -47,18 +49,23 @@ def run(material, steps=True, seconds=SECONDS, progress=True):
       steps: whether to train and evaluate; without, checkpoints alone are read.
       seconds: how long it may take.
       progress: whether to show a progress bar.
+      waiting: Standby that keeps the process for the training, where it could train; or None.
 
     Returns:
       dict: what `tried.py` found; "error" where it did not come to its end, "stage" how far.
     """
-    with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
+    with contextlib.ExitStack() as stack:
+        standby = waiting or stack.enter_context(Standby())
+        folder = standby.folder()
         try:
-            job = _job(material, pathlib.Path(folder), steps)
+            job = _job(material, folder, steps)
         except InputError as error:
             return {"stage": "making records", "error": str(error)}
-        result_path = pathlib.Path(folder) / "result.json"
-        write_json(pathlib.Path(folder) / "job.json", job)
-        status, log = _process(pathlib.Path(folder), result_path, seconds, progress)
+        result_path = folder / "result.json"
+        write_json(folder / "job.json", job | {"waits": bool(waiting and _could_train(material))})
+        process, status, log = _process(folder, result_path, seconds, progress)
+        if status is None:
+            standby.keep(process, material.message, _execution(material.intent))
         found = {"stage": "starting"}
         if result_path.is_file():
             found = json.loads(result_path.read_text(encoding="utf-8"))
@@ -66,6 +73,17 @@ def run(material, steps=True, seconds=SECONDS, progress=True):
         found["error"] = _why(status, log, found["stage"])
         found["fix"] = "python tools/doctor.py; a smaller shuffle_buffer_size or batch"
     return found
+
+
+def _could_train(material):
+    """Whether the process that tries could be the run's: one machine, from the first step on."""
+    return material.intent.num_workers == 1 and not material.checkpoint_steps
+
+
+def _execution(intent):
+    """How the steps are executed, as of `train.loop.Settings`."""
+    names = ("seed", "precision", "jit_compile", "gradient_accumulation_steps", "input_service")
+    return {name: getattr(intent, name) for name in names}
 
 
 def _job(material: Material, folder, steps):
@@ -85,11 +103,9 @@ def _job(material: Material, folder, steps):
     return {
         "config": str(folder / "pipeline.config"),
         "folder": str(folder),
-        "seed": intent.seed,
-        "precision": intent.precision,
-        "jit_compile": intent.jit_compile,
-        "gradient_accumulation_steps": intent.gradient_accumulation_steps,
+        **_execution(intent),
         "input_service": _input_service(intent.input_service, sampled),
+        "run_input_service": intent.input_service,
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,
         "steps": steps,
@@ -163,26 +179,39 @@ def _two_images(material, folder):
 
 
 def _process(folder, result_path, seconds, progress):
-    """Runs tried.py; (exit status, its log)."""
+    """Runs tried.py: (its process, exit status or None where it waits for an order, its log)."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     log = folder / "log"
-    with (
-        open(log, "w", encoding="utf-8") as errors,
-        tqdm(total=_STAGES, desc="trial", unit="stage", disable=not progress) as bar,
-        subprocess.Popen(
-            [sys.executable, str(_CHILD), str(folder / "job.json"), str(result_path)],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-        ) as process,
-        _ended_with_this(process, seconds),
-    ):
-        for line in process.stdout:
-            bar.set_postfix_str(line.strip()[:60], refresh=False)
-            bar.update()
-    return process.returncode, log.read_text(encoding="utf-8", errors="replace")
+    here = os.dup(2)  # where a process that goes on to train speaks
+    command = [sys.executable, str(_CHILD), str(folder / "job.json"), str(result_path), str(here)]
+    try:
+        with (
+            open(log, "w", encoding="utf-8") as errors,
+            tqdm(total=_STAGES, desc="trial", unit="stage", disable=not progress) as bar,
+        ):
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                pass_fds=(here,),
+                start_new_session=True,  # Ctrl-C is this process's, which passes it on
+            )
+            with _ended_with_this(process, seconds):
+                for line in process.stdout:
+                    if line.strip() == WAITING:
+                        return process, None, ""
+                    bar.set_postfix_str(line.strip()[:60], refresh=False)
+                    bar.update()
+                status = process.wait()
+    finally:
+        os.close(here)
+    process.stdin.close()
+    process.stdout.close()
+    return process, status, log.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -195,6 +224,7 @@ def _ended_with_this(process, seconds):
         yield
     except BaseException:
         process.kill()
+        process.wait()
         raise
     finally:
         timer.cancel()

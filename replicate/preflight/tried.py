@@ -1,19 +1,26 @@
-"""The trial's own process: `python tried.py JOB RESULT` does two real steps and evaluates.
+"""The trial's own process: `python tried.py JOB RESULT STDERR` does two real steps and evaluates.
 
 JOB is the JSON that `trial.run` writes, RESULT appears step by step, so that a process that is
-killed leaves what it had found. Each stage is told on stdout as one line.
+killed leaves what it had found. Each stage is told on stdout as one line. Where JOB says so and the
+run's own steps were tried, the process tells that it waits and, when it is given an order (see
+`standby.py`), trains; STDERR is the file descriptor on which it speaks then.
 """
 
+import ctypes
+import gc
 import json
 import os
 import pathlib
 import resource
+import signal
 import sys
 import tempfile
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 2
+WAITING = "waiting"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Trial:
@@ -40,18 +47,50 @@ class Trial:
         run.write_json(self._path, self.found)
 
 
-def main(job_path, result_path):
+def main(job_path, result_path, errors):
+    _end_with_the_parent()
     job = json.loads(pathlib.Path(job_path).read_text(encoding="utf-8"))
     trial = Trial(result_path)
     from replicate.errors import UserError
 
+    tried = None
     try:
-        _do(job, trial)
+        tried = _do(job, trial)
         trial.add(stage="done")
     except UserError as error:
         trial.add(error=str(error))
     except Exception as error:
         trial.add(**_told(error, trial.found["stage"]))
+    if tried is not None:
+        _wait(*tried, int(errors))
+
+
+def _end_with_the_parent():
+    """This process is killed when its parent ends, however that ends (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait(trainer, start, errors):
+    """Waits for an order and trains; without one, ends."""
+    print(WAITING, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)
+    order = json.loads(line)
+    os.dup2(errors, 1)
+    os.dup2(errors, 2)
+    from replicate import config as configs
+    from replicate import run
+    from replicate.preflight import standby
+    from replicate.train import loop
+
+    def train():
+        config = configs.read(order["config"])
+        trainer.begin_again(start, config)
+        settings = loop.Settings(**order["settings"])
+        return loop.train(config, order["run_dir"], settings, trainer=trainer)
+
+    run.write_json(order["outcome"], standby.told(train))
 
 
 def _told(error, stage):
@@ -66,6 +105,7 @@ def _told(error, stage):
 
 
 def _do(job, trial):
+    """Tries; (trainer, a checkpoint of its start) where it has traced the run's own steps."""
     trial.stage("loading TensorFlow")
     from replicate import odapi
 
@@ -85,36 +125,34 @@ def _do(job, trial):
         trial.stage("reading the run's checkpoint")
         trial.add(resume=_resume(checkpoints, tf, job["checkpoints"]))
     if not (job["steps"] or job["start"]):
-        return
+        return None
     strategy = distribution.strategy(None)
     asked = config.train_config.batch_size // job["num_workers"]
     batch = asked if gpus else min(asked, job["cpu_batch"])
     micro = job["gradient_accumulation_steps"] if gpus else 1
+    own_batch = config.train_config.batch_size
     config.train_config.batch_size = batch
     trial.stage("building the model")
-    trainer = Trainer(
-        config,
-        seed=job["seed"],
-        strategy=strategy,
-        execution=Execution(
-            precision=precision.choose(config, job["precision"]),
-            jit_compile=job["jit_compile"] and bool(gpus),
-            gradient_accumulation_steps=micro,
-            input_service=job["input_service"],
-        ),
+    execution = Execution(
+        precision=precision.choose(config, job["precision"]),
+        jit_compile=job["jit_compile"] and bool(gpus),
+        gradient_accumulation_steps=micro,
+        input_service=job["input_service"],
     )
+    trainer = Trainer(config, seed=job["seed"], strategy=strategy, execution=execution)
     trial.stage("tracing a step")
     trainer.build_variables()
+    start = trainer.checkpoint.write(os.path.join(job["folder"], "start"))
     if job["start"]:
         trial.stage("restoring the starting checkpoint")
         try:
             changed, total = starting_point.load(trainer.model, config.train_config)
         except Exception as error:
             trial.add(start={"error": str(error).strip().splitlines()[0]})
-            return
+            return None
         trial.add(start={"changed": changed, "total": total})
     if not job["steps"]:
-        return
+        return None
     built = psutil.Process().memory_info().rss
     trial.stage("two training steps")
     output = trainer.train(STEPS)
@@ -139,11 +177,19 @@ def _do(job, trial):
         }
     )
     with tempfile.TemporaryDirectory(dir=job["folder"]) as folder:
-        path = trainer.checkpoint.save(os.path.join(folder, "ckpt"))
+        path = trainer.checkpoint.write(os.path.join(folder, "ckpt-1"))
         size = sum(part.stat().st_size for part in pathlib.Path(folder).glob("ckpt-*"))
         trial.add(checkpoint_bytes=size)
         if job["val_annotations"]:
             _evaluate(job, trial, config, path)
+    gc.collect()  # the evaluated model
+    as_the_run = (
+        batch == own_batch
+        and micro == job["gradient_accumulation_steps"]
+        and execution.jit_compile == job["jit_compile"]
+        and job["input_service"] == job["run_input_service"]
+    )
+    return (trainer, start) if job["waits"] and as_the_run else None
 
 
 def _evaluate(job, trial, config, checkpoint):

@@ -6,7 +6,7 @@ import dataclasses
 import orbit
 import tensorflow as tf
 
-from replicate import checkpoint_files, cluster
+from replicate import checkpoint_files, cluster, environment
 from replicate.errors import Interrupted, UserError
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
@@ -46,7 +46,7 @@ class Settings:
     input_service: str = ""
 
 
-def train(config, model_dir, settings):
+def train(config, model_dir, settings, trainer=None):
     """Trains until `num_steps`, from the last good checkpoint in `model_dir` where there is one.
 
     Where the environment names several workers (`cluster.from_environment`), this process is one
@@ -54,9 +54,10 @@ def train(config, model_dir, settings):
 
     Args:
       config: TrainEvalPipelineConfig.
-      model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json are
-        written there.
+      model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json and
+        environment.json are written there.
       settings: Settings.
+      trainer: a Trainer of this config and these settings that is there already; one machine's.
 
     Returns:
       path (prefix) of the last checkpoint.
@@ -79,20 +80,16 @@ def train(config, model_dir, settings):
     run.checkpoints.mkdir(parents=True, exist_ok=True)
 
     workers = cluster.from_environment()
-    strategy = distribution.strategy(workers)
-    execution = Execution(
-        precision=precision.choose(config, settings.precision),
-        jit_compile=settings.jit_compile,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        input_service=settings.input_service,
-    )
+    strategy = distribution.strategy(workers) if trainer is None else trainer.strategy
+    writes = workers is None or workers.is_chief
+    if writes:
+        environment.record(run.environment)  # of what trains; what evaluates or reports is another
     with (
         StopSignals() as stop,
         distribution.PeerLost(workers),
         checkpoints.FullDisk(run.checkpoints),
     ):
-        trainer = Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
-        writes = workers is None or workers.is_chief
+        trainer = trainer or _trainer(config, settings, strategy)
         say(_begin(trainer, config, last, run.start if writes else None))
         saver = checkpoints.Saver(
             trainer.checkpoint,
@@ -118,6 +115,16 @@ def train(config, model_dir, settings):
                     "--input_service puts more processes or machines on it"
                 )
     return checkpoint_files.path_of(run.checkpoints, num_steps)
+
+
+def _trainer(config, settings, strategy):
+    execution = Execution(
+        precision=precision.choose(config, settings.precision),
+        jit_compile=settings.jit_compile,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        input_service=settings.input_service,
+    )
+    return Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
 
 
 def _begin(trainer, config, last, record):

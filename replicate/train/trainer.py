@@ -118,6 +118,11 @@ class Trainer(orbit.AbstractTrainer):
             self._replica_gradients = tf.function(self._replica_gradients, jit_compile=True)
 
     @property
+    def strategy(self):
+        """The tf.distribute.Strategy under which it trains."""
+        return self._strategy
+
+    @property
     def step(self):
         """The global step as an int."""
         return int(self.global_step.numpy())
@@ -166,6 +171,19 @@ class Trainer(orbit.AbstractTrainer):
                 f"({str(error).splitlines()[0]}); give the config it was made with, or another "
                 "run directory"
             ) from None
+
+    def begin_again(self, path, config):
+        """Goes back to the state of a checkpoint, to train what `config` reads; traces stay.
+
+        Args:
+          path: prefix of a checkpoint that was written when this trainer's variables were built.
+          config: TrainEvalPipelineConfig, the trainer's own but for where its data lie.
+        """
+        self._made = time.monotonic()
+        self.seconds_to_first_step = None
+        self.config.train_input_reader.CopyFrom(config.train_input_reader)
+        self._stream = None
+        self.checkpoint.read(path).assert_existing_objects_matched()
 
     def describe_execution(self):
         """dict of what can change the numbers: the precision, XLA, the parts of a batch."""

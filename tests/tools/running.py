@@ -74,6 +74,19 @@ def kill_when(command, condition, number=signal.SIGKILL, timeout=300):
     return process.wait(timeout=120)
 
 
+def checkpoint_tensors(run, name):
+    """The tensors of a run's checkpoint: {name: (shape, bytes)}, but for what only counts saves."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(run.checkpoints / name))
+    shapes = reader.get_variable_to_shape_map()
+    return {
+        key: (tuple(shape), reader.get_tensor(key).tobytes())
+        for key, shape in shapes.items()
+        if not key.startswith(("_CHECKPOINTABLE", "save_counter"))
+    }
+
+
 def outcome(run_dir):
     """What a run ends with, times and paths aside."""
     run = RunDir.existing(run_dir)

@@ -4,19 +4,23 @@ import collections
 import json
 import pathlib
 import signal
+import subprocess
 import sys
 
+import psutil
 import pytest
 
 from replicate.demo import drawing
 from replicate.run import RunDir, read_json, read_metrics
 from tests.tools.running import (
     PROJECT,
+    checkpoint_tensors,
     kill_when,
     noting_opens,
     outcome,
     replicate_command,
     run_tool,
+    started,
 )
 
 STEPS = 6
@@ -124,6 +128,45 @@ def test_a_report_names_the_checkpoint_its_detections_come_from(data, uninterrup
     held = read_json(run.eval_at(STEPS) / "detections.json.gz")
     assert json.loads(output.read_text()) == held
     assert f"ckpt-{STEPS}" in (run.report / "index.html").read_text(encoding="utf-8")
+
+
+def _tried(command):
+    return [flag for flag in command if flag != "--notrial"]
+
+
+@pytest.mark.slow
+def test_the_trials_process_trains_and_no_bit_changes(data, uninterrupted, tmp_path):
+    run = RunDir.at(tmp_path / "tried")
+    command = _tried(_command(data, run.root))
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        said = process.stderr.read().decode()
+        assert process.wait() == 0, said
+    assert read_json(run.preflight)["forecast"]["step_seconds"] > 0
+    training = read_json(run.training)
+    assert training["state"] == "done" and training["pid"] != process.pid
+    assert "training from random weights" in said
+    assert outcome(run.root) == outcome(uninterrupted[0])
+    tensors = {
+        name: [checkpoint_tensors(each, name) for each in (run, RunDir.at(uninterrupted[0]))]
+        for name in ("ckpt-2", f"ckpt-{STEPS}")
+    }
+    for tried, whole in tensors.values():
+        assert tried == whole and len(whole) > 300
+
+
+@pytest.mark.slow
+def test_a_signal_reaches_the_trials_process(data, uninterrupted, tmp_path):
+    run = RunDir.at(tmp_path / "tried")
+    command = _tried(_command(data, run.root, checkpoint_every_n=100))
+    trains = lambda: run.events.exists() and any(run.events.iterdir())  # noqa: E731
+    assert kill_when(command, trains, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert any(run.checkpoints.glob("ckpt-*.index"))
+    training = read_json(run.training)
+    assert training["state"] == "stopped" and not psutil.pid_exists(training["pid"])
+    assert run_tool(command).returncode == 0
+    losses = {entry["step"]: entry["losses"] for entry in read_metrics(run.metrics)}
+    whole = {e["step"]: e["losses"] for e in read_metrics(RunDir.at(uninterrupted[0]).metrics)}
+    assert losses[STEPS] == whole[STEPS]
 
 
 @pytest.mark.slow

@@ -1,0 +1,181 @@
+"""The trial's process, kept waiting with its model built and its step traced, to train the run.
+
+    with standby.Standby() as waiting:
+        preflight.gate(intent, terms, waiting=waiting)     # tries, and keeps the trial's process
+        waiting.train(config, run_dir, seed=1)             # there, where it waits for just this
+
+The trial is a process of its own, because running out of memory ends a process; what it loaded,
+built and traced is what the training needs first. Where the launch goes on and the training is to
+be executed as the trial was (batch, precision, one machine), that process is given a state as of
+its start (a checkpoint of step 0, taken before its steps) and trains; the losses are those of a
+process that starts anew, to the last bit. Otherwise, and where nothing was tried, the training
+takes place here.
+"""
+
+import contextlib
+import json
+import pathlib
+import signal
+import tempfile
+
+from replicate import config as configs
+from replicate.errors import Interrupted, Unavailable, UserError
+from replicate.processes import STOP_SIGNALS
+from replicate.run import write_text
+
+_END_S = 30  # how long a process that is not needed may take to end
+
+
+class Standby:
+    """A context in which a trial's process may wait; at its end the process is gone."""
+
+    def __init__(self):
+        self._resources = contextlib.ExitStack()
+        self._process = self._tried = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._resources.close()
+        self._process = None
+
+    def folder(self):
+        """A folder for the trial's files, there as long as the process may need them."""
+        return pathlib.Path(
+            self._resources.enter_context(tempfile.TemporaryDirectory(prefix="preflight-"))
+        )
+
+    def keep(self, process, config, settings):
+        """Takes a trial's process that waits for its order on its standard input.
+
+        Args:
+          process: subprocess.Popen.
+          config: the TrainEvalPipelineConfig that was tried.
+          settings: dict of how it executes steps, and the seed, as of `train.loop.Settings`.
+        """
+        self._resources.callback(_end, process)
+        self._process, self._tried = process, (_of_step(config), settings)
+
+    def serves(self, config, settings):
+        """Whether a process waits that has traced just the steps of this training.
+
+        Args:
+          config, settings: as of `train`.
+        """
+        if self._process is None or self._process.poll() is not None:
+            return False
+        tried_config, tried = self._tried
+        return tried_config == _of_step(config) and all(
+            settings[name] == value for name, value in tried.items()
+        )
+
+    def train(self, config, run_dir, **settings):
+        """Trains a run as `train.loop.train` does: in the trial's process, or else in this one.
+
+        Args:
+          config, run_dir: as of `train.loop.train`.
+          settings: the fields of `train.loop.Settings`, all that say how steps are executed among
+            them; that class itself is the engine's, which takes seconds to load.
+
+        Returns:
+          path (prefix) of the last checkpoint.
+
+        Raises:
+          UserError, Interrupted, Unavailable: as `train.loop.train`.
+        """
+        if not self.serves(config, settings):
+            self.__exit__()  # it would hold its memory
+            from replicate.train import loop
+
+            return loop.train(config, run_dir, loop.Settings(**settings))
+        process, self._process = self._process, None
+        folder = self.folder()
+        write_text(folder / "pipeline.config", configs.to_text(config))
+        order = {
+            "config": str(folder / "pipeline.config"),
+            "run_dir": str(run_dir),
+            "settings": settings,
+            "outcome": str(folder / "outcome.json"),
+        }
+        with _forwarded(process):
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(order) + "\n")
+                process.stdin.close()
+            status = process.wait()
+        return _outcome(folder / "outcome.json", status)
+
+
+def told(call):
+    """What a call came to, as `outcome.json` tells it: its result, or an error that tools tell.
+
+    Args:
+      call: function without arguments; other errors than those pass.
+    """
+    try:
+        return {"kind": "result", "arguments": [call()]}
+    except UserError as error:
+        return {"kind": "UserError", "arguments": [str(error)]}
+    except Interrupted as stop:
+        return {"kind": "Interrupted", "arguments": [int(stop.signal), stop.step]}
+    except Unavailable as error:
+        return {"kind": "Unavailable", "arguments": [str(error)]}
+    except KeyboardInterrupt:
+        return {"kind": "KeyboardInterrupt", "arguments": []}
+
+
+def _outcome(path, status):
+    """The result that the process told, or the exception."""
+    if not path.is_file():
+        if status < 0:
+            raise UserError(
+                f"the training's process was ended by {signal.Signals(-status).name}"
+                + (" (out of memory?)" if status == -signal.SIGKILL else "")
+                + "; the same command continues from the last checkpoint"
+            )
+        raise RuntimeError(f"the training's process ended with status {status}, see above")
+    outcome = json.loads(path.read_text(encoding="utf-8"))
+    if outcome["kind"] == "result":
+        return outcome["arguments"][0]
+    errors = {each.__name__: each for each in (UserError, Interrupted, Unavailable)}
+    raise errors.get(outcome["kind"], KeyboardInterrupt)(*outcome["arguments"])
+
+
+def _of_step(config):
+    """The part of a config that a traced step depends on: all but where its data lie."""
+    step = type(config)()
+    step.CopyFrom(config)
+    step.ClearField("eval_config")
+    step.ClearField("eval_input_reader")
+    reader = step.train_input_reader
+    for field in ("shuffle_buffer_size", "label_map_path"):
+        reader.ClearField(field)
+    reader.tf_record_input_reader.ClearField("input_path")
+    return configs.to_text(step)
+
+
+@contextlib.contextmanager
+def _forwarded(process):
+    """Inside, signals that ask this process to stop are the other one's, which saves and stops."""
+
+    def forward(number, frame):
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(process):
+    """Ends a process that still waits: its standard input ends."""
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(_END_S)
+    except Exception:
+        process.kill()
+        process.wait()
+    process.stdout.close()
