@@ -1,7 +1,7 @@
 """What a run directory holds before its first step, whichever tool asked for the run.
 
 spec.json (what was asked for), pipeline.config (what is trained), deviations.json (how that
-differs from the published recipe), environment.json (what it runs on).
+differs from the published recipe). environment.json is the training's own (`train.loop`).
 """
 
 import dataclasses
