@@ -63,12 +63,12 @@ def test_a_complete_run_is_not_checked_again(intent, tmp_path, monkeypatch):
 def test_what_was_tried_here_is_not_tried_again(intent, monkeypatch):
     asked = []
 
-    def check(intent, trial=True, numbers=None):
+    def check(intent, trial=True, numbers=None, waiting=None):
         asked.append(trial)
         return checks.check(intent, trial=False)
 
-    def pretend(*args):
-        return dataclasses.replace(check(*args), trial={"steps": {}})
+    def pretend(*args, **kwargs):
+        return dataclasses.replace(check(*args, **kwargs), trial={"steps": {}})
 
     monkeypatch.setattr(checks.Preflight, "page", lambda self, head: "")
     monkeypatch.setattr(launching, "check", pretend)
