@@ -15,13 +15,14 @@ from replicate.score.over_images import METHOD, SIZES, intervals
 _MOST_CONFUSED = 20
 
 
-def analyse(result, *, samples=0, seed=0):
+def analyse(result, *, samples=0, seed=0, bootstrap=None):
     """The analysis of a Result, as the "analysis" of metrics.json.
 
     Args:
       result: Result of `score` with hotcoco among its evaluators.
       samples: halves of the images that are scored for the intervals; 0 leaves them out.
       seed: of the halves.
+      bootstrap: `samples` under its former name.
 
     Returns:
       dict: by_size, precision_recall, f1, tide, confusion, calibration and, with `samples`,
@@ -37,6 +38,7 @@ def analyse(result, *, samples=0, seed=0):
     if result.iou_type != "keypoints":
         analysis["tide"] = error_split(result)
         analysis["confusion"] = _confusion(handle)
+    samples = samples if bootstrap is None else bootstrap
     if samples:
         analysis["intervals"] = intervals(result, samples=samples, seed=seed)
         analysis["intervals_method"] = METHOD

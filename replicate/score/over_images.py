@@ -47,7 +47,7 @@ _NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 
 
-def intervals(result, *, samples=200, seed=0, confidence=0.95):
+def intervals(result, *, samples=200, seed=0, confidence=0.95, bootstrap=None):
     """How far each metric would move on other images.
 
     Args:
@@ -55,12 +55,14 @@ def intervals(result, *, samples=200, seed=0, confidence=0.95):
       samples: halves of the images that are scored; two make a split.
       seed: of the splits and groups.
       confidence: how often the interval covers what it is of.
+      bootstrap: `samples` under its former name.
 
     Returns:
       dict metric name -> {"low", "high", "standard_error", "of"}, values in 0..1, "of" is
       "population" or "samples", see above. A metric that many subsets leave undefined is absent,
       and so is every one of fewer than 20 images.
     """
+    samples = samples if bootstrap is None else bootstrap
     subsets = _subsets(result.image_ids, samples, seed)
     scored, found = _scored(result, subsets), {}
     for name, whole in result.metrics.items():
@@ -73,7 +75,7 @@ def intervals(result, *, samples=200, seed=0, confidence=0.95):
     return found
 
 
-def compare(result, baseline, *, samples=200, seed=0, confidence=0.95):
+def compare(result, baseline, *, samples=200, seed=0, confidence=0.95, bootstrap=None):
     """Is `result` better than `baseline`? Differences, paired over the same images.
 
     Args:
@@ -81,6 +83,7 @@ def compare(result, baseline, *, samples=200, seed=0, confidence=0.95):
       samples: halves of the images for the intervals of the differences; 0 leaves them out.
       seed: of the splits and groups.
       confidence: of the intervals.
+      bootstrap: `samples` under its former name.
 
     Returns:
       dict: differences (metric -> value in -1..1), intervals (metric -> as of `intervals`),
@@ -103,6 +106,7 @@ def compare(result, baseline, *, samples=200, seed=0, confidence=0.95):
         if value is not None and baseline.metrics[name] is not None
     }
     found = {}
+    samples = samples if bootstrap is None else bootstrap
     if samples:
         subsets = _subsets(result.image_ids, samples, seed)
         ours, theirs = _scored(result, subsets), _scored(baseline, subsets)

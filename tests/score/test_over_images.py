@@ -114,4 +114,7 @@ def test_categories_are_paired(sample):
 def test_a_model_against_itself_is_not_told_apart(sample):
     result = score(*sample[:2], evaluator="hotcoco")
     found = compare(result, result, samples=10)["intervals"]["AP"]
+    # The former name of the argument still does.
+    assert compare(result, result, bootstrap=10)["intervals"]["AP"] == found
+    assert compare(result, result, bootstrap=0)["intervals"] == {}
     assert (found["low"], found["high"], found["standard_error"]) == (0, 0, 0)
