@@ -31,7 +31,7 @@ from scipy import stats
 
 from replicate.errors import UserError
 
-METHOD = "jackknife over the images, corrected for the bias of few images"
+METHOD = "jackknife over the images, corrected for the bias of few where that can be told"
 # A set of images smaller than this has no interval, a category with objects in fewer neither.
 FEWEST_IMAGES = 20
 # A category with objects in fewer images is rare: its bias cannot be told from halves.
@@ -87,7 +87,8 @@ def compare(result, baseline, *, samples=200, seed=0, confidence=0.95, bootstrap
 
     Returns:
       dict: differences (metric -> value in -1..1), intervals (metric -> as of `intervals`),
-      intervals_method, per_category (list of id, name, AP, baseline AP, difference).
+      intervals_method (None without samples), per_category (list of id, name, AP, baseline AP,
+      difference).
     """
     if (
         result.image_ids != baseline.image_ids
@@ -119,7 +120,7 @@ def compare(result, baseline, *, samples=200, seed=0, confidence=0.95, bootstrap
     return {
         "differences": differences,
         "intervals": found,
-        "intervals_method": METHOD,
+        "intervals_method": METHOD if samples else None,
         "per_category": [
             {
                 "id": each["id"],

@@ -135,6 +135,8 @@ def of_analysis(analysis):
             lines.append(f"  {each['groundtruth']} called {each['called']}: {each['count']}")
     if "intervals" in analysis:
         lines.append(f"\n95 % intervals: {analysis['intervals_method']}")
+        if not analysis["intervals"]:
+            lines.append(f"  none: {_TOO_FEW}")
         for name, each in analysis["intervals"].items():
             lines.append(f"  {name:8} {each['low']:.4f} to {each['high']:.4f}  {OF[each['of']]}")
     return "\n".join(lines)
@@ -143,8 +145,10 @@ def of_analysis(analysis):
 def of_comparison(comparison, baseline):
     """The gist of `analysis.compare`."""
     lines = [f"against {baseline}"]
-    if comparison["intervals"]:
+    if comparison["intervals_method"]:
         lines.append(f"95 % intervals: {comparison['intervals_method']}, paired")
+        if not comparison["intervals"]:
+            lines.append(f"  none: {_TOO_FEW}")
     for name, difference in comparison["differences"].items():
         line = f"  {name:8} {difference:+.4f}"
         if name in comparison["intervals"]:
@@ -153,6 +157,9 @@ def of_comparison(comparison, baseline):
             line += f"   {_told_apart(each)} {OF[each['of']]}"
         lines.append(line)
     return "\n".join(lines)
+
+
+_TOO_FEW = "fewer than 20 images tell nothing of how AP moves from image to image"
 
 
 def _told_apart(interval):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from replicate.score import compare, intervals, over_images, score
+from replicate.score import analyse, compare, intervals, over_images, score, text
 from tests.score import populations
 
 
@@ -87,7 +87,20 @@ def test_rare_categories(tmp_path):
 def test_too_few_images_have_no_interval(sample):
     result = score(*sample[:2], evaluator="hotcoco", num_images=19)
     assert intervals(result, samples=10) == {}
+    assert "none: fewer than 20 images" in text.of_analysis(analyse(result, samples=10))
+    compared = compare(result, result, samples=10)
+    assert compared["intervals"] == {} and "none: fewer" in text.of_comparison(compared, "itself")
     assert "AP" in intervals(score(*sample[:2], evaluator="hotcoco", num_images=20), samples=10)
+
+
+def test_what_a_terminal_says(sample):
+    first, second = (score(sample[0], each, evaluator="hotcoco") for each in sample[1:])
+    told = text.of_analysis(analyse(first, samples=40))
+    assert over_images.METHOD in told and told.count("on all images like these") >= 6
+    told = text.of_comparison(compare(second, first, samples=40), "the first")
+    assert "paired" in told and "better on all images like these" in told
+    told = text.of_comparison(compare(first, second, samples=40), "the second")
+    assert "worse on all images like these" in told
 
 
 def test_categories_are_paired(sample):
