@@ -26,7 +26,11 @@ from replicate.run import read_json, write_json
 from tools import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "the zoo model's name; a run directory knows its own")
+flags.DEFINE_string(
+    "model",
+    None,
+    "the zoo model: its name, or an archive, a config or a run of it; by default what a run says",
+)
 flags.DEFINE_list("metrics", [], "files of tools/score.py: boxes and masks, or seeds")
 flags.DEFINE_enum("kind", "training", ["training", "checkpoint"], "what was done")
 flags.DEFINE_string("pipeline_config", None, "the config of --metrics, compared with the zoo's")

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from replicate import config, environment, records
+from replicate import config, environment, records, verdict
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 
@@ -53,7 +53,6 @@ def read(run):
     material = Material(run)
     for name, path, what in (
         ("spec", run.spec, "what was asked for, and the command"),
-        ("verdict", run.verdict, "the verdict"),
         ("deviations", run.deviations, "deviations from the published config"),
     ):
         setattr(material, name, _json(material, path, what))
@@ -77,6 +76,7 @@ def read(run):
         metrics = _json(material, run.eval_at(step) / "metrics.json", f"the metrics of step {step}")
         if metrics is not None:
             material.evaluations.append(metrics | {"step": metrics.get("step", step)})
+    material.verdict = _verdict(material)
     if not material.evaluations:
         material.cannot_say("AP and everything that follows from detections", "no evaluation")
     material.manifests = _manifests(material)
@@ -84,6 +84,17 @@ def read(run):
         told = _json(material, run.preflight, "what preflight said at the launch") or {}
         material.forced = told.get("forced", [])
     return material
+
+
+def _verdict(material):
+    """verdict.json; of a run that was trained and evaluated in pieces, decided now."""
+    if material.run.verdict.is_file() or not material.evaluations:
+        return _json(material, material.run.verdict, "the verdict")
+    try:
+        return verdict.of_runs([material.run]).to_json()
+    except UserError as error:
+        material.cannot_say("the verdict", _short(error, material.run))
+        return None
 
 
 def _json(material, path, what):

@@ -14,7 +14,8 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
 
     Args:
       paths: run directories (paths or RunDir); the last evaluation of each is judged.
-      model: the zoo model; a run directory knows its own.
+      model: the zoo model: its name, or a config, an archive or a run of it; a run directory knows
+        its own.
       kind: "training" or "checkpoint".
       val2017: identity of the user's own official annotation file.
 
@@ -23,7 +24,7 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
     """
     runs = [each if isinstance(each, RunDir) else RunDir.existing(each) for each in paths]
     _check_distinct(runs)
-    models = {model or _model(run) for run in runs}
+    models = {_named(model) if model else _model(run) for run in runs}
     if len(models) > 1:
         raise UserError(f"the runs are of different models: {', '.join(sorted(map(str, models)))}")
     (name,) = models
@@ -68,6 +69,7 @@ def of_metrics(metrics, model, message=None, kind="training", val2017=None) -> d
       kind, val2017: as in `of_runs`.
     """
     metrics = [score for each in metrics for score in (each, *each.get("others", []))]
+    model = _named(model)
     row, deviations, scaling = zoo.find(model), None, None
     if message is not None:
         deviations = config.operations_to_json(config.deviations(message, model))
@@ -123,6 +125,13 @@ def _check_distinct(runs):
                 else f"{run.root} is named twice; name each run once"
             )
         seen[place] = run
+
+
+def _named(model):
+    """A zoo model by its name, or as the recipe of a config, an archive or a run."""
+    if zoo.get(model) is None and pathlib.Path(model).exists():
+        return config.recipe_of(model).model or model
+    return model
 
 
 def _model(run):

@@ -8,11 +8,12 @@ import tarfile
 
 import pytest
 
-from replicate import config, opening, weights
+from replicate import config, opening, score, weights
 from replicate.demo import drawing
 from replicate.errors import UserError
 from replicate.run import RunDir, write_json
 from tests.conftest import PROJECT
+from tests.report import making
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 KINDS = ("name", "config", "archive", "run")
@@ -37,7 +38,9 @@ def sources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return drawing.draw(tmp_path_factory.mktemp("drawn"), train_images=4, val_images=2)
+    folder = tmp_path_factory.mktemp("drawn")
+    drawn = drawing.draw(folder, train_images=4, val_images=2)
+    return drawn | {"metrics": _scores(drawn, folder)}
 
 
 TOOLS = {
@@ -64,6 +67,11 @@ TOOLS = {
         (1,),
         "published on val2017's 5,000",
     ),
+    "verdict.py --model": (
+        "verdict.py --metrics={metrics} --model={source} --pipeline_config={source}",
+        (3,),
+        "published 22.2",
+    ),
     "launch.py --model": (
         "launch.py --target=local --dry_run --model={source} --run_dir={out}/r "
         "--train_annotations={train} --train_images={train_images} --val_annotations={val} "
@@ -85,8 +93,19 @@ TOOLS = {
 }
 
 
+def _scores(data, folder):
+    """A metrics.json, as tools/score.py writes it."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        detections = folder / "detections.json"
+        write_json(detections, making.detections(data["val"][0], 0.8))
+        write_json(path, score.score(data["val"][0], str(detections)).to_json())
+    return path
+
+
 def _run(command, source, out, data):
     values = {
+        "metrics": data["metrics"],
         "train": data["train"][0],
         "train_images": data["train"][1],
         "val": data["val"][0],
