@@ -14,6 +14,12 @@ from replicate.run import read_json, write_json
 OF_RECORDS = (6, 7, 16)
 
 
+# A config that is there already is trained as it is.
+_WHERE_FLAGS_ARE = (
+    ". --set and --fine_tune_checkpoint are flags of tools/render_config.py, which writes configs"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Terms:
     """On what terms a run is launched.
@@ -56,7 +62,7 @@ def gate(intent, terms, numbers=None, waiting=None):
     if numbers is None or any(each.status != "pass" for each in answer.results):
         print(answer.page("preflight"), file=sys.stderr, flush=True)
     if answer.failed and not terms.force:
-        raise UserError(_stopped(answer.failed))
+        raise UserError(_stopped(answer.failed, intent))
     forced = list(
         dict.fromkeys(
             [
@@ -99,13 +105,15 @@ def forced_notes(run):
     ]
 
 
-def _stopped(failed):
+def _stopped(failed, intent):
     numbers = ", ".join(str(each.number) for each in failed)
     several = len(failed) > 1
     return (
         f"preflight: reason{'s' * several} {numbers} fail{'s' * (not several)}; nothing was "
         "launched. Mend what is named above; --rehearsal if this is not meant to be the published "
         "experiment; --force to launch all the same, which the report will say"
+        + _WHERE_FLAGS_ARE
+        * (not intent.convert and any("--" in each.fix for each in failed))
     )
 
 

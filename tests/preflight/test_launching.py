@@ -47,6 +47,14 @@ def test_force_goes_on_and_is_kept(intent, tmp_path):
     assert note.startswith("launched with --force although preflight failed: reason 8")
 
 
+def test_a_config_that_is_there_is_mended_by_rendering_it(intent):
+    with pytest.raises(UserError, match="reason 8 fails") as stopped:
+        preflight.gate(intent(_shorter), NO_TRIAL)
+    assert "render_config" not in str(stopped.value)  # tools/replicate.py has the flags itself
+    with pytest.raises(UserError, match="flags of tools/render_config.py"):
+        preflight.gate(intent(_shorter, convert=False), NO_TRIAL)
+
+
 def test_a_rehearsal_is_launched(intent, tmp_path):
     made = intent(_shorter)
     assert preflight.gate(made, dataclasses.replace(NO_TRIAL, rehearsal=True)) == []
