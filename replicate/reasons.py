@@ -153,7 +153,7 @@ SCHEDULE = Reason(
     "undertrained: fewer images seen, or a schedule that ends elsewhere",
     (f"{_TF_MODELS} 10745 (19 where 22.2 is published; one user, who suspects rate and steps)",),
     check="images seen (steps × global batch) against the recipe's; AP over steps has levelled off",
-    mend="the same command again continues the run",
+    mend="train the recipe's images: the same command again continues a run that was stopped",
     told="images seen; the schedule's own end",
     paths=r"num_steps|total_steps|warmup_steps|decay_steps|hold_base_rate_steps",
     kinds=_TRAINING,
@@ -339,6 +339,7 @@ ADAM = Reason(
     check="train once with the published batch",
     mend="--set train_config.batch_size=…, the published one, with its rate",
     kinds=_TRAINING,
+    above=True,
 )
 OVERLAP = Reason(
     26,

@@ -124,6 +124,9 @@ def _verdict(material):
     decided = material.verdict
     if decided is None:
         return None
+    if "conditions" not in decided:
+        material.cannot_say("the verdict", "verdict.json is of an earlier kit; judge the run again")
+        return None
     figures = [
         {
             "name": name,

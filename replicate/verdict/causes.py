@@ -8,12 +8,15 @@ import dataclasses
 import statistics
 
 from replicate import reasons
-from replicate.verdict import comparable, conditions, official
+from replicate.verdict import comparable, conditions, official, telling
 
 # Words of a likelihood, from the highest; the last is of what nothing speaks for.
-_WORDS = ((0.9, "shown by this run"), (0.5, "likely"), (0.2, "possible"))
-NOT_RULED_OUT = "not ruled out"
-
+_WORDS = (
+    (0.9, "shown by this run"),
+    (0.5, "likely"),
+    (0.2, "possible"),
+    (0.0, telling.NOT_RULED_OUT),
+)
 _STANDARD_ERRORS = 3  # beyond them a gap is no chance
 _DROPPED = 0.001  # a conversion that leaves out more trains another set
 _SILENT = 0.1  # share of categories without any detection
@@ -132,7 +135,7 @@ def _told(reason, case, explained):
     return {
         "cause": reason.cause,
         "number": reason.number,
-        "likelihood": next(words, NOT_RULED_OUT) if case.evidence else NOT_RULED_OUT,
+        "likelihood": next(words) if case.evidence else telling.NOT_RULED_OUT,
         "evidence": case.evidence,
         "effect": effect.replace("-", "−") if measured else effect,
         "measured": bool(measured),
@@ -209,7 +212,8 @@ def _trained(situation):
         if seen and published:
             share = seen / published
             if share < conditions.WHOLE:
-                told = f"{seen:,} images seen, {share:.3%} of the recipe's {published:,}"
+                part = conditions.percent(share)
+                told = f"{seen:,} images seen, {part} of the recipe's {published:,}"
                 yield reasons.SCHEDULE, _of_share(share), told
             elif not conditions.of_images_seen(facts):
                 yield reasons.SCHEDULE, 0.0, None

@@ -59,9 +59,9 @@ def of(kind, deviations, scaling, facts) -> Conditions:
     training = kind == "training"
     scaling = scaling if training else None
     changes = [
-        Change(each["class"], each["path"], comparable.told(each))
-        for each in _told_apart(deviations or (), scaling)
-        if each["class"] in comparable.AFFECTING[kind]
+        each
+        for each in _of_config(deviations or (), scaling)
+        if each.cls in comparable.AFFECTING[kind]
     ]
     unknown = [] if deviations is not None else ["config"]
     if training:
@@ -77,18 +77,21 @@ def of(kind, deviations, scaling, facts) -> Conditions:
     return Conditions(answer, _sentence(answer, told, changes, unknown), told, changes, unknown)
 
 
-def _told_apart(deviations, scaling):
-    """The differences that no scaling rule explains; those of the schedule from the scaled one."""
+def _of_config(deviations, scaling):
+    """The differences that no scaling rule explains, each a Change."""
     if scaling is None:
-        return deviations
-    from replicate.config import operations_to_json
-
-    return [
-        each | ({"why": "the linear rule gives the other value"} if each["a"] is not None else {})
-        if each["path"] not in {known["path"] for known in deviations}
-        else each
-        for each in operations_to_json(scaling.rest)
-    ]
+        for each in deviations:
+            yield Change(each["class"], each["path"], comparable.told(each))
+        return
+    published = {each["path"]: each for each in deviations}
+    for each in scaling.rest:
+        known = published.get(each.path)
+        if known is not None and known["a"] == each.a:
+            told = comparable.told(known)
+        else:  # what should have followed, and did not
+            told = f"{each.path} is {comparable.short(each.b)}; the {scaling.rule} rule gives "
+            told += comparable.short(each.a)
+        yield Change(each.cls, each.path, told)
 
 
 def _scaling_json(scaling):
@@ -134,6 +137,11 @@ def _sentence(answer, scaling, changes, unknown):
     return told + (f" (not known: {', '.join(missing)})" if missing else "")
 
 
+def percent(share):
+    """A share for reading: 10.0 %, 0.004 %."""
+    return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.2g} %"
+
+
 def _of_facts(facts):
     """What the runs' files say besides the config, each once."""
     sentences = {}
@@ -169,7 +177,7 @@ def of_training_images(facts):
         return None
     if images == split.images:
         return f"trained on {annotations:,} annotations; {split.name} has {split.annotations:,}"
-    share = f"{images / split.images:.2%} of {split.name}'s {split.images:,}"
+    share = f"{percent(images / split.images)} of {split.name}'s {split.images:,}"
     return f"trained on {images:,} images with {annotations:,} annotations ({share})"
 
 
@@ -177,8 +185,8 @@ def of_images_seen(facts):
     """Stopped, or evaluated, before the config's own end, or None."""
     if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
         return None
-    share = facts.step / facts.num_steps
-    return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share:.3%} of the images)"
+    share = percent(facts.step / facts.num_steps)
+    return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share} of the images)"
 
 
 def of_start(facts):

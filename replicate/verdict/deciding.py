@@ -131,6 +131,7 @@ def decide(
         explained=list(explained),
     )
     seen = spread.evidence()
+    by_header = [name for name, (_, against) in judged.items() if against == "header"]
     return Verdict(
         verdict=verdict,
         reached=reached,
@@ -158,7 +159,10 @@ def decide(
         sources=list(margins.sources),
         likely_causes=[] if verdict == tolerance.REPLICATED else causes.likely(situation),
         facts=[each.to_json() for each in facts],
-        notes=[*_notes(evaluations, seeds, figures, facts, val2017), *_others(row, kind, seeds)],
+        notes=[
+            *_notes(evaluations, seeds, figures, facts, val2017, by_header),
+            *_others(row, kind, seeds),
+        ],
     )
 
 
@@ -302,18 +306,19 @@ def _others(row, kind, seeds):
     return [f"re-evaluated by others: box AP {each}" for each in zoo.reruns(row.archive)]
 
 
-def _notes(evaluations, seeds, figures, facts, val2017):
+def _notes(evaluations, seeds, figures, facts, val2017, by_header):
     notes = [
         f"{name} was published ({figure['published'].points:.1f}) and not evaluated"
         for name, figure in figures.items()
         if name not in seeds
     ]
-    notes += [told for name in seeds for told in _differing(name, figures)]
-    notes += [
-        f"{name}: that the published figure is on val2017 is inferred, no document says it"
-        for name in seeds
-        if name in figures and figures[name]["val2017"] == "inferred"
-    ]
+    notes += [told for name in seeds if name not in by_header for told in _differing(name, figures)]
+    inferred = [n for n in seeds if n in figures and figures[n]["val2017"] == "inferred"]
+    if inferred:
+        notes.append(
+            f"that the published {' and '.join(inferred)} {'is' if len(inferred) == 1 else 'are'} "
+            "on val2017 is inferred, no document says it"
+        )
     if any(evaluation["agree"] is None for evaluation in evaluations):
         notes.append("scored by one evaluator alone; --evaluator=both has the other's word")
     for evaluation in evaluations:

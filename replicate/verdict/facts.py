@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-import pathlib
 import re
 
 from replicate import config as configs
-from replicate import zoo
+from replicate import records, zoo
 from replicate.errors import UserError
 from replicate.run import read_json, read_metrics
 
@@ -135,12 +134,9 @@ def of_evaluation(metrics) -> dict:
 
 def _training(run, message):
     """The manifest of the training records: in data/, or beside the config's records."""
-    paths = [run.data / "train-manifest.json"]
-    reader = message.train_input_reader.tf_record_input_reader if message is not None else None
-    for pattern in reader.input_path if reader is not None else ():
-        before = re.split(r"-(?:\?{5}|\d{5})-of-", pattern)[0]
-        paths.append(pathlib.Path(f"{before}-manifest.json"))
-    manifest = next(filter(None, map(_json, paths)), None)
+    manifest = _json(run.data / "train-manifest.json")
+    if manifest is None and message is not None:
+        manifest = records.of_reader(message.train_input_reader).manifest
     if not isinstance(manifest, dict) or "source" not in manifest:
         return None
     source, counts = manifest["source"], manifest.get("counts") or {}

@@ -1,5 +1,6 @@
 """A verdict in words: the headline, and the lines of a terminal."""
 
+NOT_RULED_OUT = "not ruled out"
 _SHOWN = 6  # differences and causes that are listed; the rest are counted
 _OPEN = 3
 
@@ -60,8 +61,8 @@ def _tolerance(verdict):
 def _causes(verdict):
     what = "what may explain it" if verdict["verdict"] != "NOT COMPARABLE" else "what differs"
     causes = verdict["likely_causes"]
-    seen = [each for each in causes if each["evidence"]]
-    open_ones = [each for each in causes if not each["evidence"]]
+    seen = [each for each in causes if each["likelihood"] != NOT_RULED_OUT]
+    open_ones = [each for each in causes if each["likelihood"] == NOT_RULED_OUT]
     yield f"{what}, by what this run shows:"
     for each in seen:
         yield f"  {each['cause']} ({each['likelihood']})"

@@ -77,7 +77,7 @@ def test_scaled_but_for_its_schedule_says_what_the_rule_gives(judged):
     answer = judged(19.0, batch=32, overrides=[("train_config.num_steps", "50000")])
     assert answer.conditions.answer == "changed" and answer.conditions.scaling
     (change,) = answer.conditions.changes
-    assert change.sentence.startswith("train_config.num_steps is 50000, published with 200000")
+    assert change.sentence == "train_config.num_steps is 50000; the linear rule gives 200000"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_tenth_of_the_training_images_comes_first(judged):
     first = answer.likely_causes[0]
     assert first["cause"].startswith("trained on other or fewer images than train2017")
     assert (
-        "11,829 images with 86,000 annotations (10.00% of train2017's 118,287)"
+        "11,829 images with 86,000 annotations (10.0 % of train2017's 118,287)"
         in (first["evidence"][0])
     )
     # The starting checkpoint matched: that is ruled out.
@@ -235,7 +235,7 @@ def test_two_of_fifty_thousand_steps(judged):
     answer = judged(0.1, step=2)
     first = answer.likely_causes[0]
     assert first["cause"].startswith("undertrained")
-    assert "0.004% of the recipe's 6,400,000" in first["evidence"][0]
+    assert "0.004 % of the recipe's 6,400,000" in first["evidence"][0]
     assert first["likelihood"] == "shown by this run"
 
 
