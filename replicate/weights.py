@@ -80,6 +80,8 @@ def place_of(source):
     row = zoo.get(str(source)) if path.name == str(source) else None
     if path.exists() or row is None:
         return str(source)
+    if not row.url:
+        raise UserError(f"{source}: no weights of it were released, its config alone is public")
     folder = DOWNLOADED / row.archive
     if not folder.is_dir():
         raise UserError(

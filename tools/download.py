@@ -78,6 +78,8 @@ def _coco(folder):
 
 def _zoo(models, folder, mirror=None):
     for row in [zoo.find(_name(model)) for model in models]:
+        if not row.url:
+            raise UserError(f"{row.archive}: no archive was released, its config alone is public")
         print(archive.unpack(archive.fetch(_from_mirror(row, mirror), folder)))
 
 

@@ -162,14 +162,15 @@ def rows():
 
 
 def _of_zoo(row):
-    figures = {"box AP": row.box_map, "mask AP": row.mask_map, "keypoint AP": row.keypoint_map}
+    told = [row.table_figure(kind) or row.header_figure(kind) for kind in zoo.KINDS]
+    told = [figure for figure in told if figure is not None]
     return Published(
         model=row.archive,
         arxiv="",
         paper="TensorFlow 2 Detection Model Zoo",
         dataset="val2017",
-        figures={name: value for name, value in figures.items() if value is not None},
-        source="tensorflow/models, research/object_detection/g3doc/tf2_detection_zoo.md",
+        figures={f"{figure.kind} AP": figure.points for figure in told},
+        source=f"{told[0].document}@{told[0].commit}" if told else "",
     )
 
 

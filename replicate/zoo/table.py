@@ -15,6 +15,8 @@ from replicate.zoo import figures
 from replicate.zoo.figures import Figure
 
 _DATA = pathlib.Path(__file__).parent.parent / "data" / "zoo.csv"
+# Recipes that the table does not list, with the figure in their config's header: no archive.
+_ALONE = _DATA.with_name("zoo_configs_alone.csv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Row:
     """One row of the zoo.
 
     Attributes:
-      archive: name of the released archive, without `.tar.gz`.
+      archive: name of the released archive, without `.tar.gz`; where none was, the config's.
       display_name: the name in the published table; unique, unlike `archive`.
       family: centernet, efficientdet, ssd, faster_rcnn, mask_rcnn or extremenet.
       input_height, input_width: pixels; of a `keep_aspect` resizer its shorter and longer bound.
@@ -32,7 +34,7 @@ class Row:
       box_map, mask_map, keypoint_map: the table's COCO mAP in points (22.2), or None.
       outputs: what the model detects, e.g. ("Boxes", "Masks").
       template: name of the training config in `configs/`, or None where none was ever published.
-      url: the released archive.
+      url: the released archive; "" where none was.
       note: where the published sources disagree with each other, or "".
       figures: every published figure with its document: the table's, then the config header's.
     """
@@ -79,8 +81,7 @@ class Row:
 @functools.cache
 def rows():
     """The 43 published rows, in the order of the published table: `list[Row]`."""
-    with open(_DATA, encoding="utf-8", newline="") as table:
-        return [_row(record) for record in csv.DictReader(table)]
+    return _read(_DATA)
 
 
 def families():
@@ -92,6 +93,7 @@ def find(name):
     """The row that answers to `name`: an archive's, a training config's or a display name.
 
     Case does not matter; folders before the name and `.tar.gz` or `.config` after it are ignored.
+    A recipe that the table does not list is found too, with the figure in its config's header.
     Of two rows with the same archive name (ExtremeNet) the newer one is returned; display names
     are unique.
 
@@ -126,7 +128,12 @@ def unknown(name, others=()):
 @functools.cache
 def _by_name():
     # Later rows win: of two rows for one archive the table lists the deprecated one first.
-    return {_normal(name): row for row in rows() for name in row.names}
+    return {_normal(name): row for row in [*_read(_ALONE), *rows()] for name in row.names}
+
+
+def _read(path):
+    with open(path, encoding="utf-8", newline="") as table:
+        return [_row(record) for record in csv.DictReader(table)]
 
 
 def _normal(name):

@@ -229,6 +229,7 @@ def test_the_download_tool(tmp_path, random_archive, monkeypatch):
         ([], "say what to download: coco, zoo MODEL, or starting MODEL; got nothing"),
         (["zoo"], "say what to download"),
         (["zoo", "ssd_mobilenet_v2"], "unknown zoo model 'ssd_mobilenet_v2'"),
+        (["zoo", "faster_rcnn_resnet50_v1_fpn_640x640_coco17_tpu-8"], "no archive was released"),
     ],
 )
 def test_the_download_tool_on_mistakes(arguments, told):

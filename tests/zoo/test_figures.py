@@ -4,7 +4,9 @@ import csv
 
 import pytest
 
-from replicate import zoo
+from replicate import config, verdict, zoo
+from replicate.benchmarking import published as benchmarking_published
+from tests.verdict.made import metrics
 
 MASK_RCNN = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 
@@ -59,6 +61,21 @@ def test_a_figure_that_table_and_header_disagree_on():
         ("box", 40.4, "header", "stated"),
         ("mask", 35.5, "header", "stated"),
     ]
+
+
+def test_a_recipe_that_the_table_does_not_list():
+    """It has a figure all the same, in its config's header, and is judged by it."""
+    row = zoo.find("faster_rcnn_resnet50_v1_fpn_640x640_coco17_tpu-8")
+    assert row not in zoo.rows() and (row.url, row.box_map) == ("", None)
+    (figure,) = row.figures
+    assert (figure.points, figure.origin, figure.val2017) == (31.4, "header", "stated")
+    assert {row.template for row in zoo.rows() if row.template} | {row.template} == set(
+        config.template_names()
+    )
+    decided = verdict.decide(row, metrics(31.4), kind="checkpoint")
+    assert decided.published == {"box AP": 31.4} and decided.verdict == "REPLICATED"
+    (published,) = benchmarking_published.find(row.archive)
+    assert published.figures == {"box AP": 31.4} and published.source.endswith("@3b7bc268")
 
 
 def test_a_mean_of_five_runs_and_a_second_decimal():
