@@ -5,9 +5,11 @@ that a run that is continued or reported does not read train2017's annotations a
 """
 
 import collections
+import contextlib
 import dataclasses
 import os
 
+from replicate import shapes
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
@@ -117,15 +119,17 @@ def keep(run, paths):
         there["files"][os.path.abspath(path)] = _seen(path, found.sha256)
         there["facts"][found.sha256] = found.to_json()
     if there != before:
-        write_json(run.annotations, there)
+        write_json(run.annotations, there, checksum=True)
 
 
 def kept(run):
-    """annotations.json of a run; empty where there is none yet."""
+    """annotations.json of a run; empty where there is none yet, or a damaged one."""
     if run.annotations.is_file():
-        there = read_json(run.annotations)
-        if there.get("format") == _FORMAT:
-            return there
+        with contextlib.suppress(UserError):
+            there = read_json(run.annotations)
+            whole = shapes.fault(there, shapes.ANNOTATION_FACTS) is None
+            if whole and there["format"] == _FORMAT:
+                return there
     return {"format": _FORMAT, "files": {}, "facts": {}}
 
 

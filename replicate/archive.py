@@ -6,13 +6,19 @@ MODEL/saved_model/      the exported detector
 """
 
 import hashlib
+import lzma
 import os
 import pathlib
+import re
 import shutil
 import tarfile
-import tempfile
+import zlib
 
 from replicate.errors import UserError
+from tfrecords.whole_files import clean, partial_of, written_whole
+
+_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError)
+_CONFIG_BYTES = 10_000_000  # the zoo's have some kilobytes
 
 
 def is_archive(path):
@@ -30,8 +36,10 @@ def read_config(path):
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile() and pathlib.PurePosixPath(member.name).name == "pipeline.config":
+                    if member.size > _CONFIG_BYTES:
+                        raise UserError(f"{path}: its pipeline.config has {member.size} bytes")
                     return archive.extractfile(member).read().decode("utf-8")
-    except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
+    except (*_DAMAGE, EOFError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a whole archive ({error}); fetch it again") from error
     raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
 
@@ -58,13 +66,22 @@ def fetch(row, folder):
 
     path = pathlib.Path(folder) / f"{row.archive}.tar.gz"
     record = path.with_name(path.name + ".sha256")
-    known = record.read_text().split()[0] if record.is_file() else None
+    known = _recorded(record) or getattr(row, "sha256", None)
     downloads.fetch(row.url, path, checksum=known and f"sha256:{known}")
-    if known is None:
-        part = record.with_name(record.name + ".part")
-        part.write_text(f"{sha256(path)}  {path.name}\n")
-        os.replace(part, record)
+    if not record.is_file():
+        with written_whole(record) as file:
+            file.write(f"{sha256(path)}  {path.name}\n")
     return path
+
+
+def _recorded(record):
+    """The SHA-256 that an earlier download recorded, or None."""
+    if not record.is_file():
+        return None
+    words = record.read_text(encoding="utf-8", errors="replace").split()
+    if not words or not re.fullmatch(r"[0-9a-fA-F]{64}", words[0]):
+        raise UserError(f"{record}: holds no SHA-256; remove it, and the archive is hashed anew")
+    return words[0]
 
 
 def unpack(path, folder=None, *, marker="pipeline.config"):
@@ -93,7 +110,8 @@ def unpack(path, folder=None, *, marker="pipeline.config"):
     folder = pathlib.Path(folder or path.parent / path.name.split(".tar")[0].removesuffix(".tgz"))
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        clean(folder.parent, folder.name)
+        beside = partial_of(folder)
         try:
             archives.extract(path, beside)
             os.replace(_folder_of(marker, path, beside), folder)

@@ -6,12 +6,12 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import re
 import subprocess
 
 import psutil
 
 from replicate.run import read_json, write_json
+from tfrecords.redaction import without_secrets
 
 _PACKAGES = (
     "tensorflow",
@@ -33,14 +33,6 @@ _VARIABLES = (
     "TF_XLA_FLAGS",
     "NVIDIA_TF32_OVERRIDE",
     "XLA_FLAGS",
-)
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
-_SECRET_LENGTH = 8
-# The user and password of an address, and query parameters that let someone in.
-_ADDRESS = re.compile(r"(\w://)(?:[^/\s@'\"]+|[^\s@'\"]*:[^\s@'\"]*)@")
-_PARAMETER = re.compile(
-    r"([?&][\w-]*(?:token|secret|password|signature|sig|credential|api_?key)[\w-]*=)[^&\s'\"#]+",
-    re.I,
 )
 _PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # What of a checkout decides what the kit computes.
@@ -84,18 +76,6 @@ def describe():
         },
         "git": _git(_PROJECT),
     }
-
-
-def without_secrets(text):
-    """`text` as it may be written down: what lets someone in is replaced.
-
-    That is the value of any variable of this process whose name speaks of a token, a key or a
-    password, wherever it stands, and the credentials inside an address.
-    """
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SECRET_LENGTH:
-            text = text.replace(value, f"<{name}>")
-    return _PARAMETER.sub(r"\1<secret>", _ADDRESS.sub(r"\1<secret>@", text))
 
 
 def record(path):

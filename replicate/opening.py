@@ -6,25 +6,34 @@ differs from the published recipe). environment.json is the training's own (`tra
 
 import dataclasses
 import os
+import sys
 
 from replicate import config as configs
 from replicate import environment
 from replicate.config.operations import show
 from replicate.errors import UserError
 from replicate.run import read_json, write_json, write_text
+from tfrecords import redaction
 
+# Fields of a request under the names that `identity` has for what they change.
+_IDENTITY = {
+    "overrides": "config",
+    "config": "config",
+    "fine_tune_checkpoint": "starting_checkpoint",
+}
 _PATHS = ("train_annotations", "train_images", "val_annotations", "val_images", "config")
 
 
 def asked_for(request):
     """A request (a dataclass) as plain data: what spec.json keeps of it, its paths absolute."""
     asked = dataclasses.asdict(request)
+    asked.pop("accept", None)  # a term of one start, not what is asked for
     for name, value in asked.items():
         if name in _PATHS and value:
             asked[name] = os.path.abspath(value)
         elif name == "overrides":
             asked[name] = [list(pair) for pair in value]
-    return asked
+    return redaction.everywhere(asked)
 
 
 def refuse_another(run, request, may_change=()):
@@ -32,13 +41,16 @@ def refuse_another(run, request, may_change=()):
 
     Args:
       run: RunDir.
-      request: a dataclass; a field that an older run does not know had its default then.
+      request: a dataclass; a field that an older run does not know had its default then. What its
+        `accept` names may differ, and `identity` keeps it.
       may_change: names of fields that another start may set anew.
     """
     if not run.spec.is_file():
         return
     asked, before = asked_for(request), read_json(run.spec).get("request", {})
     defaults = {each.name: each.default for each in dataclasses.fields(request)}
+    accepted = getattr(request, "accept", ())
+    may_change = [*may_change, *(name for name in asked if _IDENTITY.get(name, name) in accepted)]
     changed = [
         f"{name} was {before.get(name, defaults[name])!r}, now {value!r}"
         for name, value in asked.items()
@@ -90,8 +102,10 @@ def write_spec(run, request, command, forced, **more):
     """
     asked, told = asked_for(request), {"forced": forced} if forced else {}
     before = read_json(run.spec) if run.spec.is_file() else {}
-    if before.get("request") == asked:
+    if before.get("request") == asked and "command" in before:
         command = before["command"]
+    if "accepted" in before:
+        told["accepted"] = before["accepted"]  # what `identity` has noted
     command = environment.without_secrets(command)
     spec = {"format": 1, **more, "request": asked, "command": command} | told
     if spec != before:
@@ -113,9 +127,24 @@ def write_config(run, message, recipe):
       list of config.Operation, or None.
     """
     if not run.pipeline_config.is_file() or configs.load(run.pipeline_config) != message:
-        write_text(run.pipeline_config, configs.text_of(message, recipe))
+        text = configs.text_of(message, recipe)
+        write_text(run.pipeline_config, configs.sealed(text))
+        if redaction.without_secrets(text) != text:
+            print(
+                f"{run.pipeline_config} keeps what lets someone in (a password or token in an "
+                "address): the training needs it. Do not publish that file",
+                file=sys.stderr,
+            )
     deviations = configs.deviations(message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
-    if not run.deviations.is_file() or read_json(run.deviations) != held:
-        write_json(run.deviations, held)
+    if not run.deviations.is_file() or _held(run.deviations) != held:
+        write_json(run.deviations, held, checksum=held is not None)
     return deviations
+
+
+def _held(path):
+    """What a file of the run holds; None of a damaged one, which is written anew."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None

@@ -36,8 +36,8 @@ class Request:
       seed: of the training run.
       checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
       include_masks: whether the records hold instance masks.
-      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service: as
-        of `train.loop.Settings`.
+      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service,
+        accept: as of `train.loop.Settings`.
       shorten_schedule: the learning-rate schedule becomes as much shorter as the training.
       config: a pipeline.config or run directory that is trained instead of the recipe's own.
     """
@@ -60,11 +60,12 @@ class Request:
     input_service: str = ""
     shorten_schedule: bool = False
     config: str = ""
+    accept: tuple[str, ...] = ()
 
     def settings(self):
         """The fields that are also those of `train.loop.Settings`."""
         names = ("seed", "checkpoint_every_n", "checkpoint_max_to_keep", "precision")
-        names += ("jit_compile", "gradient_accumulation_steps", "input_service")
+        names += ("jit_compile", "gradient_accumulation_steps", "input_service", "accept")
         return {name: getattr(self, name) for name in names}
 
 
@@ -87,12 +88,20 @@ def replicate(request, run_dir, command, terms=None):
       UserError: bad input, a reason that preflight finds, or the directory holds a run of
         something else; a worker is missing.
     """
-    from replicate import preflight
 
     run = RunDir.at(run_dir)
     request = resolved(request)
     check_inputs(request)
     workers = _workers()
+    helps = workers is not None and not workers.is_chief
+    with contextlib.nullcontext() if helps else run.writing():
+        return _replicate(run, request, command, terms, workers)
+
+
+def _replicate(run, request, command, terms, workers):
+    """`replicate` under the run's lock, which who only helps to train leaves to the first."""
+    from replicate import preflight
+
     helps = workers is not None and not workers.is_chief
     with preflight.Standby() as waiting:
         with workers.chief_first() if workers else contextlib.nullcontext():
@@ -127,7 +136,8 @@ def _prepare(run, request, command, num_workers, terms, waiting):
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
-    opening.refuse_another_config(run, message)
+    if "config" not in request.accept:
+        opening.refuse_another_config(run, message)
     forced = preflight.gate(meant, terms, waiting=waiting)
     opening.write_spec(run, request, command, forced)
     annotations.keep(run, (request.train_annotations, request.val_annotations))
@@ -255,7 +265,8 @@ def _evaluate(run, request, message):
     from replicate.evaluate import kept
 
     _stage("evaluation")
-    kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
+    with run.evaluating(wait=True):
+        kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
 
 
 def _judge(run):

@@ -7,12 +7,19 @@
 A file appears under its final name only when it is complete.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import json
+import os
 import pathlib
+import sys
+import zlib
 
+from replicate import shapes
 from replicate.errors import UserError
+from tfrecords import checked_json, locks, redaction, whole_files
+from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
 
@@ -98,6 +105,11 @@ class RunDir:
         return self.root / "training.json"
 
     @property
+    def identity(self):
+        """What makes it the same run when it is continued; see `replicate.identity`."""
+        return self.root / "identity.json"
+
+    @property
     def launch(self):
         """Where and how it was launched: launch.json, log, script; see `replicate.launch`."""
         return self.root / "launch"
@@ -117,6 +129,24 @@ class RunDir:
     @property
     def report(self):
         return self.root / "report"
+
+    def writing(self, *, wait=False):
+        """The lock of who trains or replicates here, a context manager; see `tfrecords.locks`."""
+        return self._held("", "the run", wait)
+
+    def evaluating(self, *, wait=False):
+        """The lock of who evaluates here, beside a training or not."""
+        return self._held("evals", "its evaluation", wait)
+
+    @contextlib.contextmanager
+    def _held(self, folder, what, wait):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locks.held(f"{self.root / folder}{os.sep}", what, wait=wait))
+            except InputError as error:
+                raise UserError(str(error)) from None
+            whole_files.clean(self.root / folder, deep=True)
+            yield
 
     def eval_at(self, step):
         """The folder of the evaluation of the checkpoint of `step`."""
@@ -140,6 +170,13 @@ class RunDir:
             and (folder / "detections.json.gz").is_file()
         )
 
+    def unfinished_steps(self):
+        """Steps of an evaluation that lies there incomplete: in progress, stopped or damaged."""
+        if not self.evals.is_dir():
+            return []
+        steps = {int(each.name) for each in self.evals.iterdir() if each.name.isdigit()}
+        return sorted(steps - set(self.evaluated_steps()))
+
 
 def write_text(path, text):
     """Writes `text` to `path` atomically."""
@@ -147,12 +184,19 @@ def write_text(path, text):
         stream.write(text)
 
 
-def write_json(path, value):
+def write_json(path, value, *, checksum=None):
     """Writes `value` as JSON to `path` atomically; `.gz` at the end of the name compresses it.
 
     A compressed file holds no time and no name, so the same value gives the same bytes.
+
+    Args:
+      path: of the file.
+      value: what it shall hold; in the files that a run keeps, without what lets someone in.
+      checksum: whether it ends with one (see `tfrecords.checked_json`), by which `read_json` finds
+        a damage; None for the objects that a run keeps.
     """
-    if str(path).endswith(".gz"):
+    path = pathlib.Path(path)
+    if path.name.endswith(".gz"):
         text = json.dumps(value, separators=(",", ":"))
         with (
             written_whole(path, "wb") as stream,
@@ -160,38 +204,82 @@ def write_json(path, value):
         ):
             packed.write(text.encode())
         return
+    if checksum is None:
+        checksum = path.name in shapes.OF_FILES and isinstance(value, dict)
+    if path.name in shapes.OF_FILES:
+        value = redaction.everywhere(value)
+    value = checked_json.sealed(value) if checksum else value
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path):
-    """The value of a JSON file (or `.json.gz`).
+    """The value of a JSON file (or `.json.gz`), of a run's files with the shape that they have.
 
     Raises:
-      UserError: the file is missing or is not JSON.
+      UserError: the file is missing, is not JSON, not what was written, or of another shape.
     """
+    path = pathlib.Path(path)
     try:
-        opener = gzip.open if str(path).endswith(".gz") else open
+        opener = gzip.open if path.name.endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8") as stream:
-            return json.load(stream)
+            value = checked_json.loads(stream.read())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    except checked_json.Changed as error:
+        raise UserError(f"{path}: not what was written: {error}. {_again(path)}") from None
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}). {_again(path)}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    shape = shapes.OF_FILES.get(path.name)
+    if path.name.endswith("-manifest.json"):
+        shape = shapes.MANIFEST
+    fault = shape and shapes.fault(value, shape)
+    if fault:
+        raise UserError(f"{path}: not what the kit writes there ({fault}). {_again(path)}")
+    return value
+
+
+def _again(path):
+    """How a file comes back."""
+    if path.name not in shapes.OF_FILES:
+        return "Restore it, or make it anew"
+    if path.name == "spec.json":
+        return "Restore it from a copy; what was asked for stands nowhere else"
+    return "Restore it from a copy, or remove it and give the run's command again"
 
 
 def read_metrics(path):
-    """The logged steps of metrics.jsonl, oldest first; a last line cut off by a kill is left out.
+    """The logged steps of metrics.jsonl, oldest first.
+
+    A line that is damaged is left out, and told unless it is the last, which a kill cuts off.
 
     Returns:
       list of dicts with at least `step`; empty where there is no file.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    entries, damaged = [], []
+    for number, line in enumerate(lines, start=1):
         try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            entry = checked_json.loads(line)
+        except ValueError:
+            entry = None
+        if entry is None or shapes.fault(entry, shapes.LINE):
+            damaged.append(number)
+        else:
+            entries.append(entry)
+    if damaged and damaged != [len(lines)]:
+        shown = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
+        print(f"{path}: line {shown} is damaged and left out", file=sys.stderr)
     return entries
+
+
+def metrics_line(entry):
+    """A logged step as a line of metrics.jsonl."""
+    return json.dumps(checked_json.sealed(entry)) + "\n"

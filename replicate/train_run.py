@@ -34,7 +34,8 @@ class Request:
       val_annotations, val_images: COCO JSON and image folder to evaluate on; "" where none is
         named yet.
       num_steps, seed, checkpoint_every_n, checkpoint_max_to_keep, log_every_n, precision,
-        jit_compile, gradient_accumulation_steps, input_service: as of `train.loop.Settings`.
+        jit_compile, gradient_accumulation_steps, input_service, accept: as of
+        `train.loop.Settings`.
     """
 
     config: str
@@ -51,6 +52,7 @@ class Request:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    accept: tuple[str, ...] = ()
 
     def settings(self):
         """The fields that are also those of `train.loop.Settings`, without log_every_n."""
@@ -105,9 +107,10 @@ def train(request, run_dir, command, terms=None):
     run = RunDir.at(run_dir)
     request = _with_evaluation_of(run, request)
     workers = cluster.from_environment()
-    with preflight.Standby() as waiting:
+    writes = workers is None or workers.is_chief
+    with run.writing() if writes else contextlib.nullcontext(), preflight.Standby() as waiting:
         with workers.chief_first() if workers else contextlib.nullcontext():
-            if workers is None or workers.is_chief:
+            if writes:
                 num_workers = len(workers.workers) if workers else 1
                 _open(run, request, message, command, num_workers, terms, waiting)
         return waiting.train(
@@ -121,7 +124,8 @@ def _open(run, request, message, command, num_workers, terms, waiting):
 
     _refuse_other_kinds(run)
     opening.refuse_another(run, request, _MAY_CHANGE)
-    opening.refuse_another_config(run, message, (_STEPS,))
+    if "config" not in request.accept:
+        opening.refuse_another_config(run, message, (_STEPS,))
     meant = preflight.Intent(
         message=message,
         run_dir=str(run.root),

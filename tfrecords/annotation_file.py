@@ -14,6 +14,8 @@ import json
 import os
 import pathlib
 import time
+import zlib
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -27,19 +29,24 @@ _TEXT_KEPT_BYTES = 2**26  # val2017's is 20 MB; of train2017's the arrays are ke
 _SETTLED_S = 0.05
 
 
+# Arrays keep ids in 64 bits; no image has a side of a million pixels.
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Side = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+
+
 class Image(msgspec.Struct, gc=False):
     """An image entry; `file_name` is None where the file has none."""
 
-    id: int
-    height: int
-    width: int
+    id: _Id
+    height: _Side
+    width: _Side
     file_name: str | None = None
 
 
 class Category(msgspec.Struct, gc=False):
     """A category entry."""
 
-    id: int
+    id: _Id
     name: str
 
 
@@ -47,12 +54,12 @@ _Number = float | None  # null stands for NaN, which JSON does not have
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
+    id: _Id
+    image_id: _Id
+    category_id: _Id
     area: _Number
     bbox: tuple[_Number, _Number, _Number, _Number] | msgspec.UnsetType = msgspec.UNSET
-    iscrowd: int | msgspec.UnsetType = msgspec.UNSET
+    iscrowd: _Id | msgspec.UnsetType = msgspec.UNSET
 
 
 class _AnnotationWithMask(_Annotation, gc=False):
@@ -269,13 +276,9 @@ def _read(path, segmentations):
     def column(values, dtype=np.int64):
         return np.fromiter(values, dtype, count)
 
-    try:
-        ids, image_ids, category_ids = (
-            column(getattr(a, name) for a in annotations)
-            for name in ("id", "image_id", "category_id")
-        )
-    except OverflowError:
-        raise InputError(f"{path}: an annotation's id is beyond 64 bits; renumber it") from None
+    ids, image_ids, category_ids = (
+        column(getattr(a, name) for a in annotations) for name in ("id", "image_id", "category_id")
+    )
     boxes = [(nan,) * 4 if a.bbox is unset else a.bbox for a in annotations]
     spans = _spans((a.segmentation for a in annotations), text) if segmentations else None
     return AnnotationFile(
@@ -311,7 +314,7 @@ def _content(path):
         return text, sha256, hashlib.sha256(text).hexdigest()
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
@@ -329,7 +332,7 @@ def _decoded(text, annotation_type, path):
         raise InputError(
             f"{path}: not COCO annotations: {_first_bad(text, annotation_type, error)}"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = error
     if any(word in text for word in (b"NaN", b"Infinity")):
         try:  # Python's parser takes the NaN that Python's json.dump writes

@@ -1,17 +1,26 @@
 """Zip and tar archives, unpacked only where every name stays inside the folder."""
 
 import contextlib
+import gzip
+import lzma
 import os
 import pathlib
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 
 from tqdm import tqdm
 
 from tfrecords.errors import InputError
 from tfrecords.fetch import check_free_space
+from tfrecords.whole_files import clean, partial_of
+
+# What the standard library raises of an archive's bytes; gzip's own error is an OSError.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+_CHUNK_BYTES = 1 << 20
+_NAME_BYTES = 255
 
 
 def extract(archive, folder, *, progress=True):
@@ -35,8 +44,7 @@ def extract(archive, folder, *, progress=True):
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
     try:
         with _opened(archive) as members:
-            for member in members:
-                _check_name(member, archive)
+            _check_names(members, archive)
             missing = [member for member in members if not _is_there(folder / member.name, member)]
             check_free_space(folder, sum(m.size for m in missing), f"unpacking {archive.name}")
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,19 +52,23 @@ def extract(archive, folder, *, progress=True):
             for member in bar:
                 _write(member, folder / member.name)
             return len(members)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (*DAMAGE, EOFError) as error:
         raise InputError(
             f"{archive}: cut off, damaged or not an archive ({error}); download it again"
         ) from error
-    except NotImplementedError as error:
-        raise InputError(f"{archive}: {error}") from error
+    except (NotImplementedError, RuntimeError) as error:  # encryption, an unknown compression
+        raise InputError(f"{archive}: cannot be unpacked: {error}") from error
 
 
 class _Member:
-    """One regular file of an archive, or something that is none (`kind` says what)."""
+    """One regular file of an archive, or something that is none (`kind` says what).
 
-    def __init__(self, name, size, kind, open_):
+    `crc32` is of its content, None where the archive has none of each file.
+    """
+
+    def __init__(self, name, size, kind, open_, crc32=None):
         self.name, self.size, self.kind, self.open = name, size, kind, open_
+        self.crc32 = crc32
 
 
 @contextlib.contextmanager
@@ -68,18 +80,39 @@ def _opened(archive):
             yield [_zip_member(file, info) for info in file.infolist() if not info.is_dir()]
     else:
         with tarfile.open(archive) as file:
-            yield [_tar_member(file, info) for info in file if not info.isdir()]
+            members = [_tar_member(file, info) for info in file if not info.isdir()]
+            # Past the archive's end mark lies the stream's own: its checksum is looked at there.
+            while file.fileobj.read(_CHUNK_BYTES):
+                pass
+            yield members
 
 
 def _zip_member(file, info):
     mode = info.external_attr >> 16
     kind = "link" if stat.S_ISLNK(mode) else "file"
-    return _Member(info.filename, info.file_size, kind, lambda: file.open(info))
+    return _Member(info.filename, info.file_size, kind, lambda: file.open(info), info.CRC)
 
 
 def _tar_member(file, info):
     kind = "file" if info.isreg() else "link" if info.issym() or info.islnk() else "device"
     return _Member(info.name, info.size, kind, lambda: file.extractfile(info))
+
+
+def _check_names(members, archive):
+    """Every name by itself, and that no two want the same place."""
+    names = set()
+    for member in members:
+        _check_name(member, archive)
+        name = pathlib.PurePosixPath(member.name.replace("\\", "/"))
+        if name in names:
+            raise InputError(f"{archive}: holds {member.name!r} twice; nothing was unpacked")
+        names.add(name)
+    for name in names:
+        if clash := names.intersection(name.parents):
+            raise InputError(
+                f"{archive}: holds a file {str(clash.pop())!r} and {str(name)!r}, which wants a "
+                "folder there; nothing was unpacked"
+            )
 
 
 def _check_name(member, archive):
@@ -91,18 +124,33 @@ def _check_name(member, archive):
             f"{archive}: holds the name {member.name!r}, which leaves the folder; nothing was "
             "unpacked. Get the archive from its publisher"
         )
+    if parts[-1] in ("", ".") or any(len(os.fsencode(part)) > _NAME_BYTES for part in parts):
+        raise InputError(
+            f"{archive}: {member.name[:60]!r} is no name that a file can have; nothing was unpacked"
+        )
 
 
 def _is_there(path, member):
-    return path.is_file() and path.stat().st_size == member.size
+    if not path.is_file() or path.stat().st_size != member.size:
+        return False
+    return member.crc32 is None or _crc32(path) == member.crc32
+
+
+def _crc32(path):
+    crc = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+    return crc
 
 
 def _write(member, path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
+    clean(path.parent, path.name)
+    partial = partial_of(path)
     try:
         with member.open() as source, open(partial, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
         if partial.stat().st_size != member.size:
             raise EOFError(f"{member.name} ends early")
         os.replace(partial, path)

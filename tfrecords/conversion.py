@@ -4,10 +4,22 @@ import dataclasses
 import errno
 import os
 import shutil
+import stat
 
 import tqdm
 
-from tfrecords import annotation_file, boxes, coco, features, journal, manifest, pool, shards
+from tfrecords import (
+    annotation_file,
+    boxes,
+    coco,
+    features,
+    journal,
+    locks,
+    manifest,
+    pool,
+    shards,
+    whole_files,
+)
 from tfrecords.errors import InputError
 
 _SHOWN = 3  # files named in one message
@@ -95,7 +107,8 @@ def convert(
       `Summary`.
 
     Raises:
-      InputError: bad input, or an output path that holds another conversion.
+      InputError: bad input, an output path that holds another conversion, or that another process
+        is writing.
     """
     settings = features.Settings(
         include_masks=include_masks,
@@ -106,6 +119,20 @@ def convert(
     )
     output_path = os.fspath(output_path)
     _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
+    with locks.held(output_path, "the conversion"):
+        whole_files.clean(*os.path.split(output_path))
+        return _convert(
+            (annotations_file, image_dir, output_path, num_shards, keypoints_file),
+            settings,
+            num_workers,
+            progress,
+        )
+
+
+def _convert(what, settings, num_workers, progress):
+    """`convert` under the lock of its output."""
+    annotations_file, image_dir, output_path, num_shards, keypoints_file = what
+    include_masks = settings.include_masks
     asked = {"num_shards": num_shards, "settings": dataclasses.asdict(settings)}
     before = manifest.read(output_path)
     redo = None
@@ -206,7 +233,10 @@ class _Work:
             entry = self.source.images[position]
             path = os.path.join(self.image_dir, entry.file_name)
             try:
-                needed += os.stat(path).st_size + _RECORD_BYTES
+                found = os.stat(path)
+                if not stat.S_ISREG(found.st_mode):
+                    raise FileNotFoundError
+                needed += found.st_size + _RECORD_BYTES
             except OSError:
                 missing.append(f"{path} (image {entry.id})")
             if self.settings.include_masks:

@@ -207,15 +207,20 @@ def _note_version(wanted, response):
     """A weak ETag (W/"…") cannot vouch for bytes, so it does not count (RFC 9110, 13.1.5)."""
     tag = response.headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    wanted.note.write_text(json.dumps({"url": wanted.url, "version": version}))
+    wanted.note.write_text(json.dumps({"url_sha256": _hash(wanted.url), "version": version}))
+
+
+def _hash(url):
+    """Tells whether an address is the same, and nothing of the credentials in it."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _noted_version(wanted):
     try:
         noted = json.loads(wanted.note.read_text())
-    except (OSError, ValueError):
+        return noted["version"] if noted["url_sha256"] == _hash(wanted.url) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return noted.get("version") if noted.get("url") == wanted.url else None
 
 
 def _forget(wanted):

@@ -6,10 +6,11 @@ written after the shard has its final name. It is removed when the manifest stan
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 
-from tfrecords import shards
+from tfrecords import checked_json, shards
 from tfrecords.whole_files import written_whole
 
 
@@ -30,7 +31,7 @@ class Journal:
         if before == header:
             for index, result in results.items():
                 path = shards.path_of(output_path, index, header["num_shards"])
-                if os.path.exists(path) and os.path.getsize(path) == result.bytes:
+                if _is_whole(path, result):
                     self.done[index] = result
         elif before is not None:
             for index in range(before["num_shards"]):
@@ -54,22 +55,37 @@ class Journal:
         os.remove(self.path)
 
 
+def _is_whole(path, result):
+    """Whether a shard is there, byte for byte: a crash of the machine may have left another."""
+    try:
+        if os.path.getsize(path) != result.bytes:
+            return False
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
+    except OSError:
+        return False
+
+
 def _line(entry):
-    return (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(checked_json.sealed(entry), ensure_ascii=False) + "\n").encode()
 
 
 def _read(path):
-    """(header or None, results by index); a line that a kill cut off ends the reading."""
+    """(header or None, results by index); a damaged line is left out, its shard made again."""
     header, results = None, {}
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
-        for line in file:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break
-            if header is None:
-                header = entry
-            else:
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return None, {}
+    for number, line in enumerate(lines):
+        try:
+            entry = checked_json.loads(line)
+            if number:
                 index = entry.pop("index")
                 results[index] = shards.Result(**entry)
+            elif isinstance(entry.get("num_shards"), int):
+                header = entry
+        except (ValueError, TypeError, AttributeError, KeyError):
+            continue
     return header, results

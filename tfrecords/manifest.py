@@ -20,7 +20,11 @@ import functools
 import json
 import os
 from collections import Counter
+from typing import TypedDict
 
+import msgspec
+
+from tfrecords import checked_json
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -31,6 +35,45 @@ _COUNTS = (
     *("crowd_dropped", "boxes_clipped"),
 )
 _COUNTS_BY_REASON = ("images_skipped", "dropped", "notes")
+
+
+class _Source(TypedDict):
+    sha256: str
+    keypoints_sha256: str | None
+    images: int
+    annotations: int
+    crowd: int
+    categories: int
+
+
+class _Settings(TypedDict):
+    num_shards: int
+
+
+class _Shard(TypedDict):
+    name: str
+    sha256: str
+    records: int
+    bytes: int
+
+
+class _Counts(TypedDict):
+    images: int
+    images_without_annotations: int
+    images_skipped: dict[str, int]
+    annotations_written: int
+    crowd: int
+    crowd_dropped: int
+    boxes_clipped: int
+    dropped: dict[str, int]
+    notes: dict[str, int]
+
+
+class _Manifest(TypedDict):
+    source: _Source
+    settings: _Settings
+    shards: list[_Shard]
+    counts: _Counts
 
 
 def path_of(output_path):
@@ -46,15 +89,23 @@ def read(output_path):
     path = path_of(output_path)
     try:
         with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
+            manifest = checked_json.loads(file.read())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable manifest ({error}); remove it") from error
+        raise InputError(
+            f"{path}: not a readable manifest ({error}); remove it, and convert anew"
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a manifest of format {FORMAT}; remove it, or name another output"
         )
+    try:
+        msgspec.convert(manifest, _Manifest)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"{path}: not what a conversion writes there ({error}); remove it, and convert anew"
+        ) from error
     return manifest
 
 
@@ -89,7 +140,11 @@ def assemble(source, settings, results, unknown=(), crowd_unknown=0):
 def write(output_path, manifest, opened=_opened):
     """Writes the manifest; `opened(path)` is a context manager of a binary file to write."""
     with opened(path_of(output_path)) as file:
-        file.write((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(
+            (
+                json.dumps(checked_json.sealed(manifest), indent=1, ensure_ascii=False) + "\n"
+            ).encode()
+        )
 
 
 def write_ledger(output_path, entries, opened=_opened):

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from tfrecords.segmentation import check
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE_COLOUR = 3
 
@@ -30,18 +32,15 @@ def rle_of(segmentation, image_hw):
     Raises:
       ValueError: the segmentation is empty, malformed or of another size than the image.
     """
+    check(segmentation, image_hw)
     try:
         if isinstance(segmentation, list):
             return coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_hw))
-        if list(segmentation["size"]) == list(image_hw):
-            if isinstance(segmentation["counts"], list):
-                segmentation = coco_mask.frPyObjects(segmentation, *image_hw)
-            return coco_mask.encode(coco_mask.decode(segmentation))  # without runs of no length
+        if isinstance(segmentation["counts"], list):
+            segmentation = coco_mask.frPyObjects(segmentation, *image_hw)
+        return coco_mask.encode(coco_mask.decode(segmentation))  # without runs of no length
     except Exception as error:  # pycocotools raises whatever its C code meets
         raise ValueError("the segmentation is neither polygons nor RLE") from error
-    raise ValueError(
-        f"the segmentation covers {segmentation['size']}, the image is {list(image_hw)}"
-    )
 
 
 def png_of(rle):

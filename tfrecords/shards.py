@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import stat
 from collections import Counter
 
 from tfrecords import features, framing
@@ -82,9 +83,11 @@ def write(task, count_image=lambda: None, open_shard=_open_shard, read=None):
 def read_image(path):
     """The bytes of an image file, None where there is none. Raises InputError if unreadable."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None  # a folder; a pipe, which would be waited for without an end
         with open(path, "rb") as file:
             return file.read()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

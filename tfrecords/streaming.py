@@ -13,7 +13,16 @@ from collections import Counter
 
 import tqdm
 
-from tfrecords import annotation_file, features, framing, manifest, shards
+from tfrecords import (
+    annotation_file,
+    features,
+    framing,
+    locks,
+    manifest,
+    redaction,
+    shards,
+    whole_files,
+)
 from tfrecords.conversion import summary_of
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
@@ -51,9 +60,18 @@ def convert(
     )
     asked = {"num_shards": num_shards} | dataclasses.asdict(settings)
     output_path = os.fspath(output_path)
+    with locks.held(output_path, "the conversion"):
+        whole_files.clean(*os.path.split(output_path))
+        return _convert(dataset, output_path, asked, settings, progress)
+
+
+def _convert(dataset, output_path, asked, settings, progress):
     before = manifest.read(output_path)
     if before is not None:
-        if before["source"].get("parquet") != dataset.names or before["settings"] != asked:
+        if (
+            before["source"].get("parquet") != redaction.everywhere(dataset.names)
+            or before["settings"] != asked
+        ):
             raise InputError(
                 f"{manifest.path_of(output_path)}: holds a conversion of other input or settings; "
                 "name another output, or remove that one's files"
@@ -103,7 +121,7 @@ def _write(dataset, output_path, asked, settings, progress):
         "keypoints_file": None,
         "keypoints_sha256": None,
         "image_dir": None,
-        "parquet": dataset.names,
+        "parquet": redaction.everywhere(dataset.names),
         "sha256": digest.hexdigest(),  # of the records' SHA-256, in order: there is no one file
         "images": len(image_ids),
         "annotations": annotations,

@@ -1,8 +1,21 @@
 """Files that appear under their name only when they are complete. Every other room writes by it."""
 
 import contextlib
+import errno
 import os
 import pathlib
+import platform
+import re
+import shutil
+import zlib
+
+_PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})\.(\d+)\.partial")
+
+
+def partial_of(path):
+    """The name under which this process writes what shall be `path`; no other process has it."""
+    path = pathlib.Path(path)
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.partial")
 
 
 @contextlib.contextmanager
@@ -19,8 +32,10 @@ def written_whole(path, mode="w", *, sync=True, newline=None):
       newline: as of `open`, for text.
     """
     path = pathlib.Path(path)
+    if not path.name or path.is_dir():  # now, rather than when all is written
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         with open(
             partial, mode, encoding=None if "b" in mode else "utf-8", newline=newline
@@ -34,3 +49,48 @@ def written_whole(path, mode="w", *, sync=True, newline=None):
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def clean(folder, prefix="", *, deep=False):
+    """Removes the partial files and folders that processes of this machine left when they died.
+
+    Args:
+      folder: where to look; it need not exist.
+      prefix: only what would have become a file whose name begins so.
+      deep: whether to look in the folders below too.
+    """
+    folder = pathlib.Path(folder)
+    pattern = f".{_escaped(prefix)}*.partial"
+    with contextlib.suppress(OSError):
+        for partial in folder.rglob(pattern) if deep else folder.glob(pattern):
+            found = _PARTIAL.fullmatch(partial.name)
+            if found and found[1] == _host() and not _lives(int(found[2]), partial):
+                if partial.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        partial.unlink()
+
+
+def _lives(pid, partial):
+    """Whether process `pid` runs and is old enough to have written `partial`."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.create_time() <= partial.stat().st_mtime + 1
+    except (psutil.NoSuchProcess, OSError):
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _host():
+    """This machine's name in eight characters: its processes' numbers mean nothing elsewhere."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _escaped(text):
+    return re.sub(r"([*?\[])", r"[\1]", text)

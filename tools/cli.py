@@ -1,14 +1,19 @@
-"""What every tool shares: flags parsed, a user's mistake told in one message, the exit status.
+"""What every tool shares: flags parsed, a mistake told in one message, the exit status.
 
     from tools import cli            # tools/NAME.py, first lines put the project on sys.path
     if __name__ == "__main__":
         cli.run(main)
 
 Exit status: 0 done; 1 a negative answer ("differs", "not replicated"); 2 a usage or input
-error; 3 not comparable (tools that judge); 75 another machine failed, the same command again may
-succeed; 128 + N stopped by signal N (130 Ctrl-C, 143 SIGTERM), what was done is kept.
+error, a path that cannot be read or written among them; 3 not comparable (tools that judge); 70 a
+fault of the kit itself, its traceback in a log file that the message names; 75 another machine
+failed, the same command again may succeed; 128 + N stopped by signal N (130 Ctrl-C, 143 SIGTERM),
+what was done is kept.
 """
 
+import difflib
+import errno
+import inspect
 import logging
 import os
 import signal
@@ -19,23 +24,58 @@ from absl import flags
 
 from replicate import installation
 from replicate.errors import Interrupted, Unavailable, UserError
+from replicate.plain import Shown
+from tfrecords.redaction import without_secrets
 
-DONE, NEGATIVE, ERROR, INTERRUPTED = 0, 1, 2, 128 + 2
+DONE, NEGATIVE, ERROR, CRASHED, INTERRUPTED = 0, 1, 2, 70, 128 + 2  # 70: sysexits.h's EX_SOFTWARE
+
+# What a disk, a folder or a path may answer: the user's to mend, whichever line of code met it.
+_OF_PATHS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ETXTBSY),
+    *(errno.EXDEV, errno.EBUSY, errno.ESTALE, errno.ENOLCK, errno.EMLINK),
+}
+_ADVICE = {
+    errno.ENOSPC: "free some space there and run the same command to continue",
+    errno.EDQUOT: "free some of the quota and run the same command to continue",
+    errno.EFBIG: "a limit on file sizes (ulimit -f) or the file system forbids it",
+    errno.EROFS: "name an output on a disk that can be written",
+    errno.EACCES: "check the permissions of the file and of its folder",
+    errno.EPERM: "check the permissions of the file and of its folder",
+    errno.EISDIR: "it is a folder where a file is wanted",
+    errno.ENOTDIR: "a part of the path is a file where a folder is wanted",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EIO: "the disk fails; check it",
+}
+# TensorFlow words the system's errors itself.
+_OF_TENSORFLOW = {
+    "No space left on device": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+    "Read-only file system": errno.EROFS,
+    "Permission denied": errno.EACCES,
+    "Is a directory": errno.EISDIR,
+    "Not a directory": errno.ENOTDIR,
+}
+_YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def run(main, required=()):
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
-    `main` returns an exit status (None means 0). `UserError` and `InputError` are printed as
-    one message with status 2; any other exception is a defect of the kit and keeps its traceback.
+    `main` returns an exit status (None means 0). What the user can mend is printed as one message
+    with status 2; any other exception is a fault of the kit, whose traceback goes to a log file.
     SIGTERM and SIGUSR1 leave `main` as an exception does, so that nothing temporary stays behind.
 
     Args:
-      main: callable taking the list of positional arguments.
+      main: callable taking the list of positional arguments. Where its parameter is named `_`, it
+        takes none, and a stray word is refused.
       required: names of flags without which the tool cannot start.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
+    _show_controls()
     help_text = (sys.modules["__main__"].__doc__ or "").strip()
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
         print(f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
@@ -45,6 +85,8 @@ def run(main, required=()):
         sys.exit(DONE)
     try:
         positional = flags.FLAGS(sys.argv)[1:]
+        if positional and next(iter(inspect.signature(main).parameters)) == "_":
+            raise flags.Error(unexpected(positional))
         missing = [name for name in required if not getattr(flags.FLAGS, name)]
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
@@ -54,6 +96,7 @@ def run(main, required=()):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         status = main(positional)
+        sys.stdout.flush()
     except _told() as error:
         _fail(tool, str(error))
     except Interrupted as stop:
@@ -69,13 +112,118 @@ def run(main, required=()):
         # The reader (head, less) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
+    except Exception as error:
+        message = _of_a_path(error)
+        if message is None:
+            _crash(tool, error)
+        _fail(tool, message)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
+        if "KeyboardInterrupt" in str(error):
+            print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        _crash(tool, error)
     sys.exit(status or DONE)
+
+
+def unexpected(words):
+    """The message about words that the tool does not take, with what was probably meant."""
+    lines = [f"unexpected: {' '.join(words)}"]
+    for word in words:
+        meant = _meant(word)
+        if meant:
+            lines.append(f"did you mean {meant}?")
+    return "\n  ".join(lines)
+
+
+def _meant(word):
+    """The flag that a stray word was probably part of, or None."""
+    arguments = sys.argv[1:]
+    before = arguments[arguments.index(word) - 1] if word in arguments[1:] else ""
+    name = before.lstrip("-")
+    registered = flags.FLAGS
+    if before.startswith("-") and name.removeprefix("no") in registered:
+        if word.lower() in _YES_OR_NO:
+            switched = _YES_OR_NO[word.lower()] != name.startswith("no")
+            return f"--{name.removeprefix('no')}" if switched else f"--no{name.removeprefix('no')}"
+        if name in registered and registered[name].boolean:
+            return None  # a switch, and a word that has nothing to do with it
+    name, equals, value = word.lstrip("-").partition("=")
+    known = [each for each in registered if not each.startswith("no")]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"--{close[0]}{equals}{value}" if close else None
 
 
 def _told():
     """The errors that are a user's mistake. A tool that read no records has not imported theirs."""
     tfrecords_errors = sys.modules.get("tfrecords.errors")
     return (UserError, tfrecords_errors.InputError) if tfrecords_errors else (UserError,)
+
+
+def _of_a_path(error):
+    """The message about a path that cannot be read or written, or about an input that is too deep
+    or too large for this machine; None for any other exception."""
+    if isinstance(error, RecursionError):
+        return "an input is nested too deeply to be read"
+    if isinstance(error, MemoryError):
+        return f"not enough memory for this input ({error or 'none left'})"
+    if isinstance(error, OSError) and (error.errno in _OF_PATHS or error.filename is not None):
+        number, what = error.errno, error.strerror or str(error)
+        path = error.filename if error.filename2 is None else error.filename2
+        path = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    else:
+        tensorflow = sys.modules.get("tensorflow")
+        if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+            return None
+        what = next((each for each in _OF_TENSORFLOW if each in error.message), None)
+        if what is None:
+            return None
+        number, path = _OF_TENSORFLOW[what], error.message.split(";")[0].strip()
+    advice = _ADVICE.get(number)
+    where = f"{path}: " if path else ""
+    return f"{where}{what}" + (f"; {advice}" if advice else "")
+
+
+def _crash(tool, error):
+    """Ends with CRASHED: one message, and the traceback where it can be sent from."""
+    import platform
+    import shlex
+    import tempfile
+    import time
+    import traceback
+
+    text = "\n".join(
+        [
+            f"{time.strftime('%Y-%m-%d %H:%M:%S')} Python {platform.python_version()}",
+            shlex.join(["python", f"tools/{tool}", *sys.argv[1:]]),
+            "".join(traceback.format_exception(error)),
+        ]
+    )
+    text = without_secrets(text)
+    name = f"{os.path.splitext(tool)[0]}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    log = os.path.join(tempfile.gettempdir(), name)
+    try:
+        with open(log, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        print(text, file=sys.stderr)
+        log = "the lines above"
+    first = (str(error).strip().splitlines() or [""])[0]
+    print(
+        f"{tool}: a fault of the kit, not of yours: {type(error).__name__}: {first}\n"
+        f"  please report it with {log}; what was finished before is kept",
+        file=sys.stderr,
+    )
+    sys.exit(CRASHED)
+
+
+def _show_controls():
+    """Names from files reach the terminal as text, whatever they hold; messages hold no secrets."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Shown):
+            setattr(sys, name, Shown(stream, without_secrets if name == "stderr" else str))
 
 
 def _quiet_libraries():

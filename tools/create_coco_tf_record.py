@@ -59,6 +59,8 @@ flags.DEFINE_string("runner", None, "Apache Beam runner, such as DirectRunner (d
 
 
 def main(runner_options):
+    if runner_options and not FLAGS.runner:
+        raise tfrecords.InputError(cli.unexpected(runner_options))
     options = {
         "include_masks": FLAGS.include_masks,
         "keypoints_file": FLAGS.keypoints_file,

@@ -130,8 +130,7 @@ def _evaluate_run():
     message = config.read(_CONFIG.value or run.pipeline_config)
     directory = pathlib.Path(_CHECKPOINT_DIR.value or run.checkpoints)
     watching = bool(_CHECKPOINT_DIR.value) if _WATCH.value is None else _WATCH.value
-    from replicate.evaluate import kept, watch
-    from replicate.score import text
+    from replicate.evaluate import kept
 
     checkpoints = kept.Kept(
         run,
@@ -142,6 +141,14 @@ def _evaluate_run():
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
     )
+    with run.evaluating():
+        return _evaluate_kept(run, message, directory, checkpoints, watching)
+
+
+def _evaluate_kept(run, message, directory, checkpoints, watching):
+    from replicate.evaluate import watch
+    from replicate.score import text
+
     if watching:
         end = watch.watch(
             checkpoints,

@@ -30,6 +30,12 @@ _REHEARSAL = flags.DEFINE_bool(
 _FORCE = flags.DEFINE_bool(
     "force", False, "go on although preflight fails; spec, verdict and report say so."
 )
+_ACCEPT = flags.DEFINE_multi_string(
+    "accept",
+    [],
+    "continue a run although this differs from its beginning (seed, precision, config, label_map, "
+    "train_records, …: the message that refuses it names the field); the verdict says so.",
+)
 _TRIAL = flags.DEFINE_bool(
     "trial", True, "preflight trains two steps and evaluates two images before anything else."
 )
@@ -43,6 +49,7 @@ def execution():
         "jit_compile": _JIT.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
+        "accept": tuple(_ACCEPT.value),
     }
 
 

@@ -24,7 +24,7 @@ from replicate.config.sources import read, read_with_text
 from replicate.config.templates import name_of as template_name
 from replicate.config.templates import names as template_names
 from replicate.config.templates import template
-from replicate.config.textproto import load, parse, to_text
+from replicate.config.textproto import load, parse, sealed, to_text
 from replicate.config.written import written_otherwise
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "recipe_of",
     "render",
     "same",
+    "sealed",
     "set_field",
     "template",
     "template_name",

@@ -4,6 +4,7 @@ import difflib
 import functools
 import pathlib
 import re
+import zlib
 
 from google.protobuf import descriptor_pool, message_factory, text_format
 
@@ -15,6 +16,8 @@ _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"
 _UNKNOWN_ENUM = re.compile(r'Enum type "([\w.]+)" has no value named (\w+)')
 _ONEOF_TWICE = re.compile(r'Field "(\w+)" is specified along with field "(\w+)"')
 _FIELD_TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(\w+)" fields')
+_SEAL = re.compile(r"^# checksum: (\S*)\s*\Z", re.M)
+LARGEST_BYTES = 10_000_000  # the zoo's largest has 8 kB
 
 
 @functools.cache
@@ -39,10 +42,32 @@ def load(path):
     return parse(read_text(path), origin=str(path))
 
 
+def sealed(text):
+    """A config's text with a last line by which `load` finds a damage."""
+    return f"{text}# checksum: {_checksum(text)}\n"
+
+
+def _checksum(text):
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def read_text(path):
-    """The text of a UTF-8 file; a `UserError` where it cannot be read."""
+    """The text of a UTF-8 file; a `UserError` where it cannot be read or `sealed` another text."""
     try:
-        return pathlib.Path(path).read_text(encoding="utf-8")
+        size = pathlib.Path(path).stat().st_size
+        if size > LARGEST_BYTES:
+            raise UserError(
+                f"{path}: {size / 1e6:.0f} MB; a pipeline.config or label map has some kilobytes, "
+                f"and more than {LARGEST_BYTES / 1e6:.0f} MB are not read"
+            )
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        seal = _SEAL.search(text)
+        if seal and seal[1] != _checksum(text[: seal.start()]):
+            raise UserError(
+                f"{path}: not what was written: its checksum is of another text. Restore it; if "
+                "it was changed on purpose, remove its last line"
+            )
+        return text
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -69,6 +94,8 @@ def parse(text, origin="pipeline.config", message=None):
     is_config = message is None
     try:
         return text_format.Parse(text, pipeline_class()() if is_config else message)
+    except RecursionError:
+        raise UserError(f"{origin}: nested too deeply to be a pipeline.config") from None
     except text_format.ParseError as error:
         told = describe_parse_error(error, text, origin)
         if is_config:

@@ -75,8 +75,8 @@ class Detector:
                 f"{prefix}: does not hold this model's variables ({_first_line(error)}); "
                 "is it the checkpoint of this pipeline.config?"
             ) from None
-        except tf.errors.OpError as error:
-            raise UserError(f"{prefix}: cannot be read ({error.message})") from None
+        except (tf.errors.OpError, IndexError, RuntimeError) as error:
+            raise UserError(f"{prefix}: damaged, cannot be read ({_first_line(error)})") from None
         if self._averages is not None:
             # Half of its `swap_weights`, which works under a tf.distribute.Strategy alone.
             averaged = zip(

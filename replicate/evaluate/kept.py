@@ -2,13 +2,17 @@
 
 import dataclasses
 import functools
+import gzip
 import hashlib
 import pathlib
+import sys
+import zlib
 
 import tensorflow as tf
 
 from replicate import annotations, checkpoint_files
 from replicate import config as configs
+from replicate.errors import UserError
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
 
@@ -85,10 +89,10 @@ class Kept:
         """
         folder = self._run.eval_at(checkpoint.step)
         identity = self._identity(checkpoint)
-        if checkpoint.step in self._run.evaluated_steps():
-            before = read_json(folder / "metrics.json")
-            if before["checkpoint"] == identity and self._same_settings(before):
-                return before
+        before = _whole(folder) if checkpoint.step in self._run.evaluated_steps() else None
+        same = before is not None and before.get("checkpoint") == identity
+        if same and self._same_settings(before):
+            return before
         if self._evaluation is None:
             self._evaluation = detections.Evaluation(*self._arguments, **self._options)
         self._evaluation.restore(checkpoint.path)
@@ -114,10 +118,18 @@ class Kept:
         return metrics
 
     def evaluate_all(self):
-        """Evaluates every checkpoint there; the metrics of the last one, or None without any."""
-        metrics = None
-        for checkpoint in self.checkpoints():
-            metrics = self.evaluate(checkpoint)
+        """Evaluates every checkpoint there; the metrics of the last one, or None without any.
+
+        A damaged one is told and passed over, unless it is the last.
+        """
+        metrics, found = None, self.checkpoints()
+        for checkpoint in found:
+            try:
+                metrics = self.evaluate(checkpoint)
+            except UserError as error:
+                if checkpoint == found[-1]:
+                    raise
+                print(f"step {checkpoint.step}: {error}; passed over", file=sys.stderr)
         return metrics
 
     def _same_settings(self, before):
@@ -131,7 +143,7 @@ class Kept:
         return (
             told.get("config_sha256", self._config_sha256) == self._config_sha256
             and (asked == self._options["suppressed_by"] or ran == suppression.NONE)
-            and before["annotations"]["sha256"] == self._annotations_sha256
+            and before.get("annotations", {}).get("sha256") == self._annotations_sha256
         )
 
     @functools.cached_property
@@ -149,6 +161,17 @@ class Kept:
             "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
             "sha256": checkpoint_files.sha256(checkpoint.path),
         }
+
+
+def _whole(folder):
+    """The metrics of an evaluation whose files are as they were written; None of another."""
+    try:
+        metrics = read_json(folder / "metrics.json")
+        with gzip.open(folder / "detections.json.gz") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return metrics if metrics["detections"]["sha256"] == digest else None
+    except (UserError, OSError, EOFError, zlib.error, KeyError):
+        return None
 
 
 def _name(config):

@@ -10,6 +10,7 @@ import time
 from replicate import installation
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json
+from tfrecords import redaction
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -80,6 +81,20 @@ class Plan:
         own = [] if run.seed is None else [f"--seed={run.seed}"]
         python = [self.python, *installation.PYTHON_OPTIONS]
         return [*python, self.tool, *self.arguments, *own, f"--run_dir={run.directory}"]
+
+    def check_arguments_may_be_written(self, where):
+        """Raises UserError where an argument holds what lets someone in, and would stand in a file.
+
+        Args:
+          where: the file that would hold it, in words.
+        """
+        for each in self.arguments:
+            if redaction.without_secrets(each) != each:
+                raise UserError(
+                    f"{redaction.without_secrets(each)}: a password or token would stand in "
+                    f"{where}, and without it the run could not start. Give the value where the "
+                    "run finds it itself: a credentials file, a mount, a signed-in machine"
+                )
 
     def record(self, run, target, **what):
         """Notes in the run directory where the run was launched, for `status`."""

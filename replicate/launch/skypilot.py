@@ -23,6 +23,7 @@ from replicate.run import write_text
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed
 _PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 _ENVIRONMENT = "$HOME/replicate-venv"
+_WITH_VOLUMES = ("", "k8s", "kubernetes", "runpod")  # "": SkyPilot goes where the volume is
 _PARSER = "import sys, sky\nfor path in sys.argv[1:]: sky.Task.from_yaml(path)"
 
 
@@ -169,10 +170,25 @@ def _task_name(name):
 
 
 def _check(plan, resources, request):
+    plan.check_arguments_may_be_written("the task file")
     if not resources.run_store:
         raise UserError(
             "--run_store is missing: the bucket (s3://…, gs://…) or volume (volume:NAME) that "
             "keeps the run directory when the machine is gone"
+        )
+    volumes = [
+        flag
+        for flag, source in (
+            (f"--run_store={resources.run_store}", resources.run_store),
+            *((f"--mount={path}={source}", source) for path, source in resources.mounts),
+        )
+        if _is_volume(source)
+    ]
+    cloud = resources.infra.partition("/")[0].lower()
+    if volumes and cloud not in _WITH_VOLUMES:
+        raise UserError(
+            f"{volumes[0]} with --infra={resources.infra}: SkyPilot has volumes on Kubernetes and "
+            "RunPod alone. Use a bucket (s3://…, gs://…), or --infra=k8s or runpod"
         )
     if resources.nodes > 1 and not _is_volume(resources.run_store):
         raise UserError(
@@ -218,8 +234,9 @@ def _mounts(plan, resources):
 
 def _setup(resources):
     lines = [
-        "set -euo pipefail",
+        "set -eo pipefail",
         *resources.setup,
+        "set -u  # only now: conda's scripts read variables that are not set",
         "command -v uv > /dev/null || python3 -m pip install --user uv",
         'export PATH="$HOME/.local/bin:$PATH"',
         f'uv venv --allow-existing --python 3.11 "{_ENVIRONMENT}"',

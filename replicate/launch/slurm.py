@@ -92,6 +92,7 @@ def script(plan, resources):
 
 def write(plan, resources):
     """Writes the script into the plan's folder; its path."""
+    plan.check_arguments_may_be_written("the batch script")
     path = plan.folder / "job.sbatch"
     write_text(path, script(plan, resources))
     return path

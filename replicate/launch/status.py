@@ -141,7 +141,7 @@ def _status(root, name, record, queue):
         ap_step=ap_step,
         verdict=read_json(run.verdict)["verdict"] if run.verdict.is_file() else None,
         where=_where(training, record),
-        reason=reason,
+        reason=reason or ("" if state in ACTIVE else _unfinished(run, ap_step)),
         log=record.get("log", ""),
     )
 
@@ -235,6 +235,12 @@ def _last_ap(run):
         return None, None
     metrics = read_json(run.eval_at(steps[-1]) / "metrics.json")
     return steps[-1], metrics.get("metrics", {}).get("AP")
+
+
+def _unfinished(run, ap_step):
+    """A word on an evaluation that should be there and is not whole; "" where there is none."""
+    later = [step for step in run.unfinished_steps() if step > (ap_step or 0)]
+    return f"evals/{later[-1]} is not complete" if later else ""
 
 
 def _where(training, record):

@@ -9,6 +9,7 @@ from replicate.errors import UserError
 from replicate.preflight.checks import check
 from replicate.preflight.material import Material
 from replicate.run import read_json, write_json
+from tfrecords import redaction
 
 # What can be told anew once the records are made.
 OF_RECORDS = (6, 7, 16)
@@ -56,7 +57,8 @@ def gate(intent, terms, numbers=None, waiting=None):
     material = Material(intent)
     if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
         return forced_sentences(material.run)
-    config, before = configs.to_text(intent.message), material.launched
+    config = redaction.without_secrets(configs.to_text(intent.message))
+    before = material.launched
     known = before.get("tried") and before["config"] == config and before["on"] == _machine()
     answer = check(intent, terms.trial and not known, numbers, waiting=waiting)
     if numbers is None or any(each.status != "pass" for each in answer.results):

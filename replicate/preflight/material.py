@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 
 from replicate import checkpoint_files, devices, reasons, records, zoo
 from replicate import config as configs
 from replicate.errors import UserError
-from replicate.run import RunDir
+from replicate.run import RunDir, read_json
 from replicate.verdict import comparable
 from tfrecords import coco, label_map
 from tfrecords.errors import InputError
@@ -30,7 +29,7 @@ class Intent:
       rehearsal: differences from the published experiment are meant.
       num_steps: steps to train, where they are not the config's.
       checkpoint_every_n, checkpoint_max_to_keep, seed, precision, jit_compile,
-        gradient_accumulation_steps, input_service: as of `train.loop.Settings`.
+        gradient_accumulation_steps, input_service, accept: as of `train.loop.Settings`.
       include_masks: whether records are made with masks.
       convert: the records are still to be made from the annotations, into run_dir/data.
       num_gpus: devices that are expected, None where whatever is there will do.
@@ -54,6 +53,7 @@ class Intent:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    accept: tuple[str, ...] = ()
     include_masks: bool = False
     convert: bool = False
     num_gpus: int | None = None
@@ -206,6 +206,6 @@ class Material:
     def launched(self):
         """preflight.json of an earlier launch into this run directory, or {}."""
         try:
-            return json.loads(self.run.preflight.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(self.run.preflight)
+        except UserError:
             return {}

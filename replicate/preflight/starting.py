@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from replicate import config as configs
-from replicate import zoo
+from replicate import identity, zoo
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
 from replicate.preflight import recipe
@@ -113,13 +113,23 @@ def resume(material):
         return
     before = _config_before(material)
     changed = [] if before is None else _changed(before, material.message)
-    if changed:
+    if changed and "config" not in material.intent.accept:
         first = changed[0]
         yield breaks(
             f"checkpoint {steps[-1]} was trained with another config: {first.path} was {first.a}, "
             f"is {first.b}" + (f" (and {len(changed) - 1} more)" * (len(changed) > 1)),
             "continue with the config it began with, or name another run directory",
         )
+    intent = material.intent
+    now = identity.of(material.message, intent.seed, intent.precision)
+    found = identity.differences(material.run, now)
+    for field, told in found.items():
+        if field not in intent.accept and not (field == "config" and changed):
+            yield breaks(
+                f"checkpoint {steps[-1]} is of another run: {told}",
+                f"continue it as it began, name another run directory, or --accept={field}",
+            )
+    changed = changed or found
     logged = read_metrics(material.run.metrics)
     if not logged or logged[-1]["step"] < steps[-1]:
         yield mind(

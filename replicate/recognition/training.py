@@ -64,8 +64,15 @@ def train(request, model_dir, settings, command):
     """
     run = RunDir.at(model_dir)
     requests.check(request)
+    with run.writing():
+        return _run(run, request, settings, command)
+
+
+def _run(run, request, settings, command):
+    """`train` under the run's lock."""
     found = request.classes()
-    last = checkpoints.latest_good(run.checkpoints)
+    checkpoints.clean(run.checkpoints)
+    last = checkpoints.latest_good(run.checkpoints, checkpoints.set_aside)
     requests.keep(run, request, command, begun=last is not None)
     _keep_classes(run, found, last)
     splits = settings.splits(request)
@@ -118,7 +125,12 @@ def _train(run, request, found, last, num_steps, settings, splits):
         say(f"resuming after step {trainer.step} from {last}")
     else:
         say(f"training from {request.weights or 'random weights'}")
-    saver = checkpoints.Saver(trainer.checkpoint, run.checkpoints, settings.checkpoint_max_to_keep)
+    saver = checkpoints.Saver(
+        trainer.checkpoint,
+        run.checkpoints,
+        settings.checkpoint_max_to_keep,
+        settings.checkpoint_every_n,
+    )
     with (
         StopSignals() as stop,
         checkpoints.FullDisk(run.checkpoints),

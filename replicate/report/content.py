@@ -10,6 +10,7 @@ from replicate.report import data, findings, gallery, reading, sources
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES
+from tfrecords import redaction
 
 FORMAT = 1
 # Points of a plotted line; a longer log is thinned out evenly, its last step kept.
@@ -95,7 +96,7 @@ def of_run(run):
         content["gallery"] = gallery.gallery(scored)
     content["facts"] = _facts(content)
     content["not_checked"] = material.not_checked + _never_checked(content)
-    return content
+    return redaction.everywhere(content)
 
 
 def _model(material, row):

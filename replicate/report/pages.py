@@ -10,6 +10,7 @@ import re
 import jinja2
 import markupsafe
 
+from replicate.plain import plain as controls_shown
 from replicate.report import plots
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
@@ -32,13 +33,14 @@ def html(template, scripts, templates=None, extra_style="", **context):
     style = (
         plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8") + extra_style
     )
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         style=markupsafe.Markup(style),
         script=markupsafe.Markup(script),
         # The page's own script and no other: nothing that slipped in could run.
         script_source=markupsafe.Markup(f"'sha256-{digest}'"),
         **context,
     )
+    return controls_shown(page)
 
 
 def markdown(template, **context):
@@ -46,7 +48,7 @@ def markdown(template, **context):
     text = _environment().get_template(template).render(**context)
     # A heading, and the first row of a table, start a paragraph.
     text = re.sub(r"\n(?=#+ |\*\*|\| \| \|\n)", "\n\n", text)
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return controls_shown(re.sub(r"\n{3,}", "\n\n", text))
 
 
 @functools.cache

@@ -77,6 +77,9 @@ def read(run):
         if metrics is not None:
             material.evaluations.append(metrics | {"step": metrics.get("step", step)})
     material.verdict = _verdict(material)
+    for step in run.unfinished_steps():
+        why = f"evals/{step} is not complete: in progress, stopped or damaged"
+        material.cannot_say(f"the evaluation of step {step}", why)
     if not material.evaluations:
         material.cannot_say("AP and everything that follows from detections", "no evaluation")
     material.manifests = _manifests(material)

@@ -14,6 +14,7 @@ from replicate.report import (
 from replicate.report.plots import SERIES
 from replicate.run import write_text
 from replicate.score.text import OF
+from tfrecords import checked_json
 
 
 def write(run):
@@ -41,7 +42,7 @@ def write(run):
     common = {"content": report, "plots": plots, "tide_names": charts.TIDE, "interval_of": OF}
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
-    write_text(run.report / "report.json", pages.json_text(report))
+    write_text(run.report / "report.json", pages.json_text(checked_json.sealed(report)))
     write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
     write_text(run.report / "index.html", page_of_run(pictures=pictures, **common))
     return run.report / "index.html"

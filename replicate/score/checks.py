@@ -3,7 +3,7 @@
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.score import conventions
+from replicate.score import conventions, segmentations
 from replicate.score.detections import Detections
 from replicate.score.groundtruth import Groundtruth
 from replicate.score.problem import Note, Problem, number, some
@@ -100,6 +100,8 @@ def _not_finite(detections, *_):
     bad = ~np.isfinite(detections.scores)
     if detections.iou_type == "bbox":
         bad |= ~np.isfinite(detections.shapes).all(axis=1)
+    if detections.iou_type == "keypoints":
+        bad |= np.array([not np.isfinite(each).all() for each in detections.shapes], bool)
     return _dropping(
         "not_finite",
         bad,
@@ -171,6 +173,7 @@ _CHECKS = (
     _not_finite,
     _unknown_images,
     _mask_sizes,
+    segmentations.mask_runs,
     conventions.box_layout,
     _negative_boxes,
     conventions.category_numbering,

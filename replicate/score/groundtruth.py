@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import pathlib
+import zlib
 
 import numpy as np
 
@@ -185,7 +186,7 @@ def read_bytes(path):
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not readable ({error})") from None
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.score import text
+from replicate.score import segmentations, text
 from replicate.score.checks import checked
 from replicate.score.detections import Detections
 from replicate.score.evaluators import EVALUATORS, Evaluation, evaluate, per_category
@@ -120,6 +120,8 @@ def score(
     groundtruth = Groundtruth.read(annotations_file)
     detections = Detections.of(detections, iou_type)
     detections, repairs, notes = checked(detections, groundtruth, fix)
+    if iou_type == "segm":
+        segmentations.check_groundtruth(groundtruth)
 
     scored_ids = sorted(groundtruth.image_hw)
     if image_ids is not None:

@@ -1,12 +1,15 @@
 """Checkpoints of a training run: written atomically, verified, and fallen back from.
 
 `checkpoints/ckpt-<step>.index` and `.data-…` hold `step`, `model` and `optimizer` under the
-names that the API's own loop uses (its tools read them). Random numbers and the position in the
-data follow from the step.
+names that the API's own loop uses (its tools read them). Random numbers, the position in the data
+and the save counter follow from the step, so that a run that was stopped ends in the same bytes.
 """
 
 import errno
+import os
 import pathlib
+import shutil
+import sys
 
 import tensorflow as tf
 from absl import logging
@@ -30,10 +33,15 @@ def verify(path):
     return None
 
 
-def latest_good(directory):
+def latest_good(directory, on_damage=None):
     """The last checkpoint in `directory` that reads back whole, or None.
 
     A damaged one is named in the log and the one before it is taken.
+
+    Args:
+      directory: the checkpoints' folder.
+      on_damage: called with (path, what is wrong) for each damaged one; `set_aside` where the
+        caller alone writes there.
     """
     for step in reversed(checkpoint_files.steps_of(directory)):
         path = checkpoint_files.path_of(directory, step)
@@ -41,7 +49,34 @@ def latest_good(directory):
         if damage is None:
             return path
         logging.warning("%s is damaged (%s); falling back to the one before", path, damage)
+        if on_damage is not None:
+            on_damage(path, damage)
     return None
+
+
+def set_aside(path, damage):
+    """Renames a damaged checkpoint's files to `damaged-ckpt-STEP.…`, which nothing reads.
+
+    Its step counts as not saved, so that training writes it again.
+    """
+    path = pathlib.Path(path)
+    for part in path.parent.glob(f"{path.name}.*"):
+        os.replace(part, part.with_name(f"damaged-{part.name}"))
+    print(
+        f"{path} is damaged ({damage}); its files are now damaged-{path.name}.*, and its step is "
+        "trained again",
+        file=sys.stderr,
+    )
+
+
+def clean(directory):
+    """Removes what a kill during a save left: temporary folders, and data without an index."""
+    directory = pathlib.Path(directory)
+    for left in directory.glob("ckpt-*_temp*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for data in directory.glob("ckpt-*.data-*"):
+        if not data.with_name(data.name.split(".data-")[0] + ".index").exists():
+            data.unlink(missing_ok=True)
 
 
 class FullDisk:
@@ -76,15 +111,21 @@ class Saver:
       checkpoint: tf.train.Checkpoint.
       directory: where the checkpoints go.
       max_to_keep: how many of the last ones stay.
+      every_n: steps between two of a run that is not stopped; None counts the saves as they are.
     """
 
-    def __init__(self, checkpoint, directory, max_to_keep):
+    def __init__(self, checkpoint, directory, max_to_keep, every_n=None):
+        steps = checkpoint_files.steps_of(directory)
+        self.saved_step = steps[-1] if steps else None
+        self._checkpoint, self._every_n = checkpoint, every_n
+        if steps:
+            # TensorFlow keeps the list in a file of its own, which may be damaged or name some
+            # that were set aside; the folder tells what is there.
+            paths = [checkpoint_files.path_of(directory, step) for step in steps]
+            tf.compat.v1.train.update_checkpoint_state(str(directory), paths[-1], paths)
         self._manager = tf.train.CheckpointManager(
             checkpoint, str(directory), max_to_keep=max_to_keep, checkpoint_name="ckpt"
         )
-        # After a fallback, the damaged ones are not counted among those to keep.
-        good = [p for p in self._manager.checkpoints if pathlib.Path(f"{p}.index").exists()]
-        self.saved_step = checkpoint_files.step_of(good[-1]) if good else None
 
     def save(self, step):
         """Writes ckpt-<step> and reads it back. Saving the same step again does nothing.
@@ -94,6 +135,9 @@ class Saver:
         """
         if step == self.saved_step:
             return
+        if self._every_n is not None:
+            # As many as an uninterrupted run has saved by then; `save` adds the last one.
+            self._checkpoint.save_counter.assign(-(-step // self._every_n) - 1)
         try:
             path = self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:

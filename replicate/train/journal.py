@@ -1,7 +1,6 @@
 """What a run tells while it trains: metrics.jsonl, TensorBoard events, training.json, the bar."""
 
 import contextlib
-import json
 import os
 import platform
 import statistics
@@ -14,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from replicate import devices
-from replicate.run import read_metrics, write_json, write_text
+from replicate.run import metrics_line, read_metrics, write_json, write_text
 
 # The API's loop writes three images of the batch every hundred steps.
 IMAGES_EVERY_N, IMAGES = 100, 3
@@ -79,7 +78,7 @@ class Journal(contextlib.ExitStack):
         self._seconds += output["seconds"]
         self._waited += output["input_wait"] * output["seconds"]
         if self._writes:
-            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.write(metrics_line(line))
             self._metrics.flush()
             if step % IMAGES_EVERY_N < output["steps"]:
                 self.events.write_images(self._trainer.last_images()[:IMAGES])
@@ -153,7 +152,7 @@ def _device_use():
 def _forget_after(metrics_path, step):
     """Drops logged lines of steps that are trained again after a resume."""
     kept = [entry for entry in read_metrics(metrics_path) if entry["step"] <= step]
-    write_text(metrics_path, "".join(json.dumps(entry) + "\n" for entry in kept))
+    write_text(metrics_path, "".join(map(metrics_line, kept)))
 
 
 class Events(orbit.utils.SummaryManagerInterface):

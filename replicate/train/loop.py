@@ -6,7 +6,7 @@ import dataclasses
 import orbit
 import tensorflow as tf
 
-from replicate import checkpoint_files, cluster, environment
+from replicate import checkpoint_files, cluster, environment, identity
 from replicate.errors import Interrupted, UserError
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
@@ -33,6 +33,8 @@ class Settings:
       gradient_accumulation_steps: micro-batches that a global batch is split into.
       input_service: processes to start for the input, or addresses of running ones, see
         `input_service.addresses`.
+      accept: fields of the run's identity in which it may be continued as another run, see
+        `replicate.identity`.
     """
 
     num_steps: int | None = None
@@ -44,6 +46,7 @@ class Settings:
     jit_compile: bool = False
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    accept: tuple[str, ...] = ()
 
 
 def train(config, model_dir, settings, trainer=None):
@@ -64,7 +67,8 @@ def train(config, model_dir, settings, trainer=None):
 
     Raises:
       UserError: no data, a starting point that matches nothing, a loss that is not finite, a
-        full disk, a worker that did not come.
+        full disk, a worker that did not come, a directory that holds another run.
+      InputError: another process writes in the directory.
       Interrupted: SIGTERM, SIGINT or SIGUSR1 came; the state is saved.
       Unavailable: another worker was lost.
     """
@@ -74,14 +78,31 @@ def train(config, model_dir, settings, trainer=None):
         raise UserError(
             "train_config.num_steps is 0 (no end); set it in the config or give --num_train_steps"
         )
-    last = checkpoints.latest_good(run.checkpoints)
-    if last is not None and checkpoint_files.step_of(last) >= num_steps:
+    workers = cluster.from_environment()
+    writes = workers is None or workers.is_chief
+    with run.writing() if writes else contextlib.nullcontext():
+        return _train(run, config, settings, num_steps, workers, trainer)
+
+
+def _train(run, config, settings, num_steps, workers, trainer):
+    """`train` under the run's lock."""
+    writes = workers is None or workers.is_chief
+    if writes:
+        checkpoints.clean(run.checkpoints)
+    last = checkpoints.latest_good(run.checkpoints, checkpoints.set_aside if writes else None)
+    done = 0 if last is None else checkpoint_files.step_of(last)
+    if done > num_steps:
+        raise UserError(
+            f"{run.root} has trained {done} steps, more than the {num_steps} that are asked for; "
+            "nothing was changed. Ask for more steps, or name another run directory"
+        )
+    chosen = precision.choose(config, settings.precision)
+    if writes:
+        identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)
+    if done == num_steps:
         return last
     run.checkpoints.mkdir(parents=True, exist_ok=True)
-
-    workers = cluster.from_environment()
     strategy = distribution.strategy(workers) if trainer is None else trainer.strategy
-    writes = workers is None or workers.is_chief
     if writes:
         environment.record(run.environment)  # of what trains; what evaluates or reports is another
     with (
@@ -95,6 +116,7 @@ def train(config, model_dir, settings, trainer=None):
             trainer.checkpoint,
             distribution.checkpoint_folder(workers, run.checkpoints),
             settings.checkpoint_max_to_keep,
+            settings.checkpoint_every_n,
         )
         batch_size = config.train_config.batch_size
         with Journal(run, trainer, num_steps, batch_size, writes) as journal:
@@ -161,6 +183,12 @@ def _run(trainer, strategy, events, after_steps, num_steps, saver, settings):
             raise UserError(_explain_non_finite(error, trainer.config, saver)) from None
         except tf.errors.OutOfRangeError:
             raise UserError("the training data ended; is train_input_reader empty?") from None
+        except tf.errors.DataLossError as error:
+            raise UserError(
+                f"step {trainer.step}: a record is damaged ({error.message.splitlines()[0]}); "
+                "tools/verify_tf_record.py names the shard. Remove that shard and convert again: "
+                "the others are kept"
+            ) from None
         except tf.errors.InvalidArgumentError as error:
             raise UserError(f"step {trainer.step} failed: {error.message}") from None
 

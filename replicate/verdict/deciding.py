@@ -338,4 +338,5 @@ def _notes(evaluations, seeds, figures, facts, val2017, by_header):
     for each in facts:
         for sentence in (each.preflight or {}).get("forced", []):
             notes.append(f"launched with --force although preflight failed: {sentence}")
+        notes += each.accepted
     return list(dict.fromkeys(notes))

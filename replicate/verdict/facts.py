@@ -5,7 +5,7 @@ import math
 import re
 
 from replicate import config as configs
-from replicate import records, zoo
+from replicate import identity, records, zoo
 from replicate.errors import UserError
 from replicate.run import read_json, read_metrics
 
@@ -31,6 +31,7 @@ class Facts:
         the training records' manifest.
       losses: {finite, first, last} of the logged total loss.
       preflight: {statuses: number -> status, seen: number -> sentence, rehearsal, forced}.
+      accepted: sentences: in what --accept let the run be continued as another one.
       evaluation: {file, sha256, images, annotations, crowds, image_ids_sha256, image_bytes_sha256,
         decoder, suppression, official} of what was scored; `official` is None where no official
         file is remembered.
@@ -55,6 +56,7 @@ class Facts:
     training: dict | None = None
     losses: dict | None = None
     preflight: dict | None = None
+    accepted: tuple[str, ...] = ()
     evaluation: dict | None = None
 
     def to_json(self):
@@ -91,6 +93,7 @@ def of_run(run, model, metrics) -> Facts:
         training=_training(run, message),
         losses=_losses(run),
         preflight=_preflight(run),
+        accepted=tuple(identity.accepted_notes(run)),
         evaluation=of_evaluation(metrics),
     )
 

@@ -2,6 +2,7 @@
 
 import collections
 import pathlib
+import sys
 
 from replicate import config, environment, zoo
 from replicate.errors import UserError
@@ -33,6 +34,12 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
         steps = run.evaluated_steps()
         if not steps:
             raise UserError(f"{run.root}: no complete evaluation in it; continue the run")
+        if any(step > steps[-1] for step in run.unfinished_steps()):
+            print(
+                f"{run.evals}: a later evaluation is not complete; judged is that of step "
+                f"{steps[-1]}",
+                file=sys.stderr,
+            )
         scores = run.scores_at(steps[-1])
         scores[0] = {"step": steps[-1]} | scores[0]
         evaluations += scores

@@ -1,17 +1,21 @@
 """What lets someone in is written nowhere: not in a run, a report, a script or a log."""
 
+import dataclasses
 import gzip
 import json
 import os
+import types
 
 import pytest
 
-from replicate import environment
+from replicate import environment, shapes
 from replicate.cluster import Cluster
+from replicate.errors import UserError
 from replicate.launch import local, skypilot, slurm
 from replicate.launch.plan import Plan
 from replicate.replication import Request
-from replicate.run import RunDir, read_json
+from replicate.run import RunDir, read_json, write_json
+from tfrecords import fetch
 
 PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-wJalrXUtnFEMI",
@@ -90,6 +94,43 @@ def test_a_launch_here(planted, tmp_path):
     assert local.run(plan) == 0
     assert read_json(RunDir.at(plan.directory).launch / "launch.json")["exit"] == 0
     assert_clean(plan.directory)
+
+
+ADDRESS = "https://me:planted-password@host/records?sig=planted-signature"
+
+
+def test_what_a_run_keeps_holds_none(planted, tmp_path):
+    """Every file that `write_json` writes for a run, whatever it is asked to hold."""
+    for name in shapes.OF_FILES:
+        value = {"request": {"overrides": [["a", ADDRESS]]}, "reason": PLANTED["HF_TOKEN"]}
+        write_json(tmp_path / name, [value] if name == "deviations.json" else value)
+    assert_clean(tmp_path)
+    assert read_json(tmp_path / "spec.json")["request"]["overrides"][0][1] == (
+        "https://<secret>@host/records?sig=<secret>"
+    )
+
+
+def test_a_download_that_is_noted_for_later(tmp_path):
+    wanted = fetch._Wanted(ADDRESS, tmp_path / "a.zip", None, 1, False)
+    fetch._note_version(wanted, types.SimpleNamespace(headers={"ETag": '"1"'}))
+    assert fetch._noted_version(wanted) == '"1"'
+    other = dataclasses.replace(wanted, url=ADDRESS + "2")
+    assert fetch._noted_version(other) is None
+    assert_clean(tmp_path)
+
+
+@pytest.mark.parametrize("write", ["slurm", "skypilot"])
+def test_a_script_that_would_hold_one_is_not_written(write, tmp_path):
+    request = Request("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
+    plan = Plan.of(tmp_path / "r", [f"--set=train_config.fine_tune_checkpoint={ADDRESS}"])
+    with pytest.raises(UserError, match="a password or token would stand in the") as told:
+        if write == "slurm":
+            slurm.write(plan, slurm.Resources())
+        else:
+            resources = skypilot.Resources(run_store="s3://b/r", mounts=(("/coco", "s3://b/c"),))
+            skypilot.write(plan, resources, request, tmp_path / "t.yaml")
+    assert "planted" not in str(told.value)
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_a_slurm_script(planted, tmp_path):

@@ -147,7 +147,7 @@ def test_resources_stand_in_the_script(tmp_path):
     ]
     assert directives[-2:] == ["--qos=high", "--exclusive"]
     lines = text.splitlines()
-    assert lines.index("set -euo pipefail") < lines.index("module load cuda/12.5")
+    assert lines.index("set -eo pipefail") < lines.index("module load cuda/12.5")
     assert "export REPLICATE_RENDEZVOUS_TIMEOUT_S=42" in lines
 
 
@@ -161,7 +161,8 @@ def test_tasks_share_the_gpus_of_a_node_and_srun_hears_of_the_cores(stage, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("setup", "stops"), [("false", True), ("echo $UNSET_ANYWHERE", True), ("false | true", True),
+    # Lmod's and conda's scripts read variables that are not set, so that is no error there.
+    ("setup", "stops"), [("false", True), ("echo $UNSET_ANYWHERE", False), ("false | true", True),
                          ("true", False)]
 )  # fmt: skip
 def test_it_fails_on_the_first_error(setup, stops, stage, tmp_path):

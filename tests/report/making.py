@@ -5,15 +5,14 @@ config is rendered, the detections are scored, the verdict is decided.
 """
 
 import hashlib
-import json
 import math
 import pathlib
 
 import numpy as np
 
-from replicate import config, score, verdict
+from replicate import config, opening, score, verdict
 from replicate.demo import drawing
-from replicate.run import RunDir, read_json, write_json, write_text
+from replicate.run import RunDir, metrics_line, read_json, write_json, write_text
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
@@ -113,9 +112,7 @@ def run_directory(
         label_map="data/label_map.pbtxt",
         num_classes=3,
     )
-    write_text(run.pipeline_config, config.to_text(message))
-    deviations = config.operations_to_json(config.deviations(message, model))
-    write_json(run.deviations, deviations)
+    opening.write_config(run, message, model)
     environment = {
         "python": "3.11.7",
         "system": "Linux x86_64",
@@ -128,7 +125,8 @@ def run_directory(
     }
     write_json(run.environment, environment)
     for split in ("train", "val"):
-        write_json(run.data / f"{split}-manifest.json", _manifest(annotations_file))
+        path = run.data / f"{split}-manifest.json"
+        write_json(path, _manifest(annotations_file), checksum=True)
     write_text(run.metrics, _log(num_steps, learning_rate, seed))
     for number, step in enumerate(steps, 1):
         found = detections(annotations_file, skill * number / len(steps), 100 * seed + number)
@@ -198,5 +196,5 @@ def _log(num_steps, learning_rate, seed):
             "images_per_second": 38 + rng.random(),
             "input_wait": 0.01 + 0.01 * rng.random(),
         }
-        lines.append(json.dumps(line))
-    return "".join(line + "\n" for line in lines)
+        lines.append(metrics_line(line))
+    return "".join(lines)

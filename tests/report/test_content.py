@@ -228,7 +228,8 @@ def test_a_batch_computed_in_parts_is_said(run):
     """Batch norm then saw fewer images than the config's batch: 128 / (2 x 4) = 16."""
     executed = {"precision": "bfloat16", "jit_compile": False, "input_service": ""}
     executed |= {"gradient_accumulation_steps": 4, "replicas": 2}
-    write_json(run.training, {"state": "done", "execution": executed})
+    ended = {"state": "done", "step": 8, "num_steps": 8, "pid": 1, "host": "a", "updated": 0.0}
+    write_json(run.training, ended | {"execution": executed})
     batch = config.load(run.pipeline_config).train_config.batch_size
     report.write(run)
     in_parts, precision = read_json(run.report / "report.json")["execution"]

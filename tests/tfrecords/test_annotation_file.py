@@ -122,7 +122,9 @@ def test_nan_is_null(tmp_path, document):
 
 def test_ids_beyond_64_bits(tmp_path, document):
     document["annotations"][2]["id"] = 2**64
-    with pytest.raises(InputError, match="beyond 64 bits"):
+    with pytest.raises(
+        InputError, match="id 18446744073709551616: Expected .int. <= 9223372036854775807"
+    ):
         annotation_file.read(written(tmp_path / "a.json", document))
 
 

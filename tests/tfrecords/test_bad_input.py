@@ -298,7 +298,7 @@ def test_invalid_box(dataset, tmp_path, case):
     [
         (None, "there is no segmentation"),
         ([], "the segmentation"),
-        ([[1, 2]], "the segmentation is neither polygons nor RLE"),
+        ([[1, 2]], "a polygon of no three corners"),
         ("mask", "the segmentation is neither polygons nor RLE"),
         ({"size": [3, 4], "counts": [12]}, "covers [3, 4], the image is [30, 40]"),
     ],

@@ -117,8 +117,39 @@ def test_an_end_reached_is_not_trained_again(config, tmp_path):
 def test_a_checkpoint_of_another_model_is_not_resumed_from(config, tmp_path):
     loop.train(config, tmp_path, loop.Settings(num_steps=1))
     config.model.ssd.num_classes = 7
+    with pytest.raises(UserError, match="config: model.ssd.num_classes was 3, is 7.*another run"):
+        loop.train(config, tmp_path, loop.Settings(num_steps=2))
+    RunDir.at(tmp_path).identity.unlink()  # as in a run from before it was kept
     with pytest.raises(UserError, match="cannot be resumed from.*another run directory"):
         loop.train(config, tmp_path, loop.Settings(num_steps=2))
+
+
+def test_more_is_done_than_is_asked_for(config, tmp_path):
+    loop.train(config, tmp_path, loop.Settings(num_steps=2))
+    with pytest.raises(UserError, match="has trained 2 steps, more than the 1"):
+        loop.train(config, tmp_path, loop.Settings(num_steps=1))
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_its_step_ends_the_same(config, tmp_path, capsys):
+    """Cut in half, and with a byte flipped: the files are those of a run without damage."""
+    settings = loop.Settings(num_steps=4, checkpoint_every_n=2)
+    folder = RunDir.at(tmp_path).checkpoints
+    loop.train(config, tmp_path, settings)
+    data = folder / "ckpt-4.data-00000-of-00001"
+    whole = {path.name: path.read_bytes() for path in folder.glob("ckpt-*")}
+    (folder / "ckpt-6_temp").mkdir()
+    (folder / "ckpt-6.data-00000-of-00001").write_bytes(b"half")
+    for damaged in (whole[data.name][: len(whole[data.name]) // 2], _flipped(whole[data.name])):
+        data.write_bytes(damaged)
+        assert loop.train(config, tmp_path, settings) == str(folder / "ckpt-4")
+        assert "ckpt-4 is damaged" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in folder.glob("ckpt-*")} == whole
+        assert (folder / f"damaged-{data.name}").read_bytes() == damaged
+
+
+def _flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
 
 
 def test_a_full_disk_stops_with_a_message_and_a_good_checkpoint(config, tmp_path):

@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 
+from tfrecords import whole_files
 from tfrecords.errors import InputError
 
 
@@ -26,10 +27,10 @@ def new_folder(path):
     path = pathlib.Path(path)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
-    if path.exists():
+    if path.exists() or not path.name:
         raise InputError(f"{path}: exists already; name a new folder, or remove it")
-    partial = path.with_name(path.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
+    whole_files.clean(path.parent, path.name)
+    partial = whole_files.partial_of(path)
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -10,9 +10,11 @@ categories without an annotation are lost.
 """
 
 import json
+import os
 
-from tfrecords import formats
+from tfrecords import checked_json, formats
 from tfrecords.errors import InputError
+from tfrecords.formats import contract
 from tfrecords.whole_files import written_whole
 
 _LISTS = ("bboxes", "labels", "category_ids", "ids", "areas", "iscrowd")
@@ -24,6 +26,8 @@ def write(source, path):
     Returns:
       dict of counts: images, annotations.
     """
+    if os.path.lexists(path):
+        raise InputError(f"{path}: exists already; name a new file, or remove it")
     with written_whole(path) as file:
         for index in range(len(source.images)):
             line = json.dumps(_line(source.image(index), source.categories), ensure_ascii=False)
@@ -44,16 +48,12 @@ def read(path):
     Raises:
       InputError: a line is not JSON, lacks a field, or its lists differ in length.
     """
-    images, annotations, categories = [], [], {}
+    images, annotations, categories, rows = [], [], {}, contract.Rows()
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    _read_line(json.loads(line), images, annotations, categories)
-                except KeyError as error:
-                    raise InputError(f"{path}:{number}: lacks {error}") from error
-                except (ValueError, TypeError, ZeroDivisionError) as error:
-                    raise InputError(f"{path}:{number}: {error}") from error
+                with contract.named(f"{path}:{number}"):
+                    _read_line(checked_json.loads(line), images, annotations, categories, rows)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     return formats.document(images, annotations, dict(sorted(categories.items())))
@@ -78,9 +78,10 @@ def _line(image, categories):
     }
 
 
-def _read_line(line, images, annotations, categories):
+def _read_line(line, images, annotations, categories, rows):
     image_id = line.get("image_id", len(images) + 1)
     height, width = line["height"], line["width"]
+    rows.image(image_id, line["file_name"], (height, width))
     images.append(
         {"id": image_id, "file_name": line["file_name"], "height": height, "width": width}
     )
@@ -92,17 +93,23 @@ def _read_line(line, images, annotations, categories):
     for row, (x0, y0, x1, y1) in enumerate(line["bboxes"]):
         box = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
         category_id, name = line["category_ids"][row], line["labels"][row]
+        if isinstance(category_id, bool) or not isinstance(category_id, int):
+            raise ValueError(f"category id {category_id!r} is no whole number")
+        if not isinstance(name, str):
+            raise ValueError(f"label {name!r} is no text")
         if categories.setdefault(category_id, name) != name:
             raise ValueError(
                 f"category {category_id} is named {name!r}, before {categories[category_id]!r}"
             )
-        annotations.append(
-            {
-                "id": lists["ids"][row] if lists["ids"] else len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": box,
-                "area": lists["areas"][row] if lists["areas"] else box[2] * box[3],
-                "iscrowd": lists["iscrowd"][row] if lists["iscrowd"] else 0,
-            }
+        annotation = {
+            "id": lists["ids"][row] if lists["ids"] else len(annotations) + 1,
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": box,
+            "area": lists["areas"][row] if lists["areas"] else box[2] * box[3],
+            "iscrowd": lists["iscrowd"][row] if lists["iscrowd"] else 0,
+        }
+        rows.annotation(
+            annotation["id"], category_id, box, annotation["area"], annotation["iscrowd"]
         )
+        annotations.append(annotation)

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from tfrecords import formats, masks
 from tfrecords.errors import InputError
+from tfrecords.formats import contract
 
 _SUFFIX = "_mask.png"
 
@@ -43,7 +44,10 @@ def read(mask_dir, image_dir, category="pedestrian"):
             raise InputError(f"{path}: no image {name}.* in {image_dir}")
         numbers = _numbers(path)
         height, width = numbers.shape
-        with Image.open(files[name]) as image:
+        with (
+            contract.converted(files[name], "not a readable image"),
+            Image.open(files[name]) as image,
+        ):
             if image.size != (width, height):
                 raise InputError(
                     f"{files[name]} is {image.width}x{image.height}, its mask {path.name} "
@@ -68,7 +72,7 @@ def read(mask_dir, image_dir, category="pedestrian"):
             )
     if not images:
         raise InputError(f"{mask_dir}: holds no masks (*{_SUFFIX})")
-    return formats.document(images, annotations, {1: category})
+    return contract.checked(formats.document(images, annotations, {1: category}), mask_dir)
 
 
 def write(source, mask_dir):
@@ -110,7 +114,7 @@ def _numbers(path):
                     f"{path}: mode {image.mode}; a mask has one channel of instance numbers"
                 )
             return np.array(image)
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable PNG: {error}") from error
 
 

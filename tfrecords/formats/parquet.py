@@ -17,6 +17,7 @@ from PIL import Image
 
 from tfrecords import coco, formats, shards
 from tfrecords.errors import InputError
+from tfrecords.formats import contract
 
 _BATCH_ROWS = 64
 _TOLERANCE_PX = 1.0  # a box may leave its image by this and still speak for a layout
@@ -71,18 +72,23 @@ class Dataset:
         Raises:
           InputError: naming the file and the row.
         """
-        annotations = 0
+        annotations, rows = 0, contract.Rows(self.categories)
         for name in self.names:
             row = 0
-            for batch in self._open(name).iter_batches(_BATCH_ROWS):
+            for batch in self._batches(name):
                 for entry in batch.to_pylist():
-                    try:
+                    with contract.named(f"{name}: row {row}"):
                         image, encoded = self._image(entry, annotations)
-                    except (KeyError, TypeError, ValueError, IndexError) as error:
-                        raise InputError(f"{name}: row {row}: {error!r}") from error
+                        _check(image, rows)
                     annotations += len(image.objects.ids)
                     row += 1
                     yield image, encoded
+
+    def _batches(self, name):
+        try:
+            yield from self._open(name).iter_batches(_BATCH_ROWS)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"{name}: damaged, or cut off: {error}") from error
 
     def _open(self, name):
         try:
@@ -102,10 +108,11 @@ class Dataset:
 
     def _image(self, entry, before):
         encoded = entry["image"]["bytes"]
+        if not isinstance(encoded, bytes):
+            raise ValueError("the image has no bytes")
         width, height = entry.get("width"), entry.get("height")
-        if not width or not height:
-            with Image.open(io.BytesIO(encoded)) as opened:
-                width, height = opened.size
+        if width is None or height is None:
+            width, height = _size_of(encoded)
         columns = _columns(entry["objects"])
         boxes = [_xywh(box, self.box_layout) for box in columns["bbox"]]
         count = len(boxes)
@@ -113,7 +120,7 @@ class Dataset:
         crowd = [int(flag) for flag in _first_of(columns, _CROWD) or [0] * count]
         objects = coco.Objects(
             ids=ids,
-            category_ids=[self._label_ids[label] for label in _first_of(columns, _LABELS) or []],
+            category_ids=[self._category_id(label) for label in _first_of(columns, _LABELS) or []],
             boxes_xywh_px=boxes,
             areas_px=columns.get("area") or [w * h for _, _, w, h in boxes],
             crowd=crowd,
@@ -123,7 +130,39 @@ class Dataset:
             raise ValueError(f"{count} boxes with lists of {sorted(lengths)} entries")
         image_id = entry["image_id"]
         name = entry["image"].get("path") or f"{image_id:012d}.jpg"
-        return coco.SourceImage(image_id, os.path.basename(name), (height, width), objects), encoded
+        # Datasets give paths of the machine that made them; the last part is the file's name.
+        name = name.replace("\\", "/").rsplit("/", 1)[-1]
+        return coco.SourceImage(image_id, name, (height, width), objects), encoded
+
+    def _category_id(self, label):
+        whole = isinstance(label, int) and not isinstance(label, bool)
+        if not whole or not 0 <= label < len(self._label_ids):
+            raise ValueError(f"label {label!r} is none of the {len(self._label_ids)} (from 0)")
+        return self._label_ids[label]
+
+
+def _size_of(encoded):
+    """(width, height) of an image's bytes."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            return opened.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"not a readable image: {error}") from error
+
+
+def _check(image, rows):
+    """Holds a row to the contract of foreign formats."""
+    rows.image(image.id, image.file_name, image.image_hw)
+    objects = image.objects
+    for each in zip(
+        objects.ids,
+        objects.category_ids,
+        objects.boxes_xywh_px,
+        objects.areas_px,
+        objects.crowd,
+        strict=True,
+    ):
+        rows.annotation(*each)
 
 
 def read(dataset, image_dir):

@@ -6,8 +6,9 @@ pixel; ids, areas and segmentations are lost; a crowd becomes "difficult" and co
 
 import hotcoco
 
-from tfrecords import formats
+from tfrecords import coco, formats
 from tfrecords.errors import InputError
+from tfrecords.formats import contract
 
 
 def read(folder):
@@ -20,13 +21,11 @@ def read(folder):
     Raises:
       InputError: no such folder, no XML file in it, or one that is malformed.
     """
-    try:
+    with contract.converted(folder, "not Pascal VOC annotations"):
         content = hotcoco.COCO.from_voc(str(folder)).dataset
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: not Pascal VOC annotations: {error}") from error
     if not content["images"]:
         raise InputError(f"{folder}: holds no *.xml, neither itself nor in Annotations/")
-    return content
+    return contract.checked(content, folder)
 
 
 def write(annotations_file, folder):
@@ -38,8 +37,6 @@ def write(annotations_file, folder):
     Raises:
       InputError: the annotation file is not COCO, or the folder exists.
     """
-    with formats.new_folder(folder) as partial:
-        try:
-            return hotcoco.COCO(str(annotations_file)).to_voc(str(partial))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{annotations_file}: {error}") from error
+    coco.load(annotations_file)  # names what is wrong, which hotcoco may take as it is
+    with formats.new_folder(folder) as partial, contract.converted(annotations_file, "not written"):
+        return hotcoco.COCO(str(annotations_file)).to_voc(str(partial))

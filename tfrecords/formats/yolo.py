@@ -8,8 +8,9 @@ import pathlib
 
 import hotcoco
 
-from tfrecords import formats
+from tfrecords import coco, formats
 from tfrecords.errors import InputError
+from tfrecords.formats import contract
 
 
 def read(folder, image_dir):
@@ -37,13 +38,11 @@ def read(folder, image_dir):
     if missing or not labels:
         found = f"no image for {', '.join(missing[:3])}" if missing else "no label files (*.txt)"
         raise InputError(f"{folder}: {found}; the images are looked for in {image_dir}")
-    try:
+    with contract.converted(folder, "not YOLO labels"):
         content = hotcoco.COCO.from_yolo(str(folder), images_dir=str(image_dir)).dataset
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: not YOLO labels: {error}") from error
     for image in content["images"]:
         image["file_name"] = names[pathlib.PurePath(image["file_name"]).name]
-    return content
+    return contract.checked(content, folder)
 
 
 def write(annotations_file, folder):
@@ -55,8 +54,6 @@ def write(annotations_file, folder):
     Raises:
       InputError: the annotation file is not COCO, two images share a stem, or the folder exists.
     """
-    with formats.new_folder(folder) as partial:
-        try:
-            return hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{annotations_file}: {error}") from error
+    coco.load(annotations_file)  # names what is wrong, which hotcoco may take as it is
+    with formats.new_folder(folder) as partial, contract.converted(annotations_file, "not written"):
+        return hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))

@@ -1,0 +1,226 @@
+"""What makes a training run the same run: kept at its start, compared whenever it is continued.
+
+    identity.json
+      seed, precision       of the training
+      config                the text of the pipeline.config
+      label_map             {category id: name}
+      train_records         SHA-256 over the records' manifest: source, settings, every shard's hash
+      train_annotations     SHA-256 of the annotation file that the records were made of
+      starting_checkpoint   SHA-256 over the files of fine_tune_checkpoint, null without one
+      accepted              what --accept let by: [{field, was, now, step}], oldest first
+
+A run in which something was accepted is not the run that its seed and config describe; spec.json
+has the same list, verdict and report say it.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import pathlib
+
+from replicate import config as configs
+from replicate.errors import UserError
+from replicate.run import read_json, write_json
+from tfrecords import label_map, manifest, redaction
+from tfrecords.errors import InputError
+
+FIELDS = (
+    *("seed", "precision", "config", "label_map", "train_records", "train_annotations"),
+    "starting_checkpoint",
+)
+_CLASSES = ("architecture", "training")
+_NOT_STATE = ("train_config.num_steps", "train_config.fine_tune_checkpoint")
+_HEAD_BYTES = 1 << 20
+_SHOWN = 3
+
+
+def of(config, seed, precision):
+    """The identity of a training.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      seed: of the run.
+      precision: the one it computes in, None where that is not known yet.
+
+    Returns:
+      dict of FIELDS; None stands for what cannot be told here.
+    """
+    reader = config.train_input_reader
+    records, annotations = _records(list(reader.tf_record_input_reader.input_path))
+    return {
+        "seed": seed,
+        "precision": precision,
+        "config": redaction.without_secrets(configs.to_text(config)),
+        "label_map": _label_map(reader.label_map_path),
+        "train_records": records,
+        "train_annotations": annotations,
+        "starting_checkpoint": _checkpoint(config.train_config.fine_tune_checkpoint),
+    }
+
+
+def differences(run, now):
+    """In what a training differs from the one that the run directory holds.
+
+    Args:
+      run: RunDir.
+      now: as `of` gives it.
+
+    Returns:
+      dict of field to a sentence; empty where all is the same or nothing was kept.
+    """
+    if not run.identity.is_file():
+        return {}
+    before = read_json(run.identity)
+    return {
+        field: told
+        for field in FIELDS
+        if before.get(field) is not None and now[field] is not None
+        for told in [_told(field, before[field], now[field])]
+        if told
+    }
+
+
+def keep(run, now, step, accept=()):
+    """Keeps the identity of a run that begins, or refuses to continue another one.
+
+    Args:
+      run: RunDir.
+      now: as `of` gives it.
+      step: that the run stands at; 0 begins it, whatever was kept before.
+      accept: FIELDS whose difference is let by, and kept.
+
+    Raises:
+      UserError: a difference that is not accepted, or an unknown field in `accept`.
+    """
+    unknown = sorted(set(accept) - set(FIELDS))
+    if unknown:
+        raise UserError(f"--accept={unknown[0]}: one of {', '.join(FIELDS)}")
+    if not step:
+        write_json(run.identity, now | {"accepted": []})
+        return
+    found = differences(run, now)
+    refused = [field for field in found if field not in accept]
+    if refused:
+        raise UserError(
+            f"{run.root} was begun as another run: {'; '.join(found[each] for each in refused)}. "
+            "Continue it as it began, or name another run directory; "
+            + " ".join(f"--accept={each}" for each in refused)
+            + " continues it all the same, and the verdict says so"
+        )
+    before = read_json(run.identity) if run.identity.is_file() else {}
+    kept = {field: now[field] if now[field] is not None else before.get(field) for field in FIELDS}
+    accepted = before.get("accepted", []) + [
+        {"field": field, "was": _brief(before[field]), "now": _brief(now[field]), "step": step}
+        for field in found
+    ]
+    if {**kept, "accepted": accepted} != before:
+        write_json(run.identity, kept | {"accepted": accepted})
+    if found:
+        note(run, accepted)
+
+
+def note(run, accepted):
+    """Puts what was accepted into spec.json ("accepted"), where the verdict finds it."""
+    if run.spec.is_file():
+        write_json(run.spec, read_json(run.spec) | {"accepted": accepted})
+
+
+def accepted_notes(run):
+    """What was accepted, as sentences for a verdict or a report."""
+    kept = read_json(run.identity).get("accepted", []) if run.identity.is_file() else []
+    return [
+        f"continued after step {each['step']} as another run (--accept={each['field']}): "
+        f"{each['field']} was {each['was']}, then {each['now']}"
+        for each in kept
+    ]
+
+
+def _told(field, was, now):
+    """A difference as a sentence, None where there is none."""
+    if field == "config":
+        return _config_told(was, now)
+    if field == "label_map":
+        return _map_told(was, now)
+    if was == now:
+        return None
+    if field in ("seed", "precision"):
+        return f"{field} was {was}, is {now}"
+    return f"{field.replace('_', ' ')} have other content (SHA-256 {was[:12]}…, now {now[:12]}…)"
+
+
+def _config_told(was, now):
+    changed = [
+        each
+        for each in configs.diff(configs.parse(was, "identity.json"), configs.parse(now, "config"))
+        if each.cls in _CLASSES and each.path not in _NOT_STATE
+    ]
+    if not changed:
+        return None
+    shown = ", ".join(f"{each.path} was {each.a}, is {each.b}" for each in changed[:_SHOWN])
+    more = f" (and {len(changed) - _SHOWN} more)" if len(changed) > _SHOWN else ""
+    return f"config: {shown}{more}"
+
+
+def _map_told(was, now):
+    ids = sorted(set(was) | set(now), key=int)
+    changed = [each for each in ids if was.get(each) != now.get(each)]
+    if not changed:
+        return None
+    shown = ", ".join(f"{i} was {was.get(i)!r}, is {now.get(i)!r}" for i in changed[:_SHOWN])
+    return f"label map: {shown}" + (", …" if len(changed) > _SHOWN else "")
+
+
+def _brief(value):
+    """A field's value where a whole config or label map would not fit."""
+    if isinstance(value, (dict, str)) and len(str(value)) > 80:
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        return f"SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
+    return value
+
+
+def _label_map(path):
+    try:
+        return {str(key): name for key, name in sorted(label_map.read(path).items())}
+    except InputError:
+        return None
+
+
+def _records(patterns):
+    """(hash of the records, hash of their annotation file), None where they are not there."""
+    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    if not paths:
+        return None, None
+    output_path = paths[0].rsplit("-", 3)[0]
+    try:
+        held = manifest.read(output_path)
+    except InputError:
+        held = None
+    if held is not None:
+        told = {
+            "settings": held["settings"],
+            "shards": [(each["sha256"], each["records"]) for each in held["shards"]],
+        }
+        return _hash(json.dumps(told, sort_keys=True).encode()), held["source"]["sha256"]
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            digest.update(f"{os.path.basename(path)} {os.path.getsize(path)}".encode())
+            digest.update(file.read(_HEAD_BYTES))
+    return digest.hexdigest(), None
+
+
+def _checkpoint(prefix):
+    if not prefix:
+        return None
+    prefix = pathlib.Path(prefix)
+    parts = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
+    digest = hashlib.sha256()
+    for part in parts:
+        with open(part, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest() if parts else None
+
+
+def _hash(content):
+    return hashlib.sha256(content).hexdigest()

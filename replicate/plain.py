@@ -1,0 +1,52 @@
+"""Text that came out of a file, made fit for a terminal or a page: controls are shown, not obeyed.
+
+A category may be named "dog\\x1b[2J" and an image "a\\0b.jpg"; who reads of them shall see that.
+"""
+
+import re
+
+# C0 and C1 controls but tab and line feed, what turns the direction of writing, half a surrogate.
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+# What progress bars and the kit's own colours send: the start of the line, a line up, a colour.
+_BAR = re.compile(f"\r|\x1b\\[A|([{_CONTROLS}])")
+_BAR_AND_COLOUR = re.compile(f"\r|\x1b\\[A|\x1b\\[[0-9;]*m|([{_CONTROLS}])")
+
+
+def plain(text):
+    """`text` with control characters written as Python writes them, such as \\x1b."""
+    return _CONTROL.sub(lambda found: _name(found.group()), str(text))
+
+
+class Shown:
+    """A text stream whose reader is shown control characters that come with the text.
+
+    Progress bars pass; colours pass where the stream is a terminal.
+
+    Args:
+      stream: the stream to write to; everything but `write` is its own.
+      change: function of every text that is written, before that.
+    """
+
+    def __init__(self, stream, change=str):
+        self._stream, self._change = stream, change
+        self._passing = _BAR_AND_COLOUR if stream.isatty() else _BAR
+
+    def write(self, text):
+        self._stream.write(self._passing.sub(_unless_passing, self._change(text)))
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def _unless_passing(found):
+    return _name(found.group()) if found.group(1) else found.group()
+
+
+def _name(character):
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")

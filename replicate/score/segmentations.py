@@ -1,0 +1,49 @@
+"""Masks checked before the evaluators' C code and Rust code see them."""
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.score.problem import Problem, number
+from tfrecords import segmentation
+
+
+def check_groundtruth(groundtruth):
+    """Raises UserError where an annotation's segmentation is none that evaluators can be given.
+
+    Args:
+      groundtruth: Groundtruth.
+    """
+    for annotation in groundtruth.as_coco()["annotations"]:
+        try:
+            segmentation.check(
+                annotation.get("segmentation"), groundtruth.image_hw[annotation["image_id"]]
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{groundtruth.path}: annotation {annotation['id']} (image "
+                f"{annotation['image_id']}): {error}. Mend the annotation file"
+            ) from None
+
+
+def mask_runs(detections, _):
+    """The Problem of detections whose RLE does not cover their image, or None."""
+    if detections.iou_type != "segm":
+        return None
+    bad, faults = np.zeros(len(detections), bool), []
+    for index, rle in enumerate(detections.shapes):
+        try:
+            segmentation.check_counts(rle["counts"], rle["size"])
+        except ValueError as error:
+            bad[index] = True
+            faults.append((index, error))
+    if not faults:
+        return None
+    index, error = faults[0]
+    return Problem(
+        code="mask_runs",
+        message=(
+            f"{number(bad)} have no mask: detection {index} (image "
+            f"{detections.image_ids[index]}): {error}"
+        ),
+        remedy="encode the masks with pycocotools.mask.encode",
+    )

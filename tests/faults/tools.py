@@ -1,0 +1,327 @@
+"""The kit's tools, run many times: started as users start them, judged by what they leave behind.
+
+A process that has imported what they need forks for every run of a tool, so that a run costs its
+own work and not a second of imports. Each is a process group of its own, which can be killed.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+MENDABLE = (0, 1, 2)  # done, a negative answer, a message
+
+
+@dataclasses.dataclass
+class Figures:
+    """What a series of faults came to.
+
+    Attributes:
+      injected: faults.
+      survived: of them, those after which everything was as it has to be.
+      tracebacks: runs that ended in one, or with the status of a fault of the kit.
+      changed: results that differ from those without a fault.
+      partial: partial files under a final name, or left behind.
+      lost: bytes of finished work that had to be made again though they were undamaged.
+      notes: what went wrong, in words.
+    """
+
+    injected: int = 0
+    survived: int = 0
+    tracebacks: int = 0
+    changed: int = 0
+    partial: int = 0
+    lost: int = 0
+    notes: list = dataclasses.field(default_factory=list)
+
+    def fault(self, what="", *, traceback=False, changed=False, partial=0, lost=0):
+        """Counts one fault; it is survived where nothing is said against it."""
+        self.injected += 1
+        self.tracebacks += traceback
+        self.changed += changed
+        self.partial += partial
+        self.lost += lost
+        if traceback or changed or partial:
+            self.notes.append(what)
+        else:
+            self.survived += 1
+
+    def end(self, what="", *, traceback=False, changed=False, partial=0):
+        """Judges what a series of faults ended in: no fault of its own, but one not survived."""
+        if traceback or changed or partial:
+            self.tracebacks += traceback
+            self.changed += changed
+            self.partial += partial
+            self.survived -= self.survived > 0
+            self.notes.append(what)
+
+    def __add__(self, other):
+        names = [each.name for each in dataclasses.fields(self)]
+        return Figures(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    def clean(self):
+        return self.injected == self.survived
+
+
+@dataclasses.dataclass
+class Ended:
+    """How a run of a tool ended: its status (negative: killed by that signal), what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def crashed(self):
+        """Whether it met a fault of the kit: a traceback, its status, or an abort."""
+        aborted = self.status < 0 and -self.status in (signal.SIGABRT, signal.SIGSEGV)
+        return "Traceback" in self.stderr or self.status == 70 or aborted
+
+
+class Tools:
+    """Runs tools; use it as a context manager.
+
+    Args:
+      folder: for what the runs write to their terminals.
+    """
+
+    def __init__(self, folder):
+        self._folder, self._number = pathlib.Path(folder), 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        self._forker = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.tools"],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        return self
+
+    def __exit__(self, *exc_info):
+        self._forker.stdin.close()
+        self._forker.wait(timeout=60)
+
+    def start(self, tool, *arguments, file_bytes=None, real=False):
+        """Starts `tools/TOOL.py ARGUMENTS`; gives the running one.
+
+        Args:
+          tool: its name.
+          arguments: of its command line.
+          file_bytes: the largest file it may write (RLIMIT_FSIZE), or None.
+          real: whether to start an interpreter of its own rather than to fork.
+        """
+        self._number += 1
+        base = self._folder / f"{self._number:05d}"
+        argv = [str(PROJECT / "tools" / f"{tool}.py"), *map(str, arguments)]
+        if real:
+            return _Real(argv, base)
+        request = {"argv": argv, "base": str(base), "file_bytes": file_bytes}
+        return _Forked(self, self.ask(request | {"do": "start"}), base)
+
+    def run(self, tool, *arguments, **options):
+        """Runs a tool to its end: Ended."""
+        return self.start(tool, *arguments, **options).ended()
+
+    def ask(self, request):
+        self._forker.stdin.write(json.dumps(request) + "\n")
+        return json.loads(self._forker.stdout.readline())
+
+
+class _Running:
+    def __init__(self, base):
+        self._base = base
+
+    def signal(self, number):
+        """Sends a signal to the process; SIGKILL and the like of a group with `killpg`."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def children(self):
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def _told(self, status):
+        texts = [
+            pathlib.Path(f"{self._base}.{name}").read_text(errors="replace")
+            for name in ("out", "err")
+        ]
+        for name in ("out", "err"):
+            os.unlink(f"{self._base}.{name}")
+        return Ended(status, *texts)
+
+
+class _Forked(_Running):
+    def __init__(self, tools, pid, base):
+        super().__init__(base)
+        self._tools, self.pid = tools, pid
+
+    def ended(self):
+        return self._told(self._tools.ask({"do": "wait", "pid": self.pid}))
+
+
+class _Real(_Running):
+    def __init__(self, argv, base):
+        super().__init__(base)
+        with open(f"{base}.out", "wb") as out, open(f"{base}.err", "wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, *argv], stdout=out, stderr=err, start_new_session=True
+            )
+        self.pid = self._process.pid
+
+    def ended(self):
+        return self._told(self._process.wait(timeout=900))
+
+
+def until_done(tools, command, rng, seconds, figures, *, most=8, check=None, real=False):
+    """Stops a command at random moments until it gets through; counts each stop as a fault.
+
+    Args:
+      tools: Tools.
+      command: (tool, *arguments).
+      rng: random.Random.
+      seconds: about how long an undisturbed run takes.
+      figures: Figures to count into.
+      most: stops before it is left to finish.
+      check: called after each stop; returns what is wrong with what lies there, or "".
+      real: as of `Tools.start`.
+
+    Returns:
+      the last run's Ended.
+    """
+    for _ in range(most):
+        running = tools.start(*command, real=real)
+        time.sleep(rng.uniform(0, seconds))
+        kind = rng.choice(("KILL", "TERM", "INT", "STOP", "CHILD"))
+        _stop(running, kind, rng)
+        ended = running.ended()
+        if kind == "STOP" and ended.status not in MENDABLE:
+            figures.fault(f"{command[0]} continued: {ended.stderr[-400:]}", traceback=True)
+            continue
+        wrong = check() if check is not None else ""
+        figures.fault(
+            f"{command[0]} {kind}: {wrong or ended.stderr[-600:]}",
+            traceback=ended.crashed,
+            partial=bool(wrong),
+        )
+        if ended.status in (0, 1):
+            return ended
+    return tools.run(*command, real=real)
+
+
+def _stop(running, kind, rng):
+    if kind == "STOP":
+        running.signal(signal.SIGSTOP)
+        time.sleep(rng.uniform(0, 0.3))
+        running.signal(signal.SIGCONT)
+    elif kind == "CHILD":
+        children = running.children()
+        if children:
+            with contextlib.suppress(Exception):
+                rng.choice(children).kill()
+        else:
+            running.signal(signal.SIGKILL)
+    else:
+        running.signal(getattr(signal, f"SIG{kind}"))
+
+
+def content(folder, leave_out=r"$^"):
+    """{path below the folder: SHA-256}, without paths that match `leave_out`."""
+    folder = pathlib.Path(folder)
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not re.search(leave_out, str(path.relative_to(folder)))
+    }
+
+
+def partial_files(folder):
+    """What no finished command may leave: partial files, locks, temporary folders."""
+    return [
+        str(path)
+        for path in pathlib.Path(folder).rglob("*")
+        if re.search(r"\.partial$|\.part$|\.lock(\.json)?$|_temp$", path.name)
+    ]
+
+
+def rng_of(seed):
+    return random.Random(seed)
+
+
+def _serve():
+    """The forking process: one JSON request a line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import filelock
+    import msgspec
+    import psutil
+
+    import replicate.launch.status
+    import replicate.report
+    import replicate.score
+    import replicate.verdict
+    import tfrecords.conversion
+
+    loaded = (filelock, msgspec, psutil, replicate, tfrecords)
+    assert all(loaded)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            answer = os.fork() or _child(request)
+        else:
+            _, status = os.waitpid(request["pid"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        sys.__stdout__.write(json.dumps(answer) + "\n")
+        sys.__stdout__.flush()
+
+
+def _child(request):
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    null = os.open(os.devnull, os.O_RDONLY)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    out, err = (os.open(f"{request['base']}.{name}", flags) for name in ("out", "err"))
+    for source, target in ((null, 0), (out, 1), (err, 2)):
+        os.dup2(source, target)
+    if request["file_bytes"] is not None:
+        import resource
+
+        limits = (request["file_bytes"], resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    sys.argv = request["argv"]
+    status = 1
+    try:
+        runpy.run_path(request["argv"][0], run_name="__main__")
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,188 @@
+"""What all tools do alike: paths that fail, faults of the kit, stray words, names with controls."""
+
+import errno
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from replicate.demo import drawing
+from replicate.plain import plain
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+RAISE = "exec('import os; raise OSError({0}, os.strerror({0}))')"
+# A tool whose work is to meet what --what names.
+TOOL = """
+\"\"\"Meets a fault.\"\"\"
+import sys
+sys.path.insert(0, {project!r})
+from absl import flags
+from tools import cli
+WHAT = flags.DEFINE_string("what", "", "an expression that raises.")
+REHEARSAL = flags.DEFINE_bool("rehearsal", False, "as the tools' own.")
+def main({words}):
+    eval(WHAT.value)
+    print("rehearsal", REHEARSAL.value)
+if __name__ == "__main__":
+    cli.run(main)
+"""
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """Runs the tool, whose `main` takes words or does not."""
+
+    def run(*arguments, words="_", **options):
+        path = tmp_path / "meets.py"
+        path.write_text(TOOL.format(project=str(PROJECT), words=words))
+        return subprocess.run(
+            [sys.executable, path, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"TMPDIR": str(tmp_path)} | options,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("open('/nowhere/a')", "/nowhere/a: No such file or directory"),
+        ("open('/')", "/: Is a directory"),
+        ("open('/etc/passwd/a')", "/etc/passwd/a: Not a directory"),
+        ("open('/tmp/' + 'a' * 300)", "File name too long"),
+        ("open('/dev/full', 'w', buffering=1).write('a' * 99 + chr(10))", "No space left"),
+        *(
+            (RAISE.format(number), word)
+            for number, word in (
+                (errno.ENOSPC, "free some space"),
+                (errno.EROFS, "Read-only file system"),
+                (errno.EACCES, "permissions"),
+                (errno.EFBIG, "File too large"),
+                (errno.EIO, "check it"),
+                (errno.EDQUOT, "quota"),
+            )
+        ),
+    ],
+)
+def test_a_path_that_fails_is_told_with_status_2(tool, what, said):
+    done = tool(f"--what={what}")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_fault_of_the_kit_has_its_own_status_and_a_log(tool, tmp_path):
+    done = tool("--what=1 / 0 or 'https://me:planted@host/'")
+    assert done.returncode == 70
+    assert "a fault of the kit, not of yours: ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr
+    (log,) = tmp_path.glob("*.log")
+    assert str(log) in done.stderr and "please report it" in done.stderr
+    text = log.read_text()
+    assert "Traceback" in text and "ZeroDivisionError" in text and "meets.py" in text
+    assert "planted" not in text + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--rehearsal", "false"], "did you mean --norehearsal?"),
+        (["--norehearsal", "true"], "did you mean --norehearsal?"),
+        (["--rehearsal", "yes"], "did you mean --rehearsal?"),
+        (["what=a"], "did you mean --what=a?"),
+        (["waht=a"], "did you mean --what=a?"),
+        (["stray"], "unexpected: stray"),
+    ],
+)
+def test_a_stray_word_is_refused_with_what_was_meant(tool, arguments, meant):
+    done = tool(*arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert meant in done.stderr and "--help" in done.stderr
+
+
+def test_a_tool_that_takes_words_gets_them(tool):
+    assert tool("stray", "--what=1", words="words").stdout == "rehearsal False\n"
+
+
+@pytest.mark.parametrize(
+    "tool_name", sorted(each.name for each in (PROJECT / "tools").glob("*.py"))
+)
+def test_every_tool_refuses_words_or_uses_them(tool_name):
+    """A parameter named `_` is refused words; one with another name is read."""
+    text = (PROJECT / "tools" / tool_name).read_text()
+    found = re.search(r"^def main\((\w+)\):", text, re.M)
+    if found and found[1] != "_":
+        assert len(re.findall(rf"\b{found[1]}\b", text[found.end() :])) >= 1
+
+
+def test_words_for_a_runner_without_a_runner_are_refused(tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "tools" / "create_coco_tf_record.py", "false"),
+            *("--annotations_file=a", "--image_dir=b", "--output_path=c", "--num_shards=1"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and "unexpected: false" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("dog\x1b[2J", "dog\\x1b[2J"),
+        ("a\0b\x07\x08", "a\\x00b\\x07\\x08"),
+        ("über\tzwei\nZeilen", "über\tzwei\nZeilen"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\udce9", "\\udce9"),
+    ],
+)
+def test_controls_are_shown(text, shown):
+    assert plain(text) == shown
+
+
+def test_names_with_controls_reach_no_terminal(tmp_path):
+    """A category's name in a score, an image's in a message."""
+    folder = tmp_path / "drawn"
+    splits = drawing.draw(folder, train_images=1, val_images=2)
+    path = pathlib.Path(splits["val"][0])
+    document = json.loads(path.read_text())
+    document["categories"][0]["name"] = "disc\x1b[2J\x1b]0;title\x07"
+    path.write_text(json.dumps(document))
+    (tmp_path / "none.json").write_text("[]")
+    score = [sys.executable, PROJECT / "tools" / "score.py", f"--annotations_file={path}"]
+    found = subprocess.run([*score, f"--detections={tmp_path / 'none.json'}"], capture_output=True)
+    assert b"\x1b" not in found.stdout + found.stderr and b"\x07" not in found.stdout
+    document["images"][0]["file_name"] = "gone\x1b[31m.jpg"
+    path.write_text(json.dumps(document))
+    convert = [
+        *(sys.executable, PROJECT / "tools" / "create_coco_tf_record.py", "--num_shards=1"),
+        *(f"--annotations_file={path}", f"--image_dir={splits['val'][1]}"),
+        f"--output_path={tmp_path / 'x'}",
+    ]
+    told = subprocess.run(convert, capture_output=True)
+    assert told.returncode == 2 and b"gone\\x1b[31m.jpg" in told.stderr
+
+
+@pytest.mark.parametrize("output", ["/etc/passwd/a/p.config", "/", "/proc/nothing/p.config"])
+def test_an_output_that_cannot_be_written(output):
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "tools" / "render_config.py", f"--model={MODEL}"),
+            f"--output={output}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert output.split("/")[1] in done.stderr

@@ -1,0 +1,62 @@
+"""JSON that tells when it is no longer what was written: a checksum inside, out of the way.
+
+An object ends with the key "checksum", a list with an element of that key alone: the CRC-32 of
+what comes before, as `json.dumps` writes it without spaces. Readers who do not know it have one
+key more; who edits such a file by hand removes it.
+"""
+
+import json
+import zlib
+
+KEY = "checksum"
+
+
+class Changed(ValueError):
+    """The content is not what its checksum was made of."""
+
+
+def sealed(value):
+    """`value`, an object or a list, with its checksum."""
+    if isinstance(value, dict):
+        return value | {KEY: _checksum(value)}
+    return [*value, {KEY: _checksum(value)}]
+
+
+def unsealed(value):
+    """`value` without its checksum; what has none is returned as it is.
+
+    Raises:
+      Changed: it has one, of another content.
+    """
+    if isinstance(value, dict) and KEY in value:
+        content, told = {key: each for key, each in value.items() if key != KEY}, value[KEY]
+    elif isinstance(value, list) and value and _is_seal(value[-1]):
+        content, told = value[:-1], value[-1][KEY]
+    else:
+        return value
+    if told != _checksum(content):
+        raise Changed(
+            "its checksum is of another content; whoever changed it on purpose removes the "
+            f'"{KEY}" from it'
+        )
+    return content
+
+
+def loads(text):
+    """The value of a JSON text, its checksum checked and left out.
+
+    Raises:
+      ValueError: not JSON, nested too deeply, not what was written.
+    """
+    try:
+        return unsealed(json.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _is_seal(element):
+    return isinstance(element, dict) and list(element) == [KEY]
+
+
+def _checksum(value):
+    return f"{zlib.crc32(json.dumps(value, separators=(',', ':')).encode()):08x}"

@@ -1,0 +1,44 @@
+"""What lets someone in is written nowhere: the one function that takes it out of a text.
+
+It stands in this room because every door is above it: files of a run, scripts, messages, logs.
+"""
+
+import os
+import re
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
+_SECRET_LENGTH = 8
+# The user and password of an address, and query parameters that let someone in.
+_ADDRESS = re.compile(r"(\w://)(?:[^/\s@'\"]+|[^\s@'\"]*:[^\s@'\"]*)@")
+_PARAMETER = re.compile(
+    r"([?&][\w-]*(?:token|secret|password|signature|sig|credential|api_?key)[\w-]*=)[^&\s'\"#]+",
+    re.I,
+)
+
+
+def without_secrets(text):
+    """`text` as it may be written down: what lets someone in is replaced.
+
+    That is the value of any variable of this process whose name speaks of a token, a key or a
+    password, wherever it stands, and the credentials inside an address.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_LENGTH and _SECRET_NAME.search(name):
+            text = text.replace(value, f"<{name}>")
+    if "://" in text or "=" in text:
+        text = _PARAMETER.sub(r"\1<secret>", _ADDRESS.sub(r"\1<secret>@", text))
+    return text
+
+
+def everywhere(value):
+    """A JSON value with `without_secrets` of every text in it, keys too."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {
+            without_secrets(key) if isinstance(key, str) else key: everywhere(each)
+            for key, each in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [everywhere(each) for each in value]
+    return value
