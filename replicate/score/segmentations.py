@@ -25,7 +25,7 @@ def check_groundtruth(groundtruth):
             ) from None
 
 
-def mask_runs(detections, _):
+def mask_runs(detections, _groundtruth, _notes):
     """The Problem of detections whose RLE does not cover their image, or None."""
     if detections.iou_type != "segm":
         return None

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from replicate import config, report, score, verdict, zoo
 from replicate.report import content, plots
-from replicate.run import RunDir, read_json, write_json
+from replicate.run import RunDir, metrics_line, read_json, read_metrics, write_json
 from tests.conftest import PROJECT
 from tests.report import making
 from tests.report.conftest import HOSTILE
@@ -210,11 +210,11 @@ def test_images_are_those_of_the_named_checkpoint_or_none(run, drawn, tmp_path, 
 
 
 def test_measurements_of_the_machine_are_drawn(run):
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    lines = read_metrics(run.metrics)
     for line in lines:
         line["device"] = {"memory_gib": 3.5, "name": "GPU"}
         line["host"] = {"cpu_percent": 81.0}
-    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.metrics.write_text("".join(map(metrics_line, lines)))
     told = _report(run)
     assert told["training"]["system"] == {
         "device.memory_gib": [3.5] * len(lines),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from replicate import replication, verdict
-from replicate.run import write_json
+from replicate.run import read_json, write_json
 from tests.verdict.made import metrics, run_directory
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools/verdict.py"
@@ -52,7 +52,7 @@ def test_the_end_of_a_replication_says_the_same(tmp_path):
     decided = replication._judge(made)
     done = run(made.root)
     assert done.stdout.strip() == verdict.text(decided)
-    assert json.loads(made.verdict.read_text()) == json.loads(json.dumps(decided))
+    assert read_json(made.verdict) == json.loads(json.dumps(decided))
 
 
 def test_deviations_of_any_run_count(tmp_path):
