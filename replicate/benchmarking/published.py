@@ -162,7 +162,7 @@ def rows():
 
 
 def _of_zoo(row):
-    told = [row.table_figure(kind) or row.header_figure(kind) for kind in zoo.KINDS]
+    told = [row.figure(kind) for kind in zoo.KINDS]
     told = [figure for figure in told if figure is not None]
     return Published(
         model=row.archive,

@@ -108,9 +108,9 @@ def _model(material, row):
         "family": row.family,
         "input_size": row.input_size,
         "published": {
-            name: getattr(row, attribute)
+            name: published.points
             for name, attribute in FIGURES.values()
-            if getattr(row, attribute) is not None
+            if (published := row.figure(attribute.removesuffix("_map"))) is not None
         },
         "speed_ms": row.speed_ms,
         "note": row.note,
@@ -210,7 +210,8 @@ def _metrics(last, row):
 def _rows(score, row):
     """Each metric of one kind of evaluation: what it is, its value, the published figure."""
     _, attribute = FIGURES[score["iou_type"]]
-    published = getattr(row, attribute) if row is not None else None
+    figure = row.figure(attribute.removesuffix("_map")) if row is not None else None
+    published = figure.points if figure is not None else None
     meanings = _KEYPOINT_MEANINGS if score["iou_type"] == "keypoints" else MEANINGS
     return [
         {

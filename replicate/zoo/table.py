@@ -68,6 +68,10 @@ class Row:
         """What the zoo's table publishes of `kind` ("box", "mask", "keypoint")."""
         return self._figure(kind, "table")
 
+    def figure(self, kind: str) -> Figure | None:
+        """What is published of `kind`: the table's, or the header's where the table has none."""
+        return self.table_figure(kind) or self.header_figure(kind)
+
     def _figure(self, kind, origin):
         found = (each for each in self.figures if (each.kind, each.origin) == (kind, origin))
         return next(found, None)
