@@ -1,13 +1,27 @@
-"""Why do two numbers differ? Re-scores detections under the protocols that evaluators really use.
+"""Why do two numbers differ? Measured from detections, from a model, or from two runs.
 
     python tools/explain.py --annotations_file=instances_val2017.json \\
         --detections=detections.json --told=AP=0.188 --output=explain.json --html=explain.html
 
-The official figures stand first. Then: which protocols, alone, in pairs, or as a library combines
-them, give the told figures within their rounding (all of them, or none), and how many would by
-chance. Nothing is fitted: every protocol is what somebody's evaluator does, with its source
-(docs/explain.md). Give --told once for each figure you know: --told=AP=0.188 --told=AP50=0.254;
-with more digits and more figures, less falls there by chance. Points (18.8) are understood.
+From detections: the official figures stand first; then which protocols, alone, in pairs, or as a
+library combines them, give the told figures within their rounding (all of them, or none), and how
+many would by chance. Nothing is fitted: every protocol is what somebody's evaluator does, with its
+source (docs/explain.md). Give --told once for each figure you know: --told=AP=0.188
+--told=AP50=0.254; with more digits and more figures, less falls there by chance. Points (18.8) are
+understood.
+
+    python tools/explain.py --model=runs/a --annotations_file=instances_val2017.json \\
+        --image_dir=val2017 --num_images=200
+
+From a model (a run directory, a checkpoint with --pipeline_config, a .tflite file): the same
+weights evaluated with one change of the pipeline at a time (decoder, resize, suppression, …), what
+each costs in points of AP with an interval paired over images, and in pixels. Of a run directory it
+is written to explain/model.json there, for the verdict and the report.
+
+    python tools/explain.py runs/a runs/b
+
+From two runs: every difference between them, and how much of the gap evaluation made and how much
+training, by evaluating each one's checkpoint as the other was, where that differs.
 
 Exit status 1: told figures were given, and nothing gives them.
 """
@@ -19,6 +33,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
+from replicate.errors import UserError
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -26,15 +41,42 @@ flags.DEFINE_string("annotations_file", None, "COCO annotations of the images (.
 flags.DEFINE_string("detections", None, "COCO results (.json, .json.gz)")
 flags.DEFINE_multi_string("told", [], "a figure somebody told, e.g. AP=0.188; may be repeated")
 flags.DEFINE_enum("iou_type", "bbox", ["bbox", "segm"], "boxes or masks")
-flags.DEFINE_integer("num_images", None, "the first N images by id alone", lower_bound=1)
 flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
 flags.DEFINE_bool("pairs", True, "try pairs of protocols as well")
+flags.DEFINE_string("model", None, "what to evaluate: a run directory, a checkpoint, a .tflite")
+flags.DEFINE_string("image_dir", None, "folder of the images")
+flags.DEFINE_integer("num_images", None, "the first N images by id (a model: 200)", lower_bound=1)
+flags.DEFINE_list("steps", [], "of a model: change these steps alone (decoder, resize, …)")
+flags.DEFINE_string("labels", None, "class names of a .tflite, one a line")
+flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
+flags.DEFINE_string("label_map", None, "label map of a checkpoint, where its config names none")
+flags.DEFINE_integer("samples", 200, "of the images, for intervals; 0 for none", lower_bound=0)
+flags.DEFINE_bool("evaluate", True, "of two runs: evaluate each as the other was")
 flags.DEFINE_string("output", None, "write all figures (JSON) here")
 flags.DEFINE_string("html", None, "write the page here")
 
+_IMAGES = 200
 
-def main(_):
-    from replicate import explain, run
+
+def main(arguments):
+    runs = arguments
+    asked = sum((bool(FLAGS.detections), bool(FLAGS.model), bool(runs)))
+    if asked != 1 or (runs and len(runs) != 2):
+        raise UserError(
+            "give one of: --detections (with --annotations_file), --model (with "
+            "--annotations_file and --image_dir), or two run directories\n"
+            "  see: python tools/explain.py --help"
+        )
+    for name in () if runs else ("annotations_file", *(("image_dir",) if FLAGS.model else ())):
+        if not getattr(FLAGS, name):
+            raise UserError(f"missing --{name}\n  see: python tools/explain.py --help")
+    if runs:
+        return _told_of(*_from_runs(runs))
+    return _told_of(*(_from_model() if FLAGS.model else _from_detections()))
+
+
+def _from_detections():
+    from replicate import explain
     from replicate.explain import text
 
     answer = explain.from_detections(
@@ -46,11 +88,51 @@ def main(_):
         fix=FLAGS.fix,
         pairs=FLAGS.pairs,
     )
-    print(text.of_answer(answer))
+    negative = bool(answer.told) and not answer.explanations
+    return answer.to_json(), text.of_answer(answer), cli.NEGATIVE if negative else cli.DONE
+
+
+def _from_model():
+    from replicate import explain, run
+    from replicate.explain import text
+
+    content = explain.from_model(
+        FLAGS.model,
+        FLAGS.annotations_file,
+        FLAGS.image_dir,
+        num_images=FLAGS.num_images or _IMAGES,
+        labels=FLAGS.labels,
+        pipeline_config=FLAGS.pipeline_config,
+        label_map=FLAGS.label_map,
+        samples=FLAGS.samples,
+        only=FLAGS.steps,
+    )
+    if run.RunDir.at(FLAGS.model).spec.is_file():
+        run.write_json(pathlib.Path(FLAGS.model) / "explain" / "model.json", content)
+    return content, text.of_model(content), cli.DONE
+
+
+def _from_runs(runs):
+    from replicate import explain
+    from replicate.explain import text
+
+    content = explain.from_runs(*runs, evaluate=FLAGS.evaluate, samples=FLAGS.samples)
+    return content, text.of_runs(content), cli.DONE
+
+
+def _told_of(content, lines, status):
+    from replicate import environment, run
+
+    print(lines)
     if FLAGS.output:
-        run.write_json(FLAGS.output, answer.to_json())
-    return cli.NEGATIVE if answer.told and not answer.explanations else cli.DONE
+        run.write_json(FLAGS.output, content)
+    if FLAGS.html:
+        from replicate.explain import page
+
+        command = environment.without_secrets(" ".join(["python", *sys.argv]))
+        page.write(content, FLAGS.html, command)
+    return status
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["annotations_file", "detections"])
+    cli.run(main)

@@ -6,7 +6,9 @@ answer.explanations[0]["protocols"]          # ["images_with_detections"]
 """
 
 from replicate.explain.asking import from_detections
+from replicate.explain.changes import from_model
 from replicate.explain.protocols import LIBRARIES, PROTOCOLS
+from replicate.explain.runs import from_runs
 from replicate.explain.search import Answer
 
-__all__ = ["LIBRARIES", "PROTOCOLS", "Answer", "from_detections"]
+__all__ = ["LIBRARIES", "PROTOCOLS", "Answer", "from_detections", "from_model", "from_runs"]

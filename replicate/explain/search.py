@@ -208,10 +208,7 @@ def _rows(alone, official):
     rows = []
     for variant, values in alone.items():
         protocol = protocols.protocol_of(variant.name)
-        effects = {
-            name: None if None in (values[name], official[name]) else values[name] - official[name]
-            for name in values
-        }
+        effects = {name: _difference(values[name], official[name]) for name in values}
         rows.append(
             {
                 "protocol": variant.name,
@@ -226,6 +223,13 @@ def _rows(alone, official):
         rows,
         key=lambda row: [-abs(row["effects"].get(name) or 0) for name in (*SHOWN, *METRICS)],
     )
+
+
+def _difference(value, official):
+    """None where undefined; 0 where only the order of additions differs."""
+    if None in (value, official):
+        return None
+    return 0.0 if _same(value, official) else value - official
 
 
 def _distinct(tried, official, asked):

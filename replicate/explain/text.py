@@ -48,7 +48,7 @@ def of_explanations(answer):
             f"  ({answer.subsumed} pairs give it too; each holds a protocol that is enough alone)"
         )
     lines.append(
-        f"  of {answer.tried} different figures that were tried, {answer.chance:.1f} would be "
+        f"  of {answer.tried} different figures that were tried, {answer.chance:.2f} would be "
         "expected to fall there by chance"
     )
     return lines
@@ -60,9 +60,11 @@ def of_effects(answer):
     Of a protocol that comes with many values, the one that changes least and the one that changes
     most.
     """
-    rows = [row for row in answer.alone if any(row["effects"].values())]
-    none = [name_of(row) for row in answer.alone if not any(row["effects"].values())]
-    shown = _ends_of_many(rows)
+    rows = [row for row in answer.alone if any(row["effects"][name] for name in SHOWN)]
+    others = [row for row in answer.alone if not any(row["effects"][name] for name in SHOWN)]
+    none = [name_of(row) for row in others if not any(row["effects"].values())]
+    others = [name_of(row) for row in others if any(row["effects"].values())]
+    shown = ends_of_many(rows)
     width = max((len(name_of(row)) for row in shown), default=8)
     lines = [f"  {'':{width}}" + "".join(f"{name:>10}" for name in SHOWN)]
     lines += [
@@ -72,12 +74,14 @@ def of_effects(answer):
     ]
     if len(rows) > len(shown):
         lines.append(f"  and {len(rows) - len(shown)} more values, in the output file")
+    if others:
+        lines.append(f"  other metrics alone: {', '.join(others)}")
     if none:
         lines.append(f"  nothing here: {', '.join(none)}")
     return lines
 
 
-def _ends_of_many(rows):
+def ends_of_many(rows):
     """`rows` (largest effect first) with the first and last alone of protocols of many values."""
     by_protocol = {}
     for row in rows:
@@ -122,3 +126,64 @@ def _said_of(explanation, answer):
             who = said["who"] if isinstance(said["who"], str) else "; ".join(said["who"])
             lines.append(f"{said['what']} ({who})")
     return lines
+
+
+def of_model(content):
+    """A `changes.from_model` as lines."""
+    baseline = content["baseline"]["figures"]
+    width = max(len(f"{row['step']}: {row['value']}") for row in content["changes"])
+    lines = [
+        f"{content['model']['name']} on {content['annotations']['images']} images: "
+        + "  ".join(f"{name} {figure(value)}" for name, value in baseline.items()),
+        "",
+        f"{'one change':{width}}  points of AP   95 % over images     pixels   matters",
+    ]
+    for row in content["changes"]:
+        name = f"{row['step']}: {row['value']}"
+        delta = "undefined" if row["delta_ap"] is None else f"{row['delta_ap']:+.2f}"
+        interval = row["interval"]
+        span = f"{interval[0]:+.2f} to {interval[1]:+.2f}" if interval else "not measured"
+        pixel = "" if row["pixel_difference"] is None else f"{row['pixel_difference']:.2f}"
+        matters = "yes" if row["matters"] else "no"
+        lines.append(f"{name:{width}}  {delta:>12}   {span:>16}  {pixel:>9}   {matters}")
+    lines.append(
+        f"matters: moves AP on these images by more than {content['tolerance_points']} points, "
+        "within which a checkpoint that is evaluated again counts as replicated"
+    )
+    lines += [
+        f"not measured: {each['step']}, {each['value']}: {each['reason']}"
+        for each in content["left_out"]
+    ]
+    return "\n".join(lines)
+
+
+def of_runs(content):
+    """A `runs.from_runs` as lines."""
+    lines = [
+        f"{each['path']}: AP {each['AP']:.2f} at step {each['step']}"
+        if each["AP"] is not None
+        else f"{each['path']}: AP undefined"
+        for each in content["runs"]
+    ]
+    if content["gap"] is not None:
+        lines.append(f"gap {content['gap']:+.2f} points" + _of_interval(content["interval"]))
+    if content["split"]:
+        lines += [f"  of {name} {value:+.2f}" for name, value in content["split"].items()]
+    if content["note"]:
+        lines.append(content["note"])
+    lines += ["", "differences, in the order in which they could matter"]
+    lines += [
+        f"  {each['part']}: {each['what']}: {_short(each['a'])} against {_short(each['b'])}"
+        + (f" ({each['why']})" if each["why"] else "")
+        for each in content["differences"]
+    ] or ["  none"]
+    return "\n".join(lines)
+
+
+def _of_interval(interval):
+    return f" (95 % over images {interval[0]:+.2f} to {interval[1]:+.2f})" if interval else ""
+
+
+def _short(value):
+    shown = str(value)
+    return shown if len(shown) <= 60 else shown[:57] + "…"

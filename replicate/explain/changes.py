@@ -1,0 +1,232 @@
+"""The same weights evaluated with one change of the pipeline at a time: what each costs."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from tqdm import tqdm
+
+from replicate import reasons, score
+from replicate.errors import UserError
+from replicate.explain.pixels import KERNELS
+from replicate.explain.rigs import Running, rig_of
+from replicate.score.groundtruth import Groundtruth
+
+#: Points of AP within which a published checkpoint, evaluated again, counts as replicated.
+TOLERANCE = 0.1
+_SHOWN = ("AP", "AP50", "AR@100")
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One change of the pipeline.
+
+    Attributes:
+      step: the step of the pipeline that is done otherwise.
+      value: how.
+      steps, running: fields of pixels.Steps and of rigs.Running that it changes, as dicts.
+      name: the title of the documented reason that it is a case of, or the step.
+      control: a change of which the outcome is known: "large" or "none".
+    """
+
+    step: str
+    value: str
+    steps: dict = dataclasses.field(default_factory=dict)
+    running: dict = dataclasses.field(default_factory=dict)
+    name: str = ""
+    control: str | None = None
+
+
+def _changes():
+    decoded, averages, cut = reasons.DECODER, reasons.AVERAGES, reasons.CUT
+    yield Change("nothing", "the same once more", control="none")
+    for decoder in ("tensorflow, accurate DCT", "pillow", "opencv"):
+        yield Change("decoder", decoder, {"decoder": decoder}, name=decoded.title)
+    yield Change("EXIF orientation", "applied", {"exif": True}, name=decoded.title)
+    for kernel in KERNELS:
+        yield Change("resize", kernel, {"resize": kernel}, name=decoded.title)
+    yield Change("aspect", "kept, padded", {"aspect": "padded"}, name=decoded.title)
+    yield Change("channel order", "BGR", {"channels": "BGR"}, control="large")
+    yield Change("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
+    yield Change("boxes", "clipped to the image", running={"clip": True})
+    yield Change("suppression", "the API's", running={"suppression": "api"})
+    for threshold in (0.45, 0.7):
+        value = f"IoU {threshold}"
+        yield Change("suppression", value, running={"suppression": threshold}, name=cut.title)
+    yield Change("suppression", "class-agnostic", running={"class_agnostic": True}, name=cut.title)
+    for threshold in (0.05, 0.3):
+        value = f"below {threshold} gone"
+        yield Change("score threshold", value, running={"score_cut": threshold}, name=cut.title)
+    yield Change("moving averages", "off", running={"averages": False}, name=averages.title)
+    for dtype in ("float16", "bfloat16"):
+        yield Change("weights", dtype, running={"weights": dtype})
+    yield Change("batch size", "1", running={"batch_size": 1})
+    yield Change("acceleration", "oneDNN or XNNPACK off", running={"accelerated": False})
+
+
+def from_model(
+    model,
+    annotations_file,
+    image_dir,
+    *,
+    num_images=200,
+    labels=None,
+    pipeline_config=None,
+    label_map=None,
+    samples=200,
+    only=(),
+):
+    """Evaluates one model with one change of its pipeline at a time.
+
+    Args:
+      model: path of a .tflite file, a run directory or a checkpoint.
+      annotations_file, image_dir: COCO annotations and the folder of their images.
+      num_images: the first so many by id; None for all.
+      labels, pipeline_config, label_map: of the model, see tools/benchmark.py.
+      samples: of the images, for the paired intervals; 0 leaves them out.
+      only: steps to change; default all.
+
+    Returns:
+      dict, `explain/model.json`; docs/explain.md describes it. Differences are in points of AP.
+
+    Raises:
+      UserError: an input that is not what it should be.
+    """
+    given = {"labels": labels, "pipeline_config": pipeline_config, "label_map": label_map}
+    from replicate.benchmarking import Dataset
+
+    dataset = Dataset(annotations_file, image_dir, num_images)
+    groundtruth, images = dataset.groundtruth, dataset.images
+    unknown = set(only) - {each.step for each in _changes()}
+    if unknown:
+        raise UserError(
+            f"no step '{sorted(unknown)[0]}'; there are: "
+            + ", ".join(dict.fromkeys(each.step for each in _changes()))
+        )
+    rig = rig_of(model, groundtruth, **given)
+    wanted = [
+        each
+        for each in _changes()
+        if (not only or each.step in only or each.control)
+        and not (each.steps and dataclasses.replace(rig.steps, **each.steps) == rig.steps)
+    ]
+    scored = {"image_ids": [image_id for image_id, _ in images], "evaluator": "hotcoco"}
+
+    baseline_pixels = {}
+    baseline = rig.detect(images, rig.steps, Running(), baseline_pixels.__setitem__)
+    first = score.score(annotations_file, baseline, **scored)
+    rows, left_out = [], []
+    for change in tqdm(wanted, desc=rig.name, unit="change"):
+        reason = next((rig.without[each] for each in change.running if each in rig.without), None)
+        if reason:
+            left_out.append({"step": change.step, "value": change.value, "reason": reason})
+            continue
+        steps = dataclasses.replace(rig.steps, **change.steps)
+        running = dataclasses.replace(Running(), **change.running)
+        distances = []
+        seen = _distance(baseline_pixels, distances) if change.steps else None
+        if not running.accelerated and not hasattr(rig, "_interpreter"):
+            found = _apart(model, annotations_file, image_dir, num_images, given)
+        else:
+            found = rig.detect(images, steps, running, seen)
+        second = score.score(annotations_file, found, **scored)
+        rows.append(_row(change, first, second, baseline == found, distances, samples))
+    rows.sort(key=lambda row: -abs(row["delta_ap"] or 0))
+    return {
+        "format": 1,
+        "form": "model",
+        "model": {"name": rig.name, "path": str(model), "input_hw": list(rig.input_hw)},
+        "annotations": groundtruth.identity(scored["image_ids"]),
+        "baseline": {
+            "figures": {name: first.metrics[name] for name in _SHOWN},
+            **dataclasses.asdict(rig.steps),
+            "suppression": "kit",
+        },
+        "tolerance_points": TOLERANCE,
+        "changes": rows,
+        "left_out": left_out,
+    }
+
+
+def _distance(baseline, distances):
+    """A callback that notes the mean absolute difference of an image's input from the baseline."""
+
+    def seen(image_id, small):
+        distances.append(float(np.abs(small - baseline[image_id]).mean()))
+
+    return seen
+
+
+def _row(change, first, second, identical, distances, samples):
+    figures = {name: second.metrics[name] for name in _SHOWN}
+    delta = None
+    if None not in (figures["AP"], first.metrics["AP"]):
+        delta = 100 * (figures["AP"] - first.metrics["AP"])
+    interval = [0.0, 0.0] if identical else _interval(first, second, samples)
+    return {
+        "name": change.name or change.step,
+        "step": change.step,
+        "value": change.value,
+        "control": change.control,
+        "delta_ap": delta,
+        "interval": interval,
+        "pixel_difference": float(np.mean(distances)) if distances else None,
+        "identical": identical,
+        "matters": None if delta is None else abs(delta) > TOLERANCE,
+        "elsewhere": _elsewhere(interval),
+        "figures": figures,
+    }
+
+
+def _interval(first, second, samples):
+    """[low, high] of the difference of AP in points on other images, or None."""
+    if not samples:
+        return None
+    found = score.compare(second, first, samples=samples)
+    interval = found["intervals"].get("AP")
+    return interval and [100 * interval["low"], 100 * interval["high"]]
+
+
+def _elsewhere(interval):
+    """Whether other images would show more than the tolerance: yes, no, or it cannot be told."""
+    if interval is None:
+        return "not known"
+    low, high = interval
+    if low > TOLERANCE or high < -TOLERANCE:
+        return "yes"
+    return "no" if low >= -TOLERANCE and high <= TOLERANCE else "not known"
+
+
+def _apart(model, annotations_file, image_dir, num_images, given):
+    """Detections of a process of its own without oneDNN, which TensorFlow chooses as it loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = pathlib.Path(folder) / "detections.json"
+        request = [
+            *(str(pathlib.Path(each).resolve()) for each in (model, annotations_file, image_dir)),
+            num_images,
+            given,
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "replicate.explain.apart", json.dumps(request), str(output)],
+            env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
+            cwd=pathlib.Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise UserError(f"evaluation without oneDNN failed: {done.stderr.strip()[-500:]}")
+        return json.loads(output.read_text(encoding="utf-8"))
+
+
+def baseline_detections(model, annotations_file, image_dir, num_images, given):
+    """COCO results of a model under the default pipeline."""
+    from replicate.benchmarking import Dataset
+
+    dataset = Dataset(annotations_file, image_dir, num_images)
+    rig = rig_of(model, Groundtruth.read(annotations_file), **given)
+    return rig.detect(dataset.images, rig.steps, Running())

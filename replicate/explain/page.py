@@ -1,0 +1,201 @@
+"""One page for each form: the told figure as a line, what was tried as dots with intervals."""
+
+import pathlib
+
+from replicate.explain import text
+from replicate.explain.figures import SHOWN
+from replicate.report import pages
+from replicate.run import write_text
+
+_STYLE = """
+td.track{min-width:150px;width:38%;padding-right:0}
+td.track svg{display:block;width:100%;height:1.35em;overflow:visible}
+.track line.zero{stroke:var(--muted);stroke-width:1;vector-effect:non-scaling-stroke}
+.track line.told{stroke:var(--s2);stroke-width:2.5;vector-effect:non-scaling-stroke}
+.track line.span{stroke:var(--s1);stroke-width:2;vector-effect:non-scaling-stroke}
+.track .dot{stroke:var(--s1);stroke-width:9;stroke-linecap:round;vector-effect:non-scaling-stroke}
+.track .dot.hit{stroke:var(--s2)}
+td.says{min-width:13rem}
+th.change{min-width:7.5rem;overflow-wrap:anywhere}
+@media (min-width:641px){th.change{min-width:13rem}}
+@media (max-width:640px){th.change{font-size:.82rem}td.track{min-width:120px}}
+tr.hit th{font-weight:700}
+.key{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;color:var(--muted);font-size:.88rem}
+.key b.told{color:var(--s2)}
+"""
+
+
+def write(content, path, command=""):
+    """Writes the page of an answer of any form.
+
+    Args:
+      content: dict as `explain/*.json` holds it.
+      path: of the page.
+      command: what made it.
+    """
+    drawn = {"detections": _of_detections, "model": _of_model, "runs": _of_runs}
+    page = drawn[content["form"]](content)
+    write_text(
+        path,
+        pages.html(
+            "explain.html.j2",
+            [],
+            templates=pathlib.Path(__file__).resolve().parent / "templates",
+            extra_style=_STYLE,
+            page=page,
+            command=command,
+        ),
+    )
+
+
+def _of_detections(content):
+    told = next((each for each in content["told"] if each["metric"] == "AP"), None)
+    named = {name: each for each in content["explanations"] for name in each["protocols"]}
+    rows = [
+        {
+            "name": text.name_of(row),
+            "says": row["what"],
+            "who": row["who"],
+            "value": row["figures"]["AP"],
+            "low": None,
+            "high": None,
+            "cells": [text.change(row["effects"][name]) for name in SHOWN],
+            "hit": text.name_of(row) in named,
+        }
+        for row in text.ends_of_many([row for row in content["alone"] if row["effects"]["AP"]])
+    ]
+    official = content["official"]
+    return _scaled(
+        {
+            "title": "Which protocol gives the figure that was told?",
+            "sentences": _sentences(content),
+            "figures": [(name, text.figure(official[name])) for name in SHOWN],
+            "zero": ("COCO's own AP", official["AP"]),
+            "told": ("the told AP", told["value"]) if told else None,
+            "heads": [f"Δ {name}" for name in SHOWN],
+            "rows": rows,
+            "notes": content["notes"],
+        }
+    )
+
+
+def _sentences(content):
+    told = ", ".join(f"{each['metric']} {each['written']}" for each in content["told"])
+    if not told:
+        return ["What each protocol would change; no figure was told."]
+    if not content["explanations"]:
+        return [f"Told: {told}. Nothing that was tried gives it."]
+    lines = [
+        f"{told} is given by {text.KINDS[each['kind']]}"
+        + (f": {' + '.join(each['protocols'])}." if each["protocols"] else ".")
+        for each in content["explanations"]
+    ]
+    return [
+        *lines,
+        f"Of {content['tried']} different figures that were tried, {content['chance']:.2f} would "
+        "be expected to fall there by chance.",
+    ]
+
+
+def _of_model(content):
+    baseline = content["baseline"]["figures"]
+    rows = [
+        {
+            "name": f"{row['step']}: {row['value']}",
+            "says": {"large": "control: must be large", "none": "control: must be 0"}.get(
+                row["control"], ""
+            ),
+            "who": [],
+            "value": row["delta_ap"],
+            "low": row["interval"] and row["interval"][0],
+            "high": row["interval"] and row["interval"][1],
+            "cells": [
+                "–" if row["delta_ap"] is None else f"{row['delta_ap']:+.2f}",
+                "–" if row["pixel_difference"] is None else f"{row['pixel_difference']:.2f}",
+                "yes" if row["matters"] else "no",
+            ],
+            "hit": bool(row["matters"]),
+        }
+        for row in content["changes"]
+    ]
+    mattering = sum(row["hit"] for row in rows)
+    return _scaled(
+        {
+            "title": f"What does each step of the pipeline of {content['model']['name']} cost?",
+            "sentences": [
+                f"{mattering} of {len(rows)} changes move AP by more than "
+                f"{content['tolerance_points']} points, within which a checkpoint that is "
+                f"evaluated again counts as replicated ({content['annotations']['images']} "
+                "images). Lines are 95 % intervals over images, paired.",
+            ],
+            "figures": [(name, text.figure(baseline[name])) for name in SHOWN],
+            "zero": ("nothing changed", 0.0),
+            "told": None,
+            "heads": ["points of AP", "pixel difference", "matters"],
+            "rows": rows,
+            "notes": [
+                f"not measured: {each['step']}, {each['value']}: {each['reason']}"
+                for each in content["left_out"]
+            ],
+        }
+    )
+
+
+def _of_runs(content):
+    a, b = content["runs"]
+    split = content["split"]
+    rows = []
+    if content["gap"] is not None:
+        rows.append(("the gap", content["gap"], content["interval"]))
+    if split:
+        rows += [(f"of {name}", split[name], None) for name in ("evaluation", "training")]
+    sentences = [f"{b['path']} against {a['path']}."] + (
+        [content["note"]] if content["note"] else []
+    )
+    return _scaled(
+        {
+            "title": "Why do the two runs differ?",
+            "sentences": sentences,
+            "figures": [
+                (each["path"], "undefined" if each["AP"] is None else f"{each['AP']:.2f}")
+                for each in (a, b)
+            ],
+            "zero": ("no difference", 0.0),
+            "told": None,
+            "heads": ["points of AP"],
+            "rows": [
+                {
+                    "name": name,
+                    "says": "",
+                    "who": [],
+                    "value": value,
+                    "low": interval and interval[0],
+                    "high": interval and interval[1],
+                    "cells": [f"{value:+.2f}"],
+                    "hit": name == "the gap",
+                }
+                for name, value, interval in rows
+            ],
+            "differences": content["differences"],
+            "notes": [],
+        }
+    )
+
+
+def _scaled(page):
+    """The page with every value as a place from 0 to 100 on its track."""
+    values = [page["zero"][1], page["told"][1] if page["told"] else None]
+    for row in page["rows"]:
+        values += [row["value"], row["low"], row["high"]]
+    values = [each for each in values if each is not None]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+
+    def at(value):
+        return None if value is None else round(3 + 94 * (value - low) / span, 2)
+
+    page["zero_at"] = at(page["zero"][1])
+    page["told_at"] = at(page["told"][1]) if page["told"] else None
+    for row in page["rows"]:
+        row |= {f"{key}_at": at(row[key]) for key in ("value", "low", "high")}
+    return page

@@ -1,0 +1,141 @@
+"""From a file to the pixels that a model is given, with one step done otherwise."""
+
+import dataclasses
+
+import numpy as np
+
+from replicate import decoders, odapi
+from replicate.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How an image becomes a model's input. The defaults are the Object Detection API's.
+
+    Attributes:
+      decoder: of DECODERS.
+      exif: turn the image as its EXIF tag says (COCO counts pixels of the file as it lies).
+      resize: of KERNELS.
+      aspect: "stretched" to the input, or "padded": the longer side fits, black below or right.
+      channels: "RGB" or "BGR".
+      normalisation: "recipe" or "0..1": values from 0 to 1 whatever the model was trained on.
+    """
+
+    decoder: str = "tensorflow"
+    exif: bool = False
+    resize: str = "bilinear"
+    aspect: str = "stretched"
+    channels: str = "RGB"
+    normalisation: str = "recipe"
+
+
+def decoded(path, steps):
+    """uint8 RGB [height, width, 3] of a file.
+
+    Raises:
+      UserError: the file cannot be decoded, or OpenCV is asked for and not installed.
+    """
+    pixels = DECODERS[steps.decoder](path)
+    if steps.exif:
+        pixels = _turned(pixels, path)
+    return pixels
+
+
+def resized(pixels, input_hw, steps):
+    """float32 [*input_hw, 3], in 0..255, and what part of it (height, width) the image fills."""
+    height, width = input_hw
+    filled = (height, width)
+    if steps.aspect == "padded":
+        times = min(height / pixels.shape[0], width / pixels.shape[1])
+        filled = tuple(max(1, round(side * times)) for side in pixels.shape[:2])
+    small = KERNELS[steps.resize](pixels, filled)
+    if steps.aspect == "padded":
+        padded = np.zeros((height, width, 3), np.float32)
+        padded[: filled[0], : filled[1]] = small
+        small = padded
+    if steps.channels == "BGR":
+        small = small[..., ::-1]
+    return np.ascontiguousarray(small, np.float32), filled
+
+
+def _by_tensorflow_accurate(path):
+    odapi.require_keras_2()
+    import tensorflow as tf
+
+    encoded = tf.io.read_file(str(path))
+    if not tf.io.is_jpeg(encoded):
+        return decoders.by_tensorflow(path)
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+
+
+def _by_opencv(path):
+    import cv2
+
+    found = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if found is None:
+        raise UserError(f"{path}: OpenCV cannot decode it")
+    return np.ascontiguousarray(found[..., ::-1])
+
+
+def _turned(pixels, path):
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        tag = image.getexif().get(0x0112, 1)
+    if tag == 1:
+        return pixels
+    upright = Image.fromarray(pixels)
+    exif = upright.getexif()
+    exif[0x0112] = tag
+    upright.info["exif"] = exif.tobytes()
+    return np.asarray(ImageOps.exif_transpose(upright))
+
+
+def _opencv(kernel):
+    def resize(pixels, hw):
+        import cv2
+
+        # On bytes, as it is used, so that its results are rounded.
+        return cv2.resize(pixels, hw[::-1], interpolation=getattr(cv2, kernel))
+
+    return resize
+
+
+def _tensorflow(method, antialias):
+    def resize(pixels, hw):
+        import tensorflow as tf
+
+        return tf.image.resize(pixels.astype(np.float32), hw, method, antialias=antialias).numpy()
+
+    return resize
+
+
+def _pillow(kernel):
+    def resize(pixels, hw):
+        from PIL import Image
+
+        image = Image.fromarray(pixels).resize(hw[::-1], getattr(Image.Resampling, kernel))
+        return np.asarray(image, np.float32)
+
+    return resize
+
+
+#: name -> function path -> uint8 RGB [height, width, 3].
+DECODERS = {
+    "tensorflow": decoders.by_tensorflow,
+    "tensorflow, accurate DCT": _by_tensorflow_accurate,
+    "pillow": decoders.by_pillow,
+    "opencv": _by_opencv,
+}
+#: name -> function (uint8 pixels, (height, width)) -> float32 pixels.
+KERNELS = {
+    "bilinear": _tensorflow("bilinear", False),
+    "bilinear, antialiased": _tensorflow("bilinear", True),
+    "nearest": _tensorflow("nearest", False),
+    "bicubic": _tensorflow("bicubic", False),
+    "area": _tensorflow("area", False),
+    "opencv's bilinear": _opencv("INTER_LINEAR"),
+    "opencv's area": _opencv("INTER_AREA"),
+    "pillow's bilinear": _pillow("BILINEAR"),
+    "pillow's bicubic": _pillow("BICUBIC"),
+}

@@ -1,0 +1,321 @@
+"""A model that can be fed and finished step by step: a .tflite file, or a checkpoint."""
+
+import contextlib
+import copy
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from replicate.errors import UserError
+from replicate.explain import pixels
+
+_WEIGHTS = {"float16": "float16", "bfloat16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How a model is run and its outputs are finished. The defaults are the kit's.
+
+    Attributes:
+      batch_size: images a call; None for the model's own way here.
+      suppression: "kit", "api", or an IoU threshold in place of the config's.
+      class_agnostic: boxes suppress those of other categories too.
+      score_cut: detections below it are gone.
+      clip: boxes are cut to the image.
+      weights: None, or the type that the weights are rounded to.
+      averages: None as the config says, or whether moving averages are evaluated.
+      accelerated: LiteRT's XNNPACK or TensorFlow's oneDNN is on.
+    """
+
+    batch_size: int | None = None
+    suppression: str | float = "kit"
+    class_agnostic: bool = False
+    score_cut: float = 0.0
+    clip: bool = False
+    weights: str | None = None
+    averages: bool | None = None
+    accelerated: bool = True
+
+
+class Rig:
+    """What .tflite files and checkpoints share.
+
+    Subclasses have `input_hw` and `outputs(images, running)`: for float32 images [n, h, w, 3] in
+    0..255 after resizing, a list of (boxes_yxyx_norm, scores, category_ids).
+    """
+
+    name = ""
+    input_hw = (0, 0)
+    #: How it is fed where nothing is changed.
+    steps = pixels.Steps()
+    #: Of Running, what cannot be changed here: field -> why.
+    without = {}
+
+    def detect(self, images, steps, running, seen=None):
+        """COCO results of images.
+
+        Args:
+          images: list of (image id, path).
+          steps: pixels.Steps.
+          running: Running.
+          seen: function (image id, float32 [h, w, 3] as the model takes it, in 0..255) called for
+            each.
+        """
+        size = running.batch_size or self.batch_size
+        results = []
+        for start in range(0, len(images), size):
+            chunk, batch, shapes = images[start : start + size], [], []
+            for image_id, path in chunk:
+                decoded = pixels.decoded(path, steps)
+                small, filled = pixels.resized(decoded, self.input_hw, steps)
+                batch.append(self.normalised(small, steps))
+                if seen:
+                    seen(image_id, batch[-1])
+                # Fractions of the padded input, times this, are pixels of the image.
+                shapes.append(
+                    [
+                        side * whole / part
+                        for side, whole, part in zip(
+                            decoded.shape[:2], self.input_hw, filled, strict=True
+                        )
+                    ]
+                )
+            found = self.outputs(np.stack(batch), running)
+            for (image_id, _), shape, each in zip(chunk, shapes, found, strict=True):
+                results += _finished(image_id, shape, each, running)
+        return results
+
+    def normalised(self, small, steps):
+        """`small` so that the model's own normalisation makes what `steps` asks for."""
+        if steps.normalisation == "recipe":
+            return small
+        low, high = self.ends
+        return (small / 255 - low) * 255 / (high - low)
+
+    @property
+    def ends(self):
+        """What the model's own normalisation makes of 0 and of 255, [3] each."""
+        return np.full(3, -1.0), np.full(3, 1.0)
+
+
+def _finished(image_id, shape, found, running):
+    boxes, scores, category_ids = found
+    if running.clip:
+        boxes = np.clip(boxes, 0, 1)
+    keep = scores >= running.score_cut
+    keep &= np.array([each is not None for each in category_ids], bool)
+    boxes, scores = boxes[keep].astype(np.float64), scores[keep]
+    category_ids = [each for each, kept in zip(category_ids, keep, strict=True) if kept]
+    y1, x1, y2, x2 = (boxes * [*shape, *shape]).T
+    xywh = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+    if running.class_agnostic:
+        left = _suppressed(xywh, scores)
+        xywh, scores = xywh[left], scores[left]
+        category_ids = [category_ids[index] for index in left]
+    return [
+        {"image_id": image_id, "category_id": category, "bbox": box, "score": float(score)}
+        for category, box, score in zip(category_ids, xywh.tolist(), scores, strict=True)
+    ]
+
+
+def _suppressed(boxes_xywh, scores, threshold=0.5):
+    """Indices of the boxes that no better one of any category overlaps by `threshold`."""
+    from hotcoco import primitives
+
+    left = []
+    for index in np.argsort(-scores, kind="stable").tolist():
+        if not left:
+            left.append(index)
+            continue
+        overlap = primitives.bbox_iou(boxes_xywh[[index]], boxes_xywh[left], [False] * len(left))
+        if overlap.max() < threshold:
+            left.append(index)
+    return left
+
+
+class TfliteRig(Rig):
+    """A .tflite detector through LiteRT, as `benchmarking` runs it."""
+
+    batch_size = 1
+    steps = pixels.Steps(resize="opencv's bilinear")
+    without = {
+        "batch_size": "a .tflite file has one batch size",
+        "suppression": "suppression is part of the .tflite file",
+        "weights": "weights are part of the .tflite file",
+        "averages": "a .tflite file holds the weights of one kind",
+    }
+
+    def __init__(self, path, groundtruth, labels=None):
+        from replicate.benchmarking.adapters import labels as adapter_labels
+
+        self.name, self._path = pathlib.Path(path).stem, path
+        self._interpreters = {}
+        entry = self._interpreter(True).get_input_details()[0]
+        self.input_hw = tuple(int(side) for side in entry["shape"][1:3])
+        dataset = dataclasses.make_dataclass("Dataset", ["groundtruth"])(groundtruth)
+        self._id_of = adapter_labels.category_ids(labels, dataset)
+
+    def outputs(self, images, running):
+        from replicate.benchmarking.adapters.tflite import roles
+
+        interpreter = self._interpreter(running.accelerated)
+        (entry,), details = interpreter.get_input_details(), interpreter.get_output_details()
+        found = []
+        for image in images:
+            interpreter.set_tensor(entry["index"], _as_input(image, entry["dtype"])[np.newaxis])
+            interpreter.invoke()
+            values = [interpreter.get_tensor(each["index"]) for each in details]
+            boxes, classes, scores, count = roles(values, details)
+            count = int(count.reshape(-1)[0])
+            ids = [self._id_of[int(each)] for each in classes[0, :count]]
+            found.append((boxes[0, :count], scores[0, :count], ids))
+        return found
+
+    def _interpreter(self, accelerated):
+        from ai_edge_litert import interpreter as litert
+
+        if accelerated not in self._interpreters:
+            resolvers = litert.OpResolverType
+            kind = resolvers.AUTO if accelerated else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            try:
+                made = litert.Interpreter(str(self._path), experimental_op_resolver_type=kind)
+                made.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise UserError(
+                    f"{self._path}: LiteRT cannot load it ({str(error).splitlines()[0]})"
+                ) from None
+            self._interpreters[accelerated] = made
+        return self._interpreters[accelerated]
+
+
+def _as_input(image, dtype):
+    if dtype == np.float32:
+        return image / np.float32(127.5) - 1
+    pixels_ = np.clip(np.rint(image), 0, 255)
+    return pixels_.astype(np.uint8) if dtype == np.uint8 else (pixels_ - 128).astype(np.int8)
+
+
+class CheckpointRig(Rig):
+    """A checkpoint of the API's model, as `tools/evaluate.py` runs it."""
+
+    batch_size = 8
+
+    def __init__(self, config, checkpoint, category_ids, name):
+        self.name, self._config, self._checkpoint = name, config, checkpoint
+        self._category_ids = category_ids
+        self._detectors = {}
+        detector = self._detector(Running())
+        if detector.static_shape is None:
+            raise UserError(
+                f"{name}: its resizer keeps the aspect, so its inputs have no one size; the "
+                "changes of a pipeline are measured on models of one input size"
+            )
+        self.input_hw = tuple(detector.static_shape)
+        self.without = {}
+        if not config.eval_config.use_moving_averages:
+            self.without["averages"] = "the checkpoint's config keeps no moving averages"
+        if detector.suppression != "kit":
+            self.without["suppression"] = f"its suppression is {detector.suppression}'s alone"
+
+    @property
+    def ends(self):
+        detector = self._detector(Running())
+        made = []
+        for value in (0, 255):
+            image = np.full((*self.input_hw, 3), value, np.float32)
+            made.append(detector.preprocess(image)[0].numpy()[0, 0])
+        return made
+
+    def outputs(self, images, running):
+        detector = self._detector(running)
+        prepared = [detector.preprocess(image) for image in images]
+        import tensorflow as tf
+
+        batch, shapes = zip(*prepared, strict=True)
+        outputs = detector(tf.stack(batch), tf.stack(shapes))
+        values = {key: value.numpy() for key, value in outputs.items()}
+        found = []
+        for row in range(len(images)):
+            count = int(values["num_detections"][row])
+            classes = values["detection_classes"][row, :count].astype(int)
+            found.append(
+                (
+                    values["detection_boxes"][row, :count],
+                    values["detection_scores"][row, :count],
+                    [self._category_ids[each] for each in classes],
+                )
+            )
+        return found
+
+    def _detector(self, running):
+        """The Detector of what `running` says of the model; kept until another is asked for."""
+        from replicate.evaluate.detector import Detector
+
+        key = (running.suppression, running.weights, running.averages)
+        if key not in self._detectors:
+            config = copy.deepcopy(self._config)
+            if running.averages is not None:
+                config.eval_config.use_moving_averages = running.averages
+            asked = running.suppression
+            if not isinstance(asked, str):
+                _set_iou_threshold(config, asked)
+                asked = "kit"
+            base = self._detectors.get(("kit", None, None))
+            self._detectors = {("kit", None, None): base} if base else {}
+            detector = Detector(config, suppressed_by=asked)
+            detector.restore(self._checkpoint)
+            if running.weights:
+                _round_weights(detector.model, _WEIGHTS[running.weights])
+            self._detectors[key] = detector
+        return self._detectors[key]
+
+
+def _set_iou_threshold(config, threshold):
+    model = getattr(config.model, config.model.WhichOneof("model"))
+    with contextlib.suppress(AttributeError):
+        model.post_processing.batch_non_max_suppression.iou_threshold = threshold
+        return
+    model.second_stage_post_processing.batch_non_max_suppression.iou_threshold = threshold
+
+
+def _round_weights(model, dtype):
+    import tensorflow as tf
+
+    for variable in {each.ref(): each for each in _variables(model)}.values():
+        if variable.dtype == tf.float32:
+            variable.assign(tf.cast(tf.cast(variable, dtype), tf.float32))
+
+
+def _variables(model):
+    import tensorflow as tf
+
+    return [each for each in tf.Module.trainable_variables.fget(model)] + [
+        each for each in tf.Module.non_trainable_variables.fget(model)
+    ]
+
+
+def rig_of(path, groundtruth, *, labels=None, pipeline_config=None, label_map=None):
+    """The Rig of a .tflite file, a run directory or a checkpoint.
+
+    Raises:
+      UserError: something else, or a model that cannot be loaded.
+    """
+    path = pathlib.Path(path)
+    if path.name.endswith(".tflite"):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        return TfliteRig(path, groundtruth, labels)
+    from replicate import config as configs
+    from replicate.benchmarking.adapters import checkpoint
+
+    folder, beside = checkpoint._places(path)
+    pipeline_config = pipeline_config or beside
+    if pipeline_config is None:
+        raise UserError(
+            f"{path}: give a .tflite file, a run directory, or a checkpoint with --pipeline_config"
+        )
+    config = configs.load(pipeline_config)
+    category_ids = checkpoint._category_ids(config, label_map, groundtruth.categories)
+    prefix = checkpoint._prefix(folder)
+    return CheckpointRig(config, str(prefix), category_ids, path.resolve().name)

@@ -1,0 +1,249 @@
+"""Two runs: every difference between them, and how much of the gap evaluation made."""
+
+import copy
+import dataclasses
+import pathlib
+
+from replicate import config as configs
+from replicate import score
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json
+
+#: Where differences are looked for, in the order in which they could matter.
+ORDER = ("training data", "starting weights", "config", "evaluation", "environment")
+# Parts of a config that evaluation reads; the rest is training's.
+_OF_EVALUATION = ("post_processing", "eval_config", "eval_input_reader")
+_COUNTED = ("images", "annotations", "image_ids_sha256", "sha256")
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One difference between two runs.
+
+    Attributes:
+      part: of ORDER.
+      what: the field, a config path for one.
+      a, b: its values.
+      why: what is known of it, or "".
+    """
+
+    part: str
+    what: str
+    a: object
+    b: object
+    why: str = ""
+
+
+def from_runs(a, b, *, evaluate=True, samples=200):
+    """Names the differences of two runs and splits the gap between their figures.
+
+    Args:
+      a, b: run directories with an evaluation each; the last one is compared.
+      evaluate: evaluate each one's checkpoint as the other was, where that differs.
+      samples: of the images, for the interval of the gap, where both have the same images.
+
+    Returns:
+      dict, `explain/runs.json`; docs/explain.md describes it. AP in points.
+
+    Raises:
+      UserError: not a run directory, or no evaluation in it.
+    """
+    first, second = (_Run.of(path) for path in (a, b))
+    differences = sorted(
+        [
+            *_of_data(first, second),
+            *_of_weights(first, second),
+            *_of_config(first, second),
+            *_of_evaluation(first, second),
+            *_of_environment(first, second),
+        ],
+        key=lambda each: ORDER.index(each.part),
+    )
+    differing = [each for each in differences if each.part == "evaluation"]
+    crossed, note = {}, ""
+    if not differing:
+        note = "both were evaluated alike: the gap is of training"
+    elif not evaluate:
+        note = "evaluations differ; the gap is not split, as it was asked for"
+    else:
+        missing = [str(each.root) for each in (first, second) if not each.can_be_evaluated]
+        if missing:
+            note = f"not split: the validation images of {' and '.join(missing)} are not there"
+        else:
+            crossed = {"a_as_b": _points_as(first, second), "b_as_a": _points_as(second, first)}
+    return {
+        "format": 1,
+        "form": "runs",
+        "runs": [
+            {"path": str(each.root), "step": each.step, "AP": each.points}
+            for each in (first, second)
+        ],
+        "gap": _gap(first, second),
+        "interval": _interval(first, second, samples),
+        "crossed": crossed,
+        "split": _split(first, second, crossed, bool(differing)),
+        "note": note,
+        "differences": [dataclasses.asdict(each) for each in differences],
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    root: pathlib.Path
+    step: int
+    metrics: dict
+    config: object
+    request: dict
+    environment: dict
+    manifests: dict
+
+    @classmethod
+    def of(cls, path):
+        run = RunDir.existing(path)
+        steps = run.evaluated_steps()
+        if not steps:
+            raise UserError(
+                f"{path}: no evaluation in it; tools/evaluate.py --model_dir={path} makes one"
+            )
+        metrics = run.scores_at(steps[-1])[0]
+        manifests = {
+            each.name.removesuffix("-manifest.json"): read_json(each)
+            for each in sorted(run.data.glob("*-manifest.json"))
+        }
+        return cls(
+            root=run.root,
+            step=steps[-1],
+            metrics=metrics,
+            config=configs.load(str(run.pipeline_config)),
+            request=read_json(run.spec).get("request", {}),
+            environment=read_json(run.environment) if run.environment.is_file() else {},
+            manifests=manifests,
+        )
+
+    @property
+    def points(self):
+        value = self.metrics["metrics"]["AP"]
+        return None if value is None else 100 * value
+
+    @property
+    def checkpoint(self):
+        return str(RunDir.at(self.root).checkpoints / f"ckpt-{self.step}")
+
+    @property
+    def places(self):
+        """Annotations and images of its evaluation, as it was asked for."""
+        return self.request.get("val_annotations"), self.request.get("val_images")
+
+    @property
+    def can_be_evaluated(self):
+        return all(each and pathlib.Path(each).exists() for each in self.places)
+
+    @property
+    def model(self):
+        return getattr(self.config.model, self.config.model.WhichOneof("model"))
+
+
+def _of_data(a, b):
+    for name in sorted({"train", *a.manifests, *b.manifests} - {"val"}):
+        yield from _fields("training data", name, a.manifests.get(name), b.manifests.get(name))
+
+
+def _of_weights(a, b):
+    for field in ("fine_tune_checkpoint", "seed"):
+        yield from _fields("starting weights", field, a.request.get(field), b.request.get(field))
+
+
+def _of_config(a, b):
+    for each in configs.diff(a.config, b.config):
+        if each.cls not in configs.rules.SAME and not _evaluates(each.path):
+            yield Difference("config", each.path, each.a, each.b, each.why)
+
+
+def _of_evaluation(a, b):
+    for field in _COUNTED:
+        ours, theirs = (each.metrics["annotations"].get(field) for each in (a, b))
+        if ours != theirs:
+            yield Difference("evaluation", f"annotations.{field}", ours, theirs)
+    yield from _fields(
+        "evaluation", "inference", a.metrics.get("inference"), b.metrics.get("inference")
+    )
+    for each in configs.diff(a.config, b.config):
+        if each.cls not in configs.rules.SAME and _evaluates(each.path):
+            yield Difference("evaluation", each.path, each.a, each.b, each.why)
+
+
+def _of_environment(a, b):
+    yield from _fields("environment", "", a.environment, b.environment)
+
+
+def _evaluates(path):
+    return any(each in path for each in _OF_EVALUATION)
+
+
+def _fields(part, name, a, b):
+    """Differences of two values, down into dicts; of places and times none are told."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys((*a, *b)):
+            if key not in ("diff", "file", "created", "path", "files", "shards", "source"):
+                path = f"{name}.{key}" if name else key
+                yield from _fields(part, path, a.get(key), b.get(key))
+    elif a != b:
+        yield Difference(part, name, a, b)
+
+
+def _points_as(run, other):
+    """AP in points of `run`'s checkpoint evaluated as `other` was."""
+    from replicate.evaluate.detections import Evaluation
+
+    config = copy.deepcopy(run.config)
+    kind = config.model.WhichOneof("model")
+    if kind == other.config.model.WhichOneof("model"):
+        for field in ("post_processing", "second_stage_post_processing"):
+            theirs = other.model.DESCRIPTOR.fields_by_name.get(field)
+            if theirs is not None and other.model.HasField(field):
+                getattr(getattr(config.model, kind), field).CopyFrom(getattr(other.model, field))
+    annotations, images = other.places
+    inference = other.metrics.get("inference") or {}
+    evaluation = Evaluation(
+        config, annotations, images, suppressed_by=inference.get("suppression_asked", "kit")
+    )
+    evaluation.restore(run.checkpoint)
+    found = [result for each in evaluation.found() for result in each.as_results()]
+    return 100 * score.score(annotations, found, evaluator="hotcoco").metrics["AP"]
+
+
+def _gap(a, b):
+    return None if None in (a.points, b.points) else b.points - a.points
+
+
+def _split(a, b, crossed, differ):
+    """What evaluation and what training made of the gap, in points; None where not known.
+
+    Each is the mean over both ways to go from one run to the other, so that they sum to the gap.
+    """
+    gap = _gap(a, b)
+    if gap is None or (differ and not crossed):
+        return None
+    if not differ:
+        return {"evaluation": 0.0, "training": gap}
+    evaluation = (crossed["a_as_b"] - a.points + b.points - crossed["b_as_a"]) / 2
+    return {"evaluation": evaluation, "training": gap - evaluation}
+
+
+def _interval(a, b, samples):
+    """[low, high] of the gap in points on other images, where both have the same ones."""
+    ours, theirs = (each.metrics["annotations"] for each in (a, b))
+    same = all(ours.get(field) == theirs.get(field) for field in _COUNTED)
+    annotations = a.places[0]
+    if not (samples and same and annotations and pathlib.Path(annotations).is_file()):
+        return None
+    results = [
+        score.score(
+            annotations,
+            str(RunDir.at(each.root).eval_at(each.step) / "detections.json.gz"),
+            evaluator="hotcoco",
+        )
+        for each in (a, b)
+    ]
+    found = score.compare(results[1], results[0], samples=samples)["intervals"].get("AP")
+    return found and [100 * found["low"], 100 * found["high"]]
