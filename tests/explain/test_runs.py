@@ -4,7 +4,7 @@ import pytest
 
 from replicate.errors import UserError
 from replicate.explain import from_runs, runs, text
-from replicate.run import RunDir, read_json, write_json
+from replicate.run import read_json, write_json
 from tests.report import making
 
 
@@ -14,26 +14,27 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     truth = making.groundtruth(folder / "data")
     first = making.run_directory(folder / "a", *truth)
-    second = making.run_directory(folder / "b", *truth)
-    path = RunDir.at(second).pipeline_config
-    config = path.read_text()
-    assert "batch_size: 128" in config
-    path.write_text(
-        config.replace("batch_size: 128", "batch_size: 64").replace(
-            "score_threshold: 9.9999999e-09", "score_threshold: 0.3"
-        )
+    changed = (
+        ("train_config.batch_size", "8"),
+        ("model.ssd.post_processing.batch_non_max_suppression.iou_threshold", "0.5"),
     )
-    environment = read_json(RunDir.at(second).environment)
-    environment["packages"] = environment.get("packages", {}) | {"tensorflow": "2.15.0"}
-    write_json(RunDir.at(second).environment, environment)
-    return first, second
+    second = making.run_directory(folder / "b", *truth, seed=1, extra_overrides=changed)
+    environment = read_json(second.environment)
+    environment["packages"]["tensorflow"] = "2.15.0"
+    write_json(second.environment, environment)
+    return str(first.root), str(second.root)
 
 
 def test_differences_by_name_in_their_order(two):
     content = from_runs(*two, evaluate=False, samples=0)
     found = [(each["part"], each["what"]) for each in content["differences"]]
     assert ("config", "train_config.batch_size") in found
+    assert ("starting weights", "seed") in found
     assert ("environment", "packages.tensorflow") in found
+    evaluated = [what for part, what in found if part == "evaluation"]
+    assert evaluated == [
+        "model.ssd.post_processing.batch_non_max_suppression.iou_threshold",
+    ]
     order = [runs.ORDER.index(part) for part, _ in found]
     assert order == sorted(order)
     assert content["gap"] == pytest.approx(content["runs"][1]["AP"] - content["runs"][0]["AP"])
