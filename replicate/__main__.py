@@ -34,13 +34,13 @@ def main() -> None:
     runpy.run_path(path, run_name="__main__")
 
 
-def _list():
+def _list() -> str:
     names = installation.tool_names()
     width = max(map(len, names))
     return "\n".join(f"  {name:{width}}  {_does(name)}" for name in names)
 
 
-def _does(name):
+def _does(name: str) -> str:
     """The first line of a tool's docstring."""
     text = installation.tool_path(name).read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]

@@ -1,10 +1,11 @@
 """The files of TF2 checkpoints: `FOLDER/ckpt-<step>.index` and `.data-…`; imports no TensorFlow."""
 
 import hashlib
+import os
 import pathlib
 
 
-def steps_of(directory):
+def steps_of(directory: str | os.PathLike[str]) -> list[int]:
     """The steps of the complete checkpoints in `directory`, ascending."""
     return sorted(
         step_of(index.stem)
@@ -13,17 +14,17 @@ def steps_of(directory):
     )
 
 
-def step_of(path):
+def step_of(path: str | os.PathLike[str]) -> int:
     """The step in a checkpoint's name."""
     return int(str(path).rsplit("-", 1)[1])
 
 
-def path_of(directory, step):
+def path_of(directory: str | os.PathLike[str], step: int) -> str:
     """The checkpoint's prefix, as TensorFlow takes it."""
     return str(pathlib.Path(directory) / f"ckpt-{step}")
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 over a checkpoint's files, in their names' order."""
     digest = hashlib.sha256()
     for part in sorted(pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*")):

@@ -11,6 +11,8 @@ import contextlib
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pynvml
 
@@ -43,7 +45,7 @@ class Driver:
     cuda: tuple[int, int]
 
 
-def driver():
+def driver() -> Driver | None:
     """The NVIDIA driver, or None where NVML does not answer."""
     if not _nvml():
         return None
@@ -52,8 +54,8 @@ def driver():
     return Driver(_text(version), (major, rest // 10))
 
 
-def gpus():
-    """All GPUs of the machine, whether this process may use them or not: list of Gpu."""
+def gpus() -> list[Gpu]:
+    """All GPUs of the machine, whether this process may use them or not."""
     found = []
     for index in range(pynvml.nvmlDeviceGetCount() if _nvml() else 0):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -69,20 +71,20 @@ def gpus():
     return found
 
 
-def visible(found, variable=None):
+def visible(found: list[Gpu], variable: str | None = None) -> list[Gpu]:
     """Those of `found` that CUDA_VISIBLE_DEVICES leaves to this process.
 
     As CUDA reads it: comma-separated indices or the beginnings of UUIDs; nothing after the first
     that is no device counts; unset means all.
 
     Args:
-      found: list of Gpu.
+      found: of this machine.
       variable: its value; by default the environment's.
     """
     variable = os.environ.get("CUDA_VISIBLE_DEVICES") if variable is None else variable
     if variable is None:
         return found
-    chosen = []
+    chosen: list[Gpu] = []
     for word in variable.split(","):
         word = word.strip()
         match = [g for g in found if str(g.index) == word or (word and g.uuid.startswith(word))]
@@ -92,7 +94,7 @@ def visible(found, variable=None):
     return chosen
 
 
-def gpu_use():
+def gpu_use() -> list[dict]:
     """What the GPUs that this process may use are doing, for a log.
 
     Returns:
@@ -106,7 +108,7 @@ def gpu_use():
         return []
 
 
-def _use_of(gpu):
+def _use_of(gpu: Gpu) -> dict:
     handle = pynvml.nvmlDeviceGetHandleByIndex(gpu.index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -125,7 +127,7 @@ def _use_of(gpu):
 
 
 @functools.cache
-def _nvml():
+def _nvml() -> bool:
     """Whether NVML answers; asked once a process."""
     try:
         pynvml.nvmlInit()
@@ -134,12 +136,12 @@ def _nvml():
     return True
 
 
-def _told(question, *arguments):
+def _told(question: Callable, *arguments: object) -> Any:
     """NVML's answer, or None where this device has none."""
     with contextlib.suppress(pynvml.NVMLError):
         return question(*arguments)
     return None
 
 
-def _text(value):
+def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -18,7 +18,7 @@ class Interrupted(Exception):
       step: the step of the checkpoint that was saved.
     """
 
-    def __init__(self, number, step):
+    def __init__(self, number: int, step: int) -> None:
         super().__init__(f"{signal.Signals(number).name}: stopped, checkpoint of step {step} saved")
         self.signal, self.step = number, step
 

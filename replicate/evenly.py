@@ -1,15 +1,20 @@
 """Some of many, evenly spread: for a line's points, a slider's steps, a sample of files."""
 
+from collections.abc import Sequence
+from typing import TypeVar
 
-def evenly(values, count):
+_Value = TypeVar("_Value")
+
+
+def evenly(values: Sequence[_Value], count: int) -> list[_Value]:
     """At most `count` of some values, evenly spread, the first and the last among them.
 
     Args:
-      values: sequence.
-      count: int, at least 2.
+      values: some.
+      count: at least 2.
 
     Returns:
-      list, in the order of `values`.
+      those, in the order of `values`.
     """
     if len(values) <= count:
         return list(values)

@@ -62,5 +62,5 @@ def namesake() -> str | None:
         return None
 
 
-def _is_tool(path):
+def _is_tool(path: pathlib.Path) -> bool:
     return '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")

@@ -2,17 +2,19 @@
 
 import signal
 import sys
+import types
+from typing import Self
 
 import psutil
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def lives(pid, known_at):
+def lives(pid: int, known_at: float) -> bool:
     """Whether process `pid` runs, is no zombie and is the one that was known at a time.
 
     Args:
-      pid: process id on this machine.
+      pid: on this machine.
       known_at: seconds since 1970 at which it was seen; one that began later took its id.
     """
     try:
@@ -29,20 +31,20 @@ class StopSignals:
       signal: the number of the one that came, or None.
     """
 
-    def __init__(self):
-        self.signal = None
+    def __init__(self) -> None:
+        self.signal: int | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._remember) for number in STOP_SIGNALS}
         return self
 
-    def _remember(self, number, frame):
+    def _remember(self, number: int, frame: types.FrameType | None) -> None:
         if self.signal == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.signal = number
         name = signal.Signals(number).name
         print(f"\n{name}: saving a checkpoint after this step, then stopping", file=sys.stderr)
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

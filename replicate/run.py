@@ -15,6 +15,8 @@ import os
 import pathlib
 import sys
 import zlib
+from collections.abc import Iterator
+from typing import Any, Self
 
 from replicate import shapes
 from replicate.errors import UserError
@@ -30,12 +32,12 @@ class RunDir:
     root: pathlib.Path
 
     @classmethod
-    def at(cls, path):
+    def at(cls, path: str | os.PathLike[str]) -> Self:
         """The run directory `path`; it need not exist yet."""
         return cls(pathlib.Path(path))
 
     @classmethod
-    def existing(cls, path):
+    def existing(cls, path: str | os.PathLike[str]) -> Self:
         """The run directory `path`, which must hold a run; its pipeline.config does as well.
 
         Raises:
@@ -52,94 +54,94 @@ class RunDir:
         return run
 
     @property
-    def spec(self):
+    def spec(self) -> pathlib.Path:
         return self.root / "spec.json"
 
     @property
-    def pipeline_config(self):
+    def pipeline_config(self) -> pathlib.Path:
         return self.root / "pipeline.config"
 
     @property
-    def annotations(self):
+    def annotations(self) -> pathlib.Path:
         """What is kept of the annotation files; see `replicate.annotations`."""
         return self.root / "annotations.json"
 
     @property
-    def deviations(self):
+    def deviations(self) -> pathlib.Path:
         return self.root / "deviations.json"
 
     @property
-    def environment(self):
+    def environment(self) -> pathlib.Path:
         return self.root / "environment.json"
 
     @property
-    def preflight(self):
+    def preflight(self) -> pathlib.Path:
         """What preflight said at the launch, and what --force overrode."""
         return self.root / "preflight.json"
 
     @property
-    def data(self):
+    def data(self) -> pathlib.Path:
         return self.root / "data"
 
     @property
-    def checkpoints(self):
+    def checkpoints(self) -> pathlib.Path:
         return self.root / "checkpoints"
 
     @property
-    def events(self):
+    def events(self) -> pathlib.Path:
         return self.root / "train"
 
     @property
-    def eval_events(self):
+    def eval_events(self) -> pathlib.Path:
         """Where the API puts the TensorBoard events of its evaluations."""
         return self.root / "eval"
 
     @property
-    def start(self):
+    def start(self) -> pathlib.Path:
         """The weights that the training began with; see `train.starting_point`."""
         return self.root / "start.json"
 
     @property
-    def training(self):
+    def training(self) -> pathlib.Path:
         """The state of its training, kept up to date while it runs; see `train.journal`."""
         return self.root / "training.json"
 
     @property
-    def identity(self):
+    def identity(self) -> pathlib.Path:
         """What makes it the same run when it is continued; see `replicate.identity`."""
         return self.root / "identity.json"
 
     @property
-    def launch(self):
+    def launch(self) -> pathlib.Path:
         """Where and how it was launched: launch.json, log, script; see `replicate.launch`."""
         return self.root / "launch"
 
     @property
-    def metrics(self):
+    def metrics(self) -> pathlib.Path:
         return self.root / "metrics.jsonl"
 
     @property
-    def evals(self):
+    def evals(self) -> pathlib.Path:
         return self.root / "evals"
 
     @property
-    def verdict(self):
+    def verdict(self) -> pathlib.Path:
         return self.root / "verdict.json"
 
     @property
-    def report(self):
+    def report(self) -> pathlib.Path:
         return self.root / "report"
 
-    def writing(self, *, wait=False):
+    def writing(self, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
         """The lock of who trains or replicates here, a context manager; see `tfrecords.locks`."""
         return self._held("", "the run", wait)
 
-    def evaluating(self, *, wait=False):
+    def evaluating(self, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
         """The lock of who evaluates here, beside a training or not."""
         return self._held("evals", "its evaluation", wait)
 
     @contextlib.contextmanager
-    def _held(self, folder, what, wait):
+    def _held(self, folder: str, what: str, wait: bool) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locks.held(f"{self.root / folder}{os.sep}", what, wait=wait))
@@ -148,17 +150,17 @@ class RunDir:
             whole_files.clean(self.root / folder, deep=True)
             yield
 
-    def eval_at(self, step):
+    def eval_at(self, step: int) -> pathlib.Path:
         """The folder of the evaluation of the checkpoint of `step`."""
         return self.evals / str(step)
 
-    def scores_at(self, step):
+    def scores_at(self, step: int) -> list[dict]:
         """The scores of the checkpoint of `step` as `score.Result.to_json` gives them: that of
         boxes, then those of masks or keypoints, where the model and the annotations have them."""
         metrics = read_json(self.eval_at(step) / "metrics.json")
         return [metrics, *metrics.get("others", [])]
 
-    def evaluated_steps(self):
+    def evaluated_steps(self) -> list[int]:
         """Steps with a complete evaluation (detections and metrics), ascending."""
         if not self.evals.is_dir():
             return []
@@ -170,7 +172,7 @@ class RunDir:
             and (folder / "detections.json.gz").is_file()
         )
 
-    def unfinished_steps(self):
+    def unfinished_steps(self) -> list[int]:
         """Steps of an evaluation that lies there incomplete: in progress, stopped or damaged."""
         if not self.evals.is_dir():
             return []
@@ -178,13 +180,13 @@ class RunDir:
         return sorted(steps - set(self.evaluated_steps()))
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` atomically."""
     with written_whole(path) as stream:
         stream.write(text)
 
 
-def write_json(path, value, *, checksum=None):
+def write_json(path: str | os.PathLike[str], value: Any, *, checksum: bool | None = None) -> None:
     """Writes `value` as JSON to `path` atomically; `.gz` at the end of the name compresses it.
 
     A compressed file holds no time and no name, so the same value gives the same bytes.
@@ -212,7 +214,7 @@ def write_json(path, value, *, checksum=None):
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike[str]) -> Any:
     """The value of a JSON file (or `.json.gz`), of a run's files with the shape that they have.
 
     Raises:
@@ -231,7 +233,7 @@ def read_json(path):
         raise UserError(f"{path}: not readable as JSON ({error}). {_again(path)}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    shape = shapes.OF_FILES.get(path.name)
+    shape: Any = shapes.OF_FILES.get(path.name)
     if path.name.endswith("-manifest.json"):
         shape = shapes.MANIFEST
     fault = shape and shapes.fault(value, shape)
@@ -240,7 +242,7 @@ def read_json(path):
     return value
 
 
-def _again(path):
+def _again(path: pathlib.Path) -> str:
     """How a file comes back."""
     if path.name not in shapes.OF_FILES:
         return "Restore it, or make it anew"
@@ -249,7 +251,7 @@ def _again(path):
     return "Restore it from a copy, or remove it and give the run's command again"
 
 
-def read_metrics(path):
+def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
     """The logged steps of metrics.jsonl, oldest first.
 
     A line that is damaged is left out, and told unless it is the last, which a kill cuts off.
@@ -280,6 +282,6 @@ def read_metrics(path):
     return entries
 
 
-def metrics_line(entry):
+def metrics_line(entry: dict) -> str:
     """A logged step as a line of metrics.jsonl."""
     return json.dumps(checked_json.sealed(entry)) + "\n"

@@ -150,8 +150,8 @@ class AnnotationFile:
         )
 
 
-_kept = collections.OrderedDict()  # path -> (its state, AnnotationFile)
-_hashes = {}  # path -> (its state, SHA-256)
+_kept: collections.OrderedDict = collections.OrderedDict()  # path -> (its state, AnnotationFile)
+_hashes: dict = {}  # path -> (its state, SHA-256)
 
 
 def read(path, *, segmentations=False):

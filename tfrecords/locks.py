@@ -26,7 +26,7 @@ from tfrecords.whole_files import clean, written_whole
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_mine = {}  # real path of a lock: how often this process has taken it
+_mine: dict[str, int] = {}  # real path of a lock: how often this process has taken it
 _guard = threading.Lock()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 #: Sides of square inputs that public configs use; boxes may have been left in their pixels.
 SIDES = (300, 320, 416, 512, 640, 800, 1024, 1280)
 #: Layout -> function (boxes_xyxy_px, image_wh) -> boxes_xyxy_px of the image they were left in.
-SCALES = {}
+SCALES: dict = {}
 
 
 def transformed(boxes_xywh_px, image_hw, setting):

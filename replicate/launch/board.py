@@ -1,13 +1,21 @@
 """How runs stand, drawn as a table for a terminal."""
 
+from __future__ import annotations
+
 import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from replicate.launch.status import Status
 
 WIDE = 120  # characters, for a column each
 _BRIEF = 240
 
 
-def table(found, width=WIDE):
-    """A rich.table.Table of Statuses; below WIDE characters, what it says of a run is one cell."""
+def table(found: list[Status], width: int = WIDE) -> Table:
+    """Statuses as a table; below WIDE characters, what it says of a run is one cell."""
     from rich.table import Table
     from rich.text import Text
 
@@ -31,7 +39,7 @@ def table(found, width=WIDE):
     return shown
 
 
-def _cells(each):
+def _cells(each: Status) -> tuple[str, ...]:
     return (
         each.run,
         each.state,
@@ -43,7 +51,7 @@ def _cells(each):
     )
 
 
-def _brief(reason):
+def _brief(reason: str) -> str:
     """The last line of a reason, where TensorFlow's messages have what matters; --json has all."""
     line = (reason.strip().splitlines() or [""])[-1].strip()
     return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"

@@ -6,6 +6,8 @@ import pathlib
 import re
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any, Self
 
 from replicate import installation
 from replicate.errors import UserError
@@ -23,7 +25,7 @@ class Run:
     seed: int | None
 
     @property
-    def record(self):
+    def record(self) -> pathlib.Path:
         """The file that says where this run was launched."""
         return RunDir.at(self.directory).launch / "launch.json"
 
@@ -53,7 +55,13 @@ class Plan:
     tool: str = str(installation.TOOLS / "replicate.py")
 
     @classmethod
-    def of(cls, directory, arguments, name="", **fields):
+    def of(
+        cls,
+        directory: str | os.PathLike[str],
+        arguments: Iterable[str],
+        name: str = "",
+        **fields: Any,
+    ) -> Self:
         """A plan with an absolute directory, named like it where it has no name."""
         directory = pathlib.Path(os.path.abspath(directory))
         name = name or directory.name
@@ -65,24 +73,24 @@ class Plan:
         return cls(directory, tuple(arguments), name=name, **fields)
 
     @property
-    def folder(self):
+    def folder(self) -> pathlib.Path:
         """Where the launch's own files go: script, log."""
         return RunDir.at(self.directory).launch
 
     @property
-    def runs(self):
+    def runs(self) -> list[Run]:
         """The Runs of the plan."""
         if not self.seeds:
             return [Run(self.directory, None)]
         return [Run(self.directory / f"seed{seed}", seed) for seed in self.seeds]
 
-    def command(self, run):
+    def command(self, run: Run) -> list[str]:
         """The command line of one run, as a list."""
         own = [] if run.seed is None else [f"--seed={run.seed}"]
         python = [self.python, *installation.PYTHON_OPTIONS]
         return [*python, self.tool, *self.arguments, *own, f"--run_dir={run.directory}"]
 
-    def check_arguments_may_be_written(self, where):
+    def check_arguments_may_be_written(self, where: str) -> None:
         """Raises UserError where an argument holds what lets someone in, and would stand in a file.
 
         Args:
@@ -96,18 +104,18 @@ class Plan:
                     "run finds it itself: a credentials file, a mount, a signed-in machine"
                 )
 
-    def record(self, run, target, **what):
+    def record(self, run: Run, target: str, **what: Any) -> None:
         """Notes in the run directory where the run was launched, for `status`."""
         write_json(run.record, {"target": target, "launched": time.time()} | what)
 
 
-def launched(directory):
+def launched(directory: str | os.PathLike[str]) -> dict:
     """Where the run in `directory` was launched, as launch.json holds it; {} where it was not."""
     record = Run(pathlib.Path(directory), None).record
     return read_json(record) if record.is_file() else {}
 
 
-def parse_duration(text):
+def parse_duration(text: str) -> int:
     """Seconds of "36h", "90m", "2d", "1d12h", or of Slurm's "HH:MM:SS" and "D-HH:MM:SS".
 
     Raises:
@@ -123,7 +131,7 @@ def parse_duration(text):
     return seconds
 
 
-def clock(seconds):
+def clock(seconds: float) -> str:
     """Seconds as Slurm writes them: D-HH:MM:SS, or HH:MM:SS below a day."""
     days, rest = divmod(int(seconds), 86400)
     text = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import shutil
 import subprocess
+from collections.abc import Container
 
 from replicate.errors import UserError
 
@@ -20,7 +21,7 @@ class Job:
     started: float | None
 
 
-def read(jobs):
+def read(jobs: Container[str]) -> dict[str, Job] | None:
     """What Slurm says of jobs that it has not forgotten.
 
     Args:
@@ -48,14 +49,14 @@ def read(jobs):
     }
 
 
-def _started(state, text):
+def _started(state: str, text: str) -> float | None:
     """For a job that waits, squeue tells when it may start."""
     if state == "PENDING" or not text[:1].isdigit():
         return None
     return datetime.datetime.fromisoformat(text).timestamp()
 
 
-def ask(*command):
+def ask(*command: str) -> str:
     """The answer of one of Slurm's commands.
 
     Raises:

@@ -38,12 +38,12 @@ def mask_runs(detections, _groundtruth, _notes):
             faults.append((index, error))
     if not faults:
         return None
-    index, error = faults[0]
+    index, fault = faults[0]
     return Problem(
         code="mask_runs",
         message=(
             f"{number(bad)} have no mask: detection {index} (image "
-            f"{detections.image_ids[index]}): {error}"
+            f"{detections.image_ids[index]}): {fault}"
         ),
         remedy="encode the masks with pycocotools.mask.encode",
     )

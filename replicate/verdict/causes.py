@@ -89,7 +89,7 @@ def likely(situation) -> list:
       list of dicts: cause, number, likelihood (in words), evidence (sentences; empty: not ruled
       out), effect, measured (whether that is this model's own, measured), source, check, mend.
     """
-    cases = {}
+    cases: dict = {}
 
     def add(reason, likelihood, sentence):
         cases.setdefault(reason, _Case()).add(likelihood, sentence)

@@ -29,7 +29,8 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
     if len(models) > 1:
         raise UserError(f"the runs are of different models: {', '.join(sorted(map(str, models)))}")
     (name,) = models
-    evaluations, deviations, known, scalings, explained = [], [], [], [], []
+    evaluations, known, scalings, explained = [], [], [], []
+    deviations: list | None = []
     for run in runs:
         steps = run.evaluated_steps()
         if not steps:

@@ -116,7 +116,7 @@ def gaps_by_resizer() -> dict[str, Gaps]:
 
     Models whose training config is not public are left out: what resizes them is not known here.
     """
-    gaps = {}
+    gaps: dict = {}
     for each in all_reruns():
         row = table.get(each.model)
         if each.runtime != SAVED_MODELS or row is None or row.resizer is None:
