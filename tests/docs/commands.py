@@ -131,13 +131,6 @@ IN_ONE = (
         '{"boxes_xywh_px": …, "scores": …, "category_ids": …}',
         '{"boxes_xywh_px": [[8, 8, 40, 40]], "scores": [0.5], "category_ids": [1]}',
     ),
-    (
-        "docs/scoring.md",
-        "from replicate import verdict",
-        "from replicate import verdict, zoo\n",
-        "from replicate import verdict, zoo\nfrom replicate.run import read_json\n"
-        f"model, metrics, deviations, environment = '{MODEL}', read_json('boxes.json'), [], None\n",
-    ),
 )
 
 # (document, how the command begins): why it is not run.

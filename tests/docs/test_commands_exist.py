@@ -15,10 +15,12 @@ SOURCES = [
     for room in ("replicate", "tfrecords", "tools")
     for path in sorted((PROJECT / room).rglob("*.py"))
 ]
-_COMMAND = re.compile(r"(?<![\w/])tools/(?!NAME)(\w+)\.py\b([^`\n]*)")
+_COMMAND = re.compile(r"(python )?(?<![\w/])tools/(?!NAME)(\w+)\.py\b([^`\n]*)")
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9_]*)")
 # Where a command ends: another tool, a pipe, or the sentence that goes on around it.
 _AFTER = re.compile(r"\btools/\w+\.py|\||;|\s--\s|, | and |\. ")
+# What stands for a file or a model, and is no word of a sentence.
+_NAME = re.compile(r"[\w-]*[/.][\w./-]+|[A-Z][A-Z_]+")
 # absl's own, on every tool.
 _EVERYWHERE = {"help", "helpfull"}
 _EXAMPLES = {"configs/NAME.config", "configs/MODEL.config", "tools/NAME.py"}
@@ -27,6 +29,12 @@ _EXAMPLES = {"configs/NAME.config", "configs/MODEL.config", "tools/NAME.py"}
 def _flags_of(tool):
     """The flags that a tool defines or adopts, read off its text: dict name -> kind."""
     return _flags_in(PROJECT / "tools" / f"{tool}.py")
+
+
+def _takes_arguments(tool):
+    """Whether its `main` looks at what is no flag: it names its parameter then."""
+    text = (PROJECT / "tools" / f"{tool}.py").read_text(encoding="utf-8")
+    return "def main(_)" not in text
 
 
 @functools.cache
@@ -49,11 +57,14 @@ def _problems(text):
     """What is wrong with the commands in a text: unknown tools, unknown flags."""
     text = re.sub(r"\\\n\s*", " ", text)
     for found in _COMMAND.finditer(text):
-        tool, rest = found.groups()
+        python, tool, rest = found.groups()
         rest = _AFTER.split(rest)[0]
         if not (PROJECT / "tools" / f"{tool}.py").is_file():
             yield f"tools/{tool}.py does not exist"
             continue
+        first = rest.split()[:1] if python and rest[:1] == " " else []
+        if first and _NAME.fullmatch(first[0]) and not _takes_arguments(tool):
+            yield f"tools/{tool}.py takes no '{first[0]}'"
         flags = _flags_of(tool)
         for name in _FLAG.findall(rest):
             negated = name.removeprefix("no")
@@ -94,8 +105,11 @@ def test_in_the_templates_of_configs():
 
 
 def test_the_check_sees_a_fault():
-    assert list(_problems("python tools/benchmark.py exported/a --modle=x")) == [
+    assert list(_problems("tools/benchmark.py exported/a --modle=x")) == [
         "tools/benchmark.py has no --modle"
+    ]
+    assert list(_problems("Try it: python tools/benchmark.py exported/a …")) == [
+        "tools/benchmark.py takes no 'exported/a'"
     ]
     assert list(_problems("python tools/bench.py")) == ["tools/bench.py does not exist"]
     assert list(_problems("python tools/launch.py --nodes=2 \\\n   --notrial --model=x")) == []
