@@ -206,6 +206,8 @@ def _check(plan, resources, request):
     asked = [(f"--{field}", getattr(request, field)) for field in _PATHS]
     if request.fine_tune_checkpoint:
         asked.append(("--fine_tune_checkpoint", request.fine_tune_checkpoint))
+    if pathlib.Path(request.model).exists() or "/" in request.model:  # a config, not a name
+        asked.append(("--model", request.model))
     for flag, path in asked:
         if not any(pathlib.PurePosixPath(path).is_relative_to(place) for place in places):
             raise UserError(

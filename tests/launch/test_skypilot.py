@@ -144,6 +144,7 @@ def test_without_skypilot_the_file_is_written_and_the_tool_says_so(tmp_path):
         ({}, {"val_images": "val2017"}, "--val_images=val2017 is in none of the mounts"),
         ({}, {"val_images": "/cocoa/val"}, "--val_images=/cocoa/val is in none"),
         ({}, {"fine_tune_checkpoint": "/ckpt/m"}, "--fine_tune_checkpoint=/ckpt/m is in none"),
+        ({}, {"model": "runs/a"}, "--model=runs/a is in none"),
         ({"mounts": (("/co co; rm", "s3://b"),)}, {}, "commands of its own"),
         ({"run_store": "volume:v", "infra": "aws"}, {}, "volumes on Kubernetes and RunPod alone"),
         ({"mounts": (("/coco", "volume:v"),), "infra": "gcp/us"}, {}, "--mount=/coco=volume:v"),
