@@ -8,9 +8,10 @@ import pytest
 from replicate import config, zoo
 from replicate.parity import models
 from replicate.preflight.checks import CHECKS
+from replicate.report import content, gallery
 from tests.conftest import PROJECT
 
-WORDS = {14: "fourteen", 16: "sixteen"}
+WORDS = {10: "ten", 14: "fourteen", 16: "sixteen"}
 _FAILS = json.loads((PROJECT / "tests" / "odapi" / "api_suite.json").read_text())["fails"]
 
 FIGURES = [
@@ -26,6 +27,13 @@ FIGURES = [
         "docs/configs.md",
         r"(\d+) of them belong to rows",
     ),
+    (
+        "points of a line",
+        content.MAX_POINTS,
+        "docs/report.md",
+        r"of more than (\d+) steps is thinned",
+    ),
+    ("images of a group", gallery.PER_GROUP, "docs/report.md", r"holds up to (\w+) images of each"),
     (
         "starting weights",
         sum(bool(zoo.starting_point(name).archive) for name in config.template_names()),
