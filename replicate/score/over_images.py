@@ -19,7 +19,7 @@ of "population").
 
 hotcoco's own bootstrap is not used: its version 1.3.0 counts an image that is drawn twice once, so
 it scores 63 % of the images without repetition, and its "95 %" intervals are a quarter too narrow
-(84 to 89 % in our simulations of 3 categories). That these cover what they say is held by
+(83 to 89 % in our simulations of 3 categories). That these cover what they say is held by
 simulation, for 100 to 1,500 images, 3 and 80 categories: tests/score/test_coverage.py.
 
 They belong to "how would this AP move on other images" and "is A better than B", not to a

@@ -7,6 +7,7 @@ the samples themselves.
 
 import json
 
+import hotcoco
 import numpy as np
 import pytest
 
@@ -67,11 +68,11 @@ def test_coverage_of_few_images(tmp_path):
         (100, 3, 1.0, 300, "population"),
         (500, 3, 1.0, 200, "population"),
         (1500, 3, 1.0, 150, "population"),
-        (1500, 80, 0.5, 100, "population"),
+        (1500, 80, 0.5, 60, "population"),
         # Of 80 categories as unequal as 1/rank, dozens have an object or two.
-        (100, 80, 1.0, 200, "samples"),
-        (500, 80, 1.0, 100, "samples"),
-        (1500, 80, 1.0, 100, "samples"),
+        (100, 80, 1.0, 100, "samples"),
+        (500, 80, 1.0, 60, "samples"),
+        (1500, 80, 1.0, 40, "samples"),
     ],
 )
 def test_coverage(tmp_path, images, categories, unequal, trials, expected):
@@ -88,3 +89,26 @@ def test_coverage(tmp_path, images, categories, unequal, trials, expected):
 def test_the_truth_is_the_populations(tmp_path, categories, unequal):
     found = population_metrics(categories, unequal, tmp_path / "population.json")
     assert found == pytest.approx(TRUTH[categories, unequal], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_hotcocos_own_bootstrap_covers_less(tmp_path):
+    """Why it is not used: it scores the set of the images drawn, so its spread is that of 63 % of
+    the images without repetition, sqrt(0.37 / 0.63) = 0.76 of the truth. Passes no longer, and
+    may be used again, once hotcoco counts an image as often as it is drawn."""
+    path, rng = tmp_path / "instances.json", np.random.default_rng(0)
+    figures, found = [], []
+    for trial in range(150):
+        truth, detections, _ = populations.draw(100, 3, rng)
+        path.write_text(json.dumps(truth))
+        handle = score(path, detections, evaluator="hotcoco").evaluations["hotcoco"].handle
+        nothing = hotcoco.COCOeval(handle.coco_gt, handle.coco_gt.load_res([]), "bbox")
+        nothing.evaluate()
+        ap = hotcoco.compare(nothing, handle, n_bootstrap=200, seed=trial)["ci"]["AP"]
+        figures.append(handle.stats[0])
+        found.append((ap["lower"], ap["upper"], ap["std_err"]))
+    low, high, standard_error = np.transpose(found)
+    covered = ((low <= TRUTH[3, 1.0][0]) & (TRUTH[3, 1.0][0] <= high)).mean()
+    print(f"\nhotcoco's bootstrap: {covered:.3f}")
+    assert covered < 0.9
+    assert standard_error.mean() / np.std(figures) == pytest.approx(0.76, abs=0.08)
