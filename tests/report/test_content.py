@@ -155,13 +155,19 @@ def test_every_figure_of_the_page_is_in_the_json(finished_run):
             ), text
 
 
+def test_a_run_without_a_verdict_is_judged_where_it_is_reported(run):
+    kept = read_json(run.verdict)
+    run.verdict.unlink()
+    told = _report(run)["verdict"]
+    assert (told["verdict"], told["achieved"]) == (kept["verdict"], kept["achieved"])
+
+
 @pytest.mark.parametrize(
     "absent, said",
     [
         ("pipeline.config", "the config as it ran"),
         ("deviations.json", "deviations from the published config"),
         ("environment.json", "the environment"),
-        ("verdict.json", "the verdict"),
         ("metrics.jsonl", "losses, learning rate and speed"),
         ("evals", "AP and everything that follows from detections"),
         ("data", "records: counts and dropped annotations"),
