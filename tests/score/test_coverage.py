@@ -68,11 +68,10 @@ def test_coverage_of_few_images(tmp_path):
         (100, 3, 1.0, 300, "population"),
         (500, 3, 1.0, 200, "population"),
         (1500, 3, 1.0, 150, "population"),
-        (1500, 80, 0.5, 60, "population"),
+        (1500, 80, 0.5, 40, "population"),
         # Of 80 categories as unequal as 1/rank, dozens have an object or two.
         (100, 80, 1.0, 100, "samples"),
         (500, 80, 1.0, 60, "samples"),
-        (1500, 80, 1.0, 40, "samples"),
     ],
 )
 def test_coverage(tmp_path, images, categories, unequal, trials, expected):
