@@ -6,7 +6,7 @@
         --fine_tune_checkpoint=mobilenet_v2.ckpt-1 --run_dir=runs/fpnlite320
     python tools/preflight.py --pipeline_config_path=pipeline.config --run_dir=runs/a --model=MODEL
 
-Sixteen reasons, each with pass, warn or fail, what was seen, and the fix. Then two real training
+Seventeen reasons, each with pass, warn or fail, what was seen, and the fix. Then two real training
 steps and an evaluation of two images, and from them a forecast of time, memory and space for the
 whole run (--notrial leaves that out). tools/replicate.py and tools/train.py do the same as their
 first act: a fail stops them. It takes every flag of tools/replicate.py, so that a command can be

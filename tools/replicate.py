@@ -5,7 +5,7 @@
         --val_annotations=annotations/instances_val2017.json --val_images=val2017 \\
         --fine_tune_checkpoint=mobilenet_v2.ckpt-1 --run_dir=runs/fpnlite320
 
-Preflight comes first: sixteen documented reasons of failed replications, two real steps, and a
+Preflight comes first: seventeen documented reasons of failed replications, two real steps, and a
 forecast (docs/preflight.md); a fail stops the run. Everything lands in --run_dir. The same command
 again continues a run that was stopped or killed and passes over what is done.
 

@@ -46,6 +46,7 @@ CHECKS = (
     Check(reasons.CUT, (recipe.cut,)),
     Check(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
     Check(reasons.FILES, (files.whole,), (files.room,)),
+    Check(reasons.TRAINING_IMAGES, (data.training_images,)),
 )
 
 

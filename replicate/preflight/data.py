@@ -97,6 +97,29 @@ def _overlap(material):
             return
 
 
+def training_images(material):
+    """17: trained on other or fewer images than train2017's."""
+    source, held = material.train_source, material.train_records.manifest
+    if source is not None:
+        images, annotations = len(source.images), source.num_annotations
+    elif held is not None:
+        images, annotations = held["source"]["images"], held["source"]["annotations"]
+    else:
+        why = material.problems.get("train_annotations", "no manifest of the records")
+        yield mind(f"not told: {why}", GIVE.format("train"))
+        return
+    seen, split = f"{images:,} images, {annotations:,} annotations", official.TRAIN2017
+    if material.row is None:
+        yield Note(seen)
+    elif (images, annotations) == (split.images, split.annotations):
+        yield Note(f"{seen}, as many as {split.name} has")
+    else:
+        yield differs(
+            f"{seen}; published on {split.name}'s {split.images:,} and {split.annotations:,}",
+            f"train on instances_{split.name}.json (python tools/download.py coco)",
+        )
+
+
 def conversion(material):
     """6: records lost in conversion."""
     yield from recipe.of_records(material)

@@ -54,7 +54,7 @@ class Result:
     """One reason's answer.
 
     Attributes:
-      number: the reason's number, 1 to 16.
+      number: the reason's number, 1 to 17.
       title: the reason.
       status: PASS, WARN or FAIL.
       findings: tuple of Note and Problem; the problems alone where there are any.

@@ -1,4 +1,4 @@
-"""Each of the sixteen documented reasons, made, and caught by its number alone."""
+"""Each of the seventeen documented reasons, made, and caught by its number alone."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from replicate import config as configs
 from replicate import preflight
-from replicate.preflight import evaluators, files, machine, memory, starting
+from replicate.preflight import data, evaluators, files, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.material import Material
 from replicate.score import scoring
@@ -46,7 +46,7 @@ def _caught(told, sound, made, number, *words, status="fail", beside=()):
 
 def test_a_sound_launch_passes_all_that_a_cpu_can(intent, told):
     results = told(intent())
-    assert list(results) == list(range(1, 17))
+    assert list(results) == list(range(1, 18))
     failing = {n: r for n, r in results.items() if r.status != "pass"}
     # 10: there is no GPU here; 12: memory is told by the trial.
     assert set(failing) <= {10, 12} and all(r.status == "warn" for r in failing.values())
@@ -664,8 +664,26 @@ class Test16Files:
 def test_a_rehearsal_turns_differences_into_warnings_and_nothing_else(intent, told):
     made = intent(model=MODEL)
     strict, rehearsed = _statuses(told(made)), _statuses(told(made, rehearsal=True))
-    assert [n for n, status in strict.items() if status == "fail"] == [1, 2, 7]
+    assert [n for n, status in strict.items() if status == "fail"] == [1, 2, 7, 17]
     assert [rehearsed[n] for n in (1, 2, 7)] == ["warn"] * 3
     assert "fail" not in rehearsed.values()
     broken = intent(model=MODEL, fine_tune_checkpoint="/nowhere/ckpt-1")
     assert told(broken, rehearsal=True)[1].status == "fail"
+
+
+class Test17TrainingImages:
+    def test_fewer_than_train2017_has(self, intent, told):
+        zoo_model = dict(model=MODEL, fine_tune_checkpoint="ckpt-1")
+        result = told(intent(**zoo_model))[17]
+        assert result.status == "fail"
+        assert "published on train2017's 118,287 and 860,001" in result.seen
+        assert told(intent(**zoo_model), rehearsal=True)[17].status == "warn"
+
+    def test_the_manifest_tells_where_there_is_no_annotation_file(self, intent, told, monkeypatch):
+        source = {"images": 118_287, "annotations": 860_001}
+        held = types.SimpleNamespace(manifest={"source": source}, paths=[], pattern="")
+        material = Material(intent(model=MODEL))
+        monkeypatch.setattr(Material, "train_source", None)
+        monkeypatch.setattr(Material, "train_records", held)
+        (found,) = data.training_images(material)
+        assert found.seen == "118,287 images, 860,001 annotations, as many as train2017 has"
