@@ -12,7 +12,6 @@ from replicate.preflight.checks import CHECKS, Preflight, check
 from replicate.preflight.launching import (
     OF_RECORDS,
     Terms,
-    forced_notes,
     gate,
 )
 from replicate.preflight.material import Intent
@@ -26,6 +25,5 @@ __all__ = [
     "Standby",
     "Terms",
     "check",
-    "forced_notes",
     "gate",
 ]

@@ -99,14 +99,6 @@ def forced_sentences(run):
     return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []
 
 
-def forced_notes(run):
-    """The same as sentences for a verdict or a report."""
-    return [
-        f"launched with --force although preflight failed: {sentence}"
-        for sentence in forced_sentences(run)
-    ]
-
-
 def _stopped(failed, intent):
     numbers = ", ".join(str(each.number) for each in failed)
     several = len(failed) > 1
