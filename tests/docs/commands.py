@@ -161,7 +161,7 @@ ANSWERS = {
     ("docs/preflight.md", "python tools/doctor.py"): (0, 1),
     ("docs/preflight.md", "python tools/preflight.py --model=MODEL"): (0, 1),
     ("docs/scoring.md", "python tools/verdict.py"): (0, 1, 3),
-    ("docs/inspection.md", "python tools/inspect_pipeline.py"): (1,),  # not the recipe's input
+    ("docs/inspection.md", "python tools/inspect_pipeline.py --pipeline_config_path=ssd"): (1,),
 }
 
 # Documents whose commands build models: (document, how it begins), for `-m slow`.

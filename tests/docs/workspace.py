@@ -94,6 +94,7 @@ class Workspace:
         for split, (annotations, images) in drawn.items():
             target = str(self.root / "data" / split)
             tfrecords.convert(annotations, images, target, 1, progress=False)
+        tfrecords.write_label_map(drawn["train"][0], str(self.root / "data" / "label_map.pbtxt"))
 
     def _scores(self):
         """Detections and their scores, as tools/score.py writes them; a record of a benchmark."""
