@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from replicate import config, opening, replication, train_run
+from replicate.demo import drawing
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json
 
@@ -139,3 +140,36 @@ class TestTheConfigOfAReplication:
         opening.write_config(run, _message(num_steps=10), FPNLITE)
         found = replication.resolved(self._request(str(run.root)))
         assert (found.model, found.config) == (FPNLITE, str(run.root))
+
+
+class TestTheScheduleOfAReplication:
+    """--rehearsal shortens it with --num_steps; what --set names wins; else it is cut off."""
+
+    COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
+
+    @pytest.fixture(scope="class")
+    def drawn(self, tmp_path_factory):
+        return drawing.draw(tmp_path_factory.mktemp("drawn"), train_images=2, val_images=1)
+
+    @pytest.mark.parametrize(
+        ("shorten", "overrides", "expected"),
+        [
+            (True, (), (500, 10, 500)),
+            (False, (), (500, 1000, 50_000)),
+            (True, ((f"{COSINE}.total_steps", "400"),), (500, 10, 400)),
+            (True, (("train_config.num_steps", "450"),), (450, 10, 500)),
+        ],
+    )
+    def test_steps_warm_up_and_decay(self, drawn, run, shorten, overrides, expected):
+        request = replication.Request(
+            FPNLITE,
+            *drawn["train"],
+            *drawn["val"],
+            num_steps=500,
+            overrides=overrides,
+            shorten_schedule=shorten,
+        )
+        message = replication.compose(request, run)
+        cosine = config.get_field(message, self.COSINE)
+        steps = message.train_config.num_steps
+        assert (steps, cosine.warmup_steps, cosine.total_steps) == expected
