@@ -43,9 +43,12 @@ class _Training(_TrainingSoFar):
     updated: Number
 
 
-class _Launch(TypedDict, total=False):
+class _LaunchBegun(TypedDict):
     target: str
     launched: Number
+
+
+class _Launch(_LaunchBegun, total=False):
     pid: int
     host: str
     job: str

@@ -57,4 +57,11 @@ def _brief(reason: str) -> str:
     return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
 
 
-_STYLES = {"failed": "red", "dead": "red", "timed out": "red", "running": "green", "done": "bold"}
+_STYLES = {
+    "failed": "red",
+    "damaged": "red",
+    "dead": "red",
+    "timed out": "red",
+    "running": "green",
+    "done": "bold",
+}

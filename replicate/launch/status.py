@@ -49,7 +49,8 @@ class Status:
       state: "queued" (in Slurm, or behind another seed), "held", "preparing" (preflight, records,
         config), "running" (training), "evaluating", "done", "trained" (no verdict was asked for),
         "stopped" (by a signal, its checkpoint saved), "failed", "cancelled", "timed out",
-        "skipped" (a run before it failed), "dead" (gone without a word).
+        "skipped" (a run before it failed), "dead" (gone without a word), "damaged" (a file of it
+        cannot be read, see `reason`).
       step, num_steps: of the training; None before it.
       eta_s: seconds until the last step at the present pace; None where it does not train.
       ap: the last evaluation's AP, 0..1, and `ap_step` its checkpoint's step; None before.
@@ -82,10 +83,26 @@ def of_folder(folder):
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     roots = _without_aliases(sorted(_run_directories(folder, _DEPTH)))
-    records = {root: launched(root) for root in roots}
-    jobs = {record["job"] for record in records.values() if record.get("job")}
+    records = {root: _launched(root) for root in roots}
+    jobs = {record["job"] for record in records.values() if record and record.get("job")}
     queue = slurm_queue.read(jobs)
-    return [_status(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
+    return [_told(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
+
+
+def _launched(root):
+    """launch.json of a run; None of a damaged one."""
+    try:
+        return launched(root)
+    except UserError:
+        return None
+
+
+def _told(root, name, record, queue):
+    """The Status of a run; one with a damaged file says which, and hides no other run."""
+    try:
+        return _status(root, name, launched(root) if record is None else record, queue)
+    except UserError as error:
+        return Status(run=name, state="damaged", reason=str(error))
 
 
 def refuse_if_active(directory):

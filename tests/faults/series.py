@@ -13,6 +13,7 @@ import time
 from replicate.demo import drawing
 from replicate.run import RunDir
 from tests.faults.tools import (
+    ANSWERED,
     MENDABLE,
     Figures,
     content,
@@ -114,7 +115,7 @@ def replications_stopped(tools, data, folder, command_of, faults, seed=0):
     rng, figures = rng_of(seed), Figures()
     begun = time.monotonic()
     first = tools.run(*command_of(folder / "whole"), real=True)
-    assert first.status in (0, 1), first.stderr
+    assert first.status in ANSWERED, first.stderr
     seconds = time.monotonic() - begun
     whole, number = content(folder / "whole", NOT_COMPARED), 0
     losses = _losses(folder / "whole")
@@ -140,7 +141,7 @@ def replications_stopped(tools, data, folder, command_of, faults, seed=0):
         figures.end(
             f"replication {number}: {ended.status} {differing} {left} {ended.stderr[-500:]}",
             traceback=ended.crashed,
-            changed=bool(differing) or not same_losses or ended.status not in (0, 1),
+            changed=bool(differing) or not same_losses or ended.status not in ANSWERED,
             partial=len(left),
         )
     return figures
@@ -171,6 +172,14 @@ def _losses(root):
 
 
 # --- (b) damaged files
+
+
+def remove(path):
+    """Removes a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def damaged(path, how, rng):
@@ -212,8 +221,8 @@ def damages(tools, run, folder, readers, faults=None, seed=0, files=None):
     shutil.copytree(run.root, root)
     expected = {name: _outcome(tools, root, command) for name, command in readers.items()}
     for name, (ended, _) in expected.items():
-        assert ended.status in (0, 1), (name, ended)
-    whole = sorted(str(each.relative_to(root)) for each in root.rglob("*") if each.is_file())
+        assert ended.status in ANSWERED, (name, ended)
+    whole = sorted(str(e.relative_to(run.root)) for e in run.root.rglob("*") if e.is_file())
     pairs = [(each, how) for each in files or whole for how in DAMAGES]
     if faults is not None and faults < len(pairs):
         pairs = rng.sample(pairs, faults)
@@ -257,17 +266,22 @@ def _first(numbers, expected):
 
 def _outcome(tools, root, command):
     """(Ended, numbers): what a reader says, as {where: number}, the run's own path left out."""
-    shutil.rmtree(root / "report", ignore_errors=True)
+    if command(root)[0] == "report":
+        shutil.rmtree(root / "report", ignore_errors=True)
+    shutil.rmtree(root.parent / "compared", ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         (root.parent / "answer.json").unlink()
     ended = tools.run(*command(root))
     numbers = {}
-    for path in (root / "report" / "report.json", root.parent / "answer.json"):
-        if path.is_file():
-            _flatten(json.loads(path.read_text()), path.name, numbers)
-    if not numbers and ended.status in (0, 1):
-        with contextlib.suppress(ValueError):
-            _flatten(json.loads(ended.stdout), "stdout", numbers)
+    tool = command(root)[0]
+    answers = {
+        "report": root / "report" / "report.json",
+        "verdict": root.parent / "answer.json",
+        "compare_runs": root.parent / "compared" / "comparison.json",
+    }
+    with contextlib.suppress(ValueError, OSError):
+        text = answers[tool].read_text() if tool in answers else ended.stdout
+        _flatten(json.loads(text), tool, numbers)
     return ended, numbers
 
 
@@ -320,7 +334,7 @@ def no_room(tools, folder, commands, limits):
     for name, command in commands.items():
         whole_at = folder / f"{name}-whole"
         whole_at.mkdir()
-        assert tools.run(*command(whole_at)).status in (0, 1), name
+        assert tools.run(*command(whole_at)).status in ANSWERED, name
         whole = content(whole_at)
         for limit in limits:
             out = folder / f"{name}-{limit}"
@@ -412,14 +426,14 @@ def two_at_once(tools, folder, commands, times=1):
     for name, command in commands.items():
         whole_at = folder / f"{name}-one"
         whole_at.mkdir()
-        assert tools.run(*command(whole_at)).status in (0, 1), name
+        assert tools.run(*command(whole_at)).status in ANSWERED, name
         whole = content(whole_at)
         for number in range(times):
             out = folder / f"{name}-two{number}"
             out.mkdir()
             both = [tools.start(*command(out)) for _ in range(2)]
             ended = [each.ended() for each in both]
-            if not any(each.status in (0, 1) for each in ended):
+            if not any(each.status in ANSWERED for each in ended):
                 ended.append(tools.run(*command(out)))
             wrong = [
                 each
@@ -475,7 +489,11 @@ def readers():
     """Tools that read a run directory: dict name -> function of its path to (tool, *arguments)."""
     return {
         "report": lambda root: ("report", f"--run_dir={root}"),
-        "status": lambda root: ("status", root.parent, "--json"),
+        "status": lambda root: ("status", root, "--json"),
         "verdict": lambda root: ("verdict", root, f"--output={root.parent / 'answer.json'}"),
+        "compare": lambda root: (
+            *("compare_runs", root, "--bootstrap=0"),
+            f"--output={root.parent / 'compared'}",
+        ),
         "diff": lambda root: ("diff_config", "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8", root),
     }

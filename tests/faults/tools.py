@@ -19,7 +19,8 @@ import sys
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-MENDABLE = (0, 1, 2)  # done, a negative answer, a message
+ANSWERED = (0, 1, 3)  # done, a negative answer, not comparable
+MENDABLE = (*ANSWERED, 2)  # or a message
 
 
 @dataclasses.dataclass
@@ -220,7 +221,7 @@ def until_done(tools, command, rng, seconds, figures, *, most=8, check=None, rea
             traceback=ended.crashed,
             partial=bool(wrong),
         )
-        if ended.status in (0, 1):
+        if ended.status in ANSWERED:
             return ended
     return tools.run(*command, real=real)
 
