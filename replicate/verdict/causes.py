@@ -108,12 +108,16 @@ def likely(situation) -> list:
             del cases[reason]
         elif reason not in cases and fits and direction and not _silent(reason, ruled_out):
             cases[reason] = _Case(_UNKNOWN.get(reason, _OPEN))
-    ordered = sorted(
-        cases.items(),
-        key=lambda case: (bool(case[1].evidence), case[1].likelihood, case[0].points or 0.0),
-        reverse=True,
-    )
-    return [_told(reason, case, situation.explained) for reason, case in ordered]
+    measured = {reason: _measured(reason, situation.explained) for reason in cases}
+
+    def rank(item):
+        reason, case = item
+        own = measured[reason]
+        size = abs(own["delta_ap"]) if own else reason.points or 0.0
+        return bool(case.evidence), case.likelihood, size
+
+    ordered = sorted(cases.items(), key=rank, reverse=True)
+    return [_told(reason, case, measured[reason]) for reason, case in ordered]
 
 
 def _silent(reason, ruled_out):
@@ -123,8 +127,13 @@ def _silent(reason, ruled_out):
     return reason in ruled_out or reason in by_evidence or reason.config_alone
 
 
-def _told(reason, case, explained):
-    measured = next((each for each in explained if _is_of(each["name"], reason)), None)
+def _measured(reason, explained):
+    """What the largest measured change of a reason cost this model, or None."""
+    of_reason = (each for each in explained if _is_of(each["name"], reason))
+    return max(of_reason, key=lambda each: abs(each["delta_ap"]), default=None)
+
+
+def _told(reason, case, measured):
     effect = reason.effect
     if measured:
         effect = f"measured on this model: {measured['delta_ap']:+.2f} points"

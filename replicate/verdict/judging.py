@@ -186,6 +186,9 @@ def _explained(run):
         found += [
             each
             for each in changes
-            if isinstance(each, dict) and "name" in each and each.get("delta_ap") is not None
+            if isinstance(each, dict)
+            and {"name", "delta_ap"} <= each.keys()
+            and each["delta_ap"] is not None
+            and not each.get("control")  # a change that must change nothing
         ]
     return found

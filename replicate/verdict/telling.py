@@ -1,7 +1,7 @@
 """A verdict in words: the headline, and the lines of a terminal."""
 
 NOT_RULED_OUT = "not ruled out"
-_SHOWN = 6  # differences and causes that are listed; the rest are counted
+_SHOWN = 6  # settings that are listed; more are counted
 _OPEN = 3
 
 
@@ -35,9 +35,10 @@ def text(verdict) -> str:
 def _conditions(conditions):
     yield f"conditions: {conditions['sentence']}"
     settings = [each["sentence"] for each in conditions["changes"] if each["cls"] != "facts"]
-    yield from (f"    {sentence}" for sentence in settings[:_SHOWN])
-    if len(settings) > _SHOWN:
-        yield f"    … and {len(settings) - _SHOWN} more, in deviations.json and the report"
+    if len(settings) <= _SHOWN:
+        yield from (f"    {sentence}" for sentence in settings)
+    else:
+        yield "    the settings stand in deviations.json and, foldable, in the report"
 
 
 def _tolerance(verdict):
@@ -59,11 +60,14 @@ def _tolerance(verdict):
 
 
 def _causes(verdict):
-    what = "what may explain it" if verdict["verdict"] != "NOT COMPARABLE" else "what differs"
     causes = verdict["likely_causes"]
     seen = [each for each in causes if each["likelihood"] != NOT_RULED_OUT]
-    open_ones = [each for each in causes if each["likelihood"] == NOT_RULED_OUT]
-    yield f"{what}, by what this run shows:"
+    open_ones = [each["cause"] for each in causes if each["likelihood"] == NOT_RULED_OUT]
+    if verdict["verdict"] == "NOT COMPARABLE":
+        yield "what differs (evidence, checks and what mends it stand in the report):"
+        yield from (f"  {each['cause']} ({each['likelihood']})" for each in seen)
+        return
+    yield "what may explain it, by what this run shows:"
     for each in seen:
         yield f"  {each['cause']} ({each['likelihood']})"
         for sentence in each["evidence"][:_OPEN]:
@@ -74,6 +78,6 @@ def _causes(verdict):
         yield f"    check: {each['check']}"
         yield f"    mend: {each['mend']}"
     if open_ones:
-        first = "; ".join(each["cause"] for each in open_ones[:_OPEN])
         more = len(open_ones) - _OPEN
-        yield f"  not ruled out: {first}" + (f"; {more} more in verdict.json" if more > 0 else "")
+        rest = f"; {more} more in verdict.json" if more > 0 else ""
+        yield f"  not ruled out: {'; '.join(open_ones[:_OPEN])}{rest}"
