@@ -12,6 +12,16 @@ SHOWN = ("AP", "AP50", "AR@100")
 _THRESHOLDS = len(IOU_THRESHOLDS)
 _RECALLS = np.linspace(0, 1, 101)
 _ELEVEN = np.linspace(0, 1, 11)
+
+
+def _in_float32():
+    """101 recalls as PyTorch's linspace has them: in float32, from both ends to the middle."""
+    step, places = np.float32(1) / np.float32(100), np.arange(101, dtype=np.float32)
+    from_end = np.float32(1) - step * places[::-1]
+    return np.where(places < 50, step * places, from_end).astype(np.float64)
+
+
+_LEVELS = {"11": _ELEVEN, "101": _RECALLS, "101 in float32": _in_float32()}
 # metric -> (range of areas, detections, IoU threshold or None for the mean, "AP" or "AR")
 _METRICS = {
     "AP": ("all", None, None, "AP"),
@@ -151,7 +161,7 @@ class Figures:
         found = np.diff(bounds).reshape(shape)
         starts = bounds[:-1].reshape(shape)
         last = None
-        if setting.interpolation == "trapezoid":
+        if setting.interpolation.startswith("trapezoid"):
             # Precision at the end of each list.
             lengths = places[ranked.bounds[1:]] - places[ranked.bounds[:-1]]
             if moved.any():
@@ -256,8 +266,7 @@ def _envelope(precision, bounds):
 @functools.cache
 def _first_reaching(objects, recalls, side):
     """(R,) int: how many objects must be found to reach (or pass) each recall."""
-    levels = _ELEVEN if recalls == 11 else _RECALLS
-    return np.searchsorted(np.arange(1, objects + 1) / objects, levels, side)
+    return np.searchsorted(np.arange(1, objects + 1) / objects, _LEVELS[recalls], side)
 
 
 def _at_recalls(envelope, starts, found, objects, recalls, side="left"):
@@ -282,21 +291,30 @@ def _all_points(envelope, starts, found, objects, _):
     return (total[starts + found] - total[starts]) / np.maximum(objects, 1)
 
 
-def _trapezoid(envelope, starts, found, objects, last):
-    """101 points joined by lines, from recall 0 to a last point of recall 1 and precision 0."""
-    values = _at_recalls(envelope, starts, found, objects, 101, side="right")
-    recall = (found / np.maximum(objects, 1))[..., None]
-    beyond = recall <= _RECALLS
-    slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1)
-    values = np.where(beyond, last[..., None] * slope, values)
-    return np.trapezoid(values, _RECALLS, axis=2)
+def _trapezoid(reaching):
+    """101 points joined by lines; behind the last recall to (1, 0), or 0 at once.
+
+    Args:
+      reaching: whether the line goes on from the last recall to recall 1 and precision 0.
+    """
+
+    def average(envelope, starts, found, objects, last):
+        values = _at_recalls(envelope, starts, found, objects, "101", side="right")
+        recall = (found / np.maximum(objects, 1))[..., None]
+        slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1) if reaching else 0.0
+        values = np.where(recall <= _RECALLS, last[..., None] * slope, values)
+        return np.trapezoid(values, _RECALLS, axis=2)
+
+    return average
 
 
 _AVERAGES = {
-    "101": _points(101),
-    "11": _points(11),
+    "101": _points("101"),
+    "101 in float32": _points("101 in float32"),
+    "11": _points("11"),
     "area": _all_points,
-    "trapezoid": _trapezoid,
+    "trapezoid": _trapezoid(reaching=True),
+    "trapezoid, cut": _trapezoid(reaching=False),
 }
 
 

@@ -158,12 +158,22 @@ PROTOCOLS = (
     ),
     Protocol(
         "trapezoid",
-        "101 points joined by lines, down to precision 0 at recall 1",
-        {"": {"interpolation": "trapezoid"}},
+        "101 points joined by lines, down to precision 0 at recall 1 or at the last recall",
+        {
+            "to recall 1": {"interpolation": "trapezoid"},
+            "to the last recall": {"interpolation": "trapezoid, cut"},
+        },
         (
-            "YOLOv5 and Ultralytics: ultralytics/utils/metrics.py, compute_ap; what it adds: "
-            "WongKinYiu/yolov7 PR 775",
+            "to recall 1: YOLOv5 and Ultralytics' compute_ap for long (what it adds: "
+            "WongKinYiu/yolov7 PR 775)",
+            "to the last recall: ultralytics 8.4.190, ultralytics/utils/metrics.py, compute_ap",
         ),
+    ),
+    Protocol(
+        "float32_recalls",
+        "the 101 recalls in float32, so that an exact tenth may miss its point",
+        {"": {"interpolation": "101 in float32"}},
+        ("torchmetrics: torch.linspace(0, 1, 101) in src/torchmetrics/detection/mean_ap.py",),
     ),
     Protocol(
         "best_object_only",
@@ -171,7 +181,7 @@ PROTOCOLS = (
         {"": {"best_object_only": True}},
         (
             "PASCAL VOC's evaluation (the code in ultralytics/yolov5 issue 6666)",
-            "YOLOv5 and Ultralytics take of each detection its best object alone",
+            "YOLOv5 and earlier Ultralytics keep of each detection its best object alone",
         ),
     ),
     Protocol(
@@ -264,10 +274,10 @@ LIBRARIES = (
     Library(
         "torchmetrics",
         "MeanAveragePrecision, targets of boxes and labels alone",
-        {"crowd": "object", "box_areas": True},
+        {"crowd": "object", "box_areas": True, "interpolation": "101 in float32"},
         _ALL,
         "Lightning-AI/torchmetrics, src/torchmetrics/detection/mean_ap.py: iscrowd 0 and the "
-        "box's area where the target has none",
+        "box's area where the target has none, recalls in float32",
     ),
     Library(
         "supervision",
@@ -312,7 +322,19 @@ LIBRARIES = (
     ),
     Library(
         "Ultralytics",
-        "val's own metrics: no crowds, 300 of an image, one try for each box, trapezoids",
+        "val's own metrics (8.4): no crowds, 300 of an image, trapezoids to the last recall",
+        {
+            "crowd": "removed",
+            "interpolation": "trapezoid, cut",
+            "max_dets": 300,
+            "per_image": True,
+        },
+        ("AP", "AP50"),
+        "ultralytics 8.4.190, ultralytics/utils/metrics.py and engine/validator.py",
+    ),
+    Library(
+        "YOLOv5",
+        "val's own metrics, Ultralytics' for long: as above with one try for each box, to recall 1",
         {
             "crowd": "removed",
             "interpolation": "trapezoid",
@@ -321,7 +343,7 @@ LIBRARIES = (
             "per_image": True,
         },
         ("AP", "AP50"),
-        "ultralytics/ultralytics, ultralytics/utils/metrics.py and engine/validator.py",
+        "ultralytics/yolov5 PR 7732; ultralytics/ultralytics, ultralytics/utils/metrics.py of 2023",
     ),
 )
 

@@ -27,7 +27,8 @@ class Setting:
       per_image: `max_dets` counts an image's detections over all categories.
       with_detections, with_groundtruth: only images that have any are scored.
       box_areas: an object's size is its box's area instead of its annotation's `area`.
-      interpolation: "101", "11", "area" (all points) or "trapezoid".
+      interpolation: "101", "101 in float32", "11", "area" (all points), "trapezoid" or
+        "trapezoid, cut".
       empty_as_zero: categories without objects count as 0.
       micro: all categories in one list of detections.
     """

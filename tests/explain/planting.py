@@ -98,18 +98,31 @@ def area_under_curve(protocol):
     return _by_threshold(averages)
 
 
-def trapezoid(protocol):
-    """With the curves drawn as YOLOv5 draws them, category by category."""
-    averages = []
-    for true, count in _curves(protocol):
-        recall = np.cumsum(true) / count
-        precision = np.cumsum(true) / np.arange(1, len(true) + 1)
-        recall = np.concatenate([[0], recall, [1]])
-        precision = np.concatenate([[1], precision, [0]])
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.linspace(0, 1, 101)
-        averages.append(np.trapezoid(np.interp(at, recall, envelope), at) if len(true) else 0)
-    return _by_threshold(averages)
+def trapezoid(reaching):
+    """With the curves drawn as YOLOv5 or Ultralytics draw them, category by category."""
+
+    def figures(protocol):
+        averages = []
+        for true, count in _curves(protocol):
+            recall = np.cumsum(true) / count
+            precision = np.cumsum(true) / np.arange(1, len(true) + 1)
+            end = [1] if reaching or not len(true) else [recall[-1], 1]
+            recall = np.concatenate([[0], recall, end])
+            precision = np.concatenate([[1], precision, [0] * len(end)])
+            envelope = np.maximum.accumulate(precision[::-1])[::-1]
+            at = np.linspace(0, 1, 101)
+            averages.append(np.trapezoid(np.interp(at, recall, envelope), at) if len(true) else 0)
+        return _by_threshold(averages)
+
+    return figures
+
+
+def float32_recalls(protocol):
+    # torch.linspace(0, 1, 101): up from 0 to the middle, down from 1; test_libraries.py holds it.
+    step = np.float32(1) / np.float32(100)
+    up = [float(step * np.float32(place)) for place in range(50)]
+    down = [float(np.float32(1) - step * np.float32(place)) for place in range(51)]
+    return protocol.figures(recThrs=np.array(up + down[::-1]))
 
 
 def _curves(protocol):
@@ -258,7 +271,9 @@ PLANTED = {
     "area_of_box": area_of_box,
     "area_under_curve": area_under_curve,
     "eleven_points": eleven_points,
-    "trapezoid": trapezoid,
+    "trapezoid=to recall 1": trapezoid(reaching=True),
+    "trapezoid=to the last recall": trapezoid(reaching=False),
+    "float32_recalls": float32_recalls,
     "best_object_only": best_object_only,
     "empty_categories_zero": empty_categories_zero,
     "micro_average": micro_average,
