@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from replicate.verdict import spread, tolerance
+from tests.conftest import PROJECT
 
 DRAWS = 8_000
 SEEDS = (1, 2, 3, 5, 10)
@@ -115,3 +116,20 @@ def test_ssd300s_own_table_contradicts_itself():
     draws = np.random.default_rng(0).normal(size=(20_000, 15))
     assert np.ptp(draws, axis=1).mean() == pytest.approx(3.47, abs=0.02)
     assert pytest.approx(0.31, abs=0.01) == (27.274 - 26.181) / 3.47
+
+
+def test_the_documents_say_these_bands():
+    readme, scoring = (
+        (PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/scoring.md")
+    )
+    bands = {}
+    for seeds in (1, 3, 10):
+        judged = tolerance.judge([22.2] * seeds, tolerance.Published(22.2), "training")
+        differs = stats.norm.ppf(0.995) * judged.standard_error
+        bands[seeds] = [f"{value:.2f}" for value in (*judged.bands, differs)]
+    (one, one_near, one_differs), (three, three_near, _), _ = bands.values()
+    assert f"one run within {one}, the mean of three within {three}" in readme
+    assert f"one run within {one_near}, three {three_near}" in readme
+    assert f"one run beyond {one_differs}" in readme
+    for values in zip(*bands.values(), strict=True):
+        assert f"| {' | '.join(values)} |" in scoring
