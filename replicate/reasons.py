@@ -74,7 +74,7 @@ IMAGES = Reason(
     mend="python tools/download.py coco --split=val2017",
     effect="24.4 on minival's 8,059 images where 20.2 is published (tensorflow/models 9127)",
     points=4.2,
-    told="images, annotations, the 128 lowest ids; images in both sets, compared byte by byte",
+    told="images, annotations, crowds, 128 lowest ids; images in both sets, byte by byte",
     paths=r"eval_input_reader",
     config_alone=True,
     above=True,

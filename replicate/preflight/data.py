@@ -51,6 +51,13 @@ def _against_val2017(source):
         yield differs(f"{seen}{named}; instances_val2017.json has {expected:,}", _VAL2017)
     elif ids_sha256(ids[: official.FIRST]) != official.FIRST_SHA256:
         yield differs(f"{seen}{named}, but not val2017's: the ids differ", _VAL2017)
+    elif source.num_crowd != official.VAL2017.crowds:
+        crowds = official.VAL2017.crowds
+        yield differs(
+            f"{seen}{named}, {source.num_crowd:,} marked as crowds; instances_val2017.json marks "
+            f"{crowds:,}",
+            _VAL2017,
+        )
     else:
         yield Note(f"{seen}: val2017")
 

@@ -127,12 +127,13 @@ class Test2EvaluationImages:
 
     @pytest.fixture
     def annotation_file(self, drawn, tmp_path):
-        def write(ids, annotations, name="{:012d}.jpg"):
+        def write(ids, annotations, name="{:012d}.jpg", crowds=0):
             document = json.loads(pathlib.Path(drawn["val"][0]).read_text())
             image, annotation = document["images"][0], document["annotations"][0]
             document["images"] = [image | {"id": i, "file_name": name.format(i)} for i in ids]
             document["annotations"] = [
-                annotation | {"id": n + 1, "image_id": ids[n % len(ids)]}
+                annotation
+                | {"id": n + 1, "image_id": ids[n % len(ids)], "iscrowd": int(n < crowds)}
                 for n in range(annotations)
             ]
             path = tmp_path / "instances.json"
@@ -157,13 +158,17 @@ class Test2EvaluationImages:
         ).results[0]
         assert result.status == "fail" and word in result.seen
 
-    def test_val2017_passes(self, intent, annotation_file, shared):
+    @pytest.mark.parametrize(
+        ("crowds", "status", "word"), [(446, "pass", "val2017"), (0, "fail", "marks 446")]
+    )
+    def test_val2017_with_its_crowds(self, intent, annotation_file, shared, crowds, status, word):
         document = json.loads((shared / "coco/val128/instances_val128.json").read_text())
         ids = sorted(image["id"] for image in document["images"])
-        path = annotation_file(ids + list(range(20000, 20000 + 4872)), 36781)
+        ids += range(20000, 20000 + 4872)
+        path = annotation_file(ids, 36781, crowds=crowds)
         made = intent(model=MODEL, val_annotations=path)
         result = preflight.check(made, trial=False, numbers=(2,)).results[0]
-        assert result.status == "pass" and result.seen.endswith("val2017")
+        assert result.status == status and result.seen.endswith(word)
 
     def test_training_images_evaluated(self, intent, told, drawn):
         made = intent(val_annotations=drawn["train"][0], val_images=drawn["train"][1])
