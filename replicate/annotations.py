@@ -26,6 +26,11 @@ def read(path, *, segmentations=False):
         raise UserError(str(error)) from None
 
 
+def sha256_of(path):
+    """`annotation_file.sha256_of`: without reading a file again that was read or hashed before."""
+    return annotation_file.sha256_of(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What several stages need of an annotation file.

@@ -4,12 +4,12 @@ import hashlib
 import importlib.metadata
 import pathlib
 
-from replicate import environment, score
+from replicate import annotations, environment, score
 from replicate.errors import UserError
 from replicate.run import read_json
 
 # The rooms whose code decides what a report says.
-_CODE = ("report", "score", "verdict", "config", "zoo.py", "run.py", "data")
+_CODE = ("report", "score", "verdict", "config", "zoo.py", "run.py", "annotations.py", "data")
 
 
 def fingerprint(run):
@@ -25,16 +25,16 @@ def fingerprint(run):
     files = [run.spec, run.pipeline_config, run.deviations, run.environment, run.preflight]
     files += [run.verdict, run.metrics, run.training]
     files += sorted(run.data.glob("*-manifest.json")) if run.data.is_dir() else []
-    annotations = set()
+    annotation_files = set()
     for step in run.evaluated_steps():
         metrics = run.eval_at(step) / "metrics.json"
         files += [metrics, run.eval_at(step) / "detections.json.gz"]
-        annotations.add(_annotations_file(metrics))
+        annotation_files.add(_annotations_file(metrics))
     found = {
         path.relative_to(run.root).as_posix(): _sha256(path) for path in files if path.is_file()
     }
-    for path in sorted(annotations - {None}):
-        found[path] = _sha256(path) if pathlib.Path(path).is_file() else None
+    for path in sorted(annotation_files - {None}):
+        found[path] = annotations.sha256_of(path) if pathlib.Path(path).is_file() else None
     versions = {name: importlib.metadata.version(name) for name in score.EVALUATORS}
     return found | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
 
