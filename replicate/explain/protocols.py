@@ -227,7 +227,10 @@ PROTOCOLS = (
         "contiguous_ids",
         "category ids without COCO's gaps taken for COCO's 1 to 90",
         {"from 1": {"category_ids": "from 1"}, "from 0": {"category_ids": "from 0"}},
-        ("tensorflow/models issue 9127", "roboflow/rf-detr issue 249"),
+        (
+            "open-mmlab/mmdetection issue 474 (ids from 0 without gaps, to be mapped back)",
+            "supervisely-ecosystem/RT-DETRv2 PR 52 (off by one in evaluation)",
+        ),
     ),
     Protocol(
         "corners_as_size",

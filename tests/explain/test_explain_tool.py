@@ -57,7 +57,7 @@ def test_nothing_gives_it(val128, detections):
         (["runs/a"], "give one of"),
         (["--detections=a.json"], "missing --annotations_file"),
         (["--model=a.tflite", "--annotations_file=a.json"], "missing --image_dir"),
-        (["--detections=a.json", "--annotations_file=none.json"], "none.json: no such annotation file"),
+        (["--detections=a.json", "--annotations_file=none.json"], "none.json: no such"),
         (["none/a", "none/b"], "not a run directory"),
     ],
 )
