@@ -19,6 +19,7 @@ _WORDS = (
 )
 _STANDARD_ERRORS = 3  # beyond them a gap is no chance
 _DROPPED = 0.001  # a conversion that leaves out more trains another set
+_DIVERGED = 2  # a total loss that ends so many times above its beginning is no noise
 _SILENT = 0.1  # share of categories without any detection
 
 # Likelihood of a reason of which nothing is known; the others have _OPEN.
@@ -229,10 +230,10 @@ def _trained(situation):
         losses = facts.losses
         if losses is not None and not losses["finite"]:
             yield reasons.DIVERGED, 0.97, "a logged loss is not a finite number"
-        elif losses is not None and losses["last"] > losses["first"]:
+        elif losses is not None and losses["last"] > _DIVERGED * losses["first"]:
             told = f"the total loss went from {losses['first']:.3g} to {losses['last']:.3g}"
             yield reasons.DIVERGED, 0.9, told
-        elif losses is not None:
+        elif losses is not None and losses["last"] < losses["first"]:
             yield reasons.DIVERGED, 0.0, None
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import statistics
 
 from replicate import config as configs
 from replicate import identity, records, zoo
@@ -29,7 +30,8 @@ class Facts:
         weights.
       training: {file, sha256, images, annotations, crowds, image_ids_sha256, arrived, dropped} of
         the training records' manifest.
-      losses: {finite, first, last} of the logged total loss.
+      losses: {finite, first, last} of the logged total loss: the medians of its first and last
+        tenth, None where it is not finite.
       preflight: {statuses: number -> status, seen: number -> sentence, rehearsal, forced}.
       accepted: sentences: in what --accept let the run be continued as another one.
       evaluation: {file, sha256, images, annotations, crowds, image_ids_sha256, image_bytes_sha256,
@@ -161,7 +163,10 @@ def _losses(run):
     if not log:
         return None
     finite = all(isinstance(each, (int, float)) and math.isfinite(each) for each in log)
-    return {"finite": finite, "first": log[0], "last": log[-1]}
+    part = max(1, len(log) // 10)
+    ends = (log[:part], log[-part:]) if finite else ([], [])
+    first, last = (statistics.median(each) if each else None for each in ends)
+    return {"finite": finite, "first": first, "last": last}
 
 
 def _preflight(run):

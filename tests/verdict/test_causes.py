@@ -50,6 +50,11 @@ WHOLE = {"file": "t.json", "images": 118_287, "annotations": 860_001, "dropped":
         ({"images_seen": 256, "published_images_seen": 6_400_000}, {}, reasons.SCHEDULE),
         ({"losses": {"finite": False, "first": 2.0, "last": None}}, {}, reasons.DIVERGED),
         ({"losses": {"finite": True, "first": 2.0, "last": 80.0}}, {}, reasons.DIVERGED),
+        (
+            {"micro_batches": 4, "losses": {"finite": True, "first": 1.9, "last": 2.0}},
+            {},
+            reasons.BATCH_NORM,
+        ),
         ({"start": {"path": "x", "matched": 3, "variables": 200}}, {}, reasons.START),
         ({"micro_batches": 4}, {}, reasons.BATCH_NORM),
         (
