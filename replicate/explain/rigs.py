@@ -306,16 +306,9 @@ def rig_of(path, groundtruth, *, labels=None, pipeline_config=None, label_map=No
         if not path.is_file():
             raise UserError(f"{path}: no such file")
         return TfliteRig(path, groundtruth, labels)
-    from replicate import config as configs
     from replicate.benchmarking.adapters import checkpoint
 
-    folder, beside = checkpoint._places(path)
-    pipeline_config = pipeline_config or beside
-    if pipeline_config is None:
-        raise UserError(
-            f"{path}: give a .tflite file, a run directory, or a checkpoint with --pipeline_config"
-        )
-    config = configs.load(pipeline_config)
-    category_ids = checkpoint._category_ids(config, label_map, groundtruth.categories)
-    prefix = checkpoint._prefix(folder)
+    config, prefix, category_ids = checkpoint.read(
+        path, groundtruth.categories, pipeline_config, label_map
+    )
     return CheckpointRig(config, str(prefix), category_ids, path.resolve().name)

@@ -27,15 +27,9 @@ def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
         file (the zoo's archives), class index i is category id i + 1.
       suppression: whose to run, "kit" or "api", as `tools/evaluate.py --suppression`.
     """
-    found = weights.of(path)
-    pipeline_config = pipeline_config or found.config
-    if pipeline_config is None:
-        raise UserError(
-            f"{path}: a checkpoint needs its config (--pipeline_config); a run directory has one"
-        )
-    prefix = _prefix(pathlib.Path(found.checkpoint))
-    config = configs.read(pipeline_config)
-    category_ids = _category_ids(config, label_map, dataset.groundtruth.categories)
+    config, prefix, category_ids = read(
+        path, dataset.groundtruth.categories, pipeline_config, label_map
+    )
     name = pathlib.Path(path).resolve().name
     parts = sorted(prefix.parent.glob(f"{prefix.name}.*"))
     return Deferred(
@@ -46,6 +40,31 @@ def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
         ),
         lambda: _model(config, prefix, category_ids, name, suppression),
     )
+
+
+def read(path, names, pipeline_config=None, label_map=None):
+    """What a checkpoint is run with.
+
+    Args:
+      path, pipeline_config, label_map: as of `of`.
+      names: dict category id -> name, of the annotation file.
+
+    Returns:
+      (TrainEvalPipelineConfig, the checkpoint's prefix, the category id of each class index of the
+      model, None where the file has no such one).
+
+    Raises:
+      UserError: no checkpoint there, or no config of it.
+    """
+    found = weights.of(path)
+    pipeline_config = pipeline_config or found.config
+    if pipeline_config is None:
+        raise UserError(
+            f"{path}: a checkpoint needs its config (--pipeline_config); a run directory has one"
+        )
+    prefix = _prefix(pathlib.Path(found.checkpoint))
+    config = configs.read(pipeline_config)
+    return config, prefix, _category_ids(config, label_map, names)
 
 
 def _model(config, prefix, category_ids, name, suppression):
