@@ -68,6 +68,7 @@ def _of_detections(content):
     return _scaled(
         {
             "title": "Which protocol gives the figure that was told?",
+            "heading": "Protocols, largest effect on AP first",
             "sentences": _sentences(content),
             "figures": [(name, text.figure(official[name])) for name in SHOWN],
             "zero": ("COCO's own AP", official["AP"]),
@@ -122,6 +123,7 @@ def _of_model(content):
     return _scaled(
         {
             "title": f"What does each step of the pipeline of {content['model']['name']} cost?",
+            "heading": "Changes, largest effect first",
             "sentences": [
                 f"{mattering} of {len(rows)} changes move AP by more than "
                 f"{content['tolerance_points']} points, within which a checkpoint that is "
@@ -155,6 +157,7 @@ def _of_runs(content):
     return _scaled(
         {
             "title": "Why do the two runs differ?",
+            "heading": "The gap, and what made it",
             "sentences": sentences,
             "figures": [
                 (each["path"], "undefined" if each["AP"] is None else f"{each['AP']:.2f}")
@@ -194,6 +197,7 @@ def _scaled(page):
     def at(value):
         return None if value is None else round(3 + 94 * (value - low) / span, 2)
 
+    page["said"] = any(row["says"] for row in page["rows"])
     page["zero_at"] = at(page["zero"][1])
     page["told_at"] = at(page["told"][1]) if page["told"] else None
     for row in page["rows"]:
