@@ -65,3 +65,10 @@ def test_every_difference_of_two_recipes_has_a_reason():
     message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
     for each in config.deviations(message, "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"):
         assert reasons.of_path(each.path) in reasons.ALL
+
+
+def test_how_many_recipes_compute_in_bfloat16():
+    """Reason 22 cites it."""
+    recipes = [config.template(name).train_config.use_bfloat16 for name in config.template_names()]
+    (source,) = reasons.BFLOAT16.sources
+    assert source == f"{sum(recipes)} of the {len(recipes)} public recipes say use_bfloat16: true"

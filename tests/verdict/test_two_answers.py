@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
-from replicate import config, verdict, zoo
+from replicate import config, reasons, verdict, zoo
 from replicate.errors import UserError
+from replicate.run import write_json
 from tests.verdict import made
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"  # box 22.2, batch 128, 50,000 steps
@@ -267,3 +268,20 @@ def test_the_official_file_given_once_is_remembered(tmp_path, monkeypatch, judge
     official.write_text(json.dumps(content))
     with pytest.raises(UserError, match="is not COCO's instances_val2017.json"):
         verdict.remember_official(official)
+
+
+def test_what_explain_measured_in_the_run_is_taken(tmp_path):
+    run = made.run_directory(tmp_path / "run", MODEL, 19.0)
+    measured = [(-0.2, [-0.3, -0.1], None), (-9.0, None, "large"), (None, None, None)]
+    changes = [
+        {"name": reasons.DECODER.title, "delta_ap": delta, "interval": interval, "control": control}
+        for delta, interval, control in measured
+    ]
+    write_json(run.root / "explain" / "model.json", {"changes": changes})
+    write_json(run.root / "explain" / "other.json", ["another shape"])
+    causes = {each["number"]: each for each in verdict.of_runs([run]).likely_causes}
+    decoder = causes[reasons.DECODER.number]
+    assert decoder["measured"] and decoder["effect"] == (
+        "measured on this model: −0.20 points (−0.30 to −0.10)"
+    )
+    assert not causes[reasons.RESUME.number]["measured"]
