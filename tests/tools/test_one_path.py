@@ -136,6 +136,7 @@ def _without_paths(value):
         return {
             key: _without_paths(each)
             for key, each in value.items()
-            if key not in ("path", "file") or "op" in value
+            # What preflight saw of the records differs: one of the two had still to make them.
+            if key not in ("path", "file", "run", "preflight") or "op" in value
         }
     return [_without_paths(each) for each in value] if isinstance(value, list) else value
