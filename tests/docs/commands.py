@@ -26,6 +26,24 @@ EVERYWHERE = (
 
 # (document, how the command begins, old, new); new text is appended where old is "".
 IN_ONE = (
+    (  # the archive here has no weights
+        "docs/how-to-released-checkpoint.md",
+        "python tools/evaluate.py",
+        f"--checkpoint={MODEL}.tar.gz",
+        "--checkpoint=runs/a/checkpoints --pipeline_config_path=pipeline.config",
+    ),
+    (
+        "docs/how-to-released-checkpoint.md",
+        "python tools/score.py",
+        "released.json.gz",
+        "detections.json.gz",
+    ),
+    (
+        "docs/how-to-one-gpu.md",
+        "python tools/replicate.py",
+        "--global_batch_size=32",
+        f"{_ON_TINY_DATA} --num_steps=2 {small()}",
+    ),
     ("README.md", "python tools/replicate.py", "", f"{_ON_TINY_DATA} --num_steps=2 {small()}"),
     ("README.md", "python tools/render_config.py", "", f"--num_steps=2 {small()}"),
     (
@@ -135,6 +153,15 @@ IN_ONE = (
 
 # (document, how the command begins): why it is not run.
 NOT_RUN = {
+    (
+        "docs/how-to-released-checkpoint.md",
+        "python tools/download.py",
+    ): "the network; tests/zoo/test_archive.py",
+    (
+        "docs/how-to-one-gpu.md",
+        "python tools/download.py",
+    ): "the network; tests/tfrecords/test_fetch.py",
+    ("docs/how-to-one-gpu.md", "make venv-gpu"): "installs from the network, for GPUs",
     ("README.md", "make demo"): "tools/demo.py trains for minutes; `make demo` itself is that test",
     ("README.md", "make test"): "this is it",
     ("README.md", "make venv-gpu"): "installs from the network, for GPUs",
@@ -153,6 +180,11 @@ NOT_RUN = {
 
 # (document, how the command begins): statuses that are answers as well, and of what.
 ANSWERS = {
+    ("docs/how-to-released-checkpoint.md", "python tools/verdict.py"): (0, 1, 3),
+    ("docs/how-to-one-gpu.md", ".venv/bin/python tools/doctor.py"): (0, 1),  # what this machine is
+    ("docs/how-to-one-gpu.md", "python tools/replicate.py"): (0, 3),
+    ("docs/how-to-own-detections.md", "python tools/verdict.py"): (0, 1, 3),
+    ("docs/how-to-own-baseline.md", "python tools/benchmark.py"): (0, 1),
     ("README.md", ".venv/bin/python tools/doctor.py"): (0, 1),  # what this machine is
     ("README.md", "python tools/diff_config.py"): (1,),  # the small detector differs
     ("README.md", "python tools/verdict.py"): (0, 3),  # not comparable: tiny data
@@ -166,6 +198,8 @@ ANSWERS = {
 
 # Documents whose commands build models: (document, how it begins), for `-m slow`.
 SLOW = {
+    ("docs/how-to-released-checkpoint.md", "python tools/evaluate.py"),
+    ("docs/how-to-one-gpu.md", "python tools/replicate.py"),
     ("docs/engine.md", "import numpy"),
     ("docs/inspection.md", "python tools/inspect_pipeline.py"),
     ("docs/preflight.md", f"python tools/preflight.py --model={MODEL}"),
