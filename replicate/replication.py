@@ -14,6 +14,7 @@ from replicate import annotations, opening
 from replicate import config as configs
 from replicate.config import view
 from replicate.errors import UserError
+from replicate.execution import Execution
 from replicate.run import RunDir, read_json, write_json
 from tfrecords import annotation_file
 
@@ -21,8 +22,8 @@ _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What to replicate, and with what.
+class Request(Execution):
+    """What to replicate, with what, and how it is executed.
 
     Attributes:
       model: what is to be replicated: a zoo model's name or a released archive. A pipeline.config
@@ -33,11 +34,7 @@ class Request:
       overrides: (field path, value) pairs over the recipe; they are set last.
       fine_tune_checkpoint: the recipe's starting point on this machine; "" trains from random
         weights (and from what `config` names, where there is one).
-      seed: of the training run.
-      checkpoint_every_n: steps between checkpoints; each one kept is evaluated.
       include_masks: whether the records hold instance masks.
-      checkpoint_max_to_keep, precision, jit_compile, gradient_accumulation_steps, input_service,
-        accept: as of `train.loop.Settings`.
       shorten_schedule: the learning-rate schedule becomes as much shorter as the training.
       config: a pipeline.config or run directory that is trained instead of the recipe's own.
     """
@@ -50,23 +47,9 @@ class Request:
     num_steps: int | None = None
     overrides: tuple[tuple[str, str], ...] = ()
     fine_tune_checkpoint: str = ""
-    seed: int = 0
-    checkpoint_every_n: int = 1000
     include_masks: bool = False
-    checkpoint_max_to_keep: int = 7
-    precision: str | None = None
-    jit_compile: bool = False
-    gradient_accumulation_steps: int = 1
-    input_service: str = ""
     shorten_schedule: bool = False
     config: str = ""
-    accept: tuple[str, ...] = ()
-
-    def settings(self):
-        """The fields that are also those of `train.loop.Settings`."""
-        names = ("seed", "checkpoint_every_n", "checkpoint_max_to_keep", "precision")
-        names += ("jit_compile", "gradient_accumulation_steps", "input_service", "accept")
-        return {name: getattr(self, name) for name in names}
 
 
 def replicate(request, run_dir, command, terms=None):
@@ -111,7 +94,7 @@ def _replicate(run, request, command, terms, workers):
                 num_workers = len(workers.workers) if workers else 1
                 message = _prepare(run, request, command, num_workers, terms, waiting)
         _stage("training")
-        waiting.train(message, run.root, **request.settings())
+        waiting.train(message, run.root, **request.execution())
     if helps:
         return None
     _evaluate(run, request, message)
@@ -174,7 +157,7 @@ def intent(request, run_dir, **more):
         asked_for=tuple([path for path, _ in request.overrides] + steps),
         include_masks=request.include_masks,
         convert=True,
-        **(request.settings() | more),
+        **(request.execution() | more),
     )
 
 

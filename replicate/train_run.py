@@ -10,6 +10,7 @@ import dataclasses
 from replicate import config as configs
 from replicate import opening
 from replicate.errors import UserError
+from replicate.execution import Execution
 from replicate.run import RunDir, read_json
 
 # What another start of the same run may ask for anew.
@@ -22,8 +23,8 @@ _STEPS = "train_config.num_steps"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What to train; a run keeps it in spec.json.
+class Request(Execution):
+    """What to train, and how it is executed; a run keeps it in spec.json.
 
     Attributes:
       config: where the config comes from: a pipeline.config, an archive, a run directory or a zoo
@@ -33,9 +34,7 @@ class Request:
       recipe_told_by: how that recipe was told.
       val_annotations, val_images: COCO JSON and image folder to evaluate on; "" where none is
         named yet.
-      num_steps, seed, checkpoint_every_n, checkpoint_max_to_keep, log_every_n, precision,
-        jit_compile, gradient_accumulation_steps, input_service, accept: as of
-        `train.loop.Settings`.
+      num_steps, log_every_n: as of `train.loop.Settings`.
     """
 
     config: str
@@ -44,21 +43,7 @@ class Request:
     val_annotations: str = ""
     val_images: str = ""
     num_steps: int | None = None
-    seed: int = 0
-    checkpoint_every_n: int = 1000
-    checkpoint_max_to_keep: int = 7
     log_every_n: int = 10
-    precision: str | None = None
-    jit_compile: bool = False
-    gradient_accumulation_steps: int = 1
-    input_service: str = ""
-    accept: tuple[str, ...] = ()
-
-    def settings(self):
-        """The fields that are also those of `train.loop.Settings`, without log_every_n."""
-        ours = ("config", "model", "recipe_told_by", "val_annotations", "val_images", "log_every_n")
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in ours}
 
 
 def request_for(config, model="", **fields):
@@ -114,7 +99,11 @@ def train(request, run_dir, command, terms=None):
                 num_workers = len(workers.workers) if workers else 1
                 _open(run, request, message, command, num_workers, terms, waiting)
         return waiting.train(
-            message, run_dir, **request.settings(), log_every_n=request.log_every_n
+            message,
+            run_dir,
+            **request.execution(),
+            num_steps=request.num_steps,
+            log_every_n=request.log_every_n,
         )
 
 
@@ -133,7 +122,8 @@ def _open(run, request, message, command, num_workers, terms, waiting):
         val_annotations=request.val_annotations,
         val_images=request.val_images,
         num_workers=num_workers,
-        **request.settings(),
+        num_steps=request.num_steps,
+        **request.execution(),
     )
     forced = preflight.gate(meant, terms or preflight.Terms(), waiting=waiting)
     opening.write_spec(run, request, command, forced, kind="training")

@@ -42,7 +42,7 @@ _TRIAL = flags.DEFINE_bool(
 
 
 def execution():
-    """The flags that are fields of `train.loop.Settings` and of `replication.Request`."""
+    """The flags that are fields of `replicate.execution.Execution`."""
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,

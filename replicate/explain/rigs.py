@@ -50,7 +50,7 @@ class Rig:
     #: How it is fed where nothing is changed.
     steps = pixels.Steps()
     #: Of Running, what cannot be changed here: field -> why.
-    without = {}
+    without: dict = {}
 
     def detect(self, images, steps, running, seen=None):
         """COCO results of images.
@@ -139,7 +139,7 @@ class TfliteRig(Rig):
 
     batch_size = 1
     steps = pixels.Steps(resize="opencv's bilinear")
-    without = {
+    without: dict = {
         "batch_size": "a .tflite file has one batch size",
         "suppression": "suppression is part of the .tflite file",
         "weights": "weights are part of the .tflite file",

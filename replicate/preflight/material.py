@@ -8,6 +8,7 @@ import pathlib
 from replicate import checkpoint_files, devices, reasons, records, zoo
 from replicate import config as configs
 from replicate.errors import UserError
+from replicate.execution import Execution
 from replicate.run import RunDir, read_json
 from replicate.verdict import comparable
 from tfrecords import coco, label_map
@@ -15,8 +16,8 @@ from tfrecords.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Intent:
-    """What is about to be launched.
+class Intent(Execution):
+    """What is about to be launched, and how it is executed.
 
     Attributes:
       message: the TrainEvalPipelineConfig that would be trained.
@@ -28,8 +29,6 @@ class Intent:
       asked_for: config paths that the user set on purpose.
       rehearsal: differences from the published experiment are meant.
       num_steps: steps to train, where they are not the config's.
-      checkpoint_every_n, checkpoint_max_to_keep, seed, precision, jit_compile,
-        gradient_accumulation_steps, input_service, accept: as of `train.loop.Settings`.
       include_masks: whether records are made with masks.
       convert: the records are still to be made from the annotations, into run_dir/data.
       num_gpus: devices that are expected, None where whatever is there will do.
@@ -46,14 +45,6 @@ class Intent:
     asked_for: tuple[str, ...] = ()
     rehearsal: bool = False
     num_steps: int | None = None
-    checkpoint_every_n: int = 1000
-    checkpoint_max_to_keep: int = 7
-    seed: int = 0
-    precision: str | None = None
-    jit_compile: bool = False
-    gradient_accumulation_steps: int = 1
-    input_service: str = ""
-    accept: tuple[str, ...] = ()
     include_masks: bool = False
     convert: bool = False
     num_gpus: int | None = None

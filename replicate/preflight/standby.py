@@ -52,7 +52,7 @@ class Standby:
         Args:
           process: subprocess.Popen.
           config: the TrainEvalPipelineConfig that was tried.
-          settings: dict of how it executes steps, and the seed, as of `train.loop.Settings`.
+          settings: what its steps depend on, as of `Execution.of_steps`.
         """
         self._resources.callback(_end, process)
         self._process, self._tried = process, (_of_step(config), settings)

@@ -65,7 +65,7 @@ def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
         write_json(folder / "job.json", job | {"waits": bool(waiting and _could_train(material))})
         process, status, log = _process(folder, result_path, seconds, progress)
         if status is None:
-            standby.keep(process, material.message, _execution(material.intent))
+            standby.keep(process, material.message, material.intent.of_steps())
         found = {"stage": "starting"}
         if result_path.is_file():
             found = json.loads(result_path.read_text(encoding="utf-8"))
@@ -78,12 +78,6 @@ def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
 def _could_train(material):
     """Whether the process that tries could be the run's: one machine, from the first step on."""
     return material.intent.num_workers == 1 and not material.checkpoint_steps
-
-
-def _execution(intent):
-    """How the steps are executed, as of `train.loop.Settings`."""
-    names = ("seed", "precision", "jit_compile", "gradient_accumulation_steps", "input_service")
-    return {name: getattr(intent, name) for name in names}
 
 
 def _job(material: Material, folder, steps):
@@ -103,8 +97,8 @@ def _job(material: Material, folder, steps):
     return {
         "config": str(folder / "pipeline.config"),
         "folder": str(folder),
-        **_execution(intent),
-        "input_service": _input_service(intent.input_service, sampled),
+        "execution": intent.of_steps()
+        | {"input_service": _input_service(intent.input_service, sampled)},
         "run_input_service": intent.input_service,
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,

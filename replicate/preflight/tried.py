@@ -114,8 +114,9 @@ def _do(job, trial):
     import tensorflow as tf
 
     from replicate import config as configs
+    from replicate.execution import Execution
     from replicate.train import checkpoints, distribution, precision, starting_point
-    from replicate.train.trainer import Execution, Trainer
+    from replicate.train.trainer import Trainer
 
     config = configs.read(job["config"])
     gpus = tf.config.list_physical_devices("GPU")
@@ -129,17 +130,19 @@ def _do(job, trial):
     strategy = distribution.strategy(None)
     asked = config.train_config.batch_size // job["num_workers"]
     batch = asked if gpus else min(asked, job["cpu_batch"])
-    micro = job["gradient_accumulation_steps"] if gpus else 1
+    micro = job["execution"]["gradient_accumulation_steps"] if gpus else 1
     own_batch = config.train_config.batch_size
     config.train_config.batch_size = batch
     trial.stage("building the model")
     execution = Execution(
-        precision=precision.choose(config, job["precision"]),
-        jit_compile=job["jit_compile"] and bool(gpus),
-        gradient_accumulation_steps=micro,
-        input_service=job["input_service"],
+        **job["execution"]
+        | {
+            "precision": precision.choose(config, job["execution"]["precision"]),
+            "jit_compile": job["execution"]["jit_compile"] and bool(gpus),
+            "gradient_accumulation_steps": micro,
+        }
     )
-    trainer = Trainer(config, seed=job["seed"], strategy=strategy, execution=execution)
+    trainer = Trainer(config, execution, strategy)
     trial.stage("tracing a step")
     trainer.build_variables()
     start = trainer.checkpoint.write(os.path.join(job["folder"], "start"))
@@ -185,9 +188,9 @@ def _do(job, trial):
     gc.collect()  # the evaluated model
     as_the_run = (
         batch == own_batch
-        and micro == job["gradient_accumulation_steps"]
-        and execution.jit_compile == job["jit_compile"]
-        and job["input_service"] == job["run_input_service"]
+        and micro == job["execution"]["gradient_accumulation_steps"]
+        and execution.jit_compile == job["execution"]["jit_compile"]
+        and execution.input_service == job["run_input_service"]
     )
     return (trainer, start) if job["waits"] and as_the_run else None
 

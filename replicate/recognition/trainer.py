@@ -65,16 +65,13 @@ class Trainer(orbit.AbstractTrainer):
     def describe_execution(self):
         return {"precision": "float32", "replicas": 1}
 
-    def last_images(self):
-        """The last batch's images, [n, size, size, 3]."""
-        return self._last_images
-
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
 
         Returns:
-          dict of the last step: "losses" {name: float}, "learning_rate", "input_wait" (share of
-          the time spent waiting for batches), "seconds" and "steps". The first call leaves its
+          dict of the last step: "losses" {name: float}, "learning_rate", "images" (the batch's,
+          [n, size, size, 3]), "input_wait" (share of the time spent waiting for batches),
+          "seconds" and "steps". The first call leaves its
           first step, which is traced, out of the times where it can.
 
         Raises:
@@ -95,12 +92,12 @@ class Trainer(orbit.AbstractTrainer):
                 first = {"seconds_to_first_step": time.monotonic() - self._made}
                 if number + 1 < num_steps:
                     started, waited, timed_steps = time.monotonic(), 0.0, num_steps - 1
-        self._last_images = images
         self._check_finite(tf.stack(losses).numpy(), source_ids)
         seconds = time.monotonic() - started
         return {
             "losses": {"Loss/total_loss": float(losses[-1])},
             "learning_rate": float(self._learning_rate(self.global_step - 1)),
+            "images": images,
             "input_wait": waited / seconds,
             "seconds": seconds,
             "steps": timed_steps,

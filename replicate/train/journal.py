@@ -81,7 +81,7 @@ class Journal(contextlib.ExitStack):
             self._metrics.write(metrics_line(line))
             self._metrics.flush()
             if step % IMAGES_EVERY_N < output["steps"]:
-                self.events.write_images(self._trainer.last_images()[:IMAGES])
+                self.events.write_images(output["images"][:IMAGES])
         self._bar.set_postfix_str(
             f"loss {line['losses']['Loss/total_loss']:.3f}, lr {line['learning_rate']:.4g}, "
             f"{line['images_per_second']:.1f} images/s, input wait {line['input_wait']:.0%}",

@@ -8,45 +8,28 @@ import tensorflow as tf
 
 from replicate import checkpoint_files, cluster, environment, identity
 from replicate.errors import Interrupted, UserError
+from replicate.execution import Execution
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
 from replicate.train import checkpoints, data, distribution, precision, starting_point
 from replicate.train.journal import Journal, say
-from replicate.train.trainer import Execution, NonFiniteLoss, Trainer
+from replicate.train.trainer import NonFiniteLoss, Trainer
 
 # Above this share of a step, more hands on the input would make training faster.
 WAITING_MUCH = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Execution):
     """How a run is driven. What is trained stands in the pipeline.config.
 
     Attributes:
       num_steps: stop at this global step; None takes train_config.num_steps.
-      seed: initial weights, data order, augmentation and sampling follow from it.
-      checkpoint_every_n: steps between checkpoints.
-      checkpoint_max_to_keep: how many of the last ones stay.
       log_every_n: steps between two lines of metrics.jsonl.
-      precision: "float32", "bfloat16" or "float16"; None decides, see `precision.choose`.
-      jit_compile: compile each step with XLA.
-      gradient_accumulation_steps: micro-batches that a global batch is split into.
-      input_service: processes to start for the input, or addresses of running ones, see
-        `input_service.addresses`.
-      accept: fields of the run's identity in which it may be continued as another run, see
-        `replicate.identity`.
     """
 
     num_steps: int | None = None
-    seed: int = 0
-    checkpoint_every_n: int = 1000
-    checkpoint_max_to_keep: int = 7
     log_every_n: int = 10
-    precision: str | None = None
-    jit_compile: bool = False
-    gradient_accumulation_steps: int = 1
-    input_service: str = ""
-    accept: tuple[str, ...] = ()
 
 
 def train(config, model_dir, settings, trainer=None):
@@ -140,13 +123,9 @@ def _train(run, config, settings, num_steps, workers, trainer):
 
 
 def _trainer(config, settings, strategy):
-    execution = Execution(
-        precision=precision.choose(config, settings.precision),
-        jit_compile=settings.jit_compile,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        input_service=settings.input_service,
-    )
-    return Trainer(config, seed=settings.seed, strategy=strategy, execution=execution)
+    chosen = precision.choose(config, settings.precision)
+    execution = dataclasses.replace(settings, precision=chosen)
+    return Trainer(config, execution, strategy)
 
 
 def _begin(trainer, config, last, record):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
-from replicate.train import data, precision, randomness, repeatable
+from replicate.train import data, precision, repeatable, steps
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -29,35 +29,15 @@ class NonFiniteLoss(ArithmeticError):
         self.source_id_hashes = source_id_hashes
 
 
-@dataclasses.dataclass(frozen=True)
-class Execution:
-    """How steps are executed. None of it is part of the recipe.
-
-    Attributes:
-      precision: see `replicate.train.precision`.
-      jit_compile: compile each step with XLA.
-      gradient_accumulation_steps: micro-batches a global batch is split into. Batch-norm
-        statistics and loss normalizers are then those of a micro-batch, a deviation.
-      input_service: see `replicate.train.input_service`; the batches are the same with it.
-    """
-
-    precision: str = "float32"
-    jit_compile: bool = False
-    gradient_accumulation_steps: int = 1
-    input_service: str = ""
-
-
 class Trainer(orbit.AbstractTrainer):
     """Trains the API's model under a distribution strategy.
 
-    The losses of a step are those of the API's own `model_lib_v2`, and what is done with their
-    gradients is what its `eager_train_step` does.
+    What a step computes is in `steps.py`.
 
     Args:
       config: TrainEvalPipelineConfig.
-      seed: int; initial weights, order of the data, augmentation and sampling follow from it.
+      execution: Execution, its precision chosen (None is float32).
       strategy: tf.distribute.Strategy; None takes the default one (one device).
-      execution: Execution.
 
     Attributes:
       config: as it is trained.
@@ -71,23 +51,19 @@ class Trainer(orbit.AbstractTrainer):
       UserError: the batch does not divide among replicas and micro-batches.
     """
 
-    def __init__(self, config, *, seed, strategy=None, execution=None):
-        from object_detection import inputs, model_lib, model_lib_v2
+    def __init__(self, config, execution, strategy=None):
         from object_detection.builders import optimizer_builder
 
         self._made = time.monotonic()
-        self._model_lib, self._model_lib_v2 = model_lib, model_lib_v2
-        self._hash_key = inputs.HASH_KEY
-        self._execution = execution or Execution()
+        self._execution = dataclasses.replace(execution, precision=execution.precision or "float32")
         self.config = type(config)()
         self.config.CopyFrom(config)
         # Here the field means the images' format, which goes with the precision of the run.
         self.config.train_config.use_bfloat16 = self._execution.precision == "bfloat16"
-        self._seed = seed
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
-        tf.keras.utils.set_random_seed(seed or 2**30)
+        tf.keras.utils.set_random_seed(execution.seed or 2**30)
         precision.activate(self._execution.precision)
         with self._strategy.scope():
             self.model = odapi.build_model(config.model, is_training=True)
@@ -109,13 +85,17 @@ class Trainer(orbit.AbstractTrainer):
             step=self.global_step, model=self.model, optimizer=self.optimizer
         )
         self.seconds_to_first_step = None
-        self._sums = []
-        self._built = False
+        self._replica = steps.Replica(
+            self.config,
+            self.model,
+            self.optimizer,
+            self.global_step,
+            self._strategy,
+            self._execution,
+        )
+        self._one_step = steps.of(self._execution)(self._replica)
+        self._is_built = False
         self._stream = None
-        self._accumulate = tf.function(self._accumulate)
-        self._update = tf.function(self._update)
-        if self._execution.jit_compile:
-            self._replica_gradients = tf.function(self._replica_gradients, jit_compile=True)
 
     @property
     def strategy(self):
@@ -132,24 +112,9 @@ class Trainer(orbit.AbstractTrainer):
 
         Needed before a checkpoint is restored into them, so that what matches can be counted.
         """
-        if self._built:
-            return
-        self._built = True
-        specs = self._input().specs
-        micro = self._execution.gradient_accumulation_steps
-        averages = self.config.train_config.optimizer.use_moving_average
-        if averages or micro > 1 or self._execution.jit_compile:
-            # Averages, sums and XLA need variables that exist before the step is traced.
-            tf.function(self._losses_alone).get_concrete_function(*specs)
-            with self._strategy.scope():
-                if averages:
-                    self.optimizer.shadow_copy(self.model)
-                else:
-                    self.optimizer._create_all_weights(self.model.trainable_variables)
-                if micro > 1:
-                    self._sums = self._gradient_sums()
-        else:
-            self._update.get_concrete_function(*specs)
+        if not self._is_built:
+            self._is_built = True
+            self._one_step.build(self._input().specs)
 
     def resume(self, path):
         """Takes every variable, and with the step the position in the data, of a checkpoint.
@@ -194,19 +159,13 @@ class Trainer(orbit.AbstractTrainer):
             "replicas": self._strategy.num_replicas_in_sync,
         }
 
-    def last_images(self):
-        """The last batch's images as the model got them, of one replica: [n, h, w, 3]."""
-        from object_detection.core import standard_fields
-
-        images = self._last_features[standard_fields.InputDataFields.image]
-        return self._strategy.experimental_local_results(images)[0]
-
     @repeatable.sums_in_order()
     def train(self, num_steps):
         """Runs `num_steps` steps (orbit's interface).
 
         Returns:
-          dict of the last step: "losses" {the API's names: float}, "learning_rate",
+          dict of the last step: "losses" {the API's names: float}, "learning_rate", "images" (the
+          batch's, as the model got them, of one replica: [n, h, w, 3]),
           "input_wait" (share of the time spent waiting for batches), "seconds" and "steps". The
           first call leaves its first step, which is traced, out of the times where it can.
 
@@ -219,21 +178,23 @@ class Trainer(orbit.AbstractTrainer):
         started, waited, done = time.monotonic(), 0.0, []
         for number in range(num_steps):
             with repeatable.crops_in_order(self.config.model):
-                waited += self._step()
-            done.append((self._last_losses, self._last_hashes))
+                computed = self._one_step.take(self._input())
+            waited += computed.waited_s
+            done.append((computed.losses, computed.source_id_hashes))
             if self.seconds_to_first_step is None:
-                float(self._last_losses["Loss/total_loss"])  # wait for the device
+                float(computed.losses["Loss/total_loss"])  # wait for the device
                 self.seconds_to_first_step = time.monotonic() - self._made
                 first_step = {"seconds_to_first_step": self.seconds_to_first_step}
                 if number + 1 < num_steps:
                     started, waited, timed_steps = time.monotonic(), 0.0, num_steps - 1
         self._check_finite(done)
-        losses = {name: float(value) for name, value in self._last_losses.items()}
+        losses = {name: float(value) for name, value in computed.losses.items()}
         learning_rate = float(self._learning_rate())
         seconds = time.monotonic() - started
         return {
             "losses": losses,
             "learning_rate": learning_rate,
+            "images": computed.images,
             "input_wait": waited / seconds,
             "seconds": seconds,
             "steps": timed_steps,
@@ -260,121 +221,6 @@ class Trainer(orbit.AbstractTrainer):
             ),
         )
 
-    def _step(self):
-        """One update from one global batch; returns the seconds spent waiting for input."""
-        waited, micro_losses, self._last_hashes = 0.0, [], []
-        for _ in range(self._execution.gradient_accumulation_steps):
-            asked = time.monotonic()
-            features, labels = self._input().next()
-            waited += time.monotonic() - asked
-            self._last_hashes.append(features[self._hash_key])
-            if self._execution.gradient_accumulation_steps > 1:
-                part = tf.constant(len(micro_losses), tf.int64)
-                micro_losses.append(self._accumulate(features, labels, part))
-        if micro_losses:
-            self._update(None, None)
-            self._last_losses = {
-                name: sum(losses[name] for losses in micro_losses) for name in micro_losses[0]
-            }
-        else:
-            self._last_losses = self._update(features, labels)
-        self._last_features = features
-        return waited
-
-    def _losses_alone(self, features, labels):
-        """Traced for the variables they create."""
-        return self._on_replicas(lambda *batch: self._replica_losses(*batch), features, labels)
-
-    def _on_replicas(self, function, features, labels):
-        """What `function` gives on each replica for its part of the batch; called in a trace."""
-        with repeatable.operations_as_ever():
-            return self._strategy.run(function, args=(features, labels))
-
-    def _replica_losses(self, features, labels, micro_batch=0):
-        """One replica's losses; they sum to the global batch's over replicas and micro-batches."""
-        train_config = self.config.train_config
-        replicas = self._strategy.num_replicas_in_sync
-        parts = replicas * self._execution.gradient_accumulation_steps
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        part = micro_batch * replicas + tf.cast(replica, tf.int64)
-        self.model._is_training = True
-        tf.keras.backend.set_learning_phase(True)
-        labels = self._model_lib.unstack_batch(
-            labels, unpad_groundtruth_tensors=train_config.unpad_groundtruth_tensors
-        )
-        source = randomness.of_step(self._seed, self.global_step, part, parts)
-        with randomness.drawn_from(source):
-            losses, _ = self._model_lib_v2._compute_losses_and_predictions_dicts(
-                self.model,
-                features,
-                labels,
-                training_step=self.global_step,
-                add_regularization_loss=train_config.add_regularization_loss,
-            )
-        return {name: loss / parts for name, loss in losses.items()}
-
-    def _replica_gradients(self, features, labels, micro_batch=0):
-        """One replica's losses and the gradients of their sum."""
-        with tf.GradientTape() as tape:
-            losses = self._replica_losses(features, labels, micro_batch)
-            target = losses["Loss/total_loss"]
-            if self._execution.precision == "float16":
-                target = self.optimizer.get_scaled_loss(target)
-        gradients = tape.gradient(target, self.model.trainable_variables)
-        if self._execution.precision == "float16":
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        return losses, gradients
-
-    def _accumulate(self, features, labels, micro_batch):
-        """Adds a micro-batch's gradients to the sums; its losses, summed over replicas."""
-
-        def replica(features, labels):
-            losses, gradients = self._replica_gradients(features, labels, micro_batch)
-            for total, gradient in zip(self._sums, gradients, strict=True):
-                if gradient is not None:
-                    total.assign_add(tf.convert_to_tensor(gradient))
-            return losses
-
-        return self._summed(self._on_replicas(replica, features, labels))
-
-    def _update(self, features, labels):
-        """Applies one update: of a batch, or of the sums where `features` is None."""
-
-        def replica(features, labels):
-            if features is None:
-                losses, gradients = {}, [total.read_value() for total in self._sums]
-            else:
-                losses, gradients = self._replica_gradients(features, labels)
-            clip_norm = self.config.train_config.gradient_clipping_by_norm
-            if clip_norm > 0:
-                gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
-            self.optimizer.apply_gradients(
-                zip(gradients, self.model.trainable_variables, strict=True)
-            )
-            if features is None:
-                for total in self._sums:
-                    total.assign(tf.zeros_like(total))
-            self.global_step.assign_add(1)
-            return losses
-
-        return self._summed(self._on_replicas(replica, features, labels))
-
-    def _summed(self, losses):
-        return self._model_lib_v2.reduce_dict(self._strategy, losses, tf.distribute.ReduceOp.SUM)
-
-    def _gradient_sums(self):
-        """One variable a trainable variable, each replica its own, for accumulated gradients."""
-        with self._strategy.scope():
-            return [
-                tf.Variable(
-                    tf.zeros(variable.shape, variable.dtype),
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM,
-                )
-                for variable in self.model.trainable_variables
-            ]
-
     def _check_batch(self):
         replicas = self._strategy.num_replicas_in_sync
         micro = self._execution.gradient_accumulation_steps
@@ -399,7 +245,7 @@ class Trainer(orbit.AbstractTrainer):
             return data.train_dataset(
                 micro_config,
                 self.model,
-                seed=self._seed,
+                seed=self._execution.seed,
                 first_example=seen // pipelines,
                 input_context=input_context,
                 input_service=self._execution.input_service,
@@ -426,8 +272,11 @@ class _Stream:
         return self._first.result()
 
     def next(self):
+        """(features, labels, the seconds that they were waited for)."""
+        asked = time.monotonic()
         if self._first is None:
-            return next(self._iterator)
-        first, self._first = self._first.result(), None
-        self._executor.shutdown(wait=False)
-        return first
+            features, labels = next(self._iterator)
+        else:
+            (features, labels), self._first = self._first.result(), None
+            self._executor.shutdown(wait=False)
+        return features, labels, time.monotonic() - asked

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from replicate import odapi
+from replicate.execution import Execution
 
 odapi.load()
 
@@ -241,7 +242,7 @@ def test_the_targets_that_a_training_step_gets(family, overrides, records, monke
     """The same of the trainer's second step, as the trainer itself samples it."""
     config = making.config(family, overrides, **making.paths(records))
     calls = _Calls(monkeypatch)
-    trainer = Trainer(config, seed=3)
+    trainer = Trainer(config, Execution(seed=3))
     trainer.train(1)
     calls.clear()
     trainer.train(1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from replicate import config as configs
 from replicate import odapi
+from replicate.execution import Execution
 
 odapi.load()
 
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from replicate import cluster
 from replicate.train import distribution
-from replicate.train.trainer import Execution, Trainer
+from replicate.train.trainer import Trainer
 
 
 def main():
@@ -41,12 +42,13 @@ def main():
     )
     strategy = distribution.strategy(cluster.from_environment())
     execution = Execution(
+        seed=3,
         gradient_accumulation_steps=arguments.accumulate,
         jit_compile=arguments.jit_compile,
         input_service=arguments.input_service,
     )
     config = configs.read(arguments.config)
-    trainer = Trainer(config, seed=3, strategy=strategy, execution=execution)
+    trainer = Trainer(config, execution, strategy)
     trainer.build_variables()
     model = tf.train.Checkpoint(model=trainer.model)
     if os.path.exists(f"{arguments.initial}.index"):

@@ -9,6 +9,7 @@ import pytest
 
 from replicate import config as configs
 from replicate import odapi
+from replicate.execution import Execution
 
 odapi.load()
 
@@ -74,7 +75,7 @@ def _config(model, overrides, records):
 
 def _ours(config, initial, steps):
     """[{loss name: value} a step], final checkpoint of our trainer."""
-    trainer = Trainer(config, seed=SEED)
+    trainer = Trainer(config, Execution(seed=SEED))
     trainer.build_variables()
     trainer.checkpoint.write(str(initial))
     losses = [trainer.train(1)["losses"] for _ in range(steps)]

@@ -1,0 +1,45 @@
+"""How a training run is executed, said once for every tool, check and trainer that takes part.
+
+A new option is a field here, a flag in `tools/training_flags.py`, and what `replicate.train` does
+with it.
+"""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is executed; none of it is the recipe, which stands in the pipeline.config.
+
+    Attributes:
+      seed: initial weights, data order, augmentation and sampling follow from it.
+      precision: "float32", "bfloat16" or "float16"; None decides, see `train.precision.choose`.
+      jit_compile: compile each step with XLA.
+      gradient_accumulation_steps: micro-batches that a global batch is split into. Batch-norm
+        statistics and loss normalizers are then those of a micro-batch, a deviation.
+      input_service: processes to start for the input, or addresses of running ones, see
+        `train.input_service.addresses`; the batches are the same with it.
+      checkpoint_every_n: steps between checkpoints; of a replication, each one kept is evaluated.
+      checkpoint_max_to_keep: how many of the last ones stay.
+      accept: fields of the run's identity in which it may be continued as another run, see
+        `replicate.identity`.
+    """
+
+    seed: int = 0
+    precision: str | None = None
+    jit_compile: bool = False
+    gradient_accumulation_steps: int = 1
+    input_service: str = ""
+    checkpoint_every_n: int = 1000
+    checkpoint_max_to_keep: int = 7
+    accept: tuple[str, ...] = ()
+
+    def execution(self) -> dict[str, Any]:
+        """These fields alone, of a request or an intent that has others beside them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Execution)}
+
+    def of_steps(self) -> dict[str, Any]:
+        """Those that the computation of a step depends on."""
+        between_steps = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept")
+        return {k: value for k, value in self.execution().items() if k not in between_steps}
