@@ -13,22 +13,8 @@ from replicate import shapes
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
-from tfrecords.errors import InputError
 
 _FORMAT = 1
-
-
-def read(path, *, segmentations=False):
-    """`annotation_file.read`, whose InputError becomes a UserError."""
-    try:
-        return annotation_file.read(path, segmentations=segmentations)
-    except InputError as error:
-        raise UserError(str(error)) from None
-
-
-def sha256_of(path):
-    """`annotation_file.sha256_of`: without reading a file again that was read or hashed before."""
-    return annotation_file.sha256_of(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +44,7 @@ class Facts:
         Raises:
           UserError: a category's id occurs twice.
         """
-        try:
-            file.check_category_ids()
-        except InputError as error:
-            raise UserError(str(error)) from None
+        file.check_category_ids()
         crowd = file.crowd > 0
         return cls(
             sha256=file.sha256,
@@ -100,14 +83,14 @@ def facts(run, path, *, segmentations=False):
       segmentations: as of `read`, where it has to be read: for who comes after.
 
     Raises:
-      UserError: as `read`.
+      UserError: as `annotation_file.read`.
     """
     there = kept(run)
     seen = there["files"].get(os.path.abspath(path))
     if seen is not None and seen == _seen(path, seen["sha256"]):
         annotation_file.know_sha256(path, seen["sha256"])
         return Facts.from_json(seen["sha256"], there["facts"][seen["sha256"]])
-    return Facts.of(read(path, segmentations=segmentations))
+    return Facts.of(annotation_file.read(path, segmentations=segmentations))
 
 
 def facts_of(run, sha256):

@@ -2,12 +2,9 @@
 
 import signal
 
+from tfrecords.errors import UserError
 
-class UserError(Exception):
-    """Something the user gave is wrong. The message says what, where and what to do next.
-
-    The tools print it without a traceback and exit with status 2.
-    """
+__all__ = ["Interrupted", "Unavailable", "UserError"]
 
 
 class Interrupted(Exception):

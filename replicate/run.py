@@ -21,7 +21,6 @@ from typing import Any, Self
 from replicate import shapes
 from replicate.errors import UserError
 from tfrecords import checked_json, locks, redaction, whole_files
-from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
 
@@ -143,10 +142,7 @@ class RunDir:
     @contextlib.contextmanager
     def _held(self, folder: str, what: str, wait: bool) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(locks.held(f"{self.root / folder}{os.sep}", what, wait=wait))
-            except InputError as error:
-                raise UserError(str(error)) from None
+            stack.enter_context(locks.held(f"{self.root / folder}{os.sep}", what, wait=wait))
             whole_files.clean(self.root / folder, deep=True)
             yield
 

@@ -1,8 +1,15 @@
-"""The errors of bad input data."""
+"""The errors of a user's mistake, for every room: `replicate.errors` has those of a run beside."""
 
 
-class InputError(Exception):
-    """Input that cannot be converted. The message names the file or id and says what to do next."""
+class UserError(Exception):
+    """Something the user gave is wrong. The message says what, where and what to do next.
+
+    The tools print it without a traceback and exit with status 2.
+    """
+
+
+class InputError(UserError):
+    """Input that cannot be read or converted. The message names the file or id as well."""
 
 
 class BadImage(Exception):

@@ -97,7 +97,7 @@ def run(main, required=()):
     try:
         status = main(positional)
         sys.stdout.flush()
-    except _told() as error:
+    except UserError as error:
         _fail(tool, str(error))
     except Interrupted as stop:
         print(f"{tool}: {stop}; the same command continues", file=sys.stderr)
@@ -153,12 +153,6 @@ def _meant(word):
     known = [each for each in registered if not each.startswith("no")]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"--{close[0]}{equals}{value}" if close else None
-
-
-def _told():
-    """The errors that are a user's mistake. A tool that read no records has not imported theirs."""
-    tfrecords_errors = sys.modules.get("tfrecords.errors")
-    return (UserError, tfrecords_errors.InputError) if tfrecords_errors else (UserError,)
 
 
 def _of_a_path(error):

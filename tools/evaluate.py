@@ -88,13 +88,14 @@ def main(_):
 
 def _evaluate_one():
     _require(annotations_file=_ANNOTATIONS.value, image_dir=_IMAGES.value, output=_OUTPUT.value)
-    from replicate import annotations, config, weights
+    from replicate import config, weights
     from replicate.run import write_json
+    from tfrecords import annotation_file
 
     found = weights.of(_CHECKPOINT.value)
     _require(pipeline_config_path=_CONFIG.value or found.config)
     message = config.read(_CONFIG.value or found.config)
-    scored = annotations.read(_ANNOTATIONS.value).has_annotations
+    scored = annotation_file.read(_ANNOTATIONS.value).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text
 

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import pathlib
 
-from replicate import annotations
 from replicate.errors import UserError
+from tfrecords import annotation_file
 
 
 def bytes_sha256(found):
@@ -39,7 +39,7 @@ def of(annotations_file, image_dir):
     Raises:
       UserError: not a COCO annotation file, no such folder, or an image that is not there.
     """
-    file = annotations.read(annotations_file)
+    file = annotation_file.read(annotations_file)
     for index, entry in enumerate(file.images):
         if entry.file_name is None:
             raise UserError(str(file.lacks("images", index, "file_name")))

@@ -10,11 +10,12 @@ import zlib
 
 import tensorflow as tf
 
-from replicate import annotations, checkpoint_files
+from replicate import checkpoint_files
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
+from tfrecords import annotation_file
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -152,7 +153,7 @@ class Kept:
 
     @functools.cached_property
     def _annotations_sha256(self):
-        return annotations.read(self._arguments[1]).content_sha256
+        return annotation_file.read(self._arguments[1]).content_sha256
 
     def _identity(self, checkpoint):
         path = pathlib.Path(checkpoint.path).absolute()

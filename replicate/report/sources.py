@@ -4,9 +4,10 @@ import hashlib
 import importlib.metadata
 import pathlib
 
-from replicate import annotations, environment, score
+from replicate import environment, score
 from replicate.errors import UserError
 from replicate.run import read_json
+from tfrecords import annotation_file
 
 # The rooms whose code decides what a report says.
 _CODE = ("report", "score", "verdict", "config", "zoo.py", "run.py", "annotations.py", "data")
@@ -34,7 +35,7 @@ def fingerprint(run):
         path.relative_to(run.root).as_posix(): _sha256(path) for path in files if path.is_file()
     }
     for path in sorted(annotation_files - {None}):
-        found[path] = annotations.sha256_of(path) if pathlib.Path(path).is_file() else None
+        found[path] = annotation_file.sha256_of(path) if pathlib.Path(path).is_file() else None
     versions = {name: importlib.metadata.version(name) for name in score.EVALUATORS}
     return found | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
 

@@ -12,7 +12,6 @@ import numpy as np
 from replicate.errors import UserError
 from tfrecords import annotation_file
 from tfrecords.annotation_file import ids_sha256
-from tfrecords.errors import InputError
 
 #: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
 #: the others are left out, so that pycocotools takes the area of a mask from the mask and not from
@@ -59,14 +58,11 @@ class Groundtruth:
           UserError: no such file, not COCO JSON, or an annotation that refers to nothing.
         """
         path = pathlib.Path(path)
-        try:
-            file = annotation_file.read(path)
-            file.need_annotations()
-            file.check_ids()
-            if (file.crowd == file.NOT_SAID).any():
-                raise file.lacks("annotations", int(np.argmin(file.crowd)), "iscrowd")
-        except InputError as error:
-            raise UserError(str(error)) from None
+        file = annotation_file.read(path)
+        file.need_annotations()
+        file.check_ids()
+        if (file.crowd == file.NOT_SAID).any():
+            raise file.lacks("annotations", int(np.argmin(file.crowd)), "iscrowd")
         if not file.images or not file.categories:
             empty = "images" if not file.images else "categories"
             raise UserError(f"{path}: '{empty}' is empty; there is nothing to score")
