@@ -22,7 +22,7 @@ _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
 
 
 @dataclasses.dataclass(frozen=True)
-class Request(Execution):
+class ReplicationRequest(Execution):
     """What to replicate, with what, and how it is executed.
 
     Attributes:
@@ -56,7 +56,7 @@ def replicate(request, run_dir, command, terms=None):
     """Checks (preflight), converts, renders, trains, evaluates, scores, judges and reports.
 
     Args:
-      request: Request.
+      request: ReplicationRequest.
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.
@@ -138,7 +138,7 @@ def intent(request, run_dir, **more):
     """What `request` would launch, for preflight.
 
     Args:
-      request: Request.
+      request: ReplicationRequest.
       run_dir: the run directory.
       more: other fields of preflight.Intent.
     """

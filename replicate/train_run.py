@@ -23,7 +23,7 @@ _STEPS = "train_config.num_steps"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request(Execution):
+class TrainingRequest(Execution):
     """What to train, and how it is executed; a run keeps it in spec.json.
 
     Attributes:
@@ -34,7 +34,7 @@ class Request(Execution):
       recipe_told_by: how that recipe was told.
       val_annotations, val_images: COCO JSON and image folder to evaluate on; "" where none is
         named yet.
-      num_steps, log_every_n: as of `train.loop.Settings`.
+      num_steps, log_every_n: as of `train.loop.TrainingSettings`.
     """
 
     config: str
@@ -47,14 +47,14 @@ class Request(Execution):
 
 
 def request_for(config, model="", **fields):
-    """The Request of a config, its recipe found.
+    """The TrainingRequest of a config, its recipe found.
 
     Args:
       config: what `config.read` takes.
       model: the recipe where the user names it: a zoo model, or a config, archive or run directory
         of one; "" finds it, see `config.recipe_of`. A config that is of no zoo model stands for
         itself.
-      fields: the other fields of the Request.
+      fields: the other fields of the TrainingRequest.
 
     Raises:
       UserError: as `config.read`.
@@ -63,7 +63,7 @@ def request_for(config, model="", **fields):
         recipe = configs.Recipe(configs.recipe_of(model).model or model, "named by --model")
     else:
         recipe = configs.recipe_of(config)
-    return Request(config, recipe.model or "", recipe.how, **fields)
+    return TrainingRequest(config, recipe.model or "", recipe.how, **fields)
 
 
 def train(request, run_dir, command, terms=None):
@@ -72,7 +72,7 @@ def train(request, run_dir, command, terms=None):
     Of several workers (see `replicate.cluster`) the first does everything before the training.
 
     Args:
-      request: Request.
+      request: TrainingRequest.
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.

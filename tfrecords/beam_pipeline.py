@@ -30,7 +30,7 @@ class _Request:
     output_path: str
     num_shards: int
     keypoints_file: str | None
-    settings: features.Settings
+    settings: features.FeatureSettings
 
 
 def convert(
@@ -66,7 +66,7 @@ def convert(
         os.fspath(output_path),
         num_shards,
         os.fspath(keypoints_file) if keypoints_file else None,
-        features.Settings(
+        features.FeatureSettings(
             include_masks=include_masks,
             include_keypoints=bool(keypoints_file),
             invalid_boxes=invalid_boxes,

@@ -110,7 +110,7 @@ def convert(
       InputError: bad input, an output path that holds another conversion, or that another process
         is writing.
     """
-    settings = features.Settings(
+    settings = features.FeatureSettings(
         include_masks=include_masks,
         include_keypoints=bool(keypoints_file),
         invalid_boxes=invalid_boxes,
@@ -154,7 +154,7 @@ def _convert(what, settings, num_workers, progress):
         if redo is not None:
             work.write(redo, on_shard=lambda index, result: _check_remade(before, index, result))
             return summary_of(output_path, before, reused=False)
-        progress_file = journal.Journal(output_path, header)
+        progress_file = journal.ConversionJournal(output_path, header)
         try:
             todo = [index for index in range(num_shards) if index not in progress_file.done]
             work.write(todo, on_shard=progress_file.add)
@@ -190,7 +190,7 @@ class _Work:
     image_dir: str
     output_path: str
     num_shards: int
-    settings: features.Settings
+    settings: features.FeatureSettings
     num_workers: int | None
     progress: bool
 

@@ -20,7 +20,7 @@ _HOW_TO_SKIP = "; --on_error=skip leaves it out and lists it in the ledger"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class FeatureSettings:
     """What a conversion was asked for; part of the manifest.
 
     Attributes:
@@ -62,7 +62,7 @@ def convert_image(image, encoded, name, categories, settings):
       encoded: bytes of the image file, or None where it is missing.
       name: path of the image file, for messages.
       categories: dict of category id to name.
-      settings: `Settings`.
+      settings: `FeatureSettings`.
 
     Returns:
       `Outcome`.

@@ -14,7 +14,7 @@ from tfrecords import checked_json, shards
 from tfrecords.whole_files import written_whole
 
 
-class Journal:
+class ConversionJournal:
     """Opened with the header of the conversion to do; `done` holds the shards that need not be."""
 
     def __init__(self, output_path, header):

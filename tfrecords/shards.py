@@ -20,14 +20,14 @@ class Task:
       images: list of `coco.SourceImage`.
       image_dir: folder of the image files.
       categories: dict of category id to name.
-      settings: `features.Settings`.
+      settings: `features.FeatureSettings`.
     """
 
     path: str
     images: list
     image_dir: str
     categories: dict
-    settings: features.Settings
+    settings: features.FeatureSettings
 
 
 @dataclasses.dataclass

@@ -53,7 +53,7 @@ def convert(
     Raises:
       InputError: bad input, or an output path that holds another conversion.
     """
-    settings = features.Settings(
+    settings = features.FeatureSettings(
         invalid_boxes=invalid_boxes,
         keep_images_without_annotations=keep_images_without_annotations,
         on_error=on_error,

@@ -76,7 +76,7 @@ def main(_):
     from replicate.inspection.answer import DIFFERS
 
     page.prepare(_OUTPUT.value)
-    request = sources.Request(
+    request = sources.InspectionRequest(
         records=_RECORDS.value,
         coco=_COCO.value,
         image_dir=_IMAGE_DIR.value,
@@ -85,7 +85,7 @@ def main(_):
         max_images=_MAX_IMAGES.value,
         seed=_SEED.value,
     )
-    settings = content.Settings(
+    settings = content.InspectionSettings(
         config_path=_CONFIG.value,
         step=_STEP.value,
         seed=_SEED.value,

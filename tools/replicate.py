@@ -65,11 +65,11 @@ flags.adopt_module_key_flags(training_flags)
 
 
 def request():
-    """What the flags ask for, as a `replicate.replication.Request`."""
+    """What the flags ask for, as a `replicate.replication.ReplicationRequest`."""
     from replicate import config, replication
 
     terms = training_flags.terms()
-    return replication.Request(
+    return replication.ReplicationRequest(
         model=_MODEL.value,
         train_annotations=_TRAIN_ANNOTATIONS.value,
         train_images=_TRAIN_IMAGES.value,

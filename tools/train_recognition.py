@@ -94,7 +94,7 @@ _OF_THIS_START = (
 
 def main(_):
     weights = FLAGS.weights
-    request = requests.Request(
+    request = requests.RecognitionRequest(
         records=requests.absolute(FLAGS.records),
         label_map=requests.absolute(FLAGS.label_map),
         weights=requests.absolute(weights)
@@ -111,7 +111,7 @@ def main(_):
     from replicate.recognition import report, training
     from replicate.run import RunDir
 
-    settings = training.Settings(
+    settings = training.RecognitionSettings(
         val_records=val_records, **{name: getattr(FLAGS, name) for name in _OF_THIS_START}
     )
     command = shlex.join(["python", "tools/train_recognition.py", *sys.argv[1:]])

@@ -1,6 +1,6 @@
 """What a config that parses can still get wrong: missing paths, fields that contradict each other.
 
-Each rule is a function of the message that yields `Problem`s; `RULES` lists them.
+Each rule is a function of the message that yields `ConfigProblem`s; `RULES` lists them.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ _TYPES = ("classification", "detection", "full")
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class ConfigProblem:
     """A finding without its place in the text: level, field path, message."""
 
     level: str
@@ -28,7 +28,7 @@ class Problem:
 def check(message):
     """All problems of a `TrainEvalPipelineConfig`, rule by rule."""
     if message.model.WhichOneof("model") not in known_names.FEATURE_EXTRACTORS:
-        yield Problem(ERROR, "model", "no model: it needs ssd, faster_rcnn or center_net")
+        yield ConfigProblem(ERROR, "model", "no model: it needs ssd, faster_rcnn or center_net")
         return
     for rule in RULES:
         yield from rule(message)
@@ -39,7 +39,7 @@ def required_paths(message):
     readers = [("train_input_reader", message.train_input_reader)]
     readers += [(f"eval_input_reader[{i}]", r) for i, r in enumerate(message.eval_input_reader)]
     if not message.eval_input_reader:
-        yield Problem(ERROR, "eval_input_reader", "missing: which images are evaluated")
+        yield ConfigProblem(ERROR, "eval_input_reader", "missing: which images are evaluated")
     for name, reader in readers:
         yield from _file(f"{name}.label_map_path", reader.label_map_path)
         inputs = list(reader.tf_record_input_reader.input_path)
@@ -57,7 +57,7 @@ def fine_tuning(message):
     """The checkpoint's type and version against what the API restores."""
     train = message.train_config
     if not train.fine_tune_checkpoint:
-        yield Problem(
+        yield ConfigProblem(
             WARNING,
             "train_config.fine_tune_checkpoint",
             "unset: training starts from random weights, unlike any zoo recipe",
@@ -66,7 +66,7 @@ def fine_tuning(message):
     version = train.DESCRIPTOR.fields_by_name["fine_tune_checkpoint_version"]
     if version.enum_type.values_by_number[train.fine_tune_checkpoint_version].name != "V2":
         written = train.HasField("fine_tune_checkpoint_version")
-        yield Problem(
+        yield ConfigProblem(
             ERROR,
             "train_config.fine_tune_checkpoint_version",
             f"{'V1' if written else 'unset, which means V1'}: TensorFlow 2 reads V2 checkpoints "
@@ -74,14 +74,14 @@ def fine_tuning(message):
         )
     kind = train.fine_tune_checkpoint_type
     if kind not in _TYPES:
-        yield Problem(
+        yield ConfigProblem(
             ERROR,
             "train_config.fine_tune_checkpoint_type",
             f"'{kind}' is no type of V2; it is classification (a backbone), detection or full (a "
             "detector)",
         )
     if train.from_detection_checkpoint:
-        yield Problem(
+        yield ConfigProblem(
             WARNING,
             "train_config.from_detection_checkpoint",
             "TensorFlow 1's field; fine_tune_checkpoint_type is what TensorFlow 2 reads",
@@ -99,7 +99,7 @@ def class_count(message):
             continue
         highest = labelmap.highest_id(path)
         if highest != count:
-            yield Problem(
+            yield ConfigProblem(
                 ERROR,
                 f"model.{name}.num_classes",
                 f"num_classes is {count}, but the highest id in {path} is {highest}; the two must "
@@ -114,7 +114,7 @@ def moving_averages(message):
     if trained == evaluated:
         return
     default = not message.train_config.optimizer.HasField("use_moving_average")
-    yield Problem(
+    yield ConfigProblem(
         WARNING,
         "eval_config.use_moving_averages",
         f"{_bool(evaluated)}, but train_config.optimizer.use_moving_average is {_bool(trained)}"
@@ -131,19 +131,19 @@ def schedule_length(message):
     """The schedule's own end against `num_steps`, and schedules that the API refuses."""
     steps = message.train_config.num_steps
     if not steps:
-        yield Problem(ERROR, "train_config.num_steps", "unset: training has no end")
+        yield ConfigProblem(ERROR, "train_config.num_steps", "unset: training has no end")
     optimizer = message.train_config.optimizer
     path = f"train_config.optimizer.{optimizer.WhichOneof('optimizer')}.learning_rate"
     try:
         schedule.learning_rates(message, [0])
         kind = schedule.kind_of(message)
     except UserError as error:
-        yield Problem(ERROR, path, str(error))
+        yield ConfigProblem(ERROR, path, str(error))
         return
     rate = getattr(learning_rate(message), kind)
     if kind == "cosine_decay_learning_rate" and steps and rate.total_steps != steps:
         end = schedule.learning_rates(message, [steps])[0]
-        yield Problem(
+        yield ConfigProblem(
             WARNING,
             f"{path}.{kind}.total_steps",
             f"total_steps is {rate.total_steps}, num_steps {steps}: "
@@ -154,7 +154,7 @@ def schedule_length(message):
             ),
         )
     if kind == "manual_step_learning_rate" and steps and rate.schedule[-1].step >= steps:
-        yield Problem(
+        yield ConfigProblem(
             WARNING,
             f"{path}.{kind}.schedule[{len(rate.schedule) - 1}].step",
             f"the change at step {rate.schedule[-1].step} is never reached: num_steps is {steps}",
@@ -166,7 +166,7 @@ def metrics(message):
     chosen = list(message.eval_config.metrics_set)
     for name in chosen:
         if name not in known_names.METRICS:
-            yield Problem(
+            yield ConfigProblem(
                 ERROR,
                 "eval_config.metrics_set",
                 f"no metric '{name}'; {textproto.choices(name, known_names.METRICS)}",
@@ -177,7 +177,7 @@ def metrics(message):
         wanted.append("coco_mask_metrics")
     for name in wanted:
         if name not in chosen:
-            yield Problem(
+            yield ConfigProblem(
                 WARNING,
                 "eval_config.metrics_set",
                 f"{', '.join(chosen) or 'missing'}: the published figures are {name}",
@@ -191,7 +191,7 @@ def feature_extractor(message):
     known = known_names.FEATURE_EXTRACTORS[name]
     if kind not in known:
         hint = " (TensorFlow 1's)" if f"{kind}_keras" in known else ""
-        yield Problem(
+        yield ConfigProblem(
             ERROR,
             f"model.{name}.feature_extractor.type",
             f"'{kind}'{hint} is no feature extractor of TensorFlow 2; "
@@ -213,11 +213,11 @@ RULES = (
 def _file(path, value, suffix=""):
     """What is wrong with one path of a config. Patterns may hold `*` and `?`."""
     if not value:
-        yield Problem(ERROR, path, "missing: a path is required here")
+        yield ConfigProblem(ERROR, path, "missing: a path is required here")
     elif any(mark in value for mark in PLACEHOLDER):
-        yield Problem(ERROR, path, f"'{value}' is still to be configured")
+        yield ConfigProblem(ERROR, path, f"'{value}' is still to be configured")
     elif "://" not in value and not glob.glob(value + suffix):
-        yield Problem(WARNING, path, f"no file matches '{value}' on this machine")
+        yield ConfigProblem(WARNING, path, f"no file matches '{value}' on this machine")
 
 
 def _bool(value):

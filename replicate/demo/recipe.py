@@ -1,7 +1,7 @@
 """The demo's run: the zoo's SSD MobileNet V2 FPNLite recipe, small enough for two CPU cores."""
 
 from replicate.demo import drawing
-from replicate.replication import Request
+from replicate.replication import ReplicationRequest
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 STEPS = 600
@@ -32,7 +32,7 @@ OVERRIDES = {
 def request(folder):
     """Draws the data into `folder` and returns what to ask of `replicate.replication`."""
     splits = drawing.draw(folder)
-    return Request(
+    return ReplicationRequest(
         model=MODEL,
         train_annotations=splits["train"][0],
         train_images=splits["train"][1],

@@ -16,7 +16,7 @@ _MAX_DRAWN_ANCHORS = 250
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class InspectionSettings:
     """What is looked at, and what it is compared with.
 
     Attributes:
@@ -40,8 +40,8 @@ def inspect(config, request, settings):
 
     Args:
       config: TrainEvalPipelineConfig.
-      request: sources.Request.
-      settings: Settings.
+      request: sources.InspectionRequest.
+      settings: InspectionSettings.
 
     Returns:
       (content dict, pictures: dict key -> data URI).

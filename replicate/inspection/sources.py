@@ -24,7 +24,7 @@ COCO_SOURCE, PARQUET, RECORDS = "coco", "parquet", "records"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class InspectionRequest:
     """What to look at.
 
     Attributes:
@@ -238,7 +238,7 @@ def _from_parquet(config, request, shard):
 
 def _write(rows, count, shard, categories, masks):
     """Writes the records of (image, name, bytes); returns what was left out, by reason."""
-    settings = features.Settings(include_masks=masks, on_error="skip")
+    settings = features.FeatureSettings(include_masks=masks, on_error="skip")
     dropped = Counter()
     with open(shard, "wb") as stream:
         writer = framing.Writer(stream)

@@ -62,7 +62,7 @@ def task(plan, run, resources, request):
       plan: Plan; its directory is a path on the cloud's machines.
       run: one of `plan.runs`.
       resources: Resources.
-      request: `replication.Request`; its paths are checked to lie in a mount.
+      request: `replication.ReplicationRequest`; its paths are checked to lie in a mount.
 
     Raises:
       UserError: not from a checkout; a path that no mount holds; several nodes without a

@@ -6,8 +6,8 @@ import time
 from replicate import reasons
 from replicate.preflight import data, evaluators, files, forecast, machine, recipe, result, starting
 from replicate.preflight import trial as trials
-from replicate.preflight.material import Material
-from replicate.preflight.result import FAIL, Problem
+from replicate.preflight.material import LaunchFacts
+from replicate.preflight.result import FAIL, PreflightProblem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Check:
 
     Attributes:
       reason: reasons.Reason.
-      before: functions of the Material that yield Notes and Problems.
-      after: functions of (Material, the trial's dict, Forecast) that add to them.
+      before: functions of the LaunchFacts that yield Notes and Problems.
+      after: functions of (LaunchFacts, the trial's dict, Forecast) that add to them.
     """
 
     reason: reasons.Reason
@@ -108,7 +108,7 @@ def check(intent, trial=True, numbers=None, progress=True, waiting=None):
       UserError: a config that names no model.
     """
     started = time.monotonic()
-    material = Material(intent)
+    material = LaunchFacts(intent)
     chosen = [each for each in CHECKS if numbers is None or each.number in numbers]
     found = {each: [f for function in each.before for f in function(material)] for each in chosen}
     tried, took = {}, {"trial": 0.0}
@@ -141,4 +141,4 @@ def _tracing_seconds(tried):
 
 
 def _hard(finding):
-    return isinstance(finding, Problem) and finding.status == FAIL and not finding.differs
+    return isinstance(finding, PreflightProblem) and finding.status == FAIL and not finding.differs

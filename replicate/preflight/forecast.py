@@ -106,7 +106,7 @@ def of(material, trial):
     """The Forecast of a run.
 
     Args:
-      material: Material.
+      material: LaunchFacts.
       trial: the dict of `trial.run`; {} without one.
     """
     known = {

@@ -7,7 +7,7 @@ import sys
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.preflight.checks import check
-from replicate.preflight.material import Material
+from replicate.preflight.material import LaunchFacts
 from replicate.run import read_json, write_json
 from tfrecords import redaction
 
@@ -54,7 +54,7 @@ def gate(intent, terms, numbers=None, waiting=None):
       UserError: a reason fails and `terms` do not force it. Nothing is written then.
     """
     intent = dataclasses.replace(intent, rehearsal=terms.rehearsal)
-    material = Material(intent)
+    material = LaunchFacts(intent)
     if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
         return forced_sentences(material.run)
     config = redaction.without_secrets(configs.to_text(intent.message))

@@ -51,7 +51,7 @@ class Intent(Execution):
     num_workers: int = 1
 
 
-class Material:
+class LaunchFacts:
     """Everything the checks read. What cannot be read is None, and `problems` says why.
 
     Args:

@@ -17,7 +17,7 @@ class Note:
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class PreflightProblem:
     """Something seen that is not.
 
     Attributes:
@@ -36,17 +36,17 @@ class Problem:
 
 def breaks(seen, fix):
     """The run would break, or its figures would be wrong."""
-    return Problem(seen, fix)
+    return PreflightProblem(seen, fix)
 
 
 def differs(seen, fix, meant=False):
     """The run would not be the published experiment; a warning where that was asked for."""
-    return Problem(seen, fix, WARN if meant else FAIL, differs=True)
+    return PreflightProblem(seen, fix, WARN if meant else FAIL, differs=True)
 
 
 def mind(seen, fix=""):
     """Worth knowing before the start."""
-    return Problem(seen, fix, WARN)
+    return PreflightProblem(seen, fix, WARN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Result:
       number: the reason's number, 1 to 17.
       title: the reason.
       status: PASS, WARN or FAIL.
-      findings: tuple of Note and Problem; the problems alone where there are any.
+      findings: tuple of Note and PreflightProblem; the problems alone where there are any.
     """
 
     number: int
@@ -73,7 +73,7 @@ class Result:
     @property
     def fix(self):
         """What to do; "" where all is well."""
-        return "; ".join(f.fix for f in self.findings if isinstance(f, Problem) and f.fix)
+        return "; ".join(f.fix for f in self.findings if isinstance(f, PreflightProblem) and f.fix)
 
     def to_json(self):
         """The result as plain data."""
@@ -90,11 +90,11 @@ def of(number, title, findings, rehearsal=False):
     """The Result of a reason's findings.
 
     Args:
-      findings: iterable of Note and Problem.
+      findings: iterable of Note and PreflightProblem.
       rehearsal: whether differences from the published experiment are meant.
     """
     findings = [_softened(finding) if rehearsal else finding for finding in findings]
-    problems = [each for each in findings if isinstance(each, Problem)]
+    problems = [each for each in findings if isinstance(each, PreflightProblem)]
     problems.sort(key=lambda each: -STATUSES.index(each.status))
     status = problems[0].status if problems else PASS
     return Result(number, title, status, tuple(problems or findings))
@@ -125,6 +125,6 @@ def summary(results):
 
 
 def _softened(finding):
-    if isinstance(finding, Problem) and finding.differs:
+    if isinstance(finding, PreflightProblem) and finding.differs:
         return dataclasses.replace(finding, status=WARN)
     return finding

@@ -75,8 +75,8 @@ class Standby:
 
         Args:
           config, run_dir: as of `train.loop.train`.
-          settings: the fields of `train.loop.Settings`, all that say how steps are executed among
-            them; that class itself is the engine's, which takes seconds to load.
+          settings: the fields of `train.loop.TrainingSettings`, all that say how steps are executed
+            among them; that class itself is the engine's, which takes seconds to load.
 
         Returns:
           path (prefix) of the last checkpoint.
@@ -88,7 +88,7 @@ class Standby:
             self.__exit__()  # it would hold its memory
             from replicate.train import loop
 
-            return loop.train(config, run_dir, loop.Settings(**settings))
+            return loop.train(config, run_dir, loop.TrainingSettings(**settings))
         process, self._process = self._process, None
         folder = self.folder()
         write_text(folder / "pipeline.config", configs.to_text(config))

@@ -17,7 +17,7 @@ import threading
 from tqdm import tqdm
 
 from replicate import config as configs
-from replicate.preflight.material import Material
+from replicate.preflight.material import LaunchFacts
 from replicate.preflight.standby import Standby
 from replicate.preflight.tried import WAITING
 from replicate.run import write_json, write_text
@@ -45,7 +45,7 @@ def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
     """Tries it.
 
     Args:
-      material: Material.
+      material: LaunchFacts.
       steps: whether to train and evaluate; without, checkpoints alone are read.
       seconds: how long it may take.
       progress: whether to show a progress bar.
@@ -80,7 +80,7 @@ def _could_train(material):
     return material.intent.num_workers == 1 and not material.checkpoint_steps
 
 
-def _job(material: Material, folder, steps):
+def _job(material: LaunchFacts, folder, steps):
     """What tried.py is told, and the files it reads."""
     intent = material.intent
     config = type(intent.message)()
@@ -120,7 +120,7 @@ def _sample(material, config, folder, count):
     """Records of some training images, made by the converter itself, and their label map."""
     source, intent = material.train_source, material.intent
     count = min(len(source.images), max(count, 8))
-    settings = features.Settings(include_masks=intent.include_masks)
+    settings = features.FeatureSettings(include_masks=intent.include_masks)
     shard = folder / "train-00000-of-00001.tfrecord"
     with open(shard, "wb") as file:
         writer = framing.Writer(file)

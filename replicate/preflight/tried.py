@@ -87,7 +87,7 @@ def _wait(trainer, start, errors):
     def train():
         config = configs.read(order["config"])
         trainer.begin_again(start, config)
-        settings = loop.Settings(**order["settings"])
+        settings = loop.TrainingSettings(**order["settings"])
         return loop.train(config, order["run_dir"], settings, trainer=trainer)
 
     run.write_json(order["outcome"], standby.told(train))

@@ -43,7 +43,7 @@ def score(recognizer, pattern, request, desc="score"):
     Args:
       recognizer: Recognizer.
       pattern: as `request.files` takes it.
-      request: Request; its image size, batch size and treatment of crowds hold.
+      request: RecognitionRequest; its image size, batch size and treatment of crowds hold.
       desc: the bar's words.
 
     Returns:
@@ -100,7 +100,7 @@ def evaluate(run, step, splits, request, threshold, recognizer_at):
       run: RunDir.
       step: the checkpoint's.
       splits: dict "train" or "val" -> pattern of its records.
-      request: Request.
+      request: RecognitionRequest.
       threshold: of F1.
       recognizer_at: function of no arguments that gives the Recognizer with the weights of
         `step`; called only where something is left to do.

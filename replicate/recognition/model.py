@@ -59,7 +59,7 @@ class Recognizer(tf.keras.Model):
 
 
 def build(request, trained_classes):
-    """The Recognizer of a Request, with its first weights."""
+    """The Recognizer of a RecognitionRequest, with its first weights."""
     description = {
         "backbone": request.backbone,
         "image_size": request.image_size,

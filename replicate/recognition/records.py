@@ -147,7 +147,7 @@ def training_batches(request, classes, first_example):
     The order is that of the detectors' training (`replicate.train.data`).
 
     Args:
-      request: Request.
+      request: RecognitionRequest.
       classes: tuple of Class.
       first_example: int.
 

@@ -96,7 +96,7 @@ def of_run(run):
     Raises:
       UserError: not a recognition run.
     """
-    material = reading.Material(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
+    material = reading.RunFiles(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
     request = requests.of_run(run)
     evaluated = evaluation.of_run(run)
     data = _or_nothing(run.root / training.DATA_FILE)

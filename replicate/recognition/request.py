@@ -19,7 +19,7 @@ _PATTERN = "'data/train-?????-of-?????.tfrecord'"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class RecognitionRequest:
     """Everything that decides what is trained; a run keeps it in spec.json.
 
     Attributes:
@@ -118,7 +118,7 @@ def keep(run, request, command, begun):
 
     Args:
       run: RunDir.
-      request: Request.
+      request: RecognitionRequest.
       command: str, the command line.
       begun: whether there is a checkpoint.
 
@@ -145,7 +145,7 @@ def keep(run, request, command, begun):
 
 
 def of_run(run):
-    """The Request in a run's spec.json.
+    """The RecognitionRequest in a run's spec.json.
 
     Raises:
       UserError: there is none, or it is another kind of run.
@@ -156,7 +156,7 @@ def of_run(run):
             f"{run.root}: not a recognition run (spec.json is of another kind); "
             "tools/train_recognition.py makes one"
         )
-    return Request(**spec["request"])
+    return RecognitionRequest(**spec["request"])
 
 
 def _exists(weights):

@@ -13,14 +13,14 @@ from replicate.train import randomness
 _SGD_MOMENTUM = 0.9
 
 
-class Trainer(orbit.AbstractTrainer):
+class RecognitionTrainer(orbit.AbstractTrainer):
     """Trains a Recognizer on one device.
 
     The loss of an image is the sum over categories of the sigmoid cross-entropy; that of a step
     is the mean over its images.
 
     Args:
-      request: Request.
+      request: RecognitionRequest.
       recognizer: Recognizer.
       num_steps: the step where the learning rate reaches 0.
 

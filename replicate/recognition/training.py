@@ -8,16 +8,16 @@ from replicate.processes import StopSignals
 from replicate.recognition import classes, evaluation, model, records
 from replicate.recognition import request as requests
 from replicate.recognition.engine import tf
-from replicate.recognition.trainer import Trainer
+from replicate.recognition.trainer import RecognitionTrainer
 from replicate.run import RunDir, read_json, write_json
 from replicate.train import checkpoints
-from replicate.train.journal import Journal, say
+from replicate.train.journal import TrainingJournal, say
 
 DATA_FILE = "data.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class RecognitionSettings:
     """How a run is driven and what is evaluated; may differ from one start to the next.
 
     Attributes:
@@ -49,9 +49,9 @@ def train(request, model_dir, settings, command):
     """Trains to the end, from the last good checkpoint in `model_dir` where there is one.
 
     Args:
-      request: Request.
+      request: RecognitionRequest.
       model_dir: the run directory.
-      settings: Settings.
+      settings: RecognitionSettings.
       command: str, the command line, for the report.
 
     Returns:
@@ -119,7 +119,7 @@ def _train(run, request, found, last, num_steps, settings, splits):
     # A resumed run takes every weight from its checkpoint.
     start = request if last is None else dataclasses.replace(request, weights=None)
     recognizer = model.build(start, found)
-    trainer = Trainer(request, recognizer, num_steps)
+    trainer = RecognitionTrainer(request, recognizer, num_steps)
     if last is not None:
         trainer.resume(last)
         say(f"resuming after step {trainer.step} from {last}")
@@ -134,7 +134,7 @@ def _train(run, request, found, last, num_steps, settings, splits):
     with (
         StopSignals() as stop,
         checkpoints.FullDisk(run.checkpoints),
-        Journal(run, trainer, num_steps, request.batch_size) as journal,
+        TrainingJournal(run, trainer, num_steps, request.batch_size) as journal,
     ):
         while trainer.step < num_steps:
             output = trainer.train(_until_next(trainer.step, num_steps, settings))

@@ -297,7 +297,7 @@ def training(material):
     """Losses and speed by step, and the speed's middle.
 
     Args:
-      material: reading.Material with its log.
+      material: reading.RunFiles with its log.
 
     Returns:
       dict, or None without a log.

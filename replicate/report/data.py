@@ -8,7 +8,7 @@ def of_run(material, scored):
     """The section as a dict: records (one a split) and class_balance.
 
     Args:
-      material: reading.Material.
+      material: reading.RunFiles.
       scored: list of findings.Scored; the last one's groundtruth gives the classes' names.
     """
     return {

@@ -8,7 +8,7 @@ from replicate.run import RunDir, read_json, read_metrics
 
 
 @dataclasses.dataclass
-class Material:
+class RunFiles:
     """The files of a run, None (or empty) where there is none.
 
     Attributes:
@@ -45,12 +45,12 @@ class Material:
 
 
 def read(run):
-    """The Material of a run directory.
+    """The RunFiles of a run directory.
 
     Args:
       run: RunDir.
     """
-    material = Material(run)
+    material = RunFiles(run)
     for name, path, what in (
         ("spec", run.spec, "what was asked for, and the command"),
         ("deviations", run.deviations, "deviations from the published config"),

@@ -21,7 +21,7 @@ EVALUATORS = ("hotcoco", "pycocotools")
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvaluatorFigures:
     """What one evaluator says.
 
     Attributes:
@@ -53,7 +53,7 @@ def evaluate(name, groundtruth, detections, image_ids):
       image_ids: ids of the images to score.
 
     Returns:
-      Evaluation.
+      EvaluatorFigures.
     """
     # pycocotools reports its progress on stdout, which is for answers.
     with contextlib.redirect_stdout(io.StringIO()):
@@ -64,12 +64,12 @@ def evaluate(name, groundtruth, detections, image_ids):
 
 
 def finished(name, handle, iou_type):
-    """The Evaluation of an evaluator's own object in which every image has been matched."""
+    """The EvaluatorFigures of an evaluator's own object in which every image has been matched."""
     with contextlib.redirect_stdout(io.StringIO()):
         handle.accumulate()
         # hotcoco prints from Rust, past the redirection; its `summary_lines` only computes.
         (handle.summary_lines if name == "hotcoco" else handle.summarize)()
-    return Evaluation(
+    return EvaluatorFigures(
         name=name,
         version=importlib.metadata.version(name),
         metrics={

@@ -8,7 +8,7 @@ from replicate.errors import UserError
 from replicate.score import segmentations, text
 from replicate.score.checks import checked
 from replicate.score.detections import Detections
-from replicate.score.evaluators import EVALUATORS, Evaluation, evaluate, per_category
+from replicate.score.evaluators import EVALUATORS, EvaluatorFigures, evaluate, per_category
 from replicate.score.groundtruth import FIELDS, Groundtruth
 
 # Both evaluators take the same means in another order: the last bit may differ, no more.
@@ -35,7 +35,7 @@ class Result:
       iou_type: "bbox", "segm" or "keypoints".
       metrics: dict name -> value in 0..1, None where undefined: METRICS[iou_type]. They are
         pycocotools' where it was asked, otherwise hotcoco's.
-      evaluations: dict evaluator's name -> Evaluation, of those that were asked.
+      evaluations: dict evaluator's name -> EvaluatorFigures, of those that were asked.
       agree: whether the evaluators give the same figures; None where only one was asked.
       per_category: list of dicts, see `evaluators.per_category`.
       groundtruth, detections: what was scored, after repairs.
@@ -46,7 +46,7 @@ class Result:
 
     iou_type: str
     metrics: dict
-    evaluations: dict[str, Evaluation] = dataclasses.field(repr=False)
+    evaluations: dict[str, EvaluatorFigures] = dataclasses.field(repr=False)
     agree: bool | None
     per_category: list = dataclasses.field(repr=False)
     groundtruth: Groundtruth = dataclasses.field(repr=False)
@@ -144,7 +144,7 @@ def judged(groundtruth, detections, scored_ids, evaluations, repairs=(), notes=(
     Args:
       groundtruth, detections, repairs, notes: as in Result.
       scored_ids: ids of the scored images, ascending.
-      evaluations: dict evaluator's name -> Evaluation, the official one last.
+      evaluations: dict evaluator's name -> EvaluatorFigures, the official one last.
 
     Raises:
       EvaluatorsDisagree: the evaluators' figures differ by more than 1e-12.

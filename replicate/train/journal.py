@@ -24,7 +24,7 @@ def say(message):
     print(message, file=sys.stderr)
 
 
-class Journal(contextlib.ExitStack):
+class TrainingJournal(contextlib.ExitStack):
     """Logs a run's steps; of several workers, only the chief's writes.
 
     training.json holds `state` ("running", "done", "stopped" or "failed"), `step`, `num_steps`,

@@ -12,7 +12,7 @@ from replicate.execution import Execution
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
 from replicate.train import checkpoints, data, distribution, precision, starting_point
-from replicate.train.journal import Journal, say
+from replicate.train.journal import TrainingJournal, say
 from replicate.train.trainer import NonFiniteLoss, Trainer
 
 # Above this share of a step, more hands on the input would make training faster.
@@ -20,7 +20,7 @@ WAITING_MUCH = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Execution):
+class TrainingSettings(Execution):
     """How a run is driven. What is trained stands in the pipeline.config.
 
     Attributes:
@@ -42,7 +42,7 @@ def train(config, model_dir, settings, trainer=None):
       config: TrainEvalPipelineConfig.
       model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json and
         environment.json are written there.
-      settings: Settings.
+      settings: TrainingSettings.
       trainer: a Trainer of this config and these settings that is there already; one machine's.
 
     Returns:
@@ -102,7 +102,7 @@ def _train(run, config, settings, num_steps, workers, trainer):
             settings.checkpoint_every_n,
         )
         batch_size = config.train_config.batch_size
-        with Journal(run, trainer, num_steps, batch_size, writes) as journal:
+        with TrainingJournal(run, trainer, num_steps, batch_size, writes) as journal:
 
             def after_steps(output):
                 step = trainer.step

@@ -67,7 +67,9 @@ def train_ours(folder, model_dir, steps):
 
     message = config.read(folder / "pipeline.config")
     begun = time.time()
-    settings = loop.Settings(num_steps=steps, checkpoint_every_n=steps, log_every_n=LOG_EVERY)
+    settings = loop.TrainingSettings(
+        num_steps=steps, checkpoint_every_n=steps, log_every_n=LOG_EVERY
+    )
     loop.train(message, model_dir, settings)
     return begun
 

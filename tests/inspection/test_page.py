@@ -54,8 +54,8 @@ def written(request, hostile, tmp_path_factory):
     overrides = {"train_input_reader.mask_type": "PNG_MASKS", **OVERRIDES[family]}
     found, images = content.inspect(
         making.config(family, overrides, num_classes=3),
-        sources.Request(coco=str(hostile), max_images=8),
-        content.Settings(config_path=making.MODELS[family][0], draw=3),
+        sources.InspectionRequest(coco=str(hostile), max_images=8),
+        content.InspectionSettings(config_path=making.MODELS[family][0], draw=3),
     )
     _, answer = page.write(found, images, output, ["python", "tools/inspect_pipeline.py"])
     return family, output, answer
@@ -163,8 +163,10 @@ def test_images_without_objects(family, hostile, driver, tmp_path):
     (tmp_path / "instances.json").write_text(json.dumps(document))
     found, images = content.inspect(
         making.config(family, num_classes=3),
-        sources.Request(coco=str(tmp_path), image_dir=str(hostile / "images"), max_images=2),
-        content.Settings(config_path="pipeline.config"),
+        sources.InspectionRequest(
+            coco=str(tmp_path), image_dir=str(hostile / "images"), max_images=2
+        ),
+        content.InspectionSettings(config_path="pipeline.config"),
     )
     path, answer = page.write(found, images, tmp_path / "page", ["inspect"])
     assert answer["verdict"] == "NOT COMPARED"

@@ -48,7 +48,7 @@ def model(config):
 
 
 def _examples(config, model, **request):
-    with sources.opened(config, sources.Request(**request)) as source:
+    with sources.opened(config, sources.InspectionRequest(**request)) as source:
         place = {"seed": 1, "first_example": 0, "count": 12}
         found = list(stream.examples(source.config, model, **place))
     return source, sorted(found, key=lambda example: int(example.decoded["source_id"]))
@@ -78,7 +78,9 @@ def test_every_source_gives_the_same_records(config, model, drawn, records, hub)
 @pytest.mark.parametrize("name", ["", "train", "train-*.tfrecord"])
 def test_records_by_folder_prefix_and_pattern(name, config, records):
     label_map = str(records / "label_map.pbtxt")
-    request = sources.Request(records=f"{records}/{name}".rstrip("/"), label_map=label_map)
+    request = sources.InspectionRequest(
+        records=f"{records}/{name}".rstrip("/"), label_map=label_map
+    )
     with sources.opened(config, request) as source:
         (pattern,) = source.config.train_input_reader.tf_record_input_reader.input_path
         assert sorted(glob.glob(pattern)) == sorted(map(str, records.glob("train-*.tfrecord")))
@@ -95,13 +97,17 @@ def test_no_more_is_read_than_asked_for(config, drawn, hub, monkeypatch):
     )
     ids = {}
     for seed in (1, 2):
-        request = sources.Request(coco=annotations, image_dir=images, max_images=5, seed=seed)
+        request = sources.InspectionRequest(
+            coco=annotations, image_dir=images, max_images=5, seed=seed
+        )
         with sources.opened(config, request) as source:
             (shard,) = source.config.train_input_reader.tf_record_input_reader.input_path
             ids[seed] = _ids(shard)
         assert not pathlib.Path(shard).exists()
     assert len(read) == 10 and len(ids[1]) == len(ids[2]) == 5 and ids[1] != ids[2]
-    with sources.opened(config, sources.Request(parquet=str(hub), max_images=5)) as source:
+    with sources.opened(
+        config, sources.InspectionRequest(parquet=str(hub), max_images=5)
+    ) as source:
         (shard,) = source.config.train_input_reader.tf_record_input_reader.input_path
         assert _ids(shard) == [1, 2, 3, 4, 5]
 
@@ -119,7 +125,7 @@ def test_what_the_converter_would_leave_out_is_counted(config, drawn, tmp_path):
     lost = sum(each["image_id"] == 1 for each in document["annotations"])
     document["annotations"][-1]["bbox"][2] = 0
     (tmp_path / "instances.json").write_text(json.dumps(document))
-    request = sources.Request(coco=str(tmp_path), image_dir=images)
+    request = sources.InspectionRequest(coco=str(tmp_path), image_dir=images)
     with sources.opened(config, request) as source:
         assert source.dropped == {
             "images: image_missing": 1,
@@ -138,12 +144,12 @@ def test_images_are_found_beside_the_annotations(config, tmp_path):
         "annotations": [],
     }
     (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(document))
-    with sources.opened(config, sources.Request(coco=str(tmp_path))) as source:
+    with sources.opened(config, sources.InspectionRequest(coco=str(tmp_path))) as source:
         assert source.paths[1] == str(tmp_path / "pictures")
     (tmp_path / "pictures" / "a.jpg").unlink()
     with (
         pytest.raises(UserError, match=r"a\.jpg, is in no folder beside it; give --image_dir"),
-        sources.opened(config, sources.Request(coco=str(tmp_path))),
+        sources.opened(config, sources.InspectionRequest(coco=str(tmp_path))),
     ):
         pass
 
@@ -193,7 +199,7 @@ def _two(folder):
 def test_mistakes_are_told(request_of, message, config, tmp_path):
     with (
         pytest.raises((UserError, InputError), match=message),
-        sources.opened(config, sources.Request(**request_of(tmp_path))),
+        sources.opened(config, sources.InspectionRequest(**request_of(tmp_path))),
     ):
         pass
 
@@ -201,7 +207,7 @@ def test_mistakes_are_told(request_of, message, config, tmp_path):
 def test_records_want_their_label_map(config, records):
     with (
         pytest.raises(UserError, match="label_map_path: PATH.*no such file; give --label_map"),
-        sources.opened(config, sources.Request(records=str(records))),
+        sources.opened(config, sources.InspectionRequest(records=str(records))),
     ):
         pass
 
@@ -218,6 +224,6 @@ def test_what_a_source_does_not_hold(overrides, request_of, message, drawn, hub)
     config = making.config("ssd", overrides)
     with (
         pytest.raises(UserError, match=message),
-        sources.opened(config, sources.Request(**given)),
+        sources.opened(config, sources.InspectionRequest(**given)),
     ):
         pass

@@ -13,7 +13,7 @@ from replicate.cluster import Cluster
 from replicate.errors import UserError
 from replicate.launch import local, skypilot, slurm
 from replicate.launch.plan import Plan
-from replicate.replication import Request
+from replicate.replication import ReplicationRequest
 from replicate.run import RunDir, read_json, write_json
 from tfrecords import fetch
 
@@ -121,7 +121,7 @@ def test_a_download_that_is_noted_for_later(tmp_path):
 
 @pytest.mark.parametrize("write", ["slurm", "skypilot"])
 def test_a_script_that_would_hold_one_is_not_written(write, tmp_path):
-    request = Request("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
+    request = ReplicationRequest("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
     plan = Plan.of(tmp_path / "r", [f"--set=train_config.fine_tune_checkpoint={ADDRESS}"])
     with pytest.raises(UserError, match="a password or token would stand in the") as told:
         if write == "slurm":
@@ -141,7 +141,7 @@ def test_a_slurm_script(planted, tmp_path):
 
 
 def test_a_task_file(planted, tmp_path):
-    request = Request("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
+    request = ReplicationRequest("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
     resources = skypilot.Resources(run_store="s3://b/r", mounts=(("/coco", "s3://b/coco"),))
     skypilot.write(Plan.of("/r", ["--model=m"]), resources, request, tmp_path / "t.yaml")
     assert_clean(tmp_path)

@@ -14,7 +14,7 @@ from replicate.errors import UserError
 from replicate.installation import HOME
 from replicate.launch import skypilot
 from replicate.launch.plan import Plan
-from replicate.replication import Request
+from replicate.replication import ReplicationRequest
 from tests.launch.test_slurm_script import HOSTILE
 
 _READ = """\
@@ -42,7 +42,7 @@ def sky_python():
 
 
 def _request(**fields):
-    return Request(
+    return ReplicationRequest(
         **{
             "model": "m",
             "train_annotations": "/coco/train.json",

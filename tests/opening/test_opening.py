@@ -24,7 +24,9 @@ def _message(**fields):
 def test_the_spec_keeps_what_was_asked_for(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STORE_TOKEN", "planted-0123456789")
-    request = train_run.Request("a/pipeline.config", FPNLITE, val_annotations="val.json", seed=3)
+    request = train_run.TrainingRequest(
+        "a/pipeline.config", FPNLITE, val_annotations="val.json", seed=3
+    )
     command = "python tools/train.py --input_service=planted-0123456789"
     opening.write_spec(run, request, command, [], kind="training")
     spec = read_json(run.spec)
@@ -62,7 +64,7 @@ def test_a_config_that_lies_there_already_keeps_its_comments(run):
 
 
 def test_another_request_is_refused_field_by_field(run):
-    request = train_run.Request("pipeline.config", FPNLITE)
+    request = train_run.TrainingRequest("pipeline.config", FPNLITE)
     opening.write_spec(run, request, "", [])
     opening.refuse_another(run, request)
     other = dataclasses.replace(request, seed=4, num_steps=7)
@@ -74,7 +76,7 @@ def test_another_request_is_refused_field_by_field(run):
 
 def test_a_run_of_an_older_kit_goes_on(run):
     """A field that it did not know had its default."""
-    request = replication.Request(FPNLITE, "a", "b", "c", "d")
+    request = replication.ReplicationRequest(FPNLITE, "a", "b", "c", "d")
     asked = opening.asked_for(request)
     del asked["shorten_schedule"], asked["config"]
     write_json(run.spec, {"format": 1, "request": asked, "command": ""})
@@ -122,7 +124,7 @@ class TestTheRecipeOfATraining:
 
 class TestTheConfigOfAReplication:
     def _request(self, model, **fields):
-        return replication.Request(model, "a", "b", "c", "d", **fields)
+        return replication.ReplicationRequest(model, "a", "b", "c", "d", **fields)
 
     def test_a_name_stays(self):
         request = self._request(FPNLITE)

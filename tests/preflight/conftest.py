@@ -45,7 +45,7 @@ def intent(drawn, recipe, tmp_path):
     """
 
     def make(edit=None, overrides=(), model=None, num_steps=None, **fields):
-        request = replication.Request(
+        request = replication.ReplicationRequest(
             model=str(model or recipe),
             train_annotations=str(fields.pop("train_annotations", drawn["train"][0])),
             train_images=str(fields.pop("train_images", drawn["train"][1])),

@@ -13,7 +13,7 @@ from replicate import preflight
 from replicate.errors import UserError
 from replicate.preflight import checks, forecast, launching
 from replicate.preflight import trial as trials
-from replicate.preflight.material import Material
+from replicate.preflight.material import LaunchFacts
 from replicate.run import RunDir, read_json
 from tests.preflight.conftest import MODEL, SMALL
 
@@ -165,7 +165,7 @@ def test_two_real_steps_and_two_images(drawn, recipe, tmp_path):
 
 
 def test_the_trial_takes_the_runs_input_service(intent, records):
-    found = trials.run(Material(intent(input_service="nowhere")), progress=False)
+    found = trials.run(LaunchFacts(intent(input_service="nowhere")), progress=False)
     assert "'nowhere' is not host:port" in found["error"]
 
 
@@ -198,7 +198,7 @@ def test_the_forecast_of_memory_is_near_what_the_batch_takes(intent, monkeypatch
     small = dict(SMALL) | {"train_config.batch_size": "32"}
     size = "model.ssd.image_resizer.fixed_shape_resizer."
     small |= {f"{size}height": "192", f"{size}width": "192"}
-    material = Material(intent(overrides=tuple(small.items())))
+    material = LaunchFacts(intent(overrides=tuple(small.items())))
     peaks = {}
     for batch in (8, 32):
         monkeypatch.setattr(trials, "_CPU_PIXELS", batch * 192 * 192)
@@ -242,7 +242,7 @@ def test_a_trial_that_dies_says_where(intent, monkeypatch, tmp_path):
         "os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.setattr(trials, "_CHILD", dying)
-    found = trials.run(Material(intent()), progress=False)
+    found = trials.run(LaunchFacts(intent()), progress=False)
     assert found["error"].startswith("it was killed while two training steps")
 
 
@@ -250,5 +250,5 @@ def test_a_trial_that_hangs_is_ended(intent, monkeypatch, tmp_path):
     hanging = tmp_path / "hanging.py"
     hanging.write_text("import time; time.sleep(60)")
     monkeypatch.setattr(trials, "_CHILD", hanging)
-    found = trials.run(Material(intent()), seconds=1, progress=False)
+    found = trials.run(LaunchFacts(intent()), seconds=1, progress=False)
     assert "out of time" in found["error"]

@@ -13,7 +13,7 @@ from replicate import config as configs
 from replicate import preflight
 from replicate.preflight import data, evaluators, files, machine, memory, starting
 from replicate.preflight import trial as trials
-from replicate.preflight.material import Material
+from replicate.preflight.material import LaunchFacts
 from replicate.score import scoring
 from replicate.verdict import official
 from tests.preflight.conftest import MODEL
@@ -85,13 +85,13 @@ class Test1StartingCheckpoint:
             model=_with_checkpoint(recipe, tmp_path),
             fine_tune_checkpoint=str(tmp_path / "start"),
         )
-        found = list(starting.checkpoint(Material(made)))
+        found = list(starting.checkpoint(LaunchFacts(made)))
         problems = [each for each in found if getattr(each, "status", "pass") == "fail"]
         assert len(problems) == 1 and word in problems[0].seen + problems[0].fix
 
     def test_matching_few_variables(self, intent):
         found = [
-            next(starting.matched(Material(intent()), {"start": start}, None))
+            next(starting.matched(LaunchFacts(intent()), {"start": start}, None))
             for start in (
                 {"changed": 40, "total": 262},
                 {"changed": 200, "total": 262},
@@ -229,7 +229,7 @@ class Test5BatchOverDevices:
         def edit(message):
             message.train_config.batch_size = batch
 
-        monkeypatch.setattr(Material, "replicas", gpus)
+        monkeypatch.setattr(LaunchFacts, "replicas", gpus)
         result = told(intent(edit))[5]
         assert result.status == "fail"
         for word in words:
@@ -237,7 +237,7 @@ class Test5BatchOverDevices:
         assert told(intent())[5].status == "pass"
 
     def test_both_meanings_are_printed(self, intent, told, monkeypatch):
-        monkeypatch.setattr(Material, "replicas", 4)
+        monkeypatch.setattr(LaunchFacts, "replicas", 4)
         assert "global batch 8: 2 on each of 4 devices" in told(intent())[5].seen
 
 
@@ -465,7 +465,7 @@ class Test9Resume:
     )
     def test_what_the_checkpoint_holds(self, intent, parts, status, word):
         state = {"damaged": [], "step": 20, "parts": parts}
-        (found,) = starting.resumed(Material(intent()), {"resume": state}, None)
+        (found,) = starting.resumed(LaunchFacts(intent()), {"resume": state}, None)
         assert getattr(found, "status", "pass") == status and word in found.seen
 
 
@@ -484,8 +484,8 @@ class Test10Gpu:
         assert told(intent())[10].status in ("pass", "warn")
 
     def test_a_trial_that_ran_on_the_cpu_all_the_same(self, intent, monkeypatch):
-        monkeypatch.setattr(Material, "gpus", ["a GPU"])
-        (found,) = machine.ran_on(Material(intent()), {"steps": {"gpus": 0}}, None)
+        monkeypatch.setattr(LaunchFacts, "gpus", ["a GPU"])
+        (found,) = machine.ran_on(LaunchFacts(intent()), {"steps": {"gpus": 0}}, None)
         assert found.status == "fail"
 
 
@@ -542,7 +542,7 @@ class Test12Memory:
         }
         from replicate.preflight import forecast
 
-        material = Material(intent())
+        material = LaunchFacts(intent())
         tried = {"steps": steps, "checkpoint_bytes": 10}
         foreseen = forecast.of(material, tried)
         (found, *_) = machine.memory_needed(material, tried, foreseen)
@@ -550,7 +550,7 @@ class Test12Memory:
 
     def test_a_trial_that_was_killed(self, intent):
         error = trials._why(-9, "", "two training steps")
-        (found,) = machine.memory_needed(Material(intent()), {"error": error}, None)
+        (found,) = machine.memory_needed(LaunchFacts(intent()), {"error": error}, None)
         assert found.status == "fail" and "out of memory" in found.seen
 
     def test_the_containers_limit_counts(self, monkeypatch, tmp_path):
@@ -621,7 +621,7 @@ class Test15Evaluators:
 
     def test_on_the_trials_detections(self, intent):
         tried = {"evaluation": {"agree": False, "detections": 200}}
-        (found,) = evaluators.of_trial(Material(intent()), tried, None)
+        (found,) = evaluators.of_trial(LaunchFacts(intent()), tried, None)
         assert found.status == "fail"
 
 

@@ -33,7 +33,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def request_of(drawn):
-    """Function of fields to a Request for a training of seconds."""
+    """Function of fields to a RecognitionRequest for a training of seconds."""
 
     def make(**fields):
         usual = {
@@ -47,7 +47,7 @@ def request_of(drawn):
             # So low that images score differently after a handful of steps.
             "batch_norm_momentum": 0.2,
         }
-        return requests.Request(**(usual | fields))
+        return requests.RecognitionRequest(**(usual | fields))
 
     return make
 
@@ -56,7 +56,7 @@ def request_of(drawn):
 def settings(drawn):
     from replicate.recognition import training
 
-    return training.Settings(
+    return training.RecognitionSettings(
         val_records=drawn["val"], evaluate_train=True, checkpoint_every_n=3, log_every_n=1
     )
 

@@ -147,10 +147,10 @@ def test_an_impossible_backbone_is_told(name, size, words):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), APPLICATIONS.items())
 def test_every_family_of_keras_trains_a_step(name, size, request_of):
-    from replicate.recognition.trainer import Trainer
+    from replicate.recognition.trainer import RecognitionTrainer
 
     request = request_of(backbone=name, image_size=size, num_steps=1, batch_size=2)
-    trainer = Trainer(request, model.build(request, request.classes()), 1)
+    trainer = RecognitionTrainer(request, model.build(request, request.classes()), 1)
     assert np.isfinite(trainer.train(1)["losses"]["Loss/total_loss"])
 
 

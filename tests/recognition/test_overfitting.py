@@ -4,7 +4,7 @@ import pytest
 
 import tfrecords
 from replicate.recognition import training
-from replicate.recognition.request import Request
+from replicate.recognition.request import RecognitionRequest
 
 
 @pytest.mark.slow
@@ -16,7 +16,7 @@ def test_the_tiny_set_is_over_fitted(shared, tmp_path):
             str(annotations_file), str(tiny / f"{split}2017"), f"{tmp_path}/{split}", 2
         )
     tfrecords.write_label_map(str(annotations_file), f"{tmp_path}/label_map.pbtxt")
-    request = Request(
+    request = RecognitionRequest(
         records=f"{tmp_path}/train-?????-of-?????.tfrecord",
         label_map=f"{tmp_path}/label_map.pbtxt",
         backbone="MobileNet",
@@ -26,7 +26,7 @@ def test_the_tiny_set_is_over_fitted(shared, tmp_path):
         batch_norm_momentum=0.9,
         flip=False,
     )
-    settings = training.Settings(
+    settings = training.RecognitionSettings(
         val_records=f"{tmp_path}/val-?????-of-?????.tfrecord", evaluate_train=True
     )
     found = training.train(request, tmp_path / "run", settings, "")

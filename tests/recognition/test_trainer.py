@@ -7,7 +7,7 @@ import pytest
 
 from replicate.recognition import model, records
 from replicate.recognition.engine import tf
-from replicate.recognition.trainer import Trainer, learning_rate
+from replicate.recognition.trainer import RecognitionTrainer, learning_rate
 from replicate.run import read_metrics
 from tests.recognition.conftest import BATCH, STEPS
 
@@ -42,7 +42,7 @@ def test_weight_decay_shrinks_kernels_alone(request_of):
         request = request_of(optimizer="sgd", learning_rate=0.1, weight_decay=decay)
         recognizer = model.build(request, request.classes())
         before = [each.numpy() for each in recognizer.trainable_variables]
-        Trainer(request, recognizer, STEPS).train(1)
+        RecognitionTrainer(request, recognizer, STEPS).train(1)
         after[decay] = [each.numpy() for each in recognizer.trainable_variables]
     kernels = 0
     for start, plain, decayed in zip(before, after[0.0], after[0.5], strict=True):
@@ -60,7 +60,7 @@ def test_stochastic_depth_is_drawn_again_after_a_resume(request_of, tmp_path):
         tf.keras.utils.set_random_seed(seed)
         recognizer = model.build(request, request.classes())
         tf.keras.utils.set_random_seed(17)  # the order of the data follows from this one too
-        return Trainer(request, recognizer, 4)
+        return RecognitionTrainer(request, recognizer, 4)
 
     def losses(made, steps):
         return [made.train(1)["losses"]["Loss/total_loss"] for _ in range(steps)]

@@ -16,7 +16,7 @@ from replicate import checkpoint_files
 from replicate.errors import Interrupted, UserError
 from replicate.recognition import evaluation, model, prediction, records, report, training
 from replicate.recognition.engine import tf
-from replicate.recognition.trainer import Trainer
+from replicate.recognition.trainer import RecognitionTrainer
 from replicate.run import RunDir, read_json, read_metrics, write_json
 from tests.recognition.conftest import BATCH, STEPS, image_path, present
 
@@ -185,7 +185,7 @@ def test_other_records_are_refused_on_resume(copied, request_of, settings, drawn
 def test_a_finished_run_is_evaluated_on_other_records_without_training(copied, request_of, drawn):
     before = {path.name: path.stat().st_mtime_ns for path in copied.checkpoints.iterdir()}
     # The training images stand in for another set to evaluate on.
-    other = training.Settings(val_records=drawn["train"], threshold=0.25)
+    other = training.RecognitionSettings(val_records=drawn["train"], threshold=0.25)
     found = training.train(request_of(), copied.root, other, COMMAND)
     assert {path.name: path.stat().st_mtime_ns for path in copied.checkpoints.iterdir()} == before
     metrics = found["val"]["metrics"]
@@ -216,7 +216,7 @@ def test_a_detectors_checkpoint_is_refused(tmp_path):
 
 def test_an_infinite_loss_is_told_with_step_and_images(request_of):
     request = request_of(learning_rate=1e38, optimizer="sgd")
-    trainer = Trainer(request, model.build(request, request.classes()), STEPS)
+    trainer = RecognitionTrainer(request, model.build(request, request.classes()), STEPS)
     with pytest.raises(UserError, match=r"loss of step [2-6] is (nan|inf) \(image ids \d+, "):
         trainer.train(STEPS)
 

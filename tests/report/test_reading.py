@@ -24,7 +24,7 @@ def run(tmp_path):
         val_records=str(tmp_path / "rec" / "val-?????-of-?????.tfrecord"),
     )
     made = RunDir.at(tmp_path / "run")
-    request = train_run.Request("pipeline.config", MODEL, val_annotations=splits["val"][0])
+    request = train_run.TrainingRequest("pipeline.config", MODEL, val_annotations=splits["val"][0])
     opening.write_spec(made, request, "python tools/train.py", [], kind="training")
     opening.write_config(made, message, MODEL)
     return made

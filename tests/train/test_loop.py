@@ -33,7 +33,9 @@ def _tags(run):
 
 def test_a_run_says_what_it_does(config, tmp_path):
     run = RunDir.at(tmp_path)
-    loop.train(config, tmp_path, loop.Settings(num_steps=5, checkpoint_every_n=2, log_every_n=2))
+    loop.train(
+        config, tmp_path, loop.TrainingSettings(num_steps=5, checkpoint_every_n=2, log_every_n=2)
+    )
     assert checkpoint_files.steps_of(run.checkpoints) == [2, 4, 5]
     lines = read_metrics(run.metrics)
     assert [line["step"] for line in lines] == [2, 4, 5]
@@ -67,7 +69,7 @@ def test_the_use_of_gpus_is_logged(monkeypatch):
 
 def test_images_are_written_as_often_as_the_api_writes_them(config, tmp_path, monkeypatch):
     monkeypatch.setattr("replicate.train.journal.IMAGES_EVERY_N", 3)
-    loop.train(config, tmp_path, loop.Settings(num_steps=4, log_every_n=2))
+    loop.train(config, tmp_path, loop.TrainingSettings(num_steps=4, log_every_n=2))
     events = event_accumulator.EventAccumulator(str(RunDir.at(tmp_path).events))
     events.Reload()
     (written,) = events.Tensors("train_input_images")
@@ -86,9 +88,9 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_images(
     rate = config.train_config.optimizer.momentum_optimizer.learning_rate
     rate.Clear()
     rate.constant_learning_rate.learning_rate = 1e20
-    settings = loop.Settings(num_steps=6, log_every_n=log_every_n, checkpoint_every_n=1)
+    settings = loop.TrainingSettings(num_steps=6, log_every_n=log_every_n, checkpoint_every_n=1)
     if log_every_n == 10:
-        settings = loop.Settings(num_steps=6, log_every_n=10, checkpoint_every_n=100)
+        settings = loop.TrainingSettings(num_steps=6, log_every_n=10, checkpoint_every_n=100)
     with pytest.raises(UserError) as told:
         loop.train(config, tmp_path, settings)
     message = str(told.value)
@@ -107,7 +109,7 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_images(
 
 
 def test_an_end_reached_is_not_trained_again(config, tmp_path):
-    settings = loop.Settings(num_steps=2)
+    settings = loop.TrainingSettings(num_steps=2)
     first = loop.train(config, tmp_path, settings)
     before = (tmp_path / "metrics.jsonl").stat().st_mtime_ns
     assert loop.train(config, tmp_path, settings) == first
@@ -115,24 +117,24 @@ def test_an_end_reached_is_not_trained_again(config, tmp_path):
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed_from(config, tmp_path):
-    loop.train(config, tmp_path, loop.Settings(num_steps=1))
+    loop.train(config, tmp_path, loop.TrainingSettings(num_steps=1))
     config.model.ssd.num_classes = 7
     with pytest.raises(UserError, match="config: model.ssd.num_classes was 3, is 7.*another run"):
-        loop.train(config, tmp_path, loop.Settings(num_steps=2))
+        loop.train(config, tmp_path, loop.TrainingSettings(num_steps=2))
     RunDir.at(tmp_path).identity.unlink()  # as in a run from before it was kept
     with pytest.raises(UserError, match="cannot be resumed from.*another run directory"):
-        loop.train(config, tmp_path, loop.Settings(num_steps=2))
+        loop.train(config, tmp_path, loop.TrainingSettings(num_steps=2))
 
 
 def test_more_is_done_than_is_asked_for(config, tmp_path):
-    loop.train(config, tmp_path, loop.Settings(num_steps=2))
+    loop.train(config, tmp_path, loop.TrainingSettings(num_steps=2))
     with pytest.raises(UserError, match="has trained 2 steps, more than the 1"):
-        loop.train(config, tmp_path, loop.Settings(num_steps=1))
+        loop.train(config, tmp_path, loop.TrainingSettings(num_steps=1))
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_its_step_ends_the_same(config, tmp_path, capsys):
     """Cut in half, and with a byte flipped: every value is that of a run without damage."""
-    settings = loop.Settings(num_steps=4, checkpoint_every_n=2)
+    settings = loop.TrainingSettings(num_steps=4, checkpoint_every_n=2)
     folder = RunDir.at(tmp_path).checkpoints
     loop.train(config, tmp_path, settings)
     data = folder / "ckpt-4.data-00000-of-00001"
@@ -171,7 +173,9 @@ def test_a_full_disk_stops_with_a_message_and_a_good_checkpoint(config, tmp_path
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode()}")
     try:
-        settings = loop.Settings(num_steps=40, checkpoint_every_n=1, checkpoint_max_to_keep=40)
+        settings = loop.TrainingSettings(
+            num_steps=40, checkpoint_every_n=1, checkpoint_max_to_keep=40
+        )
         with pytest.raises(UserError, match="(?s)No space left.*free some space"):
             loop.train(config, tmp_path, settings)
         good = checkpoints.latest_good(RunDir.at(tmp_path).checkpoints)

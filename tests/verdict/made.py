@@ -150,7 +150,7 @@ def run_directory(
       scores: metrics.json dicts in the place of the box AP's.
     """
     run = RunDir.at(root)
-    request = replication.Request(model, "train.json", "t", "val.json", "v", seed=seed)
+    request = replication.ReplicationRequest(model, "train.json", "t", "val.json", "v", seed=seed)
     opening.write_spec(run, request, f"python tools/replicate.py --model={model}", [])
     message = config.render(
         model,

@@ -11,11 +11,11 @@ import importlib
 import pathlib
 
 from replicate.errors import UserError
-from replicate.report.trackers.record import Record, of_run
+from replicate.report.trackers.record import TrackedRun, of_run
 
 TRACKERS = ("tensorboard", "mlflow", "comet")
 
-__all__ = ["TRACKERS", "Record", "of_run", "write"]
+__all__ = ["TRACKERS", "TrackedRun", "of_run", "write"]
 
 
 def write(run, names, folder=None):

@@ -53,7 +53,7 @@ class Shown:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class TrackedRun:
     """What a tracker is given.
 
     Attributes:
@@ -90,12 +90,12 @@ class Record:
 
 
 def of_run(run):
-    """The Record of a run directory."""
+    """The TrackedRun of a run directory."""
     report = content.of_run(run)
     message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
     train = next((each for each in report["data"]["records"] if each["split"] == "train"), None)
     environment = report["environment"] or {}
-    return Record(
+    return TrackedRun(
         name=report["run"],
         root=run.root.resolve(),
         parameters=_parameters(report, message),
