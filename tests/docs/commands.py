@@ -41,8 +41,8 @@ IN_ONE = (
     (
         "docs/how-to-one-gpu.md",
         "python tools/replicate.py",
-        "--global_batch_size=32",
-        f"{_ON_TINY_DATA} --num_steps=2 {small()}",
+        "--gradient_accumulation_steps=4",
+        f"--gradient_accumulation_steps=2 {_ON_TINY_DATA} --num_steps=2 {small()}",
     ),
     ("README.md", "python tools/replicate.py", "", f"{_ON_TINY_DATA} --num_steps=2 {small()}"),
     ("README.md", "python tools/render_config.py", "", f"--num_steps=2 {small()}"),

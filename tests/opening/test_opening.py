@@ -68,7 +68,7 @@ def test_another_request_is_refused_field_by_field(run):
     opening.write_spec(run, request, "", [])
     opening.refuse_another(run, request)
     other = dataclasses.replace(request, seed=4, num_steps=7)
-    with pytest.raises(UserError, match=r"num_steps was None, now 7; seed was 0, now 4\."):
+    with pytest.raises(UserError, match=r"seed was 0, now 4; num_steps was None, now 7\."):
         opening.refuse_another(run, other)
     with pytest.raises(UserError, match=r"differently: seed was 0, now 4\."):
         opening.refuse_another(run, other, may_change=("num_steps",))
