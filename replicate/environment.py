@@ -39,18 +39,26 @@ _PROJECT = pathlib.Path(__file__).resolve().parent.parent
 _OWN_FILES = ("replicate", "tfrecords", "tools", "configs", "requirements*.txt", "pyproject.toml")
 
 
+_CODE_AND_TABLES = (".py", ".csv", ".json", ".toml", ".j2", ".js", ".css")
+
+
 @functools.cache
 def code_sha256(*rooms):
     """A hash of the kit's own code and tables, which decide results as much as settings do.
 
     Args:
       rooms: folders or files of the package.
+
+    Raises:
+      FileNotFoundError: there is no such room; a hash without it would never change.
     """
     digest = hashlib.sha256()
     for room in rooms:
         place = _PROJECT / "replicate" / room
+        if not place.exists():
+            raise FileNotFoundError(place)
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
-            if path.suffix in (".py", ".csv", ".json"):
+            if path.suffix in _CODE_AND_TABLES:
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -77,3 +77,10 @@ def test_a_hooks_variables_do_not_lead_elsewhere(kit, tmp_path, monkeypatch):
 
 def test_no_repository_at_all(kit):
     assert environment._git(kit) is None
+
+
+def test_the_hash_of_a_room_that_is_gone_is_refused():
+    """Without this a room that was renamed would leave the hash, and its changes with it."""
+    with pytest.raises(FileNotFoundError, match="no_such_room"):
+        environment.code_sha256("score", "no_such_room")
+    assert environment.code_sha256("score") != environment.code_sha256("score", "zoo")
