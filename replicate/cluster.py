@@ -23,6 +23,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
 
 from replicate.errors import UserError
 
@@ -51,18 +53,18 @@ class Cluster:
     timeout_s: float = TIMEOUT_S
 
     @property
-    def is_chief(self):
+    def is_chief(self) -> bool:
         """Whether this worker is the one that writes: index 0."""
         return self.index == 0
 
-    def export(self):
+    def export(self) -> None:
         """Sets TF_CONFIG, from which MultiWorkerMirroredStrategy takes its cluster."""
         task = {"type": "worker", "index": self.index}
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": list(self.workers)}, "task": task}
         )
 
-    def wait_for_all(self, timeout_s=None):
+    def wait_for_all(self, timeout_s: float | None = None) -> None:
         """Returns when every worker has called it.
 
         Args:
@@ -75,7 +77,7 @@ class Cluster:
             pass
 
     @contextlib.contextmanager
-    def chief_first(self, timeout_s=None):
+    def chief_first(self, timeout_s: float | None = None) -> Iterator[None]:
         """All meet; the chief goes through the block at once, the others when it has ended there.
 
         The others wait for the chief's block without limit, but not for a chief that died.
@@ -100,11 +102,13 @@ class Cluster:
                 raise
             _tell(connections.values(), {"go": True})
 
-    def _gather(self, timeout_s, open_sockets):
+    def _gather(
+        self, timeout_s: float, open_sockets: contextlib.ExitStack
+    ) -> dict[int, socket.socket]:
         """The chief's side: {index: connection} of all others, or UserError naming the missing."""
         deadline = time.monotonic() + timeout_s
         server = open_sockets.enter_context(_listen(self.workers[0]))
-        arrived = {}
+        arrived: dict[int, socket.socket] = {}
         self._say(f"waiting for {len(self.workers) - 1} other workers, {timeout_s:g} s at most")
         while self._missing(arrived):
             left = deadline - time.monotonic()
@@ -119,10 +123,10 @@ class Cluster:
         self._say("all workers are here")
         return arrived
 
-    def _missing(self, arrived):
+    def _missing(self, arrived: dict[int, socket.socket]) -> list[int]:
         return [index for index in range(1, len(self.workers)) if index not in arrived]
 
-    def _welcome(self, connection, arrived):
+    def _welcome(self, connection: socket.socket, arrived: dict[int, socket.socket]) -> None:
         """Adds who says hello to `arrived`; whoever else connects is sent off."""
         connection.settimeout(_HELLO_TIMEOUT_S)
         hello = _receive(connection.makefile("rb"))
@@ -137,7 +141,7 @@ class Cluster:
             _tell([connection], {"welcome": True})
             arrived[hello["index"]] = connection
 
-    def _follow(self, timeout_s):
+    def _follow(self, timeout_s: float) -> None:
         """The other workers' side: reach the chief, then wait for its word."""
         _listen(self.workers[self.index]).close()  # TensorFlow's server needs this port
         self._say(f"waiting for the chief, {self.workers[0]}, {timeout_s:g} s at most")
@@ -154,11 +158,11 @@ class Cluster:
                 f"for it: {word['stopped']}. Its own log has the reason"
             )
 
-    def _reach_chief(self, timeout_s):
+    def _reach_chief(self, timeout_s: float) -> tuple[socket.socket, IO[bytes]]:
         """(connection, its stream) once the chief has said welcome."""
         deadline = time.monotonic() + timeout_s
         host, port = _split(self.workers[0])
-        last = None
+        last: object = None
         while (left := deadline - time.monotonic()) > 0:
             try:
                 connection = socket.create_connection((host, port), timeout=min(left, 10))
@@ -182,7 +186,9 @@ class Cluster:
             time.sleep(min(0.5, max(0, deadline - time.monotonic())))
         raise self._absence([0], timeout_s, last)
 
-    def _absence(self, indices, timeout_s, detail=None):
+    def _absence(
+        self, indices: list[int], timeout_s: float, detail: object | None = None
+    ) -> UserError:
         missing = [f"worker {index} ({self.workers[index]})" for index in indices]
         return UserError(
             f"{', '.join(missing)} did not come within {timeout_s:g} s"
@@ -192,14 +198,14 @@ class Cluster:
             f"name resolution); {TIMEOUT_VARIABLE} sets another limit in seconds"
         )
 
-    def _own_name(self):
+    def _own_name(self) -> str:
         return f"worker {self.index} ({self.workers[self.index]})"
 
-    def _say(self, message):
+    def _say(self, message: str) -> None:
         print(f"{self._own_name()}: {message}", file=sys.stderr, flush=True)
 
 
-def from_environment(environment=None):
+def from_environment(environment: Mapping[str, str] | None = None) -> Cluster | None:
     """The cluster that this process is part of.
 
     TF_CONFIG is taken where it is set, then the variables of a Slurm step (`srun`), then those of
@@ -236,7 +242,7 @@ def from_environment(environment=None):
     return None
 
 
-def _from_tf_config(environment):
+def _from_tf_config(environment: Mapping[str, str]) -> tuple[list[str], int]:
     config = json.loads(environment["TF_CONFIG"])
     cluster, task = config.get("cluster", {}), config.get("task", {})
     kinds = sorted(set(cluster) - {"chief", "worker"})
@@ -252,7 +258,7 @@ def _from_tf_config(environment):
     return chiefs + list(cluster.get("worker", [])), index
 
 
-def _from_slurm(environment):
+def _from_slurm(environment: Mapping[str, str]) -> tuple[list[str], int]:
     """Tasks are numbered block by block (`srun --distribution=block`), as Slurm does by default."""
     if int(environment["SLURM_STEP_NUM_TASKS"]) == 1:
         return [], 0
@@ -267,7 +273,7 @@ def _from_slurm(environment):
     return workers, int(environment["SLURM_PROCID"])
 
 
-def _from_skypilot(environment):
+def _from_skypilot(environment: Mapping[str, str]) -> tuple[list[str], int]:
     hosts = environment["SKYPILOT_NODE_IPS"].split()
     workers = [f"[{h}]:{_SKYPILOT_PORT}" if ":" in h else f"{h}:{_SKYPILOT_PORT}" for h in hosts]
     return workers, int(environment["SKYPILOT_NODE_RANK"])
@@ -280,7 +286,7 @@ _SOURCES = {
 }
 
 
-def _slurm_hosts(nodelist):
+def _slurm_hosts(nodelist: str) -> list[str]:
     """The hosts of a Slurm node list: "n[01-02,7],m" is n01, n02, n7, m.
 
     Slurm's own `scontrol show hostnames` answers where it is installed (in a container it often
@@ -296,7 +302,7 @@ def _slurm_hosts(nodelist):
     return [host for part in parts for host in _hosts(part)]
 
 
-def _hosts(part):
+def _hosts(part: str) -> list[str]:
     bracket = re.search(r"\[([^\]]*)\]", part)
     if not bracket:
         return [part]
@@ -308,7 +314,7 @@ def _hosts(part):
     return hosts
 
 
-def _tasks_per_node(text):
+def _tasks_per_node(text: str) -> list[int]:
     """Slurm's counts by node: "2(x3),1" is 2, 2, 2, 1."""
     counts = []
     for piece in text.split(","):
@@ -319,7 +325,7 @@ def _tasks_per_node(text):
     return counts
 
 
-def _split(worker):
+def _split(worker: str) -> tuple[str, int]:
     """(host, port) of "host:port" or "[IPv6]:port"."""
     host, colon, port = worker.rpartition(":")
     if not (host and colon):
@@ -327,7 +333,7 @@ def _split(worker):
     return host.strip("[]"), int(port)
 
 
-def _listen(worker):
+def _listen(worker: str) -> socket.socket:
     port = _split(worker)[1]
     dual = socket.has_dualstack_ipv6()
     try:
@@ -341,7 +347,7 @@ def _listen(worker):
         ) from None
 
 
-def _keep_alive(connection):
+def _keep_alive(connection: socket.socket) -> None:
     """Lets a connection fail about 40 s after the other side's host vanished."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 6)):
@@ -349,7 +355,7 @@ def _keep_alive(connection):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _has_gone(connection):
+def _has_gone(connection: socket.socket) -> bool:
     try:
         connection.settimeout(0)
         return connection.recv(1, socket.MSG_PEEK) == b""
@@ -359,14 +365,14 @@ def _has_gone(connection):
         return True
 
 
-def _tell(connections, message):
+def _tell(connections: Iterable[socket.socket], message: dict) -> None:
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.settimeout(_HELLO_TIMEOUT_S)
             connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _receive(stream):
+def _receive(stream: IO[bytes]) -> dict | None:
     """The next message, or None where none comes or what comes is not one.
 
     Args:

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import pathlib
+from collections.abc import Callable, Collection, Iterable
 
 from replicate.parity import compare, native
 from replicate.run import write_json
@@ -18,7 +20,12 @@ LOADER = ("evaluate/detector.py", "evaluate/suppression.py")
 COMPARISON = ("parity/compare.py",)
 
 
-def measured(config_path, prefixes, measure, keep_arrays=False):
+def measured(
+    config_path: pathlib.Path,
+    prefixes: Collection[pathlib.Path],
+    measure: Callable[[], list[compare.Difference]],
+    keep_arrays: bool = False,
+) -> list[compare.Difference]:
     """The `Difference`s that `measure()` gives, kept in a file beside the config; those of an
     earlier call where nothing that they depend on has changed since.
 
@@ -42,14 +49,14 @@ def measured(config_path, prefixes, measure, keep_arrays=False):
     return rows
 
 
-def _remove_others(config_path, prefixes):
+def _remove_others(config_path: pathlib.Path, prefixes: Iterable[pathlib.Path]) -> None:
     """Removes what runs have left, but for files with these prefixes."""
     for path in config_path.parent.glob(f"{config_path.stem}.*.????????*"):
         if not any(str(path).startswith(str(prefix)) for prefix in prefixes):
             path.unlink()
 
 
-def prefix(config_path, run_name, *sources):
+def prefix(config_path: pathlib.Path, run_name: str, *sources: str) -> pathlib.Path:
     """What the names of a run's files begin with; it tells what the run depends on."""
     versions = [importlib.metadata.version(package) for package in ENGINE] if sources else []
     digest = hashlib.sha256(config_path.read_bytes() + _bytes((*RUNS, *sources)))
@@ -57,11 +64,17 @@ def prefix(config_path, run_name, *sources):
     return config_path.with_suffix(f".{run_name}.{digest.hexdigest()[:8]}")
 
 
-def _bytes(sources):
+def _bytes(sources: Iterable[str]) -> bytes:
     return b"".join((native.PACKAGES / "replicate" / source).read_bytes() for source in sources)
 
 
-def run(output, job, interpreter, onednn=True, threads=None):
+def run(
+    output: str | os.PathLike[str],
+    job: dict,
+    interpreter: str | os.PathLike[str],
+    onednn: bool = True,
+    threads: int | None = None,
+) -> None:
     """Runs a job that writes the file `output`, unless an interrupted call has it already."""
     output = pathlib.Path(output)
     if output.exists():

@@ -1,5 +1,8 @@
 """The models that parity looks at: one of each family and backbone of the zoo."""
 
+import pathlib
+from typing import Any
+
 from google.protobuf import text_format
 
 from replicate import config
@@ -47,7 +50,7 @@ MODELS = {
 }
 
 
-def write_config(label, work, path):
+def write_config(label: str, work: pathlib.Path, path: pathlib.Path) -> None:
     """Writes the config of a model of MODELS to `path`; a label map that it needs, to `work`."""
     template, changes = MODELS[label]
     message = config.template(template)
@@ -59,7 +62,7 @@ def write_config(label, work, path):
     path.write_text(text_format.MessageToString(message), encoding="utf-8")
 
 
-def _keypoint_label_map(center_net):
+def _keypoint_label_map(center_net: Any) -> str:
     """A label map with the classes and keypoints that the keypoint tasks ask for."""
     lines = []
     for task in center_net.keypoint_estimation_task:

@@ -18,7 +18,7 @@ class NativeError(RuntimeError):
     """The native environment cannot be made or a run in it failed; the message says why."""
 
 
-def python(directory=DIRECTORY):
+def python(directory: str | os.PathLike[str] = DIRECTORY) -> pathlib.Path:
     """The interpreter of the native environment, which is made where it is missing or outdated.
 
     Args:
@@ -54,7 +54,12 @@ def python(directory=DIRECTORY):
     return interpreter
 
 
-def run(interpreter, job_path, onednn=True, threads=None):
+def run(
+    interpreter: str | os.PathLike[str],
+    job_path: str | os.PathLike[str],
+    onednn: bool = True,
+    threads: int | None = None,
+) -> None:
     """Runs one job of `runs.py` with this interpreter, the native one or the kit's own.
 
     Args:

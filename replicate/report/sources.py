@@ -10,8 +10,8 @@ from replicate.run import read_json
 from tfrecords import annotation_file
 
 # The rooms whose code decides what a report says.
-_CODE = ("report", "score", "verdict", "config", "zoo", "data")
-_CODE += ("annotations.py", "reasons.py", "records.py", "run.py")
+_FILES = ("annotations.py", "reasons.py", "records.py", "run.py")
+_CODE = ("report", "score", "verdict", "config", "zoo", "data", *_FILES)
 
 
 def fingerprint(run):
