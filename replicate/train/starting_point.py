@@ -5,8 +5,8 @@ import pathlib
 
 import tensorflow as tf
 
+from replicate import checkpoint_files
 from replicate.errors import UserError
-from replicate.train import checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def restore(model, train_config):
     return Start(
         path=train_config.fine_tune_checkpoint,
         type=train_config.fine_tune_checkpoint_type,
-        sha256=checkpoints.sha256(train_config.fine_tune_checkpoint),
+        sha256=checkpoint_files.sha256(train_config.fine_tune_checkpoint),
         matched=matched,
         variables=total,
         others=len(model.variables) - total,

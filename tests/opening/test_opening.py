@@ -163,7 +163,7 @@ class TestTheScheduleOfAReplication:
         ],
     )
     def test_steps_warm_up_and_decay(self, drawn, run, shorten, overrides, expected):
-        request = replication.Request(
+        request = replication.ReplicationRequest(
             FPNLITE,
             *drawn["train"],
             *drawn["val"],
