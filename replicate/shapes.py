@@ -57,8 +57,11 @@ class _Launch(_LaunchBegun, total=False):
     skipped: str
 
 
-class _Environment(TypedDict, total=False):
+class _EnvironmentKnown(TypedDict):
     packages: dict[str, str]
+
+
+class _Environment(_EnvironmentKnown, total=False):
     cpu: dict[str, Any]
     gpus: list[dict[str, Any]]
     variables: dict[str, str]

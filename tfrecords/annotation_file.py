@@ -329,9 +329,11 @@ def _decoded(text, annotation_type, path):
     try:
         return text, False, decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise InputError(
-            f"{path}: not COCO annotations: {_first_bad(text, annotation_type, error)}"
-        ) from None
+        try:
+            first = _first_bad(text, annotation_type, error)
+        except (msgspec.DecodeError, RecursionError) as worse:  # further on it is no JSON at all
+            first = f"{error}; {worse}"
+        raise InputError(f"{path}: not COCO annotations: {first}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = error
     if any(word in text for word in (b"NaN", b"Infinity")):

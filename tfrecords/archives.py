@@ -1,12 +1,14 @@
 """Zip and tar archives, unpacked only where every name stays inside the folder."""
 
 import contextlib
+import errno
 import gzip
 import lzma
 import os
 import pathlib
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +21,7 @@ from tfrecords.whole_files import clean, partial_of
 
 # What the standard library raises of an archive's bytes; gzip's own error is an OSError.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGE += (struct.error, ValueError, OverflowError)
 _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 255
 
@@ -56,6 +59,10 @@ def extract(archive, folder, *, progress=True):
         raise InputError(
             f"{archive}: cut off, damaged or not an archive ({error}); download it again"
         ) from error
+    except OSError as error:
+        if error.filename is None and error.errno in (None, errno.EINVAL):  # a place out of reach
+            raise InputError(f"{archive}: damaged ({error}); download it again") from error
+        raise
     except (NotImplementedError, RuntimeError) as error:  # encryption, an unknown compression
         raise InputError(f"{archive}: cannot be unpacked: {error}") from error
 

@@ -477,6 +477,10 @@ def writers(drawn, run):
             *("convert_annotations", "--from=coco", "--to=albumentations"),
             *(f"--input={annotations_file}", f"--output={out}/a.jsonl"),
         ),
+        "yolo": lambda out: (
+            *("convert_annotations", "--from=coco", "--to=yolo"),
+            *(f"--input={annotations_file}", f"--output={out}/yolo"),
+        ),
         "voc": lambda out: (
             *("convert_annotations", "--from=coco", "--to=voc"),
             *(f"--input={annotations_file}", f"--output={out}/voc"),

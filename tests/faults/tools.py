@@ -154,8 +154,10 @@ class _Running:
         import psutil
 
         try:
-            return psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
+            children = psutil.Process(self.pid).children(recursive=True)
+            # Python's own tracker of shared memory is no worker, and tells of its death at length.
+            return [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return []
 
     def _told(self, status):

@@ -39,4 +39,11 @@ def write(annotations_file, folder):
     """
     coco.load(annotations_file)  # names what is wrong, which hotcoco may take as it is
     with formats.new_folder(folder) as partial, contract.converted(annotations_file, "not written"):
-        return hotcoco.COCO(str(annotations_file)).to_voc(str(partial))
+        counts = hotcoco.COCO(str(annotations_file)).to_voc(str(partial))
+        # hotcoco says nothing of a write that failed.
+        for path in partial.rglob("*.xml"):
+            if not path.read_bytes().rstrip().endswith(b"</annotation>"):
+                raise InputError(
+                    f"{folder}: {path.name} could not be written whole; is there room?"
+                )
+        return counts

@@ -5,12 +5,15 @@ areas are lost, crowds are left out.
 """
 
 import pathlib
+import re
 
 import hotcoco
 
 from tfrecords import coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
+
+_LINE = re.compile(r"\d+( -?\d+\.\d{6}){4}")
 
 
 def read(folder, image_dir):
@@ -56,4 +59,16 @@ def write(annotations_file, folder):
     """
     coco.load(annotations_file)  # names what is wrong, which hotcoco may take as it is
     with formats.new_folder(folder) as partial, contract.converted(annotations_file, "not written"):
-        return hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))
+        counts = hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))
+        # hotcoco says nothing of a write that failed.
+        lines = 0
+        for path in partial.glob("*.txt"):
+            written = path.read_text(encoding="utf-8").splitlines()
+            lines += len(written)
+            if not all(map(_LINE.fullmatch, written)):
+                raise InputError(
+                    f"{folder}: {path.name} could not be written whole; is there room?"
+                )
+        if lines != counts["annotations"]:
+            raise InputError(f"{folder}: {lines} of {counts['annotations']} boxes could be written")
+        return counts

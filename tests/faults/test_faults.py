@@ -1,0 +1,73 @@
+"""A slice of every kind of fault, by chance that repeats; `long_run` has the rest."""
+
+import pytest
+
+from replicate.demo import drawing
+from tests.faults import long_run, series
+from tests.faults.tools import Figures
+
+
+def assert_survived(figures, least):
+    assert figures.injected >= least
+    assert figures.clean(), "\n".join(figures.notes)
+
+
+def test_conversions_stopped_at_any_moment(tools, tmp_path):
+    assert_survived(series.conversions_stopped(tools, tmp_path, faults=6), 6)
+
+
+def test_reports_stopped_at_any_moment(tools, finished, tmp_path):
+    assert_survived(series.reports_stopped(tools, finished, tmp_path, faults=3), 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files(tools, finished, tmp_path, seed):
+    """Ten files of a run, damaged; each of five tools gives a message or its right numbers."""
+    found = series.damages(tools, finished, tmp_path, series.readers(), faults=3, seed=seed)
+    assert_survived(found, 15)
+
+
+def test_no_room_for_a_file(tools, drawn, finished, tmp_path):
+    writers = series.writers(drawn, finished)
+    some = {name: writers[name] for name in ("conversion", "score", "voc")}
+    assert_survived(series.no_room(tools, tmp_path, some, (0, 4096)), 6)
+
+
+def test_full_and_read_only_disks(tools, drawn, finished, tmp_path):
+    figures = series.full_disks(tools, tmp_path, series.writers(drawn, finished))
+    if not figures.injected:
+        pytest.skip("a small file system cannot be mounted here")
+    assert_survived(figures, 12)
+
+
+def test_two_of_everything_at_once(tools, drawn, finished, tmp_path):
+    assert_survived(series.two_at_once(tools, tmp_path, series.writers(drawn, finished)), 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_replications_stopped_at_any_moment(tools, tmp_path):
+    data = drawing.draw(tmp_path / "drawn", train_images=12, val_images=4)
+    command = long_run.replication(data)
+    assert_survived(series.replications_stopped(tools, data, tmp_path, command, faults=4), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_long_run(tmp_path):
+    found = long_run.run(tmp_path, 2, long_run.SIZES)
+    assert found["all"].clean(), "\n".join(found["all"].notes)
+
+
+def test_what_was_not_survived_is_counted():
+    """The figures can say no: a traceback, a changed result and a partial file each do."""
+    for fault in ({"traceback": True}, {"changed": True}, {"partial": 2}):
+        figures = Figures()
+        figures.fault("a")
+        assert figures.clean()
+        figures.fault("b", **fault)
+        assert not figures.clean() and figures.notes == ["b"]
+        ended = Figures()
+        ended.fault("a")
+        ended.end("c", **fault)
+        assert not ended.clean() and (ended.injected, ended.survived) == (1, 0)
