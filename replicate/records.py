@@ -20,6 +20,7 @@ class Records:
       output_path: the conversion's, read off the shards' names; "" where they do not tell.
       num_shards: how many the names say there are; 0 where they do not tell.
       manifest: the converter's, None where there is none.
+      damaged: why the manifest that is there cannot be read, or "".
     """
 
     pattern: str
@@ -27,6 +28,7 @@ class Records:
     output_path: str
     num_shards: int
     manifest: dict | None
+    damaged: str = ""
 
 
 def of_reader(reader):
@@ -35,18 +37,19 @@ def of_reader(reader):
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
     match = _SHARD.match(paths[0]) if paths else None
     output_path = match["output_path"] if match else ""
-    held = None
+    held, damaged = None, ""
     if output_path:
         try:
             held = manifests.read(output_path)
-        except InputError:
-            held = None
+        except InputError as error:
+            damaged = str(error)
     return Records(
         pattern=", ".join(patterns),
         paths=paths,
         output_path=output_path,
         num_shards=int(match["shards"]) if match else 0,
         manifest=held,
+        damaged=damaged,
     )
 
 

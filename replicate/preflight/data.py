@@ -132,7 +132,9 @@ def conversion(material):
     yield from recipe.of_records(material)
     for split in ("train", "val"):
         held = getattr(material, f"{split}_records")
-        if material.intent.convert and not held.paths:
+        if held.damaged:
+            yield breaks(held.damaged, "")
+        elif material.intent.convert and not held.paths:
             yield from _expected_records(material, split)
         elif held.manifest is not None:
             yield from _manifest(material, split, held)

@@ -119,6 +119,9 @@ def _manifests(material):
     if not found and material.message is not None:  # tools/train.py: records that lie elsewhere
         held = records.of_config(material.message)
         found = {split: each.manifest for split, each in held.items() if each.manifest}
+        for split, each in held.items():
+            if each.damaged:
+                material.cannot_say(f"the manifest of {split}", each.damaged)
     if not found:
         material.cannot_say(
             "records: counts and dropped annotations",

@@ -17,7 +17,7 @@ from replicate.preflight.material import LaunchFacts
 from replicate.score import scoring
 from replicate.verdict import official
 from tests.preflight.conftest import MODEL
-from tfrecords import framing
+from tfrecords import checked_json, framing
 
 RATE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 
@@ -244,9 +244,9 @@ class Test5BatchOverDevices:
 class Test6Records:
     def _manifest(self, records, change):
         path = records / "train-manifest.json"
-        manifest = json.loads(path.read_text())
+        manifest = checked_json.loads(path.read_text())
         change(manifest)
-        path.write_text(json.dumps(manifest))
+        path.write_text(json.dumps(checked_json.sealed(manifest)))
 
     def test_boxes_dropped(self, intent, told, records):
         sound = told(intent())
@@ -259,6 +259,13 @@ class Test6Records:
         result = told(intent())[6]
         assert sound[6].status == "pass" and result.status == "fail"
         assert "9 box_outside_image" in result.seen and "train-dropped.jsonl" in result.fix
+
+    def test_a_damaged_manifest_is_told(self, intent, told, records):
+        path = records / "train-manifest.json"
+        path.write_text(path.read_text().replace('"annotations"', '"annotationz"', 1))
+        result = told(intent())[6]
+        assert result.status == "fail" and str(path) in result.seen
+        assert "convert anew" in result.seen
 
     def test_crowd_flags_lost(self, intent, told, records):
         self._manifest(records, lambda manifest: manifest["counts"].update(crowd_dropped=1))
