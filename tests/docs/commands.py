@@ -65,6 +65,19 @@ IN_ONE = (
     ),
     ("docs/configs.md", "python tools/lint_config.py", "[--fix]", "--fix"),
     (
+        "docs/explain.md",
+        "python tools/explain.py --annotations_file",
+        "[--told=AP50=0.254] [--output=explain.json] [--html=explain.html]",
+        "--output=explain.json --html=explain.html",
+    ),
+    (
+        "docs/explain.md",
+        "python tools/explain.py --model=runs/a",
+        "--annotations_file=… --image_dir=… [--num_images=200] [--steps=decoder,resize]",
+        "--annotations_file=instances_val2017.json --image_dir=val2017 --steps=decoder",
+    ),
+    ("docs/explain.md", "python tools/explain.py runs/a", "runs/a runs/b", "runs/seed0 runs/seed1"),
+    (
         "docs/inspection.md",
         "python tools/inspect_pipeline.py --pipeline_config_path=ssd",
         f"--pipeline_config_path={MODEL}",
@@ -167,6 +180,9 @@ NOT_RUN = {
     ("README.md", "make venv-gpu"): "installs from the network, for GPUs",
     ("README.md", "python tools/download.py"): "the network: 20 GB; tests/tfrecords/test_fetch.py",
     ("docs/configs.md", "python tools/download.py"): "the network; tests/zoo/test_archive.py",
+    ("docs/explain.md", "python tools/explain.py --model=detect.tflite"): (
+        "the released detect.tflite is not part of the project; tests/explain runs the tool"
+    ),
     ("docs/launch.md", "sky jobs launch"): "needs SkyPilot and an account",
     ("docs/report.md", "pip install"): "the network; `make test` installs it",
     ("docs/scoring.md", "python tools/benchmark.py"): (
@@ -190,6 +206,7 @@ ANSWERS = {
     ("README.md", "python tools/verdict.py"): (0, 3),  # not comparable: tiny data
     ("README.md", "python tools/replicate.py"): (0, 3),
     ("docs/configs.md", "python tools/diff_config.py"): (1,),
+    ("docs/explain.md", "python tools/explain.py --annotations_file"): (0, 1),  # not explained
     ("docs/preflight.md", "python tools/doctor.py"): (0, 1),
     ("docs/preflight.md", "python tools/preflight.py --model=MODEL"): (0, 1),
     ("docs/scoring.md", "python tools/verdict.py"): (0, 1, 3),
@@ -201,6 +218,7 @@ SLOW = {
     ("docs/how-to-released-checkpoint.md", "python tools/evaluate.py"),
     ("docs/how-to-one-gpu.md", "python tools/replicate.py"),
     ("docs/engine.md", "import numpy"),
+    ("docs/explain.md", "python tools/explain.py --model=runs/a"),
     ("docs/inspection.md", "python tools/inspect_pipeline.py"),
     ("docs/preflight.md", f"python tools/preflight.py --model={MODEL}"),
     ("docs/recognition.md", "python tools/"),

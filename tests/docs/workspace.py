@@ -99,6 +99,7 @@ class Workspace:
     def _scores(self):
         """Detections and their scores, as tools/score.py writes them; a record of a benchmark."""
         annotations = str(self.root / "instances_val2017.json")
+        write_json(self.root / "detections.json", making.detections(annotations, 0.8))
         write_json(self.root / "detections.json.gz", making.detections(annotations, 0.8))
         write_json(self.root / "tflite_dt.json.gz", making.detections(annotations, 0.5))
         result = score.score(annotations, str(self.root / "detections.json.gz"))
