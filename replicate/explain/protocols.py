@@ -61,7 +61,8 @@ PROTOCOLS = (
         {"": {"with_detections": True}},
         (
             "TF-Vision: tensorflow/models, official/vision/evaluation/coco_evaluator.py sets "
-            "imgIds to the predictions'",
+            "imgIds to the predictions' (its own detectors fill 100 places of every image, so it "
+            "shows where detections were cut before)",
             "keras-cv: issue 2504",
         ),
     ),
@@ -292,7 +293,7 @@ LIBRARIES = (
     ),
     Library(
         "TF-Vision",
-        "official.vision.evaluation.coco_evaluator with an annotation file",
+        "official.vision.evaluation.coco_evaluator, given images that have detections alone",
         {"with_detections": True},
         _ALL,
         "tensorflow/models, official/vision/evaluation/coco_evaluator.py",

@@ -39,10 +39,13 @@ def test_the_page(opened, width, theme):
     hits = shown.texts("tr.hit th")
     assert hits == ["images_with_detections"]
     # Its dot lies on the told line, and the line is of another colour than COCO's own.
-    assert shown.run(
-        "(() => {const row = document.querySelector('tr.hit');"
-        "const at = (name) => row.querySelector(name).getBoundingClientRect().x;"
-        "return Math.abs(at('.dot') - at('.told'))})()"
-    ) < 5
+    assert (
+        shown.run(
+            "(() => {const row = document.querySelector('tr.hit');"
+            "const at = (name) => row.querySelector(name).getBoundingClientRect().x;"
+            "return Math.abs(at('.dot') - at('.told'))})()"
+        )
+        < 5
+    )
     colour = "getComputedStyle(document.querySelector('.track line.{}')).stroke"
     assert shown.run(colour.format("told")) != shown.run(colour.format("zero"))

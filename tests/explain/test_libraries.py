@@ -64,13 +64,18 @@ def test_tf_vision(val128, real):
     metric = evaluator.COCOEvaluator(str(val128), include_mask=False, need_rescale_bboxes=False)
     for image_id in sorted({each["image_id"] for each in detections}):
         mine = [each for each in detections if each["image_id"] == image_id]
+        # Its detectors fill every image's 100 places, with scores of 0 behind the last.
+        boxes, classes, scores = np.zeros((1, 100, 4)), np.zeros((1, 100), int), np.zeros((1, 100))
         x, y, width, height = np.array([each["bbox"] for each in mine]).T
+        boxes[0, : len(mine)] = np.stack([y, x, y + height, x + width], axis=1)
+        classes[0, : len(mine)] = [each["category_id"] for each in mine]
+        scores[0, : len(mine)] = [each["score"] for each in mine]
         predictions = {
             "source_id": [image_id],
             "num_detections": [len(mine)],
-            "detection_boxes": [np.stack([y, x, y + height, x + width], axis=1)],
-            "detection_classes": [[each["category_id"] for each in mine]],
-            "detection_scores": [[each["score"] for each in mine]],
+            "detection_boxes": boxes,
+            "detection_classes": classes,
+            "detection_scores": scores,
         }
         metric.update_state({}, {key: _Tensor(value) for key, value in predictions.items()})
     printed = metric.result()
