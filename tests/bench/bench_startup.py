@@ -1,16 +1,16 @@
 """From tools/replicate.py to the first training step, by parts, at train2017's size.
 
     python tests/bench/bench_startup.py --folder=/tmp/startup
-    python tests/bench/bench_startup.py --folder=/tmp/startup --train_images=2000 --val_images=100
+    python tests/bench/bench_startup.py --folder=/tmp/startup --images=2000 --val_images=100
     python tests/bench/bench_startup.py --folder=/tmp/startup --project=../another-checkout
 
-Makes annotation files of --train_images and --val_images images as scale_convert.py does, over hard
+Makes annotation files of --images and --val_images images as scale_convert.py does, over hard
 links to a few drawn JPEGs, and replicates the SSD MobileNet V2 FPNLite of --batch_size images on
 them until the first step is logged: once as a user does, with preflight's trial, once with
 --notrial. The records are converted once (about 4 GB); conversion has its own column and is in no
 sum. A batch of more than ten is not tried whole on a CPU, and then the trial's process does not
 train. Needs time on an otherwise idle machine; figures and what they say: docs/preflight.md. The
-folder is removed at the end, unless --keep.
+folder is removed at the end, unless --keep; what a kept one has is used again.
 """
 
 import json
@@ -32,26 +32,24 @@ from absl import flags
 from tools import cli
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
-_FOLDER = flags.DEFINE_string("folder", None, "where to work; must not exist, unless kept before.")
-_TRAIN = flags.DEFINE_integer("train_images", 118_287, "training images.")
+FLAGS = flags.FLAGS  # folder, images and keep are scale_convert's
 _VAL = flags.DEFINE_integer("val_images", 5_000, "evaluation images.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "the global batch.")
 _OTHER = flags.DEFINE_string("project", str(PROJECT), "the checkout whose tools are timed.")
-_KEEP = flags.DEFINE_bool("keep", False, "leave the folder; a kept one's images are used again.")
 PARTS = ("start", "checks", "trial", "after the trial", "config", "training", "in all")
 
 
 def main(_):
-    folder = pathlib.Path(_FOLDER.value)
+    folder = pathlib.Path(FLAGS.folder)
     try:
-        for split, count in (("train", _TRAIN.value), ("val", _VAL.value)):
+        for split, count in (("train", FLAGS.images), ("val", _VAL.value)):
             if not (folder / split / "instances.json").is_file():
                 (folder / split).mkdir(parents=True)
                 scale_convert.make(folder / split, count)
         for name, more in (("with the trial", ()), ("without", ("--notrial",))):
             _tell(name, _run(folder, more))
     finally:
-        if not _KEEP.value:
+        if not FLAGS.keep:
             shutil.rmtree(folder)
 
 
