@@ -98,11 +98,13 @@ class Standby:
             "settings": settings,
             "outcome": str(folder / "outcome.json"),
         }
-        with _forwarded(process):
+        with _forwarded(process) as forwarded:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(order) + "\n")
                 process.stdin.close()
             status = process.wait()
+        if -status in forwarded:  # before there was anything to save
+            raise SystemExit(128 - status)
         return _outcome(folder / "outcome.json", status)
 
 
@@ -156,14 +158,19 @@ def _of_step(config):
 
 @contextlib.contextmanager
 def _forwarded(process):
-    """Inside, signals that ask this process to stop are the other one's, which saves and stops."""
+    """Inside, signals that ask this process to stop are the other one's, which saves and stops.
+
+    Yields the numbers of those that came.
+    """
+    came = []
 
     def forward(number, frame):
+        came.append(number)
         process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

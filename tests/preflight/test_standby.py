@@ -177,6 +177,19 @@ def test_signals_are_passed_on(waiting, intent, number):
     assert caught.value.signal == number and signal.getsignal(number) is before
 
 
+def test_a_signal_before_there_is_anything_to_save(waiting, intent):
+    standby, process = waiting("print('ready', flush=True); time.sleep(600)")
+
+    def send():
+        process.stdout.readline()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=send).start()
+    with pytest.raises(SystemExit) as caught:
+        standby.train(intent().message, "runs/a", **SETTINGS)
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
 def test_the_trials_process_ends_with_its_parent(tmp_path):
     """However that ends: its memory is a GPU's, too."""
     child = (
