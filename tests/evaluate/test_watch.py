@@ -265,7 +265,7 @@ def test_a_signal_leaves_a_usable_state(number, status, ssd, tmp_path):
 MISTAKES = {
     "neither": ([], "either --checkpoint with --output, or --model_dir"),
     "no images": (["--model_dir=a"], "missing --annotations_file, --image_dir"),
-    "no output": (["--checkpoint=a"], "missing --pipeline_config_path"),
+    "no output": (["--checkpoint=a"], "missing --annotations_file, --image_dir, --output"),
     "timeout": (["--model_dir=a", "--eval_timeout=-1"], "eval_timeout"),
 }
 
