@@ -47,6 +47,7 @@ _STEPS = flags.DEFINE_integer(
     "num_steps",
     None,
     "training steps; the recipe's otherwise. With --rehearsal the schedule is shortened with them.",
+    lower_bound=1,
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "PATH=VALUE: another value for a field of the recipe; may be repeated."
@@ -58,7 +59,10 @@ _START = flags.DEFINE_string(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "seed of the training run.")
 _EVERY = flags.DEFINE_integer(
-    "checkpoint_every_n", 1000, "steps between checkpoints; each one kept is evaluated."
+    "checkpoint_every_n",
+    1000,
+    "steps between checkpoints; each one kept is evaluated.",
+    lower_bound=1,
 )
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 flags.adopt_module_key_flags(training_flags)

@@ -32,12 +32,17 @@ _CONFIG = flags.DEFINE_string(
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "the run directory.")
 _STEPS = flags.DEFINE_integer(
-    "num_train_steps", None, "stop at this global step; the config's num_steps otherwise."
+    "num_train_steps",
+    None,
+    "stop at this global step; the config's num_steps otherwise.",
+    lower_bound=1,
 )
 _SEED = flags.DEFINE_integer(
     "seed", 0, "initial weights, order of the data, augmentation and sampling follow from it."
 )
-_EVERY = flags.DEFINE_integer("checkpoint_every_n", 1000, "steps between two checkpoints.")
+_EVERY = flags.DEFINE_integer(
+    "checkpoint_every_n", 1000, "steps between two checkpoints.", lower_bound=1
+)
 _MODEL = flags.DEFINE_string(
     "model",
     "",
@@ -50,7 +55,9 @@ _VAL_ANNOTATIONS = flags.DEFINE_string(
     "COCO JSON to evaluate on: preflight checks it, tools/evaluate.py takes it.",
 )
 _VAL_IMAGES = flags.DEFINE_string("val_images", "", "the folder of its images.")
-_LOG = flags.DEFINE_integer("log_every_n", 10, "steps between two lines of metrics.jsonl.")
+_LOG = flags.DEFINE_integer(
+    "log_every_n", 10, "steps between two lines of metrics.jsonl.", lower_bound=1
+)
 flags.adopt_module_key_flags(training_flags)
 
 

@@ -2,7 +2,9 @@
 
 from absl import flags
 
-_KEEP = flags.DEFINE_integer("checkpoint_max_to_keep", 7, "how many of the last ones are kept.")
+_KEEP = flags.DEFINE_integer(
+    "checkpoint_max_to_keep", 7, "how many of the last ones are kept.", lower_bound=1
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     None,

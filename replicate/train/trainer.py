@@ -225,6 +225,10 @@ class Trainer(orbit.AbstractTrainer):
         replicas = self._strategy.num_replicas_in_sync
         micro = self._execution.gradient_accumulation_steps
         batch = self.config.train_config.batch_size
+        if batch < 1:
+            raise UserError(
+                f"train_config.batch_size is {batch}; it is the global batch, 1 or more"
+            )
         if batch % (replicas * micro):
             raise UserError(
                 f"train_config.batch_size is {batch}, which does not divide among {replicas} "
