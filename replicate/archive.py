@@ -47,7 +47,8 @@ def read_config(path):
 def fetch(row, folder):
     """Downloads a released archive and records its SHA-256 beside it.
 
-    The zoo publishes no checksums: the first download's is kept in `MODEL.tar.gz.sha256`, as
+    The zoo publishes no checksums: that of the registry holds where one was recorded there (the
+    column sha256), else the first download's, which is kept in `MODEL.tar.gz.sha256`, as
     `sha256sum --check` reads it, and an archive that is there already must still have it. A
     download that was cut off is continued.
 
@@ -66,7 +67,7 @@ def fetch(row, folder):
 
     path = pathlib.Path(folder) / f"{row.archive}.tar.gz"
     record = path.with_name(path.name + ".sha256")
-    known = _recorded(record) or getattr(row, "sha256", None)
+    known = getattr(row, "sha256", "") or _recorded(record)
     downloads.fetch(row.url, path, checksum=known and f"sha256:{known}")
     if not record.is_file():
         with written_whole(record) as file:

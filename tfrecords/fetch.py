@@ -105,6 +105,26 @@ def fetch(
     return wanted.path
 
 
+@dataclass(frozen=True)
+class Head:
+    """What a server says of a file: whether it is there, and its words (size, or why not)."""
+
+    there: bool
+    said: str
+
+
+def head(url, timeout_s=30.0):
+    """Asks for a file's header alone: `Head`."""
+    try:
+        answer = requests.head(url, timeout=timeout_s, allow_redirects=True)
+    except requests.exceptions.RequestException as error:
+        return Head(False, f"no answer ({type(error).__name__})")
+    size = answer.headers.get("Content-Length", "")
+    if answer.ok:
+        return Head(True, _gb(int(size)) if size.isdigit() else "there")
+    return Head(False, f"HTTP {answer.status_code} {answer.reason}")
+
+
 def check_free_space(folder, needed_bytes, what):
     """Raises InputError where the disk of `folder` (or its nearest parent) lacks the space."""
     folder = pathlib.Path(folder).absolute()

@@ -3,6 +3,7 @@
     python tools/zoo.py list --family=ssd --sort=map
     python tools/zoo.py show ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8
     python tools/zoo.py list --format=json
+    python tools/zoo.py check_links
     python tools/zoo.py reruns
 
 `list` prints one line a model: input size (pixels), speed (published ms an image), COCO mAP in
@@ -10,6 +11,7 @@ points (boxes, masks, keypoints) and whether its training config is public. `sho
 is known of one: each published figure with its document, the weights that training starts from,
 what others measured when they evaluated the released model again. `reruns` lists all of those and
 how far they lie from the table by the recipe's resizer (docs/replications.md).
+`check_links` asks the server for every archive; exit status 1: one is not there.
 
 MODEL may be the archive's name, the training config's, the display name, a released archive
 (MODEL.tar.gz), a pipeline.config or a run of one. Where no training config was published, the
@@ -45,11 +47,25 @@ def main(arguments):
             print(_json([_record(row) for row in rows]) if _as_json() else _table(rows))
         case ["reruns"]:
             print(_json(_reruns()) if _as_json() else _reruns_text())
+        case ["check_links"]:
+            return _check_links()
         case ["show", model]:
             record = _details(model)
             print(_json(record) if _as_json() else _sheet(record))
         case _:
             raise UserError("say what to do: python tools/zoo.py list, show MODEL, or reruns")
+
+
+def _check_links():
+    """Asks the server for every archive's header; tells those that are not there."""
+    from tfrecords import fetch
+
+    broken = 0
+    for url in dict.fromkeys(row.url for row in zoo.rows()):
+        answer = fetch.head(url)
+        broken += not answer.there
+        print(f"{answer.said}  {url}")
+    return cli.NEGATIVE if broken else cli.DONE
 
 
 def _listed():

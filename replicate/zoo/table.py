@@ -36,6 +36,8 @@ class Row:
       template: name of the training config in `configs/`, or None where none was ever published.
       url: the released archive; "" where none was.
       note: where the published sources disagree with each other, or "".
+      sha256: of the released archive, "" until someone records it: the zoo publishes none. A
+        download is held to it.
       figures: every published figure with its document: the table's, then the config header's.
     """
 
@@ -53,6 +55,7 @@ class Row:
     template: str | None
     url: str
     note: str
+    sha256: str
     figures: tuple[Figure, ...]
 
     @property
@@ -164,5 +167,6 @@ def _row(record):
         template=record["template"] or None,
         url=record["url"],
         note=record["note"],
+        sha256=record.get("sha256") or "",
         figures=figures.of_record(record),
     )

@@ -161,12 +161,12 @@ class _Running:
             return []
 
     def _told(self, status):
-        texts = [
-            pathlib.Path(f"{self._base}.{name}").read_text(errors="replace")
-            for name in ("out", "err")
-        ]
+        texts = []
         for name in ("out", "err"):
-            os.unlink(f"{self._base}.{name}")
+            path = pathlib.Path(f"{self._base}.{name}")
+            # One that was killed at once has opened none.
+            texts.append(path.read_text(errors="replace") if path.exists() else "")
+            path.unlink(missing_ok=True)
         return Ended(status, *texts)
 
 
