@@ -1,6 +1,6 @@
 """The answer at the head of the page: is the input what the recipe had, and what to look at."""
 
-from replicate.inspection import recipe
+from replicate.inspection import recipe_input
 
 AS_PUBLISHED, DIFFERS, NOT_COMPARED = "AS PUBLISHED", "DIFFERS", "NOT COMPARED"
 
@@ -17,7 +17,11 @@ def answer(content):
     """
     compared = content["recipe"]
     verdict = (
-        NOT_COMPARED if compared is None else AS_PUBLISHED if recipe.same(compared) else DIFFERS
+        NOT_COMPARED
+        if compared is None
+        else AS_PUBLISHED
+        if recipe_input.same(compared)
+        else DIFFERS
     )
     return {"verdict": verdict, "sentence": _sentence(content), "facts": list(_facts(content))}
 

@@ -8,9 +8,17 @@ from tqdm import tqdm
 
 from replicate import config as configs
 from replicate import odapi
-from replicate.inspection import counting, matching, pictures, recipe, sources, stream, tracing
+from replicate.inspection import (
+    counting,
+    matching,
+    pictures,
+    recipe_input,
+    sources,
+    stream,
+    tracing,
+)
 from replicate.inspection.targets import AnchorTargets
-from replicate.train import data
+from replicate.train import input_stream
 
 _MAX_DRAWN_ANCHORS = 250
 
@@ -70,7 +78,7 @@ class _Inspection:
             "seed": settings.seed,
             "first_example": settings.step * self._config.train_config.batch_size,
         }
-        self._count = min(request.max_images, data.count_records(_files(reader.input_path)))
+        self._count = min(request.max_images, input_stream.count_records(_files(reader.input_path)))
 
     def done(self):
         """(content, pictures)."""
@@ -219,7 +227,7 @@ class _Inspection:
             ],
             "examples": self._drawn,
             # The config as given: as_trained may change use_bfloat16 for this machine.
-            "recipe": recipe.compare(source.config, source, compared_with)
+            "recipe": recipe_input.compare(source.config, source, compared_with)
             if compared_with
             else None,
             "not_checked": self._not_checked(compared_with),

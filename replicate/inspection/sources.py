@@ -118,14 +118,14 @@ def _from_records(config, request):
             f"{where}: no file matches {', '.join(patterns) or '(empty)'}; give --records, --coco "
             "or --parquet, or make records with tools/create_coco_tf_record.py"
         )
-    from replicate.train import data
+    from replicate.train import input_stream
 
     return Source(
         kind=RECORDS,
         paths=patterns,
         config=_reading(config, patterns, path := _label_map_path(config, request)),
         categories=label_map.read(path),
-        images=data.count_records(paths),
+        images=input_stream.count_records(paths),
         dropped={},
         how="in the order in which a run of this seed reads them",
     )

@@ -1,7 +1,7 @@
 """The training input, example by example, with what it was before and between its augmentations.
 
-The same seam, seeds and functions as `replicate.train.data`: example number N of a seed is here, to
-the last bit, what a run of that seed is fed.
+The same seam, seeds and functions as `replicate.train.input_stream`: example number N of a seed is
+here, to the last bit, what a run of that seed is fed.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from replicate.errors import UserError
-from replicate.train import data, precision
+from replicate.train import input_stream, precision
 
 # Of a decoded record, what the page tells.
 _KEPT = (
@@ -106,7 +106,7 @@ def examples(config, model, *, seed, first_example, count):
     """
     from object_detection import inputs
 
-    build = data.dataset_build(seed, first_example)
+    build = input_stream.dataset_build(seed, first_example)
 
     def build_singly(reader_config, transform_input_data_fn, **_):
         def transform(decoded):
@@ -115,7 +115,7 @@ def examples(config, model, *, seed, first_example, count):
 
         return build(reader_config, 1, transform)
 
-    with data.built_by(build_singly):
+    with input_stream.built_by(build_singly):
         dataset = inputs.train_input(
             train_config=config.train_config,
             train_input_config=config.train_input_reader,
@@ -160,7 +160,9 @@ def stages(config, *, seed, first_example, count):
             found.append(_snapshot(example))
         return tuple(found)
 
-    dataset = data.dataset_build(seed, first_example)(config.train_input_reader, 1, transform)
+    dataset = input_stream.dataset_build(seed, first_example)(
+        config.train_input_reader, 1, transform
+    )
     for found in _read(dataset, count):
         yield [_stage(_first(each)) for each in found]
 

@@ -34,7 +34,7 @@ class LossTargets:
         """The targets of a batch as training gets it.
 
         Args:
-          features, labels: dicts of arrays, as `train.data.train_dataset` yields them.
+          features, labels: dicts of arrays, as `train.input_stream.train_dataset` yields them.
           step: int, updates done before; with the whole batch of a step, what is sampled is what
             that step samples.
 

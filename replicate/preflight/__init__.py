@@ -9,12 +9,12 @@ Imports no TensorFlow: what needs it happens in processes of their own (`trial.p
 """
 
 from replicate.preflight.checks import CHECKS, Preflight, check
+from replicate.preflight.launch_facts import Intent
 from replicate.preflight.launching import (
     OF_RECORDS,
     Terms,
     gate,
 )
-from replicate.preflight.material import Intent
 from replicate.preflight.standby import Standby
 
 __all__ = [

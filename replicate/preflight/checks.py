@@ -4,9 +4,18 @@ import dataclasses
 import time
 
 from replicate import reasons
-from replicate.preflight import data, evaluators, files, forecast, machine, recipe, result, starting
+from replicate.preflight import (
+    data_checks,
+    evaluators,
+    file_checks,
+    forecast,
+    machine,
+    recipe_checks,
+    result,
+    starting,
+)
 from replicate.preflight import trial as trials
-from replicate.preflight.material import LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import FAIL, PreflightProblem
 
 
@@ -31,22 +40,22 @@ class Check:
 
 CHECKS = (
     Check(reasons.START, (starting.checkpoint,), (starting.matched,)),
-    Check(reasons.IMAGES, (data.evaluation_images,)),
-    Check(reasons.DRIFT, (recipe.drift,)),
-    Check(reasons.RATE, (recipe.batch_and_rate,)),
-    Check(reasons.DEVICES, (recipe.devices,)),
-    Check(reasons.RECORDS, (data.conversion,)),
-    Check(reasons.LABELS, (data.labels,)),
-    Check(reasons.SCHEDULE, (recipe.length,)),
+    Check(reasons.IMAGES, (data_checks.evaluation_images,)),
+    Check(reasons.DRIFT, (recipe_checks.drift,)),
+    Check(reasons.RATE, (recipe_checks.batch_and_rate,)),
+    Check(reasons.DEVICES, (recipe_checks.devices,)),
+    Check(reasons.RECORDS, (data_checks.conversion,)),
+    Check(reasons.LABELS, (data_checks.labels,)),
+    Check(reasons.SCHEDULE, (recipe_checks.length,)),
     Check(reasons.RESUME, (starting.resume,), (starting.resumed,)),
     Check(reasons.GPU, (machine.gpus,), (machine.ran_on,)),
     Check(reasons.LIBRARIES, (machine.libraries,)),
     Check(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
-    Check(reasons.AVERAGES, (recipe.averages,)),
-    Check(reasons.CUT, (recipe.cut,)),
+    Check(reasons.AVERAGES, (recipe_checks.averages,)),
+    Check(reasons.CUT, (recipe_checks.cut,)),
     Check(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
-    Check(reasons.FILES, (files.whole,), (files.room,)),
-    Check(reasons.TRAINING_IMAGES, (data.training_images,)),
+    Check(reasons.FILES, (file_checks.whole,), (file_checks.room,)),
+    Check(reasons.TRAINING_IMAGES, (data_checks.training_images,)),
 )
 
 

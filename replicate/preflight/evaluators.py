@@ -5,7 +5,7 @@ import numpy as np
 from replicate import score
 from replicate.errors import UserError
 from replicate.evenly import evenly
-from replicate.preflight.data import GIVE
+from replicate.preflight.data_checks import GIVE
 from replicate.preflight.result import Note, breaks, mind
 from replicate.score.groundtruth import Groundtruth
 

@@ -7,7 +7,7 @@ import sys
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.preflight.checks import check
-from replicate.preflight.material import LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.run import read_json, write_json
 from tfrecords import redaction
 

@@ -7,7 +7,7 @@ from replicate import config as configs
 from replicate import identity, zoo
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
-from replicate.preflight import recipe
+from replicate.preflight import recipe_checks
 from replicate.preflight.result import Note, breaks, differs, mind
 from replicate.run import read_metrics
 from replicate.verdict import comparable
@@ -23,7 +23,7 @@ def checkpoint(material):
     if not here.fine_tune_checkpoint:
         yield from _from_random(material, published)
         return
-    yield from recipe.start(material)
+    yield from recipe_checks.start(material)
     path = here.fine_tune_checkpoint
     if any(mark in path for mark in PLACEHOLDER):
         yield breaks(f"'{path}' is still to be configured", _where(material, published))

@@ -17,9 +17,9 @@ import threading
 from tqdm import tqdm
 
 from replicate import config as configs
-from replicate.preflight.material import LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.standby import Standby
-from replicate.preflight.tried import WAITING
+from replicate.preflight.trial_process import WAITING
 from replicate.run import write_json, write_text
 from tfrecords import features, framing, label_map
 from tfrecords.errors import InputError
@@ -30,7 +30,7 @@ SECONDS = 3600
 _CPU_PIXELS = 2**20
 _STAGES = 7
 _VAL_IMAGES = 2
-_CHILD = pathlib.Path(__file__).with_name("tried.py")
+_CHILD = pathlib.Path(__file__).with_name("trial_process.py")
 # What another node's trainer or a cluster's would see is not this process's.
 _UNSET = ("TF_CONFIG",)
 
@@ -52,7 +52,8 @@ def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
       waiting: Standby that keeps the process for the training, where it could train; or None.
 
     Returns:
-      dict: what `tried.py` found; "error" where it did not come to its end, "stage" how far.
+      dict: what `trial_process.py` found; "error" where it did not come to its end, "stage" how
+        far.
     """
     with contextlib.ExitStack() as stack:
         standby = waiting or stack.enter_context(Standby())
@@ -81,7 +82,7 @@ def _could_train(material):
 
 
 def _job(material: LaunchFacts, folder, steps):
-    """What tried.py is told, and the files it reads."""
+    """What trial_process.py is told, and the files it reads."""
     intent = material.intent
     config = type(intent.message)()
     config.CopyFrom(intent.message)
@@ -173,7 +174,7 @@ def _two_images(material, folder):
 
 
 def _process(folder, result_path, seconds, progress):
-    """Runs tried.py: (its process, exit status or None where it waits for an order, its log)."""
+    """Runs trial_process.py: (process, exit status or None where it waits for an order, log)."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     log = folder / "log"

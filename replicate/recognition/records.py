@@ -10,7 +10,7 @@ from replicate.errors import UserError
 from replicate.odapi import protos
 from replicate.recognition.engine import tf
 from replicate.recognition.request import files
-from replicate.train import data
+from replicate.train import input_stream
 
 _OBJECTS = {
     "text": tf.io.RaggedFeature(tf.string, "image/object/class/text"),
@@ -92,7 +92,7 @@ def survey(pattern, classes):
       UserError: no records, damaged ones, or a category that the label map lacks.
     """
     paths = files(pattern)
-    images = data.count_records(paths)
+    images = input_stream.count_records(paths)
     if not images:
         raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
     labeller = Labeller(classes)
@@ -138,13 +138,13 @@ def identity(pattern):
 
 def count(pattern):
     """The number of images in the records of a pattern."""
-    return data.count_records(files(pattern))
+    return input_stream.count_records(files(pattern))
 
 
 def training_batches(request, classes, first_example):
     """The batches of a training from its example number `first_example` on, without end.
 
-    The order is that of the detectors' training (`replicate.train.data`).
+    The order is that of the detectors' training (`replicate.train.input_stream`).
 
     Args:
       request: RecognitionRequest.
@@ -165,7 +165,7 @@ def training_batches(request, classes, first_example):
             image = tf.image.stateless_random_flip_left_right(image, seed)
         return image, labels, source_id
 
-    numbered = data.numbered_records(
+    numbered = input_stream.numbered_records(
         files(request.records), reader, seed=request.seed, first_example=first_example
     )
     examples = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

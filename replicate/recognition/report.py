@@ -9,7 +9,7 @@ from replicate.errors import UserError
 from replicate.recognition import charts, evaluation, metrics, model, records, training
 from replicate.recognition import request as requests
 from replicate.report import content as detector_content
-from replicate.report import pages, reading
+from replicate.report import pages, run_files
 from replicate.report.gallery import thumbnail
 from replicate.run import read_json, read_metrics, write_text
 
@@ -96,7 +96,7 @@ def of_run(run):
     Raises:
       UserError: not a recognition run.
     """
-    material = reading.RunFiles(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
+    material = run_files.RunFiles(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
     request = requests.of_run(run)
     evaluated = evaluation.of_run(run)
     data = _or_nothing(run.root / training.DATA_FILE)

@@ -6,7 +6,7 @@ from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.evenly import evenly
-from replicate.report import data, findings, gallery, reading, sources
+from replicate.report import data_section, findings, gallery, run_files, sources
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES
@@ -64,7 +64,7 @@ def of_run(run):
     Returns:
       dict: see docs/report.md.
     """
-    material = reading.read(run)
+    material = run_files.read(run)
     last = material.evaluations[-1] if material.evaluations else None
     scored = findings.scored(material) if last else []
     row = zoo.get(material.request.get("model", ""))
@@ -78,7 +78,7 @@ def of_run(run):
         "metrics": _metrics(last, row),
         "deviations": _deviations(material),
         "execution": _execution(material),
-        "data": data.of_run(material, scored),
+        "data": data_section.of_run(material, scored),
         "schedule": _schedule(material),
         "training": training(material),
         "checkpoints": _checkpoints(material, scored),
@@ -297,7 +297,7 @@ def training(material):
     """Losses and speed by step, and the speed's middle.
 
     Args:
-      material: reading.RunFiles with its log.
+      material: run_files.RunFiles with its log.
 
     Returns:
       dict, or None without a log.

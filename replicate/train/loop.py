@@ -11,7 +11,7 @@ from replicate.errors import Interrupted, UserError
 from replicate.execution import Execution
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
-from replicate.train import checkpoints, data, distribution, precision, starting_point
+from replicate.train import checkpoints, distribution, input_stream, precision, starting_point
 from replicate.train.journal import TrainingJournal, say
 from replicate.train.trainer import NonFiniteLoss, Trainer
 
@@ -189,7 +189,7 @@ def _steps_per_loop(settings, num_steps):
 def _explain_non_finite(error, config, saver):
     """What is known of it, and the causes that users have met."""
     bad = [name for name, value in error.losses.items() if not abs(value) < float("inf")]
-    ids = data.source_ids(config, error.source_id_hashes)
+    ids = input_stream.source_ids(config, error.source_id_hashes)
     saved = f"that of step {saver.saved_step}" if saver.saved_step is not None else "none yet"
     return (
         f"{error}: {', '.join(bad)} (learning rate {error.learning_rate:g}, global batch "

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
-from replicate.train import data, precision, repeatable, steps
+from replicate.train import input_stream, precision, repeatable, steps
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -20,7 +20,8 @@ class NonFiniteLoss(ArithmeticError):
       step: the global step that produced it.
       losses: {name: value} of that step.
       learning_rate: of that step.
-      source_id_hashes: the API's hashes of the batch's image ids; `data.source_ids` finds them.
+      source_id_hashes: the API's hashes of the batch's image ids; `input_stream.source_ids`
+        finds them.
     """
 
     def __init__(self, step, losses, learning_rate, source_id_hashes):
@@ -246,7 +247,7 @@ class Trainer(orbit.AbstractTrainer):
 
         def dataset_of(input_context):
             pipelines = input_context.num_input_pipelines if input_context else 1
-            return data.train_dataset(
+            return input_stream.train_dataset(
                 micro_config,
                 self.model,
                 seed=self._execution.seed,

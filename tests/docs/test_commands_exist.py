@@ -116,7 +116,7 @@ def test_the_check_sees_a_fault():
 
 
 def test_a_documents_other_files_exist():
-    """Paths below the project in backticks: `replicate/train/data.py`, `docs/scoring.md`."""
+    """Paths below the project in backticks: `replicate/train/loop.py`, `docs/scoring.md`."""
     path = re.compile(r"`((?:replicate|tfrecords|tests|docs|configs|tools)/[\w./-]+?)`")
     for document in blocks.DOCUMENTS:
         text = (PROJECT / document).read_text(encoding="utf-8")

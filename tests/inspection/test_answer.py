@@ -9,7 +9,7 @@ from replicate import odapi
 
 odapi.load()
 
-from replicate.inspection import answer, recipe, sources
+from replicate.inspection import answer, recipe_input, sources
 from replicate.verdict import official
 
 MODEL = "ssd_mobilenet_v2_320x320_coco17_tpu-8"
@@ -17,13 +17,13 @@ FASTER = "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8"
 CENTERNET = "centernet_hourglass104_512x512_coco17_tpu-8"
 
 
-def _source(images=recipe.TRAIN2017_IMAGES, categories=None):
+def _source(images=recipe_input.TRAIN2017_IMAGES, categories=None):
     return sources.Source("records", [], None, categories or official.categories(), images, {}, "")
 
 
 def _compared(model, overrides, **source):
     config = configs.render(model, overrides=list(overrides.items()), label_map="mine.pbtxt")
-    return recipe.compare(config, _source(**source), model)
+    return recipe_input.compare(config, _source(**source), model)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def _compared(model, overrides, **source):
 )  # fmt: skip
 def test_settings_that_decide_the_input(model, path, value, decides):
     compared = _compared(model, {path: value})
-    assert recipe.same(compared) == (not decides)
+    assert recipe_input.same(compared) == (not decides)
     if decides:
         (setting,) = compared["settings"]
         assert path.split("[")[0].startswith(setting["path"].split("[")[0])

@@ -12,7 +12,7 @@ odapi.load()
 import tensorflow as tf
 
 from replicate.inspection import stream
-from replicate.train import data
+from replicate.train import input_stream
 from tests.inspection import making
 
 SEED, BATCH = 7, 2
@@ -35,7 +35,7 @@ def test_the_batch_of_a_step(family, overrides, step, records):
     config = _config(family, records, overrides)
     model = odapi.build_model(config.model, is_training=True)
     first = step * BATCH
-    batches = data.train_dataset(config, model, seed=SEED, first_example=first)
+    batches = input_stream.train_dataset(config, model, seed=SEED, first_example=first)
     fed = next(batches.take(1).as_numpy_iterator())
     found = list(stream.examples(config, model, seed=SEED, first_example=first, count=BATCH))
     assert [example.number for example in found] == [first, first + 1]

@@ -13,7 +13,7 @@ odapi.load()
 import tensorflow as tf
 
 from replicate.inspection.tracing import LossTargets
-from replicate.train import data, randomness
+from replicate.train import input_stream, randomness
 from replicate.train.trainer import Trainer
 from tests.inspection import making
 
@@ -255,7 +255,7 @@ def test_the_targets_that_a_training_step_gets(family, overrides, records, monke
 
 def _batch_of_step(config, model, step):
     first_example = step * config.train_config.batch_size
-    batches = data.train_dataset(config, model, seed=3, first_example=first_example)
+    batches = input_stream.train_dataset(config, model, seed=3, first_example=first_example)
     return next(batches.take(1).as_numpy_iterator())
 
 

@@ -13,7 +13,7 @@ from replicate import preflight
 from replicate.errors import UserError
 from replicate.preflight import checks, forecast, launching
 from replicate.preflight import trial as trials
-from replicate.preflight.material import LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.run import RunDir, read_json
 from tests.preflight.conftest import MODEL, SMALL
 

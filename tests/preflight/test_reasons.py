@@ -11,9 +11,9 @@ import pytest
 
 from replicate import config as configs
 from replicate import preflight
-from replicate.preflight import data, evaluators, files, machine, memory, starting
+from replicate.preflight import data_checks, evaluators, file_checks, machine, memory, starting
 from replicate.preflight import trial as trials
-from replicate.preflight.material import LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.score import scoring
 from replicate.verdict import official
 from tests.preflight.conftest import MODEL
@@ -663,7 +663,7 @@ class Test16Files:
     def test_the_disk_is_too_small(self, intent, told, monkeypatch):
         sound = told(intent())[16]
         usage = types.SimpleNamespace(free=10_000)
-        monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
+        monkeypatch.setattr(file_checks.shutil, "disk_usage", lambda folder: usage)
         result = told(intent())[16]
         assert sound.status == "pass" and result.status == "fail"
         assert "will be written (records" in result.seen
@@ -697,5 +697,5 @@ class Test17TrainingImages:
         material = LaunchFacts(intent(model=MODEL))
         monkeypatch.setattr(LaunchFacts, "train_source", None)
         monkeypatch.setattr(LaunchFacts, "train_records", held)
-        (found,) = data.training_images(material)
+        (found,) = data_checks.training_images(material)
         assert found.seen == "118,287 images, 860,001 annotations, as many as train2017 has"

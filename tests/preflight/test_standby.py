@@ -22,7 +22,7 @@ SETTINGS = {
     "input_service": "",
 }
 
-# As tried.py: waits for its order, writes its outcome.
+# As trial_process.py: waits for its order, writes its outcome.
 _CHILD = """
 import json, os, signal, sys, time
 order = json.loads(sys.stdin.readline() or "null")
@@ -193,7 +193,7 @@ def test_a_signal_before_there_is_anything_to_save(waiting, intent):
 def test_the_trials_process_ends_with_its_parent(tmp_path):
     """However that ends: its memory is a GPU's, too."""
     child = (
-        "import sys, time; sys.path.insert(0, '.'); from replicate.preflight import tried; "
+        "import sys, time; sys.path.insert(0, '.'); from replicate.preflight import trial_process; "
         "tried._end_with_the_parent(); print('ready', flush=True); time.sleep(600)"
     )
     parent = (

@@ -5,7 +5,7 @@ import pytest
 import tfrecords
 from replicate import config, opening, train_run
 from replicate.demo import drawing
-from replicate.report import reading
+from replicate.report import run_files
 from replicate.run import RunDir
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -31,7 +31,7 @@ def run(tmp_path):
 
 
 def test_the_manifests_of_records_that_lie_elsewhere(run):
-    material = reading.read(run)
+    material = run_files.read(run)
     assert {split: each["counts"]["images"] for split, each in material.manifests.items()} == {
         "train": 4,
         "val": 2,
@@ -42,14 +42,14 @@ def test_the_manifests_of_records_that_lie_elsewhere(run):
 def test_records_without_a_manifest_are_named(run, tmp_path):
     for path in (tmp_path / "rec").glob("*-manifest.json"):
         path.unlink()
-    material = reading.read(run)
+    material = run_files.read(run)
     assert material.manifests == {}
     assert any("records: counts" in each["what"] for each in material.not_checked)
 
 
 def test_a_run_of_no_known_recipe_was_not_compared(run):
     opening.write_config(run, config.load(run.pipeline_config), None)
-    material = reading.read(run)
+    material = run_files.read(run)
     assert material.deviations is None
     assert [each["why"] for each in material.not_checked if "published" in each["what"]] == [
         "it is not known of which zoo model the config is; tools/train.py --model names it"

@@ -12,7 +12,7 @@ odapi.load()
 import tensorflow as tf
 
 from replicate.errors import UserError
-from replicate.train import data
+from replicate.train import input_stream
 
 RECORDS = 23
 
@@ -45,7 +45,7 @@ def _stream(config, seed, first_example, count, batch_size=1, monkeypatch=None, 
             return record
 
     monkeypatch.setattr(decoder_builder, "build", lambda config: Decoder())
-    build = data.dataset_build(seed, first_example)
+    build = input_stream.dataset_build(seed, first_example)
     dataset = build(config, batch_size, lambda record: record, context)
     return [[int(x) for x in batch] for batch in dataset.take(count).as_numpy_iterator()]
 
@@ -99,7 +99,7 @@ def test_fewer_shards_than_workers_is_said(shards, monkeypatch):
 
 
 def test_records_are_counted_from_their_framing(shards):
-    assert data.count_records(sorted(map(str, shards.iterdir()))) == RECORDS
+    assert input_stream.count_records(sorted(map(str, shards.iterdir()))) == RECORDS
 
 
 @pytest.mark.parametrize("cut", [1, 7, 20])
@@ -107,7 +107,7 @@ def test_a_shard_cut_off_is_named(shards, cut):
     path = shards / "train-00000-of-00003.tfrecord"
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(UserError, match=f"{path}.*cut off"):
-        data.count_records([str(path)])
+        input_stream.count_records([str(path)])
 
 
 def test_no_records_is_said(tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_without_autograph_the_examples_are_the_same(even_config, monkeypatch, s
     model = odapi.build_model(config.model, is_training=True)
 
     def batches():
-        dataset = data.train_dataset(config, model, seed=3, first_example=0)
+        dataset = input_stream.train_dataset(config, model, seed=3, first_example=0)
         return [array for batch in dataset.take(2) for array in tf.nest.flatten(batch)]
 
     plain = batches()
@@ -179,7 +179,7 @@ def test_a_step_that_needs_autograph_gets_it_and_a_mistake_is_told():
             return number * 10
         return number
 
-    found = data._mapped(tf.data.Dataset.range(4), brightened)
+    found = input_stream._mapped(tf.data.Dataset.range(4), brightened)
     assert list(found.as_numpy_iterator()) == [0, 1, 20, 30]
     with pytest.raises(TypeError, match="NoneType"):
-        data._mapped(tf.data.Dataset.range(4), lambda number: number + len(None))
+        input_stream._mapped(tf.data.Dataset.range(4), lambda number: number + len(None))

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import tfrecords
 from replicate.demo import drawing
-from replicate.train import checkpoints, data, randomness
+from replicate.train import checkpoints, input_stream, randomness
 from replicate.train.trainer import Trainer
 
 STEPS = 50
@@ -103,7 +103,7 @@ def _theirs(config, config_path, initial, folder, steps, monkeypatch):
             return api_step(*args, training_step=training_step, **kwargs)
 
     monkeypatch.setattr(model_lib_v2, "eager_train_step", step_with_our_numbers)
-    with data.built_by(data.dataset_build(SEED, 0)):
+    with input_stream.built_by(input_stream.dataset_build(SEED, 0)):
         model_lib_v2.train_loop(
             str(config_path),
             str(folder),

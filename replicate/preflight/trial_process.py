@@ -1,4 +1,6 @@
-"""The trial's own process: `python tried.py JOB RESULT STDERR` does two real steps and evaluates.
+"""The trial's own process: two real steps and an evaluation.
+
+    python trial_process.py JOB RESULT STDERR
 
 JOB is the JSON that `trial.run` writes, RESULT appears step by step, so that a process that is
 killed leaves what it had found. Each stage is told on stdout as one line. Where JOB says so and the

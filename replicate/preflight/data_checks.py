@@ -9,7 +9,7 @@ import numpy as np
 from replicate import config as configs
 from replicate.config import lint_rules
 from replicate.evenly import evenly
-from replicate.preflight import recipe
+from replicate.preflight import recipe_checks
 from replicate.preflight.result import Note, breaks, differs, mind
 from replicate.score.groundtruth import ids_sha256
 from replicate.verdict import official
@@ -129,7 +129,7 @@ def training_images(material):
 
 def conversion(material):
     """6: records lost in conversion."""
-    yield from recipe.of_records(material)
+    yield from recipe_checks.of_records(material)
     for split in ("train", "val"):
         held = getattr(material, f"{split}_records")
         if held.damaged:
@@ -240,7 +240,7 @@ def _difference(objects, found):
 
 def labels(material):
     """7: the label map or the class count is wrong."""
-    yield from recipe.labelled(material)
+    yield from recipe_checks.labelled(material)
     for problem in lint_rules.class_count(material.message):
         yield breaks(f"{problem.path}: {problem.message}", "take the label map's number of ids")
     num_classes = material.facts.num_classes

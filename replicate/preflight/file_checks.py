@@ -6,7 +6,7 @@ import shutil
 
 from replicate.doctor.machine import existing
 from replicate.evenly import evenly
-from replicate.preflight.data import CONVERT, SAMPLE
+from replicate.preflight.data_checks import CONVERT, SAMPLE
 from replicate.preflight.forecast import size
 from replicate.preflight.result import Note, breaks, mind
 from tfrecords import framing, images
