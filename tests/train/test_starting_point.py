@@ -1,5 +1,6 @@
 """Where training starts: what of a checkpoint is loaded, counted, and refused."""
 
+import hashlib
 import pathlib
 import tarfile
 
@@ -109,10 +110,16 @@ def test_a_detection_checkpoint_loads_the_feature_extractor_alone(
 ):
     """The API's "detection" restores everything but the class and box heads ("full" is all)."""
     model, train_config = model_and_config
-    said = starting_point.restore(
+    start = starting_point.restore(
         model, _config_for(train_config, checkpoints["detection"], "detection")
-    ).sentence
+    )
+    said = start.sentence
     loaded = model._feature_extractor.variables
+    kept = start.to_json()  # what start.json holds
+    assert (kept["matched"], kept["variables"]) == (len(loaded), len(loaded))
+    parts = sorted(pathlib.Path(checkpoints["detection"]).parent.glob("*"))
+    parts = [part for part in parts if part.name.startswith(f"{start.path.rpartition('/')[2]}.")]
+    assert kept["sha256"] == hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()
     for variable in loaded:
         assert set(np.unique(variable.numpy())) == {np.float32(0.25)}, variable.name
     heads = model._box_predictor.variables
