@@ -148,21 +148,27 @@ def replications_stopped(tools, data, folder, command_of, faults, seed=0):
 
 
 def _same_but_paths(folder, root, path):
-    """Whether two text files are equal once each run's own directory is left out of them."""
+    """Whether two texts are equal but for the runs' own paths, and how they were launched.
+
+    A config holds its run's paths, so its hash differs; a verdict tells what preflight saw, which
+    of a run that goes on is another thing than of a new one.
+    """
     try:
-        texts = [(each / path).read_text() for each in (folder / "whole", root)]
+        texts = [
+            (each / path).read_text().replace(str(each), "RUN") for each in (folder / "whole", root)
+        ]
     except (OSError, UnicodeDecodeError):
         return False
-    values = [
-        _without_root(text, each)
-        for text, each in zip(texts, (folder / "whole", root), strict=True)
-    ]
-    return values[0] == values[1]
+    if not path.endswith(".json"):  # a config, whose last line is its checksum
+        return texts[0].splitlines()[:-1] == texts[1].splitlines()[:-1]
+    return _without(json.loads(texts[0])) == _without(json.loads(texts[1]))
 
 
-def _without_root(text, root):
-    lines = text.replace(str(root), "RUN").splitlines()
-    return [line for line in lines if "checksum" not in line]
+def _without(value):
+    if isinstance(value, dict):
+        left_out = ("checksum", "config_sha256", "preflight")
+        return {key: _without(each) for key, each in value.items() if key not in left_out}
+    return [_without(each) for each in value] if isinstance(value, list) else value
 
 
 def _losses(root):
