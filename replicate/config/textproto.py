@@ -61,6 +61,8 @@ def read_text(path):
                 f"and more than {LARGEST_BYTES / 1e6:.0f} MB are not read"
             )
         text = pathlib.Path(path).read_text(encoding="utf-8")
+        if not text.strip():
+            raise UserError(f"{path}: is empty; restore it, or make it anew")
         seal = _SEAL.search(text)
         if seal and seal[1] != _checksum(text[: seal.start()]):
             raise UserError(
