@@ -250,7 +250,7 @@ def _again(path: pathlib.Path) -> str:
 def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
     """The logged steps of metrics.jsonl, oldest first.
 
-    A line that is damaged is left out, and told unless it is the last, which a kill cuts off.
+    A line that is damaged, such as a last one that a kill cut off, is left out and told.
 
     Returns:
       list of dicts with at least `step`; empty where there is no file.
@@ -272,7 +272,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
             damaged.append(number)
         else:
             entries.append(entry)
-    if damaged and damaged != [len(lines)]:
+    if damaged:
         shown = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
         print(f"{path}: line {shown} is damaged and left out", file=sys.stderr)
     return entries
