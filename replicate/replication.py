@@ -249,7 +249,9 @@ def _evaluate(run, request, message):
 
     _stage("evaluation")
     with run.evaluating(wait=True):
-        kept.Kept(run, message, request.val_annotations, request.val_images).evaluate_all()
+        # By their whole paths, as spec.json has them, whichever way a run was asked for.
+        annotations, images = map(os.path.abspath, (request.val_annotations, request.val_images))
+        kept.Kept(run, message, annotations, images).evaluate_all()
 
 
 def _judge(run):

@@ -494,7 +494,7 @@ a, b = (config.template(row.archive) for row in zoo.rows()[:2])
 assert config.apply(a, config.diff(a, b)) == b
 config.deviations(config.render({model!r}, num_gpus=2), {model!r})
 loaded = {{name.partition(".")[0] for name in sys.modules}}
-print(sorted(loaded & {{"tensorflow", "tf_keras", "keras", "numpy", "requests", "tfrecords"}}))
+print(sorted(loaded & {{"tensorflow", "tf_keras", "keras", "numpy", "requests", "msgspec"}}))
 """
 
 
