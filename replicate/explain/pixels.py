@@ -23,7 +23,7 @@ class Steps:
 
     decoder: str = "tensorflow"
     exif: bool = False
-    resize: str = "bilinear"
+    resize: str = "the API's bilinear"
     aspect: str = "stretched"
     channels: str = "RGB"
     normalisation: str = "recipe"
@@ -110,6 +110,14 @@ def _tensorflow(method, antialias):
     return resize
 
 
+def _as_the_api(pixels, hw):
+    """TensorFlow 1's sampling, without half-pixel centres, as the API's resizers still use it."""
+    import tensorflow as tf
+
+    resized = tf.compat.v1.image.resize(pixels[np.newaxis].astype(np.float32), hw)
+    return resized[0].numpy()
+
+
 def _pillow(kernel):
     def resize(pixels, hw):
         from PIL import Image
@@ -129,6 +137,7 @@ DECODERS = {
 }
 #: name -> function (uint8 pixels, (height, width)) -> float32 pixels.
 KERNELS = {
+    "the API's bilinear": _as_the_api,
     "bilinear": _tensorflow("bilinear", False),
     "bilinear, antialiased": _tensorflow("bilinear", True),
     "nearest": _tensorflow("nearest", False),

@@ -212,11 +212,24 @@ class CheckpointRig(Rig):
                 "changes of a pipeline are measured on models of one input size"
             )
         self.input_hw = tuple(detector.static_shape)
+        self._check_resizer(detector)
         self.without = {}
         if not config.eval_config.use_moving_averages:
             self.without["averages"] = "the checkpoint's config keeps no moving averages"
         if detector.suppression != "kit":
             self.without["suppression"] = f"its suppression is {detector.suppression}'s alone"
+
+    def _check_resizer(self, detector):
+        """What is fed unchanged must be what `tools/evaluate.py` feeds."""
+        height, width = self.input_hw
+        image = np.random.default_rng(0).integers(0, 256, (height + 37, width + 11, 3), np.uint8)
+        small, _ = pixels.resized(image, self.input_hw, self.steps)
+        made, theirs = (detector.preprocess(each)[0].numpy() for each in (small, image))
+        if not np.array_equal(made, theirs):
+            raise UserError(
+                f"{self.name}: its resizer is not the API's bilinear one to a fixed size; the "
+                "changes of a pipeline are measured on models of that one"
+            )
 
     @property
     def ends(self):
