@@ -6,9 +6,10 @@
 From detections: the official figures stand first; then which protocols, alone, in pairs, or as a
 library combines them, give the told figures within their rounding (all of them, or none), and how
 many would by chance. Nothing is fitted: every protocol is what somebody's evaluator does, with its
-source (docs/explain.md). Give --told once for each figure you know: --told=AP=0.188
---told=AP50=0.254; with more digits and more figures, less falls there by chance. Points (18.8) are
-understood.
+source (docs/explain.md). Give --told once for each metric you know: --told=AP=0.188
+--told=AP50=0.254; with more digits and more figures, less falls there by chance. Points (18.8) and
+other names of the twelve metrics (mAP, mAP50) are understood. After "!" stands what is to be known
+of the detections beside their figures, as tools/score.py tells it.
 
     python tools/explain.py --model=runs/a --annotations_file=instances_val2017.json \\
         --image_dir=val2017 --num_images=200
@@ -39,7 +40,7 @@ from tools import cli
 FLAGS = flags.FLAGS
 flags.DEFINE_string("annotations_file", None, "COCO annotations of the images (.json, .json.gz)")
 flags.DEFINE_string("detections", None, "COCO results (.json, .json.gz)")
-flags.DEFINE_multi_string("told", [], "a figure somebody told, e.g. AP=0.188; may be repeated")
+flags.DEFINE_multi_string("told", [], "a figure somebody told, e.g. AP=0.188; once a metric")
 flags.DEFINE_enum("iou_type", "bbox", ["bbox", "segm"], "boxes or masks")
 flags.DEFINE_list("fix", [], "problems of the detections to mend, as the error message offers")
 flags.DEFINE_bool("pairs", True, "try pairs of protocols as well")
@@ -89,7 +90,11 @@ def _from_detections():
         pairs=FLAGS.pairs,
     )
     negative = bool(answer.told) and not answer.explanations
-    return answer.to_json(), text.of_answer(answer), cli.NEGATIVE if negative else cli.DONE
+    return (
+        answer.to_json(),
+        text.of_answer(answer, FLAGS.output),
+        cli.NEGATIVE if negative else cli.DONE,
+    )
 
 
 def _from_model():

@@ -1,10 +1,14 @@
 """From files to an Answer: the official figure stands first, by an evaluator that others trust."""
 
+import dataclasses
+
 from replicate.errors import UserError
 from replicate.explain.search import search
 from replicate.explain.setting import MAX_DETS
 from replicate.explain.told import Told
 from replicate.score import score
+from replicate.score.detections import Detections
+from replicate.score.text import remarks
 
 # The engine here and hotcoco take the same means in another order.
 _AGREEMENT = 1e-9
@@ -24,14 +28,17 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
       Answer.
 
     Raises:
-      UserError: an input or a told figure that is not what it should be; the engine here and
-        hotcoco give different official figures.
+      UserError: an input or a told figure that is not what it should be; no detections; the
+        engine here and hotcoco give different official figures.
     """
     if iou_type not in ("bbox", "segm"):
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
-    told = [Told.parse(each) for each in told]
+    told = Told.all_of(told)
     pairs = options.pop("pairs", True)
-    result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
+    given = Detections.of(detections, iou_type)
+    result = score(annotations_file, given, iou_type=iou_type, evaluator="hotcoco", **options)
+    if not len(result.detections):
+        raise UserError(_empty(given, result))
     tried = search(
         result.groundtruth,
         result.detections,
@@ -39,7 +46,13 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
         image_ids=result.image_ids,
         pairs=pairs,
     )
-    answer = tried.answer(told, _notes(result))
+    scored = result.to_json()
+    answer = dataclasses.replace(
+        tried.answer(told, _notes(result)),
+        annotations=scored["annotations"],
+        detections=scored["detections"],
+        remarks=remarks(scored),
+    )
     differing = [
         name
         for name, value in result.metrics.items()
@@ -52,6 +65,18 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
             "no figure can be trusted. Keep the two files and report it to the kit"
         )
     return answer
+
+
+def _empty(given, result):
+    """Why there is nothing to explain."""
+    file = given.file or "the detections"
+    why = f"{file}: holds no detections"
+    if len(given):
+        why = (
+            f"{file}: none of its {len(given):,} detections is on the {len(result.image_ids):,} "
+            "images that are scored"
+        )
+    return f"{why}, so that every protocol finds nothing and there is no figure to explain"
 
 
 def _notes(result):

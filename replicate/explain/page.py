@@ -51,6 +51,9 @@ def write(content, path, command=""):
 def _of_detections(content):
     told = next((each for each in content["told"] if each["metric"] == "AP"), None)
     named = {name: each for each in content["explanations"] for name in each["protocols"]}
+    effective = [row for row in content["alone"] if row["effects"]["AP"]]
+    shown = text.ends_of_many(effective)
+    more = len(effective) - len(shown)
     rows = [
         {
             "name": text.name_of(row),
@@ -62,20 +65,27 @@ def _of_detections(content):
             "cells": [text.change(row["effects"][name]) for name in SHOWN],
             "hit": text.name_of(row) in named,
         }
-        for row in text.ends_of_many([row for row in content["alone"] if row["effects"]["AP"]])
+        for row in shown
     ]
     official = content["official"]
     return _scaled(
         {
             "title": "Which protocol gives the figure that was told?",
             "heading": "Protocols, largest effect on AP first",
-            "sentences": _sentences(content),
+            "sentences": [
+                *_sentences(content),
+                text.of_scored(content["annotations"], content["detections"]) + ".",
+            ],
+            "remarks": content["remarks"],
             "figures": [(name, text.figure(official[name])) for name in SHOWN],
             "zero": ("COCO's own AP", official["AP"]),
             "told": ("the told AP", told["value"]) if told else None,
             "heads": [f"Δ {name}" for name in SHOWN],
             "rows": rows,
-            "notes": content["notes"],
+            "notes": [
+                *([f"{more} more values are in --output's JSON"] if more else []),
+                *content["notes"],
+            ],
         }
     )
 

@@ -34,6 +34,8 @@ class Answer:
       chance: how many of the tried would be expected to give it by chance; None without `told`.
       tried: how many distinct figures that is out of.
       notes: hotcoco's word on what it scored.
+      annotations, detections: what was scored, as metrics.json has it (docs/scoring.md).
+      remarks: what is to be known of the detections beside their figures: sentences.
     """
 
     official: dict
@@ -47,6 +49,9 @@ class Answer:
     chance: float | None
     tried: int
     notes: list
+    annotations: dict | None = None
+    detections: dict | None = None
+    remarks: list = dataclasses.field(default_factory=list)
 
     def to_json(self):
         """As `explain/detections.json`; docs/explain.md describes it."""

@@ -14,17 +14,36 @@ KINDS = {
 _MANY = 8
 
 
-def of_answer(answer):
-    """The official figures, what gives the told ones, and each protocol's effect."""
+def of_answer(answer, output=None):
+    """The official figures, what gives the told ones, and each protocol's effect.
+
+    Args:
+      answer: search.Answer.
+      output: the file in which all figures are, or None.
+    """
     lines = [
         "COCO's own protocol: "
         + "  ".join(f"{name} {figure(answer.official[name])}" for name in SHOWN)
     ]
+    if answer.detections:
+        lines.append(of_scored(answer.annotations, answer.detections))
+    lines += [f"! {line}" for line in answer.remarks]
     if answer.told:
         lines += ["", *of_explanations(answer)]
-    lines += ["", "what each protocol would change", *of_effects(answer)]
+    lines += ["", "what each protocol would change", *of_effects(answer, output)]
     lines += ["", *of_ties(answer)]
     return "\n".join(lines)
+
+
+def of_scored(annotations, detections):
+    """How many detections were scored on how many images, of `Answer`'s facts of both."""
+    images, in_file = annotations["images"], annotations["images_in_file"]
+    some = "" if images == in_file else f", the others of the file's {in_file:,} left out"
+    return f"{_counted(detections['count'], 'detection')} on {_counted(images, 'image')}{some}"
+
+
+def _counted(count, noun):
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def of_explanations(answer):
@@ -32,8 +51,8 @@ def of_explanations(answer):
     told = ", ".join(f"{each['metric']} {each['written']}" for each in answer.told)
     if not answer.explanations:
         return [
-            f"told: {told}. Nothing that was tried gives it: {answer.tried} different figures of "
-            f"single protocols and {answer.pairs} pairs",
+            f"told: {told}. Nothing that was tried gives it: {answer.tried} different "
+            f"figures of single protocols and {_counted(answer.pairs, 'pair')}",
             "  so the detections, the images or the annotations differ from those it was told of, "
             "or the evaluator does something that is not in the list",
         ]
@@ -54,11 +73,11 @@ def of_explanations(answer):
     return lines
 
 
-def of_effects(answer):
+def of_effects(answer, output=None):
     """The protocols by their effect on AP, those without any on one line.
 
     Of a protocol that comes with many values, the one that changes least and the one that changes
-    most.
+    most; the others stand in `output`, where there is one.
     """
     rows = [row for row in answer.alone if any(row["effects"][name] for name in SHOWN)]
     others = [row for row in answer.alone if not any(row["effects"][name] for name in SHOWN)]
@@ -73,7 +92,8 @@ def of_effects(answer):
         for row in shown
     ]
     if len(rows) > len(shown):
-        lines.append(f"  and {len(rows) - len(shown)} more values, in the output file")
+        place = f"in {output}" if output else "which --output=FILE writes"
+        lines.append(f"  and {len(rows) - len(shown)} more values, {place}")
     if others:
         lines.append(f"  other metrics alone: {', '.join(others)}")
     if none:

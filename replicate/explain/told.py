@@ -1,13 +1,23 @@
 """Figures that were told, and what gives them within their rounding."""
 
+import collections
 import dataclasses
 import decimal
+import re
 
 from replicate.errors import UserError
 from replicate.explain.figures import METRICS
 
 # Told figures are compared with decimals as they were written; nothing but the last bit is added.
 _LAST_BIT = 1e-12
+# Other names of metrics, as `_plain` leaves them: of papers and boards, of YOLO's tables, and of
+# the Object Detection API's TensorBoard tags.
+_ALSO = {
+    **{f"ap{at}": "AP" for at in ("@.5:.95", "@.50:.95", "50-95", "50:95", "5095")},
+    **{"ap@.5": "AP50", "ap@.50": "AP50", "ap@.75": "AP75"},
+    **{f"ar{count}": f"AR@{count}" for count in (1, 10, 100)},
+    **{f"ar@100{size}": f"AR{size}" for size in "sml"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +38,22 @@ class Told:
 
     @classmethod
     def parse(cls, text):
-        """From "AP=0.188", or "AP=18.8" in points.
+        """From "AP=0.188", or "AP=18.8" in points; mAP, mAP50 and the like are understood.
 
         Raises:
           UserError: no such metric, or no figure between 0 and 1 (or 0 and 100 points).
         """
-        metric, _, written = text.partition("=")
-        metric, written = metric.strip(), written.strip()
-        if metric not in METRICS:
-            raise UserError(f"--told={text}: no metric '{metric}'; there are: {', '.join(METRICS)}")
+        named, equals, written = (each.strip() for each in text.rpartition("="))
+        if not equals and re.match(r"[-+.\d]", written):
+            raise UserError(
+                f"--told={text}: a figure of which metric? --told=AP={text.strip()} is COCO's AP; "
+                f"there are: {', '.join(METRICS)}"
+            )
+        if not equals:
+            raise UserError(f"--told={text}: no figure in it; e.g. --told=AP=0.188")
+        metric = _metric(named)
+        if metric is None:
+            raise UserError(f"--told={text}: no metric '{named}'; there are: {', '.join(METRICS)}")
         points = written.endswith("%")
         try:
             number = decimal.Decimal(written.rstrip("% "))
@@ -49,6 +66,25 @@ class Told:
             number, half = number / 100, half / 100
         return cls(metric, written, float(number), float(half))
 
+    @classmethod
+    def all_of(cls, texts):
+        """A list of Told, from figures of which each is of another metric.
+
+        Raises:
+          UserError: as `parse`; two figures of one metric.
+        """
+        told = [cls.parse(each) for each in texts]
+        counts = collections.Counter(each.metric for each in told)
+        for metric, count in counts.items():
+            if count > 1:
+                figures = " and ".join(each.written for each in told if each.metric == metric)
+                times = "twice" if count == 2 else f"{count} times"
+                raise UserError(
+                    f"{metric} told {times}: {figures}. Give --told once for each metric; two "
+                    "figures of the same one are two questions"
+                )
+        return told
+
     def given_by(self, value, widths=1):
         """Whether `value` rounds to it; with `widths`, comes within so many half units."""
         return value is not None and abs(value - self.value) <= widths * self.half + _LAST_BIT
@@ -57,3 +93,17 @@ class Told:
 def given(told, figures, widths=1):
     """Whether `figures` (metric -> value) round to all told figures."""
     return all(each.given_by(figures[each.metric], widths) for each in told)
+
+
+def _metric(named):
+    """The name in METRICS of what somebody called so, or None."""
+    plain = _plain(named)
+    return next((each for each in METRICS if each.lower() == plain), _ALSO.get(plain))
+
+
+def _plain(named):
+    """ "ap@.5" of "mAP@0.50" and the like: without case, brackets, IoU and the API's kinds."""
+    plain = re.sub(r"^detection(boxes|masks)_(precision|recall)/", "", named.lower())
+    plain = re.sub(r"iou=?|[\s_()\[\]]", "", plain)
+    plain = re.sub(r"(small|medium|large)$", lambda size: size.group()[0], plain)
+    return re.sub(r"\b0\.", ".", plain.removeprefix("m"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from replicate.errors import UserError
+from replicate.evaluate.events import TAGS
 from replicate.explain import PROTOCOLS, from_detections, text
 from replicate.explain.figures import METRICS, Figures
 from replicate.explain.scene import Scene
@@ -16,6 +17,7 @@ from replicate.explain.told import Told
 from replicate.score import score
 from replicate.score.detections import Detections
 from replicate.score.groundtruth import Groundtruth
+from replicate.score.text import remarks
 from tests.explain import planting
 from tests.explain.conftest import MODELS, Pycocotools
 
@@ -223,6 +225,7 @@ def test_the_expected_number_of_chance_matches(val128, real):
         ("AP=18.8%", 0.188, 0.0005),
         ("AP50=0.5%", 0.005, 0.0005),
         ("AR@100=1", 1.0, 0.5),
+        ("mAP=18.79", 0.1879, 0.00005),
     ],
 )
 def test_told(told, value, half):
@@ -231,13 +234,70 @@ def test_told(told, value, half):
     assert parsed.half == pytest.approx(half)
 
 
-@pytest.mark.parametrize("told", ["mAP=0.1", "AP=abc", "AP=nan", "AP=-0.1", "AP=188"])
+@pytest.mark.parametrize(
+    ("named", "metric"),
+    [
+        *(("mAP", "AP"), ("ap", "AP"), ("mAP50-95", "AP"), ("mAP@[.5:.95]", "AP")),
+        *(("AP @[ IoU=0.50:0.95 ]", "AP"), ("mAP50", "AP50"), ("mAP@0.5", "AP50")),
+        *(("AP_small", "APs"), ("mAP (large)", "APl"), ("AR100", "AR@100"), ("arm", "ARm")),
+        # The Object Detection API's tags in TensorBoard.
+        *((tag, name) for kind in TAGS.values() for name, tag in kind.items()),
+    ],
+)
+def test_other_names_of_metrics(named, metric):
+    assert Told.parse(f"{named}=0.5").metric == metric
+
+
+def test_told_without_a_metric_or_a_figure():
+    with pytest.raises(UserError, match=r"of which metric\? --told=AP=0.1879 is"):
+        Told.parse("0.1879")
+    with pytest.raises(UserError, match="no figure in it"):
+        Told.parse("AP")
+
+
+@pytest.mark.parametrize(
+    "second", ["AP=0.1254", "AP=0.188", "mAP=18.79"], ids=["other", "coarser", "other name"]
+)
+def test_one_metric_is_told_once(val128, real, second):
+    with pytest.raises(UserError, match="AP told twice: 0.1879 and"):
+        from_detections(val128, real["ssd_mobilenet_v2"], ["AP=0.1879", "AR@1=0.1", second])
+
+
+@pytest.mark.parametrize("told", ["mAP60=0.1", "APx=0.1", "AP=abc", "AP=nan", "AP=-0.1", "AP=188"])
 def test_told_wrongly(told):
     with pytest.raises(UserError, match="--told"):
         Told.parse(told)
 
 
-def test_no_detections_and_keypoints(val128):
-    assert from_detections(val128, [], ["AP=0"]).explanations[0]["kind"] == "official"
+def test_no_detections(val128, tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.write_text("[]")
+    with pytest.raises(UserError, match="empty.json: holds no detections"):
+        from_detections(val128, empty, ["AP=0"])
+    elsewhere = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5}]
+    with pytest.raises(UserError, match="none of its 1 detections is on the 128 images"):
+        from_detections(val128, elsewhere, fix=["unknown_images"])
+
+
+def test_what_is_to_be_known_of_the_detections_is_told(val128, shared):
+    """As the scoring of the same file tells it, whatever was mended or left out."""
+    everything = shared / "coco" / "results" / "ssd_mobilenet_v2_fpnlite_640x640.json"
+    options = {"fix": ["unknown_images"], "num_images": 50}
+    answer = from_detections(val128, everything, pairs=False, **options)
+    scored = score(val128, everything, evaluator="pycocotools", **options).to_json()
+    assert answer.remarks == remarks(scored)
+    assert [each.split()[0] for each in answer.remarks][-1] == "--fix=unknown_images"
+    assert len(answer.remarks) >= 3
+    lines = text.of_answer(answer).splitlines()
+    count = scored["detections"]["count"]
+    assert lines[1] == (f"{count} detections on 50 images, the others of the file's 128 left out")
+    assert [f"! {each}" for each in answer.remarks] == lines[2 : 2 + len(answer.remarks)]
+    assert "values, which --output=FILE writes" in text.of_answer(answer)
+    assert "values, in all.json" in text.of_answer(answer, "all.json")
+    content = answer.to_json()
+    assert content["annotations"]["images"] == 50 and content["detections"]["count"] == count
+
+
+def test_keypoints(val128):
     with pytest.raises(UserError, match="masks"):
         from_detections(val128, [], iou_type="keypoints")

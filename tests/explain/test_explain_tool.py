@@ -40,6 +40,8 @@ def test_the_reason_in_one_command(val128, detections, tmp_path):
     assert content["form"] == "detections" and content["told"][0]["written"] == "18.79"
     page = (tmp_path / "explain.html").read_text()
     assert "AP 18.79 is given by one protocol: images_with_detections." in page
+    assert "145 detections on 128 images." in page
+    assert "44 of 128 images have no detections; their 234 objects count as missed" in page
     # The told figure is a line on every track, once.
     assert page.count('class="told" x1=') == page.count('<td class="track">') > 20
 
