@@ -46,9 +46,11 @@ def from_runs(a, b, *, evaluate=True, samples=200):
       dict, `explain/runs.json`; docs/explain.md describes it. AP in points.
 
     Raises:
-      UserError: not a run directory, or no evaluation in it.
+      UserError: not a run directory, or no evaluation in it; one run twice.
     """
     first, second = (_Run.of(path) for path in (a, b))
+    if first.root.resolve() == second.root.resolve():
+        raise UserError(f"{b} is {a}: one run, which differs from itself in nothing; name two")
     differences = sorted(
         [
             *_of_data(first, second),
@@ -62,7 +64,9 @@ def from_runs(a, b, *, evaluate=True, samples=200):
     differing = [each for each in differences if each.part == "evaluation"]
     crossed, note = {}, ""
     if not differing:
-        note = "both were evaluated alike: the gap is of training"
+        note = _evaluated_alike(first, second, differences)
+    elif _gap(first, second) is None:
+        note = "AP is undefined, so there is no gap"
     elif not evaluate:
         note = "evaluations differ; the gap is not split, as it was asked for"
     else:
@@ -100,10 +104,14 @@ class _Run:
     @classmethod
     def of(cls, path):
         run = RunDir.existing(path)
+        request = read_json(run.spec).get("request", {})
         steps = run.evaluated_steps()
         if not steps:
+            unfinished = ", ".join(map(str, run.unfinished_steps()))
+            state = f"no whole one (evals/{unfinished} is incomplete)" if unfinished else "none"
             raise UserError(
-                f"{path}: no evaluation in it; tools/evaluate.py --model_dir={path} makes one"
+                f"{path}: an evaluation is wanted, there is {state}; "
+                f"tools/evaluate.py --model_dir={path} makes one"
             )
         metrics = run.scores_at(steps[-1])[0]
         manifests = {
@@ -115,7 +123,7 @@ class _Run:
             step=steps[-1],
             metrics=metrics,
             config=configs.load(str(run.pipeline_config)),
-            request=read_json(run.spec).get("request", {}),
+            request=request,
             environment=read_json(run.environment) if run.environment.is_file() else {},
             manifests=manifests,
         )
@@ -209,7 +217,24 @@ def _points_as(run, other):
     )
     evaluation.restore(run.checkpoint)
     found = [result for each in evaluation.found() for result in each.as_results()]
-    return 100 * score.score(annotations, found, evaluator="hotcoco").metrics["AP"]
+    value = score.score(annotations, found, evaluator="hotcoco").metrics["AP"]
+    return None if value is None else 100 * value
+
+
+def _evaluated_alike(a, b, differences):
+    """What follows where no difference of evaluation was found; what does not is not said."""
+    alike = "both were evaluated alike"
+    gap = _gap(a, b)
+    if gap is None:
+        return f"{alike}; AP is undefined, so there is no gap"
+    detections = [each.metrics.get("detections", {}).get("sha256") for each in (a, b)]
+    if detections[0] and detections[0] == detections[1]:
+        return f"{alike}, and their detections are the same: there is no gap"
+    if gap == 0:
+        return f"{alike} and have the same AP: there is no gap"
+    if differences:
+        return f"{alike}: the gap is of training"
+    return f"{alike}: the gap is of training, though nothing that is compared here differs"
 
 
 def _gap(a, b):
@@ -222,7 +247,7 @@ def _split(a, b, crossed, differ):
     Each is the mean over both ways to go from one run to the other, so that they sum to the gap.
     """
     gap = _gap(a, b)
-    if gap is None or (differ and not crossed):
+    if gap is None or (differ and not crossed) or None in crossed.values():
         return None
     if not differ:
         return {"evaluation": 0.0, "training": gap}

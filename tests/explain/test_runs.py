@@ -1,5 +1,7 @@
 """From two runs: their differences by name and place, and the gap split."""
 
+import shutil
+
 import pytest
 
 from replicate.errors import UserError
@@ -41,10 +43,74 @@ def test_differences_by_name_in_their_order(two):
     assert "train_config.batch_size" in text.of_runs(content)
 
 
-def test_a_run_and_itself(two):
-    content = from_runs(two[0], two[0])
+def test_one_run_twice_is_refused(two, tmp_path):
+    (tmp_path / "link").symlink_to(two[0])
+    for again in (two[0], f"{two[0]}/", f"{two[0]}/pipeline.config", tmp_path / "link"):
+        with pytest.raises(UserError, match="one run"):
+            from_runs(two[0], again)
+
+
+def test_a_run_and_its_copy_have_no_gap(two, tmp_path):
+    copy = shutil.copytree(two[0], tmp_path / "copy")
+    content = from_runs(two[0], copy)
     assert content["gap"] == 0 and not content["differences"]
     assert content["split"] == {"evaluation": 0.0, "training": 0.0}
+    assert content["note"].endswith("their detections are the same: there is no gap")
+
+
+@pytest.fixture
+def alike(two, tmp_path):
+    """Function (AP, seed) -> note of a run beside its copy with that AP and seed."""
+
+    def of(points, seed=0):
+        folder = shutil.copytree(two[0], tmp_path / "copy")
+        path = folder / "evals" / "300" / "metrics.json"
+        scores = read_json(path)
+        scores["metrics"]["AP"] = points
+        scores["detections"]["sha256"] = "0" * 64
+        write_json(path, scores)
+        spec = read_json(folder / "spec.json")
+        spec["request"]["seed"] = seed
+        write_json(folder / "spec.json", spec)
+        return from_runs(two[0], folder, samples=0)
+
+    return of
+
+
+def test_no_gap_is_of_nothing(two, alike):
+    assert alike(read_json(f"{two[0]}/evals/300/metrics.json")["metrics"]["AP"])["note"].endswith(
+        "have the same AP: there is no gap"
+    )
+
+
+def test_an_undefined_gap(alike):
+    content = alike(None)
+    assert content["gap"] is None and content["split"] is None
+    assert content["note"].endswith("AP is undefined, so there is no gap")
+    assert "of training" not in text.of_runs(content)
+
+
+def test_a_gap_with_and_without_a_difference(alike):
+    content = alike(0.25)
+    assert content["split"]["training"] == content["gap"] != 0 and not content["differences"]
+    assert content["note"].endswith("though nothing that is compared here differs")
+
+
+def test_a_gap_with_another_seed(alike):
+    assert alike(0.25, seed=3)["note"] == "both were evaluated alike: the gap is of training"
+
+
+def test_damaged_runs_are_named(two, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "spec.json").write_text("{")
+    with pytest.raises(UserError, match=r"a/spec.json: not readable as JSON"):
+        from_runs(tmp_path / "a", tmp_path / "b")
+    unfinished = shutil.copytree(two[0], tmp_path / "c")
+    for step in (100, 200, 300):
+        (unfinished / "evals" / str(step) / "detections.json.gz").unlink()
+    with pytest.raises(UserError, match=r"no whole one \(evals/100, 200, 300 is incomplete"):
+        from_runs(unfinished, two[0])
 
 
 def test_the_split_by_hand():
