@@ -30,39 +30,51 @@ class Change:
       step: the step of the pipeline that is done otherwise.
       value: how.
       steps, running: fields of pixels.Steps and of rigs.Running that it changes, as dicts.
-      name: the title of the documented reason that it is a case of, or the step.
-      control: a change of which the outcome is known: "large" or "none".
+      reason: the documented reason whose size it measures, None where it measures no one's.
+      paths: regular expression of the config paths whose difference it sizes; "" for any evidence
+        of the reason.
+      control: a change of which the outcome is known: "none", or "large" for a model that looks at
+        what it changes.
     """
 
     step: str
     value: str
     steps: dict = dataclasses.field(default_factory=dict)
     running: dict = dataclasses.field(default_factory=dict)
-    name: str = ""
+    reason: reasons.Reason | None = None
+    paths: str = ""
     control: str | None = None
+
+    @property
+    def name(self):
+        """The title of the reason, or the step."""
+        return self.reason.title if self.reason else self.step
 
 
 def _changes():
     decoded, averages, cut = reasons.DECODER, reasons.AVERAGES, reasons.CUT
     yield Change("nothing", "the same once more", control="none")
     for decoder in ("tensorflow, accurate DCT", "pillow", "opencv"):
-        yield Change("decoder", decoder, {"decoder": decoder}, name=decoded.title)
-    yield Change("EXIF orientation", "applied", {"exif": True}, name=decoded.title)
+        yield Change("decoder", decoder, {"decoder": decoder}, reason=decoded)
+    # What a run shows of that reason is its decoder, so these size no reason's evidence.
+    yield Change("EXIF orientation", "applied", {"exif": True})
     for kernel in KERNELS:
-        yield Change("resize", kernel, {"resize": kernel}, name=decoded.title)
-    yield Change("aspect", "kept, padded", {"aspect": "padded"}, name=decoded.title)
+        yield Change("resize", kernel, {"resize": kernel})
+    yield Change("aspect", "kept, padded", {"aspect": "padded"})
     yield Change("channel order", "BGR", {"channels": "BGR"}, control="large")
     yield Change("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
     yield Change("boxes", "clipped to the image", running={"clip": True})
     yield Change("suppression", "the API's", running={"suppression": "api"})
+    suppressed = {"reason": cut, "paths": r"iou_threshold"}
     for threshold in (0.45, 0.7):
-        value = f"IoU {threshold}"
-        yield Change("suppression", value, running={"suppression": threshold}, name=cut.title)
-    yield Change("suppression", "class-agnostic", running={"class_agnostic": True}, name=cut.title)
+        running = {"suppression": threshold}
+        yield Change("suppression", f"IoU {threshold}", running=running, **suppressed)
+    running, suppressed = {"class_agnostic": True}, suppressed | {"paths": r"class_agnostic"}
+    yield Change("suppression", "class-agnostic", running=running, **suppressed)
     for threshold in (0.05, 0.3):
-        value = f"below {threshold} gone"
-        yield Change("score threshold", value, running={"score_cut": threshold}, name=cut.title)
-    yield Change("moving averages", "off", running={"averages": False}, name=averages.title)
+        running, value = {"score_cut": threshold}, f"below {threshold} gone"
+        yield Change("score threshold", value, running=running, reason=cut, paths="score_threshold")
+    yield Change("moving averages", "off", running={"averages": False}, reason=averages)
     for dtype in ("float16", "bfloat16"):
         yield Change("weights", dtype, running={"weights": dtype})
     yield Change("batch size", "1", running={"batch_size": 1})
@@ -169,7 +181,9 @@ def _row(change, first, second, identical, distances, samples):
         delta = 100 * (figures["AP"] - first.metrics["AP"])
     interval = [0.0, 0.0] if identical else _interval(first, second, samples)
     return {
-        "name": change.name or change.step,
+        "name": change.name,
+        "reason": change.reason and change.reason.number,
+        "paths": change.paths,
         "step": change.step,
         "value": change.value,
         "control": change.control,

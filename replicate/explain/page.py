@@ -25,6 +25,13 @@ tr.hit th{font-weight:700}
 """
 
 
+_CONTROLS = {
+    None: "",
+    "none": "control: must be 0",
+    "large": "control: large, unless the model does not look at it (drawn shapes of any colour)",
+}
+
+
 def write(content, path, command=""):
     """Writes the page of an answer of any form.
 
@@ -113,9 +120,7 @@ def _of_model(content):
     rows = [
         {
             "name": f"{row['step']}: {row['value']}",
-            "says": {"large": "control: must be large", "none": "control: must be 0"}.get(
-                row["control"], ""
-            ),
+            "says": _CONTROLS[row["control"]],
             "who": [],
             "value": row["delta_ap"],
             "low": row["interval"] and row["interval"][0],

@@ -9,7 +9,7 @@ from replicate.evenly import evenly
 from replicate.report import data_section, findings, gallery, run_files, sources
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
-from replicate.verdict import FIGURES
+from replicate.verdict import FIGURES, measured
 from tfrecords import redaction
 
 FORMAT = 1
@@ -141,7 +141,19 @@ def _verdict(material):
         }
         for name, figure in decided["figures"].items()
     ]
-    return decided | {"figures": figures, "sentence": _sentence(decided, figures)}
+    causes = [
+        cause
+        | {
+            "measured_here": [
+                measured.told(each)
+                for each in material.measured
+                if each["reason"] == cause["number"]
+            ]
+        }
+        for cause in decided["likely_causes"]
+    ]
+    said = {"figures": figures, "likely_causes": causes, "sentence": _sentence(decided, figures)}
+    return decided | said
 
 
 def _gap(achieved, published):

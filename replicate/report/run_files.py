@@ -5,6 +5,7 @@ import dataclasses
 from replicate import config, environment, records, verdict
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
+from replicate.verdict import measured
 
 
 @dataclasses.dataclass
@@ -20,6 +21,7 @@ class RunFiles:
       evaluations: list of metrics.json's dicts, ascending by step.
       forced: sentences of preflight that --force overrode.
       manifests: dict split ("train", "val") -> the manifest's dict.
+      measured: what tools/explain.py measured of the run's model, as of verdict.measured.of_run.
       not_checked: list of {"what", "why"}: what the report cannot say.
     """
 
@@ -32,6 +34,7 @@ class RunFiles:
     log: list = dataclasses.field(default_factory=list)
     evaluations: list = dataclasses.field(default_factory=list)
     manifests: dict = dataclasses.field(default_factory=dict)
+    measured: list = dataclasses.field(default_factory=list)
     forced: list = dataclasses.field(default_factory=list)
     not_checked: list = dataclasses.field(default_factory=list)
 
@@ -83,6 +86,7 @@ def read(run):
     if not material.evaluations:
         material.cannot_say("AP and everything that follows from detections", "no evaluation")
     material.manifests = _manifests(material)
+    material.measured = measured.of_run(run)
     if run.preflight.is_file():
         told = _json(material, run.preflight, "what preflight said at the launch") or {}
         material.forced = told.get("forced", [])

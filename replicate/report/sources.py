@@ -27,6 +27,7 @@ def fingerprint(run):
     files = [run.spec, run.pipeline_config, run.deviations, run.environment, run.preflight]
     files += [run.verdict, run.metrics, run.training]
     files += sorted(run.data.glob("*-manifest.json")) if run.data.is_dir() else []
+    files += sorted((run.root / "explain").glob("*.json"))
     annotation_files = set()
     for step in run.evaluated_steps():
         metrics = run.eval_at(step) / "metrics.json"

@@ -8,7 +8,7 @@ import dataclasses
 import statistics
 
 from replicate import reasons
-from replicate.verdict import comparable, conditions, official, telling
+from replicate.verdict import comparable, conditions, measured, official, telling
 
 # Words of a likelihood, from the highest; the last is of what nothing speaks for.
 _WORDS = (
@@ -62,7 +62,7 @@ class Situation:
       facts: list of facts.Facts, one a run.
       judged: list of tolerance.Judged; empty where nothing could be judged.
       two_figures: sentences where table and header differ.
-      explained: list of {name, delta_ap, interval}: what changes were measured to cost here.
+      explained: as of `measured.of_run`: what changes were measured to cost here.
     """
 
     evaluations: list
@@ -109,16 +109,17 @@ def likely(situation) -> list:
             del cases[reason]
         elif reason not in cases and fits and direction and not _silent(reason, ruled_out):
             cases[reason] = _Case(_UNKNOWN.get(reason, _OPEN))
-    measured = {reason: _measured(reason, situation.explained) for reason in cases}
+    paths = [each.path for each in situation.conditions.changes if each.path]
+    sizes = {reason: measured.largest(reason, situation.explained, paths) for reason in cases}
 
     def rank(item):
         reason, case = item
-        own = measured[reason]
+        own = sizes[reason]
         size = abs(own["delta_ap"]) if own else reason.points or 0.0
         return bool(case.evidence), case.likelihood, size
 
     ordered = sorted(cases.items(), key=rank, reverse=True)
-    return [_told(reason, case, measured[reason]) for reason, case in ordered]
+    return [_told(reason, case, sizes[reason]) for reason, case in ordered]
 
 
 def _silent(reason, ruled_out):
@@ -128,36 +129,19 @@ def _silent(reason, ruled_out):
     return reason in ruled_out or reason in by_evidence or reason.config_alone
 
 
-def _measured(reason, explained):
-    """What the largest measured change of a reason cost this model, or None."""
-    of_reason = (each for each in explained if _is_of(each["name"], reason))
-    return max(of_reason, key=lambda each: abs(each["delta_ap"]), default=None)
-
-
-def _told(reason, case, measured):
-    effect = reason.effect
-    if measured:
-        effect = f"measured on this model: {measured['delta_ap']:+.2f} points"
-        if measured.get("interval"):
-            low, high = measured["interval"]
-            effect += f" ({low:+.2f} to {high:+.2f})"
+def _told(reason, case, own):
     words = (word for least, word in _WORDS if case.likelihood >= least)
     return {
         "cause": reason.cause,
         "number": reason.number,
         "likelihood": next(words) if case.evidence else telling.NOT_RULED_OUT,
         "evidence": case.evidence,
-        "effect": effect.replace("-", "−") if measured else effect,
-        "measured": bool(measured),
+        "effect": f"measured on this model: {measured.told(own)}" if own else reason.effect,
+        "measured": bool(own),
         "source": "; ".join(reason.sources),
         "check": reason.check,
         "mend": reason.mend,
     }
-
-
-def _is_of(name, reason):
-    """Whether a measured change is this reason's: by its title, or by a config path."""
-    return name.lower() == reason.title or ("." in name and reasons.of_path(name) is reason)
 
 
 def _evaluated(situation):

@@ -96,7 +96,7 @@ def decide(
       val2017: identity of the user's own official file, see `comparable.obstacles`.
       facts: list of facts.Facts, one a run.
       scaling: `config.linear_scaling` of recipe and config, or None.
-      explained: list of {name, delta_ap, interval}: what changes were measured to cost.
+      explained: as of `measured.of_run`: what changes were measured to cost.
 
     Raises:
       UserError: an unknown kind, or the same detections twice: that is one run.

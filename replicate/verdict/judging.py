@@ -7,7 +7,7 @@ import sys
 from replicate import config, environment, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
-from replicate.verdict import comparable, deciding, facts, official
+from replicate.verdict import comparable, deciding, facts, measured, official
 
 
 def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdict:
@@ -46,7 +46,7 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
         evaluations += scores
         known.append(facts.of_run(run, name, scores[0]))
         scalings.append(_scaling(run, name))
-        explained += _explained(run)
+        explained += measured.of_run(run)
         found = _deviations(run, name)
         if found is None or deviations is None:
             deviations = None
@@ -173,22 +173,3 @@ def _environment(run):
         return environment.of_run(run)
     except UserError:
         return None
-
-
-def _explained(run):
-    """What tools/explain.py measured in this run: its JSON files' `changes`."""
-    found = []
-    for path in sorted((run.root / "explain").glob("*.json")):
-        try:
-            changes = read_json(path).get("changes", [])
-        except (UserError, AttributeError):
-            continue
-        found += [
-            each
-            for each in changes
-            if isinstance(each, dict)
-            and {"name", "delta_ap"} <= each.keys()
-            and each["delta_ap"] is not None
-            and not each.get("control")  # a change that must change nothing
-        ]
-    return found

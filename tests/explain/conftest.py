@@ -8,6 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from replicate.explain import from_model
+
+#: Images that `measured` is measured on.
+IMAGES = 24
 MODELS = ("ssd_mobilenet_v2", "ssd_mobilenet_v2_fpnlite_640x640", "ssd_mobilenet_v3_small")
 
 
@@ -47,6 +51,26 @@ def pooled(real, val128):
             other = ids[(ids.index(each["category_id"]) + 1) % len(ids)]
             detections.append(each | {"category_id": other, "score": each["score"] ** 8 / 2})
     return detections
+
+
+@pytest.fixture(scope="session")
+def detector(shared, val128):
+    """(model, annotations, images, labels) of a trained detector."""
+    models, images = shared / "models", shared / "coco" / "val128" / "val2017"
+    return str(models / "detect.tflite"), val128, images, str(models / "labelmap.txt")
+
+
+@pytest.fixture(scope="session")
+def measured(detector):
+    """What some changes of its pipeline cost, as explain/model.json."""
+    model, annotations, images, labels = detector
+    return from_model(
+        *(model, annotations, images),
+        num_images=IMAGES,
+        labels=labels,
+        samples=0,
+        only=["decoder", "EXIF orientation", "resize", "suppression", "score threshold"],
+    )
 
 
 class Pycocotools:

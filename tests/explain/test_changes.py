@@ -5,27 +5,7 @@ import pytest
 from replicate import benchmarking, score
 from replicate.errors import UserError
 from replicate.explain import from_model
-
-_IMAGES = 24
-
-
-@pytest.fixture(scope="module")
-def detector(shared, val128):
-    """(model, annotations, images, labels) of a trained detector."""
-    models, images = shared / "models", shared / "coco" / "val128" / "val2017"
-    return str(models / "detect.tflite"), val128, images, str(models / "labelmap.txt")
-
-
-@pytest.fixture(scope="module")
-def measured(detector):
-    model, annotations, images, labels = detector
-    return from_model(
-        *(model, annotations, images),
-        num_images=_IMAGES,
-        labels=labels,
-        samples=0,
-        only=["decoder", "EXIF orientation", "score threshold"],
-    )
+from tests.explain.conftest import IMAGES
 
 
 def _row(measured, step, value=None):
@@ -59,7 +39,7 @@ def test_the_accurate_transform_gives_pillows_pixels(measured):
 
 def test_the_baseline_is_the_benchmarks_figure(detector, measured):
     model, annotations, images, labels = detector
-    dataset = benchmarking.Dataset(annotations, images, _IMAGES)
+    dataset = benchmarking.Dataset(annotations, images, IMAGES)
     record = benchmarking.benchmark(
         model, dataset, labels=labels, evaluator="hotcoco", cache_dir=None, progress=False
     )
@@ -68,7 +48,7 @@ def test_the_baseline_is_the_benchmarks_figure(detector, measured):
 
 def test_a_score_threshold_is_that_of_the_detections(detector, measured):
     model, annotations, images, labels = detector
-    dataset = benchmarking.Dataset(annotations, images, _IMAGES)
+    dataset = benchmarking.Dataset(annotations, images, IMAGES)
     found = benchmarking.adapters.of(model, dataset=dataset, labels=labels).detect(
         dataset, progress=False
     )
@@ -81,7 +61,7 @@ def test_a_score_threshold_is_that_of_the_detections(detector, measured):
 
 def test_what_cannot_be_changed_is_said(measured):
     assert measured["format"] == 1
-    assert measured["annotations"]["images"] == _IMAGES
+    assert measured["annotations"]["images"] == IMAGES
     assert [row["delta_ap"] for row in measured["changes"]] == sorted(
         (row["delta_ap"] for row in measured["changes"]), key=lambda value: -abs(value)
     )

@@ -143,7 +143,7 @@ def test_code_and_platform_are_told():
 
 def test_a_measured_change_takes_the_place_of_the_tables_effect():
     changed = [deviation("train_config.batch_size", "training", 128, 32)]
-    explained = [{"name": "train_config.batch_size", "delta_ap": -0.8, "interval": [-1.0, -0.5]}]
+    explained = [{"reason": reasons.RATE.number, "delta_ap": -0.8, "interval": [-1.0, -0.5]}]
     first = causes_of(deviations=changed, explained=explained)[0]
     assert first["measured"]
     assert first["effect"] == "measured on this model: −0.80 points (−1.00 to −0.50)"

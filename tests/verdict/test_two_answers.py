@@ -272,10 +272,11 @@ def test_the_official_file_given_once_is_remembered(tmp_path, monkeypatch, judge
 
 def test_what_explain_measured_in_the_run_is_taken(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 19.0)
-    measured = [(-0.2, [-0.3, -0.1], None), (-9.0, None, "large"), (None, None, None)]
+    decoder = reasons.DECODER.number
+    measured = [(-0.2, [-0.3, -0.1], decoder), (-9.0, None, None), (None, None, decoder)]
     changes = [
-        {"name": reasons.DECODER.title, "delta_ap": delta, "interval": interval, "control": control}
-        for delta, interval, control in measured
+        {"reason": reason, "delta_ap": delta, "interval": interval}
+        for delta, interval, reason in measured
     ]
     write_json(run.root / "explain" / "model.json", {"changes": changes})
     write_json(run.root / "explain" / "other.json", ["another shape"])
