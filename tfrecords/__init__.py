@@ -8,6 +8,7 @@ Imports no TensorFlow.
 """
 
 import importlib
+from typing import Any
 
 _MODULES = {
     "InputError": ("errors", "InputError"),
@@ -18,7 +19,7 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # Loaded when first asked for: a room that only writes a file does not wait for the converter.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,8 @@ import os
 import pathlib
 import time
 import zlib
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -99,8 +100,8 @@ class AnnotationFile:
     path: str
     sha256: str
     content_sha256: str
-    images: list
-    categories: list
+    images: list[Image]
+    categories: list[Category]
     has_annotations: bool
     has_nan: bool
     ids: np.ndarray
@@ -114,7 +115,7 @@ class AnnotationFile:
     _text: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
-    def text(self):
+    def text(self) -> bytes:
         """The JSON (bytes), decompressed; where NaN stood, null. A large one is read again."""
         if self._text is not None:
             return self._text
@@ -123,7 +124,7 @@ class AnnotationFile:
             raise InputError(f"{self.path}: has changed while it was in use; start again")
         return _with_nulls(text) if self.has_nan else text
 
-    def need_annotations(self):
+    def need_annotations(self) -> None:
         """Raises InputError where the file has no list of annotations."""
         if not self.has_annotations:
             raise InputError(
@@ -131,17 +132,17 @@ class AnnotationFile:
                 "the test sets have none); instances_val2017.json has them"
             )
 
-    def check_ids(self):
+    def check_ids(self) -> None:
         """Raises InputError where an id of an image, category or annotation occurs twice."""
         self.check_category_ids()
         check_unique("image", [image.id for image in self.images], self.path)
         check_unique("annotation", self.ids, self.path)
 
-    def check_category_ids(self):
+    def check_category_ids(self) -> None:
         """Raises InputError where a category's id occurs twice."""
         check_unique("category", [category.id for category in self.categories], self.path)
 
-    def lacks(self, name, index, field):
+    def lacks(self, name: str, index: int, field: str) -> InputError:
         """The InputError that says which entry of a list has not a field that is needed."""
         entry_id = int(self.ids[index]) if name == "annotations" else getattr(self, name)[index].id
         return InputError(
@@ -154,7 +155,7 @@ _kept: collections.OrderedDict = collections.OrderedDict()  # path -> (its state
 _hashes: dict = {}  # path -> (its state, SHA-256)
 
 
-def read(path, *, segmentations=False):
+def read(path: str | os.PathLike, *, segmentations: bool = False) -> AnnotationFile:
     """Reads a COCO annotation file (.json or .json.gz), or gives what this process read of it.
 
     Args:
@@ -182,12 +183,12 @@ def read(path, *, segmentations=False):
     return file
 
 
-def forget(path):
+def forget(path: str | os.PathLike) -> None:
     """Lets go of what was kept of a file: of one that will not be asked for again."""
     _kept.pop(os.path.abspath(path), None)
 
 
-def sha256_of(path):
+def sha256_of(path: str | os.PathLike) -> str:
     """The SHA-256 of an annotation file on the disk, without reading it again where it was.
 
     Raises:
@@ -201,18 +202,20 @@ def sha256_of(path):
     return _hashes[key][1]
 
 
-def know_sha256(path, sha256):
+def know_sha256(path: str | os.PathLike, sha256: str) -> None:
     """Takes the hash of an annotation file from who has it, instead of reading the file for it."""
     _hashes[os.path.abspath(path)] = _state(path), sha256
 
 
-def file_sha256(path):
+def file_sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of any file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_keypoints(path):
+def read_keypoints(
+    path: str | os.PathLike,
+) -> tuple[bytes, str, dict[tuple[int, int], tuple[int, int, int]]]:
     """The keypoints of a person_keypoints annotation file.
 
     Returns:
@@ -235,12 +238,12 @@ def read_keypoints(path):
     return text, sha256, places
 
 
-def ids_sha256(ids):
+def ids_sha256(ids: Iterable[int]) -> str:
     """SHA-256 of a set of ids: the decimal ids, ascending, a newline after each."""
     return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
 
 
-def check_unique(kind, ids, path):
+def check_unique(kind: str, ids: Sequence[int] | np.ndarray, path: str | os.PathLike) -> None:
     """Raises InputError where one of `ids` occurs twice."""
     values, counts = np.unique(np.asarray(ids), return_counts=True)
     twice = values[counts > 1].tolist()
@@ -251,12 +254,12 @@ def check_unique(kind, ids, path):
         )
 
 
-def some(ids):
+def some(ids: Sequence[int]) -> str:
     """The first few of some ids, for a message."""
     return ", ".join(map(str, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
 
 
-def _state(path):
+def _state(path: str | os.PathLike) -> tuple[int, ...] | None:
     """What tells whether a file is still the same one; None where it cannot be told."""
     try:
         found = os.stat(path)
@@ -265,7 +268,7 @@ def _state(path):
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns
 
 
-def _read(path, segmentations):
+def _read(path: str | os.PathLike, segmentations: bool) -> AnnotationFile:
     text, sha256, content_sha256 = _content(path)
     annotation_type = _AnnotationWithMask if segmentations else _Annotation
     text, has_nan, document = _decoded(text, annotation_type, path)
@@ -273,7 +276,7 @@ def _read(path, segmentations):
     annotations = document.annotations if has_annotations else []
     count, unset, nan = len(annotations), msgspec.UNSET, float("nan")
 
-    def column(values, dtype=np.int64):
+    def column(values: Iterable, dtype: type = np.int64) -> np.ndarray:
         return np.fromiter(values, dtype, count)
 
     ids, image_ids, category_ids = (
@@ -303,7 +306,7 @@ def _read(path, segmentations):
     )
 
 
-def _content(path):
+def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
     """(JSON text as bytes, SHA-256 of the file, SHA-256 of the text)."""
     try:
         data = pathlib.Path(path).read_bytes()
@@ -318,7 +321,9 @@ def _content(path):
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
-def _decoded(text, annotation_type, path):
+def _decoded(
+    text: bytes, annotation_type: type[_Annotation] | type[_Keypoints], path: str | os.PathLike
+) -> tuple[bytes, bool, Any]:
     """(text, whether NaN was in it, document); the text has null where NaN had to be replaced."""
     fields = [
         ("images", list[Image]),
@@ -347,11 +352,15 @@ def _decoded(text, annotation_type, path):
     )
 
 
-def _with_nulls(text):
+def _with_nulls(text: bytes) -> bytes:
     return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
 
 
-def _first_bad(text, annotation_type, error):
+def _first_bad(
+    text: bytes,
+    annotation_type: type[_Annotation] | type[_Keypoints],
+    error: msgspec.ValidationError,
+) -> str:
     """Names the first entry that is not as COCO has it; msgspec names the field alone."""
     try:
         document = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -381,7 +390,7 @@ def _first_bad(text, annotation_type, error):
     return str(error)
 
 
-def _spans(raws, text):
+def _spans(raws: Iterable[msgspec.Raw], text: bytes) -> np.ndarray:
     """Where in `text` each Raw stands, or the same bytes before it: int64 [n, 2], start and stop.
 
     Args:

@@ -12,6 +12,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,13 +22,19 @@ from tfrecords.fetch import check_free_space
 from tfrecords.whole_files import clean, partial_of
 
 # What the standard library raises of an archive's bytes; gzip's own error is an OSError.
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+)
 DAMAGE += (struct.error, ValueError, OverflowError)
 _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 255
 
 
-def extract(archive, folder, *, progress=True):
+def extract(archive: str | os.PathLike, folder: str | os.PathLike, *, progress: bool = True) -> int:
     """Unpacks a .zip or .tar(.gz, .bz2, .xz), continuing what an earlier call left.
 
     Names are checked before anything is written. A file appears under its name only when
@@ -73,13 +81,20 @@ class _Member:
     `crc32` is of its content, None where the archive has none of each file.
     """
 
-    def __init__(self, name, size, kind, open_, crc32=None):
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        kind: str,
+        open_: Callable[[], Any],
+        crc32: int | None = None,
+    ) -> None:
         self.name, self.size, self.kind, self.open = name, size, kind, open_
         self.crc32 = crc32
 
 
 @contextlib.contextmanager
-def _opened(archive):
+def _opened(archive: pathlib.Path) -> Iterator[list[_Member]]:
     if not archive.exists():
         raise InputError(f"{archive}: no such archive")
     if zipfile.is_zipfile(archive):
@@ -94,18 +109,18 @@ def _opened(archive):
             yield members
 
 
-def _zip_member(file, info):
+def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     mode = info.external_attr >> 16
     kind = "link" if stat.S_ISLNK(mode) else "file"
     return _Member(info.filename, info.file_size, kind, lambda: file.open(info), info.CRC)
 
 
-def _tar_member(file, info):
+def _tar_member(file: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
     kind = "file" if info.isreg() else "link" if info.issym() or info.islnk() else "device"
     return _Member(info.name, info.size, kind, lambda: file.extractfile(info))
 
 
-def _check_names(members, archive):
+def _check_names(members: list[_Member], archive: pathlib.Path) -> None:
     """Every name by itself, and that no two want the same place."""
     names = set()
     for member in members:
@@ -122,7 +137,7 @@ def _check_names(members, archive):
             )
 
 
-def _check_name(member, archive):
+def _check_name(member: _Member, archive: pathlib.Path) -> None:
     if member.kind != "file":
         raise InputError(f"{archive}: holds a {member.kind}, {member.name!r}; nothing was unpacked")
     parts = member.name.replace("\\", "/").split("/")
@@ -137,13 +152,13 @@ def _check_name(member, archive):
         )
 
 
-def _is_there(path, member):
+def _is_there(path: pathlib.Path, member: _Member) -> bool:
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     return member.crc32 is None or _crc32(path) == member.crc32
 
 
-def _crc32(path):
+def _crc32(path: pathlib.Path) -> int:
     crc = 0
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -151,7 +166,7 @@ def _crc32(path):
     return crc
 
 
-def _write(member, path):
+def _write(member: _Member, path: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     clean(path.parent, path.name)
     partial = partial_of(path)

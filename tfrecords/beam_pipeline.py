@@ -14,6 +14,8 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator, Sequence
+from typing import IO
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -34,19 +36,19 @@ class _Request:
 
 
 def convert(
-    annotations_file,
-    image_dir,
-    output_path,
-    num_shards,
+    annotations_file: str | os.PathLike,
+    image_dir: str | os.PathLike,
+    output_path: str | os.PathLike,
+    num_shards: int,
     *,
-    include_masks=False,
-    keypoints_file=None,
-    invalid_boxes="skip",
-    keep_images_without_annotations=True,
-    on_error="stop",
-    runner="DirectRunner",
-    pipeline_options=(),
-):
+    include_masks: bool = False,
+    keypoints_file: str | os.PathLike | None = None,
+    invalid_boxes: str = "skip",
+    keep_images_without_annotations: bool = True,
+    on_error: str = "stop",
+    runner: str = "DirectRunner",
+    pipeline_options: Sequence[str] = (),
+) -> conversion.Summary:
     """As `conversion.convert`, by a Beam runner; a stopped pipeline starts again.
 
     Args:
@@ -89,7 +91,7 @@ def convert(
         return conversion.summary_of(request.output_path, json.loads(file.read()), reused=False)
 
 
-def _build(pipeline, request):
+def _build(pipeline: beam.Pipeline, request: _Request) -> None:
     """Bad input travels as data, not as exceptions, which runners would try again."""
     loaded = (
         pipeline
@@ -115,7 +117,7 @@ def _build(pipeline, request):
     )
 
 
-def _check_paths(request):
+def _check_paths(request: _Request) -> None:
     if FileSystems.exists(manifest.path_of(request.output_path)):
         raise InputError(
             f"{manifest.path_of(request.output_path)}: is a finished conversion; check it with "
@@ -129,7 +131,7 @@ def _check_paths(request):
             FileSystems.mkdirs(folder)
 
 
-def _load(request):
+def _load(request: _Request) -> Iterator:
     """Yields (shard index, `shards.Task`), and what the manifest says of the source as "facts"."""
     try:
         source, header = _source(request)
@@ -146,7 +148,7 @@ def _load(request):
     yield beam.pvalue.TaggedOutput("facts", facts)
 
 
-def _source(request):
+def _source(request: _Request) -> tuple[coco.Source, dict]:
     with contextlib.ExitStack() as stack:
         local = {
             path: stack.enter_context(_local_copy(path))
@@ -173,7 +175,7 @@ def _source(request):
     return dataclasses.replace(source, annotations_file=request.annotations_file), header
 
 
-def _write(item):
+def _write(item: tuple[int, shards.Task]) -> Iterator:
     index, task = item
     try:
         yield index, shards.write(task, open_shard=_written_whole, read=_read)
@@ -181,25 +183,27 @@ def _write(item):
         yield beam.pvalue.TaggedOutput("problem", str(error))
 
 
-def _finish(output_path, facts, results, problems):
+def _finish(
+    output_path: str, facts: list, results: list[tuple[int, shards.Result]], problems: list[str]
+) -> None:
     """Writes the manifest and the ledger, or the first problem for `convert` to tell."""
     if problems:
         with _written_whole(_problems_path(output_path)) as file:
             file.write(min(problems).encode())
         return
     ((source, settings, unknown, crowd_unknown),) = facts
-    results = [result for _, result in sorted(results, key=lambda item: item[0])]
-    made = manifest.assemble(source, settings, results, unknown, crowd_unknown)
-    ledger = unknown + [entry for result in results for entry in result.ledger]
+    in_order = [result for _, result in sorted(results, key=lambda item: item[0])]
+    made = manifest.assemble(source, settings, in_order, unknown, crowd_unknown)
+    ledger = unknown + [entry for result in in_order for entry in result.ledger]
     manifest.write_ledger(output_path, ledger, _written_whole)
     manifest.write(output_path, made, _written_whole)
 
 
-def _problems_path(output_path):
+def _problems_path(output_path: str) -> str:
     return f"{output_path}-problems.txt"
 
 
-def _read(path):
+def _read(path: str) -> bytes | None:
     """As `shards.read_image`, from any of Beam's file systems."""
     if not FileSystems.exists(path):
         return None
@@ -208,7 +212,7 @@ def _read(path):
 
 
 @contextlib.contextmanager
-def _written_whole(path):
+def _written_whole(path: str) -> Iterator[IO[bytes]]:
     """As `whole_files.written_whole`, on any of Beam's file systems.
 
     The partial name is a bundle's own, for runners that retry.
@@ -227,7 +231,7 @@ def _written_whole(path):
 
 
 @contextlib.contextmanager
-def _local_copy(path):
+def _local_copy(path: str) -> Iterator[str]:
     """Path of a local copy with the same ending, gone when the block ends."""
     suffix = ".json.gz" if path.endswith(".gz") else ".json"
     with tempfile.NamedTemporaryFile(suffix=suffix) as copy:

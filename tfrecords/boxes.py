@@ -1,11 +1,14 @@
 """What happens to a box that an image cannot hold."""
 
 import math
+from collections.abc import Sequence
 
 POLICIES = ("skip", "clip", "error")
 
 
-def corners(box_xywh_px, image_hw, policy):
+def corners(
+    box_xywh_px: Sequence[float], image_hw: tuple[int, int], policy: str
+) -> tuple[tuple[float, float, float, float] | None, str | None]:
     """The corners of a box, if it can be in a record.
 
     A box is invalid when a coordinate is not a finite number ("box_not_finite"), its width or

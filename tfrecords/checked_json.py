@@ -7,6 +7,7 @@ key more; who edits such a file by hand removes it.
 
 import json
 import zlib
+from typing import Any
 
 KEY = "checksum"
 
@@ -15,19 +16,20 @@ class Changed(ValueError):
     """The content is not what its checksum was made of."""
 
 
-def sealed(value):
+def sealed(value: dict | list) -> dict | list:
     """`value`, an object or a list, with its checksum."""
     if isinstance(value, dict):
         return value | {KEY: _checksum(value)}
     return [*value, {KEY: _checksum(value)}]
 
 
-def unsealed(value):
+def unsealed(value: Any) -> Any:
     """`value` without its checksum; what has none is returned as it is.
 
     Raises:
       Changed: it has one, of another content.
     """
+    content: dict | list
     if isinstance(value, dict) and KEY in value:
         content, told = {key: each for key, each in value.items() if key != KEY}, value[KEY]
     elif isinstance(value, list) and value and _is_seal(value[-1]):
@@ -42,7 +44,7 @@ def unsealed(value):
     return content
 
 
-def loads(text):
+def loads(text: str | bytes) -> Any:
     """The value of a JSON text, its checksum checked and left out.
 
     Raises:
@@ -54,9 +56,9 @@ def loads(text):
         raise ValueError("nested too deeply") from None
 
 
-def _is_seal(element):
+def _is_seal(element: Any) -> bool:
     return isinstance(element, dict) and list(element) == [KEY]
 
 
-def _checksum(value):
+def _checksum(value: Any) -> str:
     return f"{zlib.crc32(json.dumps(value, separators=(',', ':')).encode()):08x}"

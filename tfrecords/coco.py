@@ -50,20 +50,20 @@ class Source:
 
     annotations_file: str
     sha256: str
-    images: list
-    categories: dict
+    images: list[annotation_file.Image]
+    categories: dict[int, str]
     num_annotations: int
     num_crowd: int
     num_crowd_unknown: int
-    unknown: list
-    _columns: dict
+    unknown: list[tuple[int, int, str]]
+    _columns: dict[str, np.ndarray]
     _first: np.ndarray
     keypoints_sha256: str | None = None
     _segmentation_text: bytes | None = None
-    _keypoints: dict | None = None
+    _keypoints: dict[tuple[int, int], tuple[int, int, int]] | None = None
     _keypoint_text: bytes | None = None
 
-    def image(self, index):
+    def image(self, index: int) -> SourceImage:
         """The image at `index` of the file, a `SourceImage`."""
         entry = self.images[index]
         rows = slice(self._first[index], self._first[index + 1])
@@ -83,10 +83,10 @@ class Source:
             objects.keypoints = [self._keypoints_of(entry.id, id_) for id_ in objects.ids]
         return SourceImage(entry.id, entry.file_name, (entry.height, entry.width), objects)
 
-    def num_annotations_of(self, index):
+    def num_annotations_of(self, index: int) -> int:
         return int(self._first[index + 1] - self._first[index])
 
-    def _keypoints_of(self, image_id, annotation_id):
+    def _keypoints_of(self, image_id: int, annotation_id: int) -> tuple[int, bytes] | None:
         found = self._keypoints.get((image_id, annotation_id))
         if found is None:
             return None
@@ -94,7 +94,12 @@ class Source:
         return num_keypoints, self._keypoint_text[start:stop]
 
 
-def load(annotations_file, *, segmentations=False, keypoints_file=None):
+def load(
+    annotations_file: str | os.PathLike,
+    *,
+    segmentations: bool = False,
+    keypoints_file: str | os.PathLike | None = None,
+) -> Source:
     """Reads and checks a COCO annotation file (.json or .json.gz).
 
     Args:
@@ -121,14 +126,14 @@ def load(annotations_file, *, segmentations=False, keypoints_file=None):
     return source
 
 
-def load_categories(annotations_file):
+def load_categories(annotations_file: str | os.PathLike) -> dict[int, str]:
     """The categories of a COCO annotation file: dict of id to name. Raises InputError."""
     file = annotation_file.read(annotations_file)
     file.check_category_ids()
     return {category.id: category.name for category in file.categories}
 
 
-def _check_images(file):
+def _check_images(file: annotation_file.AnnotationFile) -> None:
     for index, image in enumerate(file.images):
         if image.file_name is None:
             raise file.lacks("images", index, "file_name")
@@ -146,7 +151,7 @@ def _check_images(file):
             )
 
 
-def _grouped(file, segmentations):
+def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Source:
     """The annotations as columns sorted by image, stable in the file's order."""
     crowd = np.where(file.crowd == file.NOT_SAID, 0, file.crowd)
     if not np.isin(crowd, (0, 1)).all():

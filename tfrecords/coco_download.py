@@ -1,7 +1,9 @@
 """COCO 2017's archives: where they are, how big, and their checksums."""
 
+import os
 import pathlib
 from dataclasses import dataclass
+from typing import Any
 
 from tfrecords import archives, fetch
 from tfrecords.errors import InputError
@@ -59,7 +61,15 @@ SPLITS = {
 }
 
 
-def get(split, folder, *, base_url=BASE_URL, keep_archive=False, progress=True, **fetch_options):
+def get(
+    split: Split,
+    folder: str | os.PathLike,
+    *,
+    base_url: str = BASE_URL,
+    keep_archive: bool = False,
+    progress: bool = True,
+    **fetch_options: Any,
+) -> pathlib.Path:
     """Downloads and unpacks one split, or finds it there.
 
     Args:
@@ -103,5 +113,5 @@ def get(split, folder, *, base_url=BASE_URL, keep_archive=False, progress=True, 
     return unpacked
 
 
-def _is_complete(unpacked, split):
+def _is_complete(unpacked: pathlib.Path, split: Split) -> bool:
     return unpacked.is_dir() and sum(1 for _ in unpacked.glob(split.pattern)) == split.files

@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Callable
 
 import tqdm
 
@@ -41,10 +42,10 @@ class Summary:
     manifest: dict
     manifest_path: str
     ledger_path: str
-    shard_paths: list
+    shard_paths: list[str]
     reused: bool
 
-    def __str__(self):
+    def __str__(self) -> str:
         source, counts = self.manifest["source"], self.manifest["counts"]
         kept = self.manifest["settings"]["keep_images_without_annotations"]
         lines = [
@@ -69,19 +70,19 @@ class Summary:
 
 
 def convert(
-    annotations_file,
-    image_dir,
-    output_path,
-    num_shards,
+    annotations_file: str | os.PathLike,
+    image_dir: str | os.PathLike,
+    output_path: str | os.PathLike,
+    num_shards: int,
     *,
-    include_masks=False,
-    keypoints_file=None,
-    invalid_boxes="skip",
-    keep_images_without_annotations=True,
-    on_error="stop",
-    num_workers=None,
-    progress=True,
-):
+    include_masks: bool = False,
+    keypoints_file: str | os.PathLike | None = None,
+    invalid_boxes: str = "skip",
+    keep_images_without_annotations: bool = True,
+    on_error: str = "stop",
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Summary:
     """Converts a COCO dataset to OUTPUT_PATH-00000-of-0000N.tfrecord, a manifest and a ledger.
 
     Image number i of the file goes to shard i modulo `num_shards`, as in the API's converter. An
@@ -129,7 +130,9 @@ def convert(
         )
 
 
-def _convert(what, settings, num_workers, progress):
+def _convert(
+    what: tuple, settings: features.FeatureSettings, num_workers: int | None, progress: bool
+) -> Summary:
     """`convert` under the lock of its output."""
     annotations_file, image_dir, output_path, num_shards, keypoints_file = what
     include_masks = settings.include_masks
@@ -187,14 +190,14 @@ class _Work:
     """What all shards of a conversion share."""
 
     source: coco.Source
-    image_dir: str
+    image_dir: str | os.PathLike
     output_path: str
     num_shards: int
     settings: features.FeatureSettings
     num_workers: int | None
     progress: bool
 
-    def write(self, indices, on_shard):
+    def write(self, indices: list[int], on_shard: Callable[[int, shards.Result], None]) -> None:
         """Writes the shards of these indices."""
         images = [
             position
@@ -226,7 +229,7 @@ class _Work:
             )
             pool.run(shards.write, tasks, workers, bar.update, on_shard)
 
-    def _check_files(self, images):
+    def _check_files(self, images: list[int]) -> None:
         """Before the work starts: is every image there, and is there room for the records?"""
         needed, missing = 0, []
         for position in images:
@@ -256,7 +259,14 @@ class _Work:
             )
 
 
-def task_of(source, index, num_shards, output_path, image_dir, settings):
+def task_of(
+    source: coco.Source,
+    index: int,
+    num_shards: int,
+    output_path: str,
+    image_dir: str | os.PathLike,
+    settings: features.FeatureSettings,
+) -> shards.Task:
     """The `shards.Task` of shard `index`: every image whose position is index modulo num_shards."""
     return shards.Task(
         path=shards.path_of(output_path, index, num_shards),
@@ -267,7 +277,13 @@ def task_of(source, index, num_shards, output_path, image_dir, settings):
     )
 
 
-def _check_arguments(annotations_file, image_dir, output_path, num_shards, settings):
+def _check_arguments(
+    annotations_file: str | os.PathLike,
+    image_dir: str | os.PathLike,
+    output_path: str,
+    num_shards: int,
+    settings: features.FeatureSettings,
+) -> None:
     if not os.path.isfile(annotations_file):
         raise InputError(f"{annotations_file}: no such annotation file")
     if not os.path.isdir(image_dir):
@@ -287,19 +303,19 @@ def _check_arguments(annotations_file, image_dir, output_path, num_shards, setti
         raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def _sha256(path):
+def _sha256(path: str | os.PathLike) -> str:
     try:
         return annotation_file.sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _absolute(path):
+def _absolute(path: str | os.PathLike) -> str:
     """The path from the root; addresses (gs://…) stay as they are."""
-    return path if "://" in os.fspath(path) else os.path.abspath(path)
+    return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
 
 
-def _check_same_conversion(output_path, before, header):
+def _check_same_conversion(output_path: str, before: dict, header: dict) -> None:
     held = {
         "num_shards": before["settings"]["num_shards"],
         "sha256": before["source"]["sha256"],
@@ -316,7 +332,7 @@ def _check_same_conversion(output_path, before, header):
     )
 
 
-def ledger_of_unknown(source, settings):
+def ledger_of_unknown(source: coco.Source, settings: features.FeatureSettings) -> list[dict]:
     """Ledger entries of the annotations that belong to no image or category.
 
     Raises:
@@ -338,7 +354,7 @@ def ledger_of_unknown(source, settings):
     ]
 
 
-def _check_remade(before, index, result):
+def _check_remade(before: dict, index: int, result: shards.Result) -> None:
     if result.manifest_entry != before["shards"][index]:
         raise InputError(
             f"{result.name}: made again, it differs from the manifest: images have changed since. "
@@ -346,7 +362,12 @@ def _check_remade(before, index, result):
         )
 
 
-def source_entry(source, header, image_dir, keypoints_file):
+def source_entry(
+    source: coco.Source,
+    header: dict,
+    image_dir: str | os.PathLike,
+    keypoints_file: str | os.PathLike | None,
+) -> dict:
     """What a manifest says of its source."""
     return {
         "annotations_file": _absolute(source.annotations_file),
@@ -362,7 +383,7 @@ def source_entry(source, header, image_dir, keypoints_file):
     }
 
 
-def summary_of(output_path, made, reused):
+def summary_of(output_path: str, made: dict, reused: bool) -> Summary:
     """`Summary` of a manifest."""
     folder = os.path.dirname(output_path)
     return Summary(

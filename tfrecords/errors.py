@@ -18,9 +18,9 @@ class BadImage(Exception):
     With on_error="stop" it is raised as an `InputError`, with "skip" it goes into the ledger.
     """
 
-    def __init__(self, reason, message):
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)  # both, so that it survives pickling
         self.reason, self.message = reason, message
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.message

@@ -6,6 +6,7 @@ be imported beside them. Bytes are deterministic: map entries are sorted by name
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -17,7 +18,7 @@ _KINDS = {
 }
 
 
-def encode(features):
+def encode(features: Mapping[str, tuple[str, Sequence]]) -> bytes:
     """Serializes an Example.
 
     Args:
@@ -36,7 +37,7 @@ def encode(features):
     return example.SerializeToString(deterministic=True)
 
 
-def decode(serialized):
+def decode(serialized: bytes) -> dict[str, tuple[str, list]]:
     """The inverse of `encode`: dict of feature name to (kind, list of values).
 
     Raises:
@@ -55,7 +56,7 @@ def decode(serialized):
 
 
 @functools.cache
-def _example_class():
+def _example_class() -> type:
     file = descriptor_pb2.FileDescriptorProto(
         name="tfrecords/example.proto", package="tensorflow", syntax="proto3"
     )
@@ -77,7 +78,13 @@ def _example_class():
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
 
 
-def _add_field(message, name, number, kind, repeated=False):
+def _add_field(
+    message: descriptor_pb2.DescriptorProto,
+    name: str,
+    number: int,
+    kind: int | str,
+    repeated: bool = False,
+) -> descriptor_pb2.FieldDescriptorProto:
     label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
     field = message.field.add(name=name, number=number, label=label)
     if isinstance(kind, str):

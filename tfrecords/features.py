@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import math
 from collections import Counter
+from typing import Any
 
 import msgspec
 
 from tfrecords import boxes, example, images, masks
+from tfrecords.coco import SourceImage
 from tfrecords.errors import BadImage, InputError
 
 # The names of COCO's keypoints, in their order (cocodataset.org/#format-data).
@@ -50,11 +52,17 @@ class Outcome:
     """
 
     record: bytes | None
-    ledger: list
+    ledger: list[dict]
     counts: Counter
 
 
-def convert_image(image, encoded, name, categories, settings):
+def convert_image(
+    image: SourceImage,
+    encoded: bytes | None,
+    name: str,
+    categories: dict[int, str],
+    settings: FeatureSettings,
+) -> Outcome:
     """Makes the record of one image.
 
     Args:
@@ -71,10 +79,11 @@ def convert_image(image, encoded, name, categories, settings):
       InputError: a bad image or segmentation with on_error="stop", a bad box with
         invalid_boxes="error".
     """
-    counts, ledger = Counter(), []
+    counts: Counter = Counter()
+    ledger: list[dict] = []
     objects = image.objects
 
-    def drop(row, reason, detail=None):
+    def drop(row: int | None, reason: str, detail: Any = None) -> None:
         entry = {"image_id": image.id, "annotation_id": row if row is None else objects.ids[row]}
         ledger.append(entry | {"reason": reason} | ({"detail": detail} if detail else {}))
         if row is None:
@@ -137,7 +146,9 @@ def convert_image(image, encoded, name, categories, settings):
     return Outcome(example.encode(features), ledger, counts)
 
 
-def _usable_box(image, row, settings):
+def _usable_box(
+    image: SourceImage, row: int, settings: FeatureSettings
+) -> tuple[tuple[float, float, float, float] | None, str | None]:
     """As `boxes.corners`; an area that is no number makes an annotation unusable too."""
     objects = image.objects
     box = objects.boxes_xywh_px[row]
@@ -154,7 +165,9 @@ def _usable_box(image, row, settings):
     return xyxy_px, problem
 
 
-def _image_features(image, encoded, image_format):
+def _image_features(
+    image: SourceImage, encoded: bytes, image_format: str
+) -> dict[str, tuple[str, list]]:
     height, width = image.image_hw
     return {
         "image/height": ("int64_list", [height]),
@@ -167,7 +180,12 @@ def _image_features(image, encoded, image_format):
     }
 
 
-def _object_features(image, kept, corners, categories):
+def _object_features(
+    image: SourceImage,
+    kept: list[int],
+    corners: list[tuple[float, float, float, float]],
+    categories: dict[int, str],
+) -> dict[str, tuple[str, list]]:
     objects, (height, width) = image.objects, image.image_hw
     names = [categories[objects.category_ids[row]].encode() for row in kept]
     return {
@@ -181,10 +199,13 @@ def _object_features(image, kept, corners, categories):
     }
 
 
-def _keypoint_features(image, kept):
+def _keypoint_features(image: SourceImage, kept: list[int]) -> dict[str, tuple[str, list]]:
     """Normalized x and y, visibility and name of every keypoint; zeros where there are none."""
     objects, (height, width) = image.objects, image.image_hw
-    x, y, visibility, count = [], [], [], []
+    x: list[float] = []
+    y: list[float] = []
+    visibility: list[int] = []
+    count: list[int] = []
     nothing = [0] * (3 * len(COCO_KEYPOINTS))
     for row in kept:
         num_keypoints, text = objects.keypoints[row] or (0, None)

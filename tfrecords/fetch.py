@@ -15,6 +15,7 @@ import pathlib
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import requests
@@ -40,17 +41,25 @@ class _Wanted:
     progress: bool
 
     @property
-    def part(self):
+    def part(self) -> pathlib.Path:
         return self.path.with_name(self.path.name + ".part")
 
     @property
-    def note(self):
+    def note(self) -> pathlib.Path:
         return self.path.with_name(self.path.name + ".part.json")
 
 
 def fetch(
-    url, path, *, size=None, checksum=None, attempts=5, wait_s=1.0, timeout_s=30.0, progress=True
-):
+    url: str,
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    checksum: str | None = None,
+    attempts: int = 5,
+    wait_s: float = 1.0,
+    timeout_s: float = 30.0,
+    progress: bool = True,
+) -> pathlib.Path:
     """Downloads a file, or finds it already downloaded.
 
     A cut connection is continued from the last byte where the server supports ranges and still
@@ -113,7 +122,7 @@ class Head:
     said: str
 
 
-def head(url, timeout_s=30.0):
+def head(url: str, timeout_s: float = 30.0) -> Head:
     """Asks for a file's header alone: `Head`."""
     try:
         answer = requests.head(url, timeout=timeout_s, allow_redirects=True)
@@ -125,7 +134,7 @@ def head(url, timeout_s=30.0):
     return Head(False, f"HTTP {answer.status_code} {answer.reason}")
 
 
-def check_free_space(folder, needed_bytes, what):
+def check_free_space(folder: str | os.PathLike, needed_bytes: float, what: str) -> None:
     """Raises InputError where the disk of `folder` (or its nearest parent) lacks the space."""
     folder = pathlib.Path(folder).absolute()
     while not folder.exists():
@@ -138,7 +147,7 @@ def check_free_space(folder, needed_bytes, what):
         )
 
 
-def _receive(wanted):
+def _receive(wanted: _Wanted) -> None:
     """One request, its body appended to the part file. Raises _TryAgain or InputError."""
     have, headers = _bytes_of(wanted.part), {"Accept-Encoding": "identity"}
     version = _noted_version(wanted)
@@ -182,7 +191,7 @@ def _receive(wanted):
 
 
 @contextlib.contextmanager
-def _answered(wanted, headers):
+def _answered(wanted: _Wanted, headers: dict[str, str]) -> Iterator[requests.Response]:
     try:
         with requests.get(
             wanted.url, headers=headers, stream=True, timeout=wanted.timeout_s
@@ -194,7 +203,7 @@ def _answered(wanted, headers):
         raise _TryAgain(str(error)) from error
 
 
-def _append(wanted, response, have, expected):
+def _append(wanted: _Wanted, response: requests.Response, have: int, expected: int | None) -> None:
     bar = tqdm(
         total=expected,
         initial=have,
@@ -215,7 +224,7 @@ def _append(wanted, response, have, expected):
         raise _TryAgain(f"the connection ended after {arrived} of {expected} bytes")
 
 
-def _range_of(response, wanted):
+def _range_of(response: requests.Response, wanted: _Wanted) -> tuple[int, int | None]:
     match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     if not match:
         _forget(wanted)
@@ -223,19 +232,19 @@ def _range_of(response, wanted):
     return int(match[1]), None if match[3] == "*" else int(match[3])
 
 
-def _note_version(wanted, response):
+def _note_version(wanted: _Wanted, response: requests.Response) -> None:
     """A weak ETag (W/"…") cannot vouch for bytes, so it does not count (RFC 9110, 13.1.5)."""
     tag = response.headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     wanted.note.write_text(json.dumps({"url_sha256": _hash(wanted.url), "version": version}))
 
 
-def _hash(url):
+def _hash(url: str) -> str:
     """Tells whether an address is the same, and nothing of the credentials in it."""
     return hashlib.sha256(url.encode()).hexdigest()
 
 
-def _noted_version(wanted):
+def _noted_version(wanted: _Wanted) -> str | None:
     try:
         noted = json.loads(wanted.note.read_text())
         return noted["version"] if noted["url_sha256"] == _hash(wanted.url) else None
@@ -243,12 +252,14 @@ def _noted_version(wanted):
         return None
 
 
-def _forget(wanted):
+def _forget(wanted: _Wanted) -> None:
     wanted.part.unlink(missing_ok=True)
     wanted.note.unlink(missing_ok=True)
 
 
-def _check(path, size, checksum, prefix, advice):
+def _check(
+    path: pathlib.Path, size: int | None, checksum: str | None, prefix: str, advice: str
+) -> None:
     found = _bytes_of(path)
     if size is not None and found != size:
         raise InputError(f"{prefix}it has {found} bytes instead of {size}; {advice}")
@@ -261,9 +272,9 @@ def _check(path, size, checksum, prefix, advice):
         raise InputError(f"{prefix}its {kind} is {digest} instead of {expected}; {advice}")
 
 
-def _bytes_of(path):
+def _bytes_of(path: pathlib.Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _gb(count):
+def _gb(count: float) -> str:
     return f"{count / 1e9:.2f} GB"

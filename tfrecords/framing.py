@@ -7,7 +7,10 @@ Layout of a record (TensorFlow, tensorflow/core/lib/io/record_writer.h), little-
 
 import hashlib
 import itertools
+import os
 import struct
+from collections.abc import Iterator
+from typing import IO
 
 import google_crc32c
 
@@ -23,11 +26,11 @@ class CorruptRecord(ValueError):
 class Writer:
     """Writes records and keeps the file's SHA-256, size and number of records."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]) -> None:
         self._file, self._sha256 = file, hashlib.sha256()
         self.records = self.bytes = 0
 
-    def write(self, record):
+    def write(self, record: bytes) -> None:
         length = _LENGTH.pack(len(record))
         for part in (length + _masked_crc(length), record, _masked_crc(record)):
             self._file.write(part)
@@ -36,11 +39,11 @@ class Writer:
         self.records += 1
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         return self._sha256.hexdigest()
 
 
-def read(path):
+def read(path: str | os.PathLike) -> Iterator[bytes]:
     """Yields the records (bytes) of a TFRecord file, each with its checksums verified.
 
     Raises:
@@ -63,7 +66,7 @@ def read(path):
             yield data
 
 
-def count(path):
+def count(path: str | os.PathLike) -> int:
     """The number of records of a TFRecord file, from the lengths that frame them.
 
     Raises:
@@ -83,6 +86,6 @@ def count(path):
     return records
 
 
-def _masked_crc(data):
+def _masked_crc(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
     return _CRC.pack((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -14,7 +14,7 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
-def check(encoded, name, image_hw):
+def check(encoded: bytes, name: str, image_hw: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
     """Checks the bytes of an image file against the annotation file's record of it.
 
     Args:
@@ -44,13 +44,15 @@ def check(encoded, name, image_hw):
     _check_format(image, name)
     _check_size(image, name, image_hw)
     _check_end(image, encoded, name)
-    notes = {"L": ("greyscale",), "LA": ("greyscale",), "CMYK": ("cmyk",)}.get(image.mode, ())
+    notes: tuple[str, ...] = {"L": ("greyscale",), "LA": ("greyscale",), "CMYK": ("cmyk",)}.get(
+        image.mode, ()
+    )
     if _orientation(image) != 1:
         notes += ("exif_orientation",)
     return "png" if image.format == "PNG" else "jpeg", notes
 
 
-def decode_fully(encoded):
+def decode_fully(encoded: bytes) -> None:
     """Decodes every pixel; raises ValueError where that fails."""
     try:
         Image.open(io.BytesIO(encoded)).load()
@@ -58,7 +60,7 @@ def decode_fully(encoded):
         raise ValueError(str(error)) from error
 
 
-def _check_format(image, name):
+def _check_format(image: Image.Image, name: str) -> None:
     """JPEG, or PNG under a name that does not claim to be a JPEG."""
     jpeg_name = name.lower().endswith(_JPEG_NAMES)
     # MPO: JPEGs one after another, as some cameras write; decoders take the first.
@@ -72,7 +74,7 @@ def _check_format(image, name):
     )
 
 
-def _check_size(image, name, image_hw):
+def _check_size(image: Image.Image, name: str, image_hw: tuple[int, int]) -> None:
     height, width = image_hw
     if image.size == (width, height):
         return
@@ -87,7 +89,7 @@ def _check_size(image, name, image_hw):
     raise BadImage("image_size", f"{message}. The boxes belong to another version of this image")
 
 
-def _check_end(image, encoded, name):
+def _check_end(image: Image.Image, encoded: bytes, name: str) -> None:
     """A whole JPEG ends with its end marker, a PNG with IEND; other endings are decoded to see."""
     tail = encoded[-64:].rstrip(b"\0\r\n ")
     if tail.endswith(b"\xff\xd9") or b"IEND" in tail:
@@ -101,7 +103,7 @@ def _check_end(image, encoded, name):
         ) from error
 
 
-def _orientation(image):
+def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none."""
     if "exif" not in image.info:
         return 1

@@ -2,6 +2,8 @@
 
 import glob
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import tqdm
 
@@ -11,7 +13,7 @@ from tfrecords.errors import InputError
 _BOX = tuple(f"image/object/bbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
 
 
-def shard_paths(pattern):
+def shard_paths(pattern: str | os.PathLike) -> list[str]:
     """The sorted shards of an OUTPUT_PATH, a glob pattern or a file. Raises InputError if none."""
     pattern = os.fspath(pattern)
     for candidate in (pattern, f"{pattern}-?????-of-?????.tfrecord"):
@@ -23,7 +25,9 @@ def shard_paths(pattern):
     )
 
 
-def to_coco(paths, categories, progress=True):
+def to_coco(
+    paths: Iterable[str | os.PathLike], categories: dict[int, str], progress: bool = True
+) -> dict:
     """The COCO annotations that records hold.
 
     Boxes are exact to float32 in normalized coordinates, as the records are; `area`, `iscrowd`
@@ -58,7 +62,9 @@ def to_coco(paths, categories, progress=True):
     }
 
 
-def image_of(features, category_ids):
+def image_of(
+    features: Mapping[str, tuple[str, list]], category_ids: dict[str, int]
+) -> tuple[dict, list[dict]]:
     """One record as COCO has it.
 
     Args:
@@ -82,7 +88,7 @@ def image_of(features, category_ids):
     columns += [_values(features, f"image/object/{name}") for name in ("is_crowd", "area")]
     if any(len(column) != len(names) for column in columns):
         raise ValueError(f"image {image['id']}: its object features differ in length")
-    extras = [{} for _ in names]
+    extras: list[dict] = [{} for _ in names]
     if "image/object/mask" in features:
         for extra, png in zip(extras, _values(features, "image/object/mask"), strict=True):
             extra["segmentation"] = masks.rle_of_png(png)
@@ -106,14 +112,16 @@ def image_of(features, category_ids):
     return image, annotations
 
 
-def _records(path):
+def _records(path: str | os.PathLike) -> Iterator[bytes]:
     try:
         yield from framing.read(path)
     except (framing.CorruptRecord, OSError) as error:
         raise InputError(f"{error}; make the shard again") from error
 
 
-def _add_keypoints(extras, features, image):
+def _add_keypoints(
+    extras: list[dict], features: Mapping[str, tuple[str, list]], image: dict
+) -> None:
     x, y, visibility = (
         _values(features, f"image/object/keypoint/{name}") for name in ("x", "y", "visibility")
     )
@@ -129,13 +137,13 @@ def _add_keypoints(extras, features, image):
         ]
 
 
-def _values(features, name):
+def _values(features: Mapping[str, tuple[str, list]], name: str) -> list:
     if name not in features:
         raise ValueError(f"there is no feature {name}")
     return features[name][1]
 
 
-def _one(features, name):
+def _one(features: Mapping[str, tuple[str, list]], name: str) -> Any:
     values = _values(features, name)
     if len(values) != 1:
         raise ValueError(f"{name} has {len(values)} values")

@@ -17,7 +17,7 @@ from tfrecords.whole_files import written_whole
 class ConversionJournal:
     """Opened with the header of the conversion to do; `done` holds the shards that need not be."""
 
-    def __init__(self, output_path, header):
+    def __init__(self, output_path: str, header: dict) -> None:
         """Reads the journal of an interrupted run, or starts one.
 
         Args:
@@ -42,20 +42,20 @@ class ConversionJournal:
             file.writelines(map(_line, [header, *entries]))
         self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
 
-    def add(self, index, result):
+    def add(self, index: int, result: shards.Result) -> None:
         self.done[index] = result
         self._file.write(_line({"index": index} | dataclasses.asdict(result)))
         self._file.flush()
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
-    def remove(self):
+    def remove(self) -> None:
         self.close()
         os.remove(self.path)
 
 
-def _is_whole(path, result):
+def _is_whole(path: str, result: shards.Result) -> bool:
     """Whether a shard is there, byte for byte: a crash of the machine may have left another."""
     try:
         if os.path.getsize(path) != result.bytes:
@@ -66,11 +66,11 @@ def _is_whole(path, result):
         return False
 
 
-def _line(entry):
+def _line(entry: dict) -> bytes:
     return (json.dumps(checked_json.sealed(entry), ensure_ascii=False) + "\n").encode()
 
 
-def _read(path):
+def _read(path: str) -> tuple[dict | None, dict[int, shards.Result]]:
     """(header or None, results by index); a damaged line is left out, its shard made again."""
     header, results = None, {}
     try:

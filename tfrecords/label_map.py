@@ -1,6 +1,7 @@
 """Label maps (StringIntLabelMap text), with the annotation file's category ids kept as they are."""
 
 import functools
+import os
 
 from google.protobuf import (
     descriptor_pb2,
@@ -16,7 +17,9 @@ from tfrecords.whole_files import written_whole
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def write(annotations_file_or_categories, path):
+def write(
+    annotations_file_or_categories: str | os.PathLike | dict[int, str], path: str | os.PathLike
+) -> None:
     """Writes a label map with one item a category, sorted by id.
 
     Ids stay COCO's (1 to 90 with gaps for COCO itself), as the zoo's label map has them; name and
@@ -34,7 +37,7 @@ def write(annotations_file_or_categories, path):
     if not isinstance(categories, dict):
         categories = coco.load_categories(categories)
     message = _label_map_class()()
-    ids = {}
+    ids: dict[str, int] = {}
     for category_id, name in sorted(categories.items()):
         if category_id < 1:
             raise InputError(
@@ -51,7 +54,7 @@ def write(annotations_file_or_categories, path):
         file.write(text_format.MessageToString(message, as_utf8=True))
 
 
-def read(path):
+def read(path: str | os.PathLike) -> dict[int, str]:
     """Reads a label map: dict of id to display name (or name, where there is none).
 
     Raises:
@@ -72,7 +75,7 @@ def read(path):
 
 
 @functools.cache
-def _label_map_class():
+def _label_map_class() -> type:
     """The fields that matter of the API's protos/string_int_label_map.proto."""
     file = descriptor_pb2.FileDescriptorProto(
         name="tfrecords/label_map.proto", package="tfrecords", syntax="proto2"

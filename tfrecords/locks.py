@@ -20,9 +20,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tfrecords.errors import InputError
 from tfrecords.whole_files import clean, written_whole
+
+if TYPE_CHECKING:
+    import filelock
+
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -31,7 +37,7 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def held(output, what, *, wait=False):
+def held(output: str | os.PathLike, what: str, *, wait: bool = False) -> Iterator[None]:
     """Holds the lock of an output while the block runs; within one process it may be taken again.
 
     So may one that the parent process holds: this process works for it, and ends when it ends.
@@ -86,17 +92,24 @@ def held(output, what, *, wait=False):
                 del _mine[key]
 
 
-def _path_of(output):
+def _path_of(output: str | os.PathLike) -> pathlib.Path:
     output = os.fspath(output)
     folder, name = os.path.split(output)
     return pathlib.Path(folder or ".") / (f".{name}.lock" if name else ".lock")
 
 
-def _note_of(path):
+def _note_of(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(path.name + ".json")
 
 
-def _acquire(lock, timeout, path, output, what, wait):
+def _acquire(
+    lock: "filelock.BaseFileLock",
+    timeout: type[Exception],
+    path: pathlib.Path,
+    output: str | os.PathLike,
+    what: str,
+    wait: bool,
+) -> None:
     try:
         lock.acquire(timeout=0)
         return
@@ -110,13 +123,13 @@ def _acquire(lock, timeout, path, output, what, wait):
     lock.acquire(timeout=-1, poll_interval=_POLL_S)
 
 
-def _is_parents(path):
+def _is_parents(path: pathlib.Path) -> bool:
     """Whether the process that started this one holds the lock: it works for its holder then."""
     note = _note(path)
     return note.get("pid") == os.getppid() and note.get("host") == platform.node()
 
 
-def _end_with_parent():
+def _end_with_parent() -> bool:
     """Has the kernel end this process when the one that started it does, however that ends.
 
     Returns:
@@ -129,7 +142,7 @@ def _end_with_parent():
     return ended == 0 and os.getppid() != 1
 
 
-def _note(path):
+def _note(path: pathlib.Path) -> dict:
     """The holder's note, {} where there is none that can be read."""
     try:
         note = json.loads(_note_of(path).read_text(encoding="utf-8"))
@@ -138,7 +151,7 @@ def _note(path):
     return note if isinstance(note, dict) else {}
 
 
-def _holder():
+def _holder() -> dict:
     return {
         "pid": os.getpid(),
         "host": platform.node(),
@@ -147,7 +160,7 @@ def _holder():
     }
 
 
-def _told(path):
+def _told(path: pathlib.Path) -> str:
     """The holder in words, as far as its note tells."""
     try:
         return "process {pid} on {host} ({program}, since {since})".format(**_note(path))

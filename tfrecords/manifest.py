@@ -16,15 +16,17 @@ images + all of images_skipped is the source's number of images, annotations_wri
 dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
 """
 
+import contextlib
 import functools
 import json
 import os
 from collections import Counter
-from typing import TypedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, TypedDict
 
 import msgspec
 
-from tfrecords import checked_json
+from tfrecords import checked_json, shards
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -76,15 +78,15 @@ class _Manifest(TypedDict):
     counts: _Counts
 
 
-def path_of(output_path):
+def path_of(output_path: str) -> str:
     return f"{output_path}-manifest.json"
 
 
-def ledger_path_of(output_path):
+def ledger_path_of(output_path: str) -> str:
     return f"{output_path}-dropped.jsonl"
 
 
-def read(output_path):
+def read(output_path: str) -> dict | None:
     """The manifest of a conversion, None where there is none yet; raises InputError if damaged."""
     path = path_of(output_path)
     try:
@@ -109,7 +111,13 @@ def read(output_path):
     return manifest
 
 
-def assemble(source, settings, results, unknown=(), crowd_unknown=0):
+def assemble(
+    source: dict,
+    settings: dict,
+    results: list[shards.Result],
+    unknown: Sequence[dict] = (),
+    crowd_unknown: int = 0,
+) -> dict:
     """The manifest of a conversion whose shards are all written.
 
     Args:
@@ -137,7 +145,11 @@ def assemble(source, settings, results, unknown=(), crowd_unknown=0):
     return made
 
 
-def write(output_path, manifest, opened=_opened):
+def write(
+    output_path: str,
+    manifest: dict,
+    opened: Callable[[str], contextlib.AbstractContextManager[IO[bytes]]] = _opened,
+) -> None:
     """Writes the manifest; `opened(path)` is a context manager of a binary file to write."""
     with opened(path_of(output_path)) as file:
         file.write(
@@ -147,16 +159,20 @@ def write(output_path, manifest, opened=_opened):
         )
 
 
-def write_ledger(output_path, entries, opened=_opened):
+def write_ledger(
+    output_path: str,
+    entries: Iterable[dict],
+    opened: Callable[[str], contextlib.AbstractContextManager[IO[bytes]]] = _opened,
+) -> None:
     """Writes the ledger, likewise."""
     with opened(ledger_path_of(output_path)) as file:
         for entry in entries:
             file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
 
 
-def counts_of(counter):
+def counts_of(counter: Mapping[str, int]) -> dict:
     """The manifest's counts; "dropped/box_empty" of the counter becomes dropped.box_empty."""
-    counts = {name: counter.get(name, 0) for name in _COUNTS}
+    counts: dict = {name: counter.get(name, 0) for name in _COUNTS}
     for group in _COUNTS_BY_REASON:
         prefix = group + "/"
         counts[group] = {
@@ -167,7 +183,7 @@ def counts_of(counter):
     return counts
 
 
-def check_sums(manifest):
+def check_sums(manifest: dict) -> None:
     """Raises AssertionError unless what arrived and what did not add up to the source."""
     source, counts = manifest["source"], manifest["counts"]
     for whole, arrived, lost in (
@@ -178,7 +194,7 @@ def check_sums(manifest):
         assert arrived + lost == source[whole], (whole, arrived, lost, source[whole])
 
 
-def differing_shards(output_path, manifest):
+def differing_shards(output_path: str, manifest: dict) -> list[int]:
     """Indices of shards that are missing or not of the manifest's size."""
     folder = os.path.dirname(output_path)
     indices = []

@@ -21,7 +21,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE_COLOUR = 3
 
 
-def rle_of(segmentation, image_hw):
+def rle_of(segmentation: list | dict, image_hw: tuple[int, int]) -> dict:
     """The compressed RLE of a COCO segmentation.
 
     Args:
@@ -43,7 +43,7 @@ def rle_of(segmentation, image_hw):
         raise ValueError("the segmentation is neither polygons nor RLE") from error
 
 
-def png_of(rle):
+def png_of(rle: dict) -> bytes:
     """A PNG of an RLE as `rle_of` makes it, pixel values 0 and 1."""
     height, width = rle["size"]
     x, y, box_width, box_height = (int(value) for value in coco_mask.toBbox(rle))
@@ -66,12 +66,12 @@ def png_of(rle):
     )
 
 
-def png_of_json(segmentation_json, image_hw):
+def png_of_json(segmentation_json: bytes, image_hw: tuple[int, int]) -> bytes:
     """`png_of` for a segmentation as JSON bytes; raises ValueError as `rle_of` does."""
     return png_of(rle_of(msgspec.json.decode(segmentation_json), image_hw))
 
 
-def rle_of_png(png):
+def rle_of_png(png: bytes) -> dict:
     """The compressed RLE (counts as str, as COCO results have it) of any PNG; not 0 is the mask.
 
     Raises:
@@ -87,5 +87,5 @@ def rle_of_png(png):
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
-def _chunk(kind, data):
+def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -10,6 +10,8 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from tfrecords.errors import InputError
 
@@ -21,7 +23,13 @@ class _Stopped(Exception):
     """The parent has asked to stop."""
 
 
-def run(work, tasks, num_workers, on_images, on_shard):
+def run(
+    work: Callable[[Any, Callable[[], None]], Any],
+    tasks: Iterable[tuple[int, Any]],
+    num_workers: int,
+    on_images: Callable[[int], Any],
+    on_shard: Callable[[int, Any], Any],
+) -> None:
     """Does the work of many shards and reports each as it is finished, in no particular order.
 
     Args:
@@ -45,7 +53,8 @@ def run(work, tasks, num_workers, on_images, on_shard):
         num_workers, context, initializer=_start, initargs=(images_done, stop)
     )
     reported = 0
-    tasks, running = iter(tasks), {}
+    tasks = iter(tasks)
+    running: dict[concurrent.futures.Future, int] = {}
     try:
         while True:
             while len(running) <= num_workers and (item := next(tasks, None)) is not None:
@@ -67,7 +76,7 @@ def run(work, tasks, num_workers, on_images, on_shard):
         executor.shutdown(cancel_futures=True)
 
 
-def num_workers_for(num_workers, num_tasks, num_images):
+def num_workers_for(num_workers: int | None, num_tasks: int, num_images: int) -> int:
     """The processes to start: as asked for, or as many as there are cores and work for."""
     if num_workers is None:
         cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
@@ -75,7 +84,7 @@ def num_workers_for(num_workers, num_tasks, num_images):
     return max(1, min(num_workers, num_tasks))
 
 
-def _start(images_done, stop):
+def _start(images_done: Any, stop: Any) -> None:
     """Sets up a worker."""
     global _images_done, _stop
     _images_done, _stop = images_done, stop
@@ -83,17 +92,17 @@ def _start(images_done, stop):
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent():
+def _end_with_parent() -> None:
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
 
-def _work(work, task):
+def _work(work: Callable, task: Any) -> Any:
     with contextlib.suppress(_Stopped):
         return work(task, _count_image)
 
 
-def _count_image():
+def _count_image() -> None:
     if _stop.is_set():
         raise _Stopped
     with _images_done.get_lock():

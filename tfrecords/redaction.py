@@ -5,6 +5,7 @@ It stands in this room because every door is above it: files of a run, scripts, 
 
 import os
 import re
+from typing import Any
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
 _SECRET_LENGTH = 8
@@ -16,7 +17,7 @@ _PARAMETER = re.compile(
 )
 
 
-def without_secrets(text):
+def without_secrets(text: str) -> str:
     """`text` as it may be written down: what lets someone in is replaced.
 
     That is the value of any variable of this process whose name speaks of a token, a key or a
@@ -30,7 +31,7 @@ def without_secrets(text):
     return text
 
 
-def everywhere(value):
+def everywhere(value: Any) -> Any:
     """A JSON value with `without_secrets` of every text in it, keys too."""
     if isinstance(value, str):
         return without_secrets(value)

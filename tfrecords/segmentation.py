@@ -5,6 +5,8 @@ that do not add up give masks of whatever lies in memory, a huge polygon takes a
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ _BITS = 5
 _LONGEST = 7  # characters of one count; seven hold 35 bits
 
 
-def check(segmentation, image_hw):
+def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
     """Raises ValueError, with what is wrong, unless libraries can be given the segmentation.
 
     Args:
@@ -42,7 +44,7 @@ def check(segmentation, image_hw):
     check_counts(segmentation.get("counts"), size)
 
 
-def check_counts(counts, size):
+def check_counts(counts: Any, size: Sequence[int]) -> None:
     """Raises ValueError unless the runs of an RLE cover exactly `size` (height, width)."""
     height, width = size
     if height < 0 or width < 0 or height * width > _PIXELS:
@@ -64,7 +66,7 @@ def check_counts(counts, size):
         )
 
 
-def decoded(counts):
+def decoded(counts: str | bytes) -> np.ndarray:
     """The runs of a compressed RLE, int64 [n].
 
     The format is pycocotools' (common/maskApi.c, rleFrString): groups of five bits from character
@@ -97,7 +99,7 @@ def decoded(counts):
     return runs
 
 
-def _check_polygon(polygon, least):
+def _check_polygon(polygon: Any, least: int) -> None:
     if not isinstance(polygon, list) or len(polygon) < least or len(polygon) % 2:
         raise ValueError("the segmentation has a polygon of no three corners x, y, x, y, x, y")
     for value in polygon:
@@ -111,5 +113,5 @@ def _check_polygon(polygon, least):
         raise ValueError("the segmentation has an outline longer than any image's")
 
 
-def _is_whole(value):
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -1,12 +1,15 @@
 """One shard, written by one process."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
+from typing import IO
 
-from tfrecords import features, framing
+from tfrecords import coco, features, framing
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -24,9 +27,9 @@ class Task:
     """
 
     path: str
-    images: list
-    image_dir: str
-    categories: dict
+    images: list[coco.SourceImage]
+    image_dir: str | os.PathLike
+    categories: dict[int, str]
     settings: features.FeatureSettings
 
 
@@ -38,11 +41,11 @@ class Result:
     sha256: str
     records: int
     bytes: int
-    counts: dict
-    ledger: list
+    counts: dict[str, int]
+    ledger: list[dict]
 
     @property
-    def manifest_entry(self):
+    def manifest_entry(self) -> dict:
         return {key: getattr(self, key) for key in ("name", "sha256", "records", "bytes")}
 
 
@@ -50,7 +53,12 @@ class Result:
 _open_shard = functools.partial(written_whole, mode="wb", sync=False)
 
 
-def write(task, count_image=lambda: None, open_shard=_open_shard, read=None):
+def write(
+    task: Task,
+    count_image: Callable[[], object] = lambda: None,
+    open_shard: Callable[[str], contextlib.AbstractContextManager[IO[bytes]]] = _open_shard,
+    read: Callable[[str], bytes | None] | None = None,
+) -> Result:
     """Writes a shard; it appears under its final name only when complete.
 
     Args:
@@ -62,7 +70,8 @@ def write(task, count_image=lambda: None, open_shard=_open_shard, read=None):
     Returns:
       `Result`.
     """
-    counts, ledger = Counter(), []
+    counts: Counter = Counter()
+    ledger: list[dict] = []
     read = read or read_image
     with open_shard(task.path) as file:
         writer = framing.Writer(file)
@@ -80,7 +89,7 @@ def write(task, count_image=lambda: None, open_shard=_open_shard, read=None):
     return Result(name, writer.sha256, writer.records, writer.bytes, dict(counts), ledger)
 
 
-def read_image(path):
+def read_image(path: str | os.PathLike) -> bytes | None:
     """The bytes of an image file, None where there is none. Raises InputError if unreadable."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -93,6 +102,6 @@ def read_image(path):
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def path_of(output_path, index, num_shards):
+def path_of(output_path: str, index: int, num_shards: int) -> str:
     """Path of shard `index`, as the zoo's configs name shards."""
     return f"{output_path}-{index:05d}-of-{num_shards:05d}.tfrecord"

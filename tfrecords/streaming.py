@@ -10,11 +10,14 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import tqdm
 
 from tfrecords import (
     annotation_file,
+    conversion,
     features,
     framing,
     locks,
@@ -23,21 +26,23 @@ from tfrecords import (
     shards,
     whole_files,
 )
-from tfrecords.conversion import summary_of
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
+if TYPE_CHECKING:
+    from tfrecords.formats import parquet
+
 
 def convert(
-    dataset,
-    output_path,
-    num_shards,
+    dataset: "parquet.Dataset",
+    output_path: str | os.PathLike,
+    num_shards: int,
     *,
-    invalid_boxes="skip",
-    keep_images_without_annotations=True,
-    on_error="stop",
-    progress=True,
-):
+    invalid_boxes: str = "skip",
+    keep_images_without_annotations: bool = True,
+    on_error: str = "stop",
+    progress: bool = True,
+) -> conversion.Summary:
     """Converts a stream to OUTPUT_PATH-00000-of-0000N.tfrecord, a manifest and a ledger.
 
     Args:
@@ -65,7 +70,13 @@ def convert(
         return _convert(dataset, output_path, asked, settings, progress)
 
 
-def _convert(dataset, output_path, asked, settings, progress):
+def _convert(
+    dataset: "parquet.Dataset",
+    output_path: str,
+    asked: dict,
+    settings: features.FeatureSettings,
+    progress: bool,
+) -> conversion.Summary:
     before = manifest.read(output_path)
     if before is not None:
         if (
@@ -77,16 +88,25 @@ def _convert(dataset, output_path, asked, settings, progress):
                 "name another output, or remove that one's files"
             )
         if not manifest.differing_shards(output_path, before):
-            return summary_of(output_path, before, reused=True)
+            return conversion.summary_of(output_path, before, reused=True)
     os.makedirs(os.path.dirname(output_path) or ".", exist_ok=True)
     made = _write(dataset, output_path, asked, settings, progress)
-    return summary_of(output_path, made, reused=False)
+    return conversion.summary_of(output_path, made, reused=False)
 
 
-def _write(dataset, output_path, asked, settings, progress):
-    counts, ledger, digest = Counter(), [], hashlib.sha256()
+def _write(
+    dataset: "parquet.Dataset",
+    output_path: str,
+    asked: dict,
+    settings: features.FeatureSettings,
+    progress: bool,
+) -> dict:
+    counts: Counter = Counter()
+    ledger: list[dict] = []
+    digest = hashlib.sha256()
     annotations = crowd = 0
-    image_ids, annotation_ids = set(), set()
+    image_ids: set[int] = set()
+    annotation_ids: set[int] = set()
     num_shards = asked["num_shards"]
     paths = [shards.path_of(output_path, index, num_shards) for index in range(num_shards)]
     with contextlib.ExitStack() as stack:
@@ -135,7 +155,7 @@ def _write(dataset, output_path, asked, settings, progress):
     return made
 
 
-def _check_new(kind, ids, seen):
+def _check_new(kind: str, ids: Iterable[int], seen: set[int]) -> None:
     for id_ in ids:
         if id_ in seen:
             raise InputError(f"{kind} id {id_} occurs more than once; ids must be unique")

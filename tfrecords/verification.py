@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tqdm
@@ -35,13 +36,20 @@ class _Task:
 
     path: str
     entry: dict
-    images: list | None = None
+    images: list[coco.SourceImage] | None = None
     left_out: set | None = None  # (image id, annotation id or None)
     categories: dict | None = None
     settings: dict | None = None
 
 
-def verify(output_path, *, full=False, annotations_file=None, num_workers=None, progress=True):
+def verify(
+    output_path: str,
+    *,
+    full: bool = False,
+    annotations_file: str | os.PathLike | None = None,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> list[str]:
     """Checks the records of a conversion.
 
     Args:
@@ -64,21 +72,23 @@ def verify(output_path, *, full=False, annotations_file=None, num_workers=None, 
         )
     problems = list(_extra_shards(output_path, held))
     folder = os.path.dirname(output_path)
-    tasks = [_Task(os.path.join(folder, entry["name"]), entry) for entry in held["shards"]]
+    tasks: Iterable[_Task] = [
+        _Task(os.path.join(folder, entry["name"]), entry) for entry in held["shards"]
+    ]
     if full:
         source = _source(held, annotations_file)
         left_out = _ledger(output_path)
         problems += _sums(held, source, left_out)
         tasks = _full_tasks(tasks, held, source, left_out)
     total = sum(shard["records"] for shard in held["shards"])
-    by_shard = {}
+    by_shard: dict[int, list[str]] = {}
     with tqdm.tqdm(total=total, unit="image", desc="verify", disable=not progress) as bar:
         workers = pool.num_workers_for(num_workers, len(held["shards"]), total)
         pool.run(_check, enumerate(tasks), workers, bar.update, by_shard.__setitem__)
     return problems + [problem for index in sorted(by_shard) for problem in by_shard[index]]
 
 
-def _extra_shards(output_path, held):
+def _extra_shards(output_path: str, held: dict) -> Iterator[str]:
     """Shards beside the manifest's, which a pattern in a pipeline.config would read too."""
     try:
         found = inverse.shard_paths(f"{output_path}-?????-of-?????.tfrecord")
@@ -90,7 +100,7 @@ def _extra_shards(output_path, held):
             yield f"{path}: is not in the manifest"
 
 
-def _source(held, annotations_file):
+def _source(held: dict, annotations_file: str | os.PathLike | None) -> coco.Source:
     settings, before = held["settings"], held["source"]
     annotations_file = annotations_file or before["annotations_file"]
     if annotations_file is None:
@@ -108,7 +118,7 @@ def _source(held, annotations_file):
     return source
 
 
-def _ledger(output_path):
+def _ledger(output_path: str) -> Counter:
     path = manifest.ledger_path_of(output_path)
     try:
         with open(path, encoding="utf-8") as file:
@@ -118,7 +128,7 @@ def _ledger(output_path):
         raise InputError(f"{path}: not a readable ledger: {error}") from error
 
 
-def _sums(held, source, left_out):
+def _sums(held: dict, source: coco.Source, left_out: Counter) -> Iterator[str]:
     """The manifest's counts and the ledger against the annotation file."""
     counts = held["counts"]
     dropped = sum(number for key, number in left_out.items() if key[1] is not None)
@@ -138,9 +148,11 @@ def _sums(held, source, left_out):
             yield f"manifest: {there} {what} arrived or are in the ledger, the JSON has {here}"
 
 
-def _full_tasks(tasks, held, source, left_out):
+def _full_tasks(
+    tasks: Iterable[_Task], held: dict, source: coco.Source, left_out: Counter
+) -> Iterator[_Task]:
     num_shards = held["settings"]["num_shards"]
-    by_image = {}
+    by_image: dict[int, list[tuple]] = {}
     for key in left_out:
         by_image.setdefault(key[0], []).append(key)
     for index, task in enumerate(tasks):
@@ -155,7 +167,7 @@ def _full_tasks(tasks, held, source, left_out):
         )
 
 
-def _check(task, count_image):
+def _check(task: _Task, count_image: Callable[[], object]) -> list[str]:
     """The problems of one shard."""
     name, entry = task.entry["name"], task.entry
     if not os.path.isfile(task.path):
@@ -186,7 +198,7 @@ def _check(task, count_image):
     return problems
 
 
-def _differences(record, image, task):
+def _differences(record: bytes, image: coco.SourceImage, task: _Task) -> list[str]:
     """What a record says otherwise than the annotation file."""
     try:
         features = example.decode(record)
@@ -221,7 +233,9 @@ def _differences(record, image, task):
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _object_differences(image, row, annotation, corners_norm, settings):
+def _object_differences(
+    image: coco.SourceImage, row: int, annotation: dict, corners_norm: list[float], settings: dict
+) -> Iterator[str]:
     objects, (height, width) = image.objects, image.image_hw
     x, y, box_width, box_height = objects.boxes_xywh_px[row]
     expected = np.array([x, y, x + box_width, y + box_height])

@@ -8,18 +8,22 @@ import platform
 import re
 import shutil
 import zlib
+from collections.abc import Iterator
+from typing import IO
 
 _PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})\.(\d+)\.partial")
 
 
-def partial_of(path):
+def partial_of(path: str | os.PathLike) -> pathlib.Path:
     """The name under which this process writes what shall be `path`; no other process has it."""
     path = pathlib.Path(path)
     return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.partial")
 
 
 @contextlib.contextmanager
-def written_whole(path, mode="w", *, sync=True, newline=None):
+def written_whole(
+    path: str | os.PathLike, mode: str = "w", *, sync: bool = True, newline: str | None = None
+) -> Iterator[IO]:
     """Opens a file beside `path` that takes its name when the block ends without an exception.
 
     After an exception it is removed. Folders are made as needed; text is UTF-8.
@@ -51,7 +55,7 @@ def written_whole(path, mode="w", *, sync=True, newline=None):
         raise
 
 
-def clean(folder, prefix="", *, deep=False):
+def clean(folder: str | os.PathLike, prefix: str = "", *, deep: bool = False) -> None:
     """Removes the partial files and folders that processes of this machine left when they died.
 
     Args:
@@ -72,7 +76,7 @@ def clean(folder, prefix="", *, deep=False):
                         partial.unlink()
 
 
-def _lives(pid, partial):
+def _lives(pid: int, partial: pathlib.Path) -> bool:
     """Whether process `pid` runs and is old enough to have written `partial`."""
     import psutil
 
@@ -87,10 +91,10 @@ def _lives(pid, partial):
         return True
 
 
-def _host():
+def _host() -> str:
     """This machine's name in eight characters: its processes' numbers mean nothing elsewhere."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", text)

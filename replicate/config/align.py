@@ -1,7 +1,12 @@
 """Aligns two lists, so that an inserted step is one insertion, not a change of all that follow."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
 
-def align(a, b, distance):
+
+def align(
+    a: Sequence, b: Sequence, distance: Callable[[Any, Any], float]
+) -> list[tuple[int | None, int | None]]:
     """The cheapest alignment of two short lists.
 
     Args:
@@ -22,7 +27,8 @@ def align(a, b, distance):
                 cost[i - 1][j] + 1,
                 cost[i][j - 1] + 1,
             )
-    pairs, i, j = [], rows, columns
+    pairs: list[tuple[int | None, int | None]] = []
+    i, j = rows, columns
     while i or j:
         if i and j and cost[i][j] == cost[i - 1][j - 1] + between[i - 1][j - 1]:
             i, j = i - 1, j - 1

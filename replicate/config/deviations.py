@@ -1,12 +1,18 @@
 """What a config changes of the published one."""
 
 import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
 
 from replicate.config import scaling, sources
 from replicate.config.diff import diff
+from replicate.config.operations import Operation
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
-def deviations(message, model):
+def deviations(message: "Message", model: str | os.PathLike) -> list[Operation]:
     """Every difference from the published config of `model` to `message`.
 
     Where the batch size differs, changes that follow from it by the linear scaling rule say so.
@@ -22,7 +28,7 @@ def deviations(message, model):
     return [_explained(each, published, message) for each in diff(published, message)]
 
 
-def _explained(operation, published, message):
+def _explained(operation: Operation, published: "Message", message: "Message") -> Operation:
     batch, theirs = message.train_config.batch_size, published.train_config.batch_size
     if batch == theirs or (operation.path, operation.b) not in _scaled(published, batch):
         return operation
@@ -30,7 +36,7 @@ def _explained(operation, published, message):
     return dataclasses.replace(operation, why=why)
 
 
-def _scaled(published, batch):
+def _scaled(published: "Message", batch: int) -> set[tuple[str, Any]]:
     """(path, value) of all that the linear scaling rule changes, the batch size itself aside."""
     scaled = type(published).FromString(published.SerializeToString())
     scaling.scale_batch(scaled, batch)

@@ -1,12 +1,18 @@
 """The difference between two configs, field by field, each classified by `rules`."""
 
 import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from replicate.config import align, paths, rules
 from replicate.config.operations import DELETE, MODIFY, SET, Operation, value_of
 
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
 
-def diff(a, b):
+
+def diff(a: "Message", b: "Message") -> list[Operation]:
     """The differences from config `a` to config `b`.
 
     Values are compared as the messages hold them (a `float` field is a float32), whether a field
@@ -22,12 +28,12 @@ def diff(a, b):
     return [_classified(*found) for found in _message(a, b, "", "")]
 
 
-def same(operations):
+def same(operations: Iterable[Operation]) -> bool:
     """Whether two configs train and evaluate the same: nothing but paths and cosmetics differs."""
     return all(operation.cls in rules.SAME for operation in operations)
 
 
-def _classified(op, path, a, b, default):
+def _classified(op: str, path: str, a: Any, b: Any, default: Any) -> Operation:
     """`default` is the default of a scalar field that is set on one side alone, else None."""
     rule = rules.rule_for(path, a, b)
     if default is not None and default == (b if a is None else a) and not rule.presence:
@@ -35,7 +41,7 @@ def _classified(op, path, a, b, default):
     return Operation(op, path, a, b, rule.cls, rule.why, rule.source)
 
 
-def _message(a, b, prefix_a, prefix_b):
+def _message(a: "Message", b: "Message", prefix_a: str, prefix_b: str) -> Iterator[tuple]:
     """The differences of two messages; the prefixes are their own paths, on either side."""
     for field in a.DESCRIPTOR.fields:
         at_a, at_b = prefix_a + field.name, prefix_b + field.name
@@ -47,7 +53,9 @@ def _message(a, b, prefix_a, prefix_b):
             yield from _single(field, a, b, at_a, at_b)
 
 
-def _single(field, a, b, at_a, at_b):
+def _single(
+    field: "FieldDescriptor", a: "Message", b: "Message", at_a: str, at_b: str
+) -> Iterator[tuple]:
     in_a, in_b = a.HasField(field.name), b.HasField(field.name)
     value_a, value_b = getattr(a, field.name), getattr(b, field.name)
     if in_a and in_b:
@@ -65,7 +73,7 @@ def _single(field, a, b, at_a, at_b):
             yield SET, at_b, None, value_of(field, value_b), default
 
 
-def _map(field, a, b, at_a, at_b):
+def _map(field: "FieldDescriptor", a: Any, b: Any, at_a: str, at_b: str) -> Iterator[tuple]:
     value = field.message_type.fields_by_name["value"]
     for key in sorted(set(a) | set(b)):
         bracket = f"[{json.dumps(key)}]"
@@ -77,7 +85,7 @@ def _map(field, a, b, at_a, at_b):
             yield MODIFY, at_b + bracket, value_of(value, a[key]), value_of(value, b[key]), None
 
 
-def _list(field, a, b, at_a, at_b):
+def _list(field: "FieldDescriptor", a: Any, b: Any, at_a: str, at_b: str) -> Iterator[tuple]:
     is_message = field.type == field.TYPE_MESSAGE
     if list(a) == list(b):
         return
@@ -92,15 +100,15 @@ def _list(field, a, b, at_a, at_b):
             yield MODIFY, f"{at_b}[{j}]", value_of(field, a[i]), value_of(field, b[j]), None
 
 
-def _equal(a, b):
+def _equal(a: Any, b: Any) -> bool:
     return a == b or (a != a and b != b)  # NaN equals NaN here
 
 
-def _distance(a, b):
+def _distance(a: Any, b: Any) -> float:
     return 0.0 if _equal(a, b) else 1.5
 
 
-def _message_distance(a, b):
+def _message_distance(a: "Message", b: "Message") -> float:
     """0 for equal messages, up to 1.5 for messages of one kind, 2.5 for two kinds of step.
 
     The kind of an augmentation step is the oneof member it sets.

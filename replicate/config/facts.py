@@ -1,8 +1,12 @@
 """What one asks of a config most often, in one small record."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Facts:
     predicts_keypoints: bool
 
     @property
-    def images_seen(self):
+    def images_seen(self) -> int:
         """Images a full training run reads: `batch_size * num_steps`."""
         return self.batch_size * self.num_steps
 
 
-def facts(message):
+def facts(message: "Message") -> Facts:
     """The `Facts` of a config.
 
     Args:
@@ -83,7 +87,7 @@ def facts(message):
     )
 
 
-def architecture_message(message):
+def architecture_message(message: "Message") -> "Message":
     """The message below `model`: `model.ssd`, `model.faster_rcnn` or `model.center_net`.
 
     Raises:
@@ -95,14 +99,14 @@ def architecture_message(message):
     return getattr(message.model, name)
 
 
-def learning_rate(message):
+def learning_rate(message: "Message") -> "Message | None":
     """The optimizer's `LearningRate` message, or None where no optimizer is set."""
     optimizer = message.train_config.optimizer
     name = optimizer.WhichOneof("optimizer")
     return getattr(optimizer, name).learning_rate if name else None
 
 
-def _resizer(image_resizer):
+def _resizer(image_resizer: "Message") -> tuple[str, int, int, bool]:
     kind = image_resizer.WhichOneof("image_resizer_oneof") or ""
     if kind == "fixed_shape_resizer":
         fixed = image_resizer.fixed_shape_resizer
@@ -113,7 +117,7 @@ def _resizer(image_resizer):
     return kind, 0, 0, False
 
 
-def _predicts_masks(model):
+def _predicts_masks(model: "Message") -> bool:
     stages = model.faster_rcnn
     head = stages.second_stage_box_predictor.mask_rcnn_box_predictor
     in_third_stage = stages.number_of_stages == 3 and head.predict_instance_masks

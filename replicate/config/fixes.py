@@ -2,6 +2,14 @@
 
 import dataclasses
 import textwrap
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+
+    from replicate.config import syntax
+
 
 # Names under which a piecewise constant schedule is passed around (Keras's own among them).
 _PIECEWISE = {
@@ -23,7 +31,9 @@ class Replacement:
     text: str
 
 
-def copied_mistake(tree, node, descriptor):
+def copied_mistake(
+    tree: "syntax.Text", node: "syntax.Node", descriptor: "Descriptor"
+) -> tuple[str, Replacement | None] | None:
     """What an unknown field was meant to be, where it is a known one.
 
     Args:
@@ -52,7 +62,7 @@ def copied_mistake(tree, node, descriptor):
     return f"{told}:\n{indented}", Replacement(node.start, node.end, indented.lstrip())
 
 
-def manual_step_block(boundaries, values):
+def manual_step_block(boundaries: Sequence[str], values: Sequence[str]) -> str:
     """A `manual_step_learning_rate` block.
 
     Args:
@@ -65,6 +75,6 @@ def manual_step_block(boundaries, values):
     return "\n".join([*lines, "}"])
 
 
-def _numbers(node, names):
+def _numbers(node: "syntax.Node", names: Collection[str]) -> list[str]:
     """The literals of the fields called any of `names`, in the order of the text."""
     return [child.literal for child in node.children or [] if child.name in names and child.literal]

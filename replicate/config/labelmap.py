@@ -1,13 +1,14 @@
 """What a config must know of a label map: its highest id."""
 
 import functools
+import os
 
 from replicate.config import textproto
 from replicate.errors import UserError
 from replicate.odapi import protos
 
 
-def highest_id(path):
+def highest_id(path: str | os.PathLike) -> int:
     """The highest category id of a label map file, which is what `num_classes` must be.
 
     Raises:
@@ -20,5 +21,5 @@ def highest_id(path):
 
 
 @functools.cache
-def _label_map_class():
+def _label_map_class() -> type:
     return protos.load("string_int_label_map").StringIntLabelMap

@@ -5,11 +5,17 @@ protobuf's parser stops at the first. `lint` adds what `lint_rules` says of the 
 """
 
 import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 
 from replicate.config import fixes, lint_rules, paths, syntax, templates, textproto
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
 
 ERROR, WARNING = "error", "warning"
 
@@ -34,7 +40,7 @@ class Finding:
     fix: fixes.Replacement | None = None
 
 
-def lint(text, origin):
+def lint(text: str, origin: str) -> list[Finding]:
     """All findings of a config's text, in the order of the lines.
 
     Args:
@@ -64,19 +70,21 @@ def lint(text, origin):
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
 
-def fixed(text, findings):
+def fixed(text: str, findings: Iterable[Finding]) -> str:
     """The text with every fix of `findings` in place."""
     for fix in sorted((f.fix for f in findings if f.fix), key=lambda fix: -fix.start):
         text = text[: fix.start] + fix.text + text[fix.end :]
     return text
 
 
-def syntax_findings(tree):
+def syntax_findings(tree: syntax.Text) -> list[Finding]:
     """What protobuf would refuse in a `syntax.Text`: all of it, not the first alone."""
     return list(_message(tree, tree.fields, textproto.pipeline_class().DESCRIPTOR))
 
 
-def _message(tree, nodes, descriptor):
+def _message(
+    tree: syntax.Text, nodes: Iterable[syntax.Node], descriptor: "Descriptor"
+) -> Iterator[Finding]:
     seen, members = {}, {}
     for node in nodes:
         field = descriptor.fields_by_name.get(node.name)
@@ -101,7 +109,7 @@ def _message(tree, nodes, descriptor):
             yield from _value(tree, node, field)
 
 
-def _unknown(tree, node, descriptor):
+def _unknown(tree: syntax.Text, node: syntax.Node, descriptor: "Descriptor") -> Finding:
     copied = fixes.copied_mistake(tree, node, descriptor)
     if copied is not None:
         message, fix = copied
@@ -109,7 +117,7 @@ def _unknown(tree, node, descriptor):
     return _error(tree, node, textproto.unknown_field(descriptor, node.name))
 
 
-def _value(tree, node, field):
+def _value(tree: syntax.Text, node: syntax.Node, field: "FieldDescriptor") -> Iterator[Finding]:
     """A scalar (or a message's missing braces), judged by protobuf's own parser."""
     holder = textproto.message_class(field.containing_type)()
     if node.children is not None:
@@ -122,11 +130,11 @@ def _value(tree, node, field):
         yield _error(tree, node, f"{problem} ('{node.name}' takes {paths.kind(field)})")
 
 
-def _error(tree, node, message):
+def _error(tree: syntax.Text, node: syntax.Node, message: str) -> Finding:
     return Finding(ERROR, *tree.line_column(node.start), node.path, message)
 
 
-def _position(tree, path):
+def _position(tree: syntax.Text, path: str) -> tuple[int, int]:
     """Line and column of a field; of the nearest message around it where it is not written."""
     while path:
         node = tree.find(path)

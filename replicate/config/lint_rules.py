@@ -6,10 +6,16 @@ Each rule is a function of the message that yields `ConfigProblem`s; `RULES` lis
 import dataclasses
 import glob
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from replicate.config import known_names, labelmap, schedule, textproto
 from replicate.config.facts import facts, learning_rate
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 ERROR, WARNING = "error", "warning"
 PLACEHOLDER = ("PATH_TO_BE_CONFIGURED", "PATH_TO_BEE_CONFIGURED")
@@ -25,7 +31,7 @@ class ConfigProblem:
     message: str
 
 
-def check(message):
+def check(message: "Message") -> Iterator[ConfigProblem]:
     """All problems of a `TrainEvalPipelineConfig`, rule by rule."""
     if message.model.WhichOneof("model") not in known_names.FEATURE_EXTRACTORS:
         yield ConfigProblem(ERROR, "model", "no model: it needs ssd, faster_rcnn or center_net")
@@ -34,7 +40,7 @@ def check(message):
         yield from rule(message)
 
 
-def required_paths(message):
+def required_paths(message: "Message") -> Iterator[ConfigProblem]:
     """Label maps and records that are missing, still to be configured, or match no file."""
     readers = [("train_input_reader", message.train_input_reader)]
     readers += [(f"eval_input_reader[{i}]", r) for i, r in enumerate(message.eval_input_reader)]
@@ -53,7 +59,7 @@ def required_paths(message):
         yield from _file("train_config.fine_tune_checkpoint", checkpoint, suffix="*")
 
 
-def fine_tuning(message):
+def fine_tuning(message: "Message") -> Iterator[ConfigProblem]:
     """The checkpoint's type and version against what the API restores."""
     train = message.train_config
     if not train.fine_tune_checkpoint:
@@ -88,7 +94,7 @@ def fine_tuning(message):
         )
 
 
-def class_count(message):
+def class_count(message: "Message") -> Iterator[ConfigProblem]:
     """`num_classes` against the highest id of each label map that exists."""
     name = message.model.WhichOneof("model")
     count = getattr(message.model, name).num_classes
@@ -107,7 +113,7 @@ def class_count(message):
             )
 
 
-def moving_averages(message):
+def moving_averages(message: "Message") -> Iterator[ConfigProblem]:
     """`use_moving_average` in training against `use_moving_averages` in evaluation."""
     trained = message.train_config.optimizer.use_moving_average
     evaluated = message.eval_config.use_moving_averages
@@ -127,7 +133,7 @@ def moving_averages(message):
     )
 
 
-def schedule_length(message):
+def schedule_length(message: "Message") -> Iterator[ConfigProblem]:
     """The schedule's own end against `num_steps`, and schedules that the API refuses."""
     steps = message.train_config.num_steps
     if not steps:
@@ -161,7 +167,7 @@ def schedule_length(message):
         )
 
 
-def metrics(message):
+def metrics(message: "Message") -> Iterator[ConfigProblem]:
     """The evaluators against those of the published figures."""
     chosen = list(message.eval_config.metrics_set)
     for name in chosen:
@@ -184,7 +190,7 @@ def metrics(message):
             )
 
 
-def feature_extractor(message):
+def feature_extractor(message: "Message") -> Iterator[ConfigProblem]:
     """The backbone's name, which the API looks up only when it builds the model."""
     name = message.model.WhichOneof("model")
     kind = getattr(message.model, name).feature_extractor.type
@@ -210,7 +216,7 @@ RULES = (
 )
 
 
-def _file(path, value, suffix=""):
+def _file(path: str, value: str, suffix: str = "") -> Iterator[ConfigProblem]:
     """What is wrong with one path of a config. Patterns may hold `*` and `?`."""
     if not value:
         yield ConfigProblem(ERROR, path, "missing: a path is required here")
@@ -220,5 +226,5 @@ def _file(path, value, suffix=""):
         yield ConfigProblem(WARNING, path, f"no file matches '{value}' on this machine")
 
 
-def _bool(value):
+def _bool(value: bool) -> str:
     return "true" if value else "false"

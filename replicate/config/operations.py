@@ -3,11 +3,18 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
 from google.protobuf.internal import type_checkers
 
 from replicate.config import paths
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+
 
 SET, MODIFY, DELETE = "set", "modify", "delete"
 # `class` is a word of Python; files say it, the dataclass says `cls`.
@@ -38,7 +45,7 @@ class Operation:
     source: str = ""
 
 
-def to_json(operations):
+def to_json(operations: Iterable[Operation]) -> list[dict]:
     """The operations as JSON objects (dicts): op, path, a, b, class, why, source."""
     return [
         {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(each).items()}
@@ -46,13 +53,13 @@ def to_json(operations):
     ]
 
 
-def from_json(objects):
+def from_json(objects: Iterable[dict]) -> list[Operation]:
     """The operations that `to_json` wrote."""
     names = {json_name: name for name, json_name in _JSON_NAMES.items()}
     return [Operation(**{names.get(k, k): v for k, v in each.items()}) for each in objects]
 
 
-def apply(message, operations):
+def apply(message: "Message", operations: Iterable[Operation]) -> "Message":
     """Applies a diff as a patch: `apply(a, diff(a, b))` equals `b`.
 
     Args:
@@ -78,7 +85,7 @@ def apply(message, operations):
     return result
 
 
-def value_of(field, value):
+def value_of(field: "FieldDescriptor", value: Any) -> Any:
     """A field's (or list element's) value as an `Operation` shows it."""
     if field.type == field.TYPE_MESSAGE:
         body = text_format.MessageToString(
@@ -92,7 +99,7 @@ def value_of(field, value):
     return value
 
 
-def show(value):
+def show(value: Any) -> str:
     """A value for reading: strings in quotes, true and false as in text format."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -101,11 +108,11 @@ def show(value):
     return str(value)
 
 
-def _only(operations, op):
+def _only(operations: Iterable[Operation], op: str) -> list[Operation]:
     return [operation for operation in operations if operation.op == op]
 
 
-def _position(operation):
+def _position(operation: Operation) -> list[tuple]:
     """Sorts paths in document order: by field names, list indices as numbers."""
     return [
         (step.name, -1 if step.index is None else step.index, step.key or "")
@@ -113,7 +120,7 @@ def _position(operation):
     ]
 
 
-def _text(message, path, value):
+def _text(message: "Message", path: str, value: Any) -> str:
     """The text format of an operation's value for the field at `path`."""
     _, field, _ = paths.descend(message, path)
     if field.type == field.TYPE_STRING:
@@ -121,7 +128,7 @@ def _text(message, path, value):
     return show(value)
 
 
-def _delete(message, path):
+def _delete(message: "Message", path: str) -> None:
     holder, field, step = paths.descend(message, path)
     if step.index is not None:
         del getattr(holder, field.name)[step.index]
@@ -131,7 +138,7 @@ def _delete(message, path):
         holder.ClearField(field.name)
 
 
-def _insert(message, path, value):
+def _insert(message: "Message", path: str, value: Any) -> None:
     holder, field, step = paths.descend(message, path)
     text = _text(message, path, value)
     if step.index is None:
@@ -145,7 +152,7 @@ def _insert(message, path, value):
     getattr(holder, field.name).extend(kept)
 
 
-def _detached(element):
+def _detached(element: Any) -> Any:
     """A list element that outlives the clearing of its list."""
     if not hasattr(element, "CopyFrom"):
         return element

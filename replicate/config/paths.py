@@ -7,11 +7,18 @@ The index may be left out where a list has one element or none.
 import dataclasses
 import json
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
 
 from replicate.config import textproto
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
 
 _STEP = re.compile(r'(\w+)(?:\[(\d+|"(?:[^"\\]|\\.)*")\])?(?:\.|$)')
 
@@ -24,13 +31,13 @@ class Step:
     index: int | None = None
     key: str | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.key is not None:
             return f"{self.name}[{json.dumps(self.key)}]"
         return self.name if self.index is None else f"{self.name}[{self.index}]"
 
 
-def parse(path):
+def parse(path: str) -> list[Step]:
     """A path as a list of `Step`s.
 
     Raises:
@@ -57,17 +64,17 @@ def parse(path):
     return steps
 
 
-def join(steps):
+def join(steps: Iterable[Step]) -> str:
     """The path as text."""
     return ".".join(str(step) for step in steps)
 
 
-def without_indices(path):
+def without_indices(path: str) -> str:
     """The path's field names alone, without list indices and map keys."""
     return ".".join(step.name for step in parse(path))
 
 
-def field_at(descriptor, path):
+def field_at(descriptor: "Descriptor", path: str) -> "FieldDescriptor":
     """The descriptor of the field at `path` below a message type, indices ignored.
 
     Raises:
@@ -82,7 +89,7 @@ def field_at(descriptor, path):
     return field
 
 
-def is_map(field):
+def is_map(field: "FieldDescriptor") -> bool:
     """Whether a field descriptor is of a map field."""
     return (
         field.type == field.TYPE_MESSAGE
@@ -91,7 +98,7 @@ def is_map(field):
     )
 
 
-def descend(message, path):
+def descend(message: "Message", path: str) -> "tuple[Message, FieldDescriptor, Step]":
     """The message that holds the last field of `path`, that field's descriptor and its `Step`.
 
     Messages on the way are created where absent.
@@ -112,7 +119,7 @@ def descend(message, path):
     raise AssertionError("parse() returns at least one step")
 
 
-def get_field(message, path):
+def get_field(message: "Message", path: str) -> Any:
     """The value at `path`: a scalar, a message, a list or a map; the default where it is unset.
 
     Raises:
@@ -128,7 +135,7 @@ def get_field(message, path):
     return value[step.key] if step.key is not None else value
 
 
-def set_field(message, path, value):
+def set_field(message: "Message", path: str, value: str) -> None:
     """Sets the field at `path` from text, as `--set PATH=VALUE` does; all or nothing.
 
     `value` is text format: `0.04`, `true`, `SIGMOID`, `{ random_horizontal_flip {} }`; strings
@@ -147,7 +154,7 @@ def set_field(message, path, value):
     _assign(message, path, value)
 
 
-def _assign(message, path, value):
+def _assign(message: "Message", path: str, value: str) -> None:
     holder, field, step = descend(message, path)
     parsed = _parse_value(holder, field, step, path, str(value))
     current = getattr(holder, field.name)
@@ -163,13 +170,13 @@ def _assign(message, path, value):
     holder.MergeFrom(parsed)
 
 
-def _copy(message):
+def _copy(message: "Message") -> "Message":
     copy = type(message)()
     copy.CopyFrom(message)
     return copy
 
 
-def _enter(message, field, step, path):
+def _enter(message: "Message", field: "FieldDescriptor", step: Step, path: str) -> "Message":
     """The sub-message that `step` names."""
     value = getattr(message, field.name)
     if not field.is_repeated:
@@ -189,12 +196,14 @@ def _enter(message, field, step, path):
     return value[index]
 
 
-def _require_list(field, path):
+def _require_list(field: "FieldDescriptor", path: str) -> None:
     if not field.is_repeated or is_map(field):
         raise UserError(f"{path}: '{field.name}' is not a list")
 
 
-def _parse_value(holder, field, step, path, value):
+def _parse_value(
+    holder: "Message", field: "FieldDescriptor", step: Step, path: str, value: str
+) -> "Message":
     """A message of the holder's type in which `field` alone is set, from text."""
     if step.index is not None:
         _require_list(field, path)
@@ -216,7 +225,7 @@ def _parse_value(holder, field, step, path, value):
     return parsed
 
 
-def _set_element(current, index, new, path):
+def _set_element(current: Any, index: int, new: Any, path: str) -> None:
     if index > len(current):
         raise UserError(f"{path}: the list has {len(current)} elements, counted from 0")
     if index == len(current):
@@ -227,7 +236,7 @@ def _set_element(current, index, new, path):
         current[index] = new[0]
 
 
-def kind(field):
+def kind(field: "FieldDescriptor") -> str:
     """What a field takes, in words: "true or false", "a list, each element a number"."""
     if field.type == field.TYPE_MESSAGE:
         words = f"a {field.message_type.name} message in braces"

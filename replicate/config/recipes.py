@@ -5,8 +5,10 @@ they are held against, and a wrong one would be worse than none: what cannot be 
 """
 
 import dataclasses
+import os
 import pathlib
 import re
+from typing import TYPE_CHECKING
 
 from replicate import archive, zoo
 from replicate.config import templates, textproto
@@ -14,6 +16,12 @@ from replicate.config.diff import diff
 from replicate.config.facts import architecture_message
 from replicate.config.sources import CONFIG_NAME, read
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.run import RunDir
+
 
 _LINE = re.compile(r"^#\s*recipe:\s*(\S.*?)\s*$", re.MULTILINE)
 
@@ -32,12 +40,12 @@ class Recipe:
     how: str
 
     @property
-    def row(self):
+    def row(self) -> zoo.Row | None:
         """The zoo's row of it, or None."""
         return zoo.get(self.model) if self.model else None
 
 
-def recipe_of(source, message=None):
+def recipe_of(source: str | os.PathLike, message: "Message | None" = None) -> Recipe:
     """The published recipe that a config is of.
 
     In this order: the name of a zoo model, of a released archive or of its folder; what the run
@@ -77,7 +85,7 @@ def recipe_of(source, message=None):
     return _of_line(textproto.read_text(path)) or _of_file(path, message)
 
 
-def text_of(message, recipe):
+def text_of(message: "Message", recipe: str | None) -> str:
     """`to_text` with the line that says which recipe the config is of.
 
     Args:
@@ -90,7 +98,7 @@ def text_of(message, recipe):
     return f"# recipe: {path.absolute() if path.exists() else recipe}\n{textproto.to_text(message)}"
 
 
-def _of_run(run, message):
+def _of_run(run: "RunDir", message: "Message | None") -> Recipe:
     from replicate.run import read_json
 
     told = read_json(run.spec).get("request", {}).get("model")
@@ -99,21 +107,21 @@ def _of_run(run, message):
     return _of_content(message or read(run.root), run.root)
 
 
-def _of_line(text):
+def _of_line(text: str) -> Recipe | None:
     found = _LINE.search(text)
     if found is None or not _is_known(found[1]):
         return None
     return Recipe(found[1], "its line '# recipe:' says so")
 
 
-def _is_known(name):
+def _is_known(name: str) -> bool:
     """Whether a name or path still leads to a published config."""
     if pathlib.Path(name).exists():
         return zoo.get(name) is not None or templates.name_of(name) is not None
     return templates.name_of(name) is not None
 
 
-def _of_file(path, message):
+def _of_file(path: pathlib.Path, message: "Message | None") -> Recipe:
     named = path.resolve().parent if path.name == CONFIG_NAME else path
     name = templates.name_of(named.name)
     if name is not None:
@@ -121,7 +129,7 @@ def _of_file(path, message):
     return _of_content(message or read(path), path)
 
 
-def _of_content(message, source):
+def _of_content(message: "Message", source: str | os.PathLike) -> Recipe:
     """The one public config of this architecture; of several, the one that differs least."""
     found = {}
     for name in templates.names():
@@ -137,7 +145,7 @@ def _of_content(message, source):
     return Recipe(None, f"{source}: not known of which zoo model (name it with --model)")
 
 
-def _kind(message):
+def _kind(message: "Message") -> tuple | None:
     """What tells most architectures apart without a whole diff."""
     try:
         model = architecture_message(message)
@@ -147,7 +155,7 @@ def _kind(message):
     return type(model), getattr(extractor, "type", None)
 
 
-def _with_classes_of(message, template):
+def _with_classes_of(message: "Message", template: "Message") -> "Message":
     """A copy of `message` with the class count of `template`."""
     copy = type(message).FromString(message.SerializeToString())
     architecture_message(copy).num_classes = architecture_message(template).num_classes

@@ -2,28 +2,33 @@
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from replicate import archive
 from replicate.config import labelmap, paths, recipes, scaling, sources, templates
 from replicate.config.facts import architecture_message
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 def render(
-    model,
+    model: str | os.PathLike,
     *,
-    overrides=(),
-    train_records=None,
-    val_records=None,
-    label_map=None,
-    num_classes=None,
-    fine_tune_checkpoint=None,
-    num_steps=None,
-    global_batch_size=None,
-    num_gpus=None,
-    scale="linear",
-    schedule=None,
-):
+    overrides: Iterable[tuple[str, str]] = (),
+    train_records: str | Sequence[str] | None = None,
+    val_records: str | Sequence[str] | None = None,
+    label_map: str | None = None,
+    num_classes: int | None = None,
+    fine_tune_checkpoint: str | None = None,
+    num_steps: int | None = None,
+    global_batch_size: int | None = None,
+    num_gpus: int | None = None,
+    scale: str = "linear",
+    schedule: str | None = None,
+) -> "Message":
     """The config of `model` with the given changes.
 
     Args:
@@ -79,7 +84,7 @@ def render(
     return message
 
 
-def parse_override(text):
+def parse_override(text: str) -> tuple[str, str]:
     """`PATH=VALUE` as the pair that `render` takes.
 
     Raises:
@@ -91,7 +96,7 @@ def parse_override(text):
     return path.strip(), value
 
 
-def _num_classes(message, num_classes, label_map):
+def _num_classes(message: "Message", num_classes: int | None, label_map: str | None) -> int | None:
     """The number of classes to set, or None to leave the recipe's."""
     if label_map is None or not os.path.isfile(label_map):
         return num_classes
@@ -104,7 +109,12 @@ def _num_classes(message, num_classes, label_map):
     return highest if highest != architecture_message(message).num_classes else None
 
 
-def _batch_size(message, model, global_batch_size, num_gpus):
+def _batch_size(
+    message: "Message",
+    model: str | os.PathLike,
+    global_batch_size: int | None,
+    num_gpus: int | None,
+) -> int | None:
     """The batch size to set, or None to leave the recipe's."""
     if num_gpus is None:
         return global_batch_size
@@ -120,13 +130,13 @@ def _batch_size(message, model, global_batch_size, num_gpus):
     return global_batch_size
 
 
-def _set_records(reader, records):
+def _set_records(reader: "Message", records: str | Sequence[str]) -> None:
     inputs = reader.tf_record_input_reader
     inputs.ClearField("input_path")
     inputs.input_path.extend([records] if isinstance(records, str) else records)
 
 
-def _eval_reader(message):
+def _eval_reader(message: "Message") -> "Message":
     """The reader of the evaluation images; one is made where the config has none."""
     if len(message.eval_input_reader) > 1:
         raise UserError(

@@ -5,6 +5,7 @@ import functools
 import pathlib
 import re
 import tomllib
+from typing import Any
 
 from replicate.config import paths
 
@@ -40,14 +41,14 @@ WRITTEN_DEFAULT = Rule("**", "cosmetic", "the field's default, written out on on
 
 
 @functools.cache
-def table():
+def table() -> tuple[Rule, ...]:
     """The rules in the file's order; the first that fits holds: `tuple[Rule, ...]`."""
     with open(_TABLE, "rb") as file:
         rows = tomllib.load(file)["rule"]
     return tuple(Rule(cls=row.pop("class"), **row) for row in rows)
 
 
-def rule_for(path, a, b):
+def rule_for(path: str, a: Any, b: Any) -> Rule:
     """The first rule that fits a difference at `path` between the values `a` and `b`."""
     names = paths.without_indices(path)
     for rule in table():
@@ -56,13 +57,13 @@ def rule_for(path, a, b):
     raise LookupError(f"{_TABLE}: no rule for {path}")
 
 
-def matches(rule, names):
+def matches(rule: Rule, names: str) -> bool:
     """Whether a rule's path fits dotted field names."""
     return _pattern(rule.path).fullmatch(names + ".") is not None
 
 
 @functools.cache
-def _pattern(path):
+def _pattern(path: str) -> re.Pattern[str]:
     """`a.*_b` or `a.**` as a regular expression over names that each end in a dot."""
     names = [
         r"(?:[^.]+\.)*" if name == "**" else name.replace("*", "[^.]*") + r"\."

@@ -1,10 +1,16 @@
 """Whether a config is its recipe under the linear scaling rule, told from the two by arithmetic."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from replicate.config import scaling
 from replicate.config.diff import diff
+from replicate.config.operations import Operation
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 # Hand-written rates and steps are rounded: 0.01 for 0.0098, 266 700 steps for 266 667.
 _RATE_TOLERANCE = 0.02
@@ -34,11 +40,11 @@ class Scaling:
     published_batch: int
     optimizer: str
     established: bool
-    follows: tuple
-    rest: tuple
+    follows: tuple[str, ...]
+    rest: tuple[Operation, ...]
 
 
-def linear(published, message) -> Scaling | None:
+def linear(published: "Message", message: "Message") -> Scaling | None:
     """The linear scaling by which `message` differs from `published`, or None.
 
     The rule holds where the batch size differs and every learning rate is the published one times
@@ -76,22 +82,22 @@ def linear(published, message) -> Scaling | None:
     )
 
 
-def _field(operation):
+def _field(operation: Operation) -> str:
     return operation.path.rsplit(".", 1)[-1]
 
 
-def _scaled(operation):
+def _scaled(operation: Operation) -> bool:
     return operation.path == "train_config.batch_size" or _field(operation) in (
         _RATE_FIELDS | _STEP_FIELDS
     )
 
 
-def _other_schedule(operation):
+def _other_schedule(operation: Operation) -> bool:
     """Whether a whole schedule was taken out or put in."""
     return operation.path.endswith("_learning_rate") or ".schedule[" in operation.path
 
 
-def _as_rounded(operation):
+def _as_rounded(operation: Operation) -> bool:
     a, b, field = operation.a, operation.b, _field(operation)
     if not all(isinstance(value, (int, float)) for value in (a, b)):
         return False

@@ -5,11 +5,16 @@ step, k times the learning rate and a k-th of the steps, so the images seen stay
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from google.protobuf.internal import type_checkers
 
 from replicate.config.facts import learning_rate as learning_rate_message
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 SCHEDULES = ("cosine", "piecewise_1x", "piecewise_3x")
 
@@ -40,7 +45,7 @@ STEPS = {
 _DEVICES = re.compile(r"_[tg]pu-(\d+)$")
 
 
-def scale_batch(message, global_batch_size, rule="linear"):
+def scale_batch(message: "Message", global_batch_size: int, rule: str = "linear") -> None:
     """Sets the batch size, and what follows from it.
 
     Args:
@@ -67,7 +72,7 @@ def scale_batch(message, global_batch_size, rule="linear"):
     _scale_steps(train, "num_steps", factor)
 
 
-def set_steps(message, num_steps):
+def set_steps(message: "Message", num_steps: int) -> None:
     """Trains for another number of steps on the same course: the schedule is as much shorter.
 
     Warm-up, decay and boundaries are scaled with the steps (to the nearest step); the rates and
@@ -95,7 +100,7 @@ def set_steps(message, num_steps):
             )
 
 
-def batch_for_gpus(message, model, num_gpus):
+def batch_for_gpus(message: "Message", model: str, num_gpus: int) -> int:
     """The global batch size that keeps the recipe's images a device on `num_gpus` devices.
 
     Args:
@@ -115,7 +120,7 @@ def batch_for_gpus(message, model, num_gpus):
     return max(1, message.train_config.batch_size * num_gpus // int(match.group(1)))
 
 
-def set_schedule(message, name):
+def set_schedule(message: "Message", name: str) -> None:
     """Replaces the learning rate schedule, keeping the base rate and the warm-up.
 
     "cosine" decays to 0 over `num_steps`. "piecewise_1x" and "piecewise_3x" drop the rate tenfold
@@ -156,7 +161,7 @@ def set_schedule(message, name):
     train.num_steps = end
 
 
-def _base_and_warmup(holder):
+def _base_and_warmup(holder: "Message | None") -> tuple[float, float, int]:
     """(base rate, rate that the warm-up starts at, warm-up steps) of any schedule."""
     kind = holder.WhichOneof("learning_rate") if holder is not None else None
     if kind is None:
@@ -173,7 +178,7 @@ def _base_and_warmup(holder):
     return _shortest(rate), 0.0, 0
 
 
-def _schedule(message, what_for):
+def _schedule(message: "Message", what_for: str) -> "tuple[str, Message]":
     """(field name, message) of the learning-rate schedule."""
     holder = learning_rate_message(message)
     kind = holder.WhichOneof("learning_rate") if holder is not None else None
@@ -182,7 +187,7 @@ def _schedule(message, what_for):
     return kind, getattr(holder, kind)
 
 
-def _scale_course(schedule, kind, factor):
+def _scale_course(schedule: "Message", kind: str, factor: float) -> None:
     """Divides every step at which the schedule changes by `factor`."""
     for name in STEPS[kind]:
         _scale_steps(schedule, name, factor)
@@ -191,22 +196,22 @@ def _scale_course(schedule, kind, factor):
             _scale_steps(entry, "step", factor)
 
 
-def _scale_rate(message, name, factor):
+def _scale_rate(message: "Message", name: str, factor: float) -> None:
     value = getattr(message, name)
     if value:
         setattr(message, name, _shortest(value) * factor)
 
 
-def _scale_steps(message, name, factor):
+def _scale_steps(message: "Message", name: str, factor: float) -> None:
     value = getattr(message, name)
     if value:
         setattr(message, name, max(1, _nearest(value / factor)))
 
 
-def _nearest(steps):
+def _nearest(steps: float) -> int:
     return int(steps + 0.5)
 
 
-def _shortest(value):
+def _shortest(value: float) -> float:
     """A float32 as the shortest decimal that means it: 0.08, not 0.07999999821186066."""
     return float(type_checkers.ToShortestFloat(value))

@@ -3,13 +3,19 @@
 In float64 with numpy, so that all steps of a run take milliseconds and no TensorFlow is imported.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from replicate.config.facts import learning_rate as learning_rate_message
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from google.protobuf.message import Message
 
-def learning_rates(message, steps):
+
+def learning_rates(message: "Message", steps: "npt.ArrayLike") -> np.ndarray:
     """The learning rate at each of `steps`.
 
     Args:
@@ -26,7 +32,7 @@ def learning_rates(message, steps):
     return _FORMULAS[kind](schedule, np.asarray(steps, np.float64))
 
 
-def boundaries(message):
+def boundaries(message: "Message") -> list[tuple[int, str]]:
     """The steps at which the schedule changes course: `list[(step, what happens)]`, in order.
 
     From step 0 to `train_config.num_steps`, which may be before the schedule's end.
@@ -48,12 +54,12 @@ def boundaries(message):
     return sorted(marks.items())
 
 
-def kind_of(message):
+def kind_of(message: "Message") -> str:
     """The schedule's field name, e.g. "cosine_decay_learning_rate"."""
     return _schedule(message)[0]
 
 
-def _schedule(message):
+def _schedule(message: "Message") -> "tuple[str, Message]":
     holder = learning_rate_message(message)
     kind = holder.WhichOneof("learning_rate") if holder is not None else None
     if kind is None:
@@ -64,11 +70,11 @@ def _schedule(message):
     return kind, getattr(holder, kind)
 
 
-def _constant(schedule, steps):
+def _constant(schedule: "Message", steps: np.ndarray) -> np.ndarray:
     return np.full(steps.shape, schedule.learning_rate)
 
 
-def _exponential(schedule, steps):
+def _exponential(schedule: "Message", steps: np.ndarray) -> np.ndarray:
     periods = (steps - schedule.burnin_steps) / schedule.decay_steps
     periods = np.floor(periods) if schedule.staircase else periods
     rates = schedule.initial_learning_rate * schedule.decay_factor**periods
@@ -78,7 +84,7 @@ def _exponential(schedule, steps):
     )
 
 
-def _manual(schedule, steps):
+def _manual(schedule: "Message", steps: np.ndarray) -> np.ndarray:
     bounds = [entry.step for entry in schedule.schedule]
     rates = [schedule.initial_learning_rate, *(entry.learning_rate for entry in schedule.schedule)]
     if not bounds:
@@ -94,7 +100,7 @@ def _manual(schedule, steps):
     return result
 
 
-def _cosine(schedule, steps):
+def _cosine(schedule: "Message", steps: np.ndarray) -> np.ndarray:
     base, warm = schedule.learning_rate_base, schedule.warmup_steps
     start = warm + schedule.hold_base_rate_steps
     if schedule.total_steps < warm:

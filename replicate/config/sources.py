@@ -1,15 +1,21 @@
 """A config from wherever it may lie: a zoo model's name, a file, an archive, a run directory."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from replicate import archive
 from replicate.config import templates, textproto
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
 CONFIG_NAME = "pipeline.config"
 
 
-def read(source):
+def read(source: str | os.PathLike) -> "Message":
     """The config that `source` names.
 
     Args:
@@ -26,7 +32,7 @@ def read(source):
     return read_with_text(source)[0]
 
 
-def read_with_text(source):
+def read_with_text(source: str | os.PathLike) -> "tuple[Message, str]":
     """Like `read`, and the text it was read from: (message, text).
 
     A template's text is the rendered one.
@@ -35,7 +41,7 @@ def read_with_text(source):
     return textproto.parse(text, origin), text
 
 
-def text_of(source):
+def text_of(source: str | os.PathLike) -> tuple[str, str]:
     """The text of the config that `source` names, not parsed yet: (text, what to call it).
 
     Raises:
@@ -51,7 +57,7 @@ def text_of(source):
     return textproto.to_text(templates.template(str(source))), f"{source} (rendered)"
 
 
-def _text_at(path):
+def _text_at(path: pathlib.Path) -> tuple[str, str]:
     """The text of a file, a folder's `pipeline.config` or an archive's, and what to call it."""
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():
@@ -65,5 +71,5 @@ def _text_at(path):
     return textproto.read_text(path), str(path)
 
 
-def _looks_like_path(source):
+def _looks_like_path(source: str) -> bool:
     return "/" in source or source.endswith((".config", ".pbtxt", ".tar.gz", ".tgz", ".tar"))

@@ -7,6 +7,7 @@ the diff needs numbers as they were written. Values are not interpreted here.
 import bisect
 import dataclasses
 import re
+from collections.abc import Iterator
 
 from replicate.config import paths
 
@@ -41,7 +42,7 @@ class Node:
     start: int
     end: int
     literal: str | None = None
-    children: list | None = None
+    children: "list[Node] | None" = None
 
 
 class Text:
@@ -55,19 +56,19 @@ class Text:
       NotTextFormat: braces that do not close, a field without a value.
     """
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self.text = text
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
         self._tokens = list(_tokens(text))
         self._next = 0
         self.fields = self._message("", None)
 
-    def line_column(self, offset):
+    def line_column(self, offset: int) -> tuple[int, int]:
         """(line, column), both from 1, of a character offset."""
         line = bisect.bisect_right(self._lines, offset)
         return line, offset - self._lines[line - 1] + 1
 
-    def walk(self):
+    def walk(self) -> Iterator[Node]:
         """All nodes, each before its children."""
         stack = self.fields[::-1]
         while stack:
@@ -75,12 +76,12 @@ class Text:
             yield node
             stack += (node.children or [])[::-1]
 
-    def find(self, path):
+    def find(self, path: str) -> Node | None:
         """The node at `path`, or None."""
         wanted = path.replace("[0]", "")
         return next((node for node in self.walk() if node.path == wanted), None)
 
-    def _message(self, prefix, closing):
+    def _message(self, prefix: str, closing: str | None) -> list[Node]:
         """Fields up to the closing mark, which is consumed."""
         fields, counts = [], {}
         while True:
@@ -97,7 +98,9 @@ class Text:
             self._skip(",;")
         return fields
 
-    def _values(self, name, prefix, start, counts):
+    def _values(
+        self, name: str, prefix: str, start: int | None, counts: dict[str, int]
+    ) -> Iterator[Node]:
         """The nodes of one `name: value`; a list gives one an element."""
         if self._peek() != "[":
             yield self._value(name, prefix, start, counts)
@@ -110,7 +113,7 @@ class Text:
         if self._take()[1] != "]":
             raise NotTextFormat(name)
 
-    def _value(self, name, prefix, start, counts):
+    def _value(self, name: str, prefix: str, start: int | None, counts: dict[str, int]) -> Node:
         index = counts.get(name, 0)
         counts[name] = index + 1
         path = f"{prefix}{paths.Step(name, index=index or None)}"
@@ -128,7 +131,7 @@ class Text:
             raise NotTextFormat(token)
         return node
 
-    def _take(self, end_allowed=False):
+    def _take(self, end_allowed: bool = False) -> tuple:
         if self._next == len(self._tokens):
             if end_allowed:
                 return None, None, len(self.text)
@@ -136,20 +139,20 @@ class Text:
         self._next += 1
         return self._tokens[self._next - 1]
 
-    def _peek(self):
+    def _peek(self) -> str | None:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else None
 
-    def _peek_kind(self):
+    def _peek_kind(self) -> str | None:
         return self._tokens[self._next][0] if self._next < len(self._tokens) else None
 
-    def _skip(self, marks):
+    def _skip(self, marks: str) -> bool:
         """Passes over one of `marks` where it comes next, and tells whether it did."""
         found = self._peek() is not None and self._peek() in marks
         self._next += found
         return found
 
 
-def _tokens(text):
+def _tokens(text: str) -> Iterator[tuple]:
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)

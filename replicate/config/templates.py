@@ -13,22 +13,28 @@ list that a piece mentions replaces the whole list. A fragment merges no others.
 """
 
 import functools
+import pathlib
 import re
+from typing import TYPE_CHECKING
 
 from replicate import zoo
 from replicate.config import paths, textproto
 from replicate.errors import UserError
 from replicate.installation import CONFIGS
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
 _MERGE = re.compile(r"^#\s*merge:\s*(\S+)\s*$", re.MULTILINE)
 
 
-def names():
+def names() -> list[str]:
     """The names of all templates, sorted: `list[str]`."""
     return sorted(path.stem for path in CONFIGS.glob("*.config"))
 
 
-def name_of(model):
+def name_of(model: str) -> str | None:
     """The template's name for a zoo model (archive, config or display name), or None.
 
     Some training configs were published without a row in the zoo; they answer to their own name.
@@ -38,7 +44,7 @@ def name_of(model):
     return name if name in names() else None
 
 
-def template(model):
+def template(model: str) -> "Message":
     """The published training config of a zoo model, composed from `configs/`.
 
     Args:
@@ -63,12 +69,12 @@ def template(model):
     return _message(name)
 
 
-def fragments(text):
+def fragments(text: str) -> list[str]:
     """The fragments that a template's text names, in the order they are merged."""
     return _MERGE.findall(text)
 
 
-def compose(path):
+def compose(path: pathlib.Path) -> "Message":
     """The message of a template file: its fragments and its own text, merged.
 
     Raises:
@@ -86,7 +92,7 @@ def compose(path):
     return message
 
 
-def merge(message, later):
+def merge(message: "Message", later: "Message") -> None:
     """Merges `later` into `message` (same type); its lists replace instead of being appended."""
     for field, value in later.ListFields():
         if paths.is_map(field):
@@ -103,9 +109,9 @@ def merge(message, later):
 
 
 @functools.cache
-def _serialized(name):
+def _serialized(name: str) -> bytes:
     return compose(CONFIGS / f"{name}.config").SerializeToString()
 
 
-def _message(name):
+def _message(name: str) -> "Message":
     return textproto.pipeline_class().FromString(_serialized(name))

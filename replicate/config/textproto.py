@@ -2,14 +2,22 @@
 
 import difflib
 import functools
+import os
 import pathlib
 import re
 import zlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from google.protobuf import descriptor_pool, message_factory, text_format
 
 from replicate.errors import UserError
 from replicate.odapi import protos
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
+
 
 _POSITION = re.compile(r"^(\d+):(\d+) : (?:'.*?': )?(.*)$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
@@ -21,12 +29,12 @@ LARGEST_BYTES = 10_000_000  # the zoo's largest has 8 kB
 
 
 @functools.cache
-def pipeline_class():
+def pipeline_class() -> "type[Message]":
     """The message class `TrainEvalPipelineConfig` of the Object Detection API."""
     return protos.load("pipeline").TrainEvalPipelineConfig
 
 
-def load(path):
+def load(path: str | os.PathLike) -> "Message":
     """Reads a `pipeline.config` file.
 
     Args:
@@ -42,16 +50,16 @@ def load(path):
     return parse(read_text(path), origin=str(path))
 
 
-def sealed(text):
+def sealed(text: str) -> str:
     """A config's text with a last line by which `load` finds a damage."""
     return f"{text}# checksum: {_checksum(text)}\n"
 
 
-def _checksum(text):
+def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def read_text(path):
+def read_text(path: str | os.PathLike) -> str:
     """The text of a UTF-8 file; a `UserError` where it cannot be read or `sealed` another text."""
     try:
         size = pathlib.Path(path).stat().st_size
@@ -82,7 +90,9 @@ def read_text(path):
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def parse(text, origin="pipeline.config", message=None):
+def parse(
+    text: str, origin: str = "pipeline.config", message: "Message | None" = None
+) -> "Message":
     """Parses text format into `message` (a new `TrainEvalPipelineConfig` when None).
 
     Args:
@@ -105,13 +115,13 @@ def parse(text, origin="pipeline.config", message=None):
         raise UserError(told) from error
 
 
-def to_text(message):
+def to_text(message: "Message") -> str:
     """The complete message as text format: fields in the order of their numbers, floats with the
     fewest digits that give the same float32."""
     return text_format.MessageToString(message, use_short_repeated_primitives=True)
 
 
-def describe_parse_error(error, text, origin):
+def describe_parse_error(error: text_format.ParseError, text: str, origin: str) -> str:
     """A `ParseError` as "FILE:LINE:COLUMN: what is wrong; what was meant", with the line shown."""
     match = _POSITION.match(str(error))
     if match is None:
@@ -123,18 +133,18 @@ def describe_parse_error(error, text, origin):
     return f"{origin}:{line}:{column}: {explain(problem)}\n    {shown.expandtabs(1)}\n    {caret}"
 
 
-def problem_of(error):
+def problem_of(error: text_format.ParseError) -> str:
     """A `ParseError`'s complaint without the position and the quoted line before it."""
     match = _POSITION.match(str(error))
     return match.group(3) if match else str(error)
 
 
-def message_class(descriptor):
+def message_class(descriptor: "Descriptor") -> "type[Message]":
     """The message class of a descriptor."""
     return message_factory.GetMessageClass(descriptor)
 
 
-def explain(problem):
+def explain(problem: str) -> str:
     """What a parser's complaint means, with the nearest valid names."""
     if match := _UNKNOWN_FIELD.search(problem):
         descriptor = descriptor_pool.Default().FindMessageTypeByName(match.group(1))
@@ -150,13 +160,13 @@ def explain(problem):
     return problem
 
 
-def unknown_field(descriptor, name):
+def unknown_field(descriptor: "Descriptor", name: str) -> str:
     """The message about a field that a message type does not have, with the nearest names."""
     names = [field.name for field in descriptor.fields]
     return f"no field '{name}' in {descriptor.name}; {choices(name, names)}"
 
 
-def choices(name, names):
+def choices(name: str, names: Collection[str]) -> str:
     """ "did you mean …?", or all there is where nothing is near."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:

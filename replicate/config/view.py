@@ -3,9 +3,11 @@
 import os
 import pathlib
 import textwrap
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 from replicate.config import paths, rules
-from replicate.config.operations import DELETE, SET, show, value_of
+from replicate.config.operations import DELETE, SET, Operation, show, value_of
 from replicate.config.textproto import pipeline_class
 
 _PAGE = pathlib.Path(__file__).resolve().parent / "diff.html.j2"
@@ -20,18 +22,18 @@ _HEADINGS = {
 }
 
 
-def colour_wanted(stream):
+def colour_wanted(stream: IO[str]) -> bool:
     """Whether to colour: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return stream.isatty() and "NO_COLOR" not in os.environ
 
 
-def summary(operations):
+def summary(operations: Sequence[Operation]) -> str:
     """One line: "2 architecture, 5 training, 4 paths", or "no difference"."""
     counts = [(sum(o.cls == cls for o in operations), cls) for cls in rules.CLASSES]
     return ", ".join(f"{count} {cls}" for count, cls in counts if count) or "no difference"
 
 
-def text(operations, colour=False, width=100):
+def text(operations: Sequence[Operation], colour: bool = False, width: int = 100) -> str:
     """The operations grouped by class, worst first, each reason said once.
 
     Args:
@@ -47,7 +49,7 @@ def text(operations, colour=False, width=100):
     return "\n".join([*lines, summary(operations)])
 
 
-def html(operations, a, b, is_same):
+def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
     """One page that needs no other file.
 
     Args:
@@ -81,7 +83,7 @@ def html(operations, a, b, is_same):
     return page.render(a=a, b=b, same=is_same, summary=summary(operations), groups=groups)
 
 
-def _group(group, colour, width):
+def _group(group: list[Operation], colour: bool, width: int) -> Iterator[str]:
     reasons = {}
     for operation in group:
         reasons.setdefault((operation.why, operation.source), []).append(operation)
@@ -94,7 +96,7 @@ def _group(group, colour, width):
         yield from textwrap.wrap(reason, width, initial_indent="      ", subsequent_indent="      ")
 
 
-def _lines(operation, width):
+def _lines(operation: Operation, width: int) -> Iterator[str]:
     """ "path: a -> b" on one line, or a line and more for each value where they are long."""
     told = change(operation)
     if len(told) <= width:
@@ -111,19 +113,19 @@ def _lines(operation, width):
         )
 
 
-def change(operation):
+def change(operation: Operation) -> str:
     """ "90 -> 3", "0.0 -> unset (0.1)": both values, and a field's default where one is unset."""
     return f"{_shown(operation.a, operation.path)} -> {_shown(operation.b, operation.path)}"
 
 
-def _shown(value, path):
+def _shown(value: Any, path: str) -> str:
     if value is None:
         default = default_of(path)
         return "unset" if default is None else f"unset ({_shown(default, path)})"
     return '""' if value == "" else show(value)
 
 
-def default_of(path):
+def default_of(path: str) -> Any:
     """The default of a scalar field of `TrainEvalPipelineConfig`, or None where it has none."""
     field = paths.field_at(pipeline_class().DESCRIPTOR, path)
     if field.is_repeated or field.message_type or field.containing_oneof:
@@ -131,5 +133,5 @@ def default_of(path):
     return value_of(field, field.default_value)
 
 
-def _bold(line, colour):
+def _bold(line: str, colour: bool) -> str:
     return f"\033[1m{line}\033[0m" if colour else line

@@ -7,7 +7,7 @@ from replicate.config.operations import MODIFY, Operation
 from replicate.config.textproto import pipeline_class
 
 
-def written_otherwise(text_a, text_b):
+def written_otherwise(text_a: str, text_b: str) -> list[Operation]:
     """Float fields whose numbers differ as written and are equal in float32.
 
     Args:
@@ -25,7 +25,7 @@ def written_otherwise(text_a, text_b):
     ]
 
 
-def _numbers(text):
+def _numbers(text: str) -> dict[str, float]:
     """{path: number as float64} of the float fields of a text, maps left out."""
     numbers = {}
     try:
@@ -46,7 +46,7 @@ def _numbers(text):
     return numbers
 
 
-def _float32(number):
+def _float32(number: float) -> bytes:
     try:
         return struct.pack("f", number)
     except OverflowError:  # beyond float32: infinite, as protobuf reads it

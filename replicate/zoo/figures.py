@@ -7,6 +7,7 @@ words hold for the table's too; elsewhere that it was val2017 is inferred.
 """
 
 import dataclasses
+from typing import Any
 
 # What a figure is of, in the order of the table's cells.
 KINDS = ("box", "mask", "keypoint")
@@ -48,7 +49,7 @@ class Figure:
         """Half a unit of the last printed digit: the true figure lies within ± this, points."""
         return 0.5 * 10**-self.decimals
 
-    def __str__(self):
+    def __str__(self) -> str:
         """E.g. `42.8 ± 0.16 (box, mean of 5 runs, val2017 inferred; table, PATH@COMMIT)`."""
         spread = f" ± {self.spread:g}" if self.spread is not None else ""
         runs = f", mean of {self.runs} runs" if self.runs else ""
@@ -82,13 +83,13 @@ def of_record(record: dict[str, str]) -> tuple[Figure, ...]:
     return tuple(found)
 
 
-def _said_of_runs(record, prefix):
+def _said_of_runs(record: dict[str, str], prefix: str) -> dict[str, Any]:
     """The table says nothing of runs; a header may."""
     runs, spread = (record.get(f"{prefix}{name}", "") for name in ("runs", "spread"))
     return {"runs": int(runs) if runs else None, "spread": float(spread) if spread else None}
 
 
-def _val2017(record, origin):
+def _val2017(record: dict[str, str], origin: str) -> str:
     if origin == "table":
         return record["val2017"]
     return "stated" if record["header_images"].lower() == "coco17 val" else "inferred"

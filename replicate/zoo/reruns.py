@@ -50,7 +50,7 @@ class Rerun:
         """Measured less published, in points, or None where nothing was published."""
         return None if self.published is None else round(self.measured - self.published, 2)
 
-    def __str__(self):
+    def __str__(self) -> str:
         """E.g. `22.10, 0.10 below (SavedModel, TF 2.4.1, V100, batch 1; COCO 2017 val; SOURCE)`."""
         gap = ""
         if self.gap is not None:

@@ -9,6 +9,8 @@ import dataclasses
 import difflib
 import functools
 import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from replicate.errors import UserError
 from replicate.zoo import figures
@@ -59,7 +61,7 @@ class Row:
     figures: tuple[Figure, ...]
 
     @property
-    def input_size(self):
+    def input_size(self) -> str:
         """ "640x640" (height x width, pixels), or "" where unknown."""
         return f"{self.input_height}x{self.input_width}" if self.input_height else ""
 
@@ -75,28 +77,28 @@ class Row:
         """What is published of `kind`: the table's, or the header's where the table has none."""
         return self.table_figure(kind) or self.header_figure(kind)
 
-    def _figure(self, kind, origin):
+    def _figure(self, kind: str, origin: str) -> Figure | None:
         found = (each for each in self.figures if (each.kind, each.origin) == (kind, origin))
         return next(found, None)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Every name this row answers to."""
         return tuple(name for name in (self.archive, self.template, self.display_name) if name)
 
 
 @functools.cache
-def rows():
+def rows() -> list[Row]:
     """The 43 published rows, in the order of the published table: `list[Row]`."""
     return _read(_DATA)
 
 
-def families():
+def families() -> list[str]:
     """The families' names, in the order of the table."""
     return list(dict.fromkeys(row.family for row in rows()))
 
 
-def find(name):
+def find(name: str) -> Row:
     """The row that answers to `name`: an archive's, a training config's or a display name.
 
     Case does not matter; folders before the name and `.tar.gz` or `.config` after it are ignored.
@@ -113,12 +115,12 @@ def find(name):
     return row
 
 
-def get(name):
+def get(name: str) -> Row | None:
     """Like `find`, but None where no row answers to `name`."""
     return _by_name().get(_normal(name))
 
 
-def unknown(name, others=()):
+def unknown(name: str, others: Iterable[str] = ()) -> UserError:
     """The `UserError` about a name that is no model's, with the nearest that are.
 
     Args:
@@ -133,23 +135,23 @@ def unknown(name, others=()):
 
 
 @functools.cache
-def _by_name():
+def _by_name() -> dict[str, Row]:
     # Later rows win: of two rows for one archive the table lists the deprecated one first.
     return {_normal(name): row for row in [*_read(_ALONE), *rows()] for name in row.names}
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> list[Row]:
     with open(path, encoding="utf-8", newline="") as table:
         return [_row(record) for record in csv.DictReader(table)]
 
 
-def _normal(name):
+def _normal(name: str) -> str:
     name = pathlib.PurePath(name.strip()).name
     return name.lower().removesuffix(".tar.gz").removesuffix(".config")
 
 
-def _row(record):
-    def number(text, kind=float):
+def _row(record: dict[str, str]) -> Row:
+    def number(text: str, kind: Callable[[str], Any] = float) -> Any:
         return kind(text) if text else None
 
     return Row(

@@ -9,13 +9,14 @@ import contextlib
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from tfrecords import whole_files
 from tfrecords.errors import InputError
 
 
 @contextlib.contextmanager
-def new_folder(path):
+def new_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A folder that appears under `path` only when the block ends without an error.
 
     Yields:
@@ -40,7 +41,7 @@ def new_folder(path):
         raise
 
 
-def document(images, annotations, categories):
+def document(images: list[dict], annotations: list[dict], categories: dict[int, str]) -> dict:
     """A COCO JSON's content from lists of entries; `categories` is a dict of id to name."""
     return {
         "images": images,

@@ -12,7 +12,7 @@ categories without an annotation are lost.
 import json
 import os
 
-from tfrecords import checked_json, formats
+from tfrecords import checked_json, coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
 from tfrecords.whole_files import written_whole
@@ -20,7 +20,7 @@ from tfrecords.whole_files import written_whole
 _LISTS = ("bboxes", "labels", "category_ids", "ids", "areas", "iscrowd")
 
 
-def write(source, path):
+def write(source: coco.Source, path: str | os.PathLike) -> dict[str, int]:
     """Writes the images and annotations of a `coco.Source`.
 
     Returns:
@@ -39,7 +39,7 @@ def write(source, path):
     }
 
 
-def read(path):
+def read(path: str | os.PathLike) -> dict:
     """The content of a COCO JSON from a file that `write`, or a script like it, made.
 
     "ids", "areas", "iscrowd" and "image_id" may be absent: ids then count from 1, areas are the
@@ -48,7 +48,10 @@ def read(path):
     Raises:
       InputError: a line is not JSON, lacks a field, or its lists differ in length.
     """
-    images, annotations, categories, rows = [], [], {}, contract.Rows()
+    images: list[dict] = []
+    annotations: list[dict] = []
+    categories: dict[int, str] = {}
+    rows = contract.Rows()
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -59,7 +62,7 @@ def read(path):
     return formats.document(images, annotations, dict(sorted(categories.items())))
 
 
-def _line(image, categories):
+def _line(image: coco.SourceImage, categories: dict[int, str]) -> dict:
     objects, (height, width) = image.objects, image.image_hw
     return {
         "image_id": image.id,
@@ -78,7 +81,13 @@ def _line(image, categories):
     }
 
 
-def _read_line(line, images, annotations, categories, rows):
+def _read_line(
+    line: dict,
+    images: list[dict],
+    annotations: list[dict],
+    categories: dict[int, str],
+    rows: contract.Rows,
+) -> None:
     image_id = line.get("image_id", len(images) + 1)
     height, width = line["height"], line["width"]
     rows.image(image_id, line["file_name"], (height, width))

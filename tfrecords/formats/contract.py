@@ -7,6 +7,8 @@ that can be. A row that does not hold to it is named, and nothing is written.
 import contextlib
 import math
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from tfrecords.errors import InputError
 
@@ -21,11 +23,13 @@ class Rows:
       categories: ids that an annotation may have; None takes any.
     """
 
-    def __init__(self, categories=None):
+    def __init__(self, categories: Iterable[int] | None = None) -> None:
         self._categories = None if categories is None else set(categories)
-        self._image_ids, self._names, self._annotation_ids = set(), set(), set()
+        self._image_ids: set[int] = set()
+        self._names: set[str] = set()
+        self._annotation_ids: set[int] = set()
 
-    def image(self, image_id, file_name, image_hw):
+    def image(self, image_id: Any, file_name: Any, image_hw: tuple[int, int]) -> None:
         """Checks an image; raises ValueError with what is wrong."""
         _check_id("image", image_id, self._image_ids)
         check_name(file_name)
@@ -34,7 +38,14 @@ class Rows:
         self._names.add(file_name)
         check_size(image_hw)
 
-    def annotation(self, annotation_id, category_id, box_xywh_px, area_px, crowd):
+    def annotation(
+        self,
+        annotation_id: Any,
+        category_id: Any,
+        box_xywh_px: Sequence[float],
+        area_px: Any,
+        crowd: Any,
+    ) -> None:
         """Checks an annotation; raises ValueError with what is wrong."""
         _check_id("annotation", annotation_id, self._annotation_ids)
         if self._categories is not None and category_id not in self._categories:
@@ -47,7 +58,7 @@ class Rows:
             raise ValueError(f"iscrowd is {crowd!r}, neither 0 nor 1")
 
 
-def check_name(name):
+def check_name(name: Any) -> None:
     """Raises ValueError unless `name` is a file's, inside the folder of the images."""
     parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
     if (
@@ -61,14 +72,14 @@ def check_name(name):
         raise ValueError(f"the name {name[:40]!r}… is longer than a file's may be")
 
 
-def check_size(image_hw):
+def check_size(image_hw: tuple[int, int]) -> None:
     """Raises ValueError unless (height, width) is the size of an image in pixels."""
     if not all(isinstance(side, int) and 1 <= side <= LARGEST_SIDE_PX for side in image_hw):
         height, width = image_hw
         raise ValueError(f"{width}x{height} is no size of an image")
 
 
-def checked(document, where):
+def checked(document: dict, where: Any) -> dict:
     """A COCO document that a reader made, after all its rows have been checked.
 
     Args:
@@ -96,7 +107,7 @@ def checked(document, where):
 
 
 @contextlib.contextmanager
-def named(where):
+def named(where: str) -> Iterator[None]:
     """Makes what a row's reading raises an InputError that says where the row is."""
     try:
         yield
@@ -106,7 +117,7 @@ def named(where):
 
 
 @contextlib.contextmanager
-def converted(where, what):
+def converted(where: Any, what: str) -> Iterator[None]:
     """Makes what another library raises an InputError; Rust's panics derive from BaseException."""
     try:
         yield
@@ -120,7 +131,7 @@ def converted(where, what):
         raise InputError(f"{where}: {what}: {error}") from error
 
 
-def _check_id(kind, id_, seen):
+def _check_id(kind: str, id_: Any, seen: set[int]) -> None:
     if isinstance(id_, bool) or not isinstance(id_, int) or not -_IDS <= id_ < _IDS:
         raise ValueError(f"{kind} id {id_!r} is no whole number")
     if id_ in seen:
@@ -128,5 +139,5 @@ def _check_id(kind, id_, seen):
     seen.add(id_)
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

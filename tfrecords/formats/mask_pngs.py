@@ -7,6 +7,7 @@ There is one category, and where instances overlap a pixel belongs to one of the
 areas are the masks'; ids, categories and crowd flags are not in the format.
 """
 
+import os
 import pathlib
 
 import msgspec
@@ -14,14 +15,16 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tfrecords import formats, masks
+from tfrecords import coco, formats, masks
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
 
 _SUFFIX = "_mask.png"
 
 
-def read(mask_dir, image_dir, category="pedestrian"):
+def read(
+    mask_dir: str | os.PathLike, image_dir: str | os.PathLike, category: str = "pedestrian"
+) -> dict:
     """The annotations of MASK_DIR/*_mask.png.
 
     Args:
@@ -37,7 +40,8 @@ def read(mask_dir, image_dir, category="pedestrian"):
       InputError: no masks; a mask without image, of another size, or that is not one channel.
     """
     files = {path.stem: path for path in sorted(pathlib.Path(image_dir).glob("*"))}
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for path in sorted(pathlib.Path(mask_dir).glob("*" + _SUFFIX)):
         name = path.name.removesuffix(_SUFFIX)
         if name not in files:
@@ -75,7 +79,7 @@ def read(mask_dir, image_dir, category="pedestrian"):
     return contract.checked(formats.document(images, annotations, {1: category}), mask_dir)
 
 
-def write(source, mask_dir):
+def write(source: coco.Source, mask_dir: str | os.PathLike) -> dict[str, int]:
     """Writes MASK_DIR/NAME_mask.png for every image of a `coco.Source` with segmentations.
 
     An image's instances are numbered in the file's order. Small ones are drawn over large ones;
@@ -106,7 +110,7 @@ def write(source, mask_dir):
     return counts
 
 
-def _numbers(path):
+def _numbers(path: pathlib.Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P", "I", "I;16", "1"):
@@ -118,9 +122,9 @@ def _numbers(path):
         raise InputError(f"{path}: not a readable PNG: {error}") from error
 
 
-def _drawn(image):
+def _drawn(image: coco.SourceImage) -> tuple[np.ndarray, int, int]:
     """(instance numbers [H, W], instances, crowds) of a `coco.SourceImage`."""
-    drawn = []
+    drawn: list[tuple[int, int, dict]] = []
     objects = image.objects
     for row, text in enumerate(objects.segmentations):
         if objects.crowd[row]:

@@ -9,6 +9,8 @@ import glob
 import io
 import json
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -37,7 +39,12 @@ class Dataset:
       box_layout: "xywh" or "xyxy", pixels.
     """
 
-    def __init__(self, paths, label_map=None, box_layout="auto"):
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike],
+        label_map: dict[int, str] | None = None,
+        box_layout: str = "auto",
+    ) -> None:
         """Opens the files and reads what they say of themselves.
 
         Args:
@@ -64,7 +71,7 @@ class Dataset:
             batch = next(first.iter_batches(_BATCH_ROWS), None)
             self.box_layout = _told_layout([] if batch is None else batch.to_pylist(), first)
 
-    def rows(self):
+    def rows(self) -> Iterator[tuple[coco.SourceImage, bytes]]:
         """Yields (`coco.SourceImage`, the image's bytes), in the files' order.
 
         Annotations without an id are numbered from 1; without an area, the box's is taken.
@@ -84,13 +91,13 @@ class Dataset:
                     row += 1
                     yield image, encoded
 
-    def _batches(self, name):
+    def _batches(self, name: str) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._open(name).iter_batches(_BATCH_ROWS)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{name}: damaged, or cut off: {error}") from error
 
-    def _open(self, name):
+    def _open(self, name: str) -> pq.ParquetFile:
         try:
             source = fsspec.open(name, "rb").open() if "://" in name else name
             file = pq.ParquetFile(source)
@@ -106,7 +113,7 @@ class Dataset:
             )
         return file
 
-    def _image(self, entry, before):
+    def _image(self, entry: dict, before: int) -> tuple[coco.SourceImage, bytes]:
         encoded = entry["image"]["bytes"]
         if not isinstance(encoded, bytes):
             raise ValueError("the image has no bytes")
@@ -134,14 +141,14 @@ class Dataset:
         name = name.replace("\\", "/").rsplit("/", 1)[-1]
         return coco.SourceImage(image_id, name, (height, width), objects), encoded
 
-    def _category_id(self, label):
+    def _category_id(self, label: Any) -> int:
         whole = isinstance(label, int) and not isinstance(label, bool)
         if not whole or not 0 <= label < len(self._label_ids):
             raise ValueError(f"label {label!r} is none of the {len(self._label_ids)} (from 0)")
         return self._label_ids[label]
 
 
-def _size_of(encoded):
+def _size_of(encoded: bytes) -> tuple[int, int]:
     """(width, height) of an image's bytes."""
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
@@ -150,7 +157,7 @@ def _size_of(encoded):
         raise ValueError(f"not a readable image: {error}") from error
 
 
-def _check(image, rows):
+def _check(image: coco.SourceImage, rows: contract.Rows) -> None:
     """Holds a row to the contract of foreign formats."""
     rows.image(image.id, image.file_name, image.image_hw)
     objects = image.objects
@@ -165,7 +172,7 @@ def _check(image, rows):
         rows.annotation(*each)
 
 
-def read(dataset, image_dir):
+def read(dataset: Dataset, image_dir: str | os.PathLike) -> dict:
     """The content of a COCO JSON; the images are written to `image_dir`, a new folder.
 
     Args:
@@ -183,7 +190,13 @@ def read(dataset, image_dir):
     return formats.document(images, annotations, dataset.categories)
 
 
-def write(source, image_dir, folder, split="train", rows_a_file=5000):
+def write(
+    source: coco.Source,
+    image_dir: str | os.PathLike,
+    folder: str | os.PathLike,
+    split: str = "train",
+    rows_a_file: int = 5000,
+) -> dict[str, int]:
     """Writes FOLDER/SPLIT-00000-of-0000N.parquet, which the hub's viewer and `datasets` read.
 
     Args:
@@ -217,7 +230,7 @@ def write(source, image_dir, folder, split="train", rows_a_file=5000):
     return {"images": count, "annotations": annotations}
 
 
-def _expanded(paths):
+def _expanded(paths: Iterable[str | os.PathLike]) -> list[str]:
     names = []
     for path in paths:
         path = os.fspath(path)
@@ -235,7 +248,7 @@ def _expanded(paths):
     return names
 
 
-def _globbed(url):
+def _globbed(url: str) -> list[str]:
     try:
         return [file.full_name for file in fsspec.open_files(url)]
     except ImportError as error:
@@ -244,11 +257,11 @@ def _globbed(url):
         raise InputError(f"{url}: cannot be listed: {error}; name the files one by one") from error
 
 
-def _lacking(name, error):
+def _lacking(name: str, error: ImportError) -> InputError:
     return InputError(f"{name}: {error}; for hf:// addresses pip install -r requirements-hub.txt")
 
 
-def _label_names(schema):
+def _label_names(schema: pa.Schema) -> list[str] | None:
     """The class names in the hub's metadata, None where it has none."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]["objects"]
@@ -263,7 +276,9 @@ def _label_names(schema):
     return None
 
 
-def _categories(names, label_map, where):
+def _categories(
+    names: list[str] | None, label_map: dict[int, str] | None, where: str
+) -> tuple[list[int], dict[int, str]]:
     """(category id by label, {category id: name})."""
     if names is None and label_map is None:
         raise InputError(f"{where}: does not name its labels; give a label map")
@@ -279,7 +294,7 @@ def _categories(names, label_map, where):
     return ids, dict(sorted(zip(ids, names, strict=True)))
 
 
-def _told_layout(entries, file):
+def _told_layout(entries: list[dict], file: pq.ParquetFile) -> str:
     """Which layout lets every box lie in its image and hold its object's area."""
     possible = {"xywh", "xyxy"}
     for entry in entries:
@@ -302,7 +317,7 @@ def _told_layout(entries, file):
     )
 
 
-def _columns(objects):
+def _columns(objects: dict | list[dict]) -> dict[str, list]:
     """Objects as a dict of lists; some writers store a list of dicts."""
     if isinstance(objects, list):
         keys = objects[0] if objects else ("bbox", *_LABELS)
@@ -310,16 +325,16 @@ def _columns(objects):
     return {key: values if values is not None else [] for key, values in objects.items()}
 
 
-def _first_of(columns, names):
+def _first_of(columns: dict[str, list], names: Iterable[str]) -> list | None:
     return next((columns[name] for name in names if name in columns), None)
 
 
-def _xywh(box, layout):
+def _xywh(box: Sequence[float], layout: str) -> list[float]:
     x, y, third, fourth = box
     return [x, y, third - x, fourth - y] if layout == "xyxy" else [x, y, third, fourth]
 
 
-def _annotations(image):
+def _annotations(image: coco.SourceImage) -> list[dict]:
     objects = image.objects
     rows = zip(
         objects.ids,
@@ -342,7 +357,7 @@ def _annotations(image):
     ]
 
 
-def _row(image, image_dir, labels):
+def _row(image: coco.SourceImage, image_dir: str | os.PathLike, labels: dict[int, int]) -> dict:
     path = os.path.join(image_dir, image.file_name)
     encoded = shards.read_image(path)
     if encoded is None:
@@ -364,10 +379,10 @@ def _row(image, image_dir, labels):
     }
 
 
-def _schema(names):
+def _schema(names: list[str]) -> pa.Schema:
     """The Arrow schema, with the features that `datasets` looks for in the metadata."""
 
-    def value(dtype):
+    def value(dtype: str) -> dict[str, str]:
         return {"dtype": dtype, "_type": "Value"}
 
     features = {

@@ -4,6 +4,8 @@ Boxes are corners in whole pixels, counted from 1 and inclusive, so positions mo
 pixel; ids, areas and segmentations are lost; a crowd becomes "difficult" and comes back as crowd.
 """
 
+import os
+
 import hotcoco
 
 from tfrecords import coco, formats
@@ -11,7 +13,7 @@ from tfrecords.errors import InputError
 from tfrecords.formats import contract
 
 
-def read(folder):
+def read(folder: str | os.PathLike) -> dict:
     """The annotations of FOLDER/Annotations/*.xml (or FOLDER/*.xml).
 
     Returns:
@@ -28,7 +30,7 @@ def read(folder):
     return contract.checked(content, folder)
 
 
-def write(annotations_file, folder):
+def write(annotations_file: str | os.PathLike, folder: str | os.PathLike) -> dict[str, int]:
     """Writes FOLDER/Annotations/*.xml and FOLDER/labels.txt.
 
     Returns:

@@ -4,6 +4,7 @@ Boxes are centre and size over the image's; classes are 0-based in the order of 
 areas are lost, crowds are left out.
 """
 
+import os
 import pathlib
 import re
 
@@ -16,7 +17,7 @@ from tfrecords.formats import contract
 _LINE = re.compile(r"\d+( -?\d+\.\d{6}){4}")
 
 
-def read(folder, image_dir):
+def read(folder: str | os.PathLike, image_dir: str | os.PathLike) -> dict:
     """The annotations of FOLDER/*.txt with FOLDER/data.yaml.
 
     Args:
@@ -29,7 +30,7 @@ def read(folder, image_dir):
     Raises:
       InputError: data.yaml or an image is missing, a label file is malformed.
     """
-    names = {}
+    names: dict[str, str] = {}
     for path in sorted(pathlib.Path(image_dir).glob("*")):
         if path.stem in names:
             raise InputError(
@@ -48,7 +49,7 @@ def read(folder, image_dir):
     return contract.checked(content, folder)
 
 
-def write(annotations_file, folder):
+def write(annotations_file: str | os.PathLike, folder: str | os.PathLike) -> dict[str, int]:
     """Writes FOLDER/*.txt, one an image, and FOLDER/data.yaml.
 
     Returns:
