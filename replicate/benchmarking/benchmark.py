@@ -3,6 +3,8 @@
 import dataclasses
 import importlib.metadata
 import os
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from replicate import decoders, environment
 from replicate import score as scoring
@@ -36,20 +38,20 @@ class Record:
     model: dict
     paper: dict
     dataset: dict
-    scores: dict
+    scores: dict[str, dict]
     speed: dict | None
     inference: dict
-    published: list
+    published: list[dict]
     detected: Detected = dataclasses.field(repr=False)
     cached: bool
-    fix: tuple = ()
+    fix: tuple[str, ...] = ()
 
     @property
-    def metrics(self):
+    def metrics(self) -> dict[str, dict[str, float | None]]:
         """dict kind of score -> dict metric name -> value in 0..1 or None."""
         return {iou_type: each["metrics"] for iou_type, each in self.scores.items()}
 
-    def results(self):
+    def results(self) -> list[dict]:
         """The COCO results that were scored, a list of dicts: after repairs, where there were."""
         results = self.detected.as_list()
         if not any(each["repairs"] for each in self.scores.values()):
@@ -58,7 +60,7 @@ class Record:
             results, self.dataset["annotations_file"], list(self.scores), self.fix
         )
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The small record: metrics, model, paper, hashes, speed."""
         first = next(iter(self.scores.values()))
         return {
@@ -79,11 +81,11 @@ class Record:
             "published": self.published,
         }
 
-    def write(self, path):
+    def write(self, path: str | os.PathLike) -> None:
         """Writes the record as JSON."""
         write_json(path, self.to_json())
 
-    def text(self):
+    def text(self) -> str:
         """The record as lines for a terminal."""
         lines = [f"{self.model['name']} on {self.dataset['images']:,} images"]
         told = text.of_inference(self.inference)
@@ -114,22 +116,22 @@ class Record:
 
 
 def benchmark(
-    model,
-    dataset,
+    model: Any,
+    dataset: Dataset | tuple[str | os.PathLike, str | os.PathLike | None],
     *,
-    name=None,
-    arxiv=None,
-    paper_results=None,
-    iou_types=("bbox",),
-    evaluator="both",
-    batch_size=1,
-    fix=(),
-    identity=None,
-    decoder=None,
-    cache_dir=_DEFAULT,
-    progress=True,
-    **hooks,
-):
+    name: str | None = None,
+    arxiv: str | None = None,
+    paper_results: dict[str, float] | None = None,
+    iou_types: Iterable[str] = ("bbox",),
+    evaluator: str = "both",
+    batch_size: int = 1,
+    fix: Collection[str] = (),
+    identity: str | None = None,
+    decoder: str | None = None,
+    cache_dir: Any = _DEFAULT,
+    progress: bool = True,
+    **hooks: Any,
+) -> Record:
     """Evaluates any detector on COCO images and compares it with what was published.
 
     Args:

@@ -7,7 +7,7 @@ from replicate.benchmarking.model import Detected
 from replicate.run import read_json, write_json
 
 
-def default_folder():
+def default_folder() -> pathlib.Path:
     """$REPLICATE_CACHE, or replicate/ in the user's cache folder."""
     chosen = os.environ.get("REPLICATE_CACHE")
     if chosen:
@@ -22,10 +22,10 @@ class Cache:
       folder: where they are kept; None keeps nothing.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike | None) -> None:
         self._folder = None if folder is None else pathlib.Path(folder)
 
-    def detections(self, key):
+    def detections(self, key: str | None) -> Detected | None:
         """The Detected kept under `key`, or None."""
         folder = self._at(key)
         if folder is None or not (folder / "made.json").is_file():
@@ -33,7 +33,7 @@ class Cache:
         made = read_json(folder / "made.json")
         return Detected(str(folder / "detections.json.gz"), made["speed"], made["inference"])
 
-    def keep_detections(self, key, detected):
+    def keep_detections(self, key: str | None, detected: Detected) -> None:
         folder = self._at(key)
         if folder is not None:
             # made.json last: it says that the entry is whole.
@@ -41,18 +41,18 @@ class Cache:
             made = {"speed": detected.speed, "inference": detected.inference}
             write_json(folder / "made.json", made)
 
-    def score(self, key, settings_key):
+    def score(self, key: str | None, settings_key: str) -> dict | None:
         """The metrics kept for the detections of `key`, or None."""
         folder = self._at(key)
         path = folder and folder / f"score-{settings_key[:16]}.json"
         return read_json(path) if path and path.is_file() else None
 
-    def keep_score(self, key, settings_key, metrics):
+    def keep_score(self, key: str | None, settings_key: str, metrics: dict) -> None:
         folder = self._at(key)
         if folder is not None:
             write_json(folder / f"score-{settings_key[:16]}.json", metrics)
 
-    def _at(self, key):
+    def _at(self, key: str | None) -> pathlib.Path | None:
         if self._folder is None or key is None:
             return None
         return self._folder / key

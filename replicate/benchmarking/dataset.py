@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 
 from replicate.errors import UserError
@@ -20,12 +21,12 @@ class Dataset:
       num_images: only the first so many, in ascending order of id; None for all.
     """
 
-    annotations_file: str
-    image_dir: str | None = None
+    annotations_file: str | os.PathLike
+    image_dir: str | os.PathLike | None = None
     num_images: int | None = None
 
     @classmethod
-    def of(cls, given):
+    def of(cls, given: "Dataset | tuple[str | os.PathLike, str | os.PathLike | None]") -> "Dataset":
         """A Dataset, or a pair (annotations_file, image_dir)."""
         if isinstance(given, cls):
             return given
@@ -38,11 +39,11 @@ class Dataset:
         return cls(annotations_file, image_dir)
 
     @functools.cached_property
-    def groundtruth(self):
+    def groundtruth(self) -> Groundtruth:
         return Groundtruth.read(self.annotations_file)
 
     @functools.cached_property
-    def images(self):
+    def images(self) -> list[tuple[int, pathlib.Path]]:
         """list of (image id, path), in ascending order of id.
 
         Raises:
@@ -66,12 +67,12 @@ class Dataset:
             )
         return found
 
-    def without_images(self):
+    def without_images(self) -> "Dataset":
         """The same without the pixels."""
         return dataclasses.replace(self, image_dir=None)
 
     @functools.cached_property
-    def identity(self):
+    def identity(self) -> dict:
         """dict of SHA-256: of the annotations, and of the images' ids and contents.
 
         Without an image folder the latter is None.

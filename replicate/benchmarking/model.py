@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import os
+import pathlib
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +17,10 @@ from tqdm import tqdm
 from replicate import decoders
 from replicate.errors import UserError
 from replicate.run import read_json
+
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
 
 WARMUP_BATCHES = 3
 
@@ -37,7 +44,7 @@ class Found:
     masks: np.ndarray | list | None = None
     keypoints: np.ndarray | None = None
 
-    def as_results(self, image_id):
+    def as_results(self, image_id: int) -> list[dict]:
         """As COCO results: a list of dicts."""
         boxes = np.asarray(self.boxes_xywh_px, np.float64).reshape(-1, 4)
         scores = np.asarray(self.scores, np.float64).reshape(-1)
@@ -77,11 +84,11 @@ class Detected:
         the model's own. None where it is not known: detections from a file.
     """
 
-    results: list | str
+    results: list[dict] | str
     speed: dict | None
     inference: dict
 
-    def as_list(self):
+    def as_list(self) -> list[dict]:
         """The COCO results as a list of dicts."""
         return self.results if isinstance(self.results, list) else read_json(self.results)
 
@@ -122,7 +129,7 @@ class Model:
     to_device: Callable = lambda batch: batch
     output_transform: Callable = lambda outputs, image_hw: outputs
 
-    def detect(self, dataset, *, batch_size=1, progress=True):
+    def detect(self, dataset: "Dataset", *, batch_size: int = 1, progress: bool = True) -> Detected:
         """Runs the detector over a Dataset.
 
         Returns:
@@ -162,7 +169,7 @@ class Model:
         }
         return Detected(results, speed, inference)
 
-    def _speed(self, seconds, total, batch_size, images):
+    def _speed(self, seconds: list[float], total: float, batch_size: int, images: list) -> dict:
         deciles = statistics.quantiles(seconds, n=10) if len(seconds) > 1 else seconds * 9
         return {
             "images_per_second": len(images) / total,
@@ -188,15 +195,15 @@ class Deferred:
 
     name: str
     identity: str | None
-    build: Callable
+    build: Callable[[], Model]
     decoder: str = "tensorflow"
 
-    def detect(self, dataset, *, batch_size=1, progress=True):
+    def detect(self, dataset: "Dataset", *, batch_size: int = 1, progress: bool = True) -> Detected:
         """As `Model.detect`."""
         return self.build().detect(dataset, batch_size=batch_size, progress=progress)
 
 
-def _results(found, chunk):
+def _results(found: Iterable, chunk: list[tuple[int, pathlib.Path]]) -> list[dict]:
     found = list(found)
     if len(found) != len(chunk):
         raise UserError(
@@ -226,7 +233,7 @@ def _results(found, chunk):
     return results
 
 
-def rle_of(mask):
+def rle_of(mask: np.ndarray) -> dict:
     """A mask [height, width] of bool as COCO's compressed RLE."""
     from pycocotools import mask as coco_mask
 
@@ -234,12 +241,12 @@ def rle_of(mask):
     return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
 
 
-def sha256_of(*parts):
+def sha256_of(*parts: Any) -> str:
     """A hash of values that JSON knows."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def sha256_of_files(paths):
+def sha256_of_files(paths: Iterable[str | os.PathLike]) -> str:
     """A hash of the contents of files, in their order."""
     digest = hashlib.sha256()
     for path in paths:
@@ -248,7 +255,7 @@ def sha256_of_files(paths):
     return digest.hexdigest()
 
 
-def cpu_name():
+def cpu_name() -> str:
     """The processor's name, as the system tells it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:

@@ -1,14 +1,30 @@
 """Detections drawn onto their images, beside the groundtruth, for a human to look at."""
 
 import colorsys
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replicate.decoders import by_pillow
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def draw(dataset, results, folder, *, count=16, min_score=0.3):
+    from replicate.benchmarking.dataset import Dataset
+    from replicate.score.groundtruth import Groundtruth
+
+
+def draw(
+    dataset: "Dataset",
+    results: Iterable[dict],
+    folder: str | os.PathLike,
+    *,
+    count: int = 16,
+    min_score: float = 0.3,
+) -> str:
     """Draws the detections of the first images, groundtruth thin and white beneath.
 
     Args:
@@ -43,7 +59,7 @@ def draw(dataset, results, folder, *, count=16, min_score=0.3):
     return str(sheet)
 
 
-def _draw_groundtruth(picture, groundtruth, image_id):
+def _draw_groundtruth(picture: "Image.Image", groundtruth: "Groundtruth", image_id: int) -> None:
     from PIL import ImageDraw
 
     drawing = ImageDraw.Draw(picture)
@@ -53,7 +69,7 @@ def _draw_groundtruth(picture, groundtruth, image_id):
             drawing.rectangle([x, y, x + width, y + height], outline="white")
 
 
-def _draw_one(picture, detection, names):
+def _draw_one(picture: "Image.Image", detection: dict, names: dict[int, str]) -> None:
     from PIL import ImageDraw, ImageFont
 
     drawing = ImageDraw.Draw(picture)
@@ -70,7 +86,7 @@ def _draw_one(picture, detection, names):
     drawing.text(at, label, fill="white", font=font)
 
 
-def _sheet(pictures, columns=4, side_px=360):
+def _sheet(pictures: "list[Image.Image]", columns: int = 4, side_px: int = 360) -> "Image.Image":
     from PIL import Image, ImageOps
 
     rows = -(-len(pictures) // columns)

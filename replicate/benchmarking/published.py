@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import functools
 import pathlib
+from collections.abc import Iterable
 
 from replicate import zoo
 from replicate.errors import UserError
@@ -43,13 +44,13 @@ class Published:
     arxiv: str
     paper: str
     dataset: str
-    figures: dict
+    figures: dict[str, float]
     source: str
     score_threshold: float = 0.0
     max_detections: int = 100
 
 
-def find(model=None, arxiv=None):
+def find(model: str | None = None, arxiv: str | None = None) -> list[Published]:
     """The published results of a model's name, or of a paper.
 
     Args:
@@ -82,7 +83,7 @@ def find(model=None, arxiv=None):
     return found
 
 
-def given(results, model):
+def given(results: dict[str, float], model: str) -> Published:
     """The figures a user states: `{"box AP": 22.2, "AP50": 36.9}` in points.
 
     Raises:
@@ -98,7 +99,7 @@ def given(results, model):
     return Published(model, "", "paper_results", "val2017", dict(results), "given by the caller")
 
 
-def compare(published, scores):
+def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dict]:
     """Each published figure beside the achieved one.
 
     Args:
@@ -143,7 +144,7 @@ def compare(published, scores):
 
 
 @functools.cache
-def rows():
+def rows() -> tuple[Published, ...]:
     """The kit's table of papers and torchvision: `tuple[Published, ...]`."""
     with open(_TABLE, encoding="utf-8", newline="") as table:
         return tuple(
@@ -161,7 +162,7 @@ def rows():
         )
 
 
-def _of_zoo(row):
+def _of_zoo(row: zoo.Row) -> Published:
     told = [row.figure(kind) for kind in zoo.KINDS]
     told = [figure for figure in told if figure is not None]
     return Published(
@@ -174,7 +175,7 @@ def _of_zoo(row):
     )
 
 
-def _near(model):
+def _near(model: str) -> str:
     names = {each.model.lower(): each.model for each in rows()}
     names |= {name.lower(): name for row in zoo.rows() for name in row.names}
     close = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.5)

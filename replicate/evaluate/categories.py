@@ -1,10 +1,14 @@
 """From the model's class indices to the category ids of the annotation file."""
 
+import os
+
 from replicate.errors import UserError
 from tfrecords import label_map
 
 
-def category_ids(label_map_path, categories, num_classes):
+def category_ids(
+    label_map_path: str | os.PathLike, categories: dict[int, str], num_classes: int
+) -> list[int | None]:
     """The annotation file's category id of each class the model knows.
 
     Where the label map's ids are the file's (90 for COCO), class index i is id i + 1. Where
@@ -41,7 +45,7 @@ def category_ids(label_map_path, categories, num_classes):
             f"{label_map_path}: category {categories[category_id]!r} is label {label}, but the "
             f"model has {num_classes} classes (num_classes); the config and the label map disagree"
         )
-    ids = [None] * num_classes
+    ids: list[int | None] = [None] * num_classes
     for category_id, label in label_of.items():
         ids[label - 1] = category_id
     return ids

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import itertools
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +18,10 @@ from replicate import decoders
 from replicate.errors import UserError
 from replicate.evaluate import categories, images, suppression
 from replicate.evaluate.detector import Detector
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 #: What the API's own input decodes with, and so what its models are fed by.
 DECODER = "tensorflow"
@@ -38,13 +44,13 @@ class Found:
     """
 
     image_id: int
-    category_ids: list
+    category_ids: list[int]
     boxes_xywh_px: np.ndarray
     scores: np.ndarray
-    masks: list | None = None
-    keypoints: list | None = None
+    masks: list[dict] | None = None
+    keypoints: list[list[float]] | None = None
 
-    def as_results(self):
+    def as_results(self) -> list[dict]:
         """As COCO results: a list of dicts."""
         results = [
             {"image_id": self.image_id, "category_id": category_id, "bbox": box, "score": score}
@@ -82,13 +88,13 @@ class Evaluation:
 
     def __init__(
         self,
-        config,
-        annotations_file,
-        image_dir,
+        config: "Message",
+        annotations_file: str | os.PathLike,
+        image_dir: str | os.PathLike,
         *,
-        batch_size=8,
-        suppressed_by=suppression.KIT,
-    ):
+        batch_size: int = 8,
+        suppressed_by: str = suppression.KIT,
+    ) -> None:
         self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
         num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
@@ -109,11 +115,11 @@ class Evaluation:
         }
 
     @functools.cached_property
-    def image_bytes_sha256(self):
+    def image_bytes_sha256(self) -> str:
         """SHA-256 over the images' ids and bytes, see `images.bytes_sha256`."""
         return images.bytes_sha256(self._images)
 
-    def restore(self, checkpoint):
+    def restore(self, checkpoint: str | os.PathLike) -> str:
         """Takes a checkpoint's weights.
 
         Args:
@@ -127,9 +133,9 @@ class Evaluation:
         """
         for detector in self._detectors:
             detector.restore(checkpoint)
-        return self._detectors[0].checkpoint
+        return str(self._detectors[0].checkpoint)
 
-    def found(self, progress=True):
+    def found(self, progress: bool = True) -> Iterator[Found]:
         """The detections of the restored checkpoint, image by image as they come.
 
         Args:
@@ -141,7 +147,7 @@ class Evaluation:
         Raises:
           UserError: an image that cannot be decoded.
         """
-        description = f"evaluate {self._detectors[0].checkpoint.rsplit('/', 1)[-1]}"
+        description = f"evaluate {str(self._detectors[0].checkpoint).rsplit('/', 1)[-1]}"
         with tqdm(
             total=len(self._images), desc=description, unit="image", disable=not progress
         ) as bar:
@@ -153,7 +159,9 @@ class Evaluation:
                     yield found(image.id, image_hw[row], one, self._category_ids)
                     bar.update()
 
-    def detect(self, checkpoint, progress=True):
+    def detect(
+        self, checkpoint: str | os.PathLike, progress: bool = True
+    ) -> tuple[list[dict], str]:
         """All detections of a checkpoint at once.
 
         Args:
@@ -168,7 +176,7 @@ class Evaluation:
         return [result for each in self.found(progress) for result in each.as_results()], prefix
 
 
-def _devices():
+def _devices() -> list[str | None]:
     """This process's GPUs, else its logical CPU devices; one device is left to TensorFlow.
 
     After a training of several workers TensorFlow lists the devices of all.
@@ -182,13 +190,15 @@ def _devices():
     return names if len(names) > 1 else [None]
 
 
-def _label_map_path(config):
+def _label_map_path(config: "Message") -> str:
     if not config.eval_input_reader or not config.eval_input_reader[0].label_map_path:
         raise UserError("eval_input_reader.label_map_path is not set; name the model's label map")
     return config.eval_input_reader[0].label_map_path
 
 
-def _detected(detectors, to_detect, batch_size):
+def _detected(
+    detectors: list[Detector], to_detect: list[images.Image], batch_size: int
+) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
     """Each batch's image_hw and outputs, in order; the last one is filled up with its last image.
 
     While a batch's detections are made use of, the devices work on the next ones.
@@ -213,12 +223,14 @@ def _detected(detectors, to_detect, batch_size):
             pool.shutdown(cancel_futures=True)
 
 
-def _prepared(detector, to_detect, batch_size):
+def _prepared(
+    detector: Detector, to_detect: list[images.Image], batch_size: int
+) -> Iterator[tuple[tf.Tensor, tf.Tensor, np.ndarray]]:
     """Batches of resized images, their true shapes and their image_hw (numpy)."""
     paths = [image.path for image in to_detect]
     paths += paths[-1:] * (-len(paths) % batch_size)
 
-    def prepare(path):
+    def prepare(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image = decoders.in_graph(tf.io.read_file(path))
         resized, true_shape = detector.preprocess(image)
         return resized, true_shape, tf.shape(image)[:2]
@@ -239,7 +251,7 @@ def _prepared(detector, to_detect, batch_size):
         yield resized, true_shapes, image_hw.numpy()
 
 
-def _name_unreadable(candidates, error):
+def _name_unreadable(candidates: list[images.Image], error: tf.errors.OpError) -> str:
     """Which image it was: tf.data tells only that one could not be decoded."""
     for image in candidates:
         try:
@@ -253,7 +265,12 @@ def _name_unreadable(candidates, error):
     return f"evaluation input: {error.message}"
 
 
-def found(image_id, image_hw, output, category_ids):
+def found(
+    image_id: int,
+    image_hw: np.ndarray,
+    output: dict[str, np.ndarray],
+    category_ids: list[int | None],
+) -> Found:
     """One image's detections.
 
     The scale to pixels is done in float32, as the API's own COCO evaluator does it.
@@ -287,12 +304,19 @@ def found(image_id, image_hw, output, category_ids):
     )
 
 
-def of_image(image_id, image_hw, output, category_ids):
+def of_image(
+    image_id: int,
+    image_hw: np.ndarray,
+    output: dict[str, np.ndarray],
+    category_ids: list[int | None],
+) -> list[dict]:
     """One image's detections as COCO results, a list of dicts; arguments as of `found`."""
     return found(image_id, image_hw, output, category_ids).as_results()
 
 
-def _masks(output, kept, height, width):
+def _masks(
+    output: dict[str, np.ndarray], kept: np.ndarray, height: int, width: int
+) -> list[dict] | None:
     """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does; RLE."""
     if "detection_masks" not in output or not len(kept):
         return None
@@ -308,7 +332,9 @@ def _masks(output, kept, height, width):
     return [{"size": each["size"], "counts": each["counts"].decode()} for each in encoded]
 
 
-def _keypoints(output, kept, height, width):
+def _keypoints(
+    output: dict[str, np.ndarray], kept: np.ndarray, height: int, width: int
+) -> list[list[float]] | None:
     """COCO's flat x, y, visibility (always 1) in pixels."""
     if "detection_keypoints" not in output or not len(kept):
         return None

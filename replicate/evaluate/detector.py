@@ -1,12 +1,18 @@
 """The Object Detection API's model as a function from images to detections."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
 from replicate.evaluate import suppression
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 # Of the API's outputs, those that detections are made of.
 OUTPUTS = (
@@ -33,10 +39,12 @@ class Detector:
       static_shape: (height, width) that every image is resized to, or None where it varies.
     """
 
-    def __init__(self, config, device=None, suppressed_by=suppression.KIT):
+    def __init__(
+        self, config: "Message", device: str | None = None, suppressed_by: str = suppression.KIT
+    ) -> None:
         from object_detection.utils import config_util, ops
 
-        self.checkpoint = None
+        self.checkpoint: str | None = None
         self._config = config
         self._device = device
         self._to_float32 = ops.bfloat16_to_float32_nested
@@ -53,7 +61,7 @@ class Detector:
         self.suppression = suppression.choose(self.model, suppressed_by)
         self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
-    def restore(self, checkpoint):
+    def restore(self, checkpoint: str | os.PathLike) -> None:
         """Takes the weights of a checkpoint: its moving averages where the config evaluates them.
 
         Args:
@@ -86,7 +94,7 @@ class Detector:
                 weight.assign(average)
         self.checkpoint = prefix
 
-    def preprocess(self, image):
+    def preprocess(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One image as the API's input pipeline prepares it.
 
         Args:
@@ -98,12 +106,12 @@ class Detector:
         images, true_shapes = self.model.preprocess(tf.cast(image, tf.float32)[tf.newaxis])
         return images[0], true_shapes[0]
 
-    def trace(self, batch_size):
+    def trace(self, batch_size: int) -> None:
         """Traces the function for batches of `batch_size`, so that the first call does not."""
         with tf.device(self._device):
             self._detect.get_concrete_function(*self._specs(batch_size))
 
-    def __call__(self, images, true_shapes):
+    def __call__(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The API's postprocessed detections.
 
         Args:
@@ -118,7 +126,7 @@ class Detector:
         with tf.device(self._device):
             return self._detect(images, true_shapes)
 
-    def _specs(self, batch_size):
+    def _specs(self, batch_size: int | None) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """Input shapes, with an open batch where `batch_size` is None.
 
         With a known batch the API unrolls suppression over images and classes. CenterNet
@@ -131,16 +139,16 @@ class Detector:
             tf.TensorSpec([batch_size, 3], tf.int32),
         )
 
-    def _signature(self):
+    def _signature(self) -> tuple[tf.TensorSpec, tf.TensorSpec] | None:
         """The signature of the function, or None to trace for each batch at hand."""
         return None if self._config.model.WhichOneof("model") == "center_net" else self._specs(None)
 
-    def _detect(self, images, true_shapes):
+    def _detect(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         predictions = self._to_float32(self.model.predict(images, true_shapes))
         detections = self.model.postprocess(predictions, true_shapes)
         return {name: detections[name] for name in OUTPUTS if name in detections}
 
-    def _build(self, height, width):
+    def _build(self, height: int, width: int) -> None:
         """Creates the variables, which the API's models do in their first `predict`.
 
         In a graph that is thrown away: TensorFlow lifts variables out of it, and tracing a
@@ -151,7 +159,7 @@ class Detector:
         with tf.__internal__.FuncGraph("build").as_default():
             predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
 
-    def _moving_averages(self):
+    def _moving_averages(self) -> Any:
         """The recipe's optimizer, which holds the moving averages of the weights."""
         from object_detection.builders import optimizer_builder
 
@@ -169,7 +177,7 @@ class Detector:
         return optimizer
 
 
-def find_checkpoint(checkpoint):
+def find_checkpoint(checkpoint: str | os.PathLike) -> str:
     """The prefix of the checkpoint that `checkpoint` names: itself, or the last one in a folder.
 
     Raises:
@@ -177,7 +185,7 @@ def find_checkpoint(checkpoint):
     """
     if pathlib.Path(f"{checkpoint}.index").is_file():
         return str(checkpoint)
-    latest = tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else 0
+    latest = tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else None
     if not latest:
         raise UserError(
             f"{checkpoint}: no checkpoint there; give the prefix of one (…/ckpt-400, without "
@@ -186,5 +194,5 @@ def find_checkpoint(checkpoint):
     return latest
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,15 +1,24 @@
 """TensorBoard events of evaluations, under the tags and in the folder of the API's own."""
 
 import contextlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.score import Result
+
 
 _SIZES = {"s": "small", "m": "medium", "l": "large"}
 #: What the API's tags begin with; those of keypoints are of one category each, and not written.
 _KINDS = {"bbox": "DetectionBoxes", "segm": "DetectionMasks"}
 
 
-def _tags(kind):
+def _tags(kind: str) -> dict[str, str]:
     """{the kit's name of a metric: the API's tag}, as its evaluators name them."""
     precision, recall = f"{kind}_Precision/mAP", f"{kind}_Recall/AR@"
     return {
@@ -25,7 +34,9 @@ def _tags(kind):
 TAGS = {iou_type: _tags(kind) for iou_type, kind in _KINDS.items()}
 
 
-def write(folder, eval_config, step, results):
+def write(
+    folder: str | os.PathLike, eval_config: "Message", step: int, results: "Iterable[Result]"
+) -> None:
     """Writes the twelve metrics, and those of each category where the config asks for them.
 
     Args:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
+from collections.abc import Iterable
 
 from replicate.errors import UserError
 from tfrecords import annotation_file
 
 
-def bytes_sha256(found):
+def bytes_sha256(found: "Iterable[Image]") -> str:
     """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the last pixel.
 
     Args:
@@ -30,7 +32,9 @@ class Image:
     image_hw: tuple[int, int]
 
 
-def of(annotations_file, image_dir):
+def of(
+    annotations_file: str | os.PathLike, image_dir: str | os.PathLike
+) -> tuple[list[Image], dict[int, str]]:
     """The images to evaluate, in the annotation file's order, and its categories.
 
     Returns:

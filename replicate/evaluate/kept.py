@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import os
 import pathlib
 import sys
 import zlib
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -16,6 +18,11 @@ from replicate.errors import UserError
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.run import RunDir
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -30,7 +37,7 @@ class Checkpoint:
     path: str
 
     @property
-    def exists(self):
+    def exists(self) -> bool:
         return pathlib.Path(f"{self.path}.index").is_file()
 
 
@@ -50,22 +57,22 @@ class Kept:
 
     def __init__(
         self,
-        run,
-        config,
-        annotations_file,
-        image_dir,
+        run: "RunDir",
+        config: "Message",
+        annotations_file: str | os.PathLike,
+        image_dir: str | os.PathLike,
         *,
-        directory=None,
-        batch_size=8,
-        suppressed_by=suppression.KIT,
-    ):
+        directory: str | os.PathLike | None = None,
+        batch_size: int = 8,
+        suppressed_by: str = suppression.KIT,
+    ) -> None:
         self._run, self._config = run, config
         self._arguments = config, annotations_file, image_dir
         self._options = {"batch_size": batch_size, "suppressed_by": suppressed_by}
         self._directory = pathlib.Path(directory or run.checkpoints)
-        self._evaluation = None
+        self._evaluation: detections.Evaluation | None = None
 
-    def checkpoints(self):
+    def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints there now, as Checkpoint, by ascending step."""
         found = []
         for number in checkpoint_files.steps_of(self._directory):
@@ -73,7 +80,7 @@ class Kept:
             found.append(Checkpoint(_step_in(path, number), number, path))
         return sorted(found)
 
-    def evaluate(self, checkpoint):
+    def evaluate(self, checkpoint: Checkpoint) -> dict:
         """Evaluates a checkpoint, unless that was done with the same settings.
 
         Writes evals/<step>/detections.json.gz, then TensorBoard events, then
@@ -92,12 +99,13 @@ class Kept:
         identity = self._identity(checkpoint)
         before = _whole(folder) if checkpoint.step in self._run.evaluated_steps() else None
         same = before is not None and before.get("checkpoint") == identity
-        if same and self._same_settings(before):
+        if before is not None and same and self._same_settings(before):
             return before
         if self._evaluation is None:
             self._evaluation = detections.Evaluation(*self._arguments, **self._options)
         self._evaluation.restore(checkpoint.path)
         _, result = results.write(self._evaluation, folder / "detections.json.gz")
+        assert result is not None  # it is scored
         others = results.beside_boxes(
             self._config, self._evaluation.annotations_file, folder / "detections.json.gz"
         )
@@ -118,7 +126,7 @@ class Kept:
         write_json(folder / "metrics.json", metrics)
         return metrics
 
-    def evaluate_all(self):
+    def evaluate_all(self) -> dict | None:
         """Evaluates every checkpoint there; the metrics of the last one, or None without any.
 
         A damaged one is told and passed over, unless it is the last.
@@ -133,7 +141,7 @@ class Kept:
                 print(f"step {checkpoint.step}: {error}; passed over", file=sys.stderr)
         return metrics
 
-    def _same_settings(self, before):
+    def _same_settings(self, before: dict) -> bool:
         """Whether an earlier evaluation's metrics are of this config, suppression and annotations.
 
         Metrics without "inference" are from before the kit wrote it: of the run's own config, with
@@ -148,14 +156,14 @@ class Kept:
         )
 
     @functools.cached_property
-    def _config_sha256(self):
+    def _config_sha256(self) -> str:
         return hashlib.sha256(configs.to_text(self._config).encode()).hexdigest()
 
     @functools.cached_property
-    def _annotations_sha256(self):
+    def _annotations_sha256(self) -> str:
         return annotation_file.read(self._arguments[1]).content_sha256
 
-    def _identity(self, checkpoint):
+    def _identity(self, checkpoint: Checkpoint) -> dict[str, str]:
         path = pathlib.Path(checkpoint.path).absolute()
         root = self._run.root.absolute()
         return {
@@ -164,7 +172,7 @@ class Kept:
         }
 
 
-def _whole(folder):
+def _whole(folder: pathlib.Path) -> dict | None:
     """The metrics of an evaluation whose files are as they were written; None of another."""
     try:
         metrics = read_json(folder / "metrics.json")
@@ -175,12 +183,12 @@ def _whole(folder):
         return None
 
 
-def _name(config):
+def _name(config: "Message") -> str:
     """eval_input_reader's name, which the API takes for the folder of its events."""
     return config.eval_input_reader[0].name if config.eval_input_reader else ""
 
 
-def _step_in(path, number):
+def _step_in(path: str, number: int) -> int:
     """The global step that a checkpoint holds; the number in its name where it holds none."""
     try:
         return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))

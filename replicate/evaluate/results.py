@@ -4,6 +4,9 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
+import os
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,8 +14,15 @@ from replicate import config as configs
 from replicate import score
 from tfrecords.whole_files import written_whole
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-def write(evaluation, path, *, scored=True, progress=True):
+    from replicate.evaluate.detections import Evaluation
+
+
+def write(
+    evaluation: "Evaluation", path: str | os.PathLike, *, scored: bool = True, progress: bool = True
+) -> tuple[int, score.Result | None]:
     """Writes the detections of the restored checkpoint and scores them as they come.
 
     Args:
@@ -37,7 +47,9 @@ def write(evaluation, path, *, scored=True, progress=True):
     return file.count, result
 
 
-def beside_boxes(config, annotations_file, path):
+def beside_boxes(
+    config: "Message", annotations_file: str | os.PathLike, path: str | os.PathLike
+) -> list[score.Result]:
     """Scores what detections hold beside boxes, where the annotation file has it too.
 
     Args:
@@ -69,15 +81,15 @@ class _ResultsFile:
       count: detections so far.
     """
 
-    stream: object
-    sha256: object = dataclasses.field(default_factory=hashlib.sha256)
+    stream: IO[bytes]
+    sha256: Any = dataclasses.field(default_factory=hashlib.sha256)
     count: int = 0
 
-    def write(self, content):
+    def write(self, content: bytes) -> None:
         self.stream.write(content)
         self.sha256.update(content)
 
-    def add(self, results):
+    def add(self, results: list[dict]) -> None:
         if results:
             items = msgspec.json.encode(results)[1:-1]
             self.write(b",\n" + items if self.count else items)
@@ -85,7 +97,7 @@ class _ResultsFile:
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str | os.PathLike) -> Iterator[_ResultsFile]:
     """A _ResultsFile that gets the name `path` at the end; the same detections, the same bytes."""
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(written_whole(path, "wb"))

@@ -9,6 +9,8 @@ compares them.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,7 +31,7 @@ ASKED = (KIT, API)
 USED = (KIT, API, NONE)
 
 
-def choose(model, asked=KIT):
+def choose(model: Any, asked: str = KIT) -> str:
     """Gives a model the suppression that is asked for.
 
     Args:
@@ -51,7 +53,7 @@ def choose(model, asked=KIT):
     return KIT if asked == KIT and replace(model) else API
 
 
-def replace(model):
+def replace(model: Any) -> bool:
     """Gives an SSD or Faster R-CNN this suppression where it equals the one it has.
 
     Args:
@@ -71,12 +73,12 @@ def replace(model):
     return True
 
 
-def _has(model, name):
+def _has(model: Any, name: str) -> bool:
     found = getattr(model, name, None)
     return isinstance(found, functools.partial) and found.func is not _suppress
 
 
-def _can_replace(settings):
+def _can_replace(settings: dict) -> bool:
     others = (
         *("soft_nms_sigma", "use_static_shapes", "use_class_agnostic_nms", "use_combined_nms"),
         "use_partitioned_nms",
@@ -85,16 +87,16 @@ def _can_replace(settings):
 
 
 def _suppress(
-    boxes,
-    scores,
-    clip_window=None,
-    change_coordinate_frame=None,
-    num_valid_boxes=None,
-    masks=None,
-    additional_fields=None,
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    clip_window: tf.Tensor | None = None,
+    change_coordinate_frame: bool | None = None,
+    num_valid_boxes: tf.Tensor | None = None,
+    masks: tf.Tensor | None = None,
+    additional_fields: dict[str, tf.Tensor] | None = None,
     *,
-    theirs,
-):
+    theirs: functools.partial,
+) -> tuple:
     """`batch_multiclass_non_max_suppression` with the settings of the partial `theirs`.
 
     Args:
@@ -131,7 +133,7 @@ def _suppress(
     at_box = tf.stack([anchors, _box_of_class(boxes, classes)], axis=-1)
     kept = tf.range(settings["max_total_size"])[tf.newaxis] < number[:, tf.newaxis]
 
-    def gathered(values, indices):
+    def gathered(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         """The selected values, and zeros in the places that nothing fills."""
         found = tf.gather_nd(values, indices, batch_dims=1)
         axes = tf.concat([tf.shape(kept), tf.ones([found.shape.rank - 2], tf.int32)], 0)
@@ -150,12 +152,14 @@ def _suppress(
     )
 
 
-def _box_of_class(boxes, classes):
+def _box_of_class(boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     """Which of an anchor's q boxes is that of a class."""
     return classes if boxes.shape[2] > 1 else tf.zeros_like(classes)
 
 
-def _select(boxes, scores, clip_window, settings):
+def _select(
+    boxes: tf.Tensor, scores: tf.Tensor, clip_window: tf.Tensor | None, settings: dict
+) -> tuple:
     """Anchor, class and score [batch, max_total_size] of what is kept, and how many [batch].
 
     Places that nothing fills hold zeros.
@@ -165,7 +169,7 @@ def _select(boxes, scores, clip_window, settings):
     best_of_anchor = tf.reduce_max(scores, axis=2)
     best_of_anchor = tf.where(best_of_anchor == best_of_anchor, best_of_anchor, float("inf"))
 
-    def among(count):
+    def among(count: tf.Tensor) -> tuple:
         """What is kept of the best `count` candidates, and whether more would change nothing."""
         best, anchors, classes, certain = _candidates(scores, best_of_anchor, count, settings)
         where = tf.stack([anchors, _box_of_class(boxes, classes)], axis=-1)
@@ -199,7 +203,9 @@ def _select(boxes, scores, clip_window, settings):
     return *(tf.ensure_shape(each, [None, wanted]) for each in found), number
 
 
-def _candidates(scores, best_of_anchor, count, settings):
+def _candidates(
+    scores: tf.Tensor, best_of_anchor: tf.Tensor, count: tf.Tensor, settings: dict
+) -> tuple:
     """The best of all anchors and classes, in the API's order: by score, class, anchor.
 
     Args:
@@ -227,7 +233,9 @@ def _candidates(scores, best_of_anchor, count, settings):
     return best, anchors, index // looked_at, certain
 
 
-def _greedy(boxes, classes, count, has_area, settings):
+def _greedy(
+    boxes: tf.Tensor, classes: tf.Tensor, count: tf.Tensor, has_area: tf.Tensor, settings: dict
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Suppression within one image.
 
     Args:
@@ -241,7 +249,7 @@ def _greedy(boxes, classes, count, has_area, settings):
     """
     wanted = settings["max_total_size"]
 
-    def shown(kept):
+    def shown(kept: tf.Tensor) -> tf.Tensor:
         """Of what survived, the ones that the API would return, before its cut at the total."""
         of_kept = tf.gather(classes, kept)
         same = tf.cast(of_kept[:, tf.newaxis] == of_kept, tf.int32)
@@ -249,7 +257,7 @@ def _greedy(boxes, classes, count, has_area, settings):
         allowed = (rank < settings["max_size_per_class"]) & tf.gather(has_area, kept)
         return tf.boolean_mask(kept, allowed)
 
-    def more(position, kept):
+    def more(position: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         end = tf.minimum(position + _CHUNK, count)
         looked_at = tf.concat([kept, tf.range(position, end)], 0)
         overlaps = _overlaps(tf.gather(boxes, looked_at), tf.gather(classes, looked_at))
@@ -275,14 +283,14 @@ def _greedy(boxes, classes, count, has_area, settings):
     return tf.ensure_shape(places, [wanted]), number
 
 
-def _overlaps(boxes, classes):
+def _overlaps(boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     """IoU [n, n] as TensorFlow's kernel computes it; 0 between boxes of different classes."""
     top, left, bottom, right = tf.unstack(boxes, axis=1)
     top, bottom = tf.minimum(top, bottom), tf.maximum(top, bottom)
     left, right = tf.minimum(left, right), tf.maximum(left, right)
     area = (bottom - top) * (right - left)
 
-    def pairs(join, values):
+    def pairs(join: Callable, values: tf.Tensor) -> tf.Tensor:
         return join(values[:, tf.newaxis], values)
 
     height = tf.maximum(pairs(tf.minimum, bottom) - pairs(tf.maximum, top), 0.0)
@@ -293,7 +301,7 @@ def _overlaps(boxes, classes):
     return tf.where(compared, iou, 0.0)
 
 
-def _clipped(boxes, window):
+def _clipped(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Boxes [batch, n, 4] cut at each image's window [batch, 4]."""
     low, high = window[:, tf.newaxis, :2], window[:, tf.newaxis, 2:]
     return tf.concat(
@@ -305,11 +313,11 @@ def _clipped(boxes, window):
     )
 
 
-def _area(boxes):
+def _area(boxes: tf.Tensor) -> tf.Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def _in_frame_of(window, boxes):
+def _in_frame_of(window: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     """Boxes [batch, n, 4] relative to each image's window [batch, 4]."""
     corner, size = window[:, tf.newaxis, :2], window[:, 2:] - window[:, :2]
     scale = (1.0 / size)[:, tf.newaxis]

@@ -1,14 +1,20 @@
 """Every checkpoint of a training run evaluated as it comes, until the training has ended."""
 
 import dataclasses
+import pathlib
 import platform
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from replicate import processes
 from replicate.errors import UserError
 from replicate.run import read_json
 from replicate.train import checkpoints
+
+if TYPE_CHECKING:
+    from replicate.evaluate.kept import Checkpoint, Kept
+
 
 # Between two looks at the folder.
 _POLL_SECONDS = 2
@@ -30,7 +36,13 @@ class End:
     reason: str
 
 
-def watch(kept, training_file, num_steps, eval_timeout, grace=_GRACE_SECONDS):
+def watch(
+    kept: "Kept",
+    training_file: pathlib.Path,
+    num_steps: int,
+    eval_timeout: float,
+    grace: float = _GRACE_SECONDS,
+) -> End:
     """Evaluates the checkpoints that are there and those that come.
 
     It ends when the checkpoint of the last step has been evaluated; when training.json has said
@@ -74,7 +86,7 @@ def watch(kept, training_file, num_steps, eval_timeout, grace=_GRACE_SECONDS):
         time.sleep(_POLL_SECONDS)
 
 
-def _evaluated(kept, checkpoint):
+def _evaluated(kept: "Kept", checkpoint: "Checkpoint") -> bool:
     """Whether the checkpoint could be evaluated.
 
     One that training deleted meanwhile or that is damaged is passed over, as training does.
@@ -95,7 +107,7 @@ def _evaluated(kept, checkpoint):
     return True
 
 
-def _say(message):
+def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
@@ -106,19 +118,19 @@ class _Training:
       num_steps: the step at which it ends; 0 while that is not known.
     """
 
-    def __init__(self, file, grace):
+    def __init__(self, file: pathlib.Path, grace: float) -> None:
         self._file, self._grace = file, grace
         self._ended = self._since = None
         self.num_steps = 0
 
-    def ended(self):
+    def ended(self) -> str:
         """How training ended, once it has been so for the grace; "" while it may go on."""
         ended = self._now()
         if ended != self._ended:
             self._ended, self._since = ended, time.monotonic()
         return ended if time.monotonic() - self._since >= self._grace else ""
 
-    def _now(self):
+    def _now(self) -> str:
         if not self._file.is_file():
             return ""
         told = read_json(self._file)

@@ -3,7 +3,9 @@
 All of it is hotcoco's, but for the sums over confidence and sizes; see docs/scoring.md.
 """
 
+import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +14,16 @@ from replicate.score.error_split import error_split
 from replicate.score.evaluators import METRICS
 from replicate.score.over_images import METHOD, SIZES, intervals
 
+if TYPE_CHECKING:
+    from replicate.score.scoring import Result
+
+
 _MOST_CONFUSED = 20
 
 
-def analyse(result, *, samples=0, seed=0, bootstrap=None):
+def analyse(
+    result: "Result", *, samples: int = 0, seed: int = 0, bootstrap: int | None = None
+) -> dict:
     """The analysis of a Result, as the "analysis" of metrics.json.
 
     Args:
@@ -45,7 +53,7 @@ def analyse(result, *, samples=0, seed=0, bootstrap=None):
     return analysis
 
 
-def draw(result, folder):
+def draw(result: "Result", folder: str | os.PathLike) -> list[str]:
     """Draws precision–recall curves, calibration, errors and confusions as PNG files.
 
     Returns:
@@ -79,13 +87,13 @@ def draw(result, folder):
     return paths
 
 
-def _handle(result):
+def _handle(result: "Result") -> Any:
     if "hotcoco" not in result.evaluations:
         raise UserError("the analysis is hotcoco's: score with evaluator 'hotcoco' or 'both'")
     return result.evaluations["hotcoco"].handle
 
 
-def _by_size(result):
+def _by_size(result: "Result") -> dict:
     truth = result.groundtruth
     mine = np.isin(truth.annotation_image_ids, result.image_ids) & ~truth.annotation_crowd
     areas = truth.annotation_areas
@@ -102,7 +110,7 @@ def _by_size(result):
     return rows
 
 
-def _precision_recall(handle):
+def _precision_recall(handle: Any) -> dict:
     """Mean over categories at each recall, as the published curves are drawn."""
     curves = handle.report()["curves"]
     return {
@@ -115,7 +123,7 @@ def _precision_recall(handle):
     }
 
 
-def _f1(result, handle):
+def _f1(result: "Result", handle: Any) -> dict:
     """F1 over confidence at IoU 0.5, all categories together, and where it is highest.
 
     F1 = 2 TP / (TP + FP + groundtruth) of the detections that score at least the threshold.
@@ -130,7 +138,7 @@ def _f1(result, handle):
     thresholds = np.linspace(0, 1, 101)
     first = np.searchsorted(scores[order], thresholds)
 
-    def above(mask):
+    def above(mask: np.ndarray) -> np.ndarray:
         total = np.concatenate([[0], np.cumsum(mask[order])])
         return total[-1] - total[first]
 
@@ -147,7 +155,7 @@ def _f1(result, handle):
     }
 
 
-def _confusion(handle):
+def _confusion(handle: Any) -> dict:
     """The commonest pairs of a groundtruth category and the category it was called."""
     found = handle.confusion_matrix()
     matrix, names = found["matrix"], [*found["cat_names"], "background"]

@@ -1,5 +1,9 @@
 """Detections that cannot be meant as they are: found, named, and mended on request."""
 
+import os
+from collections.abc import Collection, Iterable
+from typing import Any
+
 import numpy as np
 
 from replicate.errors import UserError
@@ -11,7 +15,9 @@ from replicate.score.problem import Note, Problem, number, some
 _DROP = "leaves them out"
 
 
-def checked(detections, groundtruth, fix=()):
+def checked(
+    detections: Detections, groundtruth: Groundtruth, fix: Collection[str] = ()
+) -> tuple[Detections, list[dict], list[str]]:
     """The detections, mended where asked, with an account of each repair, and notes.
 
     Args:
@@ -58,7 +64,12 @@ def checked(detections, groundtruth, fix=()):
     return detections, repairs, notes
 
 
-def mended(results, annotations_file, iou_types, fix):
+def mended(
+    results: list[dict],
+    annotations_file: str | os.PathLike,
+    iou_types: Iterable[str],
+    fix: Collection[str],
+) -> list[dict]:
     """COCO results as they are scored with `fix`: what is left out is left out, ids and boxes are
     the changed ones.
 
@@ -86,7 +97,7 @@ def mended(results, annotations_file, iou_types, fix):
     return list(changed.values())
 
 
-def _changed(before, after):
+def _changed(before: Detections, after: Detections) -> int:
     """How many detections a repair left out or changed."""
     if len(after) < len(before):
         return len(before) - len(after)
@@ -96,7 +107,7 @@ def _changed(before, after):
     return int(changed.sum())
 
 
-def _not_finite(detections, *_):
+def _not_finite(detections: Detections, *_: Any) -> Problem | None:
     bad = ~np.isfinite(detections.scores)
     if detections.iou_type == "bbox":
         bad |= ~np.isfinite(detections.shapes).all(axis=1)
@@ -111,7 +122,7 @@ def _not_finite(detections, *_):
     )
 
 
-def _unknown_images(detections, groundtruth, _):
+def _unknown_images(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
     bad = ~np.isin(detections.image_ids, list(groundtruth.image_hw))
     return _dropping(
         "unknown_images",
@@ -122,7 +133,7 @@ def _unknown_images(detections, groundtruth, _):
     )
 
 
-def _unknown_categories(detections, groundtruth, _):
+def _unknown_categories(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
     bad = ~np.isin(detections.category_ids, list(groundtruth.categories))
     ids = sorted(set(detections.category_ids[bad].tolist()))
     fitting = conventions.numberings_of(detections.category_ids, groundtruth.categories)
@@ -141,14 +152,14 @@ def _unknown_categories(detections, groundtruth, _):
     )
 
 
-def _negative_boxes(detections, *_):
+def _negative_boxes(detections: Detections, *_: Any) -> Problem | None:
     if detections.iou_type != "bbox":
         return None
-    bad = (detections.shapes[:, 2:] < 0).any(axis=1)
+    bad = (np.asarray(detections.shapes)[:, 2:] < 0).any(axis=1)
     return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
 
 
-def _mask_sizes(detections, groundtruth, _):
+def _mask_sizes(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
     if detections.iou_type != "segm":
         return None
     sizes = np.array([each["size"] for each in detections.shapes]).reshape(-1, 2)
@@ -186,7 +197,9 @@ CODES = (
 )
 
 
-def _dropping(code, bad, detections, what, hint, otherwise=""):
+def _dropping(
+    code: str, bad: np.ndarray, detections: Detections, what: str, hint: str, otherwise: str = ""
+) -> Problem | None:
     if not bad.any():
         return None
     index = int(np.flatnonzero(bad)[0])

@@ -11,11 +11,18 @@ takes every id into the file. Short of that it is a Note, and a change is made o
 """
 
 import dataclasses
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
 from replicate.score.problem import Note, Problem, some
+
+if TYPE_CHECKING:
+    from replicate.score.detections import Detections
+    from replicate.score.groundtruth import Groundtruth
+
 
 # Another convention is suspected when it explains at least so many boxes (category ids), and more
 # than twice as many as COCO's.
@@ -46,7 +53,7 @@ class Layout:
     y_first: bool = False
     normalized: bool = False
 
-    def to_xywh_px(self, boxes, image_hw):
+    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
         """(N, 4) boxes of this layout as boxes_xywh_px; `image_hw` is (N, 2) in px."""
         boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
         if self.normalized:
@@ -90,7 +97,9 @@ NUMBERINGS = {
 }
 
 
-def box_layout(detections, groundtruth, asked=()):
+def box_layout(
+    detections: "Detections", groundtruth: "Groundtruth", asked: Collection[str] = ()
+) -> Problem | Note | None:
     """What is to be said of the boxes' layout.
 
     Args:
@@ -137,7 +146,9 @@ def box_layout(detections, groundtruth, asked=()):
     return None
 
 
-def category_numbering(detections, groundtruth, asked=()):
+def category_numbering(
+    detections: "Detections", groundtruth: "Groundtruth", asked: Collection[str] = ()
+) -> Problem | Note | None:
     """What is to be said of the numbering of the category ids; as `box_layout`."""
     if detections.iou_type == "keypoints" or not len(detections):
         return None
@@ -162,7 +173,7 @@ def category_numbering(detections, groundtruth, asked=()):
     )
     distinct = np.unique(detections.category_ids)
 
-    def pairs(code):
+    def pairs(code: str) -> tuple[np.ndarray, np.ndarray]:
         """(ids, those of their objects) of the best box of each image whose id `code` changes."""
         changed = np.flatnonzero(NUMBERINGS[code][1](ids, of_file) != ids)
         _, first = np.unique(detections.image_ids[at][changed], return_index=True)
@@ -187,7 +198,7 @@ def category_numbering(detections, groundtruth, asked=()):
     return None
 
 
-def numberings_of(ids, of_file):
+def numberings_of(ids: np.ndarray, of_file: Iterable[int]) -> list[str]:
     """The codes of the numberings that take all of `ids` into the file's.
 
     Args:
@@ -201,7 +212,12 @@ def numberings_of(ids, of_file):
     return list(found.values())
 
 
-def _numbering_is_certain(renumber, ids, true_ids, of_file):
+def _numbering_is_certain(
+    renumber: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ids: np.ndarray,
+    true_ids: np.ndarray,
+    of_file: np.ndarray,
+) -> tuple[bool, str]:
     """(whether a numbering is the detections' beyond chance, the evidence in words).
 
     Args:
@@ -221,10 +237,10 @@ def _numbering_is_certain(renumber, ids, true_ids, of_file):
     )
 
 
-def _layout_problem(code, evidence, groundtruth):
+def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Problem:
     layout = LAYOUTS[code]
 
-    def mend(detections):
+    def mend(detections: "Detections") -> "Detections":
         sizes = image_hw(detections.image_ids, groundtruth)
         return dataclasses.replace(detections, shapes=layout.to_xywh_px(detections.shapes, sizes))
 
@@ -236,7 +252,7 @@ def _layout_problem(code, evidence, groundtruth):
     )
 
 
-def _numbering_problem(code, evidence, of_file):
+def _numbering_problem(code: str, evidence: str, of_file: np.ndarray) -> Problem:
     what, renumber = NUMBERINGS[code]
     return Problem(
         code=code,
@@ -248,20 +264,20 @@ def _numbering_problem(code, evidence, of_file):
     )
 
 
-def _not_applied(code, why):
+def _not_applied(code: str, why: str) -> Note:
     return Note(code, f"--fix={code} changed nothing: {why}, which chance does not explain")
 
 
-def _chance(by_chance):
+def _chance(by_chance: float) -> str:
     return (
         f"{by_chance:.1f} by chance (in none of {SHUFFLES:,} shuffles of the images as many: a "
         f"probability of error of at most {ERROR_RATE:g})"
     )
 
 
-def _by_shape(detections, groundtruth):
+def _by_shape(detections: "Detections", groundtruth: "Groundtruth") -> tuple[list[str], str]:
     """(codes of the layouts that the boxes' own geometry speaks for, how), or ([], "")."""
-    boxes = detections.shapes
+    boxes = np.asarray(detections.shapes)
     sizes = image_hw(detections.image_ids, groundtruth)
     if np.abs(boxes).max() <= 1.5 and sizes.min() > 8:
         corners = (boxes[:, 2:] >= boxes[:, :2]).mean() > 0.995
@@ -281,14 +297,14 @@ def _by_shape(detections, groundtruth):
     return fitting, f"read so, all lie inside their image, as they are {inside:.0%} do"
 
 
-def _inside(boxes_xywh_px, sizes_hw):
+def _inside(boxes_xywh_px: np.ndarray, sizes_hw: np.ndarray) -> np.ndarray:
     """(N,) bool: boxes of no negative size that keep to their image, within 2 % of its size."""
     limits = 1.02 * sizes_hw[:, [1, 0]]
     ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
     return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)
 
 
-def _looked_up(places, ids):
+def _looked_up(places: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The ids at `places`; where there is none, -1, which no file has."""
     inside = (places >= 0) & (places < len(ids))
     return np.where(inside, ids[np.clip(places, 0, len(ids) - 1)], -1)

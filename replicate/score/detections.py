@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +19,7 @@ class _Rle(msgspec.Struct, gc=False):
     size: tuple[int, int]
     counts: str
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         return {"size": list(self.size), "counts": self.counts}
 
 
@@ -61,11 +63,13 @@ class Detections:
     sha256: str = ""
     places: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.image_ids)
 
     @classmethod
-    def of(cls, detections, iou_type):
+    def of(
+        cls, detections: "Detections | str | os.PathLike | Iterable[dict]", iou_type: str
+    ) -> "Detections":
         """From a path to COCO results JSON (`.json`, `.json.gz`), or a list of such dicts.
 
         Raises:
@@ -78,7 +82,7 @@ class Detections:
         return cls._from_dicts(list(detections), iou_type, "detections")
 
     @classmethod
-    def _from_file(cls, path, iou_type):
+    def _from_file(cls, path: str | os.PathLike, iou_type: str) -> "Detections":
         raw = read_bytes(path)
         origin = {"file": str(path), "sha256": hashlib.sha256(raw).hexdigest()}
         try:
@@ -110,10 +114,10 @@ class Detections:
         )
 
     @classmethod
-    def _from_dicts(cls, records, iou_type, name):
+    def _from_dicts(cls, records: list, iou_type: str, name: str) -> "Detections":
         field = FIELDS[iou_type]
 
-        def column(key, convert):
+        def column(key: str, convert: Callable[[Any], Any]) -> list:
             values = []
             for index, record in enumerate(records):
                 try:
@@ -144,7 +148,7 @@ class Detections:
         digest.update(columns["shapes"].tobytes() if iou_type == "bbox" else repr(shapes).encode())
         return cls(**columns, iou_type=iou_type, sha256=digest.hexdigest())
 
-    def select(self, keep):
+    def select(self, keep: np.ndarray) -> "Detections":
         """The detections where `keep` (a mask or indices) says so."""
         shapes = self.shapes
         places = np.arange(len(self)) if self.places is None else self.places
@@ -161,7 +165,7 @@ class Detections:
             places=places[keep],
         )
 
-    def as_dicts(self):
+    def as_dicts(self) -> list[dict]:
         """As a list of COCO results with the one field that this kind of score reads."""
         field = FIELDS[self.iou_type]
         shapes = self.shapes.tolist() if isinstance(self.shapes, np.ndarray) else self.shapes
@@ -176,7 +180,7 @@ class Detections:
             )
         ]
 
-    def facts(self, image_ids):
+    def facts(self, image_ids: Iterable[int]) -> dict:
         """Size and signs of post-processing, as `metrics.json` records them.
 
         Args:
@@ -197,13 +201,13 @@ class Detections:
             "whole_pixels": self._whole_pixels(),
         }
 
-    def _whole_pixels(self):
+    def _whole_pixels(self) -> bool:
         """Whether boxes were rounded: a detector's own do not all lie on whole pixels."""
         if self.iou_type != "bbox" or len(self) < 10:
             return False
         return bool((self.shapes == np.floor(self.shapes)).all())
 
-    def _score_threshold(self, counts, places):
+    def _score_threshold(self, counts: np.ndarray, places: int) -> float | None:
         """The score below which detections were cut away, or None where there is no sign of it.
 
         A detector's own post-processing fills its 100 places (or as many as it was capped at) with
@@ -222,7 +226,7 @@ class Detections:
 LOW_SCORE = 0.01
 
 
-def _cap(counts):
+def _cap(counts: np.ndarray) -> int | None:
     """The number of detections an image was capped at, below COCO's 100, or None.
 
     A cap shows as a heap at the largest count: at least three images hold exactly as many, and
@@ -234,22 +238,22 @@ def _cap(counts):
     return int(most) if 0 < most < 100 and heap else None
 
 
-def _as_boxes(boxes):
+def _as_boxes(boxes: list) -> np.ndarray:
     return np.array(boxes, np.float64).reshape(len(boxes), 4)
 
 
-def _integer(value):
+def _integer(value: Any) -> int:
     if int(value) != value:
         raise ValueError
     return int(value)
 
 
-def _box(value):
+def _box(value: Any) -> tuple[float, float, float, float]:
     x, y, width, height = (float(each) for each in value)
     return x, y, width, height
 
 
-def _rle(value):
+def _rle(value: Any) -> dict:
     if not (isinstance(value, dict) and isinstance(value.get("counts"), (str, bytes))):
         raise TypeError
     height, width = (_integer(each) for each in value["size"])

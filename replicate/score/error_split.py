@@ -12,12 +12,17 @@ is missed. Two libraries disagree with that in two cases, and with each other:
   mAP to be pycocotools' (issue 14). The base here is pycocotools' AP50.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from replicate.score.evaluators import matched_by_hotcoco
 
+if TYPE_CHECKING:
+    from replicate.score.scoring import Result
 
-def error_split(result):
+
+def error_split(result: "Result") -> dict:
     """AP50 and what it would gain if errors of one kind alone were mended.
 
     Args:

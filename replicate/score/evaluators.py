@@ -4,8 +4,15 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from replicate.score.detections import Detections
+    from replicate.score.groundtruth import Groundtruth
+
 
 # The names of pycocotools' `stats`, in its order. `m` and `l` of keypoints as there: no small.
 METRICS = {
@@ -36,14 +43,16 @@ class EvaluatorFigures:
 
     name: str
     version: str
-    metrics: dict
+    metrics: dict[str, float | None]
     precision: np.ndarray
     recall: np.ndarray
-    category_ids: list
-    handle: object
+    category_ids: list[int]
+    handle: Any
 
 
-def evaluate(name, groundtruth, detections, image_ids):
+def evaluate(
+    name: str, groundtruth: "Groundtruth", detections: "Detections", image_ids: Iterable[int]
+) -> EvaluatorFigures:
     """Runs an evaluator over `detections` on the images `image_ids`.
 
     Args:
@@ -63,7 +72,7 @@ def evaluate(name, groundtruth, detections, image_ids):
     return finished(name, handle, detections.iou_type)
 
 
-def finished(name, handle, iou_type):
+def finished(name: str, handle: Any, iou_type: str) -> EvaluatorFigures:
     """The EvaluatorFigures of an evaluator's own object in which every image has been matched."""
     with contextlib.redirect_stdout(io.StringIO()):
         handle.accumulate()
@@ -83,7 +92,12 @@ def finished(name, handle, iou_type):
     )
 
 
-def per_category(evaluation, groundtruth, detections, image_ids):
+def per_category(
+    evaluation: EvaluatorFigures,
+    groundtruth: "Groundtruth",
+    detections: "Detections",
+    image_ids: list[int],
+) -> list[dict]:
     """AP of each category, in ascending order of id.
 
     The mean over recall thresholds (and IoU thresholds) of the interpolated precision, as
@@ -119,7 +133,9 @@ def per_category(evaluation, groundtruth, detections, image_ids):
     return rows
 
 
-def matched_by_hotcoco(dataset, detections, image_ids):
+def matched_by_hotcoco(
+    dataset: dict | str, detections: "Detections", image_ids: Iterable[int]
+) -> Any:
     """hotcoco's own object, in which the images `image_ids` have been matched.
 
     Args:
@@ -132,12 +148,12 @@ def matched_by_hotcoco(dataset, detections, image_ids):
     return handle
 
 
-def _hotcoco(groundtruth, detections):
+def _hotcoco(groundtruth: "Groundtruth", detections: "Detections") -> Any:
     compressed = groundtruth.file.sha256 != groundtruth.file.content_sha256
     return _hotcoco_of(groundtruth.as_coco() if compressed else str(groundtruth.path), detections)
 
 
-def _hotcoco_of(dataset, detections):
+def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:
     import hotcoco
 
     truth = hotcoco.COCO(dataset)
@@ -156,7 +172,7 @@ def _hotcoco_of(dataset, detections):
     return hotcoco.COCOeval(truth, truth.load_res(found), detections.iou_type)
 
 
-def _pycocotools(groundtruth, detections):
+def _pycocotools(groundtruth: "Groundtruth", detections: "Detections") -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -177,10 +193,10 @@ def _pycocotools(groundtruth, detections):
     return COCOeval(truth, found, detections.iou_type)
 
 
-def _defined(value):
+def _defined(value: float) -> float | None:
     return None if value <= -1 else float(value)
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float | None:
     values = values[values > -1]
     return float(values.mean()) if values.size else None

@@ -9,8 +9,15 @@ Images are shuffled, not boxes, because the boxes of one image are not independe
 """
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from replicate.score.conventions import Layout
+    from replicate.score.detections import Detections
+    from replicate.score.groundtruth import Groundtruth
+
 
 #: Shuffles, none of which may agree as well: a reading that tells nothing passes with a
 #: probability of at most ERROR_RATE.
@@ -21,7 +28,7 @@ IOU = 0.5
 _IMAGES, _DETECTIONS = 200, 20
 
 
-def beyond_chance(agreement):
+def beyond_chance(agreement: np.ndarray) -> tuple[bool, float]:
     """Whether rows agree with their own column better than in any of SHUFFLES shuffles.
 
     A permutation test; with p = (1 + shuffles that agree as well) / (1 + SHUFFLES), which bounds
@@ -58,7 +65,7 @@ class Sample:
       indices: of the sampled detections, by image, then from the best score down.
     """
 
-    def __init__(self, detections, groundtruth):
+    def __init__(self, detections: "Detections", groundtruth: "Groundtruth") -> None:
         self._detections, self._groundtruth = detections, groundtruth
         has_box = np.isfinite(groundtruth.annotation_boxes_xywh_px).all(axis=1)
         self._objects = has_box & ~groundtruth.annotation_crowd
@@ -72,14 +79,14 @@ class Sample:
         rank = np.arange(len(indices)) - np.searchsorted(of_image, of_image)
         self.indices = indices[rank < _DETECTIONS]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def hits(self, layout):
+    def hits(self, layout: "Layout") -> int:
         """How many boxes lie on an object of their image, read in `layout`."""
         return int((self._best(layout)[0] >= IOU).sum())
 
-    def hits_across(self, layout):
+    def hits_across(self, layout: "Layout") -> np.ndarray:
         """(n, n): how many boxes of image i would lie on an object of image j.
 
         Boxes are carried over as fractions of the image.
@@ -102,13 +109,13 @@ class Sample:
             float,
         ).reshape(len(images), len(images))
 
-    def on_objects(self, layout):
+    def on_objects(self, layout: "Layout") -> tuple[np.ndarray, np.ndarray]:
         """(N,) bool: the boxes on an object, read in `layout`; and the category ids of those."""
         overlap, category_ids = self._best(layout)
         hit = overlap >= IOU
         return hit, category_ids[hit]
 
-    def _best(self, layout):
+    def _best(self, layout: "Layout") -> tuple[np.ndarray, np.ndarray]:
         """Of each box the largest IoU with an object of its image, and that one's category."""
         boxes = layout.to_xywh_px(self._boxes, self.image_hw)
         overlap, category_ids = np.zeros(len(self)), np.zeros(len(self), int)
@@ -121,7 +128,7 @@ class Sample:
         return overlap, category_ids
 
     @functools.cached_property
-    def _boxes(self):
+    def _boxes(self) -> np.ndarray:
         if self._detections.iou_type == "bbox":
             return self._detections.shapes[self.indices]
         from hotcoco import mask
@@ -130,29 +137,29 @@ class Sample:
         return np.array([mask.to_bbox(each) for each in rles], float).reshape(-1, 4)
 
     @functools.cached_property
-    def image_hw(self):
+    def image_hw(self) -> np.ndarray:
         """(N, 2) sizes of the detections' images in px."""
         return image_hw(self._detections.image_ids[self.indices], self._groundtruth)
 
     @functools.cached_property
-    def _by_image(self):
+    def _by_image(self) -> dict[int, np.ndarray]:
         return _positions(self._detections.image_ids[self.indices])
 
     @functools.cached_property
-    def _objects_of(self):
+    def _objects_of(self) -> dict[int, np.ndarray]:
         objects = np.flatnonzero(self._objects)
         at = _positions(self._groundtruth.annotation_image_ids[objects])
         return {image_id: objects[index] for image_id, index in at.items()}
 
 
-def image_hw(image_ids, groundtruth):
+def image_hw(image_ids: np.ndarray, groundtruth: "Groundtruth") -> np.ndarray:
     """(N, 2) height and width in px of images by id."""
     ids, inverse = np.unique(image_ids, return_inverse=True)
     sizes = [groundtruth.image_hw[each] for each in ids.tolist()]
     return np.array(sizes, float).reshape(-1, 2)[inverse]
 
 
-def _iou(boxes_xywh, objects_xywh):
+def _iou(boxes_xywh: np.ndarray, objects_xywh: np.ndarray) -> np.ndarray:
     """IoU (n, m) of boxes; 0 where one has no area."""
     low = np.maximum(boxes_xywh[:, None, :2], objects_xywh[:, :2])
     ends = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
@@ -163,7 +170,7 @@ def _iou(boxes_xywh, objects_xywh):
     return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
 
 
-def _positions(values):
+def _positions(values: np.ndarray) -> dict[int, np.ndarray]:
     """dict value -> indices where it stands."""
     order = np.argsort(values, kind="stable")
     distinct, starts = np.unique(values[order], return_index=True)

@@ -4,8 +4,10 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import os
 import pathlib
 import zlib
+from collections.abc import Collection
 
 import numpy as np
 
@@ -41,9 +43,9 @@ class Groundtruth:
 
     path: pathlib.Path
     file: annotation_file.AnnotationFile = dataclasses.field(repr=False)
-    image_hw: dict
-    file_names: dict
-    categories: dict
+    image_hw: dict[int, tuple[int, int]]
+    file_names: dict[int, str]
+    categories: dict[int, str]
     annotation_image_ids: np.ndarray
     annotation_category_ids: np.ndarray
     annotation_crowd: np.ndarray
@@ -51,7 +53,7 @@ class Groundtruth:
     annotation_boxes_xywh_px: np.ndarray
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | os.PathLike) -> "Groundtruth":
         """Reads COCO JSON (or `.json.gz`).
 
         Raises:
@@ -81,7 +83,7 @@ class Groundtruth:
         groundtruth._check()
         return groundtruth
 
-    def _check(self):
+    def _check(self) -> None:
         """Refuses what the evaluators would score silently wrong."""
         file = self.file
         no_number = np.isnan(file.areas_px) | (
@@ -107,29 +109,29 @@ class Groundtruth:
                 "not read. Mend the annotation file"
             )
 
-    def _unknown_image(self, row):
+    def _unknown_image(self, row: int) -> str:
         return f"image {self.file.image_ids[row]}, which is not in 'images'"
 
-    def _unknown_category(self, row):
+    def _unknown_category(self, row: int) -> str:
         return f"category {self.file.category_ids[row]}, which is not in 'categories'"
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         """SHA-256 of the file's content (of a .gz: of what it holds)."""
         return self.file.content_sha256
 
-    def as_coco(self):
+    def as_coco(self) -> dict:
         """The whole file as Python objects, for an evaluator's own `COCO` class."""
         return json.loads(self.file.text)
 
-    def figures(self):
+    def figures(self) -> list[str]:
         """The kinds of figure ("bbox", "segm", "keypoints") that the annotations are there for."""
         annotations = self.as_coco()["annotations"]
         return [
             kind for kind, field in FIELDS.items() if any(each.get(field) for each in annotations)
         ]
 
-    def identity(self, image_ids=None):
+    def identity(self, image_ids: Collection[int] | None = None) -> dict:
         """What is scored against, as `metrics.json` records it (see docs/scoring.md).
 
         Args:
@@ -154,7 +156,7 @@ class Groundtruth:
             "content": self._content(scored),
         }
 
-    def _content(self, scored):
+    def _content(self, scored: np.ndarray) -> dict[str, str]:
         """SHA-256 of each column of the scored annotations, in an order that is their own."""
         columns = {
             "boxes": self.annotation_boxes_xywh_px,
@@ -171,7 +173,7 @@ class Groundtruth:
         }
 
 
-def read_bytes(path):
+def read_bytes(path: str | os.PathLike) -> bytes:
     """The content of a file; of a `.gz` what it holds.
 
     Raises:
@@ -186,5 +188,5 @@ def read_bytes(path):
         raise UserError(f"{path}: not readable ({error})") from None
 
 
-def _id(record):
+def _id(record: annotation_file.Category) -> int:
     return record.id

@@ -26,10 +26,17 @@ They belong to "how would this AP move on other images" and "is A better than B"
 replication claim, whose images are the published ones.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import stats
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from replicate.score.scoring import Result
+
 
 METHOD = "jackknife over the images, corrected for the bias of few where that can be told"
 # A set of images smaller than this has no interval, a category with objects in fewer neither.
@@ -47,7 +54,14 @@ _NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 
 
-def intervals(result, *, samples=200, seed=0, confidence=0.95, bootstrap=None):
+def intervals(
+    result: "Result",
+    *,
+    samples: int = 200,
+    seed: int = 0,
+    confidence: float = 0.95,
+    bootstrap: int | None = None,
+) -> dict[str, dict]:
     """How far each metric would move on other images.
 
     Args:
@@ -75,7 +89,15 @@ def intervals(result, *, samples=200, seed=0, confidence=0.95, bootstrap=None):
     return found
 
 
-def compare(result, baseline, *, samples=200, seed=0, confidence=0.95, bootstrap=None):
+def compare(
+    result: "Result",
+    baseline: "Result",
+    *,
+    samples: int = 200,
+    seed: int = 0,
+    confidence: float = 0.95,
+    bootstrap: int | None = None,
+) -> dict:
     """Is `result` better than `baseline`? Differences, paired over the same images.
 
     Args:
@@ -135,7 +157,13 @@ def compare(result, baseline, *, samples=200, seed=0, confidence=0.95, bootstrap
     }
 
 
-def interval_of(whole, halves, groups, confidence=0.95, rare=False):
+def interval_of(
+    whole: float,
+    halves: np.ndarray,
+    groups: np.ndarray,
+    confidence: float = 0.95,
+    rare: bool = False,
+) -> dict | None:
     """The interval of a figure, from the figure on all images and on subsets of them.
 
     Args:
@@ -167,7 +195,7 @@ def interval_of(whole, halves, groups, confidence=0.95, rare=False):
     }
 
 
-def too_rare(result, name):
+def too_rare(result: "Result", name: str) -> bool:
     """Whether more than one in twenty categories has the objects of a metric in under ten images.
 
     Args:
@@ -186,7 +214,15 @@ def too_rare(result, name):
     return bool((images < RARE).mean() > _MOST_RARE) if len(images) else True
 
 
-def of_categories(result, baseline, category_ids, *, samples=200, seed=0, confidence=0.95):
+def of_categories(
+    result: "Result",
+    baseline: "Result",
+    category_ids: Iterable[int],
+    *,
+    samples: int = 200,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Iterator[dict | None]:
     """Paired intervals of the difference in AP, category by category.
 
     Args:
@@ -221,7 +257,7 @@ def of_categories(result, baseline, category_ids, *, samples=200, seed=0, confid
         yield interval_of(wholes[0] - wholes[1], *paired, confidence)
 
 
-def _subsets(image_ids, samples, seed):
+def _subsets(image_ids: list[int], samples: int, seed: int) -> dict[str, list[int]]:
     """Subsets of the images that are scored: dict name -> ids.
 
     "half 0" and "half 1" are the two of a split, and so on; of an odd number of images each split
@@ -241,7 +277,9 @@ def _subsets(image_ids, samples, seed):
     return {name: np.sort(ids).tolist() for name, ids in subsets.items()}
 
 
-def _scored(result, subsets):
+def _scored(
+    result: "Result", subsets: dict[str, list[int]]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Every metric on the subsets: dict name -> (halves, groups) as `interval_of` takes them."""
     if "hotcoco" not in result.evaluations:
         raise UserError("intervals are hotcoco's: score with evaluator 'hotcoco' or 'both'")
@@ -250,7 +288,7 @@ def _scored(result, subsets):
     return {name: _figures(found, ours[name]) for name in result.metrics}
 
 
-def _figures(found, name):
+def _figures(found: dict[str, dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     """(splits, 2) of the halves and (G,) of the groups; NaN where undefined."""
     # hotcoco gives them back in no order.
     count = sum(subset.startswith("half") for subset in found)

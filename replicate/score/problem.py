@@ -1,6 +1,13 @@
 """What is to be said of detections: a problem, with the offer that mends it, or a note."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from replicate.score.detections import Detections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +25,11 @@ class Problem:
     code: str
     message: str
     remedy: str
-    mend: object = None
+    mend: Callable[["Detections"], "Detections"] | None = None
     otherwise: str = ""
 
     @property
-    def offer(self):
+    def offer(self) -> str:
         offer = f"--fix={self.code} {self.remedy}" if self.mend else self.remedy
         return offer + self.otherwise
 
@@ -40,12 +47,12 @@ class Note:
     message: str
 
 
-def number(bad):
+def number(bad: np.ndarray) -> str:
     """ "3 of 734 detections" of a mask."""
     return f"{int(bad.sum()):,} of {len(bad):,} detections"
 
 
-def some(values, count=6):
+def some(values: Sequence, count: int = 6) -> str:
     """The first few values, and how many there are."""
     shown = ", ".join(str(each) for each in values[:count])
     return shown + (f", … ({len(values)} in all)" if len(values) > count else "")

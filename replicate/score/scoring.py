@@ -1,6 +1,8 @@
 """`score`: a groundtruth file and detections in, the metrics out."""
 
 import dataclasses
+import os
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class EvaluatorsDisagree(UserError):
       result: the Result, with `agree` False.
     """
 
-    def __init__(self, message, result):
+    def __init__(self, message: str, result: "Result") -> None:
         super().__init__(message)
         self.result = result
 
@@ -45,17 +47,17 @@ class Result:
     """
 
     iou_type: str
-    metrics: dict
+    metrics: dict[str, float | None]
     evaluations: dict[str, EvaluatorFigures] = dataclasses.field(repr=False)
     agree: bool | None
-    per_category: list = dataclasses.field(repr=False)
+    per_category: list[dict] = dataclasses.field(repr=False)
     groundtruth: Groundtruth = dataclasses.field(repr=False)
     detections: Detections = dataclasses.field(repr=False)
-    image_ids: list = dataclasses.field(repr=False)
-    repairs: list
-    notes: list
+    image_ids: list[int] = dataclasses.field(repr=False)
+    repairs: list[dict]
+    notes: list[str]
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """What `metrics.json` holds; docs/scoring.md describes it."""
         return {
             "iou_type": self.iou_type,
@@ -70,28 +72,28 @@ class Result:
             "per_category": self.per_category,
         }
 
-    def _missed(self):
+    def _missed(self) -> dict[str, int]:
         """How many scored images have no detections, and how many objects (no crowds) they hold."""
         without = np.setdiff1d(self.image_ids, self.detections.image_ids)
         truth = self.groundtruth
         missed = np.isin(truth.annotation_image_ids, without) & ~truth.annotation_crowd
         return {"images_without": len(without), "objects_in_images_without": int(missed.sum())}
 
-    def table(self):
+    def table(self) -> str:
         """The metrics as text, one a line; beside each other where two evaluators were asked."""
         return text.of_metrics({name: each.metrics for name, each in self.evaluations.items()})
 
 
 def score(
-    annotations_file,
-    detections,
+    annotations_file: str | os.PathLike,
+    detections: Detections | str | os.PathLike | Iterable[dict],
     *,
-    iou_type="bbox",
-    evaluator="both",
-    image_ids=None,
-    num_images=None,
-    fix=(),
-):
+    iou_type: str = "bbox",
+    evaluator: str = "both",
+    image_ids: Iterable[int] | None = None,
+    num_images: int | None = None,
+    fix: Collection[str] = (),
+) -> Result:
     """Scores detections as COCO does.
 
     Args:
@@ -138,7 +140,14 @@ def score(
     return judged(groundtruth, detections, scored_ids, evaluations, repairs, notes)
 
 
-def judged(groundtruth, detections, scored_ids, evaluations, repairs=(), notes=()):
+def judged(
+    groundtruth: Groundtruth,
+    detections: Detections,
+    scored_ids: list[int],
+    evaluations: dict[str, EvaluatorFigures],
+    repairs: Iterable[dict] = (),
+    notes: Iterable[str] = (),
+) -> Result:
     """The Result of what the evaluators say, if they say the same.
 
     Args:
@@ -173,7 +182,7 @@ def judged(groundtruth, detections, scored_ids, evaluations, repairs=(), notes=(
     return result
 
 
-def _differing(evaluations):
+def _differing(evaluations: dict[str, EvaluatorFigures]) -> list[str]:
     """Names of the metrics on which evaluators differ."""
     first, *others = [each.metrics for each in evaluations.values()]
     return [
@@ -183,5 +192,5 @@ def _differing(evaluations):
     ]
 
 
-def _same(a, b):
+def _same(a: float | None, b: float | None) -> bool:
     return a is b if a is None or b is None else abs(a - b) <= AGREEMENT

@@ -1,13 +1,20 @@
 """Masks checked before the evaluators' C code and Rust code see them."""
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from replicate.errors import UserError
 from replicate.score.problem import Problem, number
 from tfrecords import segmentation
 
+if TYPE_CHECKING:
+    from replicate.score.detections import Detections
+    from replicate.score.groundtruth import Groundtruth
 
-def check_groundtruth(groundtruth):
+
+def check_groundtruth(groundtruth: "Groundtruth") -> None:
     """Raises UserError where an annotation's segmentation is none that evaluators can be given.
 
     Args:
@@ -25,7 +32,9 @@ def check_groundtruth(groundtruth):
             ) from None
 
 
-def mask_runs(detections, _groundtruth, _notes):
+def mask_runs(
+    detections: "Detections", _groundtruth: "Groundtruth", _notes: Collection[str]
+) -> Problem | None:
     """The Problem of detections whose RLE does not cover their image, or None."""
     if detections.iou_type != "segm":
         return None

@@ -4,6 +4,9 @@ import collections
 import contextlib
 import io
 import math
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from replicate.errors import UserError
 from replicate.score import evaluators
 from replicate.score.detections import Detections
 from replicate.score.groundtruth import Groundtruth
-from replicate.score.scoring import judged
+from replicate.score.scoring import Result, judged
 
 
 class Stream:
@@ -32,7 +35,7 @@ class Stream:
       UserError: they are not what they should be.
     """
 
-    def __init__(self, annotations_file):
+    def __init__(self, annotations_file: str | os.PathLike) -> None:
         from hotcoco import StreamingEval
 
         self._groundtruth = Groundtruth.read(annotations_file)
@@ -45,7 +48,13 @@ class Stream:
         self._rows = []
         self._added = set()
 
-    def add(self, image_id, category_ids, boxes_xywh_px, scores):
+    def add(
+        self,
+        image_id: int,
+        category_ids: Sequence[int] | np.ndarray,
+        boxes_xywh_px: np.ndarray,
+        scores: Sequence[float] | np.ndarray,
+    ) -> None:
         """Takes the detections of one image, all of them.
 
         Args:
@@ -85,7 +94,7 @@ class Stream:
         self._added.add(image_id)
         self._rows.append(rows)
 
-    def result(self, file=None, sha256=""):
+    def result(self, file: str | None = None, sha256: str = "") -> Result:
         """The metrics over all images of the file; those never added had no detections.
 
         Args:
@@ -130,11 +139,11 @@ class _Pycocotools:
 
     _READ = ("dtScores", "dtMatches", "dtIgnore", "gtIgnore")
 
-    def __init__(self, categories):
+    def __init__(self, categories: list[dict]) -> None:
         self._categories = categories
         self._matched = {}
 
-    def update(self, image_id, objects, rows):
+    def update(self, image_id: int, objects: list[dict], rows: np.ndarray) -> None:
         """Matches `rows`, columns image_id, x, y, w, h, score, category_id."""
         found = [
             {
@@ -157,7 +166,7 @@ class _Pycocotools:
             each and {name: each[name] for name in self._READ} for each in evaluation.evalImgs
         ]
 
-    def finalize(self):
+    def finalize(self) -> Any:
         """A COCOeval in which every image has been matched."""
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = self._evaluation(self._coco(0, []), self._coco(0, []))
@@ -170,12 +179,12 @@ class _Pycocotools:
         return evaluation
 
     @staticmethod
-    def _evaluation(truth, found):
+    def _evaluation(truth: Any, found: Any) -> Any:
         from pycocotools.cocoeval import COCOeval
 
         return COCOeval(truth, found, "bbox")
 
-    def _coco(self, image_id, annotations):
+    def _coco(self, image_id: int, annotations: list[dict]) -> Any:
         from pycocotools.coco import COCO
 
         coco = COCO()

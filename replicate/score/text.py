@@ -1,5 +1,7 @@
 """Metrics and analyses as lines for a terminal."""
 
+from typing import Any
+
 #: What each kind of evaluation holds against the groundtruth.
 KINDS = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
 
@@ -10,7 +12,7 @@ OF = {
 }
 
 
-def of_metrics(evaluations):
+def of_metrics(evaluations: dict[str, dict[str, float | None]]) -> str:
     """The metrics of each evaluator, one a line.
 
     Args:
@@ -25,7 +27,7 @@ def of_metrics(evaluations):
     return "\n".join(lines)
 
 
-def of_scores(scores):
+def of_scores(scores: list[dict]) -> str:
     """The metrics of one checkpoint: of its boxes, and of its masks or keypoints under their names.
 
     What else is to be known of the detections stands below each.
@@ -44,7 +46,7 @@ def of_scores(scores):
     )
 
 
-def remarks(score, cuts=True):
+def remarks(score: dict, cuts: bool = True) -> list[str]:
     """What is to be known of the detections beside their metrics: a list of sentences.
 
     Where they were cut at a score, capped, or miss images, what `--fix` changed, what they may be.
@@ -78,7 +80,7 @@ def remarks(score, cuts=True):
     return found + score.get("notes", [])
 
 
-def of_inference(inference):
+def of_inference(inference: dict | None) -> str:
     """How detections were made, in a line; "" where that is not known.
 
     Args:
@@ -95,7 +97,7 @@ def of_inference(inference):
     return f"{line}; {suppressed}"
 
 
-def of_categories(per_category):
+def of_categories(per_category: list[dict]) -> str:
     """AP of each category, best first."""
     ranked = sorted(per_category, key=lambda each: -(-1 if each["AP"] is None else each["AP"]))
     ranked = [each for each in ranked if each["groundtruth"] or each["detections"]]
@@ -109,7 +111,7 @@ def of_categories(per_category):
     return "\n".join(lines)
 
 
-def of_analysis(analysis):
+def of_analysis(analysis: dict) -> str:
     """The gist of `analysis.analyse`."""
     lines = ["size         objects       AP       AR"]
     for size, each in analysis["by_size"].items():
@@ -142,7 +144,7 @@ def of_analysis(analysis):
     return "\n".join(lines)
 
 
-def of_comparison(comparison, baseline):
+def of_comparison(comparison: dict, baseline: Any) -> str:
     """The gist of `analysis.compare`."""
     lines = [f"against {baseline}"]
     if comparison["intervals_method"]:
@@ -162,14 +164,14 @@ def of_comparison(comparison, baseline):
 _TOO_FEW = "fewer than 20 images tell nothing of how AP moves from image to image"
 
 
-def _told_apart(interval):
+def _told_apart(interval: dict) -> str:
     """What an interval of a difference says of the two models on other images."""
     if interval["low"] > 0:
         return "better"
     return "worse" if interval["high"] < 0 else "not told apart"
 
 
-def shown(value):
+def shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
 

@@ -10,10 +10,16 @@ import inspect
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from replicate import decoders, weights
 from replicate.benchmarking.model import Deferred, Model
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
 
 # Of these kinds the pixels are no choice: the API's own input is what its models are fed by, and
 # so `tools/evaluate.py` feeds them.
@@ -21,7 +27,14 @@ _FED_AS_EVALUATED = ("checkpoint", "saved_model")
 HOOKS = ("input_transform", "collate", "to_device", "output_transform")
 
 
-def of(model, *, dataset, identity=None, decoder=None, **options):
+def of(
+    model: Any,
+    *,
+    dataset: "Dataset",
+    identity: str | None = None,
+    decoder: str | None = None,
+    **options: Any,
+) -> Any:
     """The adapter for `model`.
 
     Args:
@@ -71,7 +84,7 @@ def of(model, *, dataset, identity=None, decoder=None, **options):
     return adapted
 
 
-def _decoding(adapted, kind, decoder):
+def _decoding(adapted: Any, kind: str, decoder: str | None) -> Any:
     """The adapter with another decoder, where there is a choice.
 
     Raises:
@@ -93,7 +106,7 @@ def _decoding(adapted, kind, decoder):
     return dataclasses.replace(adapted, decoder=decoder)
 
 
-def _kind_of_path(path):
+def _kind_of_path(path: pathlib.Path) -> str:
     if not path.exists() and not pathlib.Path(f"{path}.index").is_file():
         raise UserError(f"{path}: no such file or folder")
     name = path.name.lower()
@@ -114,19 +127,19 @@ def _kind_of_path(path):
     )
 
 
-def _called(kind, model, dataset, options):
+def _called(kind: str, model: Any, dataset: "Dataset", options: dict[str, Any]) -> Any:
     build = importlib.import_module(f"replicate.benchmarking.adapters.{kind}").of
     known = list(inspect.signature(build).parameters)[2:]
     _check_options(kind, options, known)
     return build(model, dataset, **options)
 
 
-def _without_options(model, options):
+def _without_options(model: Any, options: dict[str, Any]) -> Any:
     _check_options("callable", options, [])
     return model
 
 
-def _check_options(kind, options, known):
+def _check_options(kind: str, options: dict[str, Any], known: Sequence[str]) -> None:
     unknown = [name for name in options if name not in known]
     if unknown:
         raise UserError(
@@ -135,6 +148,6 @@ def _check_options(kind, options, known):
         )
 
 
-def _is_torch(model):
+def _is_torch(model: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)

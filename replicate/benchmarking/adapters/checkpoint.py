@@ -1,6 +1,8 @@
 """A run directory of this kit, or a checkpoint with its pipeline.config."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +16,19 @@ from replicate.benchmarking.adapters.frameworks import (
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
+    from replicate.benchmarking.dataset import Dataset
+
+
+def of(
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    pipeline_config: str | os.PathLike | None = None,
+    label_map: str | os.PathLike | None = None,
+    suppression: str = "kit",
+) -> Deferred:
     """The API's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
     Args:
@@ -42,7 +55,12 @@ def of(path, dataset, pipeline_config=None, label_map=None, suppression="kit"):
     )
 
 
-def read(path, names, pipeline_config=None, label_map=None):
+def read(
+    path: str | os.PathLike,
+    names: dict[int, str],
+    pipeline_config: str | os.PathLike | None = None,
+    label_map: str | os.PathLike | None = None,
+) -> "tuple[Message, pathlib.Path, list[int | None]]":
     """What a checkpoint is run with.
 
     Args:
@@ -67,7 +85,13 @@ def read(path, names, pipeline_config=None, label_map=None):
     return config, prefix, _category_ids(config, label_map, names)
 
 
-def _model(config, prefix, category_ids, name, suppression):
+def _model(
+    config: "Message",
+    prefix: pathlib.Path,
+    category_ids: list[int | None],
+    name: str,
+    suppression: str,
+) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
     from replicate.evaluate.detector import Detector
@@ -75,14 +99,14 @@ def _model(config, prefix, category_ids, name, suppression):
     detector = Detector(config, suppressed_by=suppression)
     detector.restore(prefix)
 
-    def prepare(image):
+    def prepare(image: np.ndarray) -> tuple:
         return detector.preprocess(tf.constant(image))
 
-    def collate(prepared):
+    def collate(prepared: list) -> tuple:
         images, true_shapes = zip(*prepared, strict=True)
         return tf.stack(images), tf.stack(true_shapes)
 
-    def found(outputs, image_hw):
+    def found(outputs: dict, image_hw: list) -> list[list[dict]]:
         values = {key: value.numpy() for key, value in outputs.items()}
         one_by_one = [
             {key: value[row] for key, value in values.items()} for row in range(len(image_hw))
@@ -105,7 +129,7 @@ def _model(config, prefix, category_ids, name, suppression):
     )
 
 
-def _prefix(path):
+def _prefix(path: pathlib.Path) -> pathlib.Path:
     """The prefix of the checkpoint at `path`, of a folder's the one with the largest number."""
     if pathlib.Path(f"{path}.index").is_file():
         return path
@@ -115,7 +139,9 @@ def _prefix(path):
     return pathlib.Path(checkpoint_files.path_of(path, steps[-1]))
 
 
-def _category_ids(config, label_map, names):
+def _category_ids(
+    config: "Message", label_map: str | os.PathLike | None, names: dict[int, str]
+) -> list[int | None]:
     """The category id of each class index of the model; None where the file has no such one."""
     from replicate.evaluate import categories
 

@@ -1,12 +1,13 @@
 """TensorFlow as the kit uses it, and the name of the device it computes on."""
 
 import importlib.metadata
+from types import ModuleType
 
 from replicate import odapi
 from replicate.benchmarking.model import cpu_name
 
 
-def tensorflow():
+def tensorflow() -> ModuleType:
     """The module `tensorflow` as the Object Detection API needs it (with Keras 2)."""
     odapi.load()
     import tensorflow
@@ -14,12 +15,12 @@ def tensorflow():
     return tensorflow
 
 
-def tensorflow_version():
+def tensorflow_version() -> str:
     """Its version, told without importing it."""
     return importlib.metadata.version("tensorflow")
 
 
-def tensorflow_device():
+def tensorflow_device() -> str:
     """The first GPU's name, or the CPU's."""
     tf = tensorflow()
     gpus = tf.config.list_physical_devices("GPU")

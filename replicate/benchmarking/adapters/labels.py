@@ -1,14 +1,20 @@
 """From a model's class indices to the annotation file's category ids."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
 
 # A first line of this kind stands for no class.
 _NO_CLASS = ("???", "background", "__background__", "n/a")
 
 
-def category_ids(path, dataset):
+def category_ids(path: str | os.PathLike | None, dataset: "Dataset") -> list[int | None]:
     """The category id of each class index (0-based).
 
     Args:
@@ -44,5 +50,5 @@ def category_ids(path, dataset):
 class _ByIndex(list):
     """Category ids by class index; a class beyond the last has none."""
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return super().__getitem__(index) if 0 <= index < len(self) else None

@@ -1,9 +1,11 @@
 """A zoo archive, or any SavedModel with the zoo's signature."""
 
 import atexit
+import os
 import pathlib
 import shutil
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +19,16 @@ from replicate.benchmarking.adapters.labels import category_ids
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
+
 _OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
-def of(path, dataset, labels=None):
+def of(
+    path: str | os.PathLike, dataset: "Dataset", labels: str | os.PathLike | None = None
+) -> Deferred:
     """A SavedModel: uint8 images [1, height, width, 3] -> the API's detections.
 
     Args:
@@ -48,7 +56,7 @@ def of(path, dataset, labels=None):
     )
 
 
-def _model(path, folder, name, id_of):
+def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int | None]) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
 
@@ -71,11 +79,11 @@ def _model(path, folder, name, id_of):
             "with --input_type=image_tensor"
         )
 
-    def call(batch):
+    def call(batch: Any) -> dict:
         # `loaded` is named here to keep its variables alive.
         return loaded.signatures["serving_default"](**{entry.name: batch})
 
-    def found(outputs, image_hw):
+    def found(outputs: dict, image_hw: list) -> list[list[dict]]:
         output = {key: value.numpy()[0] for key, value in outputs.items()}
         # Classes count from 1 in the signature, from 0 in the API's own outputs.
         output["detection_classes"] = output["detection_classes"] - 1
@@ -94,7 +102,7 @@ def _model(path, folder, name, id_of):
     )
 
 
-def _unpacked(path):
+def _unpacked(path: pathlib.Path) -> pathlib.Path:
     """The SavedModel of an archive, unpacked until the process ends."""
     place = pathlib.Path(tempfile.mkdtemp(prefix="replicate-archive-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
@@ -104,5 +112,5 @@ def _unpacked(path):
     return folder
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

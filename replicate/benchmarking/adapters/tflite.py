@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,16 @@ from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
 from replicate.score.groundtruth import read_bytes
 
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
 
-def of(path, dataset, labels=None, num_threads=None):
+
+def of(
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    labels: str | os.PathLike | None = None,
+    num_threads: int | None = None,
+) -> Model:
     """A `.tflite` file whose outputs are boxes, classes, scores and their number.
 
     Images are resized to its input bilinearly without regard to aspect, as the zoo's fixed-size
@@ -45,7 +54,7 @@ def of(path, dataset, labels=None, num_threads=None):
     height, width = entry["shape"][1:3]
     id_of = category_ids(labels, dataset)
 
-    def prepare(image):
+    def prepare(image: np.ndarray) -> np.ndarray:
         import cv2
 
         # No antialiasing: what tf.image.resize does by default.
@@ -54,12 +63,12 @@ def of(path, dataset, labels=None, num_threads=None):
             return resized.astype(np.float32) / 127.5 - 1
         return resized if entry["dtype"] == np.uint8 else (resized.astype(int) - 128).astype("i1")
 
-    def call(batch):
+    def call(batch: np.ndarray) -> list[np.ndarray]:
         interpreter.set_tensor(entry["index"], batch)
         interpreter.invoke()
         return [interpreter.get_tensor(each["index"]) for each in outputs]
 
-    def found(values, image_hw):
+    def found(values: list[np.ndarray], image_hw: list) -> list[Found]:
         boxes_yxyx_norm, classes, scores, count = roles(values, outputs)
         (image_height, image_width) = image_hw[0]
         count = int(count.reshape(-1)[0])
@@ -86,7 +95,9 @@ def of(path, dataset, labels=None, num_threads=None):
     )
 
 
-def roles(values, details):
+def roles(
+    values: list[np.ndarray], details: list[dict]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The outputs as (boxes, classes, scores, count), whatever order the exporter chose.
 
     Args:

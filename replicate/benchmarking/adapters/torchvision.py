@@ -1,14 +1,25 @@
 """A PyTorch module that follows torchvision's detection convention."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
 
-def of(module, dataset, device=None, category_ids=None):
+    from replicate.benchmarking.dataset import Dataset
+
+
+def of(
+    module: "torch.nn.Module",
+    dataset: "Dataset",
+    device: str | None = None,
+    category_ids: dict[int, int] | list[int] | None = None,
+) -> Model:
     """A module: list of float images [3, height, width] in 0..1 -> list of dicts.
 
     The dicts hold `boxes` [N, 4] (x1, y1, x2, y2 in px), `labels` [N], `scores` [N] and, where
@@ -25,14 +36,14 @@ def of(module, dataset, device=None, category_ids=None):
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     module = module.eval().to(device)
 
-    def prepare(image):
+    def prepare(image: np.ndarray) -> "torch.Tensor":
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
 
-    def call(batch):
+    def call(batch: "list[torch.Tensor]") -> list[dict]:
         with torch.inference_mode():
             return module(batch)
 
-    def found(outputs, image_hw):
+    def found(outputs: list[dict], image_hw: list) -> list[Found]:
         return [_found(each, category_ids) for each in outputs]
 
     return Model(
@@ -46,7 +57,7 @@ def of(module, dataset, device=None, category_ids=None):
     )
 
 
-def _found(output, category_ids):
+def _found(output: dict, category_ids: dict[int, int] | list[int] | None) -> Found:
     missing = [name for name in ("boxes", "labels", "scores") if name not in output]
     if missing:
         raise UserError(
@@ -70,7 +81,7 @@ def _found(output, category_ids):
     )
 
 
-def _identity(module, category_ids):
+def _identity(module: "torch.nn.Module", category_ids: dict[int, int] | list[int] | None) -> str:
     """Of the architecture as it prints, its weights and buffers, and PyTorch's version."""
     import torch
 
