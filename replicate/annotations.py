@@ -8,11 +8,17 @@ import collections
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from replicate import shapes
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
+
+if TYPE_CHECKING:
+    from replicate.run import RunDir
+
 
 _FORMAT = 1
 
@@ -34,11 +40,11 @@ class Facts:
     annotations: int
     crowd: int
     image_ids_sha256: str
-    categories: dict
-    objects: dict
+    categories: dict[int, str]
+    objects: dict[int, int]
 
     @classmethod
-    def of(cls, file):
+    def of(cls, file: annotation_file.AnnotationFile) -> "Facts":
         """The facts of an `AnnotationFile`.
 
         Raises:
@@ -56,14 +62,14 @@ class Facts:
             objects=dict(sorted(collections.Counter(file.category_ids[~crowd].tolist()).items())),
         )
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The facts without the hash, under which they stand."""
         entries = dataclasses.asdict(self)
         del entries["sha256"]
         return entries
 
     @classmethod
-    def from_json(cls, sha256, entries):
+    def from_json(cls, sha256: str, entries: dict) -> "Facts":
         """What `to_json` gave."""
         by_id = {
             name: {int(id_): value for id_, value in entries[name].items()}
@@ -72,7 +78,7 @@ class Facts:
         return cls(sha256=sha256, **(entries | by_id))
 
 
-def facts(run, path, *, segmentations=False):
+def facts(run: "RunDir", path: str | os.PathLike, *, segmentations: bool = False) -> Facts:
     """The facts of an annotation file: those that the run keeps, if the file is as it was.
 
     That is told by its size and its time of change: hashing 450 MB takes a while.
@@ -93,13 +99,13 @@ def facts(run, path, *, segmentations=False):
     return Facts.of(annotation_file.read(path, segmentations=segmentations))
 
 
-def facts_of(run, sha256):
+def facts_of(run: "RunDir", sha256: str) -> Facts | None:
     """The facts that a run keeps of the file with this SHA-256, or None."""
     entries = kept(run)["facts"].get(sha256)
     return None if entries is None else Facts.from_json(sha256, entries)
 
 
-def keep(run, paths):
+def keep(run: "RunDir", paths: Iterable[str | os.PathLike]) -> None:
     """Writes the facts of these files into the run directory; reads none that it has already."""
     there, before = kept(run), kept(run)
     for path in paths:
@@ -110,7 +116,7 @@ def keep(run, paths):
         write_json(run.annotations, there, checksum=True)
 
 
-def kept(run):
+def kept(run: "RunDir") -> dict:
     """annotations.json of a run; empty where there is none yet, or a damaged one."""
     if run.annotations.is_file():
         with contextlib.suppress(UserError):
@@ -121,7 +127,7 @@ def kept(run):
     return {"format": _FORMAT, "files": {}, "facts": {}}
 
 
-def _seen(path, sha256):
+def _seen(path: str | os.PathLike, sha256: str) -> dict | None:
     """What tells that a file is as it was when it had this hash."""
     try:
         found = os.stat(path)

@@ -13,20 +13,25 @@ import re
 import shutil
 import tarfile
 import zlib
+from typing import TYPE_CHECKING
 
 from replicate.errors import UserError
 from tfrecords.whole_files import clean, partial_of, written_whole
+
+if TYPE_CHECKING:
+    from replicate import zoo
+
 
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError)
 _CONFIG_BYTES = 10_000_000  # the zoo's have some kilobytes
 
 
-def is_archive(path):
+def is_archive(path: str | os.PathLike) -> bool:
     """Whether `path` is a file that tar reads."""
     return os.path.isfile(path) and tarfile.is_tarfile(path)
 
 
-def read_config(path):
+def read_config(path: str | os.PathLike) -> str:
     """The text of the `pipeline.config` in an archive, without unpacking it.
 
     Raises:
@@ -44,7 +49,7 @@ def read_config(path):
     raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
 
 
-def fetch(row, folder):
+def fetch(row: "zoo.Row | zoo.StartingPoint", folder: str | os.PathLike) -> pathlib.Path:
     """Downloads a released archive and records its SHA-256 beside it.
 
     The zoo publishes no checksums: that of the registry holds where one was recorded there (the
@@ -75,7 +80,7 @@ def fetch(row, folder):
     return path
 
 
-def _recorded(record):
+def _recorded(record: pathlib.Path) -> str | None:
     """The SHA-256 that an earlier download recorded, or None."""
     if not record.is_file():
         return None
@@ -85,7 +90,12 @@ def _recorded(record):
     return words[0]
 
 
-def unpack(path, folder=None, *, marker="pipeline.config"):
+def unpack(
+    path: str | os.PathLike,
+    folder: str | os.PathLike | None = None,
+    *,
+    marker: str = "pipeline.config",
+) -> pathlib.Path:
     """Unpacks an archive, once: a second call finds the folder of the first.
 
     Nothing is written outside the folder, and the folder appears under its name when everything
@@ -121,7 +131,7 @@ def unpack(path, folder=None, *, marker="pipeline.config"):
     return folder
 
 
-def checkpoint(folder):
+def checkpoint(folder: str | os.PathLike) -> str:
     """The prefix of the checkpoint in an unpacked archive, e.g. `MODEL/checkpoint/ckpt-0`.
 
     Raises:
@@ -133,7 +143,7 @@ def checkpoint(folder):
     return str(found[-1].with_suffix(""))
 
 
-def starting_checkpoint(folder, name):
+def starting_checkpoint(folder: str | os.PathLike, name: str) -> str:
     """The prefix of the checkpoint in an unpacked archive of the classification zoo.
 
     Args:
@@ -156,18 +166,18 @@ def starting_checkpoint(folder, name):
     return str(prefix).removesuffix(".index")
 
 
-def checkpoint_of(path):
+def checkpoint_of(path: str) -> str:
     """The checkpoint's prefix that `path` names: of an archive, the one in it; else `path`."""
     return checkpoint(unpack(path)) if is_archive(path) else path
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _folder_of(marker, path, folder):
+def _folder_of(marker: str, path: str | os.PathLike, folder: pathlib.Path) -> pathlib.Path:
     found = sorted(folder.glob(f"**/{marker}"), key=lambda each: len(each.parts))
     if not found:
         raise UserError(f"{path}: no {marker} in it; is it a released archive of the zoo?")

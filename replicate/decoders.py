@@ -11,11 +11,18 @@ The Object Detection API decodes with TensorFlow's, in training and evaluation.
 """
 
 import importlib.metadata
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replicate import odapi
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 #: name -> the package whose version belongs to its pixels.
 PACKAGES = {"tensorflow": "tensorflow", "pillow": "pillow"}
@@ -23,7 +30,7 @@ NAMES = tuple(PACKAGES)
 _WHAT_TO_DO = "replace the file or take the image out of the annotation file"
 
 
-def decoder(name):
+def decoder(name: str) -> Callable[[str | os.PathLike], np.ndarray]:
     """The function of a path that decodes a file.
 
     Args:
@@ -40,18 +47,18 @@ def decoder(name):
     return {"tensorflow": by_tensorflow, "pillow": by_pillow}[name]
 
 
-def check(name):
+def check(name: str) -> None:
     """Raises UserError where `name` is no decoder."""
     if name not in NAMES:
         raise UserError(f"decoder '{name}'; there are: {', '.join(NAMES)}")
 
 
-def version(name):
+def version(name: str) -> str:
     """The version of the decoder's package, told without importing it."""
     return importlib.metadata.version(PACKAGES[name])
 
 
-def by_tensorflow(path):
+def by_tensorflow(path: str | os.PathLike) -> np.ndarray:
     """As `decoder("tensorflow")`."""
     odapi.require_keras_2()  # whoever imports TensorFlow first decides for the process
     import tensorflow as tf
@@ -65,7 +72,7 @@ def by_tensorflow(path):
         ) from None
 
 
-def in_graph(encoded):
+def in_graph(encoded: "tf.Tensor") -> "tf.Tensor":
     """The pixels of an encoded image as the API's own input decodes them, as a tensor.
 
     Args:
@@ -81,7 +88,7 @@ def in_graph(encoded):
     return image
 
 
-def by_pillow(path):
+def by_pillow(path: str | os.PathLike) -> np.ndarray:
     """As `decoder("pillow")`."""
     from PIL import Image
 

@@ -7,11 +7,16 @@ import os
 import pathlib
 import platform
 import subprocess
+from typing import TYPE_CHECKING
 
 import psutil
 
 from replicate.run import read_json, write_json
 from tfrecords.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from replicate.run import RunDir
+
 
 _PACKAGES = (
     "tensorflow",
@@ -43,7 +48,7 @@ _CODE_AND_TABLES = (".py", ".csv", ".json", ".toml", ".j2", ".js", ".css")
 
 
 @functools.cache
-def code_sha256(*rooms):
+def code_sha256(*rooms: str) -> str:
     """A hash of the kit's own code and tables, which decide results as much as settings do.
 
     Args:
@@ -63,7 +68,7 @@ def code_sha256(*rooms):
     return digest.hexdigest()
 
 
-def describe():
+def describe() -> dict:
     """The environment as environment.json holds it.
 
     `earlier`, added by a run that was continued elsewhere, lists the environments before.
@@ -86,7 +91,7 @@ def describe():
     }
 
 
-def record(path):
+def record(path: pathlib.Path) -> None:
     """Writes `describe()` as the environment of a run; another one before it goes to `earlier`."""
     described = describe()
     if path.is_file():
@@ -98,7 +103,7 @@ def record(path):
     write_json(path, described)
 
 
-def of_run(run):
+def of_run(run: "RunDir") -> dict:
     """What a run ran on: environment.json, and from training.json how its steps were executed.
 
     Args:
@@ -117,7 +122,7 @@ def of_run(run):
     return described
 
 
-def _git(project):
+def _git(project: pathlib.Path) -> dict[str, str] | None:
     """The kit's own revision and what of its files is changed since; None outside its repository.
 
     Installed into an environment that lies in another repository, or copied into one without
@@ -133,7 +138,7 @@ def _git(project):
     # Variables of a hook or an alias would name another repository than the folder's.
     surroundings = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", project, *arguments],
             capture_output=True,

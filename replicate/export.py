@@ -7,11 +7,17 @@
 Written by the Object Detection API's own exporter.
 """
 
+import os
 import pathlib
 import shutil
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 INPUT_TYPES = (
     "image_tensor",
@@ -21,7 +27,12 @@ INPUT_TYPES = (
 )
 
 
-def export(config, checkpoint, output_directory, input_type="image_tensor"):
+def export(
+    config: "Message",
+    checkpoint: str | os.PathLike,
+    output_directory: str | os.PathLike,
+    input_type: str = "image_tensor",
+) -> str:
     """Exports a checkpoint; where the config evaluates moving averages, those are the weights.
 
     Args:
@@ -59,7 +70,7 @@ def export(config, checkpoint, output_directory, input_type="image_tensor"):
     return prefix
 
 
-def _export(config, model, folder, input_type):
+def _export(config: "Message", model: Any, folder: pathlib.Path, input_type: str) -> None:
     """The API's exporter, on a checkpoint of the model's weights as they are evaluated."""
     import tensorflow as tf
     from object_detection import exporter_lib_v2

@@ -18,12 +18,20 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import label_map, manifest, redaction
 from tfrecords.errors import InputError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.run import RunDir
+
 
 FIELDS = (
     *("seed", "precision", "config", "label_map", "train_records", "train_annotations"),
@@ -35,7 +43,7 @@ _HEAD_BYTES = 1 << 20
 _SHOWN = 3
 
 
-def of(config, seed, precision):
+def of(config: "Message", seed: int, precision: str | None) -> dict:
     """The identity of a training.
 
     Args:
@@ -59,7 +67,7 @@ def of(config, seed, precision):
     }
 
 
-def differences(run, now):
+def differences(run: "RunDir", now: dict) -> dict[str, str]:
     """In what a training differs from the one that the run directory holds.
 
     Args:
@@ -81,7 +89,7 @@ def differences(run, now):
     }
 
 
-def keep(run, now, step, accept=()):
+def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> None:
     """Keeps the identity of a run that begins, or refuses to continue another one.
 
     Args:
@@ -120,13 +128,13 @@ def keep(run, now, step, accept=()):
         note(run, accepted)
 
 
-def note(run, accepted):
+def note(run: "RunDir", accepted: list[dict]) -> None:
     """Puts what was accepted into spec.json ("accepted"), where the verdict finds it."""
     if run.spec.is_file():
         write_json(run.spec, read_json(run.spec) | {"accepted": accepted})
 
 
-def accepted_notes(run):
+def accepted_notes(run: "RunDir") -> list[str]:
     """What was accepted, as sentences for a verdict or a report."""
     kept = read_json(run.identity).get("accepted", []) if run.identity.is_file() else []
     return [
@@ -136,7 +144,7 @@ def accepted_notes(run):
     ]
 
 
-def _told(field, was, now):
+def _told(field: str, was: Any, now: Any) -> str | None:
     """A difference as a sentence, None where there is none."""
     if field == "config":
         return _config_told(was, now)
@@ -149,7 +157,7 @@ def _told(field, was, now):
     return f"{field.replace('_', ' ')} have other content (SHA-256 {was[:12]}…, now {now[:12]}…)"
 
 
-def _config_told(was, now):
+def _config_told(was: str, now: str) -> str | None:
     changed = [
         each
         for each in configs.diff(configs.parse(was, "identity.json"), configs.parse(now, "config"))
@@ -162,7 +170,7 @@ def _config_told(was, now):
     return f"config: {shown}{more}"
 
 
-def _map_told(was, now):
+def _map_told(was: dict[str, str], now: dict[str, str]) -> str | None:
     ids = sorted(set(was) | set(now), key=int)
     changed = [each for each in ids if was.get(each) != now.get(each)]
     if not changed:
@@ -171,7 +179,7 @@ def _map_told(was, now):
     return f"label map: {shown}" + (", …" if len(changed) > _SHOWN else "")
 
 
-def _brief(value):
+def _brief(value: Any) -> Any:
     """A field's value where a whole config or label map would not fit."""
     if isinstance(value, (dict, str)) and len(str(value)) > 80:
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -179,14 +187,14 @@ def _brief(value):
     return value
 
 
-def _label_map(path):
+def _label_map(path: str | os.PathLike) -> dict[str, str] | None:
     try:
         return {str(key): name for key, name in sorted(label_map.read(path).items())}
     except InputError:
         return None
 
 
-def _records(patterns):
+def _records(patterns: list[str]) -> tuple[str | None, str | None]:
     """(hash of the records, hash of their annotation file), None where they are not there."""
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
     if not paths:
@@ -210,11 +218,11 @@ def _records(patterns):
     return digest.hexdigest(), None
 
 
-def _checkpoint(prefix):
+def _checkpoint(prefix: str) -> str | None:
     if not prefix:
         return None
-    prefix = pathlib.Path(prefix)
-    parts = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
+    path = pathlib.Path(prefix)
+    parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*"))
     digest = hashlib.sha256()
     for part in parts:
         with open(part, "rb") as file:
@@ -222,5 +230,5 @@ def _checkpoint(prefix):
     return digest.hexdigest() if parts else None
 
 
-def _hash(content):
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -6,7 +6,10 @@ differs from the published recipe). environment.json is the training's own (`tra
 
 import dataclasses
 import os
+import pathlib
 import sys
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 from replicate import config as configs
 from replicate import environment
@@ -14,6 +17,12 @@ from replicate.config.operations import show
 from replicate.errors import UserError
 from replicate.run import read_json, write_json, write_text
 from tfrecords import redaction
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.run import RunDir
+
 
 # Fields of a request under the names that `identity` has for what they change.
 _IDENTITY = {
@@ -24,7 +33,7 @@ _IDENTITY = {
 _PATHS = ("train_annotations", "train_images", "val_annotations", "val_images", "config")
 
 
-def asked_for(request):
+def asked_for(request: Any) -> dict:
     """A request (a dataclass) as plain data: what spec.json keeps of it, its paths absolute."""
     asked = dataclasses.asdict(request)
     asked.pop("accept", None)  # a term of one start, not what is asked for
@@ -36,7 +45,7 @@ def asked_for(request):
     return redaction.everywhere(asked)
 
 
-def refuse_another(run, request, may_change=()):
+def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) -> None:
     """Raises UserError where the run directory holds a run that was asked for differently.
 
     Args:
@@ -63,7 +72,9 @@ def refuse_another(run, request, may_change=()):
         )
 
 
-def refuse_another_config(run, message, may_change=()):
+def refuse_another_config(
+    run: "RunDir", message: "Message", may_change: Collection[str] = ()
+) -> None:
     """Raises UserError where the run directory holds a training with another config.
 
     Args:
@@ -86,11 +97,11 @@ def refuse_another_config(run, message, may_change=()):
         )
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     return "not set" if value is None else show(value)
 
 
-def write_spec(run, request, command, forced, **more):
+def write_spec(run: "RunDir", request: Any, command: str, forced: list[str], **more: Any) -> None:
     """Writes what was asked for; where the run is asked for the same again, its command stays.
 
     Args:
@@ -112,7 +123,9 @@ def write_spec(run, request, command, forced, **more):
         write_json(run.spec, spec)
 
 
-def write_config(run, message, recipe):
+def write_config(
+    run: "RunDir", message: "Message", recipe: str | None
+) -> list[configs.Operation] | None:
     """Writes pipeline.config, and deviations.json: how it differs from the recipe.
 
     Where no recipe is known deviations.json holds `null`: nothing was compared. An empty list
@@ -142,7 +155,7 @@ def write_config(run, message, recipe):
     return deviations
 
 
-def _held(path):
+def _held(path: pathlib.Path) -> Any:
     """What a file of the run holds; None of a damaged one, which is written anew."""
     try:
         return read_json(path)

@@ -4,6 +4,8 @@ A category may be named "dog\\x1b[2J" and an image "a\\0b.jpg"; who reads of the
 """
 
 import re
+from collections.abc import Callable, Iterable
+from typing import IO, Any
 
 # C0 and C1 controls but tab and line feed, what turns the direction of writing, half a surrogate.
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -13,7 +15,7 @@ _BAR = re.compile(f"\r|\x1b\\[A|([{_CONTROLS}])")
 _BAR_AND_COLOUR = re.compile(f"\r|\x1b\\[A|\x1b\\[[0-9;]*m|([{_CONTROLS}])")
 
 
-def plain(text):
+def plain(text: Any) -> str:
     """`text` with control characters written as Python writes them, such as \\x1b."""
     return _CONTROL.sub(lambda found: _name(found.group()), str(text))
 
@@ -28,25 +30,25 @@ class Shown:
       change: function of every text that is written, before that.
     """
 
-    def __init__(self, stream, change=str):
+    def __init__(self, stream: IO[str], change: Callable[[str], str] = str) -> None:
         self._stream, self._change = stream, change
         self._passing = _BAR_AND_COLOUR if stream.isatty() else _BAR
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self._stream.write(self._passing.sub(_unless_passing, self._change(text)))
         return len(text)
 
-    def writelines(self, lines):
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-def _unless_passing(found):
+def _unless_passing(found: re.Match[str]) -> str:
     return _name(found.group()) if found.group(1) else found.group()
 
 
-def _name(character):
+def _name(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -3,9 +3,14 @@
 import dataclasses
 import glob
 import re
+from typing import TYPE_CHECKING
 
 from tfrecords import manifest as manifests
 from tfrecords.errors import InputError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 _SHARD = re.compile(r"^(?P<output_path>.*)-\d{5}-of-(?P<shards>\d{5})(\.tfrecord)?$")
 
@@ -24,14 +29,14 @@ class Records:
     """
 
     pattern: str
-    paths: list
+    paths: list[str]
     output_path: str
     num_shards: int
     manifest: dict | None
     damaged: str = ""
 
 
-def of_reader(reader):
+def of_reader(reader: "Message | None") -> Records:
     """The Records of an InputReader message; None gives none."""
     patterns = list(reader.tf_record_input_reader.input_path) if reader is not None else []
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
@@ -53,7 +58,7 @@ def of_reader(reader):
     )
 
 
-def of_config(message):
+def of_config(message: "Message") -> dict[str, Records]:
     """The Records of a TrainEvalPipelineConfig: dict "train", "val"."""
     readers = message.eval_input_reader
     return {

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from replicate import annotations, opening
 from replicate import config as configs
@@ -17,6 +18,13 @@ from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json, write_json
 from tfrecords import annotation_file
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate import preflight
+    from replicate.cluster import Cluster
+
 
 _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
 
@@ -52,7 +60,12 @@ class ReplicationRequest(Execution):
     config: str = ""
 
 
-def replicate(request, run_dir, command, terms=None):
+def replicate(
+    request: ReplicationRequest,
+    run_dir: str | os.PathLike,
+    command: str,
+    terms: "preflight.Terms | None" = None,
+) -> dict | None:
     """Checks (preflight), converts, renders, trains, evaluates, scores, judges and reports.
 
     Args:
@@ -81,7 +94,13 @@ def replicate(request, run_dir, command, terms=None):
         return _replicate(run, request, command, terms, workers)
 
 
-def _replicate(run, request, command, terms, workers):
+def _replicate(
+    run: RunDir,
+    request: ReplicationRequest,
+    command: str,
+    terms: "preflight.Terms | None",
+    workers: "Cluster | None",
+) -> dict | None:
     """`replicate` under the run's lock, which who only helps to train leaves to the first."""
     from replicate import preflight
 
@@ -103,14 +122,21 @@ def _replicate(run, request, command, terms, workers):
     return verdict
 
 
-def _workers():
+def _workers() -> "Cluster | None":
     """The workers that train together, or None; importing the trainer takes seconds."""
     from replicate import cluster
 
     return cluster.from_environment()
 
 
-def _prepare(run, request, command, num_workers, terms, waiting):
+def _prepare(
+    run: RunDir,
+    request: ReplicationRequest,
+    command: str,
+    num_workers: int,
+    terms: "preflight.Terms | None",
+    waiting: "preflight.Standby",
+) -> "Message":
     """Everything before the first step; the config that is trained."""
     from replicate import preflight
 
@@ -134,7 +160,9 @@ def _prepare(run, request, command, num_workers, terms, waiting):
     return message
 
 
-def intent(request, run_dir, **more):
+def intent(
+    request: ReplicationRequest, run_dir: str | os.PathLike, **more: Any
+) -> "preflight.Intent":
     """What `request` would launch, for preflight.
 
     Args:
@@ -161,11 +189,11 @@ def intent(request, run_dir, **more):
     )
 
 
-def _stage(text):
+def _stage(text: str) -> None:
     print(f"\n── {text}", file=sys.stderr, flush=True)
 
 
-def check_inputs(request):
+def check_inputs(request: ReplicationRequest) -> None:
     """Raises UserError where an annotation file or an image folder is not there."""
     for field in ("train_annotations", "val_annotations"):
         if not pathlib.Path(getattr(request, field)).is_file():
@@ -175,11 +203,11 @@ def check_inputs(request):
             raise UserError(f"--{field}: no such image folder: {getattr(request, field)}")
 
 
-def _records(run, split):
+def _records(run: RunDir, split: str) -> str:
     return str(run.data / split)
 
 
-def _convert(run, request, num_workers):
+def _convert(run: RunDir, request: ReplicationRequest, num_workers: int) -> None:
     """Converts both splits; each worker reads shards of its own."""
     import tfrecords
 
@@ -199,17 +227,17 @@ def _convert(run, request, num_workers):
     tfrecords.write_label_map(categories, str(run.data / "label_map.pbtxt"))
 
 
-def _train_facts(request, run):
+def _train_facts(request: ReplicationRequest, run: RunDir) -> annotations.Facts:
     """Where the file has to be read, it is read as the conversion will need it."""
     return annotations.facts(run, request.train_annotations, segmentations=request.include_masks)
 
 
-def _num_shards(image_dir):
+def _num_shards(image_dir: str | os.PathLike) -> int:
     size = sum(entry.stat().st_size for entry in os.scandir(image_dir) if entry.is_file())
     return max(1, -(-size // _SHARD_BYTES))
 
 
-def resolved(request):
+def resolved(request: ReplicationRequest) -> ReplicationRequest:
     """The request with its recipe apart from the config that is trained.
 
     Raises:
@@ -224,7 +252,7 @@ def resolved(request):
     return dataclasses.replace(request, model=recipe.model, config=request.model)
 
 
-def compose(request, run):
+def compose(request: ReplicationRequest, run: RunDir) -> "Message":
     """The config that `request` trains in a run directory; nothing is written."""
     categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
@@ -243,7 +271,7 @@ def compose(request, run):
     )
 
 
-def _evaluate(run, request, message):
+def _evaluate(run: RunDir, request: ReplicationRequest, message: "Message") -> None:
     """Evaluates and scores every kept checkpoint."""
     from replicate.evaluate import kept
 
@@ -254,7 +282,7 @@ def _evaluate(run, request, message):
         kept.Kept(run, message, annotations, images).evaluate_all()
 
 
-def _judge(run):
+def _judge(run: RunDir) -> dict:
     """The verdict on the last checkpoint, as tools/verdict.py gives it."""
     from replicate import verdict
 
@@ -264,13 +292,13 @@ def _judge(run):
     return decided
 
 
-def _report(run):
+def _report(run: RunDir) -> None:
     from replicate import report
 
     report.write(run)
 
 
-def summary(run_dir):
+def summary(run_dir: str | os.PathLike) -> str:
     """The end of a run in text: the metrics, the verdict with its reasons, the report."""
     from replicate import verdict
     from replicate.score import text

@@ -196,7 +196,7 @@ OF_FILES = {
 }
 
 
-def fault(value, shape):
+def fault(value: Any, shape: Any) -> str | None:
     """What is wrong with a value in words ("Expected `int`, got `str` - at `$.step`"), or None."""
     import msgspec
 

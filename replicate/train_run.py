@@ -6,12 +6,20 @@ of `opening`, the training.
 
 import contextlib
 import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
 
 from replicate import config as configs
 from replicate import opening
 from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate import preflight
+
 
 # What another start of the same run may ask for anew.
 _MAY_CHANGE = (
@@ -46,7 +54,7 @@ class TrainingRequest(Execution):
     log_every_n: int = 10
 
 
-def request_for(config, model="", **fields):
+def request_for(config: str, model: str = "", **fields: Any) -> TrainingRequest:
     """The TrainingRequest of a config, its recipe found.
 
     Args:
@@ -66,7 +74,12 @@ def request_for(config, model="", **fields):
     return TrainingRequest(config, recipe.model or "", recipe.how, **fields)
 
 
-def train(request, run_dir, command, terms=None):
+def train(
+    request: TrainingRequest,
+    run_dir: str | os.PathLike,
+    command: str,
+    terms: "preflight.Terms | None" = None,
+) -> str:
     """Trains until the last step; preflight is the first act, and a fail stops it.
 
     Of several workers (see `replicate.cluster`) the first does everything before the training.
@@ -107,7 +120,15 @@ def train(request, run_dir, command, terms=None):
         )
 
 
-def _open(run, request, message, command, num_workers, terms, waiting):
+def _open(
+    run: RunDir,
+    request: TrainingRequest,
+    message: "Message",
+    command: str,
+    num_workers: int,
+    terms: "preflight.Terms | None",
+    waiting: "preflight.Standby",
+) -> None:
     """Everything before the first step."""
     from replicate import preflight
 
@@ -130,7 +151,7 @@ def _open(run, request, message, command, num_workers, terms, waiting):
     opening.write_config(run, message, request.model)
 
 
-def _with_evaluation_of(run, request):
+def _with_evaluation_of(run: RunDir, request: TrainingRequest) -> TrainingRequest:
     """The request with the evaluation set that the run named before, where this one names none."""
     if request.val_annotations or not run.spec.is_file():
         return request
@@ -139,7 +160,7 @@ def _with_evaluation_of(run, request):
     return dataclasses.replace(request, **named)
 
 
-def _refuse_other_kinds(run):
+def _refuse_other_kinds(run: RunDir) -> None:
     if run.spec.is_file() and read_json(run.spec).get("kind") != "training":
         raise UserError(
             f"{run.root} holds a run of another tool; continue it with its own command, or name "

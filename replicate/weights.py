@@ -30,7 +30,7 @@ class Weights:
     config: str | None
 
 
-def of(source):
+def of(source: str | os.PathLike) -> Weights:
     """The weights of a model.
 
     Args:
@@ -55,7 +55,7 @@ def of(source):
     )
 
 
-def place_of(source):
+def place_of(source: str | os.PathLike) -> str:
     """Where a model lies: the folder of its pipeline.config, of a zoo model what was downloaded.
 
     Args:
@@ -91,7 +91,7 @@ def place_of(source):
     return str(folder)
 
 
-def _in_folder(folder):
+def _in_folder(folder: pathlib.Path) -> Weights:
     run, config = RunDir.at(folder), folder / _CONFIG
     inner = next(
         (each for each in (run.checkpoints, folder / "checkpoint") if each.is_dir()), folder

@@ -185,7 +185,9 @@ def find_checkpoint(checkpoint: str | os.PathLike) -> str:
     """
     if pathlib.Path(f"{checkpoint}.index").is_file():
         return str(checkpoint)
-    latest = tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else None
+    latest = (
+        tf.train.latest_checkpoint(str(checkpoint)) if pathlib.Path(checkpoint).is_dir() else None
+    )
     if not latest:
         raise UserError(
             f"{checkpoint}: no checkpoint there; give the prefix of one (…/ckpt-400, without "

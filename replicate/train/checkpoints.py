@@ -10,6 +10,9 @@ import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 import tensorflow as tf
 from absl import logging
@@ -18,7 +21,7 @@ from replicate import checkpoint_files
 from replicate.errors import UserError
 
 
-def verify(path):
+def verify(path: str | os.PathLike) -> str | None:
     """Reads every tensor of a checkpoint, which checks the checksums inside.
 
     Returns:
@@ -33,7 +36,9 @@ def verify(path):
     return None
 
 
-def latest_good(directory, on_damage=None):
+def latest_good(
+    directory: str | os.PathLike, on_damage: Callable[[str, str], None] | None = None
+) -> str | None:
     """The last checkpoint in `directory` that reads back whole, or None.
 
     A damaged one is named in the log and the one before it is taken.
@@ -54,7 +59,7 @@ def latest_good(directory, on_damage=None):
     return None
 
 
-def set_aside(path, damage):
+def set_aside(path: str | os.PathLike, damage: str) -> None:
     """Renames a damaged checkpoint's files to `damaged-ckpt-STEP.…`, which nothing reads.
 
     Its step counts as not saved, so that training writes it again.
@@ -69,7 +74,7 @@ def set_aside(path, damage):
     )
 
 
-def clean(directory):
+def clean(directory: str | os.PathLike) -> None:
     """Removes what a kill during a save left: temporary folders, and data without an index."""
     directory = pathlib.Path(directory)
     for left in directory.glob("ckpt-*_temp*"):
@@ -86,13 +91,18 @@ class FullDisk:
       directory: the checkpoints' folder.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str | os.PathLike) -> None:
         self._directory = directory
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         full = full or (isinstance(error, tf.errors.OpError) and "No space left" in error.message)
         if full:
@@ -114,7 +124,13 @@ class Saver:
       every_n: steps between two of a run that is not stopped; None counts the saves as they are.
     """
 
-    def __init__(self, checkpoint, directory, max_to_keep, every_n=None):
+    def __init__(
+        self,
+        checkpoint: tf.train.Checkpoint,
+        directory: str | os.PathLike,
+        max_to_keep: int,
+        every_n: int | None = None,
+    ) -> None:
         steps = checkpoint_files.steps_of(directory)
         self.saved_step = steps[-1] if steps else None
         self._checkpoint, self._every_n = checkpoint, every_n
@@ -127,7 +143,7 @@ class Saver:
             checkpoint, str(directory), max_to_keep=max_to_keep, checkpoint_name="ckpt"
         )
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes ckpt-<step> and reads it back. Saving the same step again does nothing.
 
         Raises:

@@ -1,14 +1,20 @@
 """The devices that share a global batch: one, those of a machine, or those of several machines."""
 
+import pathlib
 import re
 import tempfile
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import tensorflow as tf
 
 from replicate.errors import Unavailable
 
+if TYPE_CHECKING:
+    from replicate.cluster import Cluster
 
-def strategy(cluster):
+
+def strategy(cluster: "Cluster | None") -> tf.distribute.Strategy | None:
     """The distribution strategy of this process; call it before any other TensorFlow op.
 
     Args:
@@ -34,7 +40,7 @@ def strategy(cluster):
     return None
 
 
-def agreed_signal(strategy, number):
+def agreed_signal(strategy: tf.distribute.Strategy, number: int | None) -> int | None:
     """The signal that any worker got, so that all stop after the same step.
 
     Args:
@@ -67,13 +73,18 @@ class PeerLost:
         tf.errors.InternalError,
     )
 
-    def __init__(self, cluster):
+    def __init__(self, cluster: "Cluster | None") -> None:
         self._cluster = cluster
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._cluster is None or not isinstance(error, self._SIGNS):
             return
         raise Unavailable(
@@ -84,13 +95,13 @@ class PeerLost:
         ) from None
 
 
-def _cause(message):
+def _cause(message: str) -> str:
     """The line of an error's message that says what failed, which AutoGraph puts a stack before."""
     told = re.search(r"^\s*\w+Error: (?:\{\{.*?\}\} )?(.+)", message, re.MULTILINE)
     return told[1] if told else message.splitlines()[0]
 
 
-def checkpoint_folder(cluster, folder):
+def checkpoint_folder(cluster: "Cluster | None", folder: pathlib.Path) -> pathlib.Path | str:
     """Where this worker writes its checkpoints.
 
     Saving is a collective act, since averaged variables are read from all workers; only the

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -26,7 +27,7 @@ AHEAD = 4
 _PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def addresses(service):
+def addresses(service: str) -> list[str]:
     """The processes that `service` asks for, started where it is a number.
 
     Args:
@@ -54,7 +55,7 @@ def addresses(service):
     return found
 
 
-def served(dataset_of_part, service):
+def served(dataset_of_part: Callable[[int, int], tf.data.Dataset], service: str) -> tf.data.Dataset:
     """One dataset from the processes, each of which makes its part.
 
     Args:
@@ -80,7 +81,7 @@ def served(dataset_of_part, service):
     return tf.data.Dataset.choose_from_datasets(parts, turns).prefetch(AHEAD)
 
 
-def _start():
+def _start() -> int:
     """Starts one process on a free port of this machine; the port."""
     with socket.create_server(("localhost", 0)) as probe:
         port = probe.getsockname()[1]
@@ -94,7 +95,7 @@ def _start():
     return port
 
 
-def _wait_for(address):
+def _wait_for(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise UserError(f"--input_service: {address!r} is not host:port")
@@ -112,7 +113,7 @@ def _wait_for(address):
             time.sleep(0.2)
 
 
-def _serve(port, until_closed):
+def _serve(port: int, until_closed: bool) -> None:
     """Serves until the process is ended, or standard input where that is the parent's pipe."""
     service = tf.data.experimental.service
     servers = [service.DispatchServer(service.DispatcherConfig(port=port))]

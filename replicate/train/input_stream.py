@@ -11,6 +11,8 @@ API: buffers do not reach over the end of an epoch, so each epoch holds every re
 """
 
 import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -20,8 +22,11 @@ from replicate.train import input_service as service
 from replicate.train import randomness
 from tfrecords import framing
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-def count_records(paths):
+
+def count_records(paths: Iterable[str]) -> int:
     """The number of records in TFRecord files, read from the lengths that frame them.
 
     Raises:
@@ -33,7 +38,7 @@ def count_records(paths):
         raise UserError(f"{error}; convert it again") from None
 
 
-def _paths(input_reader_config):
+def _paths(input_reader_config: "Message") -> list[str]:
     patterns = list(input_reader_config.tf_record_input_reader.input_path)
     paths = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
     if not paths:
@@ -45,7 +50,7 @@ def _paths(input_reader_config):
     return paths
 
 
-def _epoch(paths, config, seed, epoch):
+def _epoch(paths: tf.Tensor, config: "Message", seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
     """The serialized records of one epoch, in that epoch's order."""
     epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
     if config.shuffle:
@@ -62,7 +67,9 @@ def _epoch(paths, config, seed, epoch):
     return records
 
 
-def numbered_records(paths, config, *, seed, first_example):
+def numbered_records(
+    paths: list[str], config: "Message", *, seed: int, first_example: int
+) -> tf.data.Dataset:
     """Serialized records from the run's example `first_example` on, epoch after epoch, without end.
 
     Args:
@@ -83,7 +90,7 @@ def numbered_records(paths, config, *, seed, first_example):
     first_epoch, skipped = divmod(first_example, records_per_epoch)
     path_tensor = tf.constant(paths)
 
-    def epoch_records(epoch):
+    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
         records = _epoch(path_tensor, config, seed, epoch)
         return records.skip(tf.cast(epoch == first_epoch, tf.int64) * skipped)
 
@@ -91,7 +98,9 @@ def numbered_records(paths, config, *, seed, first_example):
     return epochs.flat_map(epoch_records).enumerate(start=first_example)
 
 
-def dataset_build(seed, first_example, part=0, parts=1):
+def dataset_build(
+    seed: int, first_example: int, part: int = 0, parts: int = 1
+) -> Callable[..., tf.data.Dataset]:
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
     Under several input pipelines, each counts its own examples. Of the batches, those whose number
@@ -99,12 +108,12 @@ def dataset_build(seed, first_example, part=0, parts=1):
     """
 
     def build(
-        input_reader_config,
-        batch_size=None,
-        transform_input_data_fn=None,
-        input_context=None,
-        reduce_to_frame_fn=None,
-    ):
+        input_reader_config: "Message",
+        batch_size: int | None = None,
+        transform_input_data_fn: Callable | None = None,
+        input_context: tf.distribute.InputContext | None = None,
+        reduce_to_frame_fn: Callable | None = None,
+    ) -> tf.data.Dataset:
         from object_detection.builders import decoder_builder
 
         paths = _paths(input_reader_config)
@@ -121,7 +130,7 @@ def dataset_build(seed, first_example, part=0, parts=1):
         paths = paths[pipeline::pipelines]
         decoder = decoder_builder.build(input_reader_config)
 
-        def example(index, record):
+        def example(index: tf.Tensor, record: tf.Tensor) -> Any:
             with randomness.drawn_from(randomness.PerElement(seed + pipeline, index)):
                 return transform_input_data_fn(decoder.decode(record))
 
@@ -139,7 +148,7 @@ def dataset_build(seed, first_example, part=0, parts=1):
     return build
 
 
-def _mapped(dataset, function):
+def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """`dataset.map`, without AutoGraph where the API's code can be traced so.
 
     AutoGraph's rewriting takes many times as long as the tracing. Of the API's augmentation steps
@@ -154,7 +163,7 @@ def _mapped(dataset, function):
 
 
 @contextlib.contextmanager
-def built_by(build):
+def built_by(build: Callable[..., tf.data.Dataset]) -> Iterator[None]:
     """Inside, the API's `inputs` build their dataset with `build`."""
     from object_detection import inputs
 
@@ -166,7 +175,7 @@ def built_by(build):
         inputs.INPUT_BUILDER_UTIL_MAP["dataset_build"] = original
 
 
-def source_ids(config, hashes):
+def source_ids(config: "Message", hashes: Iterable[int]) -> list[str]:
     """The image ids in the training records that the API hashed to `hashes`.
 
     Args:
@@ -192,7 +201,15 @@ def source_ids(config, hashes):
     return [found[value] for value in hashes if value in found]
 
 
-def train_dataset(config, model, *, seed, first_example, input_context=None, input_service=""):
+def train_dataset(
+    config: "Message",
+    model: Any,
+    *,
+    seed: int,
+    first_example: int,
+    input_context: tf.distribute.InputContext | None = None,
+    input_service: str = "",
+) -> tf.data.Dataset:
     """The batches of a training run from its example number `first_example` on, without end.
 
     Args:
@@ -212,7 +229,7 @@ def train_dataset(config, model, *, seed, first_example, input_context=None, inp
     """
     from object_detection import inputs
 
-    def dataset_of_part(part, parts):
+    def dataset_of_part(part: int, parts: int) -> tf.data.Dataset:
         with built_by(dataset_build(seed, first_example, part, parts)):
             return inputs.train_input(
                 train_config=config.train_config,

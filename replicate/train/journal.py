@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+import pathlib
 import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import orbit
 import psutil
@@ -15,11 +19,16 @@ from tqdm import tqdm
 from replicate import devices
 from replicate.run import metrics_line, read_metrics, write_json, write_text
 
+if TYPE_CHECKING:
+    from replicate.run import RunDir
+    from replicate.train.trainer import Trainer
+
+
 # The API's loop writes three images of the batch every hundred steps.
 IMAGES_EVERY_N, IMAGES = 100, 3
 
 
-def say(message):
+def say(message: str) -> None:
     """One line for the person who watches; standard output is for answers."""
     print(message, file=sys.stderr)
 
@@ -42,14 +51,21 @@ class TrainingJournal(contextlib.ExitStack):
       input_wait: share of the time so far that was spent waiting for batches.
     """
 
-    def __init__(self, run, trainer, num_steps, batch_size, writes=True):
+    def __init__(
+        self,
+        run: "RunDir",
+        trainer: "Trainer",
+        num_steps: int,
+        batch_size: int,
+        writes: bool = True,
+    ) -> None:
         super().__init__()
         self._run, self._trainer, self._num_steps = run, trainer, num_steps
         self._batch_size, self._writes = batch_size, writes
         self._seconds = self._waited = 0.0
         self.events = Events(run.events, trainer.global_step) if writes else None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         step = self._trainer.step
         if self._writes:
             _forget_after(self._run.metrics, step)
@@ -68,10 +84,10 @@ class TrainingJournal(contextlib.ExitStack):
         return super().__enter__()
 
     @property
-    def input_wait(self):
+    def input_wait(self) -> float:
         return self._waited / self._seconds if self._seconds else 0.0
 
-    def log(self, output):
+    def log(self, output: dict) -> None:
         """Writes down what `Trainer.train` returned."""
         step = self._trainer.step
         line = _metrics_line(step, output, self._batch_size)
@@ -90,7 +106,12 @@ class TrainingJournal(contextlib.ExitStack):
         self._bar.update(step - self._bar.n)
         self._state("running")
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
         if kind is None:
             self._state("done")
         else:
@@ -98,7 +119,7 @@ class TrainingJournal(contextlib.ExitStack):
             self._state("stopped" if stopped else "failed", str(error) or kind.__name__)
         return super().__exit__(kind, error, traceback)
 
-    def _state(self, state, reason=None):
+    def _state(self, state: str, reason: str | None = None) -> None:
         if not self._writes:
             return
         value = {
@@ -114,7 +135,7 @@ class TrainingJournal(contextlib.ExitStack):
             write_json(self._run.training, value | ({"reason": reason} if reason else {}))
 
 
-def _metrics_line(step, output, batch_size):
+def _metrics_line(step: int, output: dict, batch_size: int) -> dict:
     steps = output["steps"]
     first = output.get("seconds_to_first_step")
     return {
@@ -132,11 +153,11 @@ def _metrics_line(step, output, batch_size):
     } | ({"seconds_to_first_step": first} if first is not None else {})
 
 
-def _device_use():
+def _device_use() -> dict[str, float]:
     """The use of this process's GPUs: memory and power summed, load averaged, the hottest."""
     gpus = devices.gpu_use()
 
-    def over_gpus(name, combine):
+    def over_gpus(name: str, combine: Callable) -> float | None:
         values = [gpu[name] for gpu in gpus if gpu[name] is not None]
         return combine(values) if values else None
 
@@ -149,7 +170,7 @@ def _device_use():
     return {name: value for name, value in measured.items() if value is not None}
 
 
-def _forget_after(metrics_path, step):
+def _forget_after(metrics_path: pathlib.Path, step: int) -> None:
     """Drops logged lines of steps that are trained again after a resume."""
     kept = [entry for entry in read_metrics(metrics_path) if entry["step"] <= step]
     write_text(metrics_path, "".join(map(metrics_line, kept)))
@@ -162,17 +183,17 @@ class Events(orbit.utils.SummaryManagerInterface):
     them.
     """
 
-    def __init__(self, directory, global_step):
+    def __init__(self, directory: str | os.PathLike, global_step: tf.Variable) -> None:
         self._writer = tf.summary.create_file_writer(str(directory))
         self._global_step = global_step
 
-    def summary_writer(self, relative_path=""):
+    def summary_writer(self, relative_path: str = "") -> Any:
         return self._writer
 
-    def flush(self):
+    def flush(self) -> None:
         self._writer.flush()
 
-    def write_summaries(self, summary_dict):
+    def write_summaries(self, summary_dict: dict) -> None:
         step = int(self._global_step.numpy())
         with self._writer.as_default():
             for name, value in summary_dict["losses"].items():
@@ -181,7 +202,7 @@ class Events(orbit.utils.SummaryManagerInterface):
             tf.summary.scalar("steps_per_sec", summary_dict["steps_per_second"], step=step)
             tf.summary.scalar("input_wait", summary_dict["input_wait"], step=step)
 
-    def write_images(self, images):
+    def write_images(self, images: tf.Tensor) -> None:
         """Images as the model got them, [n, height, width, 3], stretched to 0..1 to be seen."""
         low, high = tf.reduce_min(images), tf.reduce_max(images)
         seen = tf.math.divide_no_nan(images - low, high - low)

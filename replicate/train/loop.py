@@ -2,6 +2,10 @@
 
 import contextlib
 import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import orbit
 import tensorflow as tf
@@ -14,6 +18,13 @@ from replicate.run import RunDir, write_json
 from replicate.train import checkpoints, distribution, input_stream, precision, starting_point
 from replicate.train.journal import TrainingJournal, say
 from replicate.train.trainer import NonFiniteLoss, Trainer
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.cluster import Cluster
+    from replicate.train.journal import Events
+
 
 # Above this share of a step, more hands on the input would make training faster.
 WAITING_MUCH = 0.2
@@ -32,7 +43,12 @@ class TrainingSettings(Execution):
     log_every_n: int = 10
 
 
-def train(config, model_dir, settings, trainer=None):
+def train(
+    config: "Message",
+    model_dir: str | os.PathLike,
+    settings: TrainingSettings,
+    trainer: Trainer | None = None,
+) -> str:
     """Trains until `num_steps`, from the last good checkpoint in `model_dir` where there is one.
 
     Where the environment names several workers (`cluster.from_environment`), this process is one
@@ -67,7 +83,14 @@ def train(config, model_dir, settings, trainer=None):
         return _train(run, config, settings, num_steps, workers, trainer)
 
 
-def _train(run, config, settings, num_steps, workers, trainer):
+def _train(
+    run: RunDir,
+    config: "Message",
+    settings: TrainingSettings,
+    num_steps: int,
+    workers: "Cluster | None",
+    trainer: Trainer | None,
+) -> str:
     """`train` under the run's lock."""
     writes = workers is None or workers.is_chief
     if writes:
@@ -82,7 +105,7 @@ def _train(run, config, settings, num_steps, workers, trainer):
     chosen = precision.choose(config, settings.precision)
     if writes:
         identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)
-    if done == num_steps:
+    if last is not None and done == num_steps:
         return last
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     strategy = distribution.strategy(workers) if trainer is None else trainer.strategy
@@ -104,7 +127,7 @@ def _train(run, config, settings, num_steps, workers, trainer):
         batch_size = config.train_config.batch_size
         with TrainingJournal(run, trainer, num_steps, batch_size, writes) as journal:
 
-            def after_steps(output):
+            def after_steps(output: dict) -> None:
                 step = trainer.step
                 journal.log(output)
                 stopped_by = distribution.agreed_signal(strategy, stop.signal)
@@ -122,13 +145,17 @@ def _train(run, config, settings, num_steps, workers, trainer):
     return checkpoint_files.path_of(run.checkpoints, num_steps)
 
 
-def _trainer(config, settings, strategy):
+def _trainer(
+    config: "Message", settings: TrainingSettings, strategy: tf.distribute.Strategy | None
+) -> Trainer:
     chosen = precision.choose(config, settings.precision)
     execution = dataclasses.replace(settings, precision=chosen)
     return Trainer(config, execution, strategy)
 
 
-def _begin(trainer, config, last, record):
+def _begin(
+    trainer: Trainer, config: "Message", last: str | None, record: pathlib.Path | None
+) -> str:
     """Gives the trainer its first weights; a sentence that says which.
 
     Those of a new run are kept in the file `record`, where there is one to write.
@@ -145,7 +172,15 @@ def _begin(trainer, config, last, record):
     return start.sentence
 
 
-def _run(trainer, strategy, events, after_steps, num_steps, saver, settings):
+def _run(
+    trainer: Trainer,
+    strategy: tf.distribute.Strategy | None,
+    events: "Events | None",
+    after_steps: Callable[[dict], None],
+    num_steps: int,
+    saver: checkpoints.Saver,
+    settings: TrainingSettings,
+) -> None:
     """Orbit's loop to `num_steps`; what can go wrong in a step becomes a message."""
     with contextlib.redirect_stdout(None):  # orbit prints what the bar and the log show
         controller = orbit.Controller(
@@ -172,10 +207,10 @@ def _run(trainer, strategy, events, after_steps, num_steps, saver, settings):
             raise UserError(f"step {trainer.step} failed: {error.message}") from None
 
 
-def _steps_per_loop(settings, num_steps):
+def _steps_per_loop(settings: TrainingSettings, num_steps: int) -> Callable[[int], int]:
     """Steps until the next line of the log, the next checkpoint or the end."""
 
-    def steps_from(step):
+    def steps_from(step: int) -> int:
         ends = (
             step - step % settings.log_every_n + settings.log_every_n,
             step - step % settings.checkpoint_every_n + settings.checkpoint_every_n,
@@ -186,7 +221,7 @@ def _steps_per_loop(settings, num_steps):
     return steps_from
 
 
-def _explain_non_finite(error, config, saver):
+def _explain_non_finite(error: NonFiniteLoss, config: "Message", saver: checkpoints.Saver) -> str:
     """What is known of it, and the causes that users have met."""
     bad = [name for name, value in error.losses.items() if not abs(value) < float("inf")]
     ids = input_stream.source_ids(config, error.source_id_hashes)

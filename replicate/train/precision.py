@@ -1,14 +1,20 @@
 """The number format of a training run, and what the config's `use_bfloat16` means here."""
 
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def choose(config, asked):
+def choose(config: "Message", asked: str | None) -> str:
     """The precision to train in.
 
     `use_bfloat16: true` was honoured on the TPUs that made the published numbers; the API's own
@@ -34,26 +40,26 @@ def choose(config, asked):
     return "bfloat16" if config.train_config.use_bfloat16 and capable else "float32"
 
 
-def activate(precision):
+def activate(precision: str) -> None:
     """Sets Keras's global policy; models built afterwards compute in `precision`."""
     tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
 
 
-def scaled(optimizer, precision):
+def scaled(optimizer: Any, precision: str) -> Any:
     """`optimizer`, with dynamic loss scaling where float16 needs it."""
     if precision != "float16":
         return optimizer
     return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
-def predict_in_float32(model):
+def predict_in_float32(model: Any) -> None:
     """Makes `model.predict` return float32, which the API's losses need.
 
     The API does so itself for bfloat16 and knows no float16.
     """
     predict = model.predict
 
-    def in_float32(*args, **kwargs):
+    def in_float32(*args: Any, **kwargs: Any) -> Any:
         return tf.nest.map_structure(
             lambda each: (
                 tf.cast(each, tf.float32)

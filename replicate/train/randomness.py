@@ -14,6 +14,8 @@ The distributions are those of the ops replaced; only the stream of numbers diff
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, gen_random_ops
@@ -27,17 +29,17 @@ class PerElement:
       index: scalar int64 tensor, the element's position in the run's stream of examples.
     """
 
-    def __init__(self, seed, index):
+    def __init__(self, seed: int, index: tf.Tensor) -> None:
         self._seed = tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
         self._ops_seeded = 0
 
-    def next_seed(self):
+    def next_seed(self) -> tf.Tensor:
         """int64[2] tensor, another one for each op."""
         self._ops_seeded += 1
         return tf.random.fold_in(self._seed, self._ops_seeded)
 
 
-def of_step(seed, step, part=0, parts=1):
+def of_step(seed: int, step: tf.Tensor, part: int | tf.Tensor = 0, parts: int = 1) -> PerElement:
     """The source of what a training step samples.
 
     Args:
@@ -58,42 +60,66 @@ class Advancing:
       generator: tf.random.Generator; tracked in the checkpoint by its owner.
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator: tf.random.Generator) -> None:
         self._generator = generator
 
-    def next_seed(self):
+    def next_seed(self) -> tf.Tensor:
         """int64[2] tensor, another one at each execution."""
         return self._generator.make_seeds(1)[:, 0]
 
 
-def _stateless_ops(source):
+def _stateless_ops(source: PerElement | Advancing) -> dict:
     """{(module, op name): function with the stateful op's signature}."""
 
-    def random_uniform(shape, dtype, seed=0, seed2=0, name=None):
+    def random_uniform(
+        shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
+    ) -> tf.Tensor:
         return tf.random.stateless_uniform(shape, source.next_seed(), dtype=dtype, name=name)
 
-    def random_uniform_int(shape, minval, maxval, seed=0, seed2=0, name=None):
+    def random_uniform_int(
+        shape: Any,
+        minval: tf.Tensor,
+        maxval: tf.Tensor,
+        seed: int = 0,
+        seed2: int = 0,
+        name: str | None = None,
+    ) -> tf.Tensor:
         return tf.random.stateless_uniform(
             shape, source.next_seed(), minval, maxval, dtype=minval.dtype, name=name
         )
 
-    def random_standard_normal(shape, dtype, seed=0, seed2=0, name=None):
+    def random_standard_normal(
+        shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
+    ) -> tf.Tensor:
         return tf.random.stateless_normal(shape, source.next_seed(), dtype=dtype, name=name)
 
-    def truncated_normal(shape, dtype, seed=0, seed2=0, name=None):
+    def truncated_normal(
+        shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
+    ) -> tf.Tensor:
         return tf.random.stateless_truncated_normal(
             shape, source.next_seed(), dtype=dtype, name=name
         )
 
-    def random_shuffle(value, seed=0, seed2=0, name=None):
+    def random_shuffle(
+        value: tf.Tensor, seed: int = 0, seed2: int = 0, name: str | None = None
+    ) -> tf.Tensor:
         return tf.random.experimental.stateless_shuffle(value, source.next_seed(), name=name)
 
-    def multinomial(logits, num_samples, seed=0, seed2=0, output_dtype=tf.int64, name=None):
+    def multinomial(
+        logits: tf.Tensor,
+        num_samples: int,
+        seed: int = 0,
+        seed2: int = 0,
+        output_dtype: tf.DType = tf.int64,
+        name: str | None = None,
+    ) -> tf.Tensor:
         return tf.random.stateless_categorical(
             logits, num_samples, source.next_seed(), dtype=output_dtype, name=name
         )
 
-    def sample_distorted_bounding_box_v2(*args, seed=0, seed2=0, **kwargs):
+    def sample_distorted_bounding_box_v2(
+        *args: Any, seed: int = 0, seed2: int = 0, **kwargs: Any
+    ) -> Any:
         return gen_image_ops.stateless_sample_distorted_bounding_box(
             *args, seed=source.next_seed(), **kwargs
         )
@@ -113,15 +139,15 @@ def _stateless_ops(source):
     return ops
 
 
-def _where_traced(stateless, stateful):
-    def op(*args, **kwargs):
+def _where_traced(stateless: Callable, stateful: Callable) -> Callable:
+    def op(*args: Any, **kwargs: Any) -> Any:
         return (stateful if tf.executing_eagerly() else stateless)(*args, **kwargs)
 
     return op
 
 
 @contextlib.contextmanager
-def drawn_from(source):
+def drawn_from(source: PerElement | Advancing) -> Iterator[None]:
     """Inside, random ops that are traced draw from `source` instead of a kernel's own state.
 
     Initial weights, which Keras computes outside of the function that is traced, do not: they

@@ -17,15 +17,20 @@ additions are atomic, and other kernels do not repeat either.
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config as framework_config
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 
 @contextlib.contextmanager
-def sums_in_order():
+def sums_in_order() -> Iterator[None]:
     """Inside, functions executed for the first time keep their sums as they were traced."""
     if tf.config.list_physical_devices("GPU"):
         yield
@@ -44,7 +49,7 @@ def sums_in_order():
 
 
 @contextlib.contextmanager
-def crops_in_order(model_config):
+def crops_in_order(model_config: "Message") -> Iterator[None]:
     """Inside, a model that takes its proposals by crop_and_resize adds their gradients up in order.
 
     Args:
@@ -60,7 +65,7 @@ def crops_in_order(model_config):
         yield
 
 
-def operations_as_ever():
+def operations_as_ever() -> contextlib.AbstractContextManager[None]:
     """A context in which functions are traced into the operations that they always have. Some,
     as softmax cross entropy, are made of others where TensorFlow is deterministic, for the sake
     of GPUs, and would round in another way."""
@@ -68,7 +73,7 @@ def operations_as_ever():
 
 
 @contextlib.contextmanager
-def _deterministic(value):
+def _deterministic(value: bool) -> Iterator[None]:
     before = framework_config.is_op_determinism_enabled()
     _set_deterministic(value)
     try:
@@ -77,7 +82,7 @@ def _deterministic(value):
         _set_deterministic(before)
 
 
-def _set_deterministic(value):
+def _set_deterministic(value: bool) -> None:
     if value:
         framework_config.enable_op_determinism()
     else:

@@ -2,11 +2,17 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from replicate import checkpoint_files
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Start:
     others: int = 0
 
     @property
-    def sentence(self):
+    def sentence(self) -> str:
         if not self.path:
             return "training from random weights (fine_tune_checkpoint is empty)"
         return (
@@ -38,12 +44,12 @@ class Start:
             "this type's part"
         )
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The fields as plain data."""
         return dataclasses.asdict(self)
 
 
-def restore(model, train_config):
+def restore(model: Any, train_config: "Message") -> Start:
     """Loads the recipe's starting point, see `load`; returns the Start."""
     matched, total = load(model, train_config)
     return Start(
@@ -56,7 +62,7 @@ def restore(model, train_config):
     )
 
 
-def load(model, train_config):
+def load(model: Any, train_config: "Message") -> tuple[int, int]:
     """Loads `train_config.fine_tune_checkpoint` into `model`, whose variables exist.
 
     What is restored follows from `fine_tune_checkpoint_type`, by the API's own
@@ -113,7 +119,12 @@ def load(model, train_config):
     return matched, len(variables)
 
 
-def _restore(checkpoint, path, variables, before):
+def _restore(
+    checkpoint: tf.train.Checkpoint,
+    path: str,
+    variables: Collection[tf.Variable],
+    before: list[np.ndarray],
+) -> int:
     """Restores what `path` holds; the number of `variables` that it gave a value."""
     for variable in variables:
         variable.assign(tf.fill(variable.shape, tf.cast(variable.dtype.min, variable.dtype)))
@@ -127,7 +138,7 @@ def _restore(checkpoint, path, variables, before):
     return matched
 
 
-def _modules(parts):
+def _modules(parts: dict) -> Iterator[Any]:
     for part in parts.values():
         if isinstance(part, dict):
             yield from _modules(part)

@@ -6,11 +6,18 @@ computed = step.take(stream)         # one update
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from replicate.train import randomness, repeatable
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.execution import Execution
+    from replicate.train.trainer import _Stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +31,9 @@ class Computed:
       waited_s: seconds spent waiting for input.
     """
 
-    losses: dict[str, Any]
-    source_id_hashes: list
-    images: Any
+    losses: dict[str, tf.Tensor]
+    source_id_hashes: list[tf.Tensor]
+    images: tf.Tensor
     waited_s: float
 
 
@@ -44,7 +51,15 @@ class Replica:
       execution: Execution.
     """
 
-    def __init__(self, config, model, optimizer, global_step, strategy, execution):
+    def __init__(
+        self,
+        config: "Message",
+        model: Any,
+        optimizer: Any,
+        global_step: tf.Variable,
+        strategy: tf.distribute.Strategy,
+        execution: "Execution",
+    ) -> None:
         from object_detection import model_lib, model_lib_v2
 
         self._model_lib, self._model_lib_v2 = model_lib, model_lib_v2
@@ -53,16 +68,21 @@ class Replica:
         if execution.jit_compile:
             self.gradients = tf.function(self.gradients, jit_compile=True)
 
-    def on_each(self, function, features, labels):
+    def on_each(self, function: Callable, features: Any, labels: Any) -> Any:
         """What `function` gives on each replica for its part of the batch; called in a trace."""
         with repeatable.operations_as_ever():
             return self.strategy.run(function, args=(features, labels))
 
-    def summed(self, losses):
+    def summed(self, losses: dict) -> dict[str, tf.Tensor]:
         """Losses of replicas as those of all."""
         return self._model_lib_v2.reduce_dict(self.strategy, losses, tf.distribute.ReduceOp.SUM)
 
-    def losses(self, features, labels, micro_batch=0):
+    def losses(
+        self,
+        features: dict[str, tf.Tensor],
+        labels: dict[str, tf.Tensor],
+        micro_batch: int | tf.Tensor = 0,
+    ) -> dict[str, tf.Tensor]:
         """One replica's losses; they sum to the global batch's over replicas and micro-batches."""
         train_config = self.config.train_config
         replicas = self.strategy.num_replicas_in_sync
@@ -85,7 +105,12 @@ class Replica:
             )
         return {name: loss / parts for name, loss in losses.items()}
 
-    def gradients(self, features, labels, micro_batch=0):
+    def gradients(
+        self,
+        features: dict[str, tf.Tensor],
+        labels: dict[str, tf.Tensor],
+        micro_batch: int | tf.Tensor = 0,
+    ) -> tuple[dict[str, tf.Tensor], list]:
         """One replica's losses and the gradients of their sum."""
         with tf.GradientTape() as tape:
             losses = self.losses(features, labels, micro_batch)
@@ -97,14 +122,14 @@ class Replica:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         return losses, gradients
 
-    def apply(self, gradients):
+    def apply(self, gradients: Sequence) -> None:
         """One update of one replica's weights, clipped as the config asks."""
         clip_norm = self.config.train_config.gradient_clipping_by_norm
         if clip_norm > 0:
             gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
         self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
 
-    def create_variables(self, specs):
+    def create_variables(self, specs: Sequence) -> None:
         """Makes the model's and the optimizer's variables, where a step needs them beforehand."""
         tf.function(
             lambda *batch: self.on_each(lambda *part: self.losses(*part), *batch)
@@ -123,11 +148,11 @@ class WholeBatchStep:
       replica: Replica.
     """
 
-    def __init__(self, replica):
+    def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._update = tf.function(self._update)
 
-    def build(self, specs):
+    def build(self, specs: Sequence) -> None:
         """Creates all variables by tracing."""
         replica = self._replica
         averages = replica.config.train_config.optimizer.use_moving_average
@@ -137,14 +162,18 @@ class WholeBatchStep:
         else:
             self._update.get_concrete_function(*specs)
 
-    def take(self, stream):
+    def take(self, stream: "_Stream") -> Computed:
         """One update with the stream's next batch: Computed."""
         features, labels, waited_s = stream.next()
         losses = self._update(features, labels)
         return _computed(self._replica, losses, [features], waited_s)
 
-    def _update(self, features, labels):
-        def of_replica(features, labels):
+    def _update(
+        self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        def of_replica(
+            features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
+        ) -> dict[str, tf.Tensor]:
             losses, gradients = self._replica.gradients(features, labels)
             self._replica.apply(gradients)
             self._replica.global_step.assign_add(1)
@@ -160,13 +189,13 @@ class AccumulatedStep:
       replica: Replica.
     """
 
-    def __init__(self, replica):
+    def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._sums = []
         self._accumulate = tf.function(self._accumulate)
         self._update = tf.function(self._update)
 
-    def build(self, specs):
+    def build(self, specs: Sequence) -> None:
         """Creates all variables, and one sum a trainable variable, each replica its own."""
         self._replica.create_variables(specs)
         with self._replica.strategy.scope():
@@ -180,7 +209,7 @@ class AccumulatedStep:
                 for variable in self._replica.model.trainable_variables
             ]
 
-    def take(self, stream):
+    def take(self, stream: "_Stream") -> Computed:
         """One update with the stream's next micro-batches: Computed."""
         all_features, all_losses, waited_s = [], [], 0.0
         for number in range(self._replica.execution.gradient_accumulation_steps):
@@ -192,10 +221,17 @@ class AccumulatedStep:
         losses = {name: sum(part[name] for part in all_losses) for name in all_losses[0]}
         return _computed(self._replica, losses, all_features, waited_s)
 
-    def _accumulate(self, features, labels, micro_batch):
+    def _accumulate(
+        self,
+        features: dict[str, tf.Tensor],
+        labels: dict[str, tf.Tensor],
+        micro_batch: int | tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
         """Adds a micro-batch's gradients to the sums; its losses, summed over replicas."""
 
-        def of_replica(features, labels):
+        def of_replica(
+            features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
+        ) -> dict[str, tf.Tensor]:
             losses, gradients = self._replica.gradients(features, labels, micro_batch)
             for total, gradient in zip(self._sums, gradients, strict=True):
                 if gradient is not None:
@@ -204,8 +240,8 @@ class AccumulatedStep:
 
         return self._replica.summed(self._replica.on_each(of_replica, features, labels))
 
-    def _update(self):
-        def of_replica(*_):
+    def _update(self) -> None:
+        def of_replica(*_: Any) -> None:
             self._replica.apply([total.read_value() for total in self._sums])
             for total in self._sums:
                 total.assign(tf.zeros_like(total))
@@ -214,12 +250,17 @@ class AccumulatedStep:
         self._replica.on_each(of_replica, None, None)
 
 
-def of(execution):
+def of(execution: "Execution") -> type[WholeBatchStep] | type[AccumulatedStep]:
     """The class of steps that an Execution asks for."""
     return AccumulatedStep if execution.gradient_accumulation_steps > 1 else WholeBatchStep
 
 
-def _computed(replica, losses, all_features, waited_s):
+def _computed(
+    replica: Replica,
+    losses: dict[str, tf.Tensor],
+    all_features: list[dict[str, tf.Tensor]],
+    waited_s: float,
+) -> Computed:
     from object_detection import inputs
     from object_detection.core import standard_fields
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import math
 import time
+from typing import TYPE_CHECKING, Any
 
 import orbit
 import tensorflow as tf
@@ -11,6 +12,11 @@ import tensorflow as tf
 from replicate import odapi
 from replicate.errors import UserError
 from replicate.train import input_stream, precision, repeatable, steps
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.execution import Execution
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -24,7 +30,9 @@ class NonFiniteLoss(ArithmeticError):
         finds them.
     """
 
-    def __init__(self, step, losses, learning_rate, source_id_hashes):
+    def __init__(
+        self, step: int, losses: dict[str, float], learning_rate: float, source_id_hashes: list[int]
+    ) -> None:
         super().__init__(f"non-finite loss at step {step}")
         self.step, self.losses, self.learning_rate = step, losses, learning_rate
         self.source_id_hashes = source_id_hashes
@@ -52,7 +60,12 @@ class Trainer(orbit.AbstractTrainer):
       UserError: the batch does not divide among replicas and micro-batches.
     """
 
-    def __init__(self, config, execution, strategy=None):
+    def __init__(
+        self,
+        config: "Message",
+        execution: "Execution",
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         from object_detection.builders import optimizer_builder
 
         self._made = time.monotonic()
@@ -96,19 +109,19 @@ class Trainer(orbit.AbstractTrainer):
         )
         self._one_step = steps.of(self._execution)(self._replica)
         self._is_built = False
-        self._stream = None
+        self._stream: _Stream | None = None
 
     @property
-    def strategy(self):
+    def strategy(self) -> tf.distribute.Strategy:
         """The tf.distribute.Strategy under which it trains."""
         return self._strategy
 
     @property
-    def step(self):
+    def step(self) -> int:
         """The global step as an int."""
         return int(self.global_step.numpy())
 
-    def build_variables(self):
+    def build_variables(self) -> None:
         """Creates the model's and the optimizer's variables by tracing a step.
 
         Needed before a checkpoint is restored into them, so that what matches can be counted.
@@ -117,7 +130,7 @@ class Trainer(orbit.AbstractTrainer):
             self._is_built = True
             self._one_step.build(self._input().specs)
 
-    def resume(self, path):
+    def resume(self, path: str) -> None:
         """Takes every variable, and with the step the position in the data, of a checkpoint.
 
         Args:
@@ -138,7 +151,7 @@ class Trainer(orbit.AbstractTrainer):
                 "run directory"
             ) from None
 
-    def begin_again(self, path, config):
+    def begin_again(self, path: str, config: "Message") -> None:
         """Goes back to the state of a checkpoint, to train what `config` reads; traces stay.
 
         Args:
@@ -151,7 +164,7 @@ class Trainer(orbit.AbstractTrainer):
         self._stream = None
         self.checkpoint.read(path).assert_existing_objects_matched()
 
-    def describe_execution(self):
+    def describe_execution(self) -> dict:
         """dict of what can change the numbers: the precision, XLA, the parts of a batch."""
         return {
             "precision": self._execution.precision,
@@ -161,7 +174,7 @@ class Trainer(orbit.AbstractTrainer):
         }
 
     @repeatable.sums_in_order()
-    def train(self, num_steps):
+    def train(self, num_steps: int | tf.Tensor) -> dict:
         """Runs `num_steps` steps (orbit's interface).
 
         Returns:
@@ -201,7 +214,7 @@ class Trainer(orbit.AbstractTrainer):
             "steps": timed_steps,
         } | first_step
 
-    def _check_finite(self, done):
+    def _check_finite(self, done: list[tuple]) -> None:
         """Raises NonFiniteLoss for the first of the steps `done` whose loss is not a number."""
         totals = tf.stack([losses["Loss/total_loss"] for losses, _ in done]).numpy()
         if all(map(math.isfinite, totals)):
@@ -222,7 +235,7 @@ class Trainer(orbit.AbstractTrainer):
             ),
         )
 
-    def _check_batch(self):
+    def _check_batch(self) -> None:
         replicas = self._strategy.num_replicas_in_sync
         micro = self._execution.gradient_accumulation_steps
         batch = self.config.train_config.batch_size
@@ -236,7 +249,7 @@ class Trainer(orbit.AbstractTrainer):
                 f"replicas and {micro} micro-batches; it is the global batch"
             )
 
-    def _input(self):
+    def _input(self) -> "_Stream":
         """The stream of batches (micro-batches where gradients are accumulated) from this step."""
         if self._stream is not None:
             return self._stream
@@ -245,7 +258,7 @@ class Trainer(orbit.AbstractTrainer):
         micro_config.train_config.batch_size //= self._execution.gradient_accumulation_steps
         seen = self.step * self.config.train_config.batch_size
 
-        def dataset_of(input_context):
+        def dataset_of(input_context: tf.distribute.InputContext | None) -> tf.data.Dataset:
             pipelines = input_context.num_input_pipelines if input_context else 1
             return input_stream.train_dataset(
                 micro_config,
@@ -263,20 +276,20 @@ class Trainer(orbit.AbstractTrainer):
 class _Stream:
     """A dataset's batches, the first of which is made while the caller traces its step."""
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._iterator = iter(dataset)
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
         self._first = self._executor.submit(next, self._iterator)
 
     @property
-    def specs(self):
+    def specs(self) -> Any:
         """What to trace a step with; of a distributed batch, its spec forgets the batch size."""
         if isinstance(self._dataset, tf.data.Dataset):
             return self._dataset.element_spec
         return self._first.result()
 
-    def next(self):
+    def next(self) -> tuple[dict, dict, float]:
         """(features, labels, the seconds that they were waited for)."""
         asked = time.monotonic()
         if self._first is None:
