@@ -13,17 +13,23 @@ import re
 import shutil
 import tarfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from replicate.errors import UserError
 from tfrecords.whole_files import clean, partial_of, written_whole
 
-if TYPE_CHECKING:
-    from replicate import zoo
-
-
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError)
 _CONFIG_BYTES = 10_000_000  # the zoo's have some kilobytes
+
+
+class Released(Protocol):
+    """What names a released archive: a `zoo.Row` or a `zoo.StartingPoint`."""
+
+    @property
+    def archive(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
 
 
 def is_archive(path: str | os.PathLike) -> bool:
@@ -43,13 +49,15 @@ def read_config(path: str | os.PathLike) -> str:
                 if member.isfile() and pathlib.PurePosixPath(member.name).name == "pipeline.config":
                     if member.size > _CONFIG_BYTES:
                         raise UserError(f"{path}: its pipeline.config has {member.size} bytes")
-                    return archive.extractfile(member).read().decode("utf-8")
+                    stream = archive.extractfile(member)
+                    assert stream is not None  # of a file there is one
+                    return stream.read().decode("utf-8")
     except (*_DAMAGE, EOFError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a whole archive ({error}); fetch it again") from error
     raise UserError(f"{path}: no pipeline.config in it; is it a released zoo model?")
 
 
-def fetch(row: "zoo.Row | zoo.StartingPoint", folder: str | os.PathLike) -> pathlib.Path:
+def fetch(row: Released, folder: str | os.PathLike) -> pathlib.Path:
     """Downloads a released archive and records its SHA-256 beside it.
 
     The zoo publishes no checksums: that of the registry holds where one was recorded there (the

@@ -155,6 +155,7 @@ def _prepare(
     opening.write_spec(run, request, command, forced)
     _stage("differences from the published config")
     deviations = opening.write_config(run, message, request.model)
+    assert deviations is not None  # `model` is a recipe
     print(view.text(deviations, colour=view.colour_wanted(sys.stderr)), file=sys.stderr)
     annotation_file.forget(request.train_annotations)  # its arrays are not for the training to hold
     return message
@@ -232,7 +233,7 @@ def _train_facts(request: ReplicationRequest, run: RunDir) -> annotations.Facts:
     return annotations.facts(run, request.train_annotations, segmentations=request.include_masks)
 
 
-def _num_shards(image_dir: str | os.PathLike) -> int:
+def _num_shards(image_dir: str) -> int:
     size = sum(entry.stat().st_size for entry in os.scandir(image_dir) if entry.is_file())
     return max(1, -(-size // _SHARD_BYTES))
 

@@ -93,7 +93,9 @@ def _start(images_done: Any, stop: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker has one
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 

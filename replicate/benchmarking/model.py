@@ -40,7 +40,7 @@ class Found:
 
     boxes_xywh_px: np.ndarray
     scores: np.ndarray
-    category_ids: np.ndarray
+    category_ids: np.ndarray | list
     masks: np.ndarray | list | None = None
     keypoints: np.ndarray | None = None
 

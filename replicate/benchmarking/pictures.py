@@ -42,7 +42,7 @@ def draw(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = dataset.images[:count]
-    by_image = {image_id: [] for image_id, _ in chosen}
+    by_image: dict[int, list[dict]] = {image_id: [] for image_id, _ in chosen}
     for each in results:
         if each["image_id"] in by_image and each["score"] >= min_score:
             by_image[each["image_id"]].append(each)

@@ -163,8 +163,8 @@ def rows() -> tuple[Published, ...]:
 
 
 def _of_zoo(row: zoo.Row) -> Published:
-    told = [row.figure(kind) for kind in zoo.KINDS]
-    told = [figure for figure in told if figure is not None]
+    figures = [row.figure(kind) for kind in zoo.KINDS]
+    told = [figure for figure in figures if figure is not None]
     return Published(
         model=row.archive,
         arxiv="",

@@ -85,7 +85,8 @@ def syntax_findings(tree: syntax.Text) -> list[Finding]:
 def _message(
     tree: syntax.Text, nodes: Iterable[syntax.Node], descriptor: "Descriptor"
 ) -> Iterator[Finding]:
-    seen, members = {}, {}
+    seen: dict[str, syntax.Node] = {}
+    members: dict[str, str] = {}
     for node in nodes:
         field = descriptor.fields_by_name.get(node.name)
         if field is None:

@@ -38,8 +38,8 @@ class Operation:
 
     op: str
     path: str
-    a: object
-    b: object
+    a: Any
+    b: Any
     cls: str = ""
     why: str = ""
     source: str = ""

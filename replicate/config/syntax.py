@@ -83,7 +83,8 @@ class Text:
 
     def _message(self, prefix: str, closing: str | None) -> list[Node]:
         """Fields up to the closing mark, which is consumed."""
-        fields, counts = [], {}
+        fields: list[Node] = []
+        counts: dict[str, int] = {}
         while True:
             kind, token, start = self._take(closing is None)
             if kind is None or token == closing:

@@ -84,7 +84,7 @@ def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
 
 
 def _group(group: list[Operation], colour: bool, width: int) -> Iterator[str]:
-    reasons = {}
+    reasons: dict[tuple[str, str], list[Operation]] = {}
     for operation in group:
         reasons.setdefault((operation.why, operation.source), []).append(operation)
     for (why, source), operations in reasons.items():

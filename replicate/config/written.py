@@ -27,7 +27,7 @@ def written_otherwise(text_a: str, text_b: str) -> list[Operation]:
 
 def _numbers(text: str) -> dict[str, float]:
     """{path: number as float64} of the float fields of a text, maps left out."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     try:
         tree = syntax.Text(text)
     except syntax.NotTextFormat:  # protobuf reads more than this tree does

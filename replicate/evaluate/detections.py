@@ -205,7 +205,7 @@ def _detected(
     """
     batches = _prepared(detectors[0], to_detect, batch_size)
     calls = len(detectors) * (1 if tf.config.list_logical_devices("GPU") else _CALLS_ON_A_CPU)
-    under_way = collections.deque()
+    under_way: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(calls) as pool:
         try:
             for number, (images, true_shapes, image_hw) in enumerate(batches, start=1):

@@ -45,7 +45,7 @@ def write(
       step: int.
       results: list of `score.Result`.
     """
-    values = {}
+    values: dict[str, float | None] = {}
     for result in results:
         tags = TAGS.get(result.iou_type, {})
         values |= {tag: result.metrics[name] for name, tag in tags.items()}

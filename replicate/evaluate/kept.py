@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -68,7 +68,7 @@ class Kept:
     ) -> None:
         self._run, self._config = run, config
         self._arguments = config, annotations_file, image_dir
-        self._options = {"batch_size": batch_size, "suppressed_by": suppressed_by}
+        self._options: dict[str, Any] = {"batch_size": batch_size, "suppressed_by": suppressed_by}
         self._directory = pathlib.Path(directory or run.checkpoints)
         self._evaluation: detections.Evaluation | None = None
 

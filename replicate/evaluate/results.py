@@ -100,7 +100,7 @@ class _ResultsFile:
 def _opened(path: str | os.PathLike) -> Iterator[_ResultsFile]:
     """A _ResultsFile that gets the name `path` at the end; the same detections, the same bytes."""
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(written_whole(path, "wb"))
+        stream: Any = stack.enter_context(written_whole(path, "wb"))
         if str(path).endswith(".gz"):
             stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
         file = _ResultsFile(stream)

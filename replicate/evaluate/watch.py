@@ -120,7 +120,8 @@ class _Training:
 
     def __init__(self, file: pathlib.Path, grace: float) -> None:
         self._file, self._grace = file, grace
-        self._ended = self._since = None
+        self._ended: str | None = None
+        self._since = 0.0
         self.num_steps = 0
 
     def ended(self) -> str:

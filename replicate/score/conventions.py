@@ -116,7 +116,7 @@ def box_layout(
     sample = Sample(detections, groundtruth)
     found = {code: sample.hits(layout) for code, layout in LAYOUTS.items()}
     given = sample.hits(XYWH_PX)
-    code, *others = sorted(found, key=found.get, reverse=True)
+    code, *others = sorted(found, key=found.__getitem__, reverse=True)
     possible, shape = _by_shape(detections, groundtruth)
     told = (
         f"read so, {found[code]} of {len(sample)} sampled boxes lie on an object (IoU {IOU:g}), "
@@ -204,7 +204,8 @@ def numberings_of(ids: np.ndarray, of_file: Iterable[int]) -> list[str]:
     Args:
       ids, of_file: category ids, of detections and of the annotation file.
     """
-    of_file, found = np.array(sorted(of_file)), {}
+    of_file = np.array(sorted(of_file))
+    found: dict[tuple, str] = {}
     for code, (_, renumber) in NUMBERINGS.items():
         renumbered = renumber(np.unique(ids), of_file)
         if np.isin(renumbered, of_file).all():

@@ -93,13 +93,14 @@ class Sample:
         """
         images = list(self._by_image)
         of_file = self._groundtruth.image_hw
-        objects, starts = [], []
+        of_images: list[np.ndarray] = []
+        starts: list[int] = []
         for image_id in images:
             height, width = of_file[image_id]
             mine = self._groundtruth.annotation_boxes_xywh_px[self._objects_of[image_id]]
-            starts.append(sum(map(len, objects)))
-            objects.append(mine / [width, height, width, height])
-        objects = np.concatenate(objects) if objects else np.empty((0, 4))
+            starts.append(sum(map(len, of_images)))
+            of_images.append(mine / [width, height, width, height])
+        objects = np.concatenate(of_images) if of_images else np.empty((0, 4))
         boxes = layout.to_xywh_px(self._boxes, self.image_hw) / self.image_hw[:, [1, 0, 1, 0]]
         return np.array(
             [

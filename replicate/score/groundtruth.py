@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import zlib
-from collections.abc import Collection
 
 import numpy as np
 
@@ -131,7 +130,7 @@ class Groundtruth:
             kind for kind, field in FIELDS.items() if any(each.get(field) for each in annotations)
         ]
 
-    def identity(self, image_ids: Collection[int] | None = None) -> dict:
+    def identity(self, image_ids: list[int] | None = None) -> dict:
         """What is scored against, as `metrics.json` records it (see docs/scoring.md).
 
         Args:

@@ -45,8 +45,8 @@ class Stream:
             self._objects[annotation["image_id"]].append(annotation)
         self._hotcoco = StreamingEval(truth["categories"], iou_type="bbox")
         self._pycocotools = _Pycocotools(truth["categories"])
-        self._rows = []
-        self._added = set()
+        self._rows: list[np.ndarray] = []
+        self._added: set[int] = set()
 
     def add(
         self,
@@ -141,7 +141,7 @@ class _Pycocotools:
 
     def __init__(self, categories: list[dict]) -> None:
         self._categories = categories
-        self._matched = {}
+        self._matched: dict[int, list] = {}
 
     def update(self, image_id: int, objects: list[dict], rows: np.ndarray) -> None:
         """Matches `rows`, columns image_id, x, y, w, h, score, category_id."""

@@ -191,7 +191,7 @@ class AccumulatedStep:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._sums = []
+        self._sums: list[tf.Variable] = []
         self._accumulate = tf.function(self._accumulate)
         self._update = tf.function(self._update)
 

@@ -98,7 +98,7 @@ class Trainer(orbit.AbstractTrainer):
         self.checkpoint = tf.train.Checkpoint(
             step=self.global_step, model=self.model, optimizer=self.optimizer
         )
-        self.seconds_to_first_step = None
+        self.seconds_to_first_step: float | None = None
         self._replica = steps.Replica(
             self.config,
             self.model,
@@ -280,7 +280,7 @@ class _Stream:
         self._dataset = dataset
         self._iterator = iter(dataset)
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
-        self._first = self._executor.submit(next, self._iterator)
+        self._first: concurrent.futures.Future | None = self._executor.submit(next, self._iterator)
 
     @property
     def specs(self) -> Any:

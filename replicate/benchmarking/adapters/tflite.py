@@ -69,9 +69,9 @@ def of(
         return [interpreter.get_tensor(each["index"]) for each in outputs]
 
     def found(values: list[np.ndarray], image_hw: list) -> list[Found]:
-        boxes_yxyx_norm, classes, scores, count = roles(values, outputs)
+        boxes_yxyx_norm, classes, scores, counts = roles(values, outputs)
         (image_height, image_width) = image_hw[0]
-        count = int(count.reshape(-1)[0])
+        count = int(counts.reshape(-1)[0])
         scale = [image_height, image_width, image_height, image_width]
         y1, x1, y2, x2 = (boxes_yxyx_norm[0, :count].astype(np.float64) * scale).T
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
