@@ -2,9 +2,12 @@
 
 import dataclasses
 import glob
+import os
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tfrecords import framing
 from tfrecords import manifest as manifests
 from tfrecords.errors import InputError
 
@@ -56,6 +59,34 @@ def of_reader(reader: "Message | None") -> Records:
         manifest=held,
         damaged=damaged,
     )
+
+
+def miscounted(paths: Iterable[str]) -> tuple[str, int, int] | None:
+    """The first shard that does not hold the records that its conversion's manifest counts.
+
+    Args:
+      paths: shards, of any conversions; those without a manifest are not looked at.
+
+    Returns:
+      (path, records the manifest counts, records it holds), or None.
+
+    Raises:
+      InputError: a manifest that cannot be read.
+      CorruptRecord: a shard that ends in the middle of a record.
+    """
+    counted: dict[str, dict] = {}
+    for path in paths:
+        match = _SHARD.match(path)
+        if match is None:
+            continue
+        output_path = match["output_path"]
+        if output_path not in counted:
+            held = manifests.read(output_path) or {"shards": []}
+            counted[output_path] = {each["name"]: each["records"] for each in held["shards"]}
+        expected = counted[output_path].get(os.path.basename(path))
+        if expected is not None and (there := framing.count(path)) != expected:
+            return path, expected, there
+    return None
 
 
 def of_config(message: "Message") -> dict[str, Records]:

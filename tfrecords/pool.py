@@ -10,7 +10,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tfrecords.errors import InputError
@@ -58,7 +58,8 @@ def run(
     try:
         while True:
             while len(running) <= num_workers and (item := next(tasks, None)) is not None:
-                running[executor.submit(_work, work, item[1])] = item[0]
+                with _interrupts_blocked():  # a new worker is not to meet one while it loads
+                    running[executor.submit(_work, work, item[1])] = item[0]
             if not running:
                 break
             done, _ = concurrent.futures.wait(running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
@@ -84,11 +85,26 @@ def num_workers_for(num_workers: int | None, num_tasks: int, num_images: int) ->
     return max(1, min(num_workers, num_tasks))
 
 
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Inside, SIGINT waits, here and in the processes that are started, which inherit that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(images_done: Any, stop: Any) -> None:
     """Sets up a worker."""
     global _images_done, _stop
     _images_done, _stop = images_done, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

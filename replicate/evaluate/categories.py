@@ -1,6 +1,7 @@
 """From the model's class indices to the category ids of the annotation file."""
 
 import os
+import sys
 
 from replicate.errors import UserError
 from tfrecords import label_map
@@ -26,6 +27,13 @@ def category_ids(
       UserError: a category that the label map lacks, or one name under two ids.
     """
     names = label_map.read(label_map_path)
+    if max(names, default=0) < num_classes:
+        print(
+            f"{label_map_path}: the highest of its {len(names)} labels is "
+            f"{max(names, default=0)}, but the model has {num_classes} classes (num_classes): "
+            "what it detects of the others is left out; is it the label map of the training?",
+            file=sys.stderr,
+        )
     by_name = {name: item_id for item_id, name in names.items()}
     if all(names.get(category_id) == name for category_id, name in categories.items()):
         label_of = {category_id: category_id for category_id in categories}

@@ -9,6 +9,7 @@ from replicate.evenly import evenly
 from replicate.preflight.data_checks import CONVERT, SAMPLE
 from replicate.preflight.forecast import size
 from replicate.preflight.result import Note, breaks, mind
+from replicate.records import miscounted
 from tfrecords import framing, images
 from tfrecords import manifest as manifests
 from tfrecords.errors import BadImage
@@ -47,10 +48,11 @@ def _shards(split, held):
                 f"{name}",
                 f"{CONVERT}, which makes these alone",
             )
-        else:
-            yield Note(f"{split}: {len(held.paths)} shards of the manifest's sizes")
-        return
+            return
     try:
+        if held.manifest is not None:
+            yield _counted(split, held)
+            return
         records = sum(framing.count(path) for path in held.paths)
     except framing.CorruptRecord as error:
         yield breaks(f"{split}: {error}", CONVERT)
@@ -59,6 +61,17 @@ def _shards(split, held):
         yield Note(f"{split}: {len(held.paths)} shards, {records:,} records")
     else:
         yield breaks(f"{split}: {len(held.paths)} shards without a record", CONVERT)
+
+
+def _counted(split, held):
+    wrong = miscounted(held.paths)
+    if wrong is None:
+        return Note(f"{split}: {len(held.paths)} shards of the manifest's sizes and records")
+    path, counted, there = wrong
+    return breaks(
+        f"{split}: {path} holds {there} records, its manifest counts {counted}",
+        f"remove the shard; {CONVERT}, which makes it alone",
+    )
 
 
 def _image_files(split, source, folder):

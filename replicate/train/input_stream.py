@@ -10,6 +10,7 @@ interleaved, a shuffle buffer of `shuffle_buffer_size` records behind. Different
 API: buffers do not reach over the end of an epoch, so each epoch holds every record once.
 """
 
+import collections
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from replicate.errors import UserError
+from replicate.records import miscounted
 from replicate.train import input_service as service
 from replicate.train import randomness
 from tfrecords import framing
@@ -30,9 +32,17 @@ def count_records(paths: Iterable[str]) -> int:
     """The number of records in TFRecord files, read from the lengths that frame them.
 
     Raises:
-      UserError: a file that ends in the middle of a record.
+      UserError: a file that ends in the middle of a record, or does not hold the records that the
+        manifest of its conversion counts.
     """
     try:
+        wrong = miscounted(paths)
+        if wrong is not None:
+            path, counted, there = wrong
+            raise UserError(
+                f"{path}: {there} records, but its manifest counts {counted}; remove the shard and "
+                "convert again: the others are kept"
+            )
         return sum(framing.count(path) for path in paths)
     except framing.CorruptRecord as error:
         raise UserError(f"{error}; convert it again") from None
@@ -199,6 +209,20 @@ def source_ids(config: "Message", hashes: Iterable[int]) -> list[str]:
         if found.keys() == wanted:
             break
     return [found[value] for value in hashes if value in found]
+
+
+def damaged_shard(config: "Message") -> str:
+    """What is wrong with the first damaged training shard, its name and record; "" where none is.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+    """
+    for path in tqdm(_paths(config.train_input_reader), desc="look for the damage", unit="shard"):
+        try:
+            collections.deque(framing.read(path), maxlen=0)
+        except framing.CorruptRecord as error:
+            return str(error)
+    return ""
 
 
 def train_dataset(

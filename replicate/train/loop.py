@@ -198,10 +198,10 @@ def _run(
         except tf.errors.OutOfRangeError:
             raise UserError("the training data ended; is train_input_reader empty?") from None
         except tf.errors.DataLossError as error:
+            where = input_stream.damaged_shard(trainer.config) or error.message.splitlines()[0]
             raise UserError(
-                f"step {trainer.step}: a record is damaged ({error.message.splitlines()[0]}); "
-                "tools/verify_tf_record.py names the shard. Remove that shard and convert again: "
-                "the others are kept"
+                f"step {trainer.step}: {where}. Remove that shard and convert again: the others "
+                "are kept"
             ) from None
         except tf.errors.InvalidArgumentError as error:
             raise UserError(f"step {trainer.step} failed: {error.message}") from None

@@ -5,8 +5,10 @@ The tests run short series; `python -m tests.faults.long_run` the long ones.
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import time
 
@@ -17,9 +19,11 @@ from tests.faults.tools import (
     MENDABLE,
     Figures,
     content,
+    gone,
     partial_files,
     rng_of,
     until_done,
+    work,
 )
 
 # What holds times, machines or process numbers, which differ between two runs without a fault.
@@ -49,10 +53,10 @@ def conversions_stopped(tools, folder, faults, seed=0, images=60):
 
     begun = time.monotonic()
     assert tools.run(*command("whole", 1)).status == 0
-    seconds = {1: time.monotonic() - begun}
+    seconds = {1: [time.monotonic() - begun]}
     begun = time.monotonic()
     assert tools.run(*command("whole2", 2), real=True).status == 0
-    seconds[2] = time.monotonic() - begun
+    seconds[2] = [time.monotonic() - begun]
     whole = content(folder / "whole")
     number = 0
     while figures.injected < faults:
@@ -69,8 +73,11 @@ def conversions_stopped(tools, folder, faults, seed=0, images=60):
         def _is(name):
             return (folder / name).is_dir()
 
-        ended = until_done(
-            tools, command(name, workers), rng, seconds[workers], figures, check=check, real=real
+        ended, lost = until_done(
+            *(tools, command(name, workers), rng, seconds[workers], figures),
+            check=check,
+            root=folder / name,
+            real=real,
         )
         same = content(folder / name) == whole
         left = partial_files(folder / name)
@@ -79,6 +86,7 @@ def conversions_stopped(tools, folder, faults, seed=0, images=60):
             changed=not same or ended.status != 0,
             partial=len(left),
             traceback=ended.crashed,
+            lost=lost,
         )
         shutil.rmtree(folder / name)
     return figures
@@ -92,71 +100,108 @@ def reports_stopped(tools, run, folder, faults, seed=0):
     command = ("report", f"--run_dir={root}")
     begun = time.monotonic()
     assert tools.run(*command).status == 0
-    seconds = time.monotonic() - begun
+    seconds = [time.monotonic() - begun]
     whole = content(root)
     while figures.injected < faults:
         shutil.rmtree(root / "report")
-        ended = until_done(tools, command, rng, seconds, figures)
-        same = content(root, r"/\.[^/]*\.partial$") == whole
+        ended, lost = until_done(tools, command, rng, seconds, figures, root=root)
+        left = partial_files(root)
         figures.end(
-            f"report: {ended.status} {ended.stderr[-300:]}",
-            changed=not same or ended.status != 0,
+            f"report: {ended.status} {left} {ended.stderr[-300:]}",
+            changed=content(root) != whole or ended.status != 0,
             traceback=ended.crashed,
+            partial=len(left),
+            lost=lost,
         )
     return figures
 
 
-def replications_stopped(tools, data, folder, command_of, faults, seed=0):
+def replications_stopped(tools, whole, seconds, folder, command_of, faults, seed=0):
     """A whole replication (conversion, training, evaluation, report), stopped at random moments.
 
     Args:
+      whole: folder of an undisturbed one, which took `seconds`.
       command_of: function of a run directory to (tool, *arguments).
     """
     rng, figures = rng_of(seed), Figures()
-    begun = time.monotonic()
-    first = tools.run(*command_of(folder / "whole"), real=True)
-    assert first.status in ANSWERED, first.stderr
-    seconds = time.monotonic() - begun
-    whole, number = content(folder / "whole", NOT_COMPARED), 0
-    losses = _losses(folder / "whole")
+    seconds, number = [seconds], 0
     while figures.injected < faults:
         number += 1
         root = folder / f"stopped{number}"
-        ended = until_done(
-            tools,
-            command_of(root),
-            rng,
-            seconds,
-            figures,
+        ended, lost = until_done(
+            *(tools, command_of(root), rng, seconds, figures),
             most=min(5, faults - figures.injected),
+            stage=lambda root=root: stage(root),
+            root=root,
             real=True,
         )
-        there = content(root, NOT_COMPARED)
-        # A stop by a signal saves one checkpoint more, which is evaluated too: what an undisturbed
-        # run has must be there, byte for byte. Paths inside evaluations are the run's own.
-        differing = [path for path, sha in whole.items() if there.get(path) != sha]
-        differing = [each for each in differing if not _same_but_paths(folder, root, each)]
-        same_losses = all(_losses(root).get(step) == value for step, value in losses.items())
-        left = [each for each in partial_files(root) if ".lock" not in each]
+        differing = differences(whole, root)
+        left = partial_files(root)
         figures.end(
             f"replication {number}: {ended.status} {differing} {left} {ended.stderr[-500:]}",
             traceback=ended.crashed,
-            changed=bool(differing) or not same_losses or ended.status not in ANSWERED,
+            changed=bool(differing) or ended.status not in ANSWERED,
             partial=len(left),
+            lost=lost,
         )
+        shutil.rmtree(root)
     return figures
 
 
-def _same_but_paths(folder, root, path):
+def undisturbed(tools, command):
+    """Runs a command that no fault disturbs; gives the seconds it took."""
+    begun = time.monotonic()
+    ended = tools.run(*command, real=True)
+    assert ended.status in ANSWERED, ended.stderr
+    return time.monotonic() - begun
+
+
+def half_done(tools, command, root, checkpoint):
+    """Runs a replication in `root` until a checkpoint stands, and kills it there."""
+    running = tools.start(*command, real=True)
+    while not (root / "checkpoints" / f"{checkpoint}.index").exists():
+        assert running.runs(), running.ended().stderr
+        time.sleep(0.05)
+    for each in running.children():
+        each.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGKILL)
+    running.ended()
+
+
+def stage(root):
+    """What a replication is at, in a word, as far as its files tell."""
+    if len(list(root.glob("data/*-manifest.json"))) < 2:
+        return "conversion"
+    if not list(root.glob("checkpoints/ckpt-6.index")):
+        return "training"
+    return "report" if (root / "evals" / "6" / "metrics.json").is_file() else "evaluation"
+
+
+def differences(whole, root):
+    """What a replication's directory lacks of an undisturbed one's, or holds otherwise.
+
+    A stop by a signal saves one checkpoint more, which is evaluated too: what an undisturbed run
+    has must be there, byte for byte. Paths inside evaluations are the run's own.
+    """
+    there = content(root, NOT_COMPARED)
+    of_whole = content(whole, NOT_COMPARED)
+    found = [path for path, sha in of_whole.items() if there.get(path) != sha]
+    found = [each for each in found if not _same_but_paths(whole, root, each)]
+    losses = _losses(root)
+    if any(losses.get(step) != value for step, value in _losses(whole).items()):
+        found.append("losses")
+    return found
+
+
+def _same_but_paths(whole, root, path):
     """Whether two texts are equal but for the runs' own paths, and how they were launched.
 
     A config holds its run's paths, so its hash differs; a verdict tells what preflight saw, which
     of a run that goes on is another thing than of a new one.
     """
     try:
-        texts = [
-            (each / path).read_text().replace(str(each), "RUN") for each in (folder / "whole", root)
-        ]
+        texts = [(each / path).read_text().replace(str(each), "RUN") for each in (whole, root)]
     except (OSError, UnicodeDecodeError):
         return False
     if not path.endswith(".json"):  # a config, whose last line is its checksum
@@ -231,11 +276,12 @@ def damages(tools, run, folder, readers, faults=None, seed=0, files=None):
     whole = sorted(str(e.relative_to(run.root)) for e in run.root.rglob("*") if e.is_file())
     pairs = [(each, how) for each in files or whole for how in DAMAGES]
     if faults is not None and faults < len(pairs):
-        pairs = rng.sample(pairs, faults)
+        pairs = drawn_pairs(rng, files or whole, faults)
     for path, how in pairs:
         shutil.rmtree(root)
         shutil.copytree(run.root, root)
         damaged(root / path, how, rng)
+        before = {name: seen for name, seen in work(root).items() if name != str(root / path)}
         for name, command in readers.items():
             ended, numbers = _outcome(tools, root, command)
             told = ended.stderr.strip() if ended.status == 2 else _names(ended, root, path)
@@ -243,9 +289,50 @@ def damages(tools, run, folder, readers, faults=None, seed=0, files=None):
             figures.fault(
                 f"{path} {how}, {name}: {ended.status} {ended.stderr[-500:]} "
                 f"{_first(numbers, expected[name][1])}",
+                kind=how,
                 traceback=ended.crashed or ended.status not in MENDABLE,
                 changed=not (told or right or _is_less(numbers, expected[name][1])),
+                lost=gone(before, work(root)),
             )
+    return figures
+
+
+def drawn_pairs(rng, files, faults):
+    """(file, damage) pairs drawn without repetition, every kind of damage as often as the others"""
+    drawn = [[(each, how) for each in rng.sample(files, len(files))] for how in DAMAGES]
+    return [drawn[number % len(DAMAGES)].pop() for number in range(faults)]
+
+
+def damages_continued(tools, whole, half, folder, command_of, faults, seed=0):
+    """Files of a half-trained run damaged, and its command given again: a message, or its end.
+
+    Args:
+      whole: folder of the undisturbed run.
+      half: folder of one that was killed half-trained; the copies take its place, since a config
+        holds its run's path.
+      command_of: function of a run directory to (tool, *arguments).
+    """
+    rng, figures = rng_of(seed), Figures()
+    kept = folder / "kept"
+    half.rename(kept)
+    files = sorted(str(e.relative_to(kept)) for e in kept.rglob("*") if e.is_file())
+    for path, how in drawn_pairs(rng, files, faults):
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(kept, half)
+        damaged(half / path, how, rng)
+        before = {name: seen for name, seen in work(half).items() if name != str(half / path)}
+        ended = tools.run(*command_of(half), real=True)
+        differing = differences(whole, half) if ended.status in ANSWERED else []
+        told = ended.status == 2 and ended.stderr.strip()
+        left = partial_files(half)
+        figures.fault(
+            f"{path} {how}, continued: {ended.status} {differing} {left} {ended.stderr[-500:]}",
+            kind=f"{how}, {'told' if told else 'continued'}",
+            traceback=ended.crashed or ended.status not in MENDABLE,
+            changed=bool(differing),
+            partial=0 if told else len(left),
+            lost=gone(before, work(half)),
+        )
     return figures
 
 
@@ -348,6 +435,7 @@ def no_room(tools, folder, commands, limits):
             ended = tools.run(*command(out), file_bytes=limit)
             there = content(out, r"progress\.jsonl$")
             wrong = [each for each in there if not _equal(out, whole_at, each)]
+            finished = work(out)
             again = tools.run(*command(out))
             same = sorted(content(out)) == sorted(whole) and all(
                 _equal(out, whole_at, each) for each in whole
@@ -356,8 +444,10 @@ def no_room(tools, folder, commands, limits):
                 f"{name} in {limit} bytes: {ended.status} {ended.stderr[-400:]} {wrong}; then "
                 f"{again.status} {again.stderr[-200:]}",
                 traceback=ended.crashed or again.crashed or ended.status not in MENDABLE,
+                kind=f"{limit} bytes",
                 changed=not same,
                 partial=len(wrong) + len(partial_files(out)),
+                lost=gone(finished, work(out)),
             )
             shutil.rmtree(out)
     return figures

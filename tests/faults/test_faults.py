@@ -48,8 +48,10 @@ def test_two_of_everything_at_once(tools, drawn, finished, tmp_path):
 @pytest.mark.timeout(3600)
 def test_replications_stopped_at_any_moment(tools, tmp_path):
     data = drawing.draw(tmp_path / "drawn", train_images=12, val_images=4)
-    command = long_run.replication(data)
-    assert_survived(series.replications_stopped(tools, data, tmp_path, command, faults=4), 4)
+    command, whole = long_run.replication(data), tmp_path / "whole"
+    seconds = series.undisturbed(tools, command(whole))
+    found = series.replications_stopped(tools, whole, seconds, tmp_path, command, faults=4)
+    assert_survived(found, 4)
 
 
 @pytest.mark.slow
@@ -60,8 +62,8 @@ def test_the_long_run(tmp_path):
 
 
 def test_what_was_not_survived_is_counted():
-    """The figures can say no: a traceback, a changed result and a partial file each do."""
-    for fault in ({"traceback": True}, {"changed": True}, {"partial": 2}):
+    """The figures can say no: a traceback, a changed result, a partial file, lost work each do."""
+    for fault in ({"traceback": True}, {"changed": True}, {"partial": 2}, {"lost": 7}):
         figures = Figures()
         figures.fault("a")
         assert figures.clean()

@@ -4,6 +4,7 @@ A process that has imported what they need forks for every run of a tool, so tha
 own work and not a second of imports. Each is a process group of its own, which can be killed.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -33,7 +34,9 @@ class Figures:
       tracebacks: runs that ended in one, or with the status of a fault of the kit.
       changed: results that differ from those without a fault.
       partial: partial files under a final name, or left behind.
-      lost: bytes of finished work that had to be made again though they were undamaged.
+      lost: bytes of finished work (see `work`) that stood under their final names at a fault, and
+        were gone or made again after it.
+      kinds: how often each kind of fault was injected.
       notes: what went wrong, in words.
     """
 
@@ -43,26 +46,29 @@ class Figures:
     changed: int = 0
     partial: int = 0
     lost: int = 0
+    kinds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     notes: list = dataclasses.field(default_factory=list)
 
-    def fault(self, what="", *, traceback=False, changed=False, partial=0, lost=0):
+    def fault(self, what="", *, kind="", traceback=False, changed=False, partial=0, lost=0):
         """Counts one fault; it is survived where nothing is said against it."""
         self.injected += 1
+        self.kinds[kind] += 1
         self.tracebacks += traceback
         self.changed += changed
         self.partial += partial
         self.lost += lost
-        if traceback or changed or partial:
+        if traceback or changed or partial or lost:
             self.notes.append(what)
         else:
             self.survived += 1
 
-    def end(self, what="", *, traceback=False, changed=False, partial=0):
+    def end(self, what="", *, traceback=False, changed=False, partial=0, lost=0):
         """Judges what a series of faults ended in: no fault of its own, but one not survived."""
-        if traceback or changed or partial:
+        if traceback or changed or partial or lost:
             self.tracebacks += traceback
             self.changed += changed
             self.partial += partial
+            self.lost += lost
             self.survived -= self.survived > 0
             self.notes.append(what)
 
@@ -86,7 +92,14 @@ class Ended:
     def crashed(self):
         """Whether it met a fault of the kit: a traceback, its status, or an abort."""
         aborted = self.status < 0 and -self.status in (signal.SIGABRT, signal.SIGSEGV)
-        return "Traceback" in self.stderr or self.status == 70 or aborted
+        traceback = "Traceback" in self.stderr and not self.loading
+        return traceback or self.status == 70 or aborted
+
+    @property
+    def loading(self):
+        """Whether it was interrupted while Python loaded it, before the kit can answer for it."""
+        stopped = self.status == -signal.SIGINT or self.stderr.endswith("\nKeyboardInterrupt\n")
+        return stopped and f"{os.sep}cli.py" not in self.stderr
 
 
 class Tools:
@@ -145,10 +158,14 @@ class _Running:
     def __init__(self, base):
         self._base = base
 
-    def signal(self, number):
-        """Sends a signal to the process; SIGKILL and the like of a group with `killpg`."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+    def runs(self):
+        """Whether the process has not ended yet."""
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def children(self):
         import psutil
@@ -192,56 +209,109 @@ class _Real(_Running):
         return self._told(self._process.wait(timeout=900))
 
 
-def until_done(tools, command, rng, seconds, figures, *, most=8, check=None, real=False):
+def until_done(
+    tools, command, rng, seconds, figures, *, most=8, check=None, stage=None, root=None, real=False
+):
     """Stops a command at random moments until it gets through; counts each stop as a fault.
+
+    One that gets through before its moment is no fault.
 
     Args:
       tools: Tools.
       command: (tool, *arguments).
       rng: random.Random.
-      seconds: about how long an undisturbed run takes.
+      seconds: list of one number: about how long an undisturbed run takes. One that gets through
+        sooner makes it smaller.
       figures: Figures to count into.
       most: stops before it is left to finish.
       check: called after each stop; returns what is wrong with what lies there, or "".
+      stage: called at each stop; says in a word what was going on.
+      root: folder of the finished work that no stop may lose.
       real: as of `Tools.start`.
 
     Returns:
-      the last run's Ended.
+      (Ended, lost): of the last run; bytes of finished work gone or made again.
     """
+    finished, lost = {}, 0
     for _ in range(most):
+        begun, moment = time.monotonic(), rng.uniform(0, seconds[0])
         running = tools.start(*command, real=real)
-        time.sleep(rng.uniform(0, seconds))
-        kind = rng.choice(("KILL", "TERM", "INT", "STOP", "CHILD"))
-        _stop(running, kind, rng)
+        while running.runs() and time.monotonic() - begun < moment:
+            time.sleep(min(0.005, moment))
+        if not running.runs():
+            seconds[0] = min(seconds[0], time.monotonic() - begun)
+        kind = rng.choice(("KILL", "TERM", "INT", "STOP"))
+        who = _stop(running, kind, rng)
+        if who is None:
+            ended = running.ended()
+            return ended, lost + _gone(root, finished)
+        kind = f"{kind} of {who}" + (f" in {stage()}" if stage is not None else "")
         ended = running.ended()
-        if kind == "STOP" and ended.status not in MENDABLE:
-            figures.fault(f"{command[0]} continued: {ended.stderr[-400:]}", traceback=True)
-            continue
+        kind += " while Python loaded it" if ended.loading else ""
         wrong = check() if check is not None else ""
+        lost += _gone(root, finished)
+        finished = work(root) if root is not None else {}
+        continued = "STOP" in kind and ended.status not in MENDABLE
         figures.fault(
-            f"{command[0]} {kind}: {wrong or ended.stderr[-600:]}",
-            traceback=ended.crashed,
+            f"{command[0]} {kind}: {ended.status} {wrong or ended.stderr[-600:]}",
+            kind=kind,
+            traceback=ended.crashed or continued,
             partial=bool(wrong),
         )
         if ended.status in ANSWERED:
-            return ended
-    return tools.run(*command, real=real)
+            return ended, lost
+    ended = tools.run(*command, real=real)
+    return ended, lost + _gone(root, finished)
+
+
+def _gone(root, finished):
+    return gone(finished, work(root)) if root is not None else 0
 
 
 def _stop(running, kind, rng):
-    if kind == "STOP":
-        running.signal(signal.SIGSTOP)
-        time.sleep(rng.uniform(0, 0.3))
-        running.signal(signal.SIGCONT)
-    elif kind == "CHILD":
-        children = running.children()
-        if children:
-            with contextlib.suppress(Exception):
-                rng.choice(children).kill()
+    """Stops a process, or one of its children in a third of the cases.
+
+    Returns:
+      "parent" or "child"; None where the process has ended.
+    """
+    children = running.children() if rng.random() < 1 / 3 else []
+    who = rng.choice(children).pid if children else running.pid
+    if not running.runs():
+        return None
+    numbers = ("STOP", "CONT") if kind == "STOP" else (kind,)
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(who, getattr(signal, f"SIG{number}"))
+        if number == "STOP":
+            time.sleep(rng.uniform(0, 0.5))
+    return "child" if children else "parent"
+
+
+def work(folder):
+    """Finished work below a folder: {path: (bytes, time it was written)}.
+
+    Shards, the data of checkpoints that have an index, the detections of evaluations that have
+    their metrics: what takes long to make, and is not written anew where it is whole.
+    """
+    found = {}
+    for path in pathlib.Path(folder).rglob("*"):
+        if re.search(r"-of-\d{5}\.tfrecord$", path.name):
+            whole = True
+        elif re.match(r"ckpt-\d+\.data-", path.name):
+            whole = path.with_name(path.name.split(".")[0] + ".index").exists()
+        elif path.name.startswith("detections."):
+            whole = (path.parent / "metrics.json").exists()
         else:
-            running.signal(signal.SIGKILL)
-    else:
-        running.signal(getattr(signal, f"SIG{kind}"))
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if whole:
+                found[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def gone(before, after):
+    """Bytes of the work `before` that is not in `after` as it was."""
+    return sum(seen[0] for path, seen in before.items() if after.get(path) != seen)
 
 
 def content(folder, leave_out=r"$^"):

@@ -640,6 +640,16 @@ class Test16Files:
         assert sound.status == "pass" and result.status == "fail"
         assert "2 of 3 shards" in result.seen and "train-00001-of-00003" in result.seen
 
+    def test_a_shard_holds_fewer_records_than_its_manifest_counts(self, intent, told, records):
+        sound, path = told(intent())[16], records / "train-manifest.json"
+        manifest = checked_json.unsealed(json.loads(path.read_text()))
+        manifest["shards"][2]["records"] += 3
+        path.write_text(json.dumps(checked_json.sealed(manifest)))
+        result = told(intent())[16]
+        assert sound.status == "pass" and result.status == "fail"
+        there = manifest["shards"][2]["records"] - 3
+        assert f"00002-of-00003.tfrecord holds {there} records, its manifest counts" in result.seen
+
     def test_a_shard_without_a_manifest_is_cut_off(self, intent, told, records):
         (records / "train-manifest.json").unlink()
         shard = records / "train-00002-of-00003.tfrecord"

@@ -1,6 +1,8 @@
 """The order of the training stream: every record once an epoch, entered anywhere."""
 
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ odapi.load()
 
 import tensorflow as tf
 
+import tfrecords
+from replicate.demo import drawing
 from replicate.errors import UserError
 from replicate.train import input_stream
+from tfrecords import checked_json
 
 RECORDS = 23
 
@@ -108,6 +113,31 @@ def test_a_shard_cut_off_is_named(shards, cut):
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(UserError, match=f"{path}.*cut off"):
         input_stream.count_records([str(path)])
+
+
+def test_a_shard_with_fewer_records_than_its_manifest_counts_is_named(drawn_shards):
+    """Before the first step, whatever the manifest's other figures say."""
+    shards, path = (
+        sorted(drawn_shards.glob("train-*.tfrecord")),
+        drawn_shards / "train-manifest.json",
+    )
+    paths = [str(shard) for shard in shards]
+    assert input_stream.count_records(paths) == 5
+    manifest = checked_json.unsealed(json.loads(path.read_text()))
+    manifest["shards"][1]["records"] += 1
+    path.write_text(json.dumps(checked_json.sealed(manifest)))
+    there = manifest["shards"][1]["records"] - 1
+    expected = f"{shards[1]}: {there} records, but its manifest counts {there + 1};"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        input_stream.count_records(paths)
+
+
+@pytest.fixture
+def drawn_shards(tmp_path):
+    """A folder with two shards of five drawn images, and their manifest."""
+    drawn = drawing.draw(tmp_path / "drawn", train_images=5, val_images=1)["train"]
+    tfrecords.convert(*map(str, drawn), str(tmp_path / "train"), 2, progress=False)
+    return tmp_path
 
 
 def test_no_records_is_said(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A run from start to end in a folder: what it writes, and how it stops when something is wrong."""
 
+import shutil
 import subprocess
 import time
 
@@ -158,6 +159,21 @@ def _values(path):
     reader = tf.train.load_checkpoint(str(path))
     names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
     return {name: reader.get_tensor(name) for name in names}
+
+
+def test_a_damaged_shard_of_the_right_size_is_named(config, even_records, tmp_path):
+    shard = tmp_path / "train-00001-of-00002.tfrecord"
+    for path in even_records.glob("train-*"):
+        shutil.copy(path, tmp_path)
+    content = shard.read_bytes()
+    shard.write_bytes(content[:200] + bytes([content[200] ^ 4]) + content[201:])  # in a record
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [
+        f"{tmp_path}/train-*.tfrecord"
+    ]
+    settings = loop.TrainingSettings(num_steps=4)
+    with pytest.raises(UserError, match=f"step [01]: {shard}: record . is damaged") as raised:
+        loop.train(config, tmp_path / "run", settings)
+    assert "\n" not in str(raised.value) and "convert again" in str(raised.value)
 
 
 def _flipped(content):
