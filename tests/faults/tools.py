@@ -258,7 +258,7 @@ def until_done(
             traceback=ended.crashed or continued,
             partial=bool(wrong),
         )
-        if ended.status in ANSWERED:
+        if ended.status in ANSWERED and not ended.loading:
             return ended, lost
     ended = tools.run(*command, real=real)
     return ended, lost + _gone(root, finished)
