@@ -136,7 +136,8 @@ def _without_paths(value):
         return {
             key: _without_paths(each)
             for key, each in value.items()
-            # What preflight saw of the records differs: one of the two had still to make them.
-            if key not in ("path", "file", "run", "preflight") or "op" in value
+            # What preflight saw of the records differs: one of the two had still to make them. The
+            # config's hash is of its paths too; its other fields are compared above.
+            if key not in ("path", "file", "run", "preflight", "config_sha256") or "op" in value
         }
     return [_without_paths(each) for each in value] if isinstance(value, list) else value
