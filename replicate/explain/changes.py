@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from replicate import reasons, score
 from replicate.errors import UserError
+from replicate.explain import controls
 from replicate.explain.pixels import KERNELS
 from replicate.explain.rigs import Running, rig_of
 from replicate.score.groundtruth import Groundtruth
@@ -148,6 +149,8 @@ def from_model(
             found = rig.detect(images, steps, running, seen)
         second = score.score(annotations_file, found, **scored)
         rows.append(_row(change, first, second, baseline == found, distances, samples))
+    for row in rows:
+        row["held"] = controls.held(row, len(images))
     rows.sort(key=lambda row: -abs(row["delta_ap"] or 0))
     return {
         "format": 1,
@@ -160,6 +163,7 @@ def from_model(
             "suppression": "kit",
         },
         "tolerance_points": TOLERANCE,
+        "remarks": controls.remarks(rows, len(images)),
         "changes": rows,
         "left_out": left_out,
     }

@@ -145,6 +145,7 @@ def _of_model(content):
                 f"evaluated again counts as replicated ({content['annotations']['images']} "
                 "images). Lines are 95 % intervals over images, paired.",
             ],
+            "remarks": content["remarks"],
             "figures": [(name, text.figure(baseline[name])) for name in SHOWN],
             "zero": ("nothing changed", 0.0),
             "told": None,
@@ -174,6 +175,7 @@ def _of_runs(content):
             "title": "Why do the two runs differ?",
             "heading": "The gap, and what made it",
             "sentences": sentences,
+            "remarks": [],
             "figures": [
                 (each["path"], "undefined" if each["AP"] is None else f"{each['AP']:.2f}")
                 for each in (a, b)

@@ -155,6 +155,7 @@ def of_model(content):
     lines = [
         f"{content['model']['name']} on {content['annotations']['images']} images: "
         + "  ".join(f"{name} {figure(value)}" for name, value in baseline.items()),
+        *(f"! {each}" for each in content["remarks"]),
         "",
         f"{'one change':{width}}  points of AP   95 % over images     pixels   matters",
     ]
