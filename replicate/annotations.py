@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class AnnotationFacts:
     """What several stages need of an annotation file.
 
     Attributes:
@@ -44,7 +44,7 @@ class Facts:
     objects: dict[int, int]
 
     @classmethod
-    def of(cls, file: annotation_file.AnnotationFile) -> "Facts":
+    def of(cls, file: annotation_file.AnnotationFile) -> "AnnotationFacts":
         """The facts of an `AnnotationFile`.
 
         Raises:
@@ -69,7 +69,7 @@ class Facts:
         return entries
 
     @classmethod
-    def from_json(cls, sha256: str, entries: dict) -> "Facts":
+    def from_json(cls, sha256: str, entries: dict) -> "AnnotationFacts":
         """What `to_json` gave."""
         by_id = {
             name: {int(id_): value for id_, value in entries[name].items()}
@@ -78,7 +78,9 @@ class Facts:
         return cls(sha256=sha256, **(entries | by_id))
 
 
-def facts(run: "RunDir", path: str | os.PathLike, *, segmentations: bool = False) -> Facts:
+def facts(
+    run: "RunDir", path: str | os.PathLike, *, segmentations: bool = False
+) -> AnnotationFacts:
     """The facts of an annotation file: those that the run keeps, if the file is as it was.
 
     That is told by its size and its time of change: hashing 450 MB takes a while.
@@ -92,26 +94,26 @@ def facts(run: "RunDir", path: str | os.PathLike, *, segmentations: bool = False
       UserError: as `annotation_file.read`.
     """
     there = kept(run)
-    seen = there["files"].get(os.path.abspath(path))
-    if seen is not None and seen == _seen(path, seen["sha256"]):
-        annotation_file.know_sha256(path, seen["sha256"])
-        return Facts.from_json(seen["sha256"], there["facts"][seen["sha256"]])
-    return Facts.of(annotation_file.read(path, segmentations=segmentations))
+    state = there["files"].get(os.path.abspath(path))
+    if state is not None and state == _seen(path, state["sha256"]):
+        annotation_file.know_sha256(path, state["sha256"])
+        return AnnotationFacts.from_json(state["sha256"], there["facts"][state["sha256"]])
+    return AnnotationFacts.of(annotation_file.read(path, segmentations=segmentations))
 
 
-def facts_of(run: "RunDir", sha256: str) -> Facts | None:
+def facts_of(run: "RunDir", sha256: str) -> AnnotationFacts | None:
     """The facts that a run keeps of the file with this SHA-256, or None."""
     entries = kept(run)["facts"].get(sha256)
-    return None if entries is None else Facts.from_json(sha256, entries)
+    return None if entries is None else AnnotationFacts.from_json(sha256, entries)
 
 
 def keep(run: "RunDir", paths: Iterable[str | os.PathLike]) -> None:
     """Writes the facts of these files into the run directory; reads none that it has already."""
     there, before = kept(run), kept(run)
     for path in paths:
-        found = facts(run, path)
-        there["files"][os.path.abspath(path)] = _seen(path, found.sha256)
-        there["facts"][found.sha256] = found.to_json()
+        file_facts = facts(run, path)
+        there["files"][os.path.abspath(path)] = _seen(path, file_facts.sha256)
+        there["facts"][file_facts.sha256] = file_facts.to_json()
     if there != before:
         write_json(run.annotations, there, checksum=True)
 
@@ -130,7 +132,7 @@ def kept(run: "RunDir") -> dict:
 def _seen(path: str | os.PathLike, sha256: str) -> dict | None:
     """What tells that a file is as it was when it had this hash."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256}
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}

@@ -145,10 +145,10 @@ def checkpoint(folder: str | os.PathLike) -> str:
     Raises:
       UserError: there is none.
     """
-    found = sorted(pathlib.Path(folder).glob("checkpoint/*.index"))
-    if not found:
+    indexes = sorted(pathlib.Path(folder).glob("checkpoint/*.index"))
+    if not indexes:
         raise UserError(f"{folder}: no checkpoint/*.index in it; is it a released zoo model?")
-    return str(found[-1].with_suffix(""))
+    return str(indexes[-1].with_suffix(""))
 
 
 def starting_checkpoint(folder: str | os.PathLike, name: str) -> str:
@@ -162,15 +162,15 @@ def starting_checkpoint(folder: str | os.PathLike, name: str) -> str:
     Raises:
       UserError: there is none, or several and none has the name.
     """
-    found = {
+    prefixes = {
         path.name.removesuffix(".index"): path for path in pathlib.Path(folder).glob("*.index")
     }
-    if name not in found and len(found) != 1:
+    if name not in prefixes and len(prefixes) != 1:
         raise UserError(
             f"{folder}: no {name or 'checkpoint'}.index in it; it has "
-            f"{', '.join(sorted(found)) or 'no checkpoint'}"
+            f"{', '.join(sorted(prefixes)) or 'no checkpoint'}"
         )
-    prefix = found.get(name) or next(iter(found.values()))
+    prefix = prefixes.get(name) or next(iter(prefixes.values()))
     return str(prefix).removesuffix(".index")
 
 
@@ -186,7 +186,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def _folder_of(marker: str, path: str | os.PathLike, folder: pathlib.Path) -> pathlib.Path:
-    found = sorted(folder.glob(f"**/{marker}"), key=lambda each: len(each.parts))
-    if not found:
+    places = sorted(folder.glob(f"**/{marker}"), key=lambda each: len(each.parts))
+    if not places:
         raise UserError(f"{path}: no {marker} in it; is it a released archive of the zoo?")
-    return found[0].parent
+    return places[0].parent

@@ -107,24 +107,26 @@ def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> N
     if not step:
         write_json(run.identity, now | {"accepted": []})
         return
-    found = differences(run, now)
-    refused = [field for field in found if field not in accept]
+    changes = differences(run, now)
+    refused = [field for field in changes if field not in accept]
     if refused:
         raise UserError(
-            f"{run.root} was begun as another run: {'; '.join(found[each] for each in refused)}. "
+            f"{run.root} was begun as another run: {'; '.join(changes[each] for each in refused)}. "
             "Continue it as it began, or name another run directory; "
             + " ".join(f"--accept={each}" for each in refused)
             + " continues it all the same, and the verdict says so"
         )
     before = read_json(run.identity) if run.identity.is_file() else {}
-    kept = {field: now[field] if now[field] is not None else before.get(field) for field in FIELDS}
+    identity = {
+        field: now[field] if now[field] is not None else before.get(field) for field in FIELDS
+    }
     accepted = before.get("accepted", []) + [
         {"field": field, "was": _brief(before[field]), "now": _brief(now[field]), "step": step}
-        for field in found
+        for field in changes
     ]
-    if {**kept, "accepted": accepted} != before:
-        write_json(run.identity, kept | {"accepted": accepted})
-    if found:
+    if {**identity, "accepted": accepted} != before:
+        write_json(run.identity, identity | {"accepted": accepted})
+    if changes:
         note(run, accepted)
 
 
@@ -136,11 +138,11 @@ def note(run: "RunDir", accepted: list[dict]) -> None:
 
 def accepted_notes(run: "RunDir") -> list[str]:
     """What was accepted, as sentences for a verdict or a report."""
-    kept = read_json(run.identity).get("accepted", []) if run.identity.is_file() else []
+    accepted = read_json(run.identity).get("accepted", []) if run.identity.is_file() else []
     return [
-        f"continued after step {each['step']} as another run (--accept={each['field']}): "
-        f"{each['field']} was {each['was']}, then {each['now']}"
-        for each in kept
+        f"continued after step {entry['step']} as another run (--accept={entry['field']}): "
+        f"{entry['field']} was {entry['was']}, then {entry['now']}"
+        for entry in accepted
     ]
 
 
@@ -159,13 +161,17 @@ def _told(field: str, was: Any, now: Any) -> str | None:
 
 def _config_told(was: str, now: str) -> str | None:
     changed = [
-        each
-        for each in configs.diff(configs.parse(was, "identity.json"), configs.parse(now, "config"))
-        if each.cls in _CLASSES and each.path not in _NOT_STATE
+        operation
+        for operation in configs.diff(
+            configs.parse(was, "identity.json"), configs.parse(now, "config")
+        )
+        if operation.cls in _CLASSES and operation.path not in _NOT_STATE
     ]
     if not changed:
         return None
-    shown = ", ".join(f"{each.path} was {each.a}, is {each.b}" for each in changed[:_SHOWN])
+    shown = ", ".join(
+        f"{operation.path} was {operation.a}, is {operation.b}" for operation in changed[:_SHOWN]
+    )
     more = f" (and {len(changed) - _SHOWN} more)" if len(changed) > _SHOWN else ""
     return f"config: {shown}{more}"
 
@@ -205,11 +211,11 @@ def _records(patterns: list[str]) -> tuple[str | None, str | None]:
     except InputError:
         held = None
     if held is not None:
-        told = {
+        content = {
             "settings": held["settings"],
             "shards": [(each["sha256"], each["records"]) for each in held["shards"]],
         }
-        return _hash(json.dumps(told, sort_keys=True).encode()), held["source"]["sha256"]
+        return _hash(json.dumps(content, sort_keys=True).encode()), held["source"]["sha256"]
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:

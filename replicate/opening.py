@@ -57,7 +57,7 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
     if not run.spec.is_file():
         return
     asked, before = asked_for(request), read_json(run.spec).get("request", {})
-    defaults = {each.name: each.default for each in dataclasses.fields(request)}
+    defaults = {field.name: field.default for field in dataclasses.fields(request)}
     accepted = getattr(request, "accept", ())
     may_change = [*may_change, *(name for name in asked if _IDENTITY.get(name, name) in accepted)]
     changed = [
@@ -85,9 +85,9 @@ def refuse_another_config(
     if not run.pipeline_config.is_file() or not any(run.checkpoints.glob("*.index")):
         return
     changed = [
-        f"{each.path} was {_shown(each.a)}, now {_shown(each.b)}"
-        for each in configs.diff(configs.load(run.pipeline_config), message)
-        if each.cls in ("architecture", "training") and each.path not in may_change
+        f"{operation.path} was {_shown(operation.a)}, now {_shown(operation.b)}"
+        for operation in configs.diff(configs.load(run.pipeline_config), message)
+        if operation.cls in ("architecture", "training") and operation.path not in may_change
     ]
     if changed:
         raise UserError(
@@ -111,14 +111,14 @@ def write_spec(run: "RunDir", request: Any, command: str, forced: list[str], **m
       forced: sentences: the fails of preflight that --force overrode.
       more: further fields of spec.json.
     """
-    asked, told = asked_for(request), {"forced": forced} if forced else {}
+    asked, extras = asked_for(request), {"forced": forced} if forced else {}
     before = read_json(run.spec) if run.spec.is_file() else {}
     if before.get("request") == asked and "command" in before:
         command = before["command"]
     if "accepted" in before:
-        told["accepted"] = before["accepted"]  # what `identity` has noted
+        extras["accepted"] = before["accepted"]  # what `identity` has noted
     command = environment.without_secrets(command)
-    spec = {"format": 1, **more, "request": asked, "command": command} | told
+    spec = {"format": 1, **more, "request": asked, "command": command} | extras
     if spec != before:
         write_json(run.spec, spec)
 

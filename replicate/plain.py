@@ -17,7 +17,7 @@ _BAR_AND_COLOUR = re.compile(f"\r|\x1b\\[A|\x1b\\[[0-9;]*m|([{_CONTROLS}])")
 
 def plain(text: Any) -> str:
     """`text` with control characters written as Python writes them, such as \\x1b."""
-    return _CONTROL.sub(lambda found: _name(found.group()), str(text))
+    return _CONTROL.sub(lambda match: _name(match.group()), str(text))
 
 
 class Shown:
@@ -46,8 +46,8 @@ class Shown:
         return getattr(self._stream, name)
 
 
-def _unless_passing(found: re.Match[str]) -> str:
-    return _name(found.group()) if found.group(1) else found.group()
+def _unless_passing(match: re.Match[str]) -> str:
+    return _name(match.group()) if match.group(1) else match.group()
 
 
 def _name(character: str) -> str:

@@ -228,7 +228,7 @@ def _convert(run: RunDir, request: ReplicationRequest, num_workers: int) -> None
     tfrecords.write_label_map(categories, str(run.data / "label_map.pbtxt"))
 
 
-def _train_facts(request: ReplicationRequest, run: RunDir) -> annotations.Facts:
+def _train_facts(request: ReplicationRequest, run: RunDir) -> annotations.AnnotationFacts:
     """Where the file has to be read, it is read as the conversion will need it."""
     return annotations.facts(run, request.train_annotations, segmentations=request.include_masks)
 
@@ -309,8 +309,10 @@ def summary(run_dir: str | os.PathLike) -> str:
     step = run.evaluated_steps()[-1]
     scores = run.scores_at(step)
     lines = [f"checkpoint of step {step} on {scores[0]['annotations']['images']} images:"]
-    told = text.of_inference(scores[0].get("inference"))
-    lines += [f"  {line}" for line in [told] * bool(told) + text.of_scores(scores).splitlines()]
+    inference = text.of_inference(scores[0].get("inference"))
+    lines += [
+        f"  {line}" for line in [inference] * bool(inference) + text.of_scores(scores).splitlines()
+    ]
     lines += ["", f"verdict: {verdict.text(decided)}"]
     lines += ["", f"report: {run.report / 'index.html'}"]
     return "\n".join(lines)

@@ -230,17 +230,17 @@ def read_keypoints(
     if document.annotations is msgspec.UNSET:
         raise InputError(f"{path}: not COCO annotations: it has no 'annotations'")
     annotations = document.annotations
-    spans = _spans((each.keypoints for each in annotations), text)
+    spans = _spans((annotation.keypoints for annotation in annotations), text)
     places = {
-        (each.image_id, each.id): (each.num_keypoints, *span)
-        for each, span in zip(annotations, spans.tolist(), strict=True)
+        (annotation.image_id, annotation.id): (annotation.num_keypoints, *span)
+        for annotation, span in zip(annotations, spans.tolist(), strict=True)
     }
     return text, sha256, places
 
 
 def ids_sha256(ids: Iterable[int]) -> str:
     """SHA-256 of a set of ids: the decimal ids, ascending, a newline after each."""
-    return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{id_}\n" for id_ in sorted(ids)).encode()).hexdigest()
 
 
 def check_unique(kind: str, ids: Sequence[int] | np.ndarray, path: str | os.PathLike) -> None:
@@ -262,10 +262,10 @@ def some(ids: Sequence[int]) -> str:
 def _state(path: str | os.PathLike) -> tuple[int, ...] | None:
     """What tells whether a file is still the same one; None where it cannot be told."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns
 
 
 def _read(path: str | os.PathLike, segmentations: bool) -> AnnotationFile:
@@ -382,9 +382,11 @@ def _first_bad(
             try:
                 decoder.decode(entry)
             except msgspec.ValidationError as entry_error:
-                found = msgspec.json.decode(entry)
+                bad_entry = msgspec.json.decode(entry)
                 identity = (
-                    f", id {found['id']!r}" if isinstance(found, dict) and "id" in found else ""
+                    f", id {bad_entry['id']!r}"
+                    if isinstance(bad_entry, dict) and "id" in bad_entry
+                    else ""
                 )
                 return f"{name}[{number}]{identity}: {entry_error}"
     return str(error)

@@ -84,9 +84,9 @@ def convert(
     problems = _problems_path(request.output_path)
     if FileSystems.exists(problems):
         with FileSystems.open(problems) as file:
-            told = file.read().decode()
+            problem = file.read().decode()
         FileSystems.delete([problems])
-        raise InputError(told)
+        raise InputError(problem)
     with FileSystems.open(manifest.path_of(request.output_path)) as file:
         return conversion.summary_of(request.output_path, json.loads(file.read()), reused=False)
 
@@ -184,7 +184,10 @@ def _write(item: tuple[int, shards.Task]) -> Iterator:
 
 
 def _finish(
-    output_path: str, facts: list, results: list[tuple[int, shards.Result]], problems: list[str]
+    output_path: str,
+    facts: list,
+    results: list[tuple[int, shards.WrittenShard]],
+    problems: list[str],
 ) -> None:
     """Writes the manifest and the ledger, or the first problem for `convert` to tell."""
     if problems:

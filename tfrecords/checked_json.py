@@ -31,12 +31,12 @@ def unsealed(value: Any) -> Any:
     """
     content: dict | list
     if isinstance(value, dict) and KEY in value:
-        content, told = {key: each for key, each in value.items() if key != KEY}, value[KEY]
+        content, checksum = {key: item for key, item in value.items() if key != KEY}, value[KEY]
     elif isinstance(value, list) and value and _is_seal(value[-1]):
-        content, told = value[:-1], value[-1][KEY]
+        content, checksum = value[:-1], value[-1][KEY]
     else:
         return value
-    if told != _checksum(content):
+    if checksum != _checksum(content):
         raise Changed(
             "its checksum is of another content; whoever changed it on purpose removes the "
             f'"{KEY}" from it'

@@ -87,10 +87,10 @@ class Source:
         return int(self._first[index + 1] - self._first[index])
 
     def _keypoints_of(self, image_id: int, annotation_id: int) -> tuple[int, bytes] | None:
-        found = self._keypoints.get((image_id, annotation_id))
-        if found is None:
+        place = self._keypoints.get((image_id, annotation_id))
+        if place is None:
             return None
-        num_keypoints, start, stop = found
+        num_keypoints, start, stop = place
         return num_keypoints, self._keypoint_text[start:stop]
 
 
@@ -158,7 +158,9 @@ def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Sourc
         wrong = file.ids[~np.isin(crowd, (0, 1))].tolist()
         raise InputError(f"{file.path}: iscrowd is neither 0 nor 1 in annotation(s) {some(wrong)}")
     position = {image.id: index for index, image in enumerate(file.images)}
-    image_index = np.array([position.get(each, -1) for each in file.image_ids.tolist()], np.int64)
+    image_index = np.array(
+        [position.get(image_id, -1) for image_id in file.image_ids.tolist()], np.int64
+    )
     categories = {category.id: category.name for category in file.categories}
     known_category = np.isin(file.category_ids, list(categories))
     unknown = [

@@ -47,11 +47,11 @@ class Summary:
 
     def __str__(self) -> str:
         source, counts = self.manifest["source"], self.manifest["counts"]
-        kept = self.manifest["settings"]["keep_images_without_annotations"]
+        keeps_empty = self.manifest["settings"]["keep_images_without_annotations"]
         lines = [
             f"images       {counts['images']} of {source['images']}, "
             f"{counts['images_without_annotations']} without annotations "
-            f"({'kept' if kept else 'left out'})",
+            f"({'kept' if keeps_empty else 'left out'})",
             f"annotations  {counts['annotations_written']} of {source['annotations']}, "
             f"crowd {counts['crowd']} of {source['crowd']}",
         ]
@@ -197,7 +197,9 @@ class _Work:
     num_workers: int | None
     progress: bool
 
-    def write(self, indices: list[int], on_shard: Callable[[int, shards.Result], None]) -> None:
+    def write(
+        self, indices: list[int], on_shard: Callable[[int, shards.WrittenShard], None]
+    ) -> None:
         """Writes the shards of these indices."""
         images = [
             position
@@ -236,10 +238,10 @@ class _Work:
             entry = self.source.images[position]
             path = os.path.join(self.image_dir, entry.file_name)
             try:
-                found = os.stat(path)
-                if not stat.S_ISREG(found.st_mode):
+                status = os.stat(path)
+                if not stat.S_ISREG(status.st_mode):
                     raise FileNotFoundError
-                needed += found.st_size + _RECORD_BYTES
+                needed += status.st_size + _RECORD_BYTES
             except OSError:
                 missing.append(f"{path} (image {entry.id})")
             if self.settings.include_masks:
@@ -354,7 +356,7 @@ def ledger_of_unknown(source: coco.Source, settings: features.FeatureSettings) -
     ]
 
 
-def _check_remade(before: dict, index: int, result: shards.Result) -> None:
+def _check_remade(before: dict, index: int, result: shards.WrittenShard) -> None:
     if result.manifest_entry != before["shards"][index]:
         raise InputError(
             f"{result.name}: made again, it differs from the manifest: images have changed since. "

@@ -260,9 +260,9 @@ def _forget(wanted: _Wanted) -> None:
 def _check(
     path: pathlib.Path, size: int | None, checksum: str | None, prefix: str, advice: str
 ) -> None:
-    found = _bytes_of(path)
-    if size is not None and found != size:
-        raise InputError(f"{prefix}it has {found} bytes instead of {size}; {advice}")
+    arrived = _bytes_of(path)
+    if size is not None and arrived != size:
+        raise InputError(f"{prefix}it has {arrived} bytes instead of {size}; {advice}")
     if checksum is None:
         return
     kind, _, expected = checksum.partition(":")

@@ -17,8 +17,8 @@ def shard_paths(pattern: str | os.PathLike) -> list[str]:
     """The sorted shards of an OUTPUT_PATH, a glob pattern or a file. Raises InputError if none."""
     pattern = os.fspath(pattern)
     for candidate in (pattern, f"{pattern}-?????-of-?????.tfrecord"):
-        if found := sorted(path for path in glob.glob(candidate) if os.path.isfile(path)):
-            return found
+        if paths := sorted(path for path in glob.glob(candidate) if os.path.isfile(path)):
+            return paths
     raise InputError(
         f"{pattern}: no records found; give the output_path of a conversion (data/val2017), a "
         "pattern (in quotes: 'data/val2017-*.tfrecord') or a file"
@@ -46,17 +46,17 @@ def to_coco(
       InputError: a damaged record, or a category that `categories` does not have.
     """
     ids = {name: category_id for category_id, name in categories.items()}
-    found = []
+    decoded = []
     for path in tqdm.tqdm(paths, unit="shard", disable=not progress):
         for number, record in enumerate(_records(path)):
             try:
-                found.append(image_of(example.decode(record), ids))
+                decoded.append(image_of(example.decode(record), ids))
             except (ValueError, LookupError) as error:
                 raise InputError(f"{path}: record {number}: {error}") from error
-    found.sort(key=lambda pair: pair[0]["id"])
-    annotations = [annotation for _, of_image in found for annotation in of_image]
+    decoded.sort(key=lambda pair: pair[0]["id"])
+    annotations = [annotation for _, of_image in decoded for annotation in of_image]
     return {
-        "images": [image for image, _ in found],
+        "images": [image for image, _ in decoded],
         "annotations": [{"id": n} | a for n, a in enumerate(annotations, start=1)],
         "categories": [{"id": key, "name": name} for key, name in sorted(categories.items())],
     }
@@ -126,9 +126,9 @@ def _add_keypoints(
         _values(features, f"image/object/keypoint/{name}") for name in ("x", "y", "visibility")
     )
     counts = _values(features, "image/object/keypoint/num")
-    each = len(x) // max(1, len(extras))
+    points_an_object = len(x) // max(1, len(extras))
     for row, (extra, count) in enumerate(zip(extras, counts, strict=True)):
-        points = range(row * each, (row + 1) * each)
+        points = range(row * points_an_object, (row + 1) * points_an_object)
         extra["num_keypoints"] = count
         extra["keypoints"] = [
             value

@@ -42,7 +42,7 @@ class ConversionJournal:
             file.writelines(map(_line, [header, *entries]))
         self._file = open(self.path, "ab")  # noqa: SIM115 (closed by close)
 
-    def add(self, index: int, result: shards.Result) -> None:
+    def add(self, index: int, result: shards.WrittenShard) -> None:
         self.done[index] = result
         self._file.write(_line({"index": index} | dataclasses.asdict(result)))
         self._file.flush()
@@ -55,7 +55,7 @@ class ConversionJournal:
         os.remove(self.path)
 
 
-def _is_whole(path: str, result: shards.Result) -> bool:
+def _is_whole(path: str, result: shards.WrittenShard) -> bool:
     """Whether a shard is there, byte for byte: a crash of the machine may have left another."""
     try:
         if os.path.getsize(path) != result.bytes:
@@ -70,7 +70,7 @@ def _line(entry: dict) -> bytes:
     return (json.dumps(checked_json.sealed(entry), ensure_ascii=False) + "\n").encode()
 
 
-def _read(path: str) -> tuple[dict | None, dict[int, shards.Result]]:
+def _read(path: str) -> tuple[dict | None, dict[int, shards.WrittenShard]]:
     """(header or None, results by index); a damaged line is left out, its shard made again."""
     header, results = None, {}
     try:
@@ -83,7 +83,7 @@ def _read(path: str) -> tuple[dict | None, dict[int, shards.Result]]:
             entry = checked_json.loads(line)
             if number:
                 index = entry.pop("index")
-                results[index] = shards.Result(**entry)
+                results[index] = shards.WrittenShard(**entry)
             elif isinstance(entry.get("num_shards"), int):
                 header = entry
         except (ValueError, TypeError, AttributeError, KeyError):

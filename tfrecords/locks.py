@@ -114,12 +114,12 @@ def _acquire(
         lock.acquire(timeout=0)
         return
     except timeout:
-        told = f"{output}: {what} is being written by {_told(path)}"
+        message = f"{output}: {what} is being written by {_told(path)}"
     if not wait:
         raise InputError(
-            f"{told}; wait for it or stop it, then run the same command, or name another output"
+            f"{message}; wait for it or stop it, then run the same command, or name another output"
         )
-    print(f"{told}; waiting for it", file=sys.stderr, flush=True)
+    print(f"{message}; waiting for it", file=sys.stderr, flush=True)
     lock.acquire(timeout=-1, poll_interval=_POLL_S)
 
 

@@ -114,7 +114,7 @@ def read(output_path: str) -> dict | None:
 def assemble(
     source: dict,
     settings: dict,
-    results: list[shards.Result],
+    results: list[shards.WrittenShard],
     unknown: Sequence[dict] = (),
     crowd_unknown: int = 0,
 ) -> dict:
@@ -123,7 +123,7 @@ def assemble(
     Args:
       source: dict, the manifest's "source".
       settings: dict, the manifest's "settings".
-      results: list of `shards.Result`, in the shards' order.
+      results: list of `shards.WrittenShard`, in the shards' order.
       unknown: ledger entries of annotations of no known image or category.
       crowd_unknown: how many of those are crowd.
 

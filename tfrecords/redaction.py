@@ -37,9 +37,9 @@ def everywhere(value: Any) -> Any:
         return without_secrets(value)
     if isinstance(value, dict):
         return {
-            without_secrets(key) if isinstance(key, str) else key: everywhere(each)
-            for key, each in value.items()
+            without_secrets(key) if isinstance(key, str) else key: everywhere(item)
+            for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [everywhere(each) for each in value]
+        return [everywhere(item) for item in value]
     return value

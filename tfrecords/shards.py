@@ -34,7 +34,7 @@ class Task:
 
 
 @dataclasses.dataclass
-class Result:
+class WrittenShard:
     """A written shard: its entry in the manifest, its part of the counts and of the ledger."""
 
     name: str
@@ -58,7 +58,7 @@ def write(
     count_image: Callable[[], object] = lambda: None,
     open_shard: Callable[[str], contextlib.AbstractContextManager[IO[bytes]]] = _open_shard,
     read: Callable[[str], bytes | None] | None = None,
-) -> Result:
+) -> WrittenShard:
     """Writes a shard; it appears under its final name only when complete.
 
     Args:
@@ -68,7 +68,7 @@ def write(
       read: function of a path that gives the bytes of an image file, as `read_image` does.
 
     Returns:
-      `Result`.
+      `WrittenShard`.
     """
     counts: Counter = Counter()
     ledger: list[dict] = []
@@ -86,7 +86,7 @@ def write(
             ledger.extend(outcome.ledger)
             count_image()
     name = os.path.basename(task.path)
-    return Result(name, writer.sha256, writer.records, writer.bytes, dict(counts), ledger)
+    return WrittenShard(name, writer.sha256, writer.records, writer.bytes, dict(counts), ledger)
 
 
 def read_image(path: str | os.PathLike) -> bytes | None:

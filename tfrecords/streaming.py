@@ -132,7 +132,9 @@ def _write(
             counts.update(outcome.counts)
             ledger.extend(outcome.ledger)
     results = [
-        shards.Result(os.path.basename(path), writer.sha256, writer.records, writer.bytes, {}, [])
+        shards.WrittenShard(
+            os.path.basename(path), writer.sha256, writer.records, writer.bytes, {}, []
+        )
         for path, writer in zip(paths, writers, strict=True)
     ]
     results[0] = dataclasses.replace(results[0], counts=counts)  # of all: they are one stream's
@@ -155,8 +157,8 @@ def _write(
     return made
 
 
-def _check_new(kind: str, ids: Iterable[int], seen: set[int]) -> None:
+def _check_new(kind: str, ids: Iterable[int], ids_before: set[int]) -> None:
     for id_ in ids:
-        if id_ in seen:
+        if id_ in ids_before:
             raise InputError(f"{kind} id {id_} occurs more than once; ids must be unique")
-        seen.add(id_)
+        ids_before.add(id_)

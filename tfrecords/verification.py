@@ -91,11 +91,11 @@ def verify(
 def _extra_shards(output_path: str, held: dict) -> Iterator[str]:
     """Shards beside the manifest's, which a pattern in a pipeline.config would read too."""
     try:
-        found = inverse.shard_paths(f"{output_path}-?????-of-?????.tfrecord")
+        paths = inverse.shard_paths(f"{output_path}-?????-of-?????.tfrecord")
     except InputError:
         return
     names = {shard["name"] for shard in held["shards"]}
-    for path in found:
+    for path in paths:
         if os.path.basename(path) not in names:
             yield f"{path}: is not in the manifest"
 

@@ -67,8 +67,8 @@ def clean(folder: str | os.PathLike, prefix: str = "", *, deep: bool = False) ->
     pattern = f".{_escaped(prefix)}*.partial"
     with contextlib.suppress(OSError):
         for partial in folder.rglob(pattern) if deep else folder.glob(pattern):
-            found = _PARTIAL.fullmatch(partial.name)
-            if found and found[1] == _host() and not _lives(int(found[2]), partial):
+            match = _PARTIAL.fullmatch(partial.name)
+            if match and match[1] == _host() and not _lives(int(match[2]), partial):
                 if partial.is_dir():
                     shutil.rmtree(partial, ignore_errors=True)
                 else:

@@ -7,8 +7,8 @@
 `replicate.benchmark` is the function of this package; docs/scoring.md shows the hooks.
 """
 
-from replicate.benchmarking.benchmark import Record, benchmark
+from replicate.benchmarking.benchmark import BenchmarkRecord, benchmark
 from replicate.benchmarking.dataset import Dataset
 from replicate.benchmarking.model import Found, Model
 
-__all__ = ["Dataset", "Found", "Model", "Record", "benchmark"]
+__all__ = ["Dataset", "Found", "Model", "BenchmarkRecord", "benchmark"]

@@ -18,7 +18,7 @@ _DEFAULT = object()
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class BenchmarkRecord:
     """What a benchmark found; `to_json` is what a leaderboard could take.
 
     Attributes:
@@ -49,7 +49,7 @@ class Record:
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:
         """dict kind of score -> dict metric name -> value in 0..1 or None."""
-        return {iou_type: each["metrics"] for iou_type, each in self.scores.items()}
+        return {iou_type: score["metrics"] for iou_type, score in self.scores.items()}
 
     def results(self) -> list[dict]:
         """The COCO results that were scored, a list of dicts: after repairs, where there were."""
@@ -70,12 +70,12 @@ class Record:
             "metrics": self.metrics,
             "evaluators": {
                 "versions": first["versions"],
-                "agree": all(each["agree"] for each in self.scores.values())
+                "agree": all(score["agree"] for score in self.scores.values())
                 if first["agree"] is not None
                 else None,
             },
             "detections_sha256": first["detections"]["sha256"],
-            "remarks": {iou_type: text.remarks(each) for iou_type, each in self.scores.items()},
+            "remarks": {iou_type: text.remarks(score) for iou_type, score in self.scores.items()},
             "inference": self.inference,
             "speed": self.speed,
             "published": self.published,
@@ -88,8 +88,8 @@ class Record:
     def text(self) -> str:
         """The record as lines for a terminal."""
         lines = [f"{self.model['name']} on {self.dataset['images']:,} images"]
-        told = text.of_inference(self.inference)
-        lines += [told, ""] if told else [""]
+        inference = text.of_inference(self.inference)
+        lines += [inference, ""] if inference else [""]
         lines.append(text.of_scores(list(self.scores.values())))
         if self.speed:
             latency = self.speed["latency_ms"]
@@ -100,17 +100,17 @@ class Record:
                 + (", as measured when it ran" if self.cached else "")
             )
         before = None
-        for each in self.published:
-            table = f"{each['model']} ({each['paper']}, {each['dataset']})"
+        for row in self.published:
+            table = f"{row['model']} ({row['paper']}, {row['dataset']})"
             if table != before:
-                lines.append(f"\npublished: {table}, {each['source']}")
-            comparable = each["verdict"] != "NOT COMPARABLE"
+                lines.append(f"\npublished: {table}, {row['source']}")
+            comparable = row["verdict"] != "NOT COMPARABLE"
             lines.append(
-                f"  {each['metric']:12} {each['achieved']:6.2f} against {each['published']:5.1f}"
-                f"   {each['verdict']}" + (f": {each['reasons'][0]}" if comparable else "")
+                f"  {row['metric']:12} {row['achieved']:6.2f} against {row['published']:5.1f}"
+                f"   {row['verdict']}" + (f": {row['reasons'][0]}" if comparable else "")
             )
             if not comparable and table != before:
-                lines += [f"    {reason}" for reason in each["reasons"]]
+                lines += [f"    {reason}" for reason in row["reasons"]]
             before = table
         return "\n".join(lines)
 
@@ -131,7 +131,7 @@ def benchmark(
     cache_dir: Any = _DEFAULT,
     progress: bool = True,
     **hooks: Any,
-) -> Record:
+) -> BenchmarkRecord:
     """Evaluates any detector on COCO images and compares it with what was published.
 
     Args:
@@ -157,7 +157,7 @@ def benchmark(
         adapter's own options (labels, pipeline_config, suppression, device, …).
 
     Returns:
-      Record.
+      BenchmarkRecord.
 
     Raises:
       UserError: an input that is not what it should be, an unknown name, id or metric.
@@ -202,7 +202,7 @@ def benchmark(
                 fix=fix,
             ).to_json()
             store.keep_score(key, settings, scores[iou_type])
-    return Record(
+    return BenchmarkRecord(
         model={
             "name": name or adapted.name,
             "identity": adapted.identity,

@@ -57,15 +57,15 @@ class Dataset:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
         names = self.groundtruth.file_names
-        found = [(id, folder / names[id]) for id in sorted(names)[: self.num_images]]
-        missing = [path for id, path in found if not names[id] or not path.is_file()]
+        files = [(id, folder / names[id]) for id in sorted(names)[: self.num_images]]
+        missing = [path for id, path in files if not names[id] or not path.is_file()]
         if missing:
             raise UserError(
-                f"{folder}: {len(missing)} of {len(found)} images of {self.annotations_file} are "
+                f"{folder}: {len(missing)} of {len(files)} images of {self.annotations_file} are "
                 f"not there, the first {missing[0].name or '(without a file_name)'}; is it the "
                 "folder of this annotation file?"
             )
-        return found
+        return files
 
     def without_images(self) -> "Dataset":
         """The same without the pixels."""

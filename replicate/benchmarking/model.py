@@ -156,9 +156,9 @@ class Model:
                         self.output_transform(self.call(self.to_device(batch)), image_hw)
                     begun = time.perf_counter()
                 before = time.perf_counter()
-                found = self.output_transform(self.call(self.to_device(batch)), image_hw)
+                detections = self.output_transform(self.call(self.to_device(batch)), image_hw)
                 seconds.append((time.perf_counter() - before) / len(chunk))
-                results += _results(found, chunk)
+                results += _results(detections, chunk)
                 bar.update(len(chunk))
         speed = self._speed(seconds, time.perf_counter() - begun, size, images)
         inference = {
@@ -203,33 +203,33 @@ class Deferred:
         return self.build().detect(dataset, batch_size=batch_size, progress=progress)
 
 
-def _results(found: Iterable, chunk: list[tuple[int, pathlib.Path]]) -> list[dict]:
-    found = list(found)
-    if len(found) != len(chunk):
+def _results(detections: Iterable, chunk: list[tuple[int, pathlib.Path]]) -> list[dict]:
+    detections = list(detections)
+    if len(detections) != len(chunk):
         raise UserError(
-            f"the model gave detections for {len(found)} images of a batch of {len(chunk)}"
+            f"the model gave detections for {len(detections)} images of a batch of {len(chunk)}"
         )
     results = []
-    for each, (image_id, _) in zip(found, chunk, strict=True):
-        if isinstance(each, list):
-            results += [result | {"image_id": image_id} for result in each]
+    for one, (image_id, _) in zip(detections, chunk, strict=True):
+        if isinstance(one, list):
+            results += [result | {"image_id": image_id} for result in one]
             continue
-        if isinstance(each, dict):
+        if isinstance(one, dict):
             try:
-                each = Found(**each)
+                one = Found(**one)
             except TypeError:
                 raise UserError(
-                    f"the model's detections have the keys {', '.join(map(str, each))}; expected "
+                    f"the model's detections have the keys {', '.join(map(str, one))}; expected "
                     "boxes_xywh_px, scores, category_ids and, where it has them, masks, "
                     "keypoints. Convert them in `output_transform`, or use an adapter "
                     "(docs/scoring.md)"
                 ) from None
-        if not isinstance(each, Found):
+        if not isinstance(one, Found):
             raise UserError(
-                f"the model gave {type(each).__name__} for an image; expected a Found or a dict "
+                f"the model gave {type(one).__name__} for an image; expected a Found or a dict "
                 "with boxes_xywh_px, scores and category_ids"
             )
-        results += each.as_results(image_id)
+        results += one.as_results(image_id)
     return results
 
 

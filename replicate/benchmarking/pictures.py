@@ -43,15 +43,15 @@ def draw(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = dataset.images[:count]
     by_image: dict[int, list[dict]] = {image_id: [] for image_id, _ in chosen}
-    for each in results:
-        if each["image_id"] in by_image and each["score"] >= min_score:
-            by_image[each["image_id"]].append(each)
+    for detection in results:
+        if detection["image_id"] in by_image and detection["score"] >= min_score:
+            by_image[detection["image_id"]].append(detection)
     pictures = []
     for image_id, path in chosen:
         picture = Image.fromarray(by_pillow(path))
         _draw_groundtruth(picture, dataset.groundtruth, image_id)
-        for each in sorted(by_image[image_id], key=lambda each: each["score"]):
-            _draw_one(picture, each, dataset.groundtruth.categories)
+        for detection in sorted(by_image[image_id], key=lambda detection: detection["score"]):
+            _draw_one(picture, detection, dataset.groundtruth.categories)
         picture.save(folder / f"{image_id}.jpg", quality=90)
         pictures.append(picture)
     sheet = folder / "sheet.jpg"

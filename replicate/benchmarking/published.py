@@ -63,24 +63,26 @@ def find(model: str | None = None, arxiv: str | None = None) -> list[Published]:
     Raises:
       UserError: nothing of that name or id; the message lists what is near.
     """
-    found = []
+    results = []
     if model:
         row = zoo.get(model)
-        found += [_of_zoo(row)] if row else []
-        found += [each for each in rows() if each.model.lower() == model.strip().lower()]
-        if not found:
+        results += [_of_zoo(row)] if row else []
+        results += [entry for entry in rows() if entry.model.lower() == model.strip().lower()]
+        if not results:
             raise UserError(f"no published results of '{model}' in the kit's tables{_near(model)}")
     if arxiv:
         id = arxiv.strip().lower().removeprefix("arxiv:").split("v")[0]
-        of_paper = [each for each in rows() if each.arxiv == id]
+        of_paper = [entry for entry in rows() if entry.arxiv == id]
         if not of_paper:
-            known = sorted({f"{each.arxiv} ({each.paper})" for each in rows()})
+            known = sorted({f"{entry.arxiv} ({entry.paper})" for entry in rows()})
             raise UserError(
                 f"no published results of arXiv {arxiv} in the kit's tables; there are:\n  "
                 + "\n  ".join(known)
             )
-        found = [each for each in found if each.arxiv == id] or of_paper if found else of_paper
-    return found
+        results = (
+            [entry for entry in results if entry.arxiv == id] or of_paper if results else of_paper
+        )
+    return results
 
 
 def given(results: dict[str, float], model: str) -> Published:
@@ -111,27 +113,29 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
       difference, verdict and reasons (why not comparable, or the distance).
     """
     rows = []
-    for each in published:
-        for name, figure in each.figures.items():
+    for entry in published:
+        for name, figure in entry.figures.items():
             iou_type, metric = METRICS[name]
             score = scores.get(iou_type)
             if score is None or score["metrics"].get(metric) is None:
                 continue
             achieved = 100 * score["metrics"][metric]
-            reasons = comparable.obstacles(score, cut=each.score_threshold, cap=each.max_detections)
-            if each.dataset != "val2017":
-                reasons = [f"published on {each.dataset}", *reasons]
+            reasons = comparable.obstacles(
+                score, cut=entry.score_threshold, cap=entry.max_detections
+            )
+            if entry.dataset != "val2017":
+                reasons = [f"published on {entry.dataset}", *reasons]
             verdict = "NOT COMPARABLE"
             if not reasons:
                 judged = tolerance.judge([achieved], tolerance.Published(figure), "checkpoint")
                 verdict, reasons = judged.verdict, [judged.reason]
             rows.append(
                 {
-                    "model": each.model,
-                    "arxiv": each.arxiv,
-                    "paper": each.paper,
-                    "source": each.source,
-                    "dataset": each.dataset,
+                    "model": entry.model,
+                    "arxiv": entry.arxiv,
+                    "paper": entry.paper,
+                    "source": entry.source,
+                    "dataset": entry.dataset,
                     "metric": name,
                     "published": figure,
                     "achieved": achieved,
@@ -164,14 +168,14 @@ def rows() -> tuple[Published, ...]:
 
 def _of_zoo(row: zoo.Row) -> Published:
     figures = [row.figure(kind) for kind in zoo.KINDS]
-    told = [figure for figure in figures if figure is not None]
+    published = [figure for figure in figures if figure is not None]
     return Published(
         model=row.archive,
         arxiv="",
         paper="TensorFlow 2 Detection Model Zoo",
         dataset="val2017",
-        figures={f"{figure.kind} AP": figure.points for figure in told},
-        source=f"{told[0].document}@{told[0].commit}" if told else "",
+        figures={f"{figure.kind} AP": figure.points for figure in published},
+        source=f"{published[0].document}@{published[0].commit}" if published else "",
     )
 
 

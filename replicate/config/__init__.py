@@ -9,7 +9,7 @@ for operation in config.deviations(message, "ssd_mobilenet_v2_fpnlite_320x320_co
 
 from replicate.config.deviations import deviations
 from replicate.config.diff import diff, same
-from replicate.config.facts import Facts, architecture_message, facts
+from replicate.config.facts import ConfigFacts, architecture_message, facts
 from replicate.config.operations import Operation, apply
 from replicate.config.operations import from_json as operations_from_json
 from replicate.config.operations import to_json as operations_to_json
@@ -29,7 +29,7 @@ from replicate.config.written import written_otherwise
 
 __all__ = [
     "CLASSES",
-    "Facts",
+    "ConfigFacts",
     "Operation",
     "Recipe",
     "SCHEDULES",

@@ -25,7 +25,7 @@ def deviations(message: "Message", model: str | os.PathLike) -> list[Operation]:
       `list[Operation]`.
     """
     published = sources.read(model)
-    return [_explained(each, published, message) for each in diff(published, message)]
+    return [_explained(operation, published, message) for operation in diff(published, message)]
 
 
 def _explained(operation: Operation, published: "Message", message: "Message") -> Operation:
@@ -41,7 +41,7 @@ def _scaled(published: "Message", batch: int) -> set[tuple[str, Any]]:
     scaled = type(published).FromString(published.SerializeToString())
     scaling.scale_batch(scaled, batch)
     return {
-        (each.path, each.b)
-        for each in diff(published, scaled)
-        if each.path != "train_config.batch_size"
+        (operation.path, operation.b)
+        for operation in diff(published, scaled)
+        if operation.path != "train_config.batch_size"
     }

@@ -25,7 +25,7 @@ def diff(a: "Message", b: "Message") -> list[Operation]:
     Returns:
       A list of `Operation` in the order of the fields; empty when the messages are equal.
     """
-    return [_classified(*found) for found in _message(a, b, "", "")]
+    return [_classified(*difference) for difference in _message(a, b, "", "")]
 
 
 def same(operations: Iterable[Operation]) -> bool:

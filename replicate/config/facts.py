@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class ConfigFacts:
     """The facts of a `pipeline.config`.
 
     Attributes:
@@ -54,8 +54,8 @@ class Facts:
         return self.batch_size * self.num_steps
 
 
-def facts(message: "Message") -> Facts:
-    """The `Facts` of a config.
+def facts(message: "Message") -> ConfigFacts:
+    """The `ConfigFacts` of a config.
 
     Args:
       message: a `TrainEvalPipelineConfig`.
@@ -66,7 +66,7 @@ def facts(message: "Message") -> Facts:
     detector = architecture_message(message)
     resizer, height, width, pads = _resizer(detector.image_resizer)
     train, readers = message.train_config, message.eval_input_reader
-    return Facts(
+    return ConfigFacts(
         architecture=message.model.WhichOneof("model"),
         feature_extractor=detector.feature_extractor.type,
         num_classes=detector.num_classes,

@@ -46,12 +46,12 @@ def copied_mistake(
     """
     if node.name not in _PIECEWISE or "manual_step_learning_rate" not in descriptor.fields_by_name:
         return None
-    told = f"'{node.name}' does not exist in the API; write manual_step_learning_rate"
+    advice = f"'{node.name}' does not exist in the API; write manual_step_learning_rate"
     boundaries = _numbers(node, _BOUNDARIES)
     values = _numbers(node, _VALUES)
     if not boundaries or len(values) != len(boundaries) + 1:
         return (
-            f"{told} {{ initial_learning_rate: … schedule {{ step: … learning_rate: … }} }} "
+            f"{advice} {{ initial_learning_rate: … schedule {{ step: … learning_rate: … }} }} "
             f"(here are {len(boundaries)} boundaries and {len(values)} values; it must be one "
             "value more than boundaries)",
             None,
@@ -59,7 +59,7 @@ def copied_mistake(
     block = manual_step_block(boundaries, values)
     _, column = tree.line_column(node.start)
     indented = textwrap.indent(block, " " * (column - 1))
-    return f"{told}:\n{indented}", Replacement(node.start, node.end, indented.lstrip())
+    return f"{advice}:\n{indented}", Replacement(node.start, node.end, indented.lstrip())
 
 
 def manual_step_block(boundaries: Sequence[str], values: Sequence[str]) -> str:

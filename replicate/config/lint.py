@@ -64,8 +64,8 @@ def lint(text: str, origin: str) -> list[Finding]:
     if not findings:
         message = textproto.parse(text, origin)
         findings = [
-            Finding(found.level, *_position(tree, found.path), found.path, found.message)
-            for found in lint_rules.check(message)
+            Finding(problem.level, *_position(tree, problem.path), problem.path, problem.message)
+            for problem in lint_rules.check(message)
         ]
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
@@ -85,7 +85,7 @@ def syntax_findings(tree: syntax.Text) -> list[Finding]:
 def _message(
     tree: syntax.Text, nodes: Iterable[syntax.Node], descriptor: "Descriptor"
 ) -> Iterator[Finding]:
-    seen: dict[str, syntax.Node] = {}
+    by_name: dict[str, syntax.Node] = {}
     members: dict[str, str] = {}
     for node in nodes:
         field = descriptor.fields_by_name.get(node.name)
@@ -93,7 +93,7 @@ def _message(
             yield _unknown(tree, node, descriptor)
             continue
         oneof = field.containing_oneof
-        if not field.is_repeated and node.name in seen:
+        if not field.is_repeated and node.name in by_name:
             yield _error(tree, node, f"'{node.name}' is given twice; it takes one value")
         elif oneof is not None and members.get(oneof.name, node.name) != node.name:
             yield _error(
@@ -101,7 +101,7 @@ def _message(
                 node,
                 f"'{node.name}' and '{members[oneof.name]}' exclude each other; keep one of them",
             )
-        seen[node.name] = node
+        by_name[node.name] = node
         if oneof is not None:
             members.setdefault(oneof.name, node.name)
         if node.children is not None and field.type == field.TYPE_MESSAGE:

@@ -48,15 +48,18 @@ class Operation:
 def to_json(operations: Iterable[Operation]) -> list[dict]:
     """The operations as JSON objects (dicts): op, path, a, b, class, why, source."""
     return [
-        {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(each).items()}
-        for each in operations
+        {
+            _JSON_NAMES.get(name, name): value
+            for name, value in dataclasses.asdict(operation).items()
+        }
+        for operation in operations
     ]
 
 
 def from_json(objects: Iterable[dict]) -> list[Operation]:
     """The operations that `to_json` wrote."""
     names = {json_name: name for name, json_name in _JSON_NAMES.items()}
-    return [Operation(**{names.get(k, k): v for k, v in each.items()}) for each in objects]
+    return [Operation(**{names.get(k, k): v for k, v in entry.items()}) for entry in objects]
 
 
 def apply(message: "Message", operations: Iterable[Operation]) -> "Message":
@@ -146,10 +149,10 @@ def _insert(message: "Message", path: str, value: Any) -> None:
         return
     new = type(holder)()
     paths.set_field(new, f"{field.name}[0]", text)
-    kept = [_detached(each) for each in getattr(holder, field.name)]
-    kept.insert(step.index, getattr(new, field.name)[0])
+    elements = [_detached(each) for each in getattr(holder, field.name)]
+    elements.insert(step.index, getattr(new, field.name)[0])
     holder.ClearField(field.name)
-    getattr(holder, field.name).extend(kept)
+    getattr(holder, field.name).extend(elements)
 
 
 def _detached(element: Any) -> Any:

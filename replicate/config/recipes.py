@@ -101,17 +101,17 @@ def text_of(message: "Message", recipe: str | None) -> str:
 def _of_run(run: "RunDir", message: "Message | None") -> Recipe:
     from replicate.run import read_json
 
-    told = read_json(run.spec).get("request", {}).get("model")
-    if told and _is_known(told):
-        return Recipe(told, f"{run.spec} says so")
+    model = read_json(run.spec).get("request", {}).get("model")
+    if model and _is_known(model):
+        return Recipe(model, f"{run.spec} says so")
     return _of_content(message or read(run.root), run.root)
 
 
 def _of_line(text: str) -> Recipe | None:
-    found = _LINE.search(text)
-    if found is None or not _is_known(found[1]):
+    match = _LINE.search(text)
+    if match is None or not _is_known(match[1]):
         return None
-    return Recipe(found[1], "its line '# recipe:' says so")
+    return Recipe(match[1], "its line '# recipe:' says so")
 
 
 def _is_known(name: str) -> bool:
@@ -131,15 +131,17 @@ def _of_file(path: pathlib.Path, message: "Message | None") -> Recipe:
 
 def _of_content(message: "Message", source: str | os.PathLike) -> Recipe:
     """The one public config of this architecture; of several, the one that differs least."""
-    found = {}
+    differing = {}
     for name in templates.names():
         template = templates.template(name)
         if _kind(template) != _kind(message):
             continue
         operations = diff(template, _with_classes_of(message, template))
-        if not any(each.cls == "architecture" for each in operations):
-            found[name] = sum(each.cls in ("training", "evaluation") for each in operations)
-    least = [name for name in found if found[name] == min(found.values())]
+        if not any(operation.cls == "architecture" for operation in operations):
+            differing[name] = sum(
+                operation.cls in ("training", "evaluation") for operation in operations
+            )
+    least = [name for name in differing if differing[name] == min(differing.values())]
     if len(least) == 1:
         return Recipe(least[0], "the public config whose architecture it has")
     return Recipe(None, f"{source}: not known of which zoo model (name it with --model)")

@@ -61,10 +61,10 @@ def linear(published: "Message", message: "Message") -> Scaling | None:
         scaling.scale_batch(expected, batch)
     except UserError:  # a recipe without a schedule
         return None
-    rest = tuple(each for each in diff(expected, message) if not _as_rounded(each))
-    if any(_field(each) in _RATE_FIELDS or _other_schedule(each) for each in rest):
+    rest = tuple(operation for operation in diff(expected, message) if not _as_rounded(operation))
+    if any(_field(operation) in _RATE_FIELDS or _other_schedule(operation) for operation in rest):
         return None
-    kept = {each.path for each in rest}
+    rest_paths = {operation.path for operation in rest}
     optimizer = published.train_config.optimizer.WhichOneof("optimizer") or ""
     return Scaling(
         rule="linear",
@@ -74,9 +74,9 @@ def linear(published: "Message", message: "Message") -> Scaling | None:
         optimizer=optimizer.removesuffix("_optimizer"),
         established=optimizer != "adam_optimizer",
         follows=tuple(
-            each.path
-            for each in diff(published, message)
-            if _scaled(each) and each.path not in kept
+            operation.path
+            for operation in diff(published, message)
+            if _scaled(operation) and operation.path not in rest_paths
         ),
         rest=rest,
     )

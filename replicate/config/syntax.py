@@ -148,9 +148,9 @@ class Text:
 
     def _skip(self, marks: str) -> bool:
         """Passes over one of `marks` where it comes next, and tells whether it did."""
-        found = self._peek() is not None and self._peek() in marks
-        self._next += found
-        return found
+        is_next = self._peek() is not None and self._peek() in marks
+        self._next += is_next
+        return is_next
 
 
 def _tokens(text: str) -> Iterator[tuple]:

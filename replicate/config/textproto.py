@@ -109,10 +109,10 @@ def parse(
     except RecursionError:
         raise UserError(f"{origin}: nested too deeply to be a pipeline.config") from None
     except text_format.ParseError as error:
-        told = describe_parse_error(error, text, origin)
+        description = describe_parse_error(error, text, origin)
         if is_config:
-            told += f"\n  all of its mistakes: python tools/lint_config.py {origin}"
-        raise UserError(told) from error
+            description += f"\n  all of its mistakes: python tools/lint_config.py {origin}"
+        raise UserError(description) from error
 
 
 def to_text(message: "Message") -> str:

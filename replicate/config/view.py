@@ -98,9 +98,9 @@ def _group(group: list[Operation], colour: bool, width: int) -> Iterator[str]:
 
 def _lines(operation: Operation, width: int) -> Iterator[str]:
     """ "path: a -> b" on one line, or a line and more for each value where they are long."""
-    told = change(operation)
-    if len(told) <= width:
-        yield f"  {operation.path}: {told}"
+    line = change(operation)
+    if len(line) <= width:
+        yield f"  {operation.path}: {line}"
         return
     yield f"  {operation.path}:"
     for mark, value in (("-", operation.a), ("+", operation.b)):

@@ -31,7 +31,7 @@ _CALLS_ON_A_CPU = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class ImageDetections:
     """The detections of one image, those of classes that the annotation file has.
 
     Attributes:
@@ -135,14 +135,14 @@ class Evaluation:
             detector.restore(checkpoint)
         return str(self._detectors[0].checkpoint)
 
-    def found(self, progress: bool = True) -> Iterator[Found]:
+    def found(self, progress: bool = True) -> Iterator[ImageDetections]:
         """The detections of the restored checkpoint, image by image as they come.
 
         Args:
           progress: whether to draw a progress bar.
 
         Yields:
-          Found of each image, in the annotation file's order.
+          ImageDetections of each image, in the annotation file's order.
 
         Raises:
           UserError: an image that cannot be decoded.
@@ -270,7 +270,7 @@ def found(
     image_hw: np.ndarray,
     output: dict[str, np.ndarray],
     category_ids: list[int | None],
-) -> Found:
+) -> ImageDetections:
     """One image's detections.
 
     The scale to pixels is done in float32, as the API's own COCO evaluator does it.
@@ -282,25 +282,25 @@ def found(
       category_ids: list from `categories.category_ids`.
 
     Returns:
-      Found; detections of a class that the file does not have are left out, since no groundtruth
-      could match them.
+      ImageDetections; those of a class that the file does not have are left out, since no
+      groundtruth could match them.
     """
     count = int(output["num_detections"])
     ids = [category_ids[index] for index in output["detection_classes"][:count].astype(int)]
-    kept = np.array(
+    rows = np.array(
         [index for index, category_id in enumerate(ids) if category_id is not None], int
     )
     height, width = (int(size) for size in image_hw)
     scale = np.array([height, width, height, width], np.float32)
-    boxes_yxyx_px = output["detection_boxes"][kept].astype(np.float32) * scale
+    boxes_yxyx_px = output["detection_boxes"][rows].astype(np.float32) * scale
     top, left, bottom, right = boxes_yxyx_px.T
-    return Found(
+    return ImageDetections(
         image_id,
-        category_ids=[ids[index] for index in kept],
+        category_ids=[ids[index] for index in rows],
         boxes_xywh_px=np.stack([left, top, right - left, bottom - top], axis=1),
-        scores=output["detection_scores"][kept],
-        masks=_masks(output, kept, height, width),
-        keypoints=_keypoints(output, kept, height, width),
+        scores=output["detection_scores"][rows],
+        masks=_masks(output, rows, height, width),
+        keypoints=_keypoints(output, rows, height, width),
     )
 
 
@@ -315,16 +315,16 @@ def of_image(
 
 
 def _masks(
-    output: dict[str, np.ndarray], kept: np.ndarray, height: int, width: int
+    output: dict[str, np.ndarray], rows: np.ndarray, height: int, width: int
 ) -> list[dict] | None:
     """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does; RLE."""
-    if "detection_masks" not in output or not len(kept):
+    if "detection_masks" not in output or not len(rows):
         return None
     from object_detection.utils import ops
 
     pasted = ops.reframe_box_masks_to_image_masks(
-        tf.constant(output["detection_masks"][kept]),
-        tf.constant(output["detection_boxes"][kept]),
+        tf.constant(output["detection_masks"][rows]),
+        tf.constant(output["detection_boxes"][rows]),
         height,
         width,
     ).numpy()
@@ -333,13 +333,13 @@ def _masks(
 
 
 def _keypoints(
-    output: dict[str, np.ndarray], kept: np.ndarray, height: int, width: int
+    output: dict[str, np.ndarray], rows: np.ndarray, height: int, width: int
 ) -> list[list[float]] | None:
     """COCO's flat x, y, visibility (always 1) in pixels."""
-    if "detection_keypoints" not in output or not len(kept):
+    if "detection_keypoints" not in output or not len(rows):
         return None
     scale = np.array([height, width], np.float32)
-    keypoints_yx_px = output["detection_keypoints"][kept].astype(np.float32) * scale
+    keypoints_yx_px = output["detection_keypoints"][rows].astype(np.float32) * scale
     return [
         [float(value) for y, x in keypoints for value in (x, y, 1)] for keypoints in keypoints_yx_px
     ]

@@ -74,11 +74,11 @@ class Kept:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints there now, as Checkpoint, by ascending step."""
-        found = []
+        checkpoints = []
         for number in checkpoint_files.steps_of(self._directory):
             path = checkpoint_files.path_of(self._directory, number)
-            found.append(Checkpoint(_step_in(path, number), number, path))
-        return sorted(found)
+            checkpoints.append(Checkpoint(_step_in(path, number), number, path))
+        return sorted(checkpoints)
 
     def evaluate(self, checkpoint: Checkpoint) -> dict:
         """Evaluates a checkpoint, unless that was done with the same settings.
@@ -131,12 +131,12 @@ class Kept:
 
         A damaged one is told and passed over, unless it is the last.
         """
-        metrics, found = None, self.checkpoints()
-        for checkpoint in found:
+        metrics, checkpoints = None, self.checkpoints()
+        for checkpoint in checkpoints:
             try:
                 metrics = self.evaluate(checkpoint)
             except UserError as error:
-                if checkpoint == found[-1]:
+                if checkpoint == checkpoints[-1]:
                     raise
                 print(f"step {checkpoint.step}: {error}; passed over", file=sys.stderr)
         return metrics
@@ -147,10 +147,13 @@ class Kept:
         Metrics without "inference" are from before the kit wrote it: of the run's own config, with
         the kit's suppression.
         """
-        told = before.get("inference", {})
-        asked, ran = told.get("suppression_asked", suppression.KIT), told.get("suppression")
+        inference = before.get("inference", {})
+        asked, ran = (
+            inference.get("suppression_asked", suppression.KIT),
+            inference.get("suppression"),
+        )
         return (
-            told.get("config_sha256", self._config_sha256) == self._config_sha256
+            inference.get("config_sha256", self._config_sha256) == self._config_sha256
             and (asked == self._options["suppressed_by"] or ran == suppression.NONE)
             and before.get("annotations", {}).get("sha256") == self._annotations_sha256
         )

@@ -39,10 +39,15 @@ def write(
     """
     stream = score.Stream(evaluation.annotations_file) if scored else None
     with _opened(path) as file:
-        for found in evaluation.found(progress):
+        for of_image in evaluation.found(progress):
             if stream is not None:
-                stream.add(found.image_id, found.category_ids, found.boxes_xywh_px, found.scores)
-            file.add(found.as_results())
+                stream.add(
+                    of_image.image_id,
+                    of_image.category_ids,
+                    of_image.boxes_xywh_px,
+                    of_image.scores,
+                )
+            file.add(of_image.as_results())
     result = stream.result(str(path), file.sha256.hexdigest()) if stream is not None else None
     return file.count, result
 

@@ -74,8 +74,8 @@ def replace(model: Any) -> bool:
 
 
 def _has(model: Any, name: str) -> bool:
-    found = getattr(model, name, None)
-    return isinstance(found, functools.partial) and found.func is not _suppress
+    function = getattr(model, name, None)
+    return isinstance(function, functools.partial) and function.func is not _suppress
 
 
 def _can_replace(settings: dict) -> bool:

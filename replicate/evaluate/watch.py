@@ -60,15 +60,15 @@ def watch(
       End.
     """
     training = _Training(training_file, grace)
-    seen, last = set(), None
+    handled, last = set(), None
     waiting_since = time.monotonic()
     _say(f"waiting for checkpoints (at most {eval_timeout:g} s for each)")
     while True:
         # First the state, then the folder: a checkpoint saved right before the end is seen.
         ended = training.ended()
-        fresh = [each for each in kept.checkpoints() if each not in seen]
+        fresh = [each for each in kept.checkpoints() if each not in handled]
         for checkpoint in fresh:
-            seen.add(checkpoint)
+            handled.add(checkpoint)
             if _evaluated(kept, checkpoint):
                 last = max(checkpoint.step, last or 0)
         end = num_steps or training.num_steps
@@ -134,11 +134,13 @@ class _Training:
     def _now(self) -> str:
         if not self._file.is_file():
             return ""
-        told = read_json(self._file)
-        self.num_steps = told["num_steps"]
-        if told["state"] != "running":
-            reason = told.get("reason", "").strip().splitlines()
-            return f"is {told['state']}" + (f" ({reason[0]})" if reason else "")
-        if told["host"] != platform.node() or processes.lives(told["pid"], told["updated"]):
+        training = read_json(self._file)
+        self.num_steps = training["num_steps"]
+        if training["state"] != "running":
+            reason = training.get("reason", "").strip().splitlines()
+            return f"is {training['state']}" + (f" ({reason[0]})" if reason else "")
+        if training["host"] != platform.node() or processes.lives(
+            training["pid"], training["updated"]
+        ):
             return ""
-        return f"is gone (process {told['pid']}, at step {told['step']}, no longer runs)"
+        return f"is gone (process {training['pid']}, at step {training['step']}, no longer runs)"

@@ -132,7 +132,7 @@ def _f1(result: "Result", handle: Any) -> dict:
     # hotcoco numbers detections from 1 in the order they were given.
     hits = np.array([status.get(i + 1) == "tp" for i in range(len(result.detections))], bool)
     misses = np.array([status.get(i + 1) == "fp" for i in range(len(hits))], bool)
-    groundtruth = sum(each["groundtruth"] for each in result.per_category)
+    groundtruth = sum(category["groundtruth"] for category in result.per_category)
     scores = result.detections.scores
     order = np.argsort(scores, kind="stable")
     thresholds = np.linspace(0, 1, 101)
@@ -157,15 +157,15 @@ def _f1(result: "Result", handle: Any) -> dict:
 
 def _confusion(handle: Any) -> dict:
     """The commonest pairs of a groundtruth category and the category it was called."""
-    found = handle.confusion_matrix()
-    matrix, names = found["matrix"], [*found["cat_names"], "background"]
+    confusion = handle.confusion_matrix()
+    matrix, names = confusion["matrix"], [*confusion["cat_names"], "background"]
     off_diagonal = matrix.astype(np.int64).copy()
     np.fill_diagonal(off_diagonal, 0)
     categories = off_diagonal[:-1, :-1]
     order = np.argsort(-categories, axis=None, kind="stable")[:_MOST_CONFUSED]
     return {
-        "iou_threshold": found["iou_thr"],
-        "category_ids": found["cat_ids"],
+        "iou_threshold": confusion["iou_thr"],
+        "category_ids": confusion["cat_ids"],
         # Rows are groundtruth, columns what it was called; the last of each is background.
         "matrix": matrix.tolist(),
         "most_confused": [

@@ -10,7 +10,7 @@ from replicate.errors import UserError
 from replicate.score import conventions, segmentations
 from replicate.score.detections import Detections
 from replicate.score.groundtruth import Groundtruth
-from replicate.score.problem import Note, Problem, number, some
+from replicate.score.problem import DetectionsNote, DetectionsProblem, number, some
 
 _DROP = "leaves them out"
 
@@ -40,7 +40,7 @@ def checked(
         problem = find(detections, groundtruth, fix)
         if problem is None:
             continue
-        if isinstance(problem, Note):
+        if isinstance(problem, DetectionsNote):
             notes.append(problem.message)
             continue
         problems.append(problem)
@@ -86,13 +86,13 @@ def mended(
       UserError: as `checked`.
     """
     groundtruth = Groundtruth.read(annotations_file)
-    changed = {index: dict(each) for index, each in enumerate(results)}
+    changed = {index: dict(result) for index, result in enumerate(results)}
     for iou_type in iou_types:
         detections, _, _ = checked(Detections.of(results, iou_type), groundtruth, fix)
         places = range(len(results)) if detections.places is None else detections.places.tolist()
         of_kind = dict(zip(places, detections.as_dicts(), strict=True))
         changed = {
-            index: each | of_kind[index] for index, each in changed.items() if index in of_kind
+            index: result | of_kind[index] for index, result in changed.items() if index in of_kind
         }
     return list(changed.values())
 
@@ -107,7 +107,7 @@ def _changed(before: Detections, after: Detections) -> int:
     return int(changed.sum())
 
 
-def _not_finite(detections: Detections, *_: Any) -> Problem | None:
+def _not_finite(detections: Detections, *_: Any) -> DetectionsProblem | None:
     bad = ~np.isfinite(detections.scores)
     if detections.iou_type == "bbox":
         bad |= ~np.isfinite(detections.shapes).all(axis=1)
@@ -122,7 +122,9 @@ def _not_finite(detections: Detections, *_: Any) -> Problem | None:
     )
 
 
-def _unknown_images(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
+def _unknown_images(
+    detections: Detections, groundtruth: Groundtruth, _: Any
+) -> DetectionsProblem | None:
     bad = ~np.isin(detections.image_ids, list(groundtruth.image_hw))
     return _dropping(
         "unknown_images",
@@ -133,11 +135,13 @@ def _unknown_images(detections: Detections, groundtruth: Groundtruth, _: Any) ->
     )
 
 
-def _unknown_categories(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
+def _unknown_categories(
+    detections: Detections, groundtruth: Groundtruth, _: Any
+) -> DetectionsProblem | None:
     bad = ~np.isin(detections.category_ids, list(groundtruth.categories))
     ids = sorted(set(detections.category_ids[bad].tolist()))
     fitting = conventions.numberings_of(detections.category_ids, groundtruth.categories)
-    told = "".join(
+    renumberings = "".join(
         f"\n  or, if you know the ids to be {conventions.NUMBERINGS[code][0]}: --fix={code} "
         "renumbers them (all are in the file then; the boxes cannot tell)"
         for code in fitting
@@ -148,18 +152,20 @@ def _unknown_categories(detections: Detections, groundtruth: Groundtruth, _: Any
         detections,
         f"have a category id that {groundtruth.path} does not have: {some(ids)}",
         f"; it has {some(list(groundtruth.categories))}",
-        told,
+        renumberings,
     )
 
 
-def _negative_boxes(detections: Detections, *_: Any) -> Problem | None:
+def _negative_boxes(detections: Detections, *_: Any) -> DetectionsProblem | None:
     if detections.iou_type != "bbox":
         return None
     bad = (np.asarray(detections.shapes)[:, 2:] < 0).any(axis=1)
     return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
 
 
-def _mask_sizes(detections: Detections, groundtruth: Groundtruth, _: Any) -> Problem | None:
+def _mask_sizes(
+    detections: Detections, groundtruth: Groundtruth, _: Any
+) -> DetectionsProblem | None:
     if detections.iou_type != "segm":
         return None
     sizes = np.array([each["size"] for each in detections.shapes]).reshape(-1, 2)
@@ -169,7 +175,7 @@ def _mask_sizes(detections: Detections, groundtruth: Groundtruth, _: Any) -> Pro
         return None
     index = int(np.flatnonzero(bad)[0])
     image_id = int(detections.image_ids[index])
-    return Problem(
+    return DetectionsProblem(
         code="mask_size",
         message=(
             f"{number(bad)} have a mask of another size than the image: detection {index} is "
@@ -199,7 +205,7 @@ CODES = (
 
 def _dropping(
     code: str, bad: np.ndarray, detections: Detections, what: str, hint: str, otherwise: str = ""
-) -> Problem | None:
+) -> DetectionsProblem | None:
     if not bad.any():
         return None
     index = int(np.flatnonzero(bad)[0])
@@ -207,7 +213,7 @@ def _dropping(
         f"the first at position {index}: image {detections.image_ids[index]}, "
         f"category {detections.category_ids[index]}, score {detections.scores[index]:.4g}"
     )
-    return Problem(
+    return DetectionsProblem(
         code=code,
         message=f"{number(bad)} {what} ({first}){hint}",
         remedy=_DROP,

@@ -4,10 +4,10 @@ A detector that finds anything puts some boxes where objects are. Read in the wr
 are elsewhere; read in the right one they come to lie on objects. Likewise for category ids: of
 the boxes that lie on an object, the right numbering calls most what they are.
 
-Another convention is a Problem only on evidence that chance does not give: it explains more than
+Another convention is a problem only on evidence that chance does not give: it explains more than
 twice as many boxes as COCO's, and as many in no shuffle of the images (`evidence`); of a layout,
 the boxes' own geometry speaks for it as well; of a numbering, it is right in several categories and
-takes every id into the file. Short of that it is a Note, and a change is made only by request.
+takes every id into the file. Short of that it is a note, and a change is made only by request.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
-from replicate.score.problem import Note, Problem, some
+from replicate.score.problem import DetectionsNote, DetectionsProblem, some
 
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
@@ -99,7 +99,7 @@ NUMBERINGS = {
 
 def box_layout(
     detections: "Detections", groundtruth: "Groundtruth", asked: Collection[str] = ()
-) -> Problem | Note | None:
+) -> DetectionsProblem | DetectionsNote | None:
     """What is to be said of the boxes' layout.
 
     Args:
@@ -108,47 +108,49 @@ def box_layout(
       asked: codes that the user wants mended.
 
     Returns:
-      Problem of boxes that are not [x, y, width, height] in pixels; Note where they may not be,
+      a problem of boxes that are not [x, y, width, height] in pixels; a note where they may not be,
       or where a change that is asked for is refused; None where nothing is to be said.
     """
     if detections.iou_type != "bbox" or not len(detections):
         return None
     sample = Sample(detections, groundtruth)
-    found = {code: sample.hits(layout) for code, layout in LAYOUTS.items()}
+    hits = {code: sample.hits(layout) for code, layout in LAYOUTS.items()}
     given = sample.hits(XYWH_PX)
-    code, *others = sorted(found, key=found.__getitem__, reverse=True)
+    code, *others = sorted(hits, key=hits.__getitem__, reverse=True)
     possible, shape = _by_shape(detections, groundtruth)
-    told = (
-        f"read so, {found[code]} of {len(sample)} sampled boxes lie on an object (IoU {IOU:g}), "
+    observation = (
+        f"read so, {hits[code]} of {len(sample)} sampled boxes lie on an object (IoU {IOU:g}), "
         f"against {given}"
     )
-    suspected = found[code] >= max(_HITS, _TIMES * given + 1)
-    if suspected and code in possible and found[code] >= _CLEAR * found[others[0]]:
+    suspected = hits[code] >= max(_HITS, _TIMES * given + 1)
+    if suspected and code in possible and hits[code] >= _CLEAR * hits[others[0]]:
         certain, by_chance = beyond_chance(sample.hits_across(LAYOUTS[code]))
         if certain:
-            evidence = f"{shape}; {told} and {_chance(by_chance)}"
+            evidence = f"{shape}; {observation} and {_chance(by_chance)}"
             return _layout_problem(code, evidence, groundtruth)
     chosen = next((each for each in asked if each in LAYOUTS), None)
     if chosen:
-        if given > found[chosen] and beyond_chance(sample.hits_across(XYWH_PX))[0]:
+        if given > hits[chosen] and beyond_chance(sample.hits_across(XYWH_PX))[0]:
             return _not_applied(chosen, f"{given} boxes lie on an object as they are")
         return _layout_problem(chosen, "asked for; the boxes cannot tell", groundtruth)
     if possible and all(LAYOUTS[each].normalized for each in possible):
         choices = "; ".join(f"--fix={each}: {LAYOUTS[each].what}" for each in possible)
-        return Problem(
+        return DetectionsProblem(
             code="fractions",
             message=f"the boxes are no pixels: {shape}. Too few lie on objects to tell their order",
             remedy=f"say which it is: {choices}",
         )
     if possible or suspected:
         layout = LAYOUTS[possible[0] if possible else code]
-        return Note("box_layout", f"the boxes could be {layout.what}: {shape or told}. {_NO_PROOF}")
+        return DetectionsNote(
+            "box_layout", f"the boxes could be {layout.what}: {shape or observation}. {_NO_PROOF}"
+        )
     return None
 
 
 def category_numbering(
     detections: "Detections", groundtruth: "Groundtruth", asked: Collection[str] = ()
-) -> Problem | Note | None:
+) -> DetectionsProblem | DetectionsNote | None:
     """What is to be said of the numbering of the category ids; as `box_layout`."""
     if detections.iou_type == "keypoints" or not len(detections):
         return None
@@ -167,7 +169,7 @@ def category_numbering(
     # Of equals the first: without gaps in the file, "from zero" is the same as "plus one".
     code = max(right, key=lambda code: right[code] - given[code])
     suspected = right[code] >= max(_CALLS, _TIMES * given[code] + 1)
-    told = (
+    observation = (
         f"of the sampled boxes that lie on an object, {right[code]} get its category if read so, "
         f"against {given[code]} that lose it"
     )
@@ -184,7 +186,7 @@ def category_numbering(
         if certain:
             impossible = distinct[~np.isin(distinct, of_file)].tolist()
             evidence += f"; and the file has no {some(impossible)}" if impossible else ""
-            return _numbering_problem(code, f"{told}; {evidence}", of_file)
+            return _numbering_problem(code, f"{observation}; {evidence}", of_file)
     chosen = next((each for each in asked if each in NUMBERINGS), None)
     if chosen:
         given_ids, of_objects = pairs(chosen)
@@ -194,7 +196,9 @@ def category_numbering(
         return _numbering_problem(chosen, "asked for; the boxes cannot tell", of_file)
     if suspected:
         what, _ = NUMBERINGS[code]
-        return Note("category_ids", f"the category ids could be {what}: {told}. {_NO_PROOF}")
+        return DetectionsNote(
+            "category_ids", f"the category ids could be {what}: {observation}. {_NO_PROOF}"
+        )
     return None
 
 
@@ -205,12 +209,12 @@ def numberings_of(ids: np.ndarray, of_file: Iterable[int]) -> list[str]:
       ids, of_file: category ids, of detections and of the annotation file.
     """
     of_file = np.array(sorted(of_file))
-    found: dict[tuple, str] = {}
+    codes: dict[tuple, str] = {}
     for code, (_, renumber) in NUMBERINGS.items():
         renumbered = renumber(np.unique(ids), of_file)
         if np.isin(renumbered, of_file).all():
-            found.setdefault(tuple(renumbered.tolist()), code)
-    return list(found.values())
+            codes.setdefault(tuple(renumbered.tolist()), code)
+    return list(codes.values())
 
 
 def _numbering_is_certain(
@@ -238,14 +242,14 @@ def _numbering_is_certain(
     )
 
 
-def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Problem:
+def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> DetectionsProblem:
     layout = LAYOUTS[code]
 
     def mend(detections: "Detections") -> "Detections":
         sizes = image_hw(detections.image_ids, groundtruth)
         return dataclasses.replace(detections, shapes=layout.to_xywh_px(detections.shapes, sizes))
 
-    return Problem(
+    return DetectionsProblem(
         code=code,
         message=f"the boxes are taken for {layout.what}, COCO's are {XYWH_PX.what}: {evidence}",
         remedy="converts them",
@@ -253,9 +257,9 @@ def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Pro
     )
 
 
-def _numbering_problem(code: str, evidence: str, of_file: np.ndarray) -> Problem:
+def _numbering_problem(code: str, evidence: str, of_file: np.ndarray) -> DetectionsProblem:
     what, renumber = NUMBERINGS[code]
-    return Problem(
+    return DetectionsProblem(
         code=code,
         message=f"the category ids are taken for {what}: {evidence}",
         remedy="renumbers them",
@@ -265,8 +269,10 @@ def _numbering_problem(code: str, evidence: str, of_file: np.ndarray) -> Problem
     )
 
 
-def _not_applied(code: str, why: str) -> Note:
-    return Note(code, f"--fix={code} changed nothing: {why}, which chance does not explain")
+def _not_applied(code: str, why: str) -> DetectionsNote:
+    return DetectionsNote(
+        code, f"--fix={code} changed nothing: {why}, which chance does not explain"
+    )
 
 
 def _chance(by_chance: float) -> str:

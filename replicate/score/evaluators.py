@@ -159,7 +159,7 @@ def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:
     truth = hotcoco.COCO(dataset)
     if detections.iou_type == "bbox":
         # Columns image_id, x, y, width, height, score, category_id: no dict for each detection.
-        found = np.column_stack(
+        results = np.column_stack(
             [
                 detections.image_ids,
                 detections.shapes,
@@ -168,8 +168,8 @@ def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:
             ]
         )
     else:
-        found = detections.as_dicts()
-    return hotcoco.COCOeval(truth, truth.load_res(found), detections.iou_type)
+        results = detections.as_dicts()
+    return hotcoco.COCOeval(truth, truth.load_res(results), detections.iou_type)
 
 
 def _pycocotools(groundtruth: "Groundtruth", detections: "Detections") -> Any:
@@ -180,17 +180,17 @@ def _pycocotools(groundtruth: "Groundtruth", detections: "Detections") -> Any:
     truth.dataset = groundtruth.as_coco()
     truth.createIndex()
     if len(detections):
-        found = truth.loadRes(detections.as_dicts())
+        results = truth.loadRes(detections.as_dicts())
     else:
         # `loadRes` looks at the first detection; without one there is nothing to index.
-        found = COCO()
-        found.dataset = {
+        results = COCO()
+        results.dataset = {
             "images": truth.dataset["images"],
             "annotations": [],
             "categories": truth.dataset["categories"],
         }
-        found.createIndex()
-    return COCOeval(truth, found, detections.iou_type)
+        results.createIndex()
+    return COCOeval(truth, results, detections.iou_type)
 
 
 def _defined(value: float) -> float | None:

@@ -127,7 +127,9 @@ class Groundtruth:
         """The kinds of figure ("bbox", "segm", "keypoints") that the annotations are there for."""
         annotations = self.as_coco()["annotations"]
         return [
-            kind for kind, field in FIELDS.items() if any(each.get(field) for each in annotations)
+            kind
+            for kind, field in FIELDS.items()
+            if any(annotation.get(field) for annotation in annotations)
         ]
 
     def identity(self, image_ids: list[int] | None = None) -> dict:

@@ -78,15 +78,15 @@ def intervals(
     """
     samples = samples if bootstrap is None else bootstrap
     subsets = _subsets(result.image_ids, samples, seed)
-    scored, found = _scored(result, subsets), {}
+    scored, by_metric = _scored(result, subsets), {}
     for name, whole in result.metrics.items():
         if whole is None:
             continue
         interval = interval_of(whole, *scored[name], confidence, too_rare(result, name))
         if interval is not None:
             low, high = (float(np.clip(interval[side], 0, 1)) for side in ("low", "high"))
-            found[name] = interval | {"low": low, "high": high}
-    return found
+            by_metric[name] = interval | {"low": low, "high": high}
+    return by_metric
 
 
 def compare(
@@ -128,7 +128,7 @@ def compare(
         for name, value in result.metrics.items()
         if value is not None and baseline.metrics[name] is not None
     }
-    found = {}
+    by_metric = {}
     samples = samples if bootstrap is None else bootstrap
     if samples:
         subsets = _subsets(result.image_ids, samples, seed)
@@ -137,22 +137,22 @@ def compare(
             paired = [a - b for a, b in zip(ours[name], theirs[name], strict=True)]
             interval = interval_of(whole, *paired, confidence, too_rare(result, name))
             if interval is not None:
-                found[name] = interval
-    before = {each["id"]: each["AP"] for each in baseline.per_category}
+                by_metric[name] = interval
+    before = {category["id"]: category["AP"] for category in baseline.per_category}
     return {
         "differences": differences,
-        "intervals": found,
+        "intervals": by_metric,
         "intervals_method": METHOD if samples else None,
         "per_category": [
             {
-                "id": each["id"],
-                "name": each["name"],
-                "AP": each["AP"],
-                "baseline": before[each["id"]],
-                "difference": each["AP"] - before[each["id"]],
+                "id": category["id"],
+                "name": category["name"],
+                "AP": category["AP"],
+                "baseline": before[category["id"]],
+                "difference": category["AP"] - before[category["id"]],
             }
-            for each in result.per_category
-            if each["AP"] is not None
+            for category in result.per_category
+            if category["AP"] is not None
         ],
     }
 
@@ -244,15 +244,15 @@ def of_categories(
             yield None
             continue
         wholes, scored = [], []
-        for each in (result, baseline):
-            handle = each.evaluations["hotcoco"].handle
-            of_category = hotcoco.COCOeval(handle.coco_gt, handle.coco_dt, each.iou_type)
+        for scored_model in (result, baseline):
+            handle = scored_model.evaluations["hotcoco"].handle
+            of_category = hotcoco.COCOeval(handle.coco_gt, handle.coco_dt, scored_model.iou_type)
             of_category.params.cat_ids = [category_id]
-            of_category.params.img_ids = each.image_ids
+            of_category.params.img_ids = scored_model.image_ids
             of_category.evaluate()
-            found = of_category.slice_by(subsets)
-            wholes.append(found["_overall"]["AP"])
-            scored.append(_figures(found, "AP"))
+            sliced = of_category.slice_by(subsets)
+            wholes.append(sliced["_overall"]["AP"])
+            scored.append(_figures(sliced, "AP"))
         paired = [a - b for a, b in zip(*scored, strict=True)]
         yield interval_of(wholes[0] - wholes[1], *paired, confidence)
 
@@ -283,17 +283,17 @@ def _scored(
     """Every metric on the subsets: dict name -> (halves, groups) as `interval_of` takes them."""
     if "hotcoco" not in result.evaluations:
         raise UserError("intervals are hotcoco's: score with evaluator 'hotcoco' or 'both'")
-    found = result.evaluations["hotcoco"].handle.slice_by(subsets)
-    ours = {_NAMES.get(name, name): name for name in found["_overall"]}
-    return {name: _figures(found, ours[name]) for name in result.metrics}
+    sliced = result.evaluations["hotcoco"].handle.slice_by(subsets)
+    ours = {_NAMES.get(name, name): name for name in sliced["_overall"]}
+    return {name: _figures(sliced, ours[name]) for name in result.metrics}
 
 
-def _figures(found: dict[str, dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+def _figures(sliced: dict[str, dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     """(splits, 2) of the halves and (G,) of the groups; NaN where undefined."""
     # hotcoco gives them back in no order.
-    count = sum(subset.startswith("half") for subset in found)
+    count = sum(subset.startswith("half") for subset in sliced)
     halves, groups = (
-        np.array([found[f"{kind} {i}"][name] for i in range(number)], float)
+        np.array([sliced[f"{kind} {i}"][name] for i in range(number)], float)
         for kind, number in (("half", count), ("without", _GROUPS if count else 0))
     )
     halves, groups = (np.where(values > -1, values, np.nan) for values in (halves, groups))

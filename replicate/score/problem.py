@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class DetectionsProblem:
     """A problem of the detections.
 
     Attributes:
@@ -35,7 +35,7 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Note:
+class DetectionsNote:
     """Something that is said beside the score and changes nothing.
 
     Attributes:

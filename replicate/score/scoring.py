@@ -62,8 +62,10 @@ class Result:
         return {
             "iou_type": self.iou_type,
             "metrics": self.metrics,
-            "evaluators": {name: each.metrics for name, each in self.evaluations.items()},
-            "versions": {name: each.version for name, each in self.evaluations.items()},
+            "evaluators": {
+                name: evaluation.metrics for name, evaluation in self.evaluations.items()
+            },
+            "versions": {name: evaluation.version for name, evaluation in self.evaluations.items()},
             "agree": self.agree,
             "annotations": self.groundtruth.identity(self.image_ids),
             "detections": self.detections.facts(self.image_ids) | self._missed(),
@@ -81,7 +83,9 @@ class Result:
 
     def table(self) -> str:
         """The metrics as text, one a line; beside each other where two evaluators were asked."""
-        return text.of_metrics({name: each.metrics for name, each in self.evaluations.items()})
+        return text.of_metrics(
+            {name: evaluation.metrics for name, evaluation in self.evaluations.items()}
+        )
 
 
 def score(
@@ -184,7 +188,7 @@ def judged(
 
 def _differing(evaluations: dict[str, EvaluatorFigures]) -> list[str]:
     """Names of the metrics on which evaluators differ."""
-    first, *others = [each.metrics for each in evaluations.values()]
+    first, *others = [evaluation.metrics for evaluation in evaluations.values()]
     return [
         name
         for name, value in first.items()

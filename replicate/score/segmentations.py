@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.score.problem import Problem, number
+from replicate.score.problem import DetectionsProblem, number
 from tfrecords import segmentation
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def check_groundtruth(groundtruth: "Groundtruth") -> None:
 
 def mask_runs(
     detections: "Detections", _groundtruth: "Groundtruth", _notes: Collection[str]
-) -> Problem | None:
-    """The Problem of detections whose RLE does not cover their image, or None."""
+) -> DetectionsProblem | None:
+    """The problem of detections whose RLE does not cover their image, or None."""
     if detections.iou_type != "segm":
         return None
     bad, faults = np.zeros(len(detections), bool), []
@@ -48,7 +48,7 @@ def mask_runs(
     if not faults:
         return None
     index, fault = faults[0]
-    return Problem(
+    return DetectionsProblem(
         code="mask_runs",
         message=(
             f"{number(bad)} have no mask: detection {index} (image "

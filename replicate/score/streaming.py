@@ -145,7 +145,7 @@ class _Pycocotools:
 
     def update(self, image_id: int, objects: list[dict], rows: np.ndarray) -> None:
         """Matches `rows`, columns image_id, x, y, w, h, score, category_id."""
-        found = [
+        detections = [
             {
                 "id": number,
                 "image_id": image_id,
@@ -159,7 +159,7 @@ class _Pycocotools:
         ]
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = self._evaluation(
-                self._coco(image_id, objects), self._coco(image_id, found)
+                self._coco(image_id, objects), self._coco(image_id, detections)
             )
             evaluation.evaluate()
         self._matched[image_id] = [
@@ -179,10 +179,10 @@ class _Pycocotools:
         return evaluation
 
     @staticmethod
-    def _evaluation(truth: Any, found: Any) -> Any:
+    def _evaluation(truth: Any, detections: Any) -> Any:
         from pycocotools.cocoeval import COCOeval
 
-        return COCOeval(truth, found, "bbox")
+        return COCOeval(truth, detections, "bbox")
 
     def _coco(self, image_id: int, annotations: list[dict]) -> Any:
         from pycocotools.coco import COCO

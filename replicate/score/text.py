@@ -55,29 +55,35 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
       score: dict of `score.Result.to_json`.
       cuts: whether a cut at a score and a cap are among them.
     """
-    facts, found = score["detections"], []
+    facts, sentences = score["detections"], []
     if cuts and facts["score_threshold"] is not None:
-        found.append(
+        sentences.append(
             f"the detections were cut at a score of about {facts['score_threshold']:.3g}: none "
             "scores lower, and images have places left; AP takes all scores"
         )
     cap, counted = facts["cap_per_image"], _COUNTED.get(score["iou_type"], 100)
     if cuts and cap is not None and cap < counted:
-        found.append(f"the detections were capped at {cap} an image; AP is over {counted}")
+        sentences.append(f"the detections were capped at {cap} an image; AP is over {counted}")
     if facts.get("whole_pixels"):
-        found.append(
+        sentences.append(
             "all boxes lie on whole pixels: they were rounded or cut, which moves AP, most of all "
             "at high IoU and of small objects"
         )
     if facts.get("objects_in_images_without"):
-        found.append(
+        sentences.append(
             f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
             f"detections; their {facts['objects_in_images_without']:,} objects count as missed"
         )
-    for each in score["repairs"]:
-        count = f" ({each['changed']:,} of {each['of']:,} detections)" if "changed" in each else ""
-        found.append(f"--fix={each['problem']} {each['remedy']}{count}: {each['message']}")
-    return found + score.get("notes", [])
+    for repair in score["repairs"]:
+        count = (
+            f" ({repair['changed']:,} of {repair['of']:,} detections)"
+            if "changed" in repair
+            else ""
+        )
+        sentences.append(
+            f"--fix={repair['problem']} {repair['remedy']}{count}: {repair['message']}"
+        )
+    return sentences + score.get("notes", [])
 
 
 def of_inference(inference: dict | None) -> str:
@@ -86,27 +92,29 @@ def of_inference(inference: dict | None) -> str:
     Args:
       inference: the "inference" of metrics.json or of a benchmark's record, or None.
     """
-    told = inference or {}
-    if not told.get("decoder"):
+    how = inference or {}
+    if not how.get("decoder"):
         return ""
-    line = f"images decoded by {_DECODERS[told['decoder']]} {told['decoder_version']}"
-    suppressed = _SUPPRESSIONS[told["suppression"]]
-    asked = told.get("suppression_asked")
-    if (asked, told["suppression"]) == ("kit", "api"):
+    line = f"images decoded by {_DECODERS[how['decoder']]} {how['decoder_version']}"
+    suppressed = _SUPPRESSIONS[how["suppression"]]
+    asked = how.get("suppression_asked")
+    if (asked, how["suppression"]) == ("kit", "api"):
         suppressed += ", to which the kit's is not equal for this config"
     return f"{line}; {suppressed}"
 
 
 def of_categories(per_category: list[dict]) -> str:
     """AP of each category, best first."""
-    ranked = sorted(per_category, key=lambda each: -(-1 if each["AP"] is None else each["AP"]))
-    ranked = [each for each in ranked if each["groundtruth"] or each["detections"]]
-    width = max((len(each["name"]) for each in ranked), default=8)
+    ranked = sorted(
+        per_category, key=lambda category: -(-1 if category["AP"] is None else category["AP"])
+    )
+    ranked = [category for category in ranked if category["groundtruth"] or category["detections"]]
+    width = max((len(category["name"]) for category in ranked), default=8)
     lines = [f"{'category':{width}}      AP    AP50  objects  detections"]
-    for each in ranked:
+    for category in ranked:
         lines.append(
-            f"{each['name']:{width}}  {shown(each['AP']):>9} {shown(each['AP50']):>9}"
-            f" {each['groundtruth']:>6} {each['detections']:>11}"
+            f"{category['name']:{width}}  {shown(category['AP']):>9} {shown(category['AP50']):>9}"
+            f" {category['groundtruth']:>6} {category['detections']:>11}"
         )
     return "\n".join(lines)
 

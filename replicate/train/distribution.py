@@ -97,8 +97,8 @@ class PeerLost:
 
 def _cause(message: str) -> str:
     """The line of an error's message that says what failed, which AutoGraph puts a stack before."""
-    told = re.search(r"^\s*\w+Error: (?:\{\{.*?\}\} )?(.+)", message, re.MULTILINE)
-    return told[1] if told else message.splitlines()[0]
+    match = re.search(r"^\s*\w+Error: (?:\{\{.*?\}\} )?(.+)", message, re.MULTILINE)
+    return match[1] if match else message.splitlines()[0]
 
 
 def checkpoint_folder(cluster: "Cluster | None", folder: pathlib.Path) -> pathlib.Path | str:

@@ -66,16 +66,16 @@ def served(dataset_of_part: Callable[[int, int], tf.data.Dataset], service: str)
     Returns:
       tf.data.Dataset of all batches in their order.
     """
-    found = addresses(service)
+    workers = addresses(service)
     parts = [
-        dataset_of_part(part, len(found)).apply(
+        dataset_of_part(part, len(workers)).apply(
             tf.data.experimental.service.distribute(
                 processing_mode=tf.data.experimental.service.ShardingPolicy.OFF,
                 service=f"grpc://{address}",
                 max_outstanding_requests=AHEAD,
             )
         )
-        for part, address in enumerate(found)
+        for part, address in enumerate(workers)
     ]
     turns = tf.data.Dataset.range(len(parts)).repeat()
     return tf.data.Dataset.choose_from_datasets(parts, turns).prefetch(AHEAD)

@@ -197,7 +197,7 @@ def source_ids(config: "Message", hashes: Iterable[int]) -> list[str]:
     """
     from object_detection import inputs
 
-    wanted, found = set(hashes), {}
+    wanted, by_hash = set(hashes), {}
     field = {"image/source_id": tf.io.FixedLenFeature([], tf.string, "")}
     records = tf.data.TFRecordDataset(_paths(config.train_input_reader), buffer_size=8_000_000)
     for batch in tqdm(records.batch(256), desc="look up the batch's image ids", unit="batch"):
@@ -205,10 +205,10 @@ def source_ids(config: "Message", hashes: Iterable[int]) -> list[str]:
         hashed = tf.strings.to_hash_bucket_fast(ids, inputs.HASH_BINS).numpy()
         for source_id, value in zip(ids.numpy(), hashed, strict=True):
             if value in wanted:
-                found[int(value)] = source_id.decode(errors="replace")
-        if found.keys() == wanted:
+                by_hash[int(value)] = source_id.decode(errors="replace")
+        if by_hash.keys() == wanted:
             break
-    return [found[value] for value in hashes if value in found]
+    return [by_hash[value] for value in hashes if value in by_hash]
 
 
 def damaged_shard(config: "Message") -> str:

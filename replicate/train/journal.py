@@ -172,8 +172,8 @@ def _device_use() -> dict[str, float]:
 
 def _forget_after(metrics_path: pathlib.Path, step: int) -> None:
     """Drops logged lines of steps that are trained again after a resume."""
-    kept = [entry for entry in read_metrics(metrics_path) if entry["step"] <= step]
-    write_text(metrics_path, "".join(map(metrics_line, kept)))
+    entries = [entry for entry in read_metrics(metrics_path) if entry["step"] <= step]
+    write_text(metrics_path, "".join(map(metrics_line, entries)))
 
 
 class Events(orbit.utils.SummaryManagerInterface):
@@ -205,8 +205,11 @@ class Events(orbit.utils.SummaryManagerInterface):
     def write_images(self, images: tf.Tensor) -> None:
         """Images as the model got them, [n, height, width, 3], stretched to 0..1 to be seen."""
         low, high = tf.reduce_min(images), tf.reduce_max(images)
-        seen = tf.math.divide_no_nan(images - low, high - low)
+        stretched = tf.math.divide_no_nan(images - low, high - low)
         with self._writer.as_default():
             tf.summary.image(
-                "train_input_images", seen, step=int(self._global_step.numpy()), max_outputs=IMAGES
+                "train_input_images",
+                stretched,
+                step=int(self._global_step.numpy()),
+                max_outputs=IMAGES,
             )

@@ -256,7 +256,7 @@ class Trainer(orbit.AbstractTrainer):
         micro_config = type(self.config)()
         micro_config.CopyFrom(self.config)
         micro_config.train_config.batch_size //= self._execution.gradient_accumulation_steps
-        seen = self.step * self.config.train_config.batch_size
+        examples_done = self.step * self.config.train_config.batch_size
 
         def dataset_of(input_context: tf.distribute.InputContext | None) -> tf.data.Dataset:
             pipelines = input_context.num_input_pipelines if input_context else 1
@@ -264,7 +264,7 @@ class Trainer(orbit.AbstractTrainer):
                 micro_config,
                 self.model,
                 seed=self._execution.seed,
-                first_example=seen // pipelines,
+                first_example=examples_done // pipelines,
                 input_context=input_context,
                 input_service=self._execution.input_service,
             )

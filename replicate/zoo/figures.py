@@ -61,13 +61,13 @@ class Figure:
 
 def of_record(record: dict[str, str]) -> tuple[Figure, ...]:
     """The figures of one line of `data/zoo.csv`: the table's, then those of the config's header."""
-    found = []
+    figures = []
     for origin, prefix in (("table", ""), ("header", "header_")):
         document, _, commit = record[f"{origin}_source"].partition("@")
         for kind in KINDS:
             text = record[f"{prefix}{kind}_map"]
             if text:
-                found.append(
+                figures.append(
                     Figure(
                         kind=kind,
                         points=float(text),
@@ -80,7 +80,7 @@ def of_record(record: dict[str, str]) -> tuple[Figure, ...]:
                         released=record["released"],
                     )
                 )
-    return tuple(found)
+    return tuple(figures)
 
 
 def _said_of_runs(record: dict[str, str], prefix: str) -> dict[str, Any]:

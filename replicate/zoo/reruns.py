@@ -108,7 +108,9 @@ def reruns(model: str) -> tuple[Rerun, ...]:
     row = table.get(model)
     if row is None:
         return ()
-    return tuple(each for each in all_reruns() if (each.zoo, each.model) == ("tf2", row.archive))
+    return tuple(
+        rerun for rerun in all_reruns() if (rerun.zoo, rerun.model) == ("tf2", row.archive)
+    )
 
 
 def gaps_by_resizer() -> dict[str, Gaps]:
@@ -117,18 +119,18 @@ def gaps_by_resizer() -> dict[str, Gaps]:
     Models whose training config is not public are left out: what resizes them is not known here.
     """
     gaps: dict = {}
-    for each in all_reruns():
-        row = table.get(each.model)
-        if each.runtime != SAVED_MODELS or row is None or row.resizer is None:
+    for rerun in all_reruns():
+        row = table.get(rerun.model)
+        if rerun.runtime != SAVED_MODELS or row is None or row.resizer is None:
             continue
-        gaps.setdefault(row.resizer, []).append(each.gap)
+        gaps.setdefault(row.resizer, []).append(rerun.gap)
     return {
         resizer: Gaps(
-            models=len(found),
-            least=max(found),
-            most=min(found),
-            median=round(statistics.median(found), 2),
-            below=sum(gap < -0.05 for gap in found),
+            models=len(of_resizer),
+            least=max(of_resizer),
+            most=min(of_resizer),
+            median=round(statistics.median(of_resizer), 2),
+            below=sum(gap < -0.05 for gap in of_resizer),
         )
-        for resizer, found in sorted(gaps.items())
+        for resizer, of_resizer in sorted(gaps.items())
     }

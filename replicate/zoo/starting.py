@@ -49,11 +49,13 @@ def starting_point(model: str, checkpoint: str = "") -> StartingPoint | None:
     row = table.get(model)
     name = row.template if row is not None else pathlib.PurePath(model.strip()).name
     name = (name or "").removesuffix(".config")
-    found = [each for each in starting_points() if name in each.templates]
-    found = found or [
-        each for each in starting_points() if each.archive and each.checkpoint == checkpoint != ""
+    points = [point for point in starting_points() if name in point.templates]
+    points = points or [
+        point
+        for point in starting_points()
+        if point.archive and point.checkpoint == checkpoint != ""
     ]
-    return found[0] if len(found) == 1 else None
+    return points[0] if len(points) == 1 else None
 
 
 @functools.cache

@@ -127,10 +127,13 @@ def unknown(name: str, others: Iterable[str] = ()) -> UserError:
       name: what was asked for.
       others: names that would have done besides those of the rows.
     """
-    rows_names = [each for row in rows() for each in (row.archive, row.template) if each]
-    known = {_normal(each): each for each in [*rows_names, *others]}
+    rows_names = [model for row in rows() for model in (row.archive, row.template) if model]
+    known = {_normal(model): model for model in [*rows_names, *others]}
     close = difflib.get_close_matches(_normal(name), known, n=3, cutoff=0.5)
-    lines = [f"unknown zoo model '{name}'", *(f"did you mean {known[each]}?" for each in close)]
+    lines = [
+        f"unknown zoo model '{name}'",
+        *(f"did you mean {known[model]}?" for model in close),
+    ]
     return UserError("\n  ".join([*lines, "all of them: python tools/zoo.py list"]))
 
 

@@ -49,7 +49,7 @@ def test_images_without_detections(empty, tmp_path):
         def found(self, progress):
             for image_id in (1, 2, 3):
                 number = 0 if image_id in empty else 2
-                yield detections.Found(
+                yield detections.ImageDetections(
                     image_id, [5] * number, np.ones((number, 4), np.float32), np.ones(number)
                 )
 
@@ -60,7 +60,7 @@ def test_images_without_detections(empty, tmp_path):
 def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
     class Evaluation:
         def found(self, progress):
-            yield detections.Found(1, [5], np.ones((1, 4), np.float32), np.ones(1))
+            yield detections.ImageDetections(1, [5], np.ones((1, 4), np.float32), np.ones(1))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -88,7 +88,7 @@ def test_weights_that_are_no_numbers_are_told(ssd, tmp_path):
 
         def found(self, progress):
             image_id = read_json(ssd.annotations_file)["images"][0]["id"]
-            yield detections.Found(image_id, [1], np.full((1, 4), np.nan), np.ones(1))
+            yield detections.ImageDetections(image_id, [1], np.full((1, 4), np.nan), np.ones(1))
 
     with pytest.raises(UserError, match="no finite number"):
         results.write(Evaluation(), tmp_path / "a.json.gz")

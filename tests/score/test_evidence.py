@@ -9,7 +9,7 @@ from replicate.errors import UserError
 from replicate.score import Groundtruth, conventions, score, text
 from replicate.score.detections import Detections
 from replicate.score.evidence import SHUFFLES, beyond_chance
-from replicate.score.problem import Note, Problem
+from replicate.score.problem import DetectionsNote, DetectionsProblem
 
 # Unevenly, as in real sets, so that a guess at the commonest is often right.
 SHARES = np.array([0.6, 0.2, 0.2])
@@ -120,8 +120,8 @@ def test_no_numbering_is_seen_by_chance(naming, tmp_path):
         said = conventions.category_numbering(
             Detections.of(results, "bbox"), Groundtruth.read(path)
         )
-        assert not isinstance(said, Problem), said
-        suspected += isinstance(said, Note)
+        assert not isinstance(said, DetectionsProblem), said
+        suspected += isinstance(said, DetectionsNote)
     if naming == "one class":
         assert suspected > 10, "the case is the one that the check is for"
 
@@ -158,7 +158,7 @@ def test_no_layout_is_seen_by_chance(shape, tmp_path):
             for _ in range(20)
         ]
         said = conventions.box_layout(Detections.of(results, "bbox"), Groundtruth.read(path))
-        assert not isinstance(said, Problem), said
+        assert not isinstance(said, DetectionsProblem), said
 
 
 def test_fractions_whose_order_nothing_tells(tmp_path):

@@ -95,13 +95,17 @@ def checked(document: dict, where: Any) -> dict:
         with named(f"{where}: image {number} ({image.get('file_name')!r})"):
             rows.image(image["id"], image["file_name"], (image["height"], image["width"]))
         names[image["id"]] = image["file_name"]
-    for number, each in enumerate(document["annotations"], start=1):
-        name = names.get(each["image_id"])
+    for number, annotation in enumerate(document["annotations"], start=1):
+        name = names.get(annotation["image_id"])
         with named(f"{where}: annotation {number}, of {name!r}"):
             if name is None:
-                raise ValueError(f"image {each['image_id']!r} is not there")
+                raise ValueError(f"image {annotation['image_id']!r} is not there")
             rows.annotation(
-                each["id"], each["category_id"], each["bbox"], each["area"], each.get("iscrowd", 0)
+                annotation["id"],
+                annotation["category_id"],
+                annotation["bbox"],
+                annotation["area"],
+                annotation.get("iscrowd", 0),
             )
     return document
 
@@ -131,12 +135,12 @@ def converted(where: Any, what: str) -> Iterator[None]:
         raise InputError(f"{where}: {what}: {error}") from error
 
 
-def _check_id(kind: str, id_: Any, seen: set[int]) -> None:
+def _check_id(kind: str, id_: Any, ids: set[int]) -> None:
     if isinstance(id_, bool) or not isinstance(id_, int) or not -_IDS <= id_ < _IDS:
         raise ValueError(f"{kind} id {id_!r} is no whole number")
-    if id_ in seen:
+    if id_ in ids:
         raise ValueError(f"{kind} id {id_} occurs more than once; ids must be unique")
-    seen.add(id_)
+    ids.add(id_)
 
 
 def _is_finite(value: Any) -> bool:

@@ -102,10 +102,10 @@ def write(source: coco.Source, mask_dir: str | os.PathLike) -> dict[str, int]:
             numbers, instances, crowds = _drawn(image)
             wide = np.uint16 if instances > 255 else np.uint8
             Image.fromarray(numbers.astype(wide)).save(path)
-            seen = len(np.unique(numbers[numbers > 0]))
+            visible = len(np.unique(numbers[numbers > 0]))
             counts["images"] += 1
-            counts["annotations"] += seen
-            counts["hidden"] += instances - seen
+            counts["annotations"] += visible
+            counts["hidden"] += instances - visible
             counts["skipped_crowd"] += crowds
     return counts
 

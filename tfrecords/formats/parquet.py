@@ -161,7 +161,7 @@ def _check(image: coco.SourceImage, rows: contract.Rows) -> None:
     """Holds a row to the contract of foreign formats."""
     rows.image(image.id, image.file_name, image.image_hw)
     objects = image.objects
-    for each in zip(
+    for row in zip(
         objects.ids,
         objects.category_ids,
         objects.boxes_xywh_px,
@@ -169,7 +169,7 @@ def _check(image: coco.SourceImage, rows: contract.Rows) -> None:
         objects.crowd,
         strict=True,
     ):
-        rows.annotation(*each)
+        rows.annotation(*row)
 
 
 def read(dataset: Dataset, image_dir: str | os.PathLike) -> dict:

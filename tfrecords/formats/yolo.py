@@ -40,8 +40,8 @@ def read(folder: str | os.PathLike, image_dir: str | os.PathLike) -> dict:
     labels = [path for path in pathlib.Path(folder).glob("*.txt")]
     missing = sorted(path.name for path in labels if path.stem not in names)
     if missing or not labels:
-        found = f"no image for {', '.join(missing[:3])}" if missing else "no label files (*.txt)"
-        raise InputError(f"{folder}: {found}; the images are looked for in {image_dir}")
+        lack = f"no image for {', '.join(missing[:3])}" if missing else "no label files (*.txt)"
+        raise InputError(f"{folder}: {lack}; the images are looked for in {image_dir}")
     with contract.converted(folder, "not YOLO labels"):
         content = hotcoco.COCO.from_yolo(str(folder), images_dir=str(image_dir)).dataset
     for image in content["images"]:

@@ -74,13 +74,13 @@ def read(
     Raises:
       UserError: no checkpoint there, or no config of it.
     """
-    found = weights.of(path)
-    pipeline_config = pipeline_config or found.config
+    place = weights.of(path)
+    pipeline_config = pipeline_config or place.config
     if pipeline_config is None:
         raise UserError(
             f"{path}: a checkpoint needs its config (--pipeline_config); a run directory has one"
         )
-    prefix = _prefix(pathlib.Path(found.checkpoint))
+    prefix = _prefix(pathlib.Path(place.checkpoint))
     config = configs.read(pipeline_config)
     return config, prefix, _category_ids(config, label_map, names)
 
@@ -106,7 +106,7 @@ def _model(
         images, true_shapes = zip(*prepared, strict=True)
         return tf.stack(images), tf.stack(true_shapes)
 
-    def found(outputs: dict, image_hw: list) -> list[list[dict]]:
+    def detections_of(outputs: dict, image_hw: list) -> list[list[dict]]:
         values = {key: value.numpy() for key, value in outputs.items()}
         one_by_one = [
             {key: value[row] for key, value in values.items()} for row in range(len(image_hw))
@@ -125,7 +125,7 @@ def _model(
         suppression=detector.suppression,
         input_transform=prepare,
         collate=collate,
-        output_transform=found,
+        output_transform=detections_of,
     )
 
 

@@ -83,7 +83,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
         # `loaded` is named here to keep its variables alive.
         return loaded.signatures["serving_default"](**{entry.name: batch})
 
-    def found(outputs: dict, image_hw: list) -> list[list[dict]]:
+    def detections_of(outputs: dict, image_hw: list) -> list[list[dict]]:
         output = {key: value.numpy()[0] for key, value in outputs.items()}
         # Classes count from 1 in the signature, from 0 in the API's own outputs.
         output["detection_classes"] = output["detection_classes"] - 1
@@ -98,7 +98,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
         decoder="tensorflow",
         collate=np.stack,
         to_device=lambda batch: tf.cast(tf.constant(batch), entry.dtype),
-        output_transform=found,
+        output_transform=detections_of,
     )
 
 

@@ -68,7 +68,7 @@ def of(
         interpreter.invoke()
         return [interpreter.get_tensor(each["index"]) for each in outputs]
 
-    def found(values: list[np.ndarray], image_hw: list) -> list[Found]:
+    def detections_of(values: list[np.ndarray], image_hw: list) -> list[Found]:
         boxes_yxyx_norm, classes, scores, counts = roles(values, outputs)
         (image_height, image_width) = image_hw[0]
         count = int(counts.reshape(-1)[0])
@@ -91,7 +91,7 @@ def of(
         decoder="tensorflow",
         input_transform=prepare,
         collate=np.stack,
-        output_transform=found,
+        output_transform=detections_of,
     )
 
 

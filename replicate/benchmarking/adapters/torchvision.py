@@ -43,7 +43,7 @@ def of(
         with torch.inference_mode():
             return module(batch)
 
-    def found(outputs: list[dict], image_hw: list) -> list[Found]:
+    def detections_of(outputs: list[dict], image_hw: list) -> list[Found]:
         return [_found(each, category_ids) for each in outputs]
 
     return Model(
@@ -53,7 +53,7 @@ def of(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         input_transform=prepare,
         to_device=lambda batch: [each.to(device) for each in batch],
-        output_transform=found,
+        output_transform=detections_of,
     )
 
 
