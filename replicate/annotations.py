@@ -86,7 +86,6 @@ def facts(
     That is told by its size and its time of change: hashing 450 MB takes a while.
 
     Args:
-      run: RunDir.
       path: of the file.
       segmentations: as of `read`, where it has to be read: for who comes after.
 

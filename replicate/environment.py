@@ -106,9 +106,6 @@ def record(path: pathlib.Path) -> None:
 def of_run(run: "RunDir") -> dict:
     """What a run ran on: environment.json, and from training.json how its steps were executed.
 
-    Args:
-      run: RunDir.
-
     Returns:
       dict of environment.json with `execution` (see `train.journal`) and its `precision` added.
 

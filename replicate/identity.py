@@ -71,7 +71,6 @@ def differences(run: "RunDir", now: dict) -> dict[str, str]:
     """In what a training differs from the one that the run directory holds.
 
     Args:
-      run: RunDir.
       now: as `of` gives it.
 
     Returns:
@@ -93,7 +92,6 @@ def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> N
     """Keeps the identity of a run that begins, or refuses to continue another one.
 
     Args:
-      run: RunDir.
       now: as `of` gives it.
       step: that the run stands at; 0 begins it, whatever was kept before.
       accept: FIELDS whose difference is let by, and kept.

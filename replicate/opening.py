@@ -49,7 +49,6 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
     """Raises UserError where the run directory holds a run that was asked for differently.
 
     Args:
-      run: RunDir.
       request: a dataclass; a field that an older run does not know had its default then. What its
         `accept` names may differ, and `identity` keeps it.
       may_change: names of fields that another start may set anew.
@@ -78,7 +77,6 @@ def refuse_another_config(
     """Raises UserError where the run directory holds a training with another config.
 
     Args:
-      run: RunDir.
       message: the TrainEvalPipelineConfig that is to be trained.
       may_change: paths of fields that another start may set anew.
     """
@@ -105,7 +103,6 @@ def write_spec(run: "RunDir", request: Any, command: str, forced: list[str], **m
     """Writes what was asked for; where the run is asked for the same again, its command stays.
 
     Args:
-      run: RunDir.
       request: a dataclass.
       command: the command line; what lets someone in is left out.
       forced: sentences: the fails of preflight that --force overrode.
@@ -132,7 +129,6 @@ def write_config(
     says that nothing differs.
 
     Args:
-      run: RunDir.
       message: TrainEvalPipelineConfig.
       recipe: a zoo model's name or what else `config.read` takes; "" or None where it is not known.
 

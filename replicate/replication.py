@@ -69,7 +69,6 @@ def replicate(
     """Checks (preflight), converts, renders, trains, evaluates, scores, judges and reports.
 
     Args:
-      request: ReplicationRequest.
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.
@@ -167,7 +166,6 @@ def intent(
     """What `request` would launch, for preflight.
 
     Args:
-      request: ReplicationRequest.
       run_dir: the run directory.
       more: other fields of preflight.Intent.
     """

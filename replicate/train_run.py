@@ -85,7 +85,6 @@ def train(
     Of several workers (see `replicate.cluster`) the first does everything before the training.
 
     Args:
-      request: TrainingRequest.
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.

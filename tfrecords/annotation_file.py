@@ -82,8 +82,8 @@ class AnnotationFile:
       path: of the file.
       sha256: of the file as it lies on the disk.
       content_sha256: of what it holds: of a `.gz`, decompressed.
-      images: list of `Image`, in the file's order.
-      categories: list of `Category`, in the file's order.
+      images: in the file's order.
+      categories: in the file's order.
       has_annotations: whether it has the list at all; that of a test set has none.
       has_nan: whether NaN or Infinity stand in it, which JSON does not have.
       ids, image_ids, category_ids: int64 (A,).
@@ -161,9 +161,6 @@ def read(path: str | os.PathLike, *, segmentations: bool = False) -> AnnotationF
     Args:
       path: of the file.
       segmentations: whether the annotations' segmentations are found.
-
-    Returns:
-      AnnotationFile.
 
     Raises:
       InputError: a missing or cut-off file, or not COCO: which entry, which field.

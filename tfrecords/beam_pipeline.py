@@ -56,9 +56,6 @@ def convert(
       pipeline_options: further options as on Beam's command line, such as
         ["--project=…", "--region=…", "--setup_file=./setup.py"].
 
-    Returns:
-      `conversion.Summary`.
-
     Raises:
       InputError: as `conversion.convert`; or the output holds a finished conversion.
     """

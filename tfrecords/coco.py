@@ -40,7 +40,7 @@ class Source:
       annotations_file: its path.
       sha256: of the file as it lies on the disk.
       images: list of image entries (id, file_name, height, width), in the file's order.
-      categories: dict of id to name.
+      categories: names by id.
       num_annotations: annotations in the file.
       num_crowd, num_crowd_unknown: those with iscrowd 1; those of them that are in `unknown`.
       keypoints_sha256: of the keypoints' file, where one was joined.
@@ -127,7 +127,7 @@ def load(
 
 
 def load_categories(annotations_file: str | os.PathLike) -> dict[int, str]:
-    """The categories of a COCO annotation file: dict of id to name. Raises InputError."""
+    """The categories of a COCO annotation file: names by id. Raises InputError."""
     file = annotation_file.read(annotations_file)
     file.check_category_ids()
     return {category.id: category.name for category in file.categories}

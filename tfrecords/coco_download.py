@@ -73,7 +73,6 @@ def get(
     """Downloads and unpacks one split, or finds it there.
 
     Args:
-      split: `Split`.
       folder: gets the split's folder; the archive lies beside it meanwhile.
       base_url: the server or a mirror with the same paths.
       keep_archive: whether the archive stays after unpacking.
@@ -81,7 +80,7 @@ def get(
       fetch_options: further arguments of `fetch.fetch`.
 
     Returns:
-      the split's folder, a `pathlib.Path`.
+      the split's folder.
 
     Raises:
       InputError: as `fetch.fetch` and `archives.extract`; or the archive lacked files.

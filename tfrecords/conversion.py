@@ -104,9 +104,6 @@ def convert(
       num_workers: processes (default: the cores this process may use). Bytes do not depend on it.
       progress: whether to show a progress bar.
 
-    Returns:
-      `Summary`.
-
     Raises:
       InputError: bad input, an output path that holds another conversion, or that another process
         is writing.

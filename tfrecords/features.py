@@ -47,7 +47,7 @@ class Outcome:
 
     Attributes:
       record: the serialized tf.train.Example, None where the image was left out.
-      ledger: list of dicts, one for each annotation (or image: annotation_id None) left out.
+      ledger: an entry for each annotation (or image: annotation_id None) left out.
       counts: Counter; keys as in `manifest.counts_of`.
     """
 
@@ -66,14 +66,9 @@ def convert_image(
     """Makes the record of one image.
 
     Args:
-      image: `coco.SourceImage`.
       encoded: bytes of the image file, or None where it is missing.
       name: path of the image file, for messages.
-      categories: dict of category id to name.
-      settings: `FeatureSettings`.
-
-    Returns:
-      `Outcome`.
+      categories: names by category id.
 
     Raises:
       InputError: a bad image or segmentation with on_error="stop", a bad box with

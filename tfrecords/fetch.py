@@ -77,7 +77,7 @@ def fetch(
       progress: show a progress bar.
 
     Returns:
-      the path, a `pathlib.Path`.
+      the path.
 
     Raises:
       InputError: the server refuses or has another file; no space; the bytes do not fit the

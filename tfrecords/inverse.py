@@ -36,7 +36,7 @@ def to_coco(
 
     Args:
       paths: TFRecord files.
-      categories: dict of category id to name, as `label_map.read` gives it.
+      categories: names by category id, as `label_map.read` gives it.
       progress: whether to show a progress bar.
 
     Returns:

@@ -55,7 +55,7 @@ def write(
 
 
 def read(path: str | os.PathLike) -> dict[int, str]:
-    """Reads a label map: dict of id to display name (or name, where there is none).
+    """Reads a label map: display names by id (or name, where there is none).
 
     Raises:
       InputError: the file is missing or not a label map, has no items, or one without an id.

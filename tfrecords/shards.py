@@ -20,10 +20,8 @@ class Task:
 
     Attributes:
       path: the shard's final path.
-      images: list of `coco.SourceImage`.
       image_dir: folder of the image files.
-      categories: dict of category id to name.
-      settings: `features.FeatureSettings`.
+      categories: names by category id.
     """
 
     path: str
@@ -62,13 +60,9 @@ def write(
     """Writes a shard; it appears under its final name only when complete.
 
     Args:
-      task: `Task`.
       count_image: called after each image.
       open_shard: context manager of a path that gives a file to write.
       read: function of a path that gives the bytes of an image file, as `read_image` does.
-
-    Returns:
-      `WrittenShard`.
     """
     counts: Counter = Counter()
     ledger: list[dict] = []

@@ -29,7 +29,7 @@ class BenchmarkRecord:
       speed: dict images_per_second, latency_ms, batch_size, device …, or None where the
         detections came from a file.
       inference: dict decoder, decoder_version, suppression, see `Detected`.
-      published: list of dicts, see `published.compare`.
+      published: see `published.compare`.
       detected: Detected; `detected.as_list()` are the COCO results as they were detected.
       fix: problems of them that were mended, see `score.mended`.
       cached: whether the detections were kept from before.
@@ -155,9 +155,6 @@ def benchmark(
       progress: whether to draw a progress bar.
       **hooks: input_transform, collate, to_device, output_transform (see `Model`), and the
         adapter's own options (labels, pipeline_config, suppression, device, …).
-
-    Returns:
-      BenchmarkRecord.
 
     Raises:
       UserError: an input that is not what it should be, an unknown name, id or metric.

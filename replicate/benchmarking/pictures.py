@@ -28,7 +28,6 @@ def draw(
     """Draws the detections of the first images, groundtruth thin and white beneath.
 
     Args:
-      dataset: Dataset.
       results: COCO results, list of dicts.
       folder: where `<image id>.jpg` and `sheet.jpg`, all of them on one page, go.
       count: images to draw.

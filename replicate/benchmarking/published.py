@@ -105,7 +105,6 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
     """Each published figure beside the achieved one.
 
     Args:
-      published: list of Published.
       scores: dict kind of score -> metrics.json dict.
 
     Returns:
@@ -149,7 +148,7 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
 
 @functools.cache
 def rows() -> tuple[Published, ...]:
-    """The kit's table of papers and torchvision: `tuple[Published, ...]`."""
+    """The kit's table of papers and torchvision."""
     with open(_TABLE, encoding="utf-8", newline="") as table:
         return tuple(
             Published(

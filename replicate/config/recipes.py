@@ -57,9 +57,6 @@ def recipe_of(source: str | os.PathLike, message: "Message | None" = None) -> Re
       source: what `read` takes.
       message: the config where it has been read already.
 
-    Returns:
-      Recipe.
-
     Raises:
       UserError: as `read`.
     """

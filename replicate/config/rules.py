@@ -42,7 +42,7 @@ WRITTEN_DEFAULT = Rule("**", "cosmetic", "the field's default, written out on on
 
 @functools.cache
 def table() -> tuple[Rule, ...]:
-    """The rules in the file's order; the first that fits holds: `tuple[Rule, ...]`."""
+    """The rules in the file's order; the first that fits holds."""
     with open(_TABLE, "rb") as file:
         rows = tomllib.load(file)["rule"]
     return tuple(Rule(cls=row.pop("class"), **row) for row in rows)

@@ -33,7 +33,7 @@ def learning_rates(message: "Message", steps: "npt.ArrayLike") -> np.ndarray:
 
 
 def boundaries(message: "Message") -> list[tuple[int, str]]:
-    """The steps at which the schedule changes course: `list[(step, what happens)]`, in order.
+    """The steps at which the schedule changes course and what happens there, in order.
 
     From step 0 to `train_config.num_steps`, which may be before the schedule's end.
     """

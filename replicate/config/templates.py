@@ -30,7 +30,7 @@ _MERGE = re.compile(r"^#\s*merge:\s*(\S+)\s*$", re.MULTILINE)
 
 
 def names() -> list[str]:
-    """The names of all templates, sorted: `list[str]`."""
+    """The names of all templates, sorted."""
     return sorted(path.stem for path in CONFIGS.glob("*.config"))
 
 

@@ -42,8 +42,6 @@ def write(
     Args:
       folder: of the event files; the API's is MODEL_DIR/eval/NAME.
       eval_config: EvalConfig.
-      step: int.
-      results: list of `score.Result`.
     """
     values: dict[str, float | None] = {}
     for result in results:

@@ -11,11 +11,7 @@ from tfrecords import annotation_file
 
 
 def bytes_sha256(found: "Iterable[Image]") -> str:
-    """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the last pixel.
-
-    Args:
-      found: list of Image.
-    """
+    """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the pixel."""
     digest = hashlib.sha256()
     for image in sorted(found, key=lambda image: image.id):
         content = pathlib.Path(image.path).read_bytes()

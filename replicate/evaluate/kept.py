@@ -47,7 +47,6 @@ class Kept:
     The model is built when the first checkpoint needs it.
 
     Args:
-      run: RunDir.
       config: TrainEvalPipelineConfig.
       annotations_file, image_dir: COCO JSON and the folder of its images.
       directory: folder of the checkpoints; the run's own by default.

@@ -50,14 +50,10 @@ def watch(
     machine; or when no new checkpoint came for `eval_timeout` seconds.
 
     Args:
-      kept: `kept.Kept`.
       training_file: path of training.json; it need not be there.
       num_steps: the step at which training ends; 0 takes training.json's.
       eval_timeout: seconds, from the end of the last evaluation.
       grace: seconds.
-
-    Returns:
-      End.
     """
     training = _Training(training_file, grace)
     handled, last = set(), None

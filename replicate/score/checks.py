@@ -21,8 +21,6 @@ def checked(
     """The detections, mended where asked, with an account of each repair, and notes.
 
     Args:
-      detections: Detections.
-      groundtruth: Groundtruth.
       fix: codes of the problems to mend: of CODES.
 
     Returns:

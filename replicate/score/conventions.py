@@ -103,8 +103,6 @@ def box_layout(
     """What is to be said of the boxes' layout.
 
     Args:
-      detections: Detections.
-      groundtruth: Groundtruth.
       asked: codes that the user wants mended.
 
     Returns:

@@ -57,12 +57,8 @@ def evaluate(
 
     Args:
       name: one of EVALUATORS.
-      groundtruth: Groundtruth.
       detections: Detections, of images and categories that the groundtruth has.
       image_ids: ids of the images to score.
-
-    Returns:
-      EvaluatorFigures.
     """
     # pycocotools reports its progress on stdout, which is for answers.
     with contextlib.redirect_stdout(io.StringIO()):

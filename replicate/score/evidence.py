@@ -59,7 +59,6 @@ class Sample:
 
     Args:
       detections: Detections of boxes or masks.
-      groundtruth: Groundtruth.
 
     Attributes:
       indices: of the sampled detections, by image, then from the best score down.

@@ -199,7 +199,6 @@ def too_rare(result: "Result", name: str) -> bool:
     """Whether more than one in twenty categories has the objects of a metric in under ten images.
 
     Args:
-      result: Result.
       name: of the metric; the objects of APs are the small ones.
     """
     truth = result.groundtruth

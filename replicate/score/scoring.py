@@ -39,10 +39,10 @@ class Result:
         pycocotools' where it was asked, otherwise hotcoco's.
       evaluations: dict evaluator's name -> EvaluatorFigures, of those that were asked.
       agree: whether the evaluators give the same figures; None where only one was asked.
-      per_category: list of dicts, see `evaluators.per_category`.
+      per_category: see `evaluators.per_category`.
       groundtruth, detections: what was scored, after repairs.
       image_ids: ids of the scored images, ascending.
-      repairs: what was mended in the detections, by request: list of dicts, see `checks.checked`.
+      repairs: what was mended in the detections, by request: see `checks.checked`.
       notes: what else is to be known of the detections: sentences.
     """
 
@@ -110,9 +110,6 @@ def score(
       image_ids: score these images alone (detections on others are left out); default all.
       num_images: score only the first `num_images` of them, in ascending order of id.
       fix: codes of problems of the detections to mend, see `checks.CHECKS`.
-
-    Returns:
-      Result.
 
     Raises:
       UserError: an input that is not what it should be; every problem of the detections is named

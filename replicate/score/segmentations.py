@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_groundtruth(groundtruth: "Groundtruth") -> None:
-    """Raises UserError where an annotation's segmentation is none that evaluators can be given.
-
-    Args:
-      groundtruth: Groundtruth.
-    """
+    """Raises UserError where an annotation's segmentation is none that evaluators can be given."""
     for annotation in groundtruth.as_coco()["annotations"]:
         try:
             segmentation.check(

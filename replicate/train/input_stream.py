@@ -85,8 +85,7 @@ def numbered_records(
     Args:
       paths: list of TFRecord files.
       config: InputReader; whether and how widely it shuffles.
-      seed: int; the order of each epoch follows from it.
-      first_example: int.
+      seed: the order of each epoch follows from it.
 
     Returns:
       tf.data.Dataset of (example number int64, record).
@@ -239,8 +238,8 @@ def train_dataset(
     Args:
       config: TrainEvalPipelineConfig.
       model: the API's DetectionModel, for its preprocessing.
-      seed: int, the run's seed; the order and the augmentation follow from it.
-      first_example: int, examples already trained on (global step x batch of this pipeline).
+      seed: the run's seed; the order and the augmentation follow from it.
+      first_example: examples already trained on (global step x batch of this pipeline).
       input_context: tf.distribute.InputContext, or None.
       input_service: who makes the batches, see `input_service.addresses`; this process where
         empty.

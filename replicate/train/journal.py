@@ -40,7 +40,6 @@ class TrainingJournal(contextlib.ExitStack):
     `pid`, `host`, `updated` (seconds since 1970), `execution`, and `reason` where it has one.
 
     Args:
-      run: RunDir.
       trainer: Trainer, at the step where the run begins.
       num_steps: the step where it ends.
       batch_size: images a step.

@@ -58,7 +58,6 @@ def train(
       config: TrainEvalPipelineConfig.
       model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json and
         environment.json are written there.
-      settings: TrainingSettings.
       trainer: a Trainer of this config and these settings that is there already; one machine's.
 
     Returns:

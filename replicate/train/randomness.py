@@ -25,7 +25,7 @@ class PerElement:
     """Seeds for the ops that treat one element of a dataset.
 
     Args:
-      seed: int, the run's seed.
+      seed: the run's seed.
       index: scalar int64 tensor, the element's position in the run's stream of examples.
     """
 
@@ -43,10 +43,10 @@ def of_step(seed: int, step: tf.Tensor, part: int | tf.Tensor = 0, parts: int = 
     """The source of what a training step samples.
 
     Args:
-      seed: int, the run's seed.
+      seed: the run's seed.
       step: scalar int64 tensor, updates done before this one.
       part: scalar int or tensor, the number of the micro-batch and replica in its global batch.
-      parts: int, into how many the global batch is split.
+      parts: into how many the global batch is split.
     """
     # Examples of the input pipeline are numbered from 0 too; they have the seeds from 0 up.
     index = tf.cast(step, tf.int64) * parts + tf.cast(part, tf.int64)

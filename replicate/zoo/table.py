@@ -89,7 +89,7 @@ class Row:
 
 @functools.cache
 def rows() -> list[Row]:
-    """The 43 published rows, in the order of the published table: `list[Row]`."""
+    """The 43 published rows, in the order of the published table."""
     return _read(_DATA)
 
 

@@ -20,7 +20,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A folder that appears under `path` only when the block ends without an error.
 
     Yields:
-      the folder to write into, a `pathlib.Path`.
+      the folder to write into.
 
     Raises:
       InputError: `path` exists already and is not an empty folder.

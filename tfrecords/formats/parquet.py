@@ -35,7 +35,7 @@ class Dataset:
     Attributes:
       names: the files, in order.
       num_images: rows in all files.
-      categories: dict of category id to name.
+      categories: names by category id.
       box_layout: "xywh" or "xyxy", pixels.
     """
 
@@ -50,7 +50,7 @@ class Dataset:
         Args:
           paths: list of files, folders (their *.parquet), patterns, or URLs (https://…, and
             hf://datasets/NAME/… with huggingface_hub installed).
-          label_map: dict of category id to name. Labels are matched by name where the files name
+          label_map: names by category id. Labels are matched by name where the files name
             them, otherwise by position. Without it, ids are the labels plus 1.
           box_layout: "xywh", "xyxy" (the hub has both), or "auto", which asks whether the
             boxes of the first images fit into them.
@@ -173,11 +173,7 @@ def _check(image: coco.SourceImage, rows: contract.Rows) -> None:
 
 
 def read(dataset: Dataset, image_dir: str | os.PathLike) -> dict:
-    """The content of a COCO JSON; the images are written to `image_dir`, a new folder.
-
-    Args:
-      dataset: `Dataset`.
-    """
+    """The content of a COCO JSON; the images are written to `image_dir`, a new folder."""
     images, annotations = [], []
     with formats.new_folder(image_dir) as partial:
         for image, encoded in dataset.rows():
@@ -200,7 +196,6 @@ def write(
     """Writes FOLDER/SPLIT-00000-of-0000N.parquet, which the hub's viewer and `datasets` read.
 
     Args:
-      source: `coco.Source`.
       image_dir: the images.
       folder: a new folder.
       split: the split's name.

@@ -27,7 +27,6 @@ def of(
 
     Args:
       module: torch.nn.Module; it is put into evaluation mode.
-      dataset: Dataset.
       device: "cpu", "cuda:0" …; default the GPU where there is one.
       category_ids: dict or list label -> category id; default the labels are COCO's ids.
     """
