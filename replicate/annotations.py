@@ -58,7 +58,7 @@ class AnnotationFacts:
             annotations=len(file.ids),
             crowd=int(crowd.sum()),
             image_ids_sha256=annotation_file.ids_sha256(image.id for image in file.images),
-            categories={each.id: each.name for each in file.categories},
+            categories={category.id: category.name for category in file.categories},
             objects=dict(sorted(collections.Counter(file.category_ids[~crowd].tolist()).items())),
         )
 

@@ -186,7 +186,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def _folder_of(marker: str, path: str | os.PathLike, folder: pathlib.Path) -> pathlib.Path:
-    places = sorted(folder.glob(f"**/{marker}"), key=lambda each: len(each.parts))
+    places = sorted(folder.glob(f"**/{marker}"), key=lambda place: len(place.parts))
     if not places:
         raise UserError(f"{path}: no {marker} in it; is it a released archive of the zoo?")
     return places[0].parent

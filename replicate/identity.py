@@ -80,11 +80,11 @@ def differences(run: "RunDir", now: dict) -> dict[str, str]:
         return {}
     before = read_json(run.identity)
     return {
-        field: told
+        field: sentence
         for field in FIELDS
         if before.get(field) is not None and now[field] is not None
-        for told in [_told(field, before[field], now[field])]
-        if told
+        for sentence in [_told(field, before[field], now[field])]
+        if sentence
     }
 
 
@@ -109,9 +109,9 @@ def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> N
     refused = [field for field in changes if field not in accept]
     if refused:
         raise UserError(
-            f"{run.root} was begun as another run: {'; '.join(changes[each] for each in refused)}. "
+            f"{run.root} was begun as another run: {'; '.join(changes[name] for name in refused)}. "
             "Continue it as it began, or name another run directory; "
-            + " ".join(f"--accept={each}" for each in refused)
+            + " ".join(f"--accept={name}" for name in refused)
             + " continues it all the same, and the verdict says so"
         )
     before = read_json(run.identity) if run.identity.is_file() else {}
@@ -176,7 +176,7 @@ def _config_told(was: str, now: str) -> str | None:
 
 def _map_told(was: dict[str, str], now: dict[str, str]) -> str | None:
     ids = sorted(set(was) | set(now), key=int)
-    changed = [each for each in ids if was.get(each) != now.get(each)]
+    changed = [id_ for id_ in ids if was.get(id_) != now.get(id_)]
     if not changed:
         return None
     shown = ", ".join(f"{i} was {was.get(i)!r}, is {now.get(i)!r}" for i in changed[:_SHOWN])
@@ -211,7 +211,7 @@ def _records(patterns: list[str]) -> tuple[str | None, str | None]:
     if held is not None:
         content = {
             "settings": held["settings"],
-            "shards": [(each["sha256"], each["records"]) for each in held["shards"]],
+            "shards": [(shard["sha256"], shard["records"]) for shard in held["shards"]],
         }
         return _hash(json.dumps(content, sort_keys=True).encode()), held["source"]["sha256"]
     digest = hashlib.sha256()

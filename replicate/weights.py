@@ -94,6 +94,6 @@ def place_of(source: str | os.PathLike) -> str:
 def _in_folder(folder: pathlib.Path) -> Weights:
     run, config = RunDir.at(folder), folder / _CONFIG
     inner = next(
-        (each for each in (run.checkpoints, folder / "checkpoint") if each.is_dir()), folder
+        (place for place in (run.checkpoints, folder / "checkpoint") if place.is_dir()), folder
     )
     return Weights(str(inner), str(config) if config.is_file() else None)

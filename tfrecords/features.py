@@ -100,7 +100,7 @@ def convert_image(
         return Outcome(None, ledger, counts)
 
     counts.update("notes/" + note for note in notes)
-    kept, corners, pngs = [], [], []
+    rows, corners, pngs = [], [], []
     for row, box in enumerate(objects.boxes_xywh_px):
         xyxy_px, problem = _usable_box(image, row, settings)
         if xyxy_px is None:
@@ -120,24 +120,24 @@ def convert_image(
                 continue
             pngs.append(png)
         counts["boxes_clipped"] += problem is not None
-        kept.append(row)
+        rows.append(row)
         corners.append(xyxy_px)
 
-    if not kept:
+    if not rows:
         counts["images_without_annotations"] += 1
         if not settings.keep_images_without_annotations:
             drop(None, "no_annotations")
             return Outcome(None, ledger, counts)
     counts["images"] += 1
-    counts["annotations_written"] += len(kept)
-    counts["crowd"] += sum(objects.crowd[row] for row in kept)
+    counts["annotations_written"] += len(rows)
+    counts["crowd"] += sum(objects.crowd[row] for row in rows)
 
     features = _image_features(image, encoded, image_format)
-    features |= _object_features(image, kept, corners, categories)
+    features |= _object_features(image, rows, corners, categories)
     if settings.include_masks:
         features["image/object/mask"] = ("bytes_list", pngs)
     if settings.include_keypoints:
-        features |= _keypoint_features(image, kept)
+        features |= _keypoint_features(image, rows)
     return Outcome(example.encode(features), ledger, counts)
 
 
@@ -177,24 +177,24 @@ def _image_features(
 
 def _object_features(
     image: SourceImage,
-    kept: list[int],
+    rows: list[int],
     corners: list[tuple[float, float, float, float]],
     categories: dict[int, str],
 ) -> dict[str, tuple[str, list]]:
     objects, (height, width) = image.objects, image.image_hw
-    names = [categories[objects.category_ids[row]].encode() for row in kept]
+    names = [categories[objects.category_ids[row]].encode() for row in rows]
     return {
         "image/object/bbox/xmin": ("float_list", [x0 / width for x0, _, _, _ in corners]),
         "image/object/bbox/xmax": ("float_list", [x1 / width for _, _, x1, _ in corners]),
         "image/object/bbox/ymin": ("float_list", [y0 / height for _, y0, _, _ in corners]),
         "image/object/bbox/ymax": ("float_list", [y1 / height for _, _, _, y1 in corners]),
         "image/object/class/text": ("bytes_list", names),
-        "image/object/is_crowd": ("int64_list", [objects.crowd[row] for row in kept]),
-        "image/object/area": ("float_list", [objects.areas_px[row] for row in kept]),
+        "image/object/is_crowd": ("int64_list", [objects.crowd[row] for row in rows]),
+        "image/object/area": ("float_list", [objects.areas_px[row] for row in rows]),
     }
 
 
-def _keypoint_features(image: SourceImage, kept: list[int]) -> dict[str, tuple[str, list]]:
+def _keypoint_features(image: SourceImage, rows: list[int]) -> dict[str, tuple[str, list]]:
     """Normalized x and y, visibility and name of every keypoint; zeros where there are none."""
     objects, (height, width) = image.objects, image.image_hw
     x: list[float] = []
@@ -202,7 +202,7 @@ def _keypoint_features(image: SourceImage, kept: list[int]) -> dict[str, tuple[s
     visibility: list[int] = []
     count: list[int] = []
     nothing = [0] * (3 * len(COCO_KEYPOINTS))
-    for row in kept:
+    for row in rows:
         num_keypoints, text = objects.keypoints[row] or (0, None)
         points = nothing if text is None else msgspec.json.decode(text)
         if len(points) != len(nothing):
@@ -214,7 +214,7 @@ def _keypoint_features(image: SourceImage, kept: list[int]) -> dict[str, tuple[s
         y.extend(value / height for value in points[1::3])
         visibility.extend(int(value) for value in points[2::3])
         count.append(num_keypoints)
-    names = [name.encode() for name in COCO_KEYPOINTS] * len(kept)
+    names = [name.encode() for name in COCO_KEYPOINTS] * len(rows)
     return {
         "image/object/keypoint/x": ("float_list", x),
         "image/object/keypoint/y": ("float_list", y),

@@ -54,7 +54,7 @@ class BenchmarkRecord:
     def results(self) -> list[dict]:
         """The COCO results that were scored, a list of dicts: after repairs, where there were."""
         results = self.detected.as_list()
-        if not any(each["repairs"] for each in self.scores.values()):
+        if not any(score["repairs"] for score in self.scores.values()):
             return results
         return scoring.mended(
             results, self.dataset["annotations_file"], list(self.scores), self.fix
@@ -182,7 +182,10 @@ def benchmark(
         detected = adapted.detect(dataset, batch_size=batch_size, progress=progress)
         store.keep_detections(key, detected)
 
-    versions = {each: importlib.metadata.version(each) for each in scoring.EVALUATORS}
+    versions = {
+        evaluator_name: importlib.metadata.version(evaluator_name)
+        for evaluator_name in scoring.EVALUATORS
+    }
     scores = {}
     for iou_type in iou_types:
         settings = sha256_of(

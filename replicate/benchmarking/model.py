@@ -148,8 +148,8 @@ class Model:
             for start in range(0, len(images), size):
                 chunk = images[start : start + size]
                 pixels = [decode(path) for _, path in chunk]
-                image_hw = [each.shape[:2] for each in pixels]
-                batch = self.collate([self.input_transform(each) for each in pixels])
+                image_hw = [image.shape[:2] for image in pixels]
+                batch = self.collate([self.input_transform(image) for image in pixels])
                 if not start:
                     # First calls compile, allocate and fill caches.
                     for _ in range(WARMUP_BATCHES):

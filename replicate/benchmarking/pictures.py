@@ -76,7 +76,7 @@ def _draw_one(picture: "Image.Image", detection: dict, names: dict[int, str]) ->
     category = detection["category_id"]
     # Neighbouring ids get colours far apart.
     hue = category * 0.618034 % 1
-    colour = tuple(int(255 * each) for each in colorsys.hsv_to_rgb(hue, 0.9, 0.85))
+    colour = tuple(int(255 * channel) for channel in colorsys.hsv_to_rgb(hue, 0.9, 0.85))
     x, y, width, height = detection["bbox"]
     drawing.rectangle([x, y, x + max(width, 0), y + max(height, 0)], outline=colour, width=3)
     label = f"{names.get(category, category)} {detection['score']:.2f}"

@@ -179,7 +179,7 @@ def _of_zoo(row: zoo.Row) -> Published:
 
 
 def _near(model: str) -> str:
-    names = {each.model.lower(): each.model for each in rows()}
+    names = {entry.model.lower(): entry.model for entry in rows()}
     names |= {name.lower(): name for row in zoo.rows() for name in row.names}
     close = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.5)
-    return "".join(f"\n  did you mean {names[each]}?" for each in close)
+    return "".join(f"\n  did you mean {names[name]}?" for name in close)

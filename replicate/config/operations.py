@@ -149,7 +149,7 @@ def _insert(message: "Message", path: str, value: Any) -> None:
         return
     new = type(holder)()
     paths.set_field(new, f"{field.name}[0]", text)
-    elements = [_detached(each) for each in getattr(holder, field.name)]
+    elements = [_detached(element) for element in getattr(holder, field.name)]
     elements.insert(step.index, getattr(new, field.name)[0])
     holder.ClearField(field.name)
     getattr(holder, field.name).extend(elements)

@@ -173,7 +173,9 @@ class Evaluation:
           visibility, flat) where the model has them.
         """
         prefix = self.restore(checkpoint)
-        return [result for each in self.found(progress) for result in each.as_results()], prefix
+        return [
+            result for of_image in self.found(progress) for result in of_image.as_results()
+        ], prefix
 
 
 def _devices() -> list[str | None]:
@@ -213,7 +215,7 @@ def _detected(
                 under_way.append((image_hw, call))
                 if number == len(detectors):
                     # A first call prepares the function; others beside it would do so again.
-                    concurrent.futures.wait([each for _, each in under_way])
+                    concurrent.futures.wait([pending for _, pending in under_way])
                 if len(under_way) > calls:
                     image_hw, outputs = under_way.popleft()
                     yield image_hw, outputs.result()
@@ -329,7 +331,7 @@ def _masks(
         width,
     ).numpy()
     encoded = [coco_mask.encode(np.asfortranarray(mask > 0.5, np.uint8)) for mask in pasted]
-    return [{"size": each["size"], "counts": each["counts"].decode()} for each in encoded]
+    return [{"size": rle["size"], "counts": rle["counts"].decode()} for rle in encoded]
 
 
 def _keypoints(

@@ -49,7 +49,10 @@ def write(
         values |= {tag: result.metrics[name] for name, tag in tags.items()}
         if tags and eval_config.include_metrics_per_category:
             of_category = f"{_KINDS[result.iou_type]}_PerformanceByCategory/mAP"
-            values |= {f"{of_category}/{each['name']}": each["AP"] for each in result.per_category}
+            values |= {
+                f"{of_category}/{category['name']}": category["AP"]
+                for category in result.per_category
+            }
     writer = tf.summary.create_file_writer(str(folder))
     with contextlib.closing(writer), writer.as_default():
         for tag, value in values.items():

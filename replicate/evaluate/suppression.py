@@ -64,7 +64,7 @@ def replace(model: Any) -> bool:
       whether it was replaced.
     """
     name = next(
-        (each for each in _FUNCTIONS if _has(model, each)),
+        (attribute for attribute in _FUNCTIONS if _has(model, attribute)),
         None,
     )
     if name is None or not _can_replace(getattr(model, name).keywords):
@@ -83,7 +83,7 @@ def _can_replace(settings: dict) -> bool:
         *("soft_nms_sigma", "use_static_shapes", "use_class_agnostic_nms", "use_combined_nms"),
         "use_partitioned_nms",
     )
-    return not any(settings[each] for each in others)
+    return not any(settings[setting] for setting in others)
 
 
 def _suppress(

@@ -110,7 +110,7 @@ def _not_finite(detections: Detections, *_: Any) -> DetectionsProblem | None:
     if detections.iou_type == "bbox":
         bad |= ~np.isfinite(detections.shapes).all(axis=1)
     if detections.iou_type == "keypoints":
-        bad |= np.array([not np.isfinite(each).all() for each in detections.shapes], bool)
+        bad |= np.array([not np.isfinite(keypoints).all() for keypoints in detections.shapes], bool)
     return _dropping(
         "not_finite",
         bad,
@@ -166,8 +166,8 @@ def _mask_sizes(
 ) -> DetectionsProblem | None:
     if detections.iou_type != "segm":
         return None
-    sizes = np.array([each["size"] for each in detections.shapes]).reshape(-1, 2)
-    expected = [groundtruth.image_hw[each] for each in detections.image_ids.tolist()]
+    sizes = np.array([shape["size"] for shape in detections.shapes]).reshape(-1, 2)
+    expected = [groundtruth.image_hw[image_id] for image_id in detections.image_ids.tolist()]
     bad = (sizes != np.array(expected).reshape(-1, 2)).any(axis=1)
     if not bad.any():
         return None

@@ -185,7 +185,7 @@ def category_numbering(
             impossible = distinct[~np.isin(distinct, of_file)].tolist()
             evidence += f"; and the file has no {some(impossible)}" if impossible else ""
             return _numbering_problem(code, f"{observation}; {evidence}", of_file)
-    chosen = next((each for each in asked if each in NUMBERINGS), None)
+    chosen = next((asked_code for asked_code in asked if asked_code in NUMBERINGS), None)
     if chosen:
         given_ids, of_objects = pairs(chosen)
         agreement = (given_ids[:, None] == of_objects).astype(float)

@@ -101,13 +101,13 @@ class Detections:
                 ) from None
             return dataclasses.replace(cls._from_dicts(records, iou_type, str(path)), **origin)
         count, field = len(records), FIELDS[iou_type]
-        shapes = [getattr(each, field) for each in records]
+        shapes = [getattr(record, field) for record in records]
         if iou_type == "segm":
-            shapes = [each.as_dict() for each in shapes]
+            shapes = [rle.as_dict() for rle in shapes]
         return cls(
-            image_ids=np.fromiter((each.image_id for each in records), np.int64, count),
-            category_ids=np.fromiter((each.category_id for each in records), np.int64, count),
-            scores=np.fromiter((each.score for each in records), np.float64, count),
+            image_ids=np.fromiter((record.image_id for record in records), np.int64, count),
+            category_ids=np.fromiter((record.category_id for record in records), np.int64, count),
+            scores=np.fromiter((record.score for record in records), np.float64, count),
             shapes=_as_boxes(shapes) if iou_type == "bbox" else shapes,
             iou_type=iou_type,
             **origin,
@@ -187,7 +187,7 @@ class Detections:
           image_ids: ids of the images that are scored.
         """
         per_image = collections.Counter(self.image_ids.tolist())
-        counts = np.array([per_image.get(each, 0) for each in image_ids])
+        counts = np.array([per_image.get(image_id, 0) for image_id in image_ids])
         cap = _cap(counts)
         return {
             "file": self.file,
@@ -249,14 +249,14 @@ def _integer(value: Any) -> int:
 
 
 def _box(value: Any) -> tuple[float, float, float, float]:
-    x, y, width, height = (float(each) for each in value)
+    x, y, width, height = (float(number) for number in value)
     return x, y, width, height
 
 
 def _rle(value: Any) -> dict:
     if not (isinstance(value, dict) and isinstance(value.get("counts"), (str, bytes))):
         raise TypeError
-    height, width = (_integer(each) for each in value["size"])
+    height, width = (_integer(side) for side in value["size"])
     return {"size": [height, width], "counts": value["counts"]}
 
 

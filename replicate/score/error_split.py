@@ -40,7 +40,9 @@ def error_split(result: "Result") -> dict:
     # hotcoco numbers detections from 1 in the order they were given; an ignored one has no status.
     keep = np.array([i + 1 in judged for i in range(len(result.detections))], bool)
     dataset = truth.as_coco()
-    dataset["annotations"] = [each for each in dataset["annotations"] if not each.get("iscrowd")]
+    dataset["annotations"] = [
+        annotation for annotation in dataset["annotations"] if not annotation.get("iscrowd")
+    ]
     return matched_by_hotcoco(
         dataset, result.detections.select(keep), result.image_ids
     ).tide_errors()

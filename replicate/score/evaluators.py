@@ -83,7 +83,7 @@ def finished(name: str, handle: Any, iou_type: str) -> EvaluatorFigures:
         },
         precision=np.asarray(handle.eval["precision"]),
         recall=np.asarray(handle.eval["recall"]),
-        category_ids=[int(each) for each in handle.params.catIds],
+        category_ids=[int(category_id) for category_id in handle.params.catIds],
         handle=handle,
     )
 

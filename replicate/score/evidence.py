@@ -134,7 +134,7 @@ class Sample:
         from hotcoco import mask
 
         rles = [self._detections.shapes[index] for index in self.indices]
-        return np.array([mask.to_bbox(each) for each in rles], float).reshape(-1, 4)
+        return np.array([mask.to_bbox(rle) for rle in rles], float).reshape(-1, 4)
 
     @functools.cached_property
     def image_hw(self) -> np.ndarray:
@@ -155,7 +155,7 @@ class Sample:
 def image_hw(image_ids: np.ndarray, groundtruth: "Groundtruth") -> np.ndarray:
     """(N, 2) height and width in px of images by id."""
     ids, inverse = np.unique(image_ids, return_inverse=True)
-    sizes = [groundtruth.image_hw[each] for each in ids.tolist()]
+    sizes = [groundtruth.image_hw[image_id] for image_id in ids.tolist()]
     return np.array(sizes, float).reshape(-1, 2)[inverse]
 
 

@@ -54,5 +54,5 @@ def number(bad: np.ndarray) -> str:
 
 def some(values: Sequence, count: int = 6) -> str:
     """The first few values, and how many there are."""
-    shown = ", ".join(str(each) for each in values[:count])
+    shown = ", ".join(str(value) for value in values[:count])
     return shown + (f", … ({len(values)} in all)" if len(values) > count else "")

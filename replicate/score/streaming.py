@@ -163,7 +163,8 @@ class _Pycocotools:
             )
             evaluation.evaluate()
         self._matched[image_id] = [
-            each and {name: each[name] for name in self._READ} for each in evaluation.evalImgs
+            matched and {name: matched[name] for name in self._READ}
+            for matched in evaluation.evalImgs
         ]
 
     def finalize(self) -> Any:

@@ -22,7 +22,8 @@ def of_metrics(evaluations: dict[str, dict[str, float | None]]) -> str:
     lines = [f"{'':10}" + "".join(f"{name:>14}" for name in evaluations)]
     for name in names:
         lines.append(
-            f"{name:10}" + "".join(f"{shown(each[name]):>14}" for each in evaluations.values())
+            f"{name:10}"
+            + "".join(f"{shown(metrics[name]):>14}" for metrics in evaluations.values())
         )
     return "\n".join(lines)
 
@@ -36,13 +37,13 @@ def of_scores(scores: list[dict]) -> str:
       scores: list of dicts of `score.Result.to_json`.
     """
     tables = [
-        "\n".join([of_metrics(each["evaluators"]), *(f"! {line}" for line in remarks(each))])
-        for each in scores
+        "\n".join([of_metrics(score["evaluators"]), *(f"! {line}" for line in remarks(score))])
+        for score in scores
     ]
     if len(tables) == 1:
         return tables[0]
     return "\n".join(
-        f"{KINDS[each['iou_type']]}:\n{table}" for each, table in zip(scores, tables, strict=True)
+        f"{KINDS[score['iou_type']]}:\n{table}" for score, table in zip(scores, tables, strict=True)
     )
 
 
@@ -162,9 +163,9 @@ def of_comparison(comparison: dict, baseline: Any) -> str:
     for name, difference in comparison["differences"].items():
         line = f"  {name:8} {difference:+.4f}"
         if name in comparison["intervals"]:
-            each = comparison["intervals"][name]
-            line += f"   95 %: {each['low']:+.4f} to {each['high']:+.4f}"
-            line += f"   {_told_apart(each)} {OF[each['of']]}"
+            interval = comparison["intervals"][name]
+            line += f"   95 %: {interval['low']:+.4f} to {interval['high']:+.4f}"
+            line += f"   {_told_apart(interval)} {OF[interval['of']]}"
         lines.append(line)
     return "\n".join(lines)
 

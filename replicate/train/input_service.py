@@ -42,17 +42,17 @@ def addresses(service: str) -> list[str]:
     """
     if service.isdigit():
         started = [_start() for _ in range(int(service))]
-        found = [f"localhost:{port}" for port in started]
+        chosen = [f"localhost:{port}" for port in started]
     else:
-        found = [each.strip() for each in service.split(",") if each.strip()]
-    if not found:
+        chosen = [part.strip() for part in service.split(",") if part.strip()]
+    if not chosen:
         raise UserError(
             f"--input_service={service}: give a number of processes to start here, or host:port of "
             "running ones, with commas between"
         )
-    for address in found:
+    for address in chosen:
         _wait_for(address)
-    return found
+    return chosen
 
 
 def served(dataset_of_part: Callable[[int, int], tf.data.Dataset], service: str) -> tf.data.Dataset:

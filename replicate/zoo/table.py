@@ -78,8 +78,10 @@ class Row:
         return self.table_figure(kind) or self.header_figure(kind)
 
     def _figure(self, kind: str, origin: str) -> Figure | None:
-        found = (each for each in self.figures if (each.kind, each.origin) == (kind, origin))
-        return next(found, None)
+        figures = (
+            figure for figure in self.figures if (figure.kind, figure.origin) == (kind, origin)
+        )
+        return next(figures, None)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -116,7 +116,10 @@ def _kind_of_path(path: pathlib.Path) -> str:
         return "tflite"
     if name.endswith((".tar.gz", ".tgz")):
         return "saved_model"
-    if any((path / each).is_file() for each in ("saved_model.pb", "saved_model/saved_model.pb")):
+    if any(
+        (path / name_in_it).is_file()
+        for name_in_it in ("saved_model.pb", "saved_model/saved_model.pb")
+    ):
         return "saved_model"
     if path.is_dir() or not path.exists():
         return "checkpoint"

@@ -45,8 +45,8 @@ def of(
     else:
         folder = path if (path / "saved_model.pb").is_file() else path / "saved_model"
         name = path.parent.name if path.name == "saved_model" else path.name
-        content = sorted(each for each in folder.rglob("*") if each.is_file())
-    names = [] if path.is_file() else [str(each.relative_to(folder)) for each in content]
+        content = sorted(file for file in folder.rglob("*") if file.is_file())
+    names = [] if path.is_file() else [str(file.relative_to(folder)) for file in content]
     return Deferred(
         name,
         sha256_of(
@@ -66,7 +66,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
         raise UserError(f"{path}: TensorFlow cannot load it ({_first_line(error)})") from None
     signature = loaded.signatures.get("serving_default")
     outputs = signature.structured_outputs if signature else {}
-    missing = [each for each in _OUTPUTS if each not in outputs]
+    missing = [output_name for output_name in _OUTPUTS if output_name not in outputs]
     if missing:
         raise UserError(
             f"{path}: its signature has no output '{missing[0]}'; the zoo's has "

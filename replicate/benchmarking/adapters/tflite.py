@@ -104,15 +104,15 @@ def roles(
       values: list of arrays: [1, N, 4], [1, N], [1, N] and [1].
       details: the interpreter's output details, for their names.
     """
-    boxes = [each for each in values if each.ndim == 3]
-    count = [each for each in values if each.size == 1 and each.ndim == 1]
-    rest = [each for each in values if each.ndim == 2]
+    boxes = [value for value in values if value.ndim == 3]
+    count = [value for value in values if value.size == 1 and value.ndim == 1]
+    rest = [value for value in values if value.ndim == 2]
     if len(boxes) != 1 or not count or len(rest) != 2:
-        shapes = ", ".join(str(list(each.shape)) for each in values)
+        shapes = ", ".join(str(list(value.shape)) for value in values)
         raise UserError(f"the TFLite outputs {shapes} are not boxes, classes, scores and number")
     if str(details[0]["name"]).startswith("TFLite_Detection_PostProcess"):
         classes, scores = rest
     else:
         # Classes are whole numbers, scores fall from one detection to the next.
-        classes, scores = sorted(rest, key=lambda each: bool((each != each.round()).any()))
+        classes, scores = sorted(rest, key=lambda value: bool((value != value.round()).any()))
     return boxes[0], classes, scores, count[0]

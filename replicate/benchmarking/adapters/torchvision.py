@@ -43,7 +43,7 @@ def of(
             return module(batch)
 
     def detections_of(outputs: list[dict], image_hw: list) -> list[Found]:
-        return [_found(each, category_ids) for each in outputs]
+        return [_found(of_image, category_ids) for of_image in outputs]
 
     return Model(
         call,
@@ -51,7 +51,7 @@ def of(
         identity=_identity(module, category_ids),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         input_transform=prepare,
-        to_device=lambda batch: [each.to(device) for each in batch],
+        to_device=lambda batch: [of_image.to(device) for of_image in batch],
         output_transform=detections_of,
     )
 
