@@ -148,7 +148,8 @@ class Text:
 
     def _skip(self, marks: str) -> bool:
         """Passes over one of `marks` where it comes next, and tells whether it did."""
-        is_next = self._peek() is not None and self._peek() in marks
+        token = self._peek()
+        is_next = token is not None and token in marks
         self._next += is_next
         return is_next
 

@@ -166,7 +166,7 @@ def run_directory(
     write_json(run.deviations, deviations)
     images, annotations, crowds = train
     counts = {"images": images, "annotations_written": annotations, "crowd": crowds}
-    shard = shards.Result("train-00000-of-00001.tfrecord", "0" * 64, images, 1, counts, [])
+    shard = shards.WrittenShard("train-00000-of-00001.tfrecord", "0" * 64, images, 1, counts, [])
     source = {"annotations_file": "train.json", "sha256": "1" * 64, "images": images}
     source |= {"annotations": annotations, "crowd": crowds, "categories": 80}
     os.makedirs(run.data, exist_ok=True)
