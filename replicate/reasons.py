@@ -9,6 +9,8 @@ import dataclasses
 import re
 
 NOT_MEASURED = "no measured effect known"
+# The words by which preflight's reason 2 says what the verdict calls reason 26.
+TRAINING_EVALUATED = "training images are evaluated"
 
 _TF_MODELS = "tensorflow/models issue"
 
@@ -74,7 +76,8 @@ IMAGES = Reason(
     mend="python tools/download.py coco --split=val2017",
     effect="24.4 on minival's 8,059 images where 20.2 is published (tensorflow/models 9127)",
     points=4.2,
-    told="images, annotations, crowds, 128 lowest ids; images in both sets, byte by byte",
+    told="images, annotations, crowds, 128 lowest ids; images in both sets, by the annotation "
+    "files' hashes and byte by byte",
     paths=r"eval_input_reader",
     config_alone=True,
     above=True,
@@ -346,7 +349,7 @@ OVERLAP = Reason(
     "evaluation images in training",
     "the evaluation images, or some of them, were trained on",
     ("tensorpack issue 922 (COCO's 2014 training set overlaps val2014)",),
-    check="reason 2 of tools/preflight.py compares the images byte by byte",
+    check="reason 2 of tools/preflight.py compares annotation files and images",
     mend="train on train2017 alone",
     kinds=_TRAINING,
     above=True,

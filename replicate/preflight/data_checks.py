@@ -2,24 +2,20 @@
 
 import collections
 import pathlib
-import re
 
 import numpy as np
 
 from replicate import config as configs
 from replicate.config import lint_rules
-from replicate.evenly import evenly
-from replicate.preflight import recipe_checks
+from replicate.preflight import overlap, recipe_checks
 from replicate.preflight.result import Note, breaks, differs, mind
 from replicate.score.groundtruth import ids_sha256
 from replicate.verdict import official
-from tfrecords import boxes, example, framing, inverse
+from tfrecords import boxes, inverse
 from tfrecords import manifest as manifests
 
 # A conversion that leaves out more than this share of the annotations trains another set.
 _DROPPED = 0.001
-SAMPLE = 24  # images looked at, and records read, of each split
-_TWINS = 12  # files compared byte by byte
 _VAL2017 = "evaluate on instances_val2017.json and val2017 (python tools/download.py coco)"
 CONVERT = "convert again: python tools/create_coco_tf_record.py"
 GIVE = "give --{0}_annotations and --{0}_images"
@@ -34,8 +30,7 @@ def evaluation_images(material):
         yield Note(f"{len(source.images):,} images of {source.annotations_file}")
     else:
         yield from _against_val2017(source)
-    if source is not None and material.train_source is not None:
-        yield from _overlap(material)
+    yield from overlap.of_launch(material)
 
 
 def _against_val2017(source):
@@ -81,27 +76,6 @@ def _images_by_records(material):
         yield mind(f"{seen}, as many as val2017 has; ids not compared", GIVE.format("val"))
     else:
         yield differs(f"{seen}; published on val2017's 5,000", _VAL2017)
-
-
-def _overlap(material):
-    """Evaluation images that are training images, told by their bytes."""
-    of_train = {_coco_number(image): image for image in material.train_source.images}
-    twins = [
-        (image, of_train[_coco_number(image)])
-        for image in material.val_source.images
-        if _coco_number(image) in of_train
-    ]
-    intent = material.intent
-    for image, other in evenly(twins, _TWINS):
-        val = pathlib.Path(intent.val_images) / image.file_name
-        train = pathlib.Path(intent.train_images) / other.file_name
-        if _same_bytes(val, train):
-            yield differs(
-                f"training images are evaluated: {len(twins):,} numbers are in both annotation "
-                f"files, and {val.name} is the same file in both folders",
-                "take training and evaluation images that share none (train2017 and val2017)",
-            )
-            return
 
 
 def training_images(material):
@@ -205,7 +179,7 @@ def _unmanifested(material, split, held):
         return
     known = {image.id: index for index, image in enumerate(source.images)}
     ids = {name: category_id for category_id, name in source.categories.items()}
-    sample = list(_sample_records(held))
+    sample = list(overlap.sample_records(held))
     for features in sample:
         try:
             image, found = inverse.image_of(features, ids)
@@ -313,7 +287,7 @@ def _record_labels(split, held, names):
 
     Where objects are named the API's decoder goes by the names.
     """
-    for features in _sample_records(held):
+    for features in overlap.sample_records(held):
         if features.get("image/object/class/text", (None, ()))[1]:
             continue
         numbers = features.get("image/object/class/label", (None, ()))[1]
@@ -329,29 +303,3 @@ def _record_labels(split, held, names):
 
 def _ledger(held):
     return f"see {manifests.ledger_path_of(held.output_path)}"
-
-
-def _sample_records(held):
-    """Decoded records, the first of some shards."""
-    paths = evenly(held.paths, 4)
-    for path in paths:
-        try:
-            for number, record in enumerate(framing.read(path)):
-                if number >= SAMPLE // len(paths):
-                    break
-                yield example.decode(record)
-        except (framing.CorruptRecord, ValueError):
-            return  # reason 16 tells of it
-
-
-def _coco_number(image):
-    """The number at the end of a COCO file name; the id where there is none."""
-    match = re.search(r"(\d+)\.\w+$", image.file_name)
-    return int(match[1]) if match else image.id
-
-
-def _same_bytes(a, b):
-    try:
-        return a.stat().st_size == b.stat().st_size and a.read_bytes() == b.read_bytes()
-    except OSError:
-        return False

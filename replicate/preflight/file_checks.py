@@ -6,8 +6,9 @@ import shutil
 
 from replicate.doctor.machine import existing
 from replicate.evenly import evenly
-from replicate.preflight.data_checks import CONVERT, SAMPLE
+from replicate.preflight.data_checks import CONVERT
 from replicate.preflight.forecast import size
+from replicate.preflight.overlap import SAMPLE
 from replicate.preflight.result import Note, breaks, mind
 from replicate.records import miscounted
 from tfrecords import framing, images

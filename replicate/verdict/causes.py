@@ -202,6 +202,7 @@ def _trained(situation):
         elif facts.training is not None:
             yield reasons.TRAINING_IMAGES, 0.0, None
         yield from _records(facts)
+        yield from _overlap(facts)
         seen, published = facts.images_seen, facts.published_images_seen
         if seen and published:
             share = seen / published
@@ -236,6 +237,19 @@ def _records(facts):
         yield reasons.RECORDS, 0.5, told
     else:
         yield reasons.RECORDS, 0.0, None
+
+
+def _overlap(facts):
+    sentence = conditions.of_overlap(facts)
+    trained, evaluated = facts.training or {}, facts.evaluation or {}
+    ids = trained.get("image_ids_sha256")
+    statuses = (facts.preflight or {}).get("statuses") or {}
+    if sentence:
+        yield reasons.OVERLAP, 0.95, sentence
+    elif statuses.get(str(reasons.IMAGES.number)) == "pass":
+        yield reasons.OVERLAP, 0.0, None
+    elif ids and ids == evaluated.get("image_ids_sha256"):
+        yield reasons.OVERLAP, 0.4, "training records and evaluation have the same image ids"
 
 
 def _started(situation):
@@ -288,14 +302,10 @@ def _preflighted(situation):
             reason, seen = numbered.get(number), facts.preflight["seen"].get(number, "")
             if reason is None or not reason.kinds:
                 continue
-            if reason is reasons.IMAGES and "training images are evaluated" in seen:
-                yield reasons.OVERLAP, 0.95, f"preflight: {seen}"
-            elif status == "fail":
+            if status == "fail":
                 yield reason, 0.8, f"preflight failed: {seen}"
             elif status == "pass" and reason in _PASSED:
                 yield reason, 0.0, None
-            elif status == "pass" and reason is reasons.IMAGES:
-                yield reasons.OVERLAP, 0.0, None
 
 
 def _around(situation):

@@ -3,6 +3,7 @@
 import dataclasses
 import fractions
 
+from replicate import reasons
 from replicate.verdict import comparable, official
 
 AS_PUBLISHED, SCALED, CHANGED, NOT_KNOWN = "as published", "scaled", "changed", "not known"
@@ -148,6 +149,7 @@ def _of_facts(facts):
     for each in facts:
         for sentence in (
             of_training_images(each),
+            of_overlap(each),
             of_images_seen(each),
             of_start(each),
             of_micro_batches(each),
@@ -181,6 +183,20 @@ def of_training_images(facts):
     return f"trained on {images:,} images with {annotations:,} annotations ({share})"
 
 
+def of_overlap(facts):
+    """Training images were evaluated, as manifests or preflight tell, or None."""
+    trained, evaluated = facts.training or {}, facts.evaluation or {}
+    if trained.get("sha256") and trained["sha256"] == evaluated.get("sha256"):
+        return (
+            f"{reasons.TRAINING_EVALUATED}: the training records were made of the evaluation's "
+            f"annotation file ({evaluated['file']})"
+        )
+    found = ((facts.preflight or {}).get("seen") or {}).get(str(reasons.IMAGES.number), "")
+    return next(
+        (each for each in found.split("; ") if each.startswith(reasons.TRAINING_EVALUATED)), None
+    )
+
+
 def of_images_seen(facts):
     """Stopped, or evaluated, before the config's own end, or None."""
     if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
@@ -190,9 +206,13 @@ def of_images_seen(facts):
 
 
 def of_start(facts):
-    """Little of the recipe's starting checkpoint was loaded, or None."""
+    """Little or nothing of the recipe's starting checkpoint was loaded, or None."""
     start = facts.start
-    if start is None or not facts.recipe_starts or not start.get("variables"):
+    if start is None or not facts.recipe_starts:
+        return None
+    if start.get("path") == "":
+        return "trained from random weights; the recipe starts from a checkpoint"
+    if not start.get("variables"):
         return None
     if start["matched"] >= _MOST_VARIABLES * start["variables"]:
         return None

@@ -1,6 +1,7 @@
 """Each of the seventeen documented reasons, made, and caught by its number alone."""
 
 import copy
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -10,7 +11,7 @@ import types
 import pytest
 
 from replicate import config as configs
-from replicate import preflight
+from replicate import preflight, reasons
 from replicate.preflight import data_checks, evaluators, file_checks, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.launch_facts import LaunchFacts
@@ -19,6 +20,7 @@ from replicate.verdict import official
 from tests.preflight.conftest import MODEL
 from tfrecords import checked_json, framing
 
+DATA = ("train_annotations", "train_images", "val_annotations", "val_images")
 RATE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 
 
@@ -168,11 +170,68 @@ class Test2EvaluationImages:
         path = annotation_file(ids, 36781, crowds=crowds)
         made = intent(model=MODEL, val_annotations=path)
         result = preflight.check(made, trial=False, numbers=(2,)).results[0]
-        assert result.status == status and result.seen.endswith(word)
+        assert result.status == status and word in result.seen
 
     def test_training_images_evaluated(self, intent, told, drawn):
         made = intent(val_annotations=drawn["train"][0], val_images=drawn["train"][1])
+        _caught(told, intent(), made, 2, "training images are evaluated", "are one file")
+
+    @pytest.fixture
+    def copied(self, drawn, tmp_path):
+        """The training annotations in another file: other bytes, the same images."""
+        path = tmp_path / "copied.json"
+        path.write_text(json.dumps(json.loads(pathlib.Path(drawn["train"][0]).read_text())) + " ")
+        return path
+
+    def test_by_the_bytes_of_images(self, intent, told, drawn, copied):
+        made = intent(val_annotations=copied, val_images=drawn["train"][1])
         _caught(told, intent(), made, 2, "000001.jpg is the same file")
+
+    @pytest.mark.parametrize("trained_on", ["manifest", "file", "images", "records", "nothing"])
+    @pytest.mark.parametrize("overlapping", [True, False])
+    def test_where_records_alone_are_named(
+        self, intent, drawn, copied, records, trained_on, overlapping
+    ):
+        """As of tools/train.py, which is told of the evaluation's files alone."""
+        split = "train" if overlapping else "val"
+        annotations = drawn[split][0]
+        if overlapping and trained_on != "manifest":
+            annotations = copied
+        manifest = records / "train-manifest.json"
+        # "file": the annotation file that the manifest names is there: numbers, then bytes.
+        if trained_on == "images":  # what the manifest names is gone
+            held = json.loads(manifest.read_text())
+            held["source"]["annotations_file"] = "/nowhere/instances.json"
+            manifest.write_text(json.dumps(checked_json.sealed(held)))
+        elif trained_on in ("records", "nothing"):
+            manifest.unlink()
+        if trained_on == "nothing":
+            for path in records.glob("train-*.tfrecord"):
+                path.unlink()
+        evaluated = {"val_annotations": str(annotations), "val_images": str(drawn[split][1])}
+        made = dataclasses.replace(intent(), **dict.fromkeys(DATA, "") | evaluated)
+        result = preflight.check(made, trial=False, numbers=(2,)).results[0]
+        if trained_on == "nothing":
+            assert result.status == "warn" and "not checked: neither their" in result.seen
+        elif overlapping:
+            assert result.status == "fail" and reasons.TRAINING_EVALUATED in result.seen
+        elif trained_on in ("images", "records"):
+            assert result.status == "warn" and "not checked in whole: 24 training" in result.seen
+        else:
+            assert result.status == "pass" and "were compared: other images" in result.seen
+
+    def test_without_evaluation_annotations_the_manifests_tell(self, intent, drawn, records):
+        made = dataclasses.replace(intent(), **dict.fromkeys(DATA, ""))
+        result = preflight.check(made, trial=False, numbers=(2,)).results[0]
+        assert result.status == "warn" and "overlap with the training images not" in result.seen
+        shutil.copy(records / "train-manifest.json", records / "val-manifest.json")
+        result = preflight.check(made, trial=False, numbers=(2,)).results[0]
+        assert result.status == "fail" and reasons.TRAINING_EVALUATED in result.seen
+
+    def test_images_that_cannot_be_read(self, intent, drawn, copied):
+        made = intent(val_annotations=copied, val_images="/nowhere")
+        result = preflight.check(made, trial=False, numbers=(2,)).results[0]
+        assert result.status == "warn" and "overlap with the training images not" in result.seen
 
 
 class Test3Drift:

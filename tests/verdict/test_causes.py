@@ -119,6 +119,23 @@ def test_a_figure_above_has_other_causes():
     assert 26 in above and causes_of(25.0, known=known)[0]["number"] == 26
 
 
+def test_training_images_evaluated_by_the_hash_of_the_annotation_file():
+    """Whatever was known before the start: the records' manifest and what was scored tell it."""
+    evaluated = {"file": "b.json", "sha256": "1" * 64, "image_ids_sha256": "2" * 64}
+    known = {"training": TRAIN | {"sha256": "1" * 64}, "evaluation": evaluated}
+    for points in (19.0, 25.0):
+        case = verdict.decide(BOXES, metrics(points), [], facts=[facts.Facts(**known)])
+        (found,) = (each for each in case.likely_causes if each["number"] == 26)
+        assert found["likelihood"] == "shown by this run"
+        (sentence,) = found["evidence"]
+        assert sentence.startswith("training images are evaluated") and "b.json" in sentence
+        assert sentence in case.conditions.sentence
+    other = known | {"training": TRAIN | {"sha256": "3" * 64}}
+    assert not any(
+        each["evidence"] for each in causes_of(25.0, known=other) if each["number"] == 26
+    )
+
+
 def test_categories_without_any_detection():
     rows = metrics(15.0)["per_category"]
     for row in rows[:20]:
