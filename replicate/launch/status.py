@@ -145,6 +145,8 @@ def _marks(folder):
 
 def _status(root, name, record, queue):
     run = RunDir.at(root)
+    if run.spec.is_file():
+        read_json(run.spec)  # a damaged one is told, whatever the state
     training = read_json(run.training) if run.training.is_file() else {}
     state, reason = _state(run, training, record, queue)
     ap_step, ap = _last_ap(run)

@@ -109,15 +109,15 @@ def _of_images(material, training):
             f"{len(twins):,} numbers are in both annotation files, and {name} is the same file in "
             "both folders"
         )
-    if None in same:
+    if False not in same:
         return mind(
             f"overlap with the training images not checked: {len(twins):,} numbers are in both "
-            f"annotation files, and {' or '.join(map(str, looked_at[same.index(None)]))} cannot "
+            f"annotation files, and {' or '.join(map(str, looked_at[0]))} cannot "
             "be read",
             "name both image folders",
         )
     return Note(
-        f"of {len(twins):,} numbers that are a training image's too, {len(looked_at)} were "
+        f"of {len(twins):,} numbers that are a training image's too, {same.count(False)} were "
         "compared: other images"
     )
 

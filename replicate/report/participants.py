@@ -112,6 +112,8 @@ def _names(paths):
 
 def _of_run(key, name, path):
     run = RunDir.existing(path)
+    if run.spec.is_file():
+        read_json(run.spec)  # a report leaves out what is damaged; a comparison would mislead
     report = _report(run)
     metrics, training = report["metrics"], report["training"]
     verdict, plan = report["verdict"], report["schedule"]

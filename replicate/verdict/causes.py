@@ -5,6 +5,7 @@ probability. What the facts rule out is left out; what they neither show nor rul
 """
 
 import dataclasses
+import re
 import statistics
 
 from replicate import reasons
@@ -158,13 +159,22 @@ def _evaluated(situation):
             yield reasons.CUT, 0.95, sentence
         silent = None if found else _without_detections(evaluation)
         if silent:
-            yield reasons.LABELS, 0.85, silent
+            yield reasons.LABELS, *_of_silence(silent, situation)
     for facts in situation.facts:
         decoder = (facts.evaluation or {}).get("decoder")
         if decoder and not str(decoder).lower().startswith("tensorflow"):
             yield reasons.DECODER, 0.6, f"images were decoded by {decoder}"
         elif decoder:
             yield reasons.DECODER, 0.0, None
+
+
+def _of_silence(sentence, situation):
+    """(likelihood, sentence): where preflight found the labels right they are hardly the reason."""
+    for facts in situation.facts:
+        statuses = (facts.preflight or {}).get("statuses") or {}
+        if statuses.get(str(reasons.LABELS.number)) == "pass":
+            return 0.2, f"{sentence}; preflight found label map and classes right"
+    return 0.85, sentence
 
 
 def _without_detections(evaluation):
@@ -186,9 +196,25 @@ def _configured(situation):
             reason = reasons.of_path(change.path)
             if reason.kinds and situation.kind in reason.kinds:
                 yield reason, _DIFFERENCES.get(reason, _DIFFERENCE), change.sentence
+    for facts in situation.facts:
+        sentence = _of_rate(facts, situation.conditions)
+        if sentence:
+            yield reasons.RATE, 0.92, sentence
     scaling = situation.conditions.scaling
     if scaling and not scaling["established"]:
         yield reasons.ADAM, 0.55, conditions.told_scaling(scaling)
+
+
+def _of_rate(facts, conditioned):
+    """A batch other than published, with the published rates, or None."""
+    here, there = facts.global_batch, facts.published_batch
+    changed = [each.path for each in conditioned.changes]
+    if not here or not there or here == there or "train_config.batch_size" not in changed:
+        return None
+    if any(re.search(r"learning_rate|optimizer", path) for path in changed):
+        return None
+    times = f"{max(here / there, there / here):.3g} times too {'high' if here < there else 'low'}"
+    return f"batch {here}, published {there}, at the published rate: by the linear rule {times}"
 
 
 def _trained(situation):

@@ -56,6 +56,7 @@ WHOLE = {"file": "t.json", "images": 118_287, "annotations": 860_001, "dropped":
             reasons.BATCH_NORM,
         ),
         ({"start": {"path": "x", "matched": 3, "variables": 200}}, {}, reasons.START),
+        ({"start": {"path": "", "matched": 0, "variables": 0}}, {}, reasons.START),
         ({"micro_batches": 4}, {}, reasons.BATCH_NORM),
         (
             {"global_batch": 128, "replicas": 1, "published_batch": 128, "published_replicas": 8},
@@ -143,6 +144,31 @@ def test_categories_without_any_detection():
     first = causes_of(score=metrics(15.0, per_category=rows))[0]
     assert first["number"] == reasons.LABELS.number
     assert first["evidence"][0].startswith("20 of 80 categories")
+
+
+def test_labels_that_preflight_found_right_are_hardly_the_reason():
+    rows = metrics(15.0)["per_category"]
+    for row in rows[:20]:
+        row["detections"] = 0
+    score = metrics(15.0, per_category=rows)
+    passed = {"preflight": {"statuses": {"7": "pass"}, "seen": {}, "forced": []}}
+    start = {"start": {"path": "", "matched": 0, "variables": 0}}
+    first, second = causes_of(score=score, known=passed | start)[:2]
+    assert (first["number"], first["likelihood"]) == (1, "shown by this run")
+    assert first["evidence"] == ["trained from random weights; the recipe starts from a checkpoint"]
+    assert (second["number"], second["likelihood"]) == (7, "possible")
+
+
+@pytest.mark.parametrize("rate_follows", [False, True])
+def test_a_batch_at_the_published_rate_is_shown(rate_follows):
+    changed = [deviation("train_config.batch_size", "training", 128, 4)]
+    if rate_follows:  # by another rule than the linear one
+        changed.append(deviation(f"{RATE}.learning_rate_base", "training", 0.08, 0.01))
+    known = {"global_batch": 4, "published_batch": 128}
+    first = causes_of(deviations=changed, known=known)[0]
+    assert first["number"] == 4
+    assert first["likelihood"] == ("likely" if rate_follows else "shown by this run")
+    assert any("32 times too high" in each for each in first["evidence"]) != rate_follows
 
 
 def test_code_and_platform_are_told():
