@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import IO
@@ -49,10 +50,30 @@ def written_whole(
             if sync:
                 os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename in (partial, str(partial)):
+            error.filename, error.filename2 = str(path), None  # the name that was asked for
         raise
+
+
+def refuse_unwritable(path: str | os.PathLike) -> None:
+    """Tries whether a file or folder can be made at `path`; nothing stays behind.
+
+    Raises:
+      OSError: it cannot, named by `path`.
+    """
+    folder = pathlib.Path(path).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder == pathlib.Path(path).absolute() and not folder.is_dir():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def clean(folder: str | os.PathLike, prefix: str = "", *, deep: bool = False) -> None:

@@ -126,4 +126,8 @@ def _paper_results(given):
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["model", "annotations_file"])
+    cli.run(
+        main,
+        required=["model", "annotations_file"],
+        elsewhere={"detections": "--model=FILE (COCO results JSON)"},
+    )

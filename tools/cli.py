@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import sys
+import types
 import warnings
 
 from absl import flags
@@ -26,6 +27,7 @@ from replicate import installation
 from replicate.errors import Interrupted, Unavailable, UserError
 from replicate.plain import Shown
 from tfrecords.redaction import without_secrets
+from tfrecords.whole_files import refuse_unwritable
 
 DONE, NEGATIVE, ERROR, CRASHED, INTERRUPTED = 0, 1, 2, 70, 128 + 2  # 70: sysexits.h's EX_SOFTWARE
 
@@ -58,10 +60,12 @@ _OF_TENSORFLOW = {
     "Is a directory": errno.EISDIR,
     "Not a directory": errno.ENOTDIR,
 }
+# Flags of the tools that name a file or folder to be written.
+_OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output")
 _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def run(main, required=()):
+def run(main, required=(), elsewhere=types.MappingProxyType({})):
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
     `main` returns an exit status (None means 0). What the user can mend is printed as one message
@@ -72,6 +76,7 @@ def run(main, required=()):
       main: callable taking the list of positional arguments. Where its parameter is named `_`, it
         takes none, and a stray word is refused.
       required: names of flags without which the tool cannot start.
+      elsewhere: dict of flags that other tools have -> what to give here in their place.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -91,7 +96,10 @@ def run(main, required=()):
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
     except flags.Error as error:
+        if isinstance(error, flags.UnrecognizedFlagError) and error.flagname in elsewhere:
+            error = f"unknown flag --{error.flagname}: give it as {elsewhere[error.flagname]}"
         _fail(tool, f"{error}\n  see: python tools/{tool} --help")
+    _try_outputs(tool)
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
@@ -125,6 +133,17 @@ def run(main, required=()):
             sys.exit(INTERRUPTED)
         _crash(tool, error)
     sys.exit(status or DONE)
+
+
+def _try_outputs(tool):
+    """Ends with ERROR where what the tool will write at its end cannot be written."""
+    for name in _OUTPUTS:
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if path:
+            try:
+                refuse_unwritable(path)
+            except OSError as error:
+                _fail(tool, f"--{name}: {_of_a_path(error) or error}")
 
 
 def unexpected(words):

@@ -12,6 +12,7 @@ import pytest
 
 from replicate.demo import drawing
 from replicate.plain import plain
+from tfrecords import whole_files
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -185,4 +186,56 @@ def test_an_output_that_cannot_be_written(output):
         text=True,
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert output.split("/")[1] in done.stderr
+    assert output in done.stderr and "partial" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tool_name", "flag"),
+    [("score", "output"), ("benchmark", "detections_output"), ("compare_runs", "output")],
+)
+def test_an_output_is_tried_before_the_work(tool_name, flag, tmp_path):
+    """Nothing of the input is there, and yet it is the output that is told."""
+    (tmp_path / "file").write_text("")
+    missing = {
+        "score": ["--annotations_file=/nowhere/a.json", "--detections=/nowhere/b.json"],
+        "benchmark": ["--annotations_file=/nowhere/a.json", "--model=/nowhere/b.json"],
+        "compare_runs": ["/nowhere"],
+    }
+    for output in ("/proc/.x/a.json", f"{tmp_path}/file/a.json"):
+        done = subprocess.run(
+            [
+                *(sys.executable, PROJECT / "tools" / f"{tool_name}.py"),
+                *(*missing[tool_name], f"--{flag}={output}"),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2 and f"--{flag}: {output}: " in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_trying_an_output_leaves_it_as_it_is(tmp_path, there):
+    path = tmp_path / "a" / "b.json"
+    if there:
+        path.parent.mkdir()
+        path.write_text("kept")
+    whole_files.refuse_unwritable(path)
+    assert path.exists() == path.parent.exists() == there
+    assert not there or path.read_text() == "kept" and len(list(path.parent.iterdir())) == 1
+
+
+def test_a_failed_write_names_the_path_that_was_asked_for():
+    with pytest.raises(OSError) as raised, whole_files.written_whole("/proc/x.json"):
+        pass
+    assert raised.value.filename == "/proc/x.json"
+
+
+def test_detections_are_given_to_the_benchmark_as_its_model():
+    done = subprocess.run(
+        [sys.executable, PROJECT / "tools" / "benchmark.py", "--detections=a.json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "--model=FILE" in done.stderr
+    assert "detections_output" not in done.stderr
