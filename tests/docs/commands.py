@@ -164,6 +164,10 @@ NOT_RUN = {
         "python tools/download.py",
     ): "the network; tests/tfrecords/test_fetch.py",
     ("docs/how-to-one-gpu.md", "make venv-gpu"): "installs from the network, for GPUs",
+    (
+        "docs/reliability.md",
+        "python -m tests.faults.long_run",
+    ): "takes most of an hour; tests/faults runs a slice of it",
     ("README.md", "make demo"): "tools/demo.py trains for minutes; `make demo` itself is that test",
     ("README.md", "make test"): "this is it",
     ("README.md", "make venv-gpu"): "installs from the network, for GPUs",

@@ -116,7 +116,13 @@ def interrupted(data, tmp_path_factory):
     number = _launch(
         data,
         run.root,
-        *("--num_steps=1000000", "--time_limit=2h", "--save_before_s=300", '--name=a "b" $(c)'),
+        # By --set: --num_steps would scale the schedule, and with it the losses of the first steps.
+        *(
+            "--set=train_config.num_steps=1000000",
+            "--time_limit=2h",
+            "--save_before_s=300",
+            '--name=a "b" $(c)',
+        ),
         "--partition=main",
     )
     assert ask("squeue", "--noheader", f"--jobs={number}", "--format=%j") == 'a "b" $(c)'
@@ -156,7 +162,8 @@ def test_continued_it_has_the_losses_of_an_uninterrupted_run(
     number = _launch(
         data,
         run.root,
-        *(f"--num_steps={num_steps}", f"--checkpoint_every_n={num_steps}", "--time_limit=2h"),
+        *(f"--set=train_config.num_steps={num_steps}", "--time_limit=2h"),
+        f"--checkpoint_every_n={num_steps}",
         f"--export={','.join(PLANTED)}",
     )
     wait_for(

@@ -38,7 +38,7 @@ def copied(finished, tmp_path):
 def test_a_stopped_run_continues_to_the_same_losses_and_scores(
     finished, request_of, settings, tmp_path, monkeypatch
 ):
-    log = training.Journal.log
+    log = training.TrainingJournal.log
 
     def log_and_stop(journal, output):
         log(journal, output)
@@ -46,7 +46,7 @@ def test_a_stopped_run_continues_to_the_same_losses_and_scores(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.Journal, "log", log_and_stop)
+        patched.setattr(training.TrainingJournal, "log", log_and_stop)
         with pytest.raises(Interrupted, match="step 4"):
             training.train(request_of(), tmp_path, settings, COMMAND)
     run = RunDir.at(tmp_path)
