@@ -6,6 +6,7 @@ and crowd regions (many small shapes of one class, one RLE mask) as COCO annotat
 
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -24,7 +25,13 @@ _DIAMETERS = ((22, 35), (44, 90), (104, 170))
 _CROWD_EVERY = 24
 
 
-def draw(folder, *, train_images=1200, val_images=120, seed=17):
+def draw(
+    folder: str | os.PathLike[str],
+    *,
+    train_images: int = 1200,
+    val_images: int = 120,
+    seed: int = 17,
+) -> dict[str, tuple[str, str]]:
     """Draws the set into `folder`, unless it is there already.
 
     Args:
@@ -45,15 +52,16 @@ def draw(folder, *, train_images=1200, val_images=120, seed=17):
     return splits
 
 
-def _is_drawn(annotations_file, count):
+def _is_drawn(annotations_file: pathlib.Path, count: int) -> bool:
     # The annotation file is written last, so where it is, the images are.
     if not annotations_file.is_file():
         return False
     return len(json.loads(annotations_file.read_text(encoding="utf-8"))["images"]) == count
 
 
-def _draw_split(folder, count, seed):
-    images, annotations = [], []
+def _draw_split(folder: pathlib.Path, count: int, seed: int) -> dict:
+    images: list[dict] = []
+    annotations: list[dict] = []
     height, width = IMAGE_HW
     for image_id in tqdm(range(1, count + 1), desc=f"draw {folder.name}", unit="image"):
         rng = np.random.default_rng((seed, image_id))
@@ -81,7 +89,7 @@ def _draw_split(folder, count, seed):
     }
 
 
-def _background(rng):
+def _background(rng: np.random.Generator) -> Image.Image:
     """A smooth coloured texture, oversampled, as an RGB image."""
     coarse = rng.uniform(40, 215, (int(rng.integers(3, 9)), int(rng.integers(3, 9)), 3))
     height, width = IMAGE_HW
@@ -89,11 +97,12 @@ def _background(rng):
     return Image.fromarray(coarse.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
 
 
-def _objects(rng):
+def _objects(rng: np.random.Generator) -> list[list[tuple[int, np.ndarray]]]:
     """One to five single shapes, the large ones first so that they do not hide the others."""
     height, width = IMAGE_HW
     sizes = sorted(rng.choice(3, size=int(rng.integers(1, 6)), p=(0.25, 0.45, 0.3)), reverse=True)
-    objects, taken = [], []
+    objects: list[list[tuple[int, np.ndarray]]] = []
+    taken: list[tuple[float, float, float]] = []
     for size in sizes:
         for _ in range(20):
             radius = rng.uniform(*_DIAMETERS[size]) / 2
@@ -106,7 +115,7 @@ def _objects(rng):
     return objects
 
 
-def _crowd(rng):
+def _crowd(rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
     """A dozen small shapes of one class, close together."""
     height, width = IMAGE_HW
     category = int(rng.integers(len(CATEGORIES)))
@@ -115,7 +124,9 @@ def _crowd(rng):
     return [(category, _polygon(category, x, y, rng.uniform(7, 11), rng)) for x, y in positions]
 
 
-def _polygon(category, x, y, radius, rng):
+def _polygon(
+    category: int, x: float, y: float, radius: float, rng: np.random.Generator
+) -> np.ndarray:
     """float [n, 2] x, y in pixels; the shape turned by a random angle."""
     corners = {"disc": 28, "square": 4, "triangle": 3}[CATEGORIES[category]]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
@@ -125,7 +136,7 @@ def _polygon(category, x, y, radius, rng):
     return np.clip(points, 0, (width, height)).round(2)
 
 
-def _paint(canvas, polygon, rng):
+def _paint(canvas: Image.Image, polygon: np.ndarray, rng: np.random.Generator) -> None:
     base = rng.uniform(0, 255, 3)
     outline = tuple(int(value) for value in 255 - base)
     ImageDraw.Draw(canvas).polygon(
@@ -136,7 +147,7 @@ def _paint(canvas, polygon, rng):
     )
 
 
-def _save(canvas, path, rng):
+def _save(canvas: Image.Image, path: pathlib.Path, rng: np.random.Generator) -> None:
     """Brings the canvas to its size, adds grain, writes a JPEG."""
     height, width = IMAGE_HW
     pixels = np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS), np.float32)
@@ -149,7 +160,7 @@ def _save(canvas, path, rng):
         stream.write(encoded.getvalue())
 
 
-def _annotation(shape):
+def _annotation(shape: tuple[int, np.ndarray]) -> dict:
     category, polygon = shape
     (x0, y0), (x1, y1) = polygon.min(0), polygon.max(0)
     after = np.roll(polygon, -1, 0)
@@ -163,7 +174,7 @@ def _annotation(shape):
     }
 
 
-def _crowd_annotation(shapes):
+def _crowd_annotation(shapes: list[tuple[int, np.ndarray]]) -> dict:
     """One region for all shapes: uncompressed RLE (column-major run lengths), as COCO's crowds."""
     height, width = IMAGE_HW
     polygons = [[float(value) for value in polygon.ravel()] for _, polygon in shapes]

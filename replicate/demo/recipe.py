@@ -1,5 +1,7 @@
 """The demo's run: the zoo's SSD MobileNet V2 FPNLite recipe, small enough for two CPU cores."""
 
+import os
+
 from replicate.demo import drawing
 from replicate.replication import ReplicationRequest
 
@@ -29,7 +31,7 @@ OVERRIDES = {
 }
 
 
-def request(folder):
+def request(folder: str | os.PathLike[str]) -> ReplicationRequest:
     """Draws the data into `folder` and returns what to ask of `replicate.replication`."""
     splits = drawing.draw(folder)
     return ReplicationRequest(

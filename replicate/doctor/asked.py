@@ -11,13 +11,16 @@ import re
 import signal
 import subprocess
 import sys
+import types
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 _MARK = "asked.py answers "
 _SECONDS = 300
 
 
-def ask(question, seconds=_SECONDS, environment=None):
+def ask(
+    question: str, seconds: float = _SECONDS, environment: dict[str, str] | None = None
+) -> dict:
     """The answer of a process of its own.
 
     Args:
@@ -49,7 +52,7 @@ def ask(question, seconds=_SECONDS, environment=None):
     return {"error": lines[-1].removeprefix("replicate.odapi.")}
 
 
-def plain_keras():
+def plain_keras() -> dict:
     """What `import tensorflow` alone gives a script of the user's."""
     import tensorflow as tf
 
@@ -57,7 +60,7 @@ def plain_keras():
     return {"module": keras.__name__, "version": _keras_version(keras)}
 
 
-def engine():
+def engine() -> dict:
     """TensorFlow and the API as the kit's tools load them."""
     from replicate import odapi
 
@@ -82,7 +85,7 @@ def engine():
     }
 
 
-def protobuf():
+def protobuf() -> dict:
     """The protobuf runtime, its backend, and whether the API's messages can be made with it."""
     import google.protobuf
     from google.protobuf.internal import api_implementation
@@ -101,7 +104,7 @@ def protobuf():
     }
 
 
-def cuda_libraries():
+def cuda_libraries() -> dict:
     """Which of CUDA's libraries TensorFlow's own loader finds, by file name.
 
     The loader says so at a high log level; it is called without importing TensorFlow, whose import
@@ -111,7 +114,7 @@ def cuda_libraries():
     import importlib.util
 
     spec = importlib.util.find_spec("tensorflow")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'tensorflow'")
     folder = pathlib.Path(spec.origin).parent
     library = ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"))
@@ -132,14 +135,14 @@ QUESTIONS = {
 }
 
 
-def loader_log(log):
+def loader_log(log: str) -> tuple[set[str], dict[str, str]]:
     """What TensorFlow's loader wrote: ({name: path or name found}, {name: why not})."""
     found = set(re.findall(r"Successfully opened dynamic library (\S+)", log))
     missing = dict(re.findall(r"Could not load dynamic library '([^']+)'; dlerror: ([^;\n]+)", log))
     return found, {name: why for name, why in missing.items() if name not in found}
 
 
-def _keras_version(keras):
+def _keras_version(keras: types.ModuleType) -> str:
     version = getattr(keras, "__version__", None)
     if version is None:
         import tf_keras

@@ -1,18 +1,20 @@
 """All findings of this machine."""
 
 import concurrent.futures
+import os
+from collections.abc import Collection
 
 from tqdm import tqdm
 
 from replicate.doctor import asked, hardware, machine, software
-from replicate.doctor.finding import by_gravity
+from replicate.doctor.finding import Finding, by_gravity
 
 # TensorFlow's loader speaks at this level only.
 _LOUD = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
 _ENVIRONMENTS = {"cuda_libraries": _LOUD}
 
 
-def examine(folder=".", progress=True):
+def examine(folder: str | os.PathLike[str] = ".", progress: bool = True) -> list[Finding]:
     """Looks at Python, the packages, GPUs, their libraries and the machine.
 
     Args:
@@ -32,7 +34,7 @@ def examine(folder=".", progress=True):
     )
 
 
-def ask_all(questions, progress=True):
+def ask_all(questions: Collection[str], progress: bool = True) -> dict[str, dict]:
     """dict question -> answer, two processes at a time."""
     with (
         concurrent.futures.ThreadPoolExecutor(2) as pool,

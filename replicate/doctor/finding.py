@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import textwrap
+from collections.abc import Iterable
 
 # From grave to well; findings are sorted in this order.
 FAIL, WARN, OK = "fail", "warn", "ok"
@@ -28,12 +29,12 @@ class Finding:
     do: str = ""
 
 
-def by_gravity(findings):
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
     """The findings, the gravest first, else in their order."""
     return sorted(findings, key=lambda finding: GRAVITIES.index(finding.gravity))
 
 
-def page(findings, width=None):
+def page(findings: list[Finding], width: int | None = None) -> str:
     """The findings as text for a terminal."""
     width = page_width(width)
     findings = by_gravity(findings)
@@ -45,7 +46,7 @@ def page(findings, width=None):
     return "\n".join(lines)
 
 
-def head(findings):
+def head(findings: list[Finding]) -> str:
     """One sentence: how many of which gravity."""
     fails, warns = (sum(f.gravity == gravity for f in findings) for gravity in (FAIL, WARN))
     if not fails and not warns:
@@ -54,12 +55,12 @@ def head(findings):
     return f"{', '.join(parts)}, {len(findings) - fails - warns} well; the gravest first."
 
 
-def page_width(width=None):
+def page_width(width: int | None = None) -> int:
     """The width of a page of findings: the terminal's, 100 at most."""
     return min(width or shutil.get_terminal_size((100, 24)).columns, 100)
 
 
-def entry(label, seen, do, indent, width):
+def entry(label: str, seen: str, do: str, indent: int, width: int) -> list[str]:
     """The lines of one finding: what was seen beside its label, and what to do below it.
 
     Args:
@@ -72,7 +73,7 @@ def entry(label, seen, do, indent, width):
     return lines + (_wrapped(" " * indent, f"→ {do}", indent + 2, width) if do else [])
 
 
-def _wrapped(start, text, indent, width):
+def _wrapped(start: str, text: str, indent: int, width: int) -> list[str]:
     return textwrap.wrap(
         text,
         width,

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from replicate import devices
 from replicate.doctor import asked
@@ -29,7 +30,7 @@ _PACKAGES = {
 _GPU_INSTALL = "`make venv-gpu`, or `pip install -r requirements.txt -r requirements-gpu.txt`"
 
 
-def findings(answers):
+def findings(answers: dict[str, dict]) -> Iterator[Finding]:
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     machine = devices.gpus()
     found, missing = libraries(answers["cuda_libraries"])
@@ -42,14 +43,14 @@ def findings(answers):
     yield nccl(answers["cuda_libraries"], machine)
 
 
-def libraries(answer):
+def libraries(answer: dict) -> tuple[set[str], dict[str, str]]:
     """(names that TensorFlow's loader found, {name: why not} of the others)."""
     found, missing = asked.loader_log(answer.get("log", ""))
     # A library that is there and lacks another one itself: the other is what is missing.
     return found, {_lacking(name, why): why for name, why in missing.items()}
 
 
-def gpus(machine, engine, missing):
+def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> Iterator[Finding]:
     """What the machine has against what TensorFlow uses."""
     usable = devices.visible(machine)
     used = engine.get("gpus", [])
@@ -84,7 +85,7 @@ def gpus(machine, engine, missing):
         )
 
 
-def without_gpu():
+def without_gpu() -> Finding:
     """No GPU that the driver lists: none at all, or one that nothing drives."""
     count = sum(map(_is_nvidia_display, _PCI.glob("*"))) if _PCI.is_dir() else 0
     if count:
@@ -99,7 +100,7 @@ def without_gpu():
     return Finding("GPU", OK, "none: training runs on the CPU")
 
 
-def driver(machine, has_library):
+def driver(machine: list[devices.Gpu], has_library: bool) -> Finding:
     """NVIDIA's driver, its version and the CUDA it can run."""
     told = devices.driver()
     if told is None and has_library:
@@ -129,7 +130,7 @@ def driver(machine, has_library):
     return Finding("Driver", OK, seen)
 
 
-def cuda(answer, missing, has_gpu):
+def cuda(answer: dict, missing: dict[str, str], has_gpu: bool) -> Finding:
     """The libraries that TensorFlow's own loader looked for."""
     missing = {name: why for name, why in missing.items() if not _optional(name)}
     if "error" in answer:
@@ -143,7 +144,7 @@ def cuda(answer, missing, has_gpu):
         )
     if not missing:
         return Finding("CUDA libraries", OK, "TensorFlow finds all that it looks for")
-    packages = sorted({_package(name) for name in missing} - {None})
+    packages = sorted({package for name in missing if (package := _package(name))})
     return Finding(
         "CUDA libraries",
         FAIL,
@@ -154,7 +155,7 @@ def cuda(answer, missing, has_gpu):
     )
 
 
-def precision(machine):
+def precision(machine: list[devices.Gpu]) -> Finding:
     """Which number formats the GPUs that may be used compute fast."""
     usable = devices.visible(machine)
     if not usable:
@@ -179,7 +180,7 @@ def precision(machine):
     )
 
 
-def nccl(answer, machine):
+def nccl(answer: dict, machine: list[devices.Gpu]) -> Finding:
     """NCCL, which sums gradients over several GPUs; TensorFlow's wheels carry it inside."""
     code = answer.get("nccl", 0)
     if not code:
@@ -194,25 +195,25 @@ def nccl(answer, machine):
     return Finding("NCCL", OK, f"{version}, inside TensorFlow; used with two GPUs or more")
 
 
-def _lacking(name, why):
+def _lacking(name: str, why: str) -> str:
     other = re.match(r"(lib[^:\s]+\.so[.\d]*): cannot open shared object", why)
     return other.group(1) if other else name
 
 
-def _optional(name):
+def _optional(name: str) -> bool:
     return name.startswith(("libcupti", DRIVER_LIBRARY))
 
 
-def _package(name):
+def _package(name: str) -> str | None:
     return next((pkg for start, pkg in _PACKAGES.items() if name.startswith(start)), None)
 
 
-def _oldest(engine):
+def _oldest(engine: dict) -> tuple[int, int]:
     built = [int(n) for n in re.findall(r"\d+", " ".join(engine.get("compute_capabilities", [])))]
     return divmod(min(built), 10) if built else (0, 0)
 
 
-def _is_nvidia_display(device):
+def _is_nvidia_display(device: pathlib.Path) -> bool:
     try:
         vendor = (device / "vendor").read_text().strip()
         kind = (device / "class").read_text().strip()

@@ -1,8 +1,10 @@
 """Memory, disk and limits of the machine."""
 
+import os
 import pathlib
 import resource
 import shutil
+from collections.abc import Iterator
 
 import psutil
 
@@ -17,7 +19,7 @@ _FILES = 1024
 _LEAST_FILES = 256
 
 
-def findings(folder):
+def findings(folder: str | os.PathLike[str]) -> Iterator[Finding]:
     """The findings of the machine.
 
     Args:
@@ -28,7 +30,7 @@ def findings(folder):
     yield open_files()
 
 
-def memory():
+def memory() -> Finding:
     total, cores = psutil.virtual_memory().total / 2**30, psutil.cpu_count()
     seen = f"{total:.0f} GiB, {cores} processor cores"
     if total < 8:
@@ -41,7 +43,7 @@ def memory():
     return Finding("Memory", OK, seen)
 
 
-def disk(folder):
+def disk(folder: str | os.PathLike[str]) -> Finding:
     folder = existing(folder)
     free = shutil.disk_usage(folder).free / _GB
     seen = f"{free:.0f} GB free in {folder}"
@@ -57,7 +59,7 @@ def disk(folder):
     return Finding("Disk", OK, seen)
 
 
-def open_files():
+def open_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     shown = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft:,}"
     seen = f"{shown} at once"
@@ -72,7 +74,7 @@ def open_files():
     )
 
 
-def existing(folder):
+def existing(folder: str | os.PathLike[str]) -> pathlib.Path:
     """The nearest folder above that is there, `folder` itself where it is."""
     folder = pathlib.Path(folder).absolute()
     while not folder.is_dir():

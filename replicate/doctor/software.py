@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 
 from replicate import installation
 from replicate.doctor.finding import FAIL, OK, WARN, Finding
@@ -14,7 +15,7 @@ _INSTALL = "`make venv`, or `pip install -r requirements.txt` in this environmen
 _MOST = 4  # names in a list; the rest is counted
 
 
-def findings(answers):
+def findings(answers: dict[str, dict]) -> Iterator[Finding]:
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     yield python()
     yield packages()
@@ -26,7 +27,7 @@ def findings(answers):
     yield api()
 
 
-def python():
+def python() -> Finding:
     """Its version: TensorFlow 2.20's companions have wheels for two."""
     seen = f"{platform.python_version()} ({sys.executable})"
     if (3, 11) <= sys.version_info[:2] <= (3, 12):
@@ -39,12 +40,14 @@ def python():
     )
 
 
-def packages():
+def packages() -> Finding:
     """What is installed against the pins of requirements.txt."""
     if not installation.REQUIREMENTS.is_file():
         return Finding("Packages", WARN, "no requirements.txt to compare with", _INSTALL)
     own, _, others = installation.REQUIREMENTS.read_text(encoding="utf-8").partition(_OWN_END)
-    missing, of_others, differing = [], [], []
+    missing: list[str] = []
+    of_others: list[str] = []
+    differing: list[str] = []
     for pins, absent in ((_pins(own), missing), (_pins(others), of_others)):
         for name, pin in pins.items():
             here = version(name)
@@ -69,7 +72,7 @@ def packages():
     return Finding("Packages", OK, f"all {len(_pins(own)) + len(_pins(others))} as pinned")
 
 
-def namesake():
+def namesake() -> Finding:
     """PyPI's `replicate` beside the kit: both have one import name, and one hides the other."""
     return Finding(
         "Import name",
@@ -80,7 +83,7 @@ def namesake():
     )
 
 
-def tensorflow(engine):
+def tensorflow(engine: dict) -> Finding:
     """Whether TensorFlow and the API load as the kit's tools load them."""
     here = version("tensorflow")
     if _keras_3_first(engine):
@@ -100,7 +103,7 @@ def tensorflow(engine):
     return Finding("TensorFlow", OK, f"{engine['tensorflow']}, {built}")
 
 
-def keras(engine, plain):
+def keras(engine: dict, plain: dict) -> Finding:
     """Keras as the kit's tools get it, and as a script of the user's gets it."""
     installed = version("tf-keras")
     if installed is None:
@@ -138,7 +141,7 @@ def keras(engine, plain):
     )
 
 
-def protobuf(answer):
+def protobuf(answer: dict) -> Finding:
     """Runtime and backend."""
     if "error" in answer:
         return Finding("protobuf", FAIL, answer["error"], _INSTALL)
@@ -155,7 +158,7 @@ def protobuf(answer):
     return Finding("protobuf", OK, seen)
 
 
-def api():
+def api() -> Finding:
     """The Object Detection API's files against the release's."""
     from replicate.odapi import provenance
 
@@ -181,15 +184,15 @@ def api():
     )
 
 
-def _keras_3_first(engine):
+def _keras_3_first(engine: dict) -> bool:
     return "Keras 3" in engine.get("error", "")
 
 
-def _asks_for_keras_3():
+def _asks_for_keras_3() -> bool:
     return os.environ.get("TF_USE_LEGACY_KERAS", "").strip().lower() in ("0", "false")
 
 
-def _remedy(error):
+def _remedy(error: str) -> str:
     if "SIGILL" in error:
         return "this processor lacks AVX, which TensorFlow's wheels need; use another machine"
     if "VersionError" in error or "Descriptors cannot" in error:
@@ -197,11 +200,11 @@ def _remedy(error):
     return _INSTALL
 
 
-def _pins(text):
+def _pins(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE))
 
 
-def version(name):
+def version(name: str) -> str | None:
     """The installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(name)
@@ -209,6 +212,6 @@ def version(name):
         return None
 
 
-def _some(names):
+def _some(names: list[str]) -> str:
     more = len(names) - _MOST
     return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,20 +1,23 @@
 """Runs on this machine, one after another, here or in the background."""
 
 import os
+import pathlib
 import platform
 import signal
 import subprocess
 import sys
 import time
+import types
+from typing import Self
 
 from replicate import devices, processes
 from replicate.errors import UserError
 from replicate.launch import status
-from replicate.launch.plan import launched
+from replicate.launch.plan import Plan, launched
 from replicate.run import RunDir
 
 
-def run(plan, gpus=None):
+def run(plan: Plan, gpus: int | None = None) -> int:
     """Runs a plan to its end; a signal that comes is passed on to the run, which saves and stops.
 
     Args:
@@ -48,7 +51,9 @@ def run(plan, gpus=None):
     return worst
 
 
-def start_background(plan, command, gpus=None):
+def start_background(
+    plan: Plan, command: list[str], gpus: int | None = None
+) -> tuple[int, pathlib.Path]:
     """Starts `command`, which runs the plan, in a session of its own that survives this shell.
 
     Args:
@@ -80,7 +85,7 @@ def start_background(plan, command, gpus=None):
     return process.pid, log
 
 
-def _run(command, plan, environment):
+def _run(command: list[str], plan: Plan, environment: dict[str, str]) -> int:
     """The exit status, 128 + the signal's number for one that a signal ended."""
     with _Forwarding() as forwarding:
         process = subprocess.Popen(
@@ -99,36 +104,37 @@ def _run(command, plan, environment):
 class _Forwarding:
     """Inside, signals that ask to stop go to a process, even those that came before it."""
 
-    def __enter__(self):
-        self._process, self._early = None, []
+    def __enter__(self) -> Self:
+        self._process: subprocess.Popen | None = None
+        self._early: list[int] = []
         self._before = {
             number: signal.signal(number, self._pass_on) for number in processes.STOP_SIGNALS
         }
         return self
 
-    def to(self, process):
+    def to(self, process: subprocess.Popen) -> None:
         self._process = process
         for number in self._early:
             self._pass_on(number, None)
 
-    def _pass_on(self, number, frame):
+    def _pass_on(self, number: int, frame: types.FrameType | None) -> None:
         if self._process is None:
             self._early.append(number)
         else:
             self._process.send_signal(number)
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-def _refuse_second(plan):
+def _refuse_second(plan: Plan) -> None:
     if not _own_record(plan):
         for each in plan.runs:
             status.refuse_if_active(each.directory)
 
 
-def _own_record(plan):
+def _own_record(plan: Plan) -> dict:
     """What `start_background` noted of this very process, without the target; or {}."""
     record = launched(plan.runs[0].directory)
     if record.pop("target", "") == "local" and record.get("pid") == os.getpid():
@@ -137,7 +143,7 @@ def _own_record(plan):
     return {}
 
 
-def _environment(gpus):
+def _environment(gpus: int | None) -> dict[str, str]:
     """This process's variables, with the first `gpus` of the GPUs it may use."""
     if gpus is None:
         return dict(os.environ)

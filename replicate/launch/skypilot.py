@@ -12,12 +12,15 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterable
+from typing import Any
 
 import yaml
 
 from replicate import installation
 from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
+from replicate.launch.plan import Plan, Run
 from replicate.run import write_text
 
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed
@@ -55,7 +58,7 @@ class Resources:
     rendezvous_timeout_s: int = 600
 
 
-def task(plan, run, resources, request):
+def task(plan: Plan, run: Run, resources: Resources, request: Any) -> dict:
     """The task of one run of a plan, as the dict that its YAML holds.
 
     Args:
@@ -99,7 +102,12 @@ def task(plan, run, resources, request):
     return {key: value for key, value in parts.items() if value}
 
 
-def write(plan, resources, request, path=None):
+def write(
+    plan: Plan,
+    resources: Resources,
+    request: Any,
+    path: str | os.PathLike[str] | None = None,
+) -> tuple[list[pathlib.Path], bool]:
     """Writes a task file for every run of a plan and lets SkyPilot's own parser read them.
 
     Args:
@@ -129,7 +137,7 @@ def write(plan, resources, request, path=None):
     return paths, validate(paths)
 
 
-def validate(paths):
+def validate(paths: Iterable[str | os.PathLike[str]]) -> bool:
     """Lets SkyPilot's parser read task files.
 
     SkyPilot lives in an environment of its own (requirements-skypilot.txt): SKYPILOT_PYTHON names
@@ -150,7 +158,7 @@ def validate(paths):
     return True
 
 
-def interpreter():
+def interpreter() -> str | None:
     """The interpreter that may have SkyPilot, see `validate`; None where there is none."""
     beside = installation.HOME / "build" / "skypilot" / "bin" / "python"
     named = os.environ.get("SKYPILOT_PYTHON") or (str(beside) if beside.exists() else None)
@@ -160,16 +168,16 @@ def interpreter():
     return named
 
 
-def _last_line(text):
+def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no message"])[-1]
 
 
-def _task_name(name):
+def _task_name(name: str) -> str:
     """The nearest name that SkyPilot takes: letters and digits, single dashes between them."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "run"
 
 
-def _check(plan, resources, request):
+def _check(plan: Plan, resources: Resources, request: Any) -> None:
     plan.check_arguments_may_be_written("the task file")
     if not resources.run_store:
         raise UserError(
@@ -216,11 +224,11 @@ def _check(plan, resources, request):
             )
 
 
-def _is_volume(source):
+def _is_volume(source: str) -> bool:
     return source.startswith("volume:")
 
 
-def _mounts(plan, resources):
+def _mounts(plan: Plan, resources: Resources) -> tuple[dict[str, dict], dict[str, str]]:
     """(file_mounts, volumes) of a task. What runs write is cached, what they read is not."""
     buckets, volumes = {}, {}
     for path, source, mode in (
@@ -234,7 +242,7 @@ def _mounts(plan, resources):
     return buckets, volumes
 
 
-def _setup(resources):
+def _setup(resources: Resources) -> str:
     lines = [
         "set -eo pipefail",
         *resources.setup,
@@ -248,7 +256,7 @@ def _setup(resources):
     return "\n".join(lines) + "\n"
 
 
-def _run(plan, run, resources):
+def _run(plan: Plan, run: Run, resources: Resources) -> str:
     """The shell lines of a start; the same again, on another machine, continues the run."""
     tool, *arguments = plan.command(run)[1 + len(installation.PYTHON_OPTIONS) :]
     words = [shlex.quote(os.path.relpath(tool, installation.HOME)), *map(shlex.quote, arguments)]

@@ -16,7 +16,7 @@ from replicate import installation
 from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
 from replicate.launch import slurm_queue, status
-from replicate.launch.plan import clock
+from replicate.launch.plan import Plan, clock
 from replicate.run import write_text
 
 # Variables of the submitting shell that a job sees; Slurm's own come with the job.
@@ -60,7 +60,7 @@ class Resources:
     exported: tuple[str, ...] = ()
 
 
-def script(plan, resources):
+def script(plan: Plan, resources: Resources) -> str:
     """The batch script of a plan, as text; several seeds are the tasks of a job array.
 
     Raises:
@@ -90,7 +90,7 @@ def script(plan, resources):
     )
 
 
-def write(plan, resources):
+def write(plan: Plan, resources: Resources) -> pathlib.Path:
     """Writes the script into the plan's folder; its path."""
     plan.check_arguments_may_be_written("the batch script")
     path = plan.folder / "job.sbatch"
@@ -98,7 +98,7 @@ def write(plan, resources):
     return path
 
 
-def submit(plan, resources):
+def submit(plan: Plan, resources: Resources) -> tuple[str, pathlib.Path]:
     """Writes the script, submits it and notes its job in every run directory.
 
     Returns:
@@ -118,7 +118,7 @@ def submit(plan, resources):
     return job, path
 
 
-def _directives(plan, resources):
+def _directives(plan: Plan, resources: Resources) -> list[str]:
     if plan.time_limit_s and plan.time_limit_s < resources.save_before_s + 60:
         raise UserError(
             f"the time limit, {clock(plan.time_limit_s)}, leaves no time to train before the "
@@ -151,14 +151,14 @@ def _directives(plan, resources):
     return [_directive(name, value) for name, value in given.items() if value is not None]
 
 
-def _log_pattern(plan):
+def _log_pattern(plan: Plan) -> str:
     folder = str(plan.folder)
     if "\\" in folder:
         raise UserError(f"--run_dir={plan.directory}: Slurm takes no backslash in a log's path")
     return folder.replace("%", "%%") + ("/slurm-%A_%a.log" if plan.seeds else "/slurm-%j.log")
 
 
-def _directive(name, value):
+def _directive(name: str, value: str | int) -> str:
     """A line as sbatch reads it: in double quotes a backslash makes the next character plain."""
     text = "" if value is True else str(value)
     if not re.fullmatch(r"[a-z][a-z-]*", name) or re.search(r"[\x00-\x1f\x7f]", text):
@@ -171,7 +171,7 @@ def _directive(name, value):
     return f'--{name}="{escaped}"'
 
 
-def _variable_name(text):
+def _variable_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
         raise UserError(f"--export={text!r}: the name of a variable, without a value")
     return text

@@ -5,9 +5,11 @@ from Slurm's queue where there is one.
 """
 
 import dataclasses
+import os
 import platform
 import signal
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from replicate import processes
@@ -73,7 +75,7 @@ class Status:
     log: str = ""
 
 
-def of_folder(folder):
+def of_folder(folder: str | os.PathLike[str]) -> list[Status]:
     """The status of every run in a folder, itself a run directory or not, by path.
 
     Raises:
@@ -89,7 +91,7 @@ def of_folder(folder):
     return [_told(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
 
 
-def _launched(root):
+def _launched(root: Path) -> dict | None:
     """launch.json of a run; None of a damaged one."""
     try:
         return launched(root)
@@ -97,7 +99,9 @@ def _launched(root):
         return None
 
 
-def _told(root, name, record, queue):
+def _told(
+    root: Path, name: str, record: dict | None, queue: dict[str, slurm_queue.Job] | None
+) -> Status:
     """The Status of a run; one with a damaged file says which, and hides no other run."""
     try:
         return _status(root, name, launched(root) if record is None else record, queue)
@@ -105,7 +109,7 @@ def _told(root, name, record, queue):
         return Status(run=name, state="damaged", reason=str(error))
 
 
-def refuse_if_active(directory):
+def refuse_if_active(directory: str | os.PathLike[str]) -> None:
     """Raises UserError where the run in `directory` is queued or running; two would spoil it."""
     record = launched(directory)
     queue = slurm_queue.read({record["job"]} if record.get("job") else set())
@@ -117,12 +121,12 @@ def refuse_if_active(directory):
         )
 
 
-def stop_command(record):
+def stop_command(record: dict) -> str:
     """The command that stops what launch.json holds; the run saves its checkpoint first."""
     return f"scancel {record['job']}" if record.get("job") else f"kill {record.get('pid')}"
 
 
-def _run_directories(folder, depth):
+def _run_directories(folder: Path, depth: int) -> Iterator[Path]:
     if any(path.is_file() for path in _marks(folder)):
         yield folder
     elif depth:
@@ -131,19 +135,21 @@ def _run_directories(folder, depth):
                 yield from _run_directories(child, depth - 1)
 
 
-def _without_aliases(roots):
+def _without_aliases(roots: Iterable[Path]) -> list[Path]:
     """Without a link to another one of them."""
     own = {root.resolve(): root for root in roots}
     own |= {root.resolve(): root for root in roots if root.resolve() == root.absolute()}
     return sorted(own.values())
 
 
-def _marks(folder):
+def _marks(folder: Path) -> tuple[Path, ...]:
     run = RunDir.at(folder)
     return run.spec, run.training, run.launch / "launch.json"
 
 
-def _status(root, name, record, queue):
+def _status(
+    root: Path, name: str, record: dict, queue: dict[str, slurm_queue.Job] | None
+) -> Status:
     run = RunDir.at(root)
     if run.spec.is_file():
         read_json(run.spec)  # a damaged one is told, whatever the state
@@ -165,9 +171,11 @@ def _status(root, name, record, queue):
     )
 
 
-def _state(run, training, record, queue):
+def _state(
+    run: RunDir, training: dict, record: dict, queue: dict[str, slurm_queue.Job] | None
+) -> tuple[str, str]:
     """(state, reason)."""
-    job = (queue or {}).get(record.get("job"))
+    job = (queue or {}).get(record.get("job", ""))
     begun = max(record.get("launched", 0), (job and job.started) or 0)
     fresh = bool(training) and training["updated"] >= begun
     told, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
@@ -185,12 +193,12 @@ def _state(run, training, record, queue):
 _AT_END = ("done", None)
 
 
-def _slurm_reason(job):
+def _slurm_reason(job: slurm_queue.Job) -> str:
     """Slurm's reason where it says more than the state: "Priority", "NonZeroExitCode"."""
     return "" if job.reason in ("None", "") else f"{job.state.lower()}: {job.reason}"
 
 
-def _end_of(run, told, reason, record):
+def _end_of(run: RunDir, told: str | None, reason: str, record: dict) -> tuple[str, str]:
     """(state, reason) of a run that nobody is working on."""
     if told in ("stopped", "failed"):
         return told, reason
@@ -205,19 +213,25 @@ def _end_of(run, told, reason, record):
     return "dead", "its process is gone"
 
 
-def _ends_with_verdict(run):
+def _ends_with_verdict(run: RunDir) -> bool:
     """Replications do; other kinds of run say theirs in their spec."""
     return run.spec.is_file() and "kind" not in read_json(run.spec)
 
 
-def _of_exit(code):
+def _of_exit(code: int) -> tuple[str, str]:
     if code - 128 not in signal.valid_signals():
         return "failed", f"exit status {code}, see its log"
     name = signal.Signals(code - 128).name
     return "stopped" if code - 128 in processes.STOP_SIGNALS else "failed", name
 
 
-def _is_alive(run, training, record, job, queue):
+def _is_alive(
+    run: RunDir,
+    training: dict,
+    record: dict,
+    job: slurm_queue.Job | None,
+    queue: dict[str, slurm_queue.Job] | None,
+) -> bool:
     """Whether somebody works on the run, as far as can be told from here."""
     known = [each for each in (training, record) if each.get("pid")]
     mine = [each for each in known if each["host"] == platform.node()]
@@ -226,20 +240,20 @@ def _is_alive(run, training, record, job, queue):
     if "exit" in record or "skipped" in record:
         return False
     if record.get("job") and queue is not None:
-        return bool(job) and job.state in ("RUNNING", "COMPLETING")
+        return job is not None and job.state in ("RUNNING", "COMPLETING")
     if known and len(mine) == len(known):
         return record in mine and processes.lives(record["pid"], record["launched"])
     return time.time() - _last_sign(run, training, record) < SILENCE_S
 
 
-def _last_sign(run, training, record):
+def _last_sign(run: RunDir, training: dict, record: dict) -> float:
     """When the run last wrote something that shows it lives: seconds since 1970."""
     files = [run.metrics, *run.evals.glob("*/*"), *run.data.glob("*"), *run.data.glob(".*")]
     times = [path.stat().st_mtime for path in files if path.is_file()]
     return max(times + [training.get("updated", 0), record.get("launched", 0)])
 
 
-def _seconds_left(run, training):
+def _seconds_left(run: RunDir, training: dict) -> float | None:
     """From the pace of the last logged steps."""
     pace = [entry["steps_per_second"] for entry in read_metrics(run.metrics)[-_PACE_LINES:]]
     if not pace or not training.get("num_steps"):
@@ -248,7 +262,7 @@ def _seconds_left(run, training):
     return (training["num_steps"] - training["step"]) / pace[len(pace) // 2]
 
 
-def _last_ap(run):
+def _last_ap(run: RunDir) -> tuple[int | None, float | None]:
     steps = run.evaluated_steps()
     if not steps:
         return None, None
@@ -256,13 +270,13 @@ def _last_ap(run):
     return steps[-1], metrics.get("metrics", {}).get("AP")
 
 
-def _unfinished(run, ap_step):
+def _unfinished(run: RunDir, ap_step: int | None) -> str:
     """A word on an evaluation that should be there and is not whole; "" where there is none."""
     later = [step for step in run.unfinished_steps() if step > (ap_step or 0)]
     return f"evals/{later[-1]} is not complete" if later else ""
 
 
-def _where(training, record):
+def _where(training: dict, record: dict) -> str:
     if record.get("job"):
         return f"Slurm job {record['job']}"
     source = training if training.get("pid") else record

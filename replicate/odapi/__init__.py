@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import urllib.error
+from typing import Any
 
 from replicate.errors import UserError
 from replicate.odapi import protos, shims
@@ -26,7 +27,7 @@ class LoadError(UserError):
     """The Object Detection API cannot be loaded in this process; the message says what to do."""
 
 
-def load():
+def load() -> None:
     """Makes `import object_detection...` work in this process. Calling it again does nothing.
 
     Raises:
@@ -54,7 +55,7 @@ def load():
     _loaded = True
 
 
-def build_model(model_config, is_training):
+def build_model(model_config: Any, is_training: bool) -> Any:
     """The API's DetectionModel of a config's `model`.
 
     Raises:
@@ -81,7 +82,7 @@ def build_model(model_config, is_training):
         ) from None
 
 
-def require_keras_2():
+def require_keras_2() -> None:
     """Sets TF_USE_LEGACY_KERAS before TensorFlow reads it.
 
     Raises:

@@ -16,6 +16,9 @@ import importlib.machinery
 import importlib.util
 import re
 import sys
+import types
+from collections.abc import Sequence
+from typing import Any
 
 _PACKAGE = "object_detection.protos"
 _SERIALIZED = re.compile(r"^\s*serialized_pb=(b'.*?(?<!\\)(?:\\\\)*')\s*$", re.MULTILINE)
@@ -25,10 +28,10 @@ _DEPENDENCY = re.compile(rf"^from {re.escape(_PACKAGE)} import (\w+_pb2)", re.MU
 class _DescriptorLoader(importlib.abc.Loader):
     """Builds one `_pb2` module from the serialized descriptor inside its shipped source."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
 
-    def exec_module(self, module):
+    def exec_module(self, module: Any) -> None:
         from google.protobuf import descriptor_pool
         from google.protobuf.internal import builder
 
@@ -51,7 +54,12 @@ class _DescriptorLoader(importlib.abc.Loader):
 class _ProtoFinder(importlib.abc.MetaPathFinder):
     """Finds `object_detection.protos.*_pb2` and hands it to `_DescriptorLoader`."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if not (fullname.startswith(_PACKAGE + ".") and fullname.endswith("_pb2")):
             return None
         shipped = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -62,13 +70,13 @@ class _ProtoFinder(importlib.abc.MetaPathFinder):
         )
 
 
-def install():
+def install() -> None:
     """Makes `import object_detection.protos.NAME_pb2` work. Calling it again does nothing."""
     if not any(isinstance(finder, _ProtoFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _ProtoFinder())
 
 
-def load(name):
+def load(name: str) -> Any:
     """The protobuf module `object_detection.protos.<name>_pb2`, e.g. `load("pipeline")`.
 
     Raises:

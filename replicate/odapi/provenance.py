@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import tarfile
@@ -17,13 +18,13 @@ _DATA = pathlib.Path(__file__).resolve().parent / "odapi_files.json"
 _PACKAGE = "object_detection"
 
 
-def release():
+def release() -> dict:
     """What the hashes are of: a dict with `distribution`, `version`, `archive`, `archive_sha256`
     and `files` (path below site-packages to SHA-256)."""
     return json.loads(_DATA.read_text(encoding="utf-8"))
 
 
-def differences():
+def differences() -> list[tuple[str, str]]:
     """How the installed package departs from the release.
 
     Returns:
@@ -55,14 +56,14 @@ def differences():
     return found
 
 
-def _hashes(folder):
+def _hashes(folder: pathlib.Path) -> dict[str, str]:
     return {
         path.relative_to(folder.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.py"))
     }
 
 
-def record(archive):
+def record(archive: str | os.PathLike[str]) -> None:
     """Writes the data file from the release's source archive.
 
     pip download --no-deps --no-binary :all: tf-models-research-object-detection==2.8.0.post1

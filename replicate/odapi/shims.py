@@ -10,9 +10,11 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
-def numpy_aliases():
+def numpy_aliases() -> None:
     """numpy 1.24 removed `np.float`, `np.int`, `np.bool` (back since 2.0) and `np.object`;
     2.0 removed `np.NAN`, which the API's average precision without groundtruth is."""
     import numpy as np
@@ -23,7 +25,7 @@ def numpy_aliases():
             setattr(np, name, value)
 
 
-def plots_as_arrays():
+def plots_as_arrays() -> None:
     """The API's plots for TensorBoard go through `FigureCanvasAgg.tostring_rgb`, which matplotlib
     3.10 removed, and binary `np.fromstring`, which numpy 2.3 removed."""
     import numpy as np
@@ -35,7 +37,9 @@ def plots_as_arrays():
         ].tobytes()
     parse_text = np.fromstring
 
-    def fromstring(string, dtype=float, count=-1, *, sep="", like=None):
+    def fromstring(
+        string: Any, dtype: Any = float, count: int = -1, *, sep: str = "", like: Any = None
+    ) -> Any:
         if sep == "":
             return np.frombuffer(string, dtype, count).copy()
         return parse_text(string, dtype, count, sep=sep, like=like)
@@ -43,11 +47,11 @@ def plots_as_arrays():
     np.fromstring = fromstring
 
 
-def pillow_getsize():
+def pillow_getsize() -> None:
     """Pillow 10 removed `ImageFont.getsize`, which the API's drawing code calls."""
     from PIL import ImageFont
 
-    def getsize(font, text, *args, **kwargs):
+    def getsize(font: Any, text: str, *args: Any, **kwargs: Any) -> tuple[float, float]:
         """(width, height) in pixels of `text`, as Pillow < 10 gave it."""
         _, _, right, bottom = font.getbbox(text, *args, **kwargs)
         return right, bottom
@@ -57,7 +61,7 @@ def pillow_getsize():
             font_class.getsize = getsize
 
 
-def control_flow_names():
+def control_flow_names() -> None:
     """TensorFlow 2.14 moved `case`, `cond` and `while_loop` out of `control_flow_ops`, where
     tf_slim 1.1.0 still looks for them."""
     from tensorflow.python.ops import cond, control_flow_case, control_flow_ops, while_loop
@@ -71,7 +75,7 @@ def control_flow_names():
             setattr(control_flow_ops, name, function)
 
 
-def estimator_stand_in():
+def estimator_stand_in() -> None:
     """TensorFlow 2.16 removed `tf.compat.v1.estimator`. The API's TF2 path imports it for
     `ModeKeys` alone; `tpu` and `export` only appear in annotations and TF1 functions."""
     import tensorflow.compat.v1 as tf1
@@ -86,13 +90,13 @@ def estimator_stand_in():
     sys.modules["tensorflow.compat.v1.estimator"] = estimator
 
 
-def tensorflow_io_stand_in():
+def tensorflow_io_stand_in() -> None:
     """tensorflow_io 0.37's binary does not load on TensorFlow 2.20 (undefined symbol). Only
     DeepMAC, which the kit does not train, reaches for it."""
     sys.modules.setdefault("tensorflow_io", types.ModuleType("tensorflow_io"))
 
 
-def lvis_without_opencv():
+def lvis_without_opencv() -> None:
     """`lvis` imports OpenCV for drawing; its wheel needs libGL, libxcb and libglib, which bare
     machines lack. Where `cv2` cannot be imported, `lvis.vis` becomes a stand-in."""
     try:
@@ -106,10 +110,15 @@ def lvis_without_opencv():
 class _AfterImport(importlib.abc.MetaPathFinder):
     """Calls a function on a module right after its own import."""
 
-    def __init__(self, fullname, function):
+    def __init__(self, fullname: str, function: Callable[[types.ModuleType], None]) -> None:
         self._fullname, self._function = fullname, function
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._fullname:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -117,7 +126,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
             return None
         execute = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: types.ModuleType) -> None:
             execute(module)
             self._function(module)
 
@@ -125,12 +134,12 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         return spec
 
 
-def keras2_resnet():
+def keras2_resnet() -> None:
     """`object_detection.models.keras_models.resnet_v1` does `from keras.applications import
     resnet`, which is Keras 3 since TensorFlow 2.16; its ResNet-18 and -34 mix that with
     tf_keras layers. After its import the name points at tf_keras's module, as it did."""
 
-    def rebind(module):
+    def rebind(module: types.ModuleType) -> None:
         from tf_keras.src.applications import resnet
 
         module.resnet = resnet

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Collection, Iterable
 
 from replicate import reasons
 from replicate.preflight import (
@@ -15,8 +16,9 @@ from replicate.preflight import (
     starting,
 )
 from replicate.preflight import trial as trials
-from replicate.preflight.launch_facts import LaunchFacts
-from replicate.preflight.result import FAIL, PreflightProblem
+from replicate.preflight.launch_facts import Intent, LaunchFacts
+from replicate.preflight.result import FAIL, CheckFinding, PreflightProblem, Result
+from replicate.preflight.standby import Standby
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Check:
     """
 
     reason: reasons.Reason
-    before: tuple
-    after: tuple = ()
+    before: tuple[Callable[[LaunchFacts], Iterable[CheckFinding]], ...]
+    after: tuple[Callable[[LaunchFacts, dict, forecast.Forecast], Iterable[CheckFinding]], ...] = ()
 
     @property
-    def number(self):
+    def number(self) -> int:
         return self.reason.number
 
 
@@ -71,17 +73,17 @@ class Preflight:
         building the model and the first step are meant too.
     """
 
-    results: list
+    results: list[Result]
     forecast: forecast.Forecast
     trial: dict
     took: dict
 
     @property
-    def failed(self):
+    def failed(self) -> list[Result]:
         """The results that fail."""
         return [each for each in self.results if each.status == FAIL]
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The answer as plain data; the forecast is None where no step was tried."""
         return {
             "results": [each.to_json() for each in self.results],
@@ -89,17 +91,23 @@ class Preflight:
             "took": self.took,
         }
 
-    def page(self, head):
+    def page(self, head: str) -> str:
         """The answer as text."""
         return result.page(self.results, head, f"{self.forecast.text()}\n{self._took()}".strip())
 
-    def _took(self):
+    def _took(self) -> str:
         trial = f", the trial {self.took['trial']:.0f} s" if self.took["trial"] else ""
         tracing = f", {self.took['tracing']:.0f} s of it tracing" if self.took["tracing"] else ""
         return f"The checks took {self.took['checks']:.0f} s{trial}{tracing}."
 
 
-def check(intent, trial=True, numbers=None, progress=True, waiting=None):
+def check(
+    intent: Intent,
+    trial: bool = True,
+    numbers: Collection[int] | None = None,
+    progress: bool = True,
+    waiting: Standby | None = None,
+) -> Preflight:
     """Checks every reason that can be told before the first step.
 
     Args:
@@ -143,11 +151,11 @@ def check(intent, trial=True, numbers=None, progress=True, waiting=None):
     return Preflight(results, foreseen, tried, took)
 
 
-def _tracing_seconds(tried):
+def _tracing_seconds(tried: dict) -> float:
     """Of the trial: what training and evaluation each do once, before they get going."""
     steps, evaluation = tried.get("steps", {}), tried.get("evaluation", {})
     return steps.get("seconds_to_first_step", 0.0) + evaluation.get("tracing_seconds", 0.0)
 
 
-def _hard(finding):
+def _hard(finding: CheckFinding) -> bool:
     return isinstance(finding, PreflightProblem) and finding.status == FAIL and not finding.differs

@@ -2,16 +2,20 @@
 
 import collections
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from replicate import config as configs
 from replicate.config import lint_rules
 from replicate.preflight import overlap, recipe_checks
-from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
+from replicate.records import Records
 from replicate.score.groundtruth import ids_sha256
 from replicate.verdict import official
-from tfrecords import boxes, inverse
+from tfrecords import boxes, coco, inverse
 from tfrecords import manifest as manifests
 
 # A conversion that leaves out more than this share of the annotations trains another set.
@@ -21,7 +25,7 @@ CONVERT = "convert again: python tools/create_coco_tf_record.py"
 GIVE = "give --{0}_annotations and --{0}_images"
 
 
-def evaluation_images(material):
+def evaluation_images(material: LaunchFacts) -> Iterator[CheckFinding]:
     """2: wrong evaluation images."""
     source = material.val_source
     if source is None:
@@ -33,7 +37,7 @@ def evaluation_images(material):
     yield from overlap.of_launch(material)
 
 
-def _against_val2017(source):
+def _against_val2017(source: coco.Source) -> Iterator[CheckFinding]:
     ids = sorted(image.id for image in source.images)
     seen = f"{len(ids):,} images, {source.num_annotations:,} annotations"
     first = pathlib.PurePath(source.images[0].file_name).name if ids else ""
@@ -57,7 +61,7 @@ def _against_val2017(source):
         yield Note(f"{seen}: val2017")
 
 
-def _images_by_records(material):
+def _images_by_records(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The evaluation images as far as records tell, where there is no annotation file."""
     why = material.problems["val_annotations"]
     if material.intent.val_annotations:
@@ -78,7 +82,7 @@ def _images_by_records(material):
         yield differs(f"{seen}; published on val2017's 5,000", _VAL2017)
 
 
-def training_images(material):
+def training_images(material: LaunchFacts) -> Iterator[CheckFinding]:
     """17: trained on other or fewer images than train2017's."""
     source, held = material.train_source, material.train_records.manifest
     if source is not None:
@@ -101,7 +105,7 @@ def training_images(material):
         )
 
 
-def conversion(material):
+def conversion(material: LaunchFacts) -> Iterator[CheckFinding]:
     """6: records lost in conversion."""
     yield from recipe_checks.of_records(material)
     for split in ("train", "val"):
@@ -118,7 +122,7 @@ def conversion(material):
             yield mind("not told: there are no records yet", "see 16")
 
 
-def _expected_records(material, split):
+def _expected_records(material: LaunchFacts, split: str) -> Iterator[CheckFinding]:
     """What the converter will make of the annotation file, by its own word on a sample."""
     source = getattr(material, f"{split}_source")
     if source is None:
@@ -137,7 +141,7 @@ def _expected_records(material, split):
     )
 
 
-def _manifest(material, split, held):
+def _manifest(material: LaunchFacts, split: str, held: Records) -> Iterator[CheckFinding]:
     counts, source = held.manifest["counts"], held.manifest["source"]
     given = getattr(material, f"{split}_source")
     if given is not None and source["sha256"] and given.sha256 != source["sha256"]:
@@ -157,7 +161,7 @@ def _manifest(material, split, held):
     yield from _losses(split, lost, source["annotations"], _ledger(held))
 
 
-def _losses(split, lost, total, where):
+def _losses(split: str, lost: Mapping[str, int], total: int, where: str) -> Iterator[CheckFinding]:
     lost = {reason: number for reason, number in lost.items() if number}
     dropped = sum(lost.values())
     if not dropped:
@@ -171,7 +175,7 @@ def _losses(split, lost, total, where):
         yield mind(seen, where)
 
 
-def _unmanifested(material, split, held):
+def _unmanifested(material: LaunchFacts, split: str, held: Records) -> Iterator[CheckFinding]:
     """Records of another converter: a sample of them against the annotation file."""
     source = getattr(material, f"{split}_source")
     if source is None:
@@ -200,7 +204,7 @@ def _unmanifested(material, split, held):
     yield Note(f"{split}: {len(sample)} records hold what the annotation file says")
 
 
-def _difference(objects, found):
+def _difference(objects: coco.Objects, found: list[dict]) -> str | None:
     """How a record differs from the annotations of its image, or None."""
     if len(found) != len(objects.ids):
         return f"has {len(found)} objects in its record, {len(objects.ids)} annotations"
@@ -212,7 +216,7 @@ def _difference(objects, found):
     return None
 
 
-def labels(material):
+def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
     """7: the label map or the class count is wrong."""
     yield from recipe_checks.labelled(material)
     for problem in lint_rules.class_count(material.message):
@@ -244,7 +248,9 @@ def labels(material):
     yield Note(f"{num_classes} classes, {len(names)} labels")
 
 
-def _categories(names, source, num_classes):
+def _categories(
+    names: dict[int, str], source: coco.Source, num_classes: int
+) -> Iterator[CheckFinding]:
     """The label map against an annotation file, matched by name as evaluation does."""
     ids = {name: label for label, name in names.items()}
     lacking = [name for name in source.categories.values() if name not in ids]
@@ -263,7 +269,7 @@ def _categories(names, source, num_classes):
         )
 
 
-def _coco(found, published):
+def _coco(found: dict[int, str], published: Any) -> Iterator[CheckFinding]:
     expected = official.categories()
     if published is not None and configs.facts(published).num_classes == 1:
         expected = {1: "person"}
@@ -282,7 +288,7 @@ def _coco(found, published):
         )
 
 
-def _record_labels(split, held, names):
+def _record_labels(split: str, held: Records, names: dict[int, str]) -> Iterator[CheckFinding]:
     """Records that number their objects and do not name them: the numbers must be the map's ids.
 
     Where objects are named the API's decoder goes by the names.
@@ -301,5 +307,5 @@ def _record_labels(split, held, names):
             return
 
 
-def _ledger(held):
+def _ledger(held: Records) -> str:
     return f"see {manifests.ledger_path_of(held.output_path)}"

@@ -1,18 +1,22 @@
 """Reason 15: the evaluators disagree, on made detections and on the trial's."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from replicate import score
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.preflight.data_checks import GIVE
-from replicate.preflight.result import Note, breaks, mind
+from replicate.preflight.forecast import Forecast
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, breaks, mind
 from replicate.score.groundtruth import Groundtruth
 
 _SCORED = 100  # images that detections are made for
 
 
-def agreement(material):
+def agreement(material: LaunchFacts) -> Iterator[CheckFinding]:
     """15: the evaluators disagree, on made detections and on the trial's."""
     path = material.intent.val_annotations
     if not path:
@@ -29,7 +33,7 @@ def agreement(material):
     yield Note(f"{versions} agree on made detections of {len(ids)} images")
 
 
-def of_trial(material, trial, forecast):
+def of_trial(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """15, the other half: the detections of the trial's two images."""
     if "evaluation" in trial:
         if not trial["evaluation"]["detections"]:
@@ -40,7 +44,7 @@ def of_trial(material, trial, forecast):
             yield breaks("they disagree on the trial's detections", "keep them and report it")
 
 
-def made_detections(truth, image_ids):
+def made_detections(truth: Groundtruth, image_ids: Sequence[int]) -> list[dict]:
     """Detections drawn from the groundtruth: shifted boxes, some of another category, some twice.
 
     Args:

@@ -3,22 +3,24 @@
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from replicate.doctor.machine import existing
 from replicate.evenly import evenly
 from replicate.preflight.data_checks import CONVERT
-from replicate.preflight.forecast import size
+from replicate.preflight.forecast import Forecast, size
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.overlap import SAMPLE
-from replicate.preflight.result import Note, breaks, mind
-from replicate.records import miscounted
-from tfrecords import framing, images
+from replicate.preflight.result import CheckFinding, Note, breaks, mind
+from replicate.records import Records, miscounted
+from tfrecords import coco, framing, images
 from tfrecords import manifest as manifests
 from tfrecords.errors import BadImage
 
 _TIGHT = 0.8
 
 
-def whole(material):
+def whole(material: LaunchFacts) -> Iterator[CheckFinding]:
     """16: shards missing or cut off, images missing or unreadable."""
     intent = material.intent
     for split in ("train", "val"):
@@ -37,7 +39,7 @@ def whole(material):
             yield from _image_files(split, source, folder)
 
 
-def _shards(split, held):
+def _shards(split: str, held: Records) -> Iterator[CheckFinding]:
     if held.num_shards and len(held.paths) != held.num_shards:
         yield breaks(f"{split}: {len(held.paths)} of {held.num_shards} shards are there", CONVERT)
     if held.manifest is not None:
@@ -64,7 +66,7 @@ def _shards(split, held):
         yield breaks(f"{split}: {len(held.paths)} shards without a record", CONVERT)
 
 
-def _counted(split, held):
+def _counted(split: str, held: Records) -> CheckFinding:
     wrong = miscounted(held.paths)
     if wrong is None:
         return Note(f"{split}: {len(held.paths)} shards of the manifest's sizes and records")
@@ -75,7 +77,7 @@ def _counted(split, held):
     )
 
 
-def _image_files(split, source, folder):
+def _image_files(split: str, source: coco.Source, folder: str) -> Iterator[CheckFinding]:
     missing = [
         image
         for image in source.images
@@ -104,7 +106,7 @@ def _image_files(split, source, folder):
     yield Note(f"{split}: all {len(source.images):,} images are there, {len(sample)} read")
 
 
-def room(material, trial, forecast):
+def room(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """16, the other half: free space against what the run writes."""
     folder = existing(material.run.root)
     free = shutil.disk_usage(folder).free

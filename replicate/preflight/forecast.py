@@ -3,6 +3,7 @@
 import dataclasses
 
 from replicate.preflight import memory
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.memory import record_bytes
 
 
@@ -54,12 +55,12 @@ class Forecast:
     detections_bytes: float = 0
 
     @property
-    def disk_bytes(self):
+    def disk_bytes(self) -> float:
         """What is still to be written."""
         return self.checkpoint_bytes * self.checkpoints + self.records_bytes + self.detections_bytes
 
     @property
-    def disk_parts(self):
+    def disk_parts(self) -> str:
         """Of which parts, in words."""
         parts = [f"records {size(self.records_bytes)}"] if self.records_bytes else []
         if self.checkpoint_bytes:
@@ -68,11 +69,11 @@ class Forecast:
             parts.append(f"detections {size(self.detections_bytes)}")
         return ", ".join(parts) or "nothing large known without the trial"
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The fields as plain data, and the disk's sum."""
         return dataclasses.asdict(self) | {"disk_bytes": self.disk_bytes}
 
-    def text(self):
+    def text(self) -> str:
         """The forecast in a few lines; "" where no step was tried."""
         if self.step_seconds is None:
             return ""
@@ -102,7 +103,7 @@ class Forecast:
         return "\n".join(lines)
 
 
-def of(material, trial):
+def of(material: LaunchFacts, trial: dict) -> Forecast:
     """The Forecast of a run.
 
     Args:
@@ -150,7 +151,7 @@ def of(material, trial):
     )
 
 
-def _records_to_make(material):
+def _records_to_make(material: LaunchFacts) -> float:
     """Bytes of the records that replicate will make: about those of the image files."""
     if not material.intent.convert or material.train_records.paths:
         return 0
@@ -162,12 +163,12 @@ def _records_to_make(material):
     return images * record_bytes(material)
 
 
-def size(count):
+def size(count: float) -> str:
     """Bytes in GB, or in MB where they are fewer."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def _hours(hours):
+def _hours(hours: float) -> str:
     if hours < 1 / 60:
         return f"{hours * 3600:.0f} s"
     if hours < 2:

@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import os
 import pathlib
+from typing import Any
 
 from replicate import checkpoint_files, devices, reasons, records, zoo
 from replicate import config as configs
+from replicate.config import Operation
 from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json
@@ -35,7 +37,7 @@ class Intent(Execution):
       num_workers: machines that train together.
     """
 
-    message: object
+    message: Any
     run_dir: str
     model: str = ""
     train_annotations: str = ""
@@ -64,30 +66,30 @@ class LaunchFacts:
       problems: dict name ("train_annotations", "val_annotations", "recipe") -> the error.
     """
 
-    def __init__(self, intent, trial=None):
+    def __init__(self, intent: Intent, trial: dict | None = None) -> None:
         self.intent, self.trial = intent, trial
         self.run = RunDir.at(intent.run_dir)
         self.problems = {}
 
     @property
-    def message(self):
+    def message(self) -> Any:
         return self.intent.message
 
     @property
-    def train(self):
+    def train(self) -> Any:
         return self.message.train_config
 
     @property
-    def num_steps(self):
+    def num_steps(self) -> int:
         """Steps of the whole run."""
         return self.intent.num_steps or self.train.num_steps
 
     @functools.cached_property
-    def facts(self):
+    def facts(self) -> configs.ConfigFacts:
         return configs.facts(self.message)
 
     @functools.cached_property
-    def recipe(self):
+    def recipe(self) -> Any:
         """The published config of the model, or None."""
         if not self.intent.model:
             self.problems["recipe"] = "no zoo model was named to compare with"
@@ -99,12 +101,12 @@ class LaunchFacts:
             return None
 
     @functools.cached_property
-    def row(self):
+    def row(self) -> zoo.Row | None:
         """The zoo's row, or None."""
         return zoo.get(pathlib.Path(self.intent.model).name) if self.intent.model else None
 
     @functools.cached_property
-    def deviations(self):
+    def deviations(self) -> list[Operation]:
         """Config differences that can change AP: list of config.Operation."""
         if self.recipe is None:
             return []
@@ -114,18 +116,18 @@ class LaunchFacts:
             if each.cls in comparable.AFFECTING["training"]
         ]
 
-    def deviations_of(self, number):
+    def deviations_of(self, number: int) -> list[Operation]:
         """Those of them that are this reason's."""
         return [each for each in self.deviations if self._number_of(each) == number]
 
     @staticmethod
-    def _number_of(operation):
+    def _number_of(operation: Operation) -> int:
         reason = reasons.of_path(operation.path)
         if operation.cls == "evaluation" and reason not in (reasons.IMAGES, reasons.AVERAGES):
             reason = reasons.CUT
         return reason.number
 
-    def meant(self, path):
+    def meant(self, path: str) -> bool:
         """Whether the user set this config path, or a message around it, on purpose."""
         return any(
             path == asked or path.startswith((asked + ".", asked + "["))
@@ -133,16 +135,16 @@ class LaunchFacts:
         )
 
     @functools.cached_property
-    def train_source(self):
+    def train_source(self) -> coco.Source | None:
         """The training annotations, as the converter reads them: coco.Source or None."""
         return self._source("train_annotations", self.intent.include_masks)
 
     @functools.cached_property
-    def val_source(self):
+    def val_source(self) -> coco.Source | None:
         """The evaluation annotations, likewise."""
         return self._source("val_annotations", False)
 
-    def _source(self, field, segmentations):
+    def _source(self, field: str, segmentations: bool) -> coco.Source | None:
         path = getattr(self.intent, field)
         if not path:
             self.problems[field] = "no annotation file was given"
@@ -154,19 +156,19 @@ class LaunchFacts:
             return None
 
     @functools.cached_property
-    def _records(self):
+    def _records(self) -> dict[str, records.Records]:
         return records.of_config(self.message)
 
     @property
-    def train_records(self):
+    def train_records(self) -> records.Records:
         return self._records["train"]
 
     @property
-    def val_records(self):
+    def val_records(self) -> records.Records:
         return self._records["val"]
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> dict[int, str] | None:
         """The label map: dict id -> name; None where there is none yet or it cannot be read."""
         path = self.message.train_input_reader.label_map_path
         if not os.path.isfile(path):
@@ -178,23 +180,23 @@ class LaunchFacts:
             return None
 
     @functools.cached_property
-    def gpus(self):
+    def gpus(self) -> list[devices.Gpu]:
         """GPUs that this process may use, as their driver lists them."""
         return devices.visible(devices.gpus())
 
     @property
-    def replicas(self):
+    def replicas(self) -> int:
         """Devices that the global batch is split among."""
         of_worker = self.intent.num_gpus or len(self.gpus) or 1
         return of_worker * self.intent.num_workers
 
     @functools.cached_property
-    def checkpoint_steps(self):
+    def checkpoint_steps(self) -> list[int]:
         """Steps of the run directory's own checkpoints, ascending."""
         return checkpoint_files.steps_of(self.run.checkpoints)
 
     @functools.cached_property
-    def launched(self):
+    def launched(self) -> dict:
         """preflight.json of an earlier launch into this run directory, or {}."""
         try:
             return read_json(self.run.preflight)

@@ -3,12 +3,15 @@
 import dataclasses
 import platform
 import sys
+from collections.abc import Collection
 
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.preflight.checks import check
-from replicate.preflight.launch_facts import LaunchFacts
-from replicate.run import read_json, write_json
+from replicate.preflight.launch_facts import Intent, LaunchFacts
+from replicate.preflight.result import Result
+from replicate.preflight.standby import Standby
+from replicate.run import RunDir, read_json, write_json
 from tfrecords import redaction
 
 # What can be told anew once the records are made.
@@ -36,7 +39,12 @@ class Terms:
     trial: bool = True
 
 
-def gate(intent, terms, numbers=None, waiting=None):
+def gate(
+    intent: Intent,
+    terms: Terms,
+    numbers: Collection[int] | None = None,
+    waiting: Standby | None = None,
+) -> list[str]:
     """Checks, tells, and lets the launch go on or stops it.
 
     A run that is complete, or that was tried here with this config before, is not tried again.
@@ -94,12 +102,12 @@ def gate(intent, terms, numbers=None, waiting=None):
     return forced
 
 
-def forced_sentences(run):
+def forced_sentences(run: RunDir) -> list[str]:
     """What --force overrode in the launches of a run directory (RunDir): list of sentences."""
     return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []
 
 
-def _stopped(failed, intent):
+def _stopped(failed: list[Result], intent: Intent) -> str:
     numbers = ", ".join(str(each.number) for each in failed)
     several = len(failed) > 1
     return (
@@ -111,7 +119,7 @@ def _stopped(failed, intent):
     )
 
 
-def _machine():
+def _machine() -> list[str]:
     """What a trial's times and memory hold for."""
     from replicate import devices
 

@@ -1,16 +1,20 @@
 """Reasons that lie in the machine: GPUs, the libraries, memory."""
 
+from collections.abc import Iterator
+
 from replicate import devices, odapi
 from replicate.doctor import FAIL, OK, hardware, software
 from replicate.doctor.asked import ask
 from replicate.doctor.examination import ask_all
 from replicate.preflight import memory
-from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.preflight.forecast import Forecast
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
 
 _TIGHT = 0.8
 
 
-def gpus(material):
+def gpus(material: LaunchFacts) -> Iterator[CheckFinding]:
     """10: the GPU is silently not used."""
     expected = material.intent.num_gpus
     if expected is not None and len(material.gpus) < expected:
@@ -38,7 +42,7 @@ def gpus(material):
         yield Note(f"TensorFlow uses {len(material.gpus)}: {names}")
 
 
-def _without_gpu():
+def _without_gpu() -> Iterator[CheckFinding]:
     """No GPU that the driver lists: none at all, or one that cannot be used."""
     answers = ask_all(("cuda_libraries",), progress=False)
     found, missing = hardware.libraries(answers["cuda_libraries"])
@@ -54,13 +58,13 @@ def _without_gpu():
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
 
 
-def ran_on(material, trial, forecast):
+def ran_on(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """10, the other half: whether the trial ran on a GPU."""
     if material.gpus and trial.get("steps") and not trial["steps"]["gpus"]:
         yield breaks("the two steps ran on the CPU", "python tools/doctor.py says why")
 
 
-def libraries(material):
+def libraries(material: LaunchFacts) -> Iterator[CheckFinding]:
     """11: Keras 3, or another protobuf, or a changed API."""
     answers = [software.python(), software.packages(), software.protobuf(ask("protobuf"))]
     answers.append(software.api())
@@ -77,7 +81,7 @@ def libraries(material):
     yield Note(f"Keras 2 (tf_keras {keras}), protobuf {protobuf}, the API unmodified")
 
 
-def buffers(material):
+def buffers(material: LaunchFacts) -> Iterator[CheckFinding]:
     """12, before the trial: the shuffle buffer alone against the memory."""
     held, available = memory.shuffle_bytes(material), memory.available_bytes()
     reader = material.message.train_input_reader
@@ -96,7 +100,7 @@ def buffers(material):
     )
 
 
-def memory_needed(material, trial, forecast):
+def memory_needed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """12, the other half: training and evaluation against the memory there is."""
     if trial.get("stage") == "none":
         yield mind("two steps were not tried: something fails before them", "mend that first")

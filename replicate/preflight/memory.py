@@ -5,10 +5,12 @@ import pathlib
 
 import psutil
 
+from replicate.preflight.launch_facts import LaunchFacts
+
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 
 
-def available_bytes():
+def available_bytes() -> int:
     """Memory that is free for a run: of the machine, or of the container's limit if that is less.
 
     cgroup version 2: memory.max ("max" is none) and memory.current, of which the page cache can be
@@ -27,7 +29,7 @@ def available_bytes():
         return free
 
 
-def record_bytes(material):
+def record_bytes(material: LaunchFacts) -> float:
     """The mean size of a training record; of an image file where there are no records yet."""
     held = material.train_records
     if held.manifest is not None:
@@ -45,7 +47,7 @@ def record_bytes(material):
     return sum(sizes) / max(len(sizes), 1)
 
 
-def num_records(material):
+def num_records(material: LaunchFacts) -> int:
     """How many training records there are or will be; 0 where nothing tells."""
     held = material.train_records
     if held.manifest is not None:
@@ -54,7 +56,7 @@ def num_records(material):
     return len(source.images) if source is not None else 0
 
 
-def shuffle_bytes(material):
+def shuffle_bytes(material: LaunchFacts) -> float:
     """What the shuffle buffer holds when it is full: serialized records."""
     reader = material.message.train_input_reader
     records = reader.shuffle_buffer_size if reader.shuffle else 0
@@ -62,7 +64,7 @@ def shuffle_bytes(material):
     return min(records, there or records) * record_bytes(material)
 
 
-def _image_sizes(material, most=200):
+def _image_sizes(material: LaunchFacts, most: int = 200) -> list[int]:
     """Sizes of some of the training images, evenly spread."""
     source, folder = material.train_source, material.intent.train_images
     if source is None or not folder:

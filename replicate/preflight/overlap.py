@@ -7,10 +7,14 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from replicate import reasons
 from replicate.evenly import evenly
-from replicate.preflight.result import Note, differs, mind
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, differs, mind
+from replicate.records import Records
 from tfrecords import annotation_file, example, framing
 from tfrecords.errors import InputError
 
@@ -29,7 +33,7 @@ class _Training:
     folder: pathlib.Path
 
 
-def of_launch(material):
+def of_launch(material: LaunchFacts) -> Iterator[CheckFinding]:
     """Whether evaluation images are training images.
 
     Args:
@@ -59,7 +63,7 @@ def of_launch(material):
             yield _of_records(material)
 
 
-def _evaluated(material):
+def _evaluated(material: LaunchFacts) -> tuple[str | None, str | None]:
     """(SHA-256, path) of the evaluation's annotation file; of the manifest's where none is read."""
     source, held = material.val_source, material.val_records.manifest
     if source is not None:
@@ -69,7 +73,7 @@ def _evaluated(material):
     return None, None
 
 
-def _training(material, manifest):
+def _training(material: LaunchFacts, manifest: dict | None) -> _Training | None:
     """The training images of the annotations given, or of those that the records were made of."""
     source = material.train_source
     if source is not None:
@@ -90,7 +94,7 @@ def _training(material, manifest):
     return _Training(file, manifest["source"]["sha256"], named, folder)
 
 
-def _of_images(material, training):
+def _of_images(material: LaunchFacts, training: _Training) -> CheckFinding:
     """Told by the bytes of image files that have the same number in both annotation files."""
     of_train = {_coco_number(image): image for image in training.images}
     val = pathlib.Path(material.intent.val_images)
@@ -122,7 +126,7 @@ def _of_images(material, training):
     )
 
 
-def _of_records(material):
+def _of_records(material: LaunchFacts) -> CheckFinding:
     """Told by the images that training records hold."""
     val = pathlib.Path(material.intent.val_images)
     of_val = {_coco_number(image): val / image.file_name for image in material.val_source.images}
@@ -150,11 +154,11 @@ def _of_records(material):
     )
 
 
-def _found(how):
+def _found(how: str) -> CheckFinding:
     return differs(f"{reasons.TRAINING_EVALUATED}: {how}", _FIX)
 
 
-def sample_records(held):
+def sample_records(held: Records) -> Iterator[dict]:
     """Decoded records, the first of some shards.
 
     Args:
@@ -174,26 +178,26 @@ def sample_records(held):
             return
 
 
-def _coco_number(image):
+def _coco_number(image: Any) -> int:
     """The number at the end of a COCO file name; the id where there is none."""
     number = _number(image.file_name)
     return image.id if number is None else number
 
 
-def _number(name):
+def _number(name: str) -> int | None:
     """The number at the end of a file name or an id, or None."""
     match = re.search(r"(\d+)(\.\w+)?$", name)
     return int(match[1]) if match else None
 
 
-def _sha256(path):
+def _sha256(path: pathlib.Path) -> str | None:
     try:
         return annotation_file.file_sha256(path)
     except OSError:
         return None
 
 
-def _same_bytes(a, b):
+def _same_bytes(a: pathlib.Path, b: pathlib.Path) -> bool | None:
     """Whether two files are the same; None where one cannot be read."""
     try:
         return a.stat().st_size == b.stat().st_size and a.read_bytes() == b.read_bytes()

@@ -1,10 +1,14 @@
 """Reasons that the config tells, held against the recipe that made the published number."""
 
-from replicate.config import lint_rules, scaling, schedule
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from replicate.config import Operation, lint_rules, scaling, schedule
 from replicate.config.diff import diff
 from replicate.config.operations import show
 from replicate.errors import UserError
-from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, PreflightProblem, breaks, differs, mind
 
 # A rate a little off the linear rule is no cause of a lower plateau.
 _RATE_TOLERANCE = 1.1
@@ -15,7 +19,7 @@ _DEPLOYED_SCORE = 0.01
 _COCO_DETECTIONS = 100
 
 
-def drift(material):
+def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
     yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
     if material.recipe is None:
@@ -28,7 +32,7 @@ def drift(material):
         yield Note(f"as published for {material.intent.model}, apart from what is told elsewhere")
 
 
-def batch_and_rate(material):
+def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
     """4: the batch is another than published, with the published learning rate."""
     here = _peak_rate(material.message)
     if isinstance(here, UserError):
@@ -72,7 +76,7 @@ def batch_and_rate(material):
     )
 
 
-def devices(material):
+def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
     """5: batch_size is the global batch, not that of a GPU."""
     batch, replicas = material.train.batch_size, material.replicas
     micro = material.intent.gradient_accumulation_steps
@@ -99,7 +103,7 @@ def devices(material):
         yield Note(f"{seen} (batch_size is global{told})")
 
 
-def length(material):
+def length(material: LaunchFacts) -> Iterator[CheckFinding]:
     """8: the schedule is shorter than published."""
     steps, batch = material.num_steps, material.train.batch_size
     asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
@@ -132,14 +136,14 @@ def length(material):
         yield Note(seen)
 
 
-def _schedule_of(material, steps):
+def _schedule_of(material: LaunchFacts, steps: int) -> str:
     """The flag that makes training and schedule `steps` long."""
     if material.intent.convert and steps == material.num_steps and not material.intent.rehearsal:
         return "--rehearsal shortens the schedule with --num_steps"
     return f"python tools/render_config.py --num_steps={steps} scales the schedule with the steps"
 
 
-def averages(material):
+def averages(material: LaunchFacts) -> Iterator[CheckFinding]:
     """13: moving-average weights are evaluated, or not, unlike the recipe."""
     trained = material.train.optimizer.use_moving_average
     evaluated = material.message.eval_config.use_moving_averages
@@ -160,7 +164,7 @@ def averages(material):
     )
 
 
-def cut(material):
+def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     """14: threshold, suppression or number of detections set for deployment."""
     found = material.deviations_of(14)
     for operation in found:
@@ -191,26 +195,26 @@ def cut(material):
         )
 
 
-def labelled(material):
+def labelled(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the label map and the number of classes (part of 7)."""
     for operation in material.deviations_of(7):
         yield _deviation(material, operation)
 
 
-def of_records(material):
+def of_records(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the training reader (part of 6)."""
     for operation in material.deviations_of(6):
         yield _deviation(material, operation)
 
 
-def start(material):
+def start(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The fine-tuning fields (part of 1)."""
     for problem in lint_rules.fine_tuning(material.message):
         if problem.level == lint_rules.ERROR:
             yield breaks(f"{problem.path}: {problem.message}", "as the recipe has it")
 
 
-def _deviation(material, operation):
+def _deviation(material: LaunchFacts, operation: Operation) -> PreflightProblem:
     here = "not set" if operation.b is None else show(operation.b)
     there = "not set" if operation.a is None else show(operation.a)
     if material.meant(operation.path):
@@ -227,18 +231,18 @@ def _deviation(material, operation):
     )
 
 
-def _without_recipe(material):
+def _without_recipe(material: LaunchFacts) -> PreflightProblem:
     return mind(f"not compared: {material.problems['recipe']}", _NAME_THE_MODEL)
 
 
-def _errors(material, *rules):
+def _errors(material: LaunchFacts, *rules: Callable) -> Iterator[CheckFinding]:
     for rule in rules:
         for problem in rule(material.message):
             if problem.level == lint_rules.ERROR:
                 yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
 
 
-def _peak_rate(message):
+def _peak_rate(message: Any) -> float | UserError:
     """The highest learning rate of the schedule, or the UserError that says why there is none."""
     try:
         steps = {step for step, _ in schedule.boundaries(message)}
@@ -247,16 +251,16 @@ def _peak_rate(message):
         return error
 
 
-def _of_batch_or_rate(operation):
+def _of_batch_or_rate(operation: Operation) -> bool:
     return operation.path == "train_config.batch_size" or "learning_rate" in operation.path
 
 
-def _rate_is_meant(material):
+def _rate_is_meant(material: LaunchFacts) -> bool:
     """Whether the user set a rate on purpose; the batch alone is the documented mistake."""
     return any("learning_rate" in path.rsplit(".", 1)[-1] for path in material.intent.asked_for)
 
 
-def _scaled_flags(material):
+def _scaled_flags(material: LaunchFacts) -> str:
     """The flags that scale the recipe to this batch, images seen kept."""
     scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
     scaling.scale_batch(scaled, material.train.batch_size)
@@ -267,7 +271,7 @@ def _scaled_flags(material):
     )
 
 
-def _post_processing(message):
+def _post_processing(message: Any) -> Any:
     name = message.model.WhichOneof("model")
     if name == "ssd":
         return message.model.ssd.post_processing
@@ -276,5 +280,5 @@ def _post_processing(message):
     return None
 
 
-def _short(text):
+def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,6 +1,7 @@
 """What preflight says of one documented reason."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from replicate.doctor.finding import entry, page_width
 
@@ -34,17 +35,21 @@ class PreflightProblem:
     differs: bool = False
 
 
-def breaks(seen, fix):
+#: What a check yields.
+CheckFinding = Note | PreflightProblem
+
+
+def breaks(seen: str, fix: str) -> PreflightProblem:
     """The run would break, or its figures would be wrong."""
     return PreflightProblem(seen, fix)
 
 
-def differs(seen, fix, meant=False):
+def differs(seen: str, fix: str, meant: bool = False) -> PreflightProblem:
     """The run would not be the published experiment; a warning where that was asked for."""
     return PreflightProblem(seen, fix, WARN if meant else FAIL, differs=True)
 
 
-def mind(seen, fix=""):
+def mind(seen: str, fix: str = "") -> PreflightProblem:
     """Worth knowing before the start."""
     return PreflightProblem(seen, fix, WARN)
 
@@ -63,19 +68,19 @@ class Result:
     number: int
     title: str
     status: str
-    findings: tuple
+    findings: tuple[CheckFinding, ...]
 
     @property
-    def seen(self):
+    def seen(self) -> str:
         """What was seen, in sentences."""
         return "; ".join(finding.seen for finding in self.findings)
 
     @property
-    def fix(self):
+    def fix(self) -> str:
         """What to do; "" where all is well."""
         return "; ".join(f.fix for f in self.findings if isinstance(f, PreflightProblem) and f.fix)
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The result as plain data."""
         return {
             "number": self.number,
@@ -86,7 +91,9 @@ class Result:
         }
 
 
-def of(number, title, findings, rehearsal=False):
+def of(
+    number: int, title: str, findings: Iterable[CheckFinding], rehearsal: bool = False
+) -> Result:
     """The Result of a reason's findings.
 
     Args:
@@ -100,7 +107,7 @@ def of(number, title, findings, rehearsal=False):
     return Result(number, title, status, tuple(problems or findings))
 
 
-def page(results, head, forecast=""):
+def page(results: list[Result], head: str, forecast: str = "") -> str:
     """The results as text for a terminal, in the order of the reasons."""
     width = page_width()
     indent = max(len(result.title) for result in results) + 12
@@ -113,7 +120,7 @@ def page(results, head, forecast=""):
     return "\n".join([*lines, "", forecast] if forecast else lines)
 
 
-def summary(results):
+def summary(results: list[Result]) -> str:
     """ "2 fail (1, 4), 3 warn, 11 pass" """
     parts = []
     for status in reversed(STATUSES):
@@ -124,7 +131,7 @@ def summary(results):
     return ", ".join(parts)
 
 
-def _softened(finding):
+def _softened(finding: CheckFinding) -> CheckFinding:
     if isinstance(finding, PreflightProblem) and finding.differs:
         return dataclasses.replace(finding, status=WARN)
     return finding

@@ -14,9 +14,13 @@ takes place here.
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
+import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from replicate import config as configs
 from replicate.errors import Interrupted, Unavailable, UserError
@@ -29,24 +33,25 @@ _END_S = 30  # how long a process that is not needed may take to end
 class Standby:
     """A context in which a trial's process may wait; at its end the process is gone."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._resources = contextlib.ExitStack()
-        self._process = self._tried = None
+        self._process: subprocess.Popen | None = None
+        self._tried: tuple[str, dict] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self._resources.close()
         self._process = None
 
-    def folder(self):
+    def folder(self) -> pathlib.Path:
         """A folder for the trial's files, there as long as the process may need them."""
         return pathlib.Path(
             self._resources.enter_context(tempfile.TemporaryDirectory(prefix="preflight-"))
         )
 
-    def keep(self, process, config, settings):
+    def keep(self, process: subprocess.Popen, config: Any, settings: dict) -> None:
         """Takes a trial's process that waits for its order on its standard input.
 
         Args:
@@ -57,7 +62,7 @@ class Standby:
         self._resources.callback(_end, process)
         self._process, self._tried = process, (_of_step(config), settings)
 
-    def serves(self, config, settings):
+    def serves(self, config: Any, settings: dict) -> bool:
         """Whether a process waits that has traced just the steps of this training.
 
         Args:
@@ -70,7 +75,7 @@ class Standby:
             settings[name] == value for name, value in tried.items()
         )
 
-    def train(self, config, run_dir, **settings):
+    def train(self, config: Any, run_dir: str | os.PathLike[str], **settings: Any) -> str:
         """Trains a run as `train.loop.train` does: in the trial's process, or else in this one.
 
         Args:
@@ -108,7 +113,7 @@ class Standby:
         return _outcome(folder / "outcome.json", status)
 
 
-def told(call):
+def told(call: Callable[[], Any]) -> dict:
     """What a call came to, as `outcome.json` tells it: its result, or an error that tools tell.
 
     Args:
@@ -126,7 +131,7 @@ def told(call):
         return {"kind": "KeyboardInterrupt", "arguments": []}
 
 
-def _outcome(path, status):
+def _outcome(path: pathlib.Path, status: int) -> Any:
     """The result that the process told, or the exception."""
     if not path.is_file():
         if status < 0:
@@ -143,7 +148,7 @@ def _outcome(path, status):
     raise errors.get(outcome["kind"], KeyboardInterrupt)(*outcome["arguments"])
 
 
-def _of_step(config):
+def _of_step(config: Any) -> str:
     """The part of a config that a traced step depends on: all but where its data lie."""
     step = type(config)()
     step.CopyFrom(config)
@@ -157,14 +162,14 @@ def _of_step(config):
 
 
 @contextlib.contextmanager
-def _forwarded(process):
+def _forwarded(process: subprocess.Popen) -> Iterator[list[int]]:
     """Inside, signals that ask this process to stop are the other one's, which saves and stops.
 
     Yields the numbers of those that came.
     """
     came = []
 
-    def forward(number, frame):
+    def forward(number: int, frame: object) -> None:
         came.append(number)
         process.send_signal(number)
 
@@ -176,7 +181,7 @@ def _forwarded(process):
             signal.signal(number, handler)
 
 
-def _end(process):
+def _end(process: subprocess.Popen) -> None:
     """Ends a process that still waits: its standard input ends."""
     with contextlib.suppress(OSError):
         process.stdin.close()

@@ -2,13 +2,18 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 from replicate import config as configs
 from replicate import identity, zoo
+from replicate.config import Operation
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
 from replicate.preflight import recipe_checks
-from replicate.preflight.result import Note, breaks, differs, mind
+from replicate.preflight.forecast import Forecast
+from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
 from replicate.run import read_metrics
 from replicate.verdict import comparable
 
@@ -16,7 +21,7 @@ from replicate.verdict import comparable
 _FEW, _MOST = 0.5, 0.95
 
 
-def checkpoint(material):
+def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
     """1: the classification checkpoint of the recipe is not loaded."""
     here = material.train
     published = material.recipe.train_config if material.recipe is not None else None
@@ -45,7 +50,7 @@ def checkpoint(material):
             )
 
 
-def _from_random(material, published):
+def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
     if material.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
     elif published is None:
@@ -60,7 +65,7 @@ def _from_random(material, published):
         yield Note("random weights, as in the recipe")
 
 
-def _where(material, published):
+def _where(material: LaunchFacts, published: Any) -> str:
     """What to do for the recipe's starting weights: the command that fetches them, if any does."""
     if published is None or not published.fine_tune_checkpoint:
         return "--fine_tune_checkpoint=…"
@@ -79,7 +84,7 @@ def _where(material, published):
     )
 
 
-def matched(material, trial, forecast):
+def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """1, the other half: what of the checkpoint went into the model, counted by restoring it."""
     start = trial.get("start")
     if start is None:
@@ -98,7 +103,7 @@ def matched(material, trial, forecast):
         yield Note(seen)
 
 
-def resume(material):
+def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
     """9: a resume keeps the step but not the optimizer, schedule or data position."""
     yield from _restart_in_disguise(material)
     steps = material.checkpoint_steps
@@ -142,7 +147,7 @@ def resume(material):
         yield Note(f"continues after step {steps[-1]} with {known}")
 
 
-def resumed(material, trial, forecast):
+def resumed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """9, the other half: what the checkpoint holds, read by TensorFlow."""
     state = trial.get("resume")
     if state is None:
@@ -165,7 +170,7 @@ def resumed(material, trial, forecast):
         yield Note("step, weights and optimizer are in it")
 
 
-def _restart_in_disguise(material):
+def _restart_in_disguise(material: LaunchFacts) -> Iterator[CheckFinding]:
     """A fine_tune_checkpoint that is a run's own: weights go on, everything else begins anew."""
     path = material.train.fine_tune_checkpoint
     if not path:
@@ -186,7 +191,7 @@ def _restart_in_disguise(material):
         )
 
 
-def _config_before(material):
+def _config_before(material: LaunchFacts) -> Any:
     """The config of the last launch into this run directory, or None."""
     text = material.launched.get("config")
     try:
@@ -199,7 +204,7 @@ def _config_before(material):
     return None
 
 
-def _changed(before, now):
+def _changed(before: Any, now: Any) -> list[Operation]:
     """What changed that a checkpoint's state depends on; more steps alone are a longer run."""
     return [
         each

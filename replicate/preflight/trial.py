@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -35,13 +37,19 @@ _CHILD = pathlib.Path(__file__).with_name("trial_process.py")
 _UNSET = ("TF_CONFIG",)
 
 
-def wanted(material, steps):
+def wanted(material: LaunchFacts, steps: bool) -> bool:
     """Whether there is anything to try: steps, a starting checkpoint or one to continue from."""
     starts = material.train.fine_tune_checkpoint and not material.checkpoint_steps
     return bool(steps or starts or material.checkpoint_steps)
 
 
-def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
+def run(
+    material: LaunchFacts,
+    steps: bool = True,
+    seconds: float = SECONDS,
+    progress: bool = True,
+    waiting: Standby | None = None,
+) -> dict:
     """Tries it.
 
     Args:
@@ -76,12 +84,12 @@ def run(material, steps=True, seconds=SECONDS, progress=True, waiting=None):
     return found
 
 
-def _could_train(material):
+def _could_train(material: LaunchFacts) -> bool:
     """Whether the process that tries could be the run's: one machine, from the first step on."""
     return material.intent.num_workers == 1 and not material.checkpoint_steps
 
 
-def _job(material: LaunchFacts, folder, steps):
+def _job(material: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
     """What trial_process.py is told, and the files it reads."""
     intent = material.intent
     config = type(intent.message)()
@@ -112,12 +120,12 @@ def _job(material: LaunchFacts, folder, steps):
     }
 
 
-def _input_service(service, sampled):
+def _input_service(service: str, sampled: bool) -> str:
     """The run's, but for running processes, which may not see records that lie here alone."""
     return "" if sampled and not service.isdigit() else service
 
 
-def _sample(material, config, folder, count):
+def _sample(material: LaunchFacts, config: Any, folder: pathlib.Path, count: int) -> None:
     """Records of some training images, made by the converter itself, and their label map."""
     source, intent = material.train_source, material.intent
     count = min(len(source.images), max(count, 8))
@@ -141,7 +149,7 @@ def _sample(material, config, folder, count):
         reader.label_map_path = labels
 
 
-def _two_images(material, folder):
+def _two_images(material: LaunchFacts, folder: pathlib.Path) -> tuple[pathlib.Path, int] | None:
     """An annotation file of two evaluation images that have annotations: (path, how many)."""
     source = material.val_source
     if source is None or not material.intent.val_images:
@@ -173,7 +181,9 @@ def _two_images(material, folder):
     return path, len(images)
 
 
-def _process(folder, result_path, seconds, progress):
+def _process(
+    folder: pathlib.Path, result_path: pathlib.Path, seconds: float, progress: bool
+) -> tuple[subprocess.Popen, int | None, str]:
     """Runs trial_process.py: (process, exit status or None where it waits for an order, log)."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -210,7 +220,7 @@ def _process(folder, result_path, seconds, progress):
 
 
 @contextlib.contextmanager
-def _ended_with_this(process, seconds):
+def _ended_with_this(process: subprocess.Popen, seconds: float) -> Iterator[None]:
     """Ends the process when the block is left early or the time is over."""
     timer = threading.Timer(seconds, process.kill)
     timer.daemon = True
@@ -225,7 +235,7 @@ def _ended_with_this(process, seconds):
         timer.cancel()
 
 
-def _why(status, log, stage):
+def _why(status: int, log: str, stage: str) -> str:
     """Why the process ended before its end."""
     if status == -signal.SIGKILL:
         return f"it was killed while {stage}: out of memory, or out of time"

@@ -18,6 +18,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 2
@@ -28,28 +30,28 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class Trial:
     """What is found, written to `path` whenever something is added."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
         self.found = {}
 
-    def stage(self, name):
+    def stage(self, name: str) -> None:
         """Begins a stage."""
         self.found["stage"] = name
         self._write()
         print(name, flush=True)
 
-    def add(self, **found):
+    def add(self, **found: Any) -> None:
         """Adds what was found."""
         self.found |= found
         self._write()
 
-    def _write(self):
+    def _write(self) -> None:
         from replicate import run
 
         run.write_json(self._path, self.found)
 
 
-def main(job_path, result_path, errors):
+def main(job_path: str, result_path: str, errors: str) -> None:
     _end_with_the_parent()
     job = json.loads(pathlib.Path(job_path).read_text(encoding="utf-8"))
     trial = Trial(result_path)
@@ -67,12 +69,12 @@ def main(job_path, result_path, errors):
         _wait(*tried, int(errors))
 
 
-def _end_with_the_parent():
+def _end_with_the_parent() -> None:
     """This process is killed when its parent ends, however that ends (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait(trainer, start, errors):
+def _wait(trainer: Any, start: str, errors: int) -> None:
     """Waits for an order and trains; without one, ends."""
     print(WAITING, flush=True)
     line = sys.stdin.readline()
@@ -86,7 +88,7 @@ def _wait(trainer, start, errors):
     from replicate.preflight import standby
     from replicate.train import loop
 
-    def train():
+    def train() -> str:
         config = configs.read(order["config"])
         trainer.begin_again(start, config)
         settings = loop.TrainingSettings(**order["settings"])
@@ -95,7 +97,7 @@ def _wait(trainer, start, errors):
     run.write_json(order["outcome"], standby.told(train))
 
 
-def _told(error, stage):
+def _told(error: Exception, stage: str) -> dict:
     """An exception in words; running out of GPU memory has its own."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if type(error).__name__ == "ResourceExhaustedError":
@@ -106,7 +108,7 @@ def _told(error, stage):
     return {"error": f"{type(error).__name__} while {stage}: {text}"}
 
 
-def _do(job, trial):
+def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     """Tries; (trainer, a checkpoint of its start) where it has traced the run's own steps."""
     trial.stage("loading TensorFlow")
     from replicate import odapi
@@ -197,7 +199,7 @@ def _do(job, trial):
     return (trainer, start) if job["waits"] and as_the_run else None
 
 
-def _evaluate(job, trial, config, checkpoint):
+def _evaluate(job: dict, trial: Trial, config: Any, checkpoint: str) -> None:
     """Two images, detected twice: the first time is traced, the second is what counts."""
     import gzip
 
@@ -228,14 +230,14 @@ def _evaluate(job, trial, config, checkpoint):
     )
 
 
-def _timed(detect, checkpoint):
+def _timed(detect: Callable, checkpoint: str) -> tuple[float, Any]:
     """(seconds, what it returns)."""
     started = time.monotonic()
     found = detect(checkpoint, progress=False)
     return time.monotonic() - started, found
 
 
-def _resume(checkpoints, tf, folder):
+def _resume(checkpoints: Any, tf: Any, folder: str) -> dict:
     """What the last good checkpoint of a run holds, and which do not read back."""
     from replicate import checkpoint_files
 
@@ -252,7 +254,7 @@ def _resume(checkpoints, tf, folder):
     return {"damaged": damaged, "step": step, "parts": parts}
 
 
-def _peak_bytes():
+def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux tells KiB
 
 

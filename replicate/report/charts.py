@@ -1,9 +1,12 @@
 """Which plots a run's report has, each drawn from the report's own data."""
 
+from collections.abc import Iterable, Iterator
+
 from matplotlib import ticker
 
 from replicate.report import content as contents
 from replicate.report import plots
+from replicate.report.plots import Plot
 
 TIDE = {
     "Cls": "wrong category",
@@ -16,7 +19,7 @@ TIDE = {
 _STEP = "training step"
 
 
-def of_run(content):
+def of_run(content: dict) -> dict[str, Plot]:
     """The plots for which the content has data: dict name -> Plot."""
     drawn = [
         *training(content["training"]),
@@ -27,7 +30,7 @@ def of_run(content):
     return {plot.name: plot for plot in drawn}
 
 
-def small_multiples(curves):
+def small_multiples(curves: dict | None) -> dict[str, Plot]:
     """One small precision–recall plot a category: dict category id -> Plot.
 
     Args:
@@ -51,7 +54,7 @@ def small_multiples(curves):
     return drawn
 
 
-def training(logged):
+def training(logged: dict | None) -> Iterator[Plot]:
     """Losses, speed, input wait and the machine's use by step.
 
     Args:
@@ -98,11 +101,11 @@ def training(logged):
         )  # fmt: skip
 
 
-def _loss_name(name):
+def _loss_name(name: str) -> str:
     return name.removeprefix("Loss/").replace("_", " ").removesuffix(" loss")
 
 
-def _learning_rate(plan):
+def _learning_rate(plan: dict | None) -> Iterator[Plot]:
     if plan is None:
         return
     series = {}
@@ -121,7 +124,7 @@ def _learning_rate(plan):
         )
 
 
-def _checkpoints(content):
+def _checkpoints(content: dict) -> Iterator[Plot]:
     checkpoints = content["checkpoints"]
     if not checkpoints:
         return
@@ -144,7 +147,7 @@ def _checkpoints(content):
     )
 
 
-def _published_level(content):
+def _published_level(content: dict) -> tuple[str, float] | None:
     """The published AP as a level in the plot, where ours may be held against it."""
     verdict, metrics = content["verdict"], content["metrics"]
     published = metrics["rows"][0]["published"]
@@ -153,7 +156,7 @@ def _published_level(content):
     return "AP as published", published / 100
 
 
-def _analysis(analysis):
+def _analysis(analysis: dict | None) -> Iterator[Plot]:
     if analysis is None:
         return
     curves = analysis["precision_recall"]
@@ -190,11 +193,11 @@ def _analysis(analysis):
         yield _tide(analysis["tide"])
 
 
-def _defined(values):
+def _defined(values: Iterable[float]) -> list[float | None]:
     return [None if value < 0 else value for value in values]
 
 
-def _calibration(calibration):
+def _calibration(calibration: dict) -> Plot:
     bins = [each for each in calibration["bins"] if each["count"]]
     with plots.axes("mean score of the detections in a bin", "share that is right") as holder:
         holder.plot(
@@ -215,7 +218,7 @@ def _calibration(calibration):
         )
 
 
-def _tide(tide):
+def _tide(tide: dict) -> Plot:
     names = list(TIDE)
     gains = [100 * tide["delta_ap"][name] for name in names]
     with plots.axes("AP50 gained were it mended (points)", "") as holder:

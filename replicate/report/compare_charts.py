@@ -5,9 +5,10 @@ import re
 from matplotlib import ticker
 
 from replicate.report import plots
+from replicate.report.plots import Plot
 
 
-def of(comparison):
+def of(comparison: dict) -> dict[str, Plot]:
     """dict name -> Plot: the curves, accuracy against speed, and differences by category."""
     keys = [each["key"] for each in comparison["runs"]]
     drawn = {}
@@ -18,26 +19,26 @@ def of(comparison):
     return drawn
 
 
-def css(comparison):
+def css(comparison: dict) -> str:
     """The first colours of the runs, as CSS variables --run-r0, --run-r1 …"""
     keys = [each["key"] for each in comparison["runs"]]
     return ":root{" + "".join(f"--run-{key}:{_first(i)};" for i, key in enumerate(keys)) + "}"
 
 
-def name_of(curve):
+def name_of(curve: dict) -> str:
     """The name of a curve's Plot."""
     return "curve-" + re.sub(r"[^a-z0-9]+", "-", curve["name"].lower()).strip("-")
 
 
-def _first(index):
+def _first(index: int) -> str:
     return f"var(--{plots.SERIES[index]})" if index < len(plots.SERIES) else "var(--muted)"
 
 
-def _stand_in(keys, key):
+def _stand_in(keys: list[str], key: str) -> str:
     return f"#0c{keys.index(key):04x}"
 
 
-def _themed(plot, keys):
+def _themed(plot: Plot, keys: list[str]) -> Plot:
     """The stand-ins of the runs as CSS variables."""
     svg = plot.svg
     for key in keys:
@@ -45,7 +46,7 @@ def _themed(plot, keys):
     return plots.Plot(plot.name, plot.title, svg)
 
 
-def _overlay(curve, keys):
+def _overlay(curve: dict, keys: list[str]) -> Plot:
     name = name_of(curve)
     few = max(len(line["step"]) for line in curve["lines"]) <= 20
     with plots.axes("training step", curve["y_label"]) as holder:
@@ -73,7 +74,7 @@ def _overlay(curve, keys):
         return plots.Plot(drawn.name, drawn.title, svg)
 
 
-def _speed(comparison, keys):
+def _speed(comparison: dict, keys: list[str]) -> Plot:
     speed = comparison["speed"]
     with plots.axes("latency of an image (ms)", "box AP (%)", size=(6.2, 3.6)) as holder:
         holder.scatter(

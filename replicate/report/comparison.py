@@ -1,15 +1,20 @@
 """Several runs side by side, as data: what the comparison's page says."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from tqdm import tqdm
 
-from replicate import config, zoo
+from replicate import config, score, zoo
 from replicate.config import rules
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report import gallery
 from replicate.report.content import MEANINGS, measurement
+from replicate.report.findings import Scored
+from replicate.report.participants import Participant
 from replicate.score import over_images
+from replicate.score.groundtruth import Groundtruth
 from replicate.verdict import FIGURES
 
 FORMAT = 1
@@ -19,8 +24,18 @@ RUNS_WITH_STEPS = 8
 STEPS = 4
 METRICS = tuple(MEANINGS)
 
+#: Participants whose detections were scored, by their keys.
+_ByKey = dict[str, tuple[Participant, score.Result]]
 
-def of(participants, *, with_zoo=False, baseline=None, samples=200, images=IMAGES):
+
+def of(
+    participants: list[Participant],
+    *,
+    with_zoo: bool = False,
+    baseline: str | None = None,
+    samples: int = 200,
+    images: int = IMAGES,
+) -> dict:
     """The comparison as a dict of plain values.
 
     Args:
@@ -59,7 +74,7 @@ def of(participants, *, with_zoo=False, baseline=None, samples=200, images=IMAGE
     }
 
 
-def hyperparameters(participants):
+def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
     """The config fields in which runs differ, paths and cosmetic ones left out.
 
     Returns:
@@ -88,7 +103,7 @@ def hyperparameters(participants):
     return sorted(rows, key=lambda row: (row["class"], row["path"]))
 
 
-def _scored(participants, not_checked):
+def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:
     """dict key -> (participant, score.Result) of those whose detections are at hand."""
     scored = {}
     for each in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
@@ -104,7 +119,9 @@ def _scored(participants, not_checked):
     return scored
 
 
-def _baseline(participants, scored, name, not_checked):
+def _baseline(
+    participants: list[Participant], scored: _ByKey, name: str | None, not_checked: list[dict]
+) -> Participant | None:
     if name is None:
         return next((each for each, _ in scored.values()), None)
     for each in participants:
@@ -121,7 +138,9 @@ def _baseline(participants, scored, name, not_checked):
     )
 
 
-def _on_the_same_images(scored, base, not_checked):
+def _on_the_same_images(
+    scored: _ByKey, base: Participant | None, not_checked: list[dict]
+) -> _ByKey:
     """Those scored on the baseline's groundtruth: dict key -> (participant, score.Result)."""
     if base is None:
         return {}
@@ -144,7 +163,7 @@ def _on_the_same_images(scored, base, not_checked):
     return together
 
 
-def _curves(participants):
+def _curves(participants: Iterable[Participant]) -> list[dict]:
     """Losses, learning rate, speed, AP, AR and F1 by step.
 
     Returns:
@@ -153,7 +172,15 @@ def _curves(participants):
     """
     curves = {}
 
-    def add(name, y_label, each, steps, values, of_machine=False, share=False):
+    def add(
+        name: str,
+        y_label: str,
+        each: Participant,
+        steps: list[int],
+        values: list[float | None],
+        of_machine: bool = False,
+        share: bool = False,
+    ) -> None:
         if any(value is not None for value in values):
             about = {"y_label": y_label, "share": share, "of_machine": of_machine}
             curve = curves.setdefault(name, {"name": name} | about | {"lines": []})
@@ -189,7 +216,7 @@ def _curves(participants):
     return order
 
 
-def _per_category(together, base, samples):
+def _per_category(together: _ByKey, base: Participant, samples: int) -> list[dict]:
     """AP by category of the baseline, and of each other run the difference with its interval."""
     of_base = together[base.key][1]
     rows = [
@@ -216,7 +243,7 @@ def _per_category(together, base, samples):
     return rows
 
 
-def _speed(participants):
+def _speed(participants: Iterable[Participant]) -> dict:
     """Accuracy against latency: the zoo's published points with their frontier, and ours."""
     published = [row for row in zoo.rows() if row.speed_ms and row.box_map]
     points = sorted(published, key=lambda row: (row.speed_ms, -row.box_map))
@@ -244,7 +271,7 @@ def _speed(participants):
     }
 
 
-def _gallery(together, base, count):
+def _gallery(together: _ByKey, base: Participant, count: int) -> dict:
     """The same images under each run: those on which the runs differ most.
 
     Returns:
@@ -253,7 +280,7 @@ def _gallery(together, base, count):
     """
     from replicate.report.findings import Scored
 
-    def diagnosed(each, index=-1):
+    def diagnosed(each: Participant, index: int = -1) -> Scored:
         result = each.scored(index)
         diagnostics = result.evaluations["hotcoco"].handle.image_diagnostics()
         return Scored(each.evaluations[index].step, {}, result, diagnostics)
@@ -299,16 +326,16 @@ def _gallery(together, base, count):
     }
 
 
-def _steps(each):
+def _steps(each: Participant) -> list[int]:
     """Indices of at most STEPS of a run's evaluations, the last one among them."""
     return evenly(range(len(each.evaluations)), STEPS)
 
 
-def _most_different(last, truth, count):
+def _most_different(last: dict[str, Scored], truth: Groundtruth, count: int) -> list[int]:
     """Ids of the images whose AP50 differs most between the runs."""
     annotated = np.unique(truth.annotation_image_ids[~truth.annotation_crowd]).tolist()
 
-    def spread(image_id):
+    def spread(image_id: int) -> float:
         values = [
             (each.diagnostics["img_summary"].get(image_id) or {}).get("ap") or 0.0
             for each in last.values()
@@ -318,7 +345,7 @@ def _most_different(last, truth, count):
     return sorted(annotated, key=lambda image_id: (-spread(image_id), image_id))[:count]
 
 
-def _zoo_row(row):
+def _zoo_row(row: zoo.Row) -> dict:
     _, attribute = FIGURES["bbox"]
     published = getattr(row, attribute)
     return {

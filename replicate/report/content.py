@@ -1,12 +1,16 @@
 """The report as data: everything that the page says, as report.json holds it."""
 
 import statistics
+from collections.abc import Iterator
 
 from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report import data_section, findings, gallery, run_files, sources
+from replicate.report.findings import Scored
+from replicate.report.run_files import RunFiles
+from replicate.run import RunDir
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES, measured
@@ -55,7 +59,7 @@ _MEASUREMENTS = {
 }
 
 
-def of_run(run):
+def of_run(run: RunDir) -> dict:
     """The report of one run directory as a dict of plain values.
 
     Args:
@@ -99,7 +103,7 @@ def of_run(run):
     return redaction.everywhere(content)
 
 
-def _model(material, row):
+def _model(material: RunFiles, row: zoo.Row | None) -> dict:
     if row is None:
         return {"name": material.request.get("model")}
     model = {
@@ -121,7 +125,7 @@ def _model(material, row):
     return model
 
 
-def _verdict(material):
+def _verdict(material: RunFiles) -> dict | None:
     decided = material.verdict
     if decided is None:
         return None
@@ -156,11 +160,11 @@ def _verdict(material):
     return decided | said
 
 
-def _gap(achieved, published):
+def _gap(achieved: float | None, published: float | None) -> float | None:
     return None if achieved is None or published is None else achieved - published
 
 
-def _sentence(decided, figures):
+def _sentence(decided: dict, figures: list[dict]) -> str:
     """Both answers in a sentence: how far from the published figure, under which conditions."""
     comparable = decided["verdict"] != "NOT COMPARABLE"
     said = [_figure_said(each, comparable) for each in figures if each["achieved"] is not None]
@@ -173,7 +177,7 @@ def _sentence(decided, figures):
     return f"{what}. Conditions: {decided['conditions']['sentence']}."
 
 
-def _figure_said(figure, comparable):
+def _figure_said(figure: dict, comparable: bool) -> str:
     said = f"{figure['name']} {figure['achieved']:.2f}"
     if figure["published"] is None:
         return f"{said}, for which nothing was published"
@@ -189,7 +193,7 @@ def _figure_said(figure, comparable):
     return said.replace("-", "−")
 
 
-def _metrics(last, row):
+def _metrics(last: dict | None, row: zoo.Row | None) -> dict | None:
     if last is None:
         return None
     return {
@@ -219,7 +223,7 @@ def _metrics(last, row):
     }
 
 
-def _rows(score, row):
+def _rows(score: dict, row: zoo.Row | None) -> list[dict]:
     """Each metric of one kind of evaluation: what it is, its value, the published figure."""
     _, attribute = FIGURES[score["iou_type"]]
     figure = row.figure(attribute.removesuffix("_map")) if row is not None else None
@@ -237,7 +241,7 @@ def _rows(score, row):
     ]
 
 
-def _deviations(material):
+def _deviations(material: RunFiles) -> dict | None:
     """Deviations by class, those that affect AP first."""
     if material.deviations is None:
         return None
@@ -254,7 +258,7 @@ def _deviations(material):
     }
 
 
-def _execution(material):
+def _execution(material: RunFiles) -> list[str]:
     """How steps were executed, where that is not one whole batch in float32: sentences."""
     executed = (material.environment or {}).get("execution")
     if not executed or material.message is None:
@@ -275,7 +279,7 @@ def _execution(material):
     return said
 
 
-def _schedule(material):
+def _schedule(material: RunFiles) -> dict | None:
     if material.message is None:
         return None
     message = material.message
@@ -305,7 +309,7 @@ def _schedule(material):
     }
 
 
-def training(material):
+def training(material: RunFiles) -> dict | None:
     """Losses and speed by step, and the speed's middle.
 
     Args:
@@ -341,7 +345,7 @@ def training(material):
     }
 
 
-def _measured(log):
+def _measured(log: list[dict]) -> list[str]:
     """Names of the measurements of the machine in the log, such as "device.memory_bytes"."""
     names = dict.fromkeys(
         f"{group}.{name}"
@@ -354,17 +358,17 @@ def _measured(log):
     return list(names)
 
 
-def measurement(name):
+def measurement(name: str) -> tuple[str, str]:
     """What a measurement of the machine, as metrics.jsonl names it, is called: title, axis."""
     return _MEASUREMENTS.get(name, (name, name))
 
 
-def _at(entry, name):
+def _at(entry: dict, name: str) -> float | None:
     group, _, key = name.partition(".")
     return (entry.get(group) or {}).get(key)
 
 
-def _checkpoints(material, scored):
+def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
     f1 = {each.step: each.result.evaluations["hotcoco"].handle.f_scores() for each in scored}
     return [
         {
@@ -379,7 +383,7 @@ def _checkpoints(material, scored):
     ]
 
 
-def _facts(content):
+def _facts(content: dict) -> list[dict]:
     """The facts that decide how to read the verdict: what was evaluated, with what config, trained
     for how long, and what --force overrode. Each: label, text, ok (True, False, or None where
     unknown)."""
@@ -390,7 +394,7 @@ def _facts(content):
     ]
 
 
-def _remarked(content):
+def _remarked(content: dict) -> Iterator[dict]:
     """What stands beside the score of boxes, and of masks or keypoints."""
     metrics = content["metrics"]
     if metrics is not None:
@@ -399,13 +403,13 @@ def _remarked(content):
             yield {"label": "Detections", "text": line, "ok": False}
 
 
-def _forced(content):
+def _forced(content: dict) -> Iterator[dict]:
     if content["forced"]:
         text = f"launched with --force although it failed: {'; '.join(content['forced'])}"
         yield {"label": "Preflight", "text": text, "ok": False}
 
 
-def _evaluated(content):
+def _evaluated(content: dict) -> dict:
     metrics = content["metrics"]
     if metrics is None:
         return {"label": "Evaluated on", "text": "nothing: no evaluation in the run", "ok": None}
@@ -422,7 +426,7 @@ def _evaluated(content):
     return {"label": "Evaluated on", "text": text + both, "ok": whole}
 
 
-def _configured(content):
+def _configured(content: dict) -> dict:
     deviations = content["deviations"]
     if deviations is None:
         return {"label": "Config", "text": "not compared with the published one", "ok": None}
@@ -440,7 +444,7 @@ def _configured(content):
     }
 
 
-def _trained(content):
+def _trained(content: dict) -> dict:
     plan = content["schedule"]
     if plan is None or plan["steps_run"] is None:
         return {"label": "Training", "text": "no log of a training in the run", "ok": None}
@@ -458,7 +462,7 @@ def _trained(content):
     }
 
 
-def _published_plan(model):
+def _published_plan(model: str | None) -> int | None:
     """Images seen by the published recipe, or None where it has no public config."""
     row = zoo.get(model or "")
     if row is None or row.template is None:
@@ -469,7 +473,7 @@ def _published_plan(model):
         return None
 
 
-def _never_checked(content):
+def _never_checked(content: dict) -> list[dict]:
     """What no report of this kit can vouch for, and what this one was not asked."""
     found = []
     if content["metrics"] and content["metrics"]["agree"] is None:

@@ -2,9 +2,11 @@
 
 from replicate import annotations
 from replicate.errors import UserError
+from replicate.report.findings import Scored
+from replicate.report.run_files import RunFiles
 
 
-def of_run(material, scored):
+def of_run(material: RunFiles, scored: list[Scored]) -> dict:
     """The section as a dict: records (one a split) and class_balance.
 
     Args:
@@ -17,7 +19,7 @@ def of_run(material, scored):
     }
 
 
-def _records(split, manifest):
+def _records(split: str, manifest: dict) -> dict:
     """What a manifest of tfrecords/ says, without the list of its shards."""
     source, counts = manifest.get("source", {}), manifest.get("counts", {})
     shards = manifest.get("shards", [])
@@ -44,7 +46,7 @@ def _records(split, manifest):
     }
 
 
-def _balance(material, per_category):
+def _balance(material: RunFiles, per_category: list[dict]) -> list[dict]:
     """Objects (no crowds) by category in the evaluated images and in the training set.
 
     Returns:
@@ -67,7 +69,7 @@ def _balance(material, per_category):
     ]
 
 
-def _train_counts(material):
+def _train_counts(material: RunFiles) -> dict[int, int] | None:
     """dict category id -> objects of the training set, or None."""
     source = material.manifests.get("train", {}).get("source", {})
     path, sha256 = source.get("annotations_file"), source.get("sha256")

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from replicate import score
 from replicate.errors import UserError
 from replicate.evenly import evenly
+from replicate.report.run_files import RunFiles
 from replicate.score.groundtruth import read_bytes
 
 # More checkpoints than this are thinned out for the gallery's step slider; the last one stays.
@@ -32,7 +33,7 @@ class Scored:
     result: score.Result
     diagnostics: dict
 
-    def statuses(self):
+    def statuses(self) -> np.ndarray:
         """(N,) array of "tp", "fp" or "ignored", in the order of `result.detections`."""
         status = self.diagnostics["dt_status"]
         # hotcoco numbers detections from 1 in the order they were given.
@@ -42,7 +43,7 @@ class Scored:
         )
 
 
-def scored(material):
+def scored(material: RunFiles) -> list[Scored]:
     """The run's evaluations scored again, ascending by step, the last one always among them.
 
     An evaluation whose detections are not those that its metrics were computed from, or whose AP
@@ -66,7 +67,7 @@ def scored(material):
     return found
 
 
-def _scored(material, metrics):
+def _scored(material: RunFiles, metrics: dict) -> Scored:
     annotations, step = metrics["annotations"], metrics["step"]
     path = material.run.eval_at(step) / "detections.json.gz"
     if hashlib.sha256(read_bytes(path)).hexdigest() != metrics["detections"]["sha256"]:
@@ -94,12 +95,12 @@ def _scored(material, metrics):
     return Scored(step, metrics, result, handle.image_diagnostics())
 
 
-def analysis(last):
+def analysis(last: Scored) -> dict:
     """The curves, errors and calibration of the last evaluation: `score.analyse`'s dict."""
     return last.metrics.get("analysis") or score.analyse(last.result)
 
 
-def category_curves(last):
+def category_curves(last: Scored) -> dict:
     """Precision over recall of each category with groundtruth, for small multiples.
 
     Returns:
@@ -122,5 +123,5 @@ def category_curves(last):
     return {"recall": np.round(recall, 2).tolist(), "categories": categories}
 
 
-def same(a, b):
+def same(a: float | None, b: float | None) -> bool:
     return a is b if a is None or b is None else abs(a - b) <= 1e-9

@@ -2,10 +2,15 @@
 
 import base64
 import io
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from replicate.report.findings import Scored
 
 # Detections below this score are counted in no figure of the gallery and not drawn.
 MIN_SCORE = 0.05
@@ -25,7 +30,7 @@ GROUPS = {
 }
 
 
-def gallery(scored, per_group=PER_GROUP):
+def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
     """The gallery's content, without the pictures.
 
     Args:
@@ -78,7 +83,11 @@ def gallery(scored, per_group=PER_GROUP):
     }
 
 
-def pictures(images, image_dir, longer_side_px=LONGER_SIDE_PX):
+def pictures(
+    images: Iterable[dict],
+    image_dir: str | os.PathLike[str] | None,
+    longer_side_px: int = LONGER_SIDE_PX,
+) -> dict[str, str]:
     """The images of a gallery as JPEG data URIs, scaled down.
 
     Args:
@@ -101,7 +110,7 @@ def pictures(images, image_dir, longer_side_px=LONGER_SIDE_PX):
     return found
 
 
-def thumbnail(file, longer_side_px=LONGER_SIDE_PX):
+def thumbnail(file: str | os.PathLike[str] | BinaryIO, longer_side_px: int = LONGER_SIDE_PX) -> str:
     """An image, scaled down, as the data URI of a JPEG.
 
     Args:
@@ -117,7 +126,7 @@ def thumbnail(file, longer_side_px=LONGER_SIDE_PX):
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
-def _chosen(last, per_group):
+def _chosen(last: Scored, per_group: int) -> dict[int, list[str]]:
     """dict image id -> names of the groups it was chosen for, in the groups' order."""
     summary = last.diagnostics["img_summary"]
     truth = last.result.groundtruth
@@ -143,7 +152,7 @@ def _chosen(last, per_group):
     return chosen
 
 
-def _worst_mistakes(last):
+def _worst_mistakes(last: Scored) -> dict[int, float]:
     """dict image id -> score of its most confident false positive."""
     detections = last.result.detections
     worst = {}
@@ -154,12 +163,12 @@ def _worst_mistakes(last):
     return worst
 
 
-def _image_ap50(last, image_id):
+def _image_ap50(last: Scored, image_id: int) -> float | None:
     summary = last.diagnostics["img_summary"].get(image_id)
     return None if summary is None else summary["ap"]
 
 
-def annotations_of(last, image_ids):
+def annotations_of(last: Scored, image_ids: Iterable[int]) -> dict[int, list[dict]]:
     """dict image id -> its COCO annotations that have a box."""
     truth = last.result.evaluations["hotcoco"].handle.coco_gt
     found = {image_id: [] for image_id in image_ids}
@@ -169,7 +178,7 @@ def annotations_of(last, image_ids):
     return found
 
 
-def groundtruth_of(annotations):
+def groundtruth_of(annotations: Iterable[dict]) -> list[dict]:
     """COCO annotations as the gallery holds them."""
     return [
         {
@@ -181,7 +190,7 @@ def groundtruth_of(annotations):
     ]
 
 
-def detections_of(scored, annotations):
+def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[int, list[list]]:
     """dict image id -> its detections above MIN_SCORE, best first, as DETECTION_FIELDS.
 
     Args:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -17,7 +19,13 @@ _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
 _WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
 
 
-def html(template, scripts, templates=None, extra_style="", **context):
+def html(
+    template: str,
+    scripts: Iterable[str],
+    templates: pathlib.Path | None = None,
+    extra_style: str = "",
+    **context: Any,
+) -> str:
     """A self-contained HTML page.
 
     Args:
@@ -43,7 +51,7 @@ def html(template, scripts, templates=None, extra_style="", **context):
     return controls_shown(page)
 
 
-def markdown(template, **context):
+def markdown(template: str, **context: Any) -> str:
     """A Markdown page; values from outside pass through the filter `md`."""
     text = _environment().get_template(template).render(**context)
     # A heading, and the first row of a table, start a paragraph.
@@ -52,7 +60,7 @@ def markdown(template, **context):
 
 
 @functools.cache
-def _environment(templates=None):
+def _environment(templates: pathlib.Path | None = None) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([templates, _TEMPLATES] if templates else [_TEMPLATES]),
         trim_blocks=True,
@@ -73,16 +81,16 @@ def _environment(templates=None):
     return environment
 
 
-def percent(value, digits=1):
+def percent(value: float | None, digits: int = 1) -> str:
     """0.2217 as "22.2"; "" for None."""
     return "" if value is None else f"{100 * value:.{digits}f}"
 
 
-def fixed(value, digits):
+def fixed(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def signed(value, digits):
+def signed(value: float | None, digits: int) -> str:
     """With its sign, a real minus for a negative one."""
     if value is None:
         return ""
@@ -90,16 +98,16 @@ def signed(value, digits):
     return text[1:] if float(text[1:]) == 0 else text
 
 
-def count(value):
+def count(value: int | None) -> str:
     """A whole number with commas."""
     return "" if value is None else f"{value:,}"
 
 
-def plain(value):
+def plain(value: float) -> str:
     return f"{value:g}"
 
 
-def scalar(value):
+def scalar(value: Any) -> str:
     """A value of JSON for reading."""
     if value is None:
         return ""
@@ -114,7 +122,7 @@ def scalar(value):
     return str(value)
 
 
-def config_value(value):
+def config_value(value: Any) -> str:
     """A value of a pipeline.config; "not set" for None."""
     if value is None:
         return "not set"
@@ -123,18 +131,18 @@ def config_value(value):
     return str(value) if value != "" else '""'
 
 
-def soft(text):
+def soft(text: object) -> markupsafe.Markup:
     """Text whose paths and names may break after a dot, a slash or an underscore."""
     pieces = re.split(r"(?<=[./_])(?=\w)", str(text))
     return markupsafe.Markup("<wbr>").join(pieces)
 
 
-def escape_markdown(value):
+def escape_markdown(value: object) -> str:
     """Text that Markdown shows as it is, also inside a table."""
     text = re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", str(value))
     return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
 
-def json_text(value):
+def json_text(value: Any) -> str:
     """report.json: a NaN, which JSON does not have, is an error here."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 from replicate import config, score
 from replicate.errors import UserError
@@ -54,12 +57,12 @@ class Participant:
     kind: str
     facts: dict
     report: dict
-    message: object
-    evaluations: list
+    message: Any
+    evaluations: list[Evaluation]
     image_dir: str | None = None
 
     @functools.cache  # noqa: B019  # a participant lives as long as the comparison
-    def scored(self, index=-1):
+    def scored(self, index: int = -1) -> score.Result:
         """score.Result of an evaluation, by hotcoco.
 
         Raises:
@@ -80,7 +83,7 @@ class Participant:
         return result
 
 
-def read(paths):
+def read(paths: Iterable[str | os.PathLike[str]]) -> list[Participant]:
     """The participants, in the order given.
 
     Args:
@@ -100,7 +103,7 @@ def read(paths):
     ]
 
 
-def _names(paths):
+def _names(paths: list[str]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
     parts = [pathlib.Path(path).resolve().with_suffix("").parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
@@ -110,7 +113,7 @@ def _names(paths):
     raise UserError(f"the same run twice: {', '.join(paths)}")
 
 
-def _of_run(key, name, path):
+def _of_run(key: str, name: str, path: str) -> Participant:
     run = RunDir.existing(path)
     if run.spec.is_file():
         read_json(run.spec)  # a report leaves out what is damaged; a comparison would mislead
@@ -149,7 +152,7 @@ def _of_run(key, name, path):
     return Participant(key, name, str(path), "run", facts, report, message, evaluations, image_dir)
 
 
-def _of_record(key, name, path):
+def _of_record(key: str, name: str, path: str) -> Participant:
     path, _, detections = path.partition(":")
     record = read_json(path)
     if not isinstance(record, dict) or not {"model", "metrics", "dataset"} <= set(record):
@@ -190,7 +193,7 @@ def _of_record(key, name, path):
     return Participant(key, name, path, "benchmark", facts, {}, None, evaluations, image_dir)
 
 
-def _report(run):
+def _report(run: RunDir) -> dict:
     """The run's report.json where it was made from just what is there; otherwise made afresh."""
     path = run.report / "report.json"
     if path.is_file():
@@ -200,11 +203,11 @@ def _report(run):
     return content.of_run(run)
 
 
-def _total(losses):
+def _total(losses: dict[str, float]) -> float | None:
     return next((value for name, value in losses.items() if name.endswith("total_loss")), None)
 
 
-def _device(environment):
+def _device(environment: dict | None) -> str | None:
     if not environment:
         return None
     gpus = [each.get("device_name", "GPU") for each in environment.get("gpus", [])]
@@ -212,7 +215,7 @@ def _device(environment):
     return ", ".join(gpus) or (f"CPU, {cores} cores" if cores else None)
 
 
-def _of_published(published):
+def _of_published(published: list[dict]) -> str | None:
     """The worst of a benchmark's verdicts against published figures, or None."""
     from replicate.verdict import VERDICTS
 

@@ -9,8 +9,11 @@ import dataclasses
 import html
 import io
 import re
+from collections.abc import Collection, Iterator, Sequence
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 matplotlib.use("Agg")  # never a window
 from matplotlib import pyplot, ticker
@@ -76,7 +79,7 @@ class Plot:
     title: str
     svg: str
 
-    def standalone(self):
+    def standalone(self) -> str:
         """The figure as a file of its own, with its palette for light and dark."""
         light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
         dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
@@ -91,12 +94,12 @@ class Plot:
         )
 
 
-def colour(name):
+def colour(name: str) -> str:
     """The stand-in of a colour of the palette, for matplotlib."""
     return _STAND_INS[name]
 
 
-def css():
+def css() -> str:
     """The palette as CSS: light, dark by the system's wish, and either by `data-theme`."""
     light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
     dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
@@ -110,7 +113,7 @@ def css():
 
 
 @contextlib.contextmanager
-def axes(x_label, y_label, size=SIZE):
+def axes(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> Iterator[Axes]:
     """Axes in the house style, closed afterwards; labels name their units."""
     with matplotlib.rc_context(_STYLE):
         figure, holder = pyplot.subplots(figsize=size)
@@ -122,7 +125,7 @@ def axes(x_label, y_label, size=SIZE):
             pyplot.close(figure)
 
 
-def finished(holder, name, title):
+def finished(holder: Axes, name: str, title: str) -> Plot:
     """The Plot of axes that are complete."""
     buffer = io.StringIO()
     holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -130,20 +133,20 @@ def finished(holder, name, title):
 
 
 def lines(
-    name,
-    title,
-    x_label,
-    y_label,
-    series,
+    name: str,
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: dict[str, tuple[Sequence, Sequence]],
     *,
-    percent=False,
-    marker=None,
-    highlight=None,
-    dashed=(),
-    from_zero=False,
-    unit_square=False,
-    level=None,
-):
+    percent: bool = False,
+    marker: str | None = None,
+    highlight: str | None = None,
+    dashed: Collection[str] = (),
+    from_zero: bool = False,
+    unit_square: bool = False,
+    level: tuple[str, float] | None = None,
+) -> Plot:
     """A plot of one or more lines.
 
     Args:
@@ -191,13 +194,13 @@ def lines(
         return finished(holder, name, title)
 
 
-def thousands(axis):
+def thousands(axis: Axis) -> None:
     """Whole numbers in thousands with a comma, as the report's text writes them."""
     axis.set_major_locator(ticker.MaxNLocator(nbins=5, integer=True))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _themed(svg, name, title):
+def _themed(svg: str, name: str, title: str) -> str:
     """The SVG element alone, its colours as variables, its ids under the plot's name."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

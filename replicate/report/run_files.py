@@ -1,6 +1,8 @@
 """What a run directory holds, read with patience: what is missing is noted, never an error."""
 
 import dataclasses
+import pathlib
+from typing import Any
 
 from replicate import config, environment, records, verdict
 from replicate.errors import UserError
@@ -29,25 +31,25 @@ class RunFiles:
     spec: dict | None = None
     environment: dict | None = None
     verdict: dict | None = None
-    deviations: list | None = None
-    message: object = None
-    log: list = dataclasses.field(default_factory=list)
-    evaluations: list = dataclasses.field(default_factory=list)
-    manifests: dict = dataclasses.field(default_factory=dict)
-    measured: list = dataclasses.field(default_factory=list)
-    forced: list = dataclasses.field(default_factory=list)
-    not_checked: list = dataclasses.field(default_factory=list)
+    deviations: list[dict] | None = None
+    message: Any = None
+    log: list[dict] = dataclasses.field(default_factory=list)
+    evaluations: list[dict] = dataclasses.field(default_factory=list)
+    manifests: dict[str, dict] = dataclasses.field(default_factory=dict)
+    measured: list[dict] = dataclasses.field(default_factory=list)
+    forced: list[str] = dataclasses.field(default_factory=list)
+    not_checked: list[dict] = dataclasses.field(default_factory=list)
 
     @property
-    def request(self):
+    def request(self) -> dict:
         """What was asked of tools/replicate.py; empty where the run was made otherwise."""
         return (self.spec or {}).get("request", {})
 
-    def cannot_say(self, what, why):
+    def cannot_say(self, what: str, why: str) -> None:
         self.not_checked.append({"what": what, "why": why})
 
 
-def read(run):
+def read(run: RunDir) -> RunFiles:
     """The RunFiles of a run directory.
 
     Args:
@@ -93,7 +95,7 @@ def read(run):
     return material
 
 
-def _verdict(material):
+def _verdict(material: RunFiles) -> dict | None:
     """verdict.json; of a run that was trained and evaluated in pieces, decided now."""
     if material.run.verdict.is_file() or not material.evaluations:
         return _json(material, material.run.verdict, "the verdict")
@@ -104,7 +106,7 @@ def _verdict(material):
         return None
 
 
-def _json(material, path, what):
+def _json(material: RunFiles, path: pathlib.Path, what: str) -> Any:
     try:
         return read_json(path)
     except UserError as error:
@@ -112,7 +114,7 @@ def _json(material, path, what):
         return None
 
 
-def _manifests(material):
+def _manifests(material: RunFiles) -> dict[str, dict]:
     folder = material.run.data
     found = {}
     for path in sorted(folder.glob("*-manifest.json")) if folder.is_dir() else ():
@@ -134,5 +136,5 @@ def _manifests(material):
     return found
 
 
-def _short(error, run):
+def _short(error: UserError, run: RunDir) -> str:
     return str(error).replace(f"{run.root}/", "")

@@ -6,7 +6,7 @@ import pathlib
 
 from replicate import environment, score
 from replicate.errors import UserError
-from replicate.run import read_json
+from replicate.run import RunDir, read_json
 from tfrecords import annotation_file
 
 # The rooms whose code decides what a report says.
@@ -14,7 +14,7 @@ _FILES = ("annotations.py", "reasons.py", "records.py", "run.py")
 _CODE = ("report", "score", "verdict", "config", "zoo", "data", *_FILES)
 
 
-def fingerprint(run):
+def fingerprint(run: RunDir) -> dict:
     """The SHA-256 of each thing that the report of a run is made from.
 
     Args:
@@ -42,13 +42,13 @@ def fingerprint(run):
     return found | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
 
 
-def _annotations_file(metrics):
+def _annotations_file(metrics: pathlib.Path) -> str | None:
     try:
         return read_json(metrics)["annotations"]["file"]
     except (UserError, KeyError, TypeError):
         return None
 
 
-def _sha256(path):
+def _sha256(path: pathlib.Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,9 @@
 """`write`: the report of a run into its directory; `write_comparison`: several on one page."""
 
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 from replicate.report import (
     charts,
@@ -11,13 +14,14 @@ from replicate.report import (
     pages,
     participants,
 )
-from replicate.report.plots import SERIES
-from replicate.run import write_text
+from replicate.report.participants import Participant
+from replicate.report.plots import SERIES, Plot
+from replicate.run import RunDir, write_text
 from replicate.score.text import OF
 from tfrecords import checked_json
 
 
-def write(run):
+def write(run: RunDir) -> pathlib.Path:
     """Writes report/index.html, report.md, report.json and plots/ of a run directory.
 
     What the directory does not hold is named in the report as not checked.
@@ -48,7 +52,9 @@ def write(run):
     return run.report / "index.html"
 
 
-def page_of_run(content, plots, pictures, **more):
+def page_of_run(
+    content: dict, plots: dict[str, Plot], pictures: dict[str, str], **more: Any
+) -> str:
     """The HTML of a run's report.
 
     Args:
@@ -76,7 +82,9 @@ def page_of_run(content, plots, pictures, **more):
     )
 
 
-def write_comparison(paths, output, **options):
+def write_comparison(
+    paths: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str], **options: Any
+) -> pathlib.Path:
     """Writes index.html and comparison.json: several runs on one page.
 
     Args:
@@ -106,7 +114,7 @@ def write_comparison(paths, output, **options):
     return output / "index.html"
 
 
-def page_of_comparison(compared, pictures):
+def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
     """The HTML of a comparison.
 
     Args:
@@ -132,7 +140,7 @@ def page_of_comparison(compared, pictures):
     )
 
 
-def _image_dir(taking_part, compared):
+def _image_dir(taking_part: Iterable[Participant], compared: dict) -> str | None:
     """The image folder of the first that knows one, of those evaluated on the gallery's images."""
     same = compared["gallery"]["runs"] if compared["gallery"] else []
     folders = (each.image_dir for each in taking_part if each.key in same)

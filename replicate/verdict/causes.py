@@ -7,9 +7,12 @@ probability. What the facts rule out is left out; what they neither show nor rul
 import dataclasses
 import re
 import statistics
+from collections.abc import Iterator
 
 from replicate import reasons
 from replicate.verdict import comparable, conditions, measured, official, telling
+from replicate.verdict.facts import Facts
+from replicate.verdict.tolerance import Judged
 
 # Words of a likelihood, from the highest; the last is of what nothing speaks for.
 _WORDS = (
@@ -37,15 +40,18 @@ _OPEN = 0.05
 _DIFFERENCES = {reasons.START: 0.75, reasons.SCHEDULE: 0.72, reasons.RATE: 0.7, reasons.CUT: 0.65}
 _DIFFERENCE = 0.5
 
+# A reason, how likely the run makes it, and the sentence that says why; None rules it out.
+_Evidence = tuple[reasons.Reason, float, str | None]
+
 
 @dataclasses.dataclass
 class _Case:
     """A reason and what speaks for it."""
 
     likelihood: float = 0.0
-    evidence: list = dataclasses.field(default_factory=list)
+    evidence: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, likelihood, sentence):
+    def add(self, likelihood: float, sentence: str) -> None:
         self.likelihood = max(self.likelihood, likelihood)
         if sentence not in self.evidence:
             self.evidence.append(sentence)
@@ -66,22 +72,22 @@ class Situation:
       explained: as of `measured.of_run`: what changes were measured to cost here.
     """
 
-    evaluations: list
-    conditions: object
+    evaluations: list[dict]
+    conditions: conditions.Conditions
     kind: str
     environment: dict
-    facts: list
-    judged: list
-    two_figures: list
-    explained: list
+    facts: list[Facts]
+    judged: list[Judged]
+    two_figures: list[str]
+    explained: list[dict]
 
     @property
-    def above(self):
+    def above(self) -> bool:
         """Whether every figure lies above the published one."""
         return bool(self.judged) and min(each.gap for each in self.judged) > 0
 
 
-def likely(situation) -> list:
+def likely(situation: Situation) -> list:
     """The reasons that may explain a gap, by what this run shows.
 
     Args:
@@ -93,7 +99,7 @@ def likely(situation) -> list:
     """
     cases: dict = {}
 
-    def add(reason, likelihood, sentence):
+    def add(reason: reasons.Reason, likelihood: float, sentence: str) -> None:
         cases.setdefault(reason, _Case()).add(likelihood, sentence)
 
     ruled_out = set()
@@ -113,7 +119,7 @@ def likely(situation) -> list:
     paths = [each.path for each in situation.conditions.changes if each.path]
     sizes = {reason: measured.largest(reason, situation.explained, paths) for reason in cases}
 
-    def rank(item):
+    def rank(item: tuple[reasons.Reason, _Case]) -> tuple[bool, float, float]:
         reason, case = item
         own = sizes[reason]
         size = abs(own["delta_ap"]) if own else reason.points or 0.0
@@ -123,14 +129,19 @@ def likely(situation) -> list:
     return [_told(reason, case, sizes[reason]) for reason, case in ordered]
 
 
-def _silent(reason, ruled_out):
+def _silent(reason: reasons.Reason, ruled_out: set[reasons.Reason]) -> bool:
     """Reasons that are there only where something speaks for them."""
-    by_evidence = (reasons.CODE, reasons.CHANCE, reasons.TWO_FIGURES, reasons.ADAM)
+    by_evidence: tuple[reasons.Reason, ...] = (
+        reasons.CODE,
+        reasons.CHANCE,
+        reasons.TWO_FIGURES,
+        reasons.ADAM,
+    )
     by_evidence += (reasons.PRECISION, reasons.BFLOAT16, reasons.EVALUATORS, reasons.LABELS)
     return reason in ruled_out or reason in by_evidence or reason.config_alone
 
 
-def _told(reason, case, own):
+def _told(reason: reasons.Reason, case: _Case, own: dict | None) -> dict:
     words = (word for least, word in _WORDS if case.likelihood >= least)
     return {
         "cause": reason.cause,
@@ -145,7 +156,7 @@ def _told(reason, case, own):
     }
 
 
-def _evaluated(situation):
+def _evaluated(situation: Situation) -> Iterator[_Evidence]:
     """What the evaluations themselves show."""
     for evaluation in situation.evaluations:
         for sentence in comparable.of_evaluators(evaluation):
@@ -168,7 +179,7 @@ def _evaluated(situation):
             yield reasons.DECODER, 0.0, None
 
 
-def _of_silence(sentence, situation):
+def _of_silence(sentence: str, situation: Situation) -> tuple[float, str]:
     """(likelihood, sentence): where preflight found the labels right they are hardly the reason."""
     for facts in situation.facts:
         statuses = (facts.preflight or {}).get("statuses") or {}
@@ -177,7 +188,7 @@ def _of_silence(sentence, situation):
     return 0.85, sentence
 
 
-def _without_detections(evaluation):
+def _without_detections(evaluation: dict) -> str | None:
     """A sentence where many categories that have five objects or more got no detection at all."""
     present = [each for each in evaluation["per_category"] if each["groundtruth"] >= 5]
     silent = [each["name"] for each in present if not each["detections"]]
@@ -189,7 +200,7 @@ def _without_detections(evaluation):
     )
 
 
-def _configured(situation):
+def _configured(situation: Situation) -> Iterator[_Evidence]:
     """What the config changes of the recipe."""
     for change in situation.conditions.changes:
         if change.cls != "facts":
@@ -205,7 +216,7 @@ def _configured(situation):
         yield reasons.ADAM, 0.55, conditions.told_scaling(scaling)
 
 
-def _of_rate(facts, conditioned):
+def _of_rate(facts: Facts, conditioned: conditions.Conditions) -> str | None:
     """A batch other than published, with the published rates, or None."""
     here, there = facts.global_batch, facts.published_batch
     changed = [each.path for each in conditioned.changes]
@@ -217,12 +228,12 @@ def _of_rate(facts, conditioned):
     return f"batch {here}, published {there}, at the published rate: by the linear rule {times}"
 
 
-def _trained(situation):
+def _trained(situation: Situation) -> Iterator[_Evidence]:
     """Images trained on and seen, annotations lost, losses."""
     split = official.TRAIN2017
     for facts in situation.facts:
         sentence = conditions.of_training_images(facts)
-        if sentence:
+        if sentence and facts.training is not None:
             share = min(facts.training["images"] / split.images, 1)
             yield reasons.TRAINING_IMAGES, _of_share(share), sentence
         elif facts.training is not None:
@@ -248,12 +259,12 @@ def _trained(situation):
             yield reasons.DIVERGED, 0.0, None
 
 
-def _of_share(share):
+def _of_share(share: float) -> float:
     """The likelihood that a share of the images, below one, is the reason: 0.4 to 1."""
     return 0.4 + 0.6 * (1 - share) ** 0.25
 
 
-def _records(facts):
+def _records(facts: Facts) -> Iterator[_Evidence]:
     training = facts.training
     if training is None:
         return
@@ -265,7 +276,7 @@ def _records(facts):
         yield reasons.RECORDS, 0.0, None
 
 
-def _overlap(facts):
+def _overlap(facts: Facts) -> Iterator[_Evidence]:
     sentence = conditions.of_overlap(facts)
     trained, evaluated = facts.training or {}, facts.evaluation or {}
     ids = trained.get("image_ids_sha256")
@@ -278,7 +289,7 @@ def _overlap(facts):
         yield reasons.OVERLAP, 0.4, "training records and evaluation have the same image ids"
 
 
-def _started(situation):
+def _started(situation: Situation) -> Iterator[_Evidence]:
     for facts in situation.facts:
         sentence = conditions.of_start(facts)
         if sentence:
@@ -287,7 +298,7 @@ def _started(situation):
             yield reasons.START, 0.0, None
 
 
-def _executed(situation):
+def _executed(situation: Situation) -> Iterator[_Evidence]:
     """Precision, replicas, micro-batches."""
     for facts in situation.facts:
         sentence = conditions.of_precision(facts)
@@ -307,7 +318,7 @@ def _executed(situation):
             yield reasons.BATCH_NORM, 0.0, None
 
 
-def _images_a_replica(batch, replicas):
+def _images_a_replica(batch: int | None, replicas: int | None) -> float | None:
     return batch / replicas if batch and replicas else None
 
 
@@ -318,7 +329,7 @@ _PASSED = (
 )
 
 
-def _preflighted(situation):
+def _preflighted(situation: Situation) -> Iterator[_Evidence]:
     """What preflight passed is ruled out, what it failed is evidence."""
     numbered = {str(each.number): each for each in reasons.ALL}
     for facts in situation.facts:
@@ -334,7 +345,7 @@ def _preflighted(situation):
                 yield reason, 0.0, None
 
 
-def _around(situation):
+def _around(situation: Situation) -> Iterator[_Evidence]:
     """Two published figures, code, platform, chance."""
     for sentence in situation.two_figures:
         yield reasons.TWO_FIGURES, 0.3, sentence

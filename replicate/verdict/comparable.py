@@ -4,6 +4,8 @@ It may not where images, groundtruth, categories or the scoring protocol differ,
 architecture or input size does. Everything else is a condition of the run (`conditions.py`).
 """
 
+from collections.abc import Iterable, Iterator
+
 from replicate.verdict import official
 
 # Detections an image that COCO's AP counts.
@@ -22,7 +24,13 @@ _PARTS = {
 }
 
 
-def obstacles(metrics, deviations=(), val2017=None, cut=0.0, cap=None):
+def obstacles(
+    metrics: dict,
+    deviations: Iterable[dict] = (),
+    val2017: dict | None = None,
+    cut: float = 0.0,
+    cap: int | None = None,
+) -> list[str]:
     """Why an evaluation cannot be compared with a figure on val2017: a list of sentences.
 
     Args:
@@ -42,7 +50,7 @@ def obstacles(metrics, deviations=(), val2017=None, cut=0.0, cap=None):
     ]
 
 
-def of_evaluators(metrics):
+def of_evaluators(metrics: dict) -> Iterator[str]:
     """Evaluators that disagree, or nothing to score."""
     if metrics["agree"] is False:
         yield "the two evaluators disagree on the same detections, so neither figure stands"
@@ -50,7 +58,7 @@ def of_evaluators(metrics):
         yield "AP is undefined: the scored images have no annotations"
 
 
-def of_images(metrics, val2017=None):
+def of_images(metrics: dict, val2017: dict | None = None) -> Iterator[str]:
     """Other images or groundtruth than the published ones."""
     annotations, iou_type = metrics["annotations"], metrics["iou_type"]
     images, file = annotations["images"], annotations["file"]
@@ -73,7 +81,7 @@ def of_images(metrics, val2017=None):
     yield from found
 
 
-def _counts(metrics):
+def _counts(metrics: dict) -> Iterator[str]:
     """What the pinned counts tell."""
     annotations, iou_type = metrics["annotations"], metrics["iou_type"]
     file, name, split = annotations["file"], official.file_of(iou_type), official.VAL2017
@@ -110,7 +118,7 @@ def _counts(metrics):
         )
 
 
-def _contents(annotations, given):
+def _contents(annotations: dict, given: dict | None) -> Iterator[str]:
     """What your own official file tells: the same ids and counts may hold other contents."""
     if not given or annotations.get("sha256") == given.get("sha256"):
         return
@@ -120,7 +128,7 @@ def _contents(annotations, given):
         yield f"{annotations['file']} has other {' and '.join(parts)} than {given['file']}"
 
 
-def is_official(annotations, given):
+def is_official(annotations: dict, given: dict | None) -> bool | None:
     """Whether the scored annotations are your official file's, by hash; None where none is kept."""
     if not given:
         return None
@@ -128,7 +136,7 @@ def is_official(annotations, given):
     return same or bool(annotations.get("content")) and annotations["content"] == given["content"]
 
 
-def of_categories(metrics):
+def of_categories(metrics: dict) -> Iterator[str]:
     """Other categories than COCO's 80, or under other ids."""
     expected = {1: "person"} if metrics["iou_type"] == "keypoints" else official.categories()
     found = {each["id"]: each["name"] for each in metrics["per_category"]}
@@ -144,7 +152,9 @@ def of_categories(metrics):
     )
 
 
-def of_detections(detections, iou_type="bbox", cut=0.0, cap=None):
+def of_detections(
+    detections: dict, iou_type: str = "bbox", cut: float = 0.0, cap: int | None = None
+) -> Iterator[str]:
     """Detections thrown away before they were scored.
 
     More than COCO counts is none: AP is over the highest 100 of an image.
@@ -162,7 +172,7 @@ def of_detections(detections, iou_type="bbox", cut=0.0, cap=None):
         yield f"the detections were capped at {capped} an image; the published AP is over {counted}"
 
 
-def of_architecture(deviations):
+def of_architecture(deviations: Iterable[dict]) -> Iterator[str]:
     """Another network or input size: one sentence, however many fields say so."""
     found = [each for each in deviations if each["class"] == "architecture"]
     if not found:
@@ -179,7 +189,7 @@ def of_architecture(deviations):
     yield f"the {what} {verb} in {count} ({named}{', …' if len(found) > 4 else ''})"
 
 
-def told(deviation):
+def told(deviation: dict) -> str:
     """One config difference in a sentence."""
     a, b = deviation.get("a"), deviation.get("b")
     why = f": {deviation['why']}" if deviation.get("why") else ""
@@ -188,7 +198,7 @@ def told(deviation):
     return f"{deviation['path']} {here}, published {there}{why}"
 
 
-def short(value):
+def short(value: object) -> str:
     """A value of a config in at most 60 characters."""
     if value is None:
         return "not set"

@@ -2,9 +2,12 @@
 
 import dataclasses
 import fractions
+from collections.abc import Iterable, Iterator
 
 from replicate import reasons
+from replicate.config import Scaling
 from replicate.verdict import comparable, official
+from replicate.verdict.facts import Facts
 
 AS_PUBLISHED, SCALED, CHANGED, NOT_KNOWN = "as published", "scaled", "changed", "not known"
 
@@ -44,11 +47,13 @@ class Conditions:
     answer: str
     sentence: str
     scaling: dict | None
-    changes: list
-    unknown: list
+    changes: list[Change]
+    unknown: list[str]
 
 
-def of(kind, deviations, scaling, facts) -> Conditions:
+def of(
+    kind: str, deviations: list[dict] | None, scaling: Scaling | None, facts: list[Facts]
+) -> Conditions:
     """The Conditions of a run, or of several seeds of one.
 
     Args:
@@ -78,30 +83,30 @@ def of(kind, deviations, scaling, facts) -> Conditions:
     return Conditions(answer, _sentence(answer, told, changes, unknown), told, changes, unknown)
 
 
-def _of_config(deviations, scaling):
+def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[Change]:
     """The differences that no scaling rule explains, each a Change."""
     if scaling is None:
-        for each in deviations:
-            yield Change(each["class"], each["path"], comparable.told(each))
+        for deviation in deviations:
+            yield Change(deviation["class"], deviation["path"], comparable.told(deviation))
         return
-    published = {each["path"]: each for each in deviations}
-    for each in scaling.rest:
-        known = published.get(each.path)
-        if known is not None and known["a"] == each.a:
+    published = {deviation["path"]: deviation for deviation in deviations}
+    for operation in scaling.rest:
+        known = published.get(operation.path)
+        if known is not None and known["a"] == operation.a:
             told = comparable.told(known)
         else:  # what should have followed, and did not
-            told = f"{each.path} is {comparable.short(each.b)}; the {scaling.rule} rule gives "
-            told += comparable.short(each.a)
-        yield Change(each.cls, each.path, told)
+            told = f"{operation.path} is {comparable.short(operation.b)}; "
+            told += f"the {scaling.rule} rule gives {comparable.short(operation.a)}"
+        yield Change(operation.cls, operation.path, told)
 
 
-def _scaling_json(scaling):
+def _scaling_json(scaling: Scaling) -> dict:
     value = dataclasses.asdict(scaling)
     del value["rest"]
     return value | {"follows": list(scaling.follows)}
 
 
-def told_scaling(scaling):
+def told_scaling(scaling: dict) -> str:
     """The rule and its factor, once."""
     factor = fractions.Fraction(scaling["batch"], scaling["published_batch"])
     times = str(factor) if factor.denominator < 100 else f"{scaling['factor']:.3g}"
@@ -114,13 +119,13 @@ def told_scaling(scaling):
     return told
 
 
-def _sentence(answer, scaling, changes, unknown):
+def _sentence(answer: str, scaling: dict | None, changes: list[Change], unknown: list[str]) -> str:
     if answer == NOT_KNOWN:
         return "not known: no config was compared with the recipe's"
     parts = [told_scaling(scaling)] if scaling else []
     if changes:
         facts = [each.sentence for each in changes if each.cls == "facts"]
-        counts = {}
+        counts: dict[str, int] = {}
         for each in changes:
             if each.cls != "facts":
                 counts[each.cls] = counts.get(each.cls, 0) + 1
@@ -138,12 +143,12 @@ def _sentence(answer, scaling, changes, unknown):
     return told + (f" (not known: {', '.join(missing)})" if missing else "")
 
 
-def percent(share):
+def percent(share: float) -> str:
     """A share for reading: 10.0 %, 0.004 %."""
     return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.2g} %"
 
 
-def _of_facts(facts):
+def _of_facts(facts: Iterable[Facts]) -> list[Change]:
     """What the runs' files say besides the config, each once."""
     sentences = {}
     for each in facts:
@@ -160,7 +165,7 @@ def _of_facts(facts):
     return list(sentences.values())
 
 
-def _unknown(facts):
+def _unknown(facts: list[Facts]) -> list[str]:
     known = {
         "training images": lambda each: each.training is not None,
         "images seen": lambda each: each.images_seen is not None,
@@ -169,7 +174,7 @@ def _unknown(facts):
     return [name for name, knows in known.items() if not facts or not all(map(knows, facts))]
 
 
-def of_training_images(facts):
+def of_training_images(facts: Facts) -> str | None:
     """Trained on other or fewer images than train2017's, or None."""
     training, split = facts.training, official.TRAIN2017
     if training is None:
@@ -183,7 +188,7 @@ def of_training_images(facts):
     return f"trained on {images:,} images with {annotations:,} annotations ({share})"
 
 
-def of_overlap(facts):
+def of_overlap(facts: Facts) -> str | None:
     """Training images were evaluated, as manifests or preflight tell, or None."""
     trained, evaluated = facts.training or {}, facts.evaluation or {}
     if trained.get("sha256") and trained["sha256"] == evaluated.get("sha256"):
@@ -197,7 +202,7 @@ def of_overlap(facts):
     )
 
 
-def of_images_seen(facts):
+def of_images_seen(facts: Facts) -> str | None:
     """Stopped, or evaluated, before the config's own end, or None."""
     if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
         return None
@@ -205,7 +210,7 @@ def of_images_seen(facts):
     return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share} of the images)"
 
 
-def of_start(facts):
+def of_start(facts: Facts) -> str | None:
     """Little or nothing of the recipe's starting checkpoint was loaded, or None."""
     start = facts.start
     if start is None or not facts.recipe_starts:
@@ -219,14 +224,14 @@ def of_start(facts):
     return f"{start['matched']} of {start['variables']} variables came from the starting checkpoint"
 
 
-def of_micro_batches(facts):
+def of_micro_batches(facts: Facts) -> str | None:
     """Batches computed in parts, or None."""
     if facts.micro_batches in (None, 1):
         return None
     return f"each batch was split into {facts.micro_batches} micro-batches"
 
 
-def of_precision(facts):
+def of_precision(facts: Facts) -> str | None:
     """Another precision than float32 where the recipe does not say bfloat16, or None."""
     precision = facts.precision
     if precision in (None, "float32") or (facts.recipe_bfloat16 and "bfloat16" in precision):

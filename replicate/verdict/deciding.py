@@ -2,11 +2,14 @@
 
 import dataclasses
 import statistics
+from collections.abc import Iterable, Iterator
 
 from replicate import zoo
+from replicate.config import Scaling
 from replicate.errors import UserError
 from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
+from replicate.verdict.facts import Facts
 
 NOT_COMPARABLE = "NOT COMPARABLE"
 # From best to worst; a model with several figures has the worst of theirs.
@@ -51,37 +54,37 @@ class Verdict:
     reached: bool | None
     headline: str
     conditions: conditions.Conditions
-    reasons: list
-    achieved: dict
-    published: dict
-    figures: dict
-    seeds: dict
+    reasons: list[str]
+    achieved: dict[str, float | None]
+    published: dict[str, float]
+    figures: dict[str, dict]
+    seeds: dict[str, list[float | None]]
     tolerance: dict
-    sources: list
-    likely_causes: list
-    facts: list
-    notes: list
+    sources: list[str]
+    likely_causes: list[dict]
+    facts: list[dict]
+    notes: list[str]
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The fields as plain data."""
         return dataclasses.asdict(self)
 
-    def text(self):
+    def text(self) -> str:
         """The verdict as lines for a terminal."""
         return telling.text(self.to_json())
 
 
 def decide(
-    row,
-    evaluations,
-    deviations=None,
+    row: zoo.Row | None,
+    evaluations: dict | Iterable[dict],
+    deviations: list[dict] | None = None,
     *,
-    kind="training",
-    environment=None,
-    val2017=None,
-    facts=(),
-    scaling=None,
-    explained=(),
+    kind: str = "training",
+    environment: dict | None = None,
+    val2017: dict | None = None,
+    facts: Iterable[Facts] = (),
+    scaling: Scaling | None = None,
+    explained: Iterable[dict] = (),
 ) -> Verdict:
     """Decides whether a published figure was reached, and under which conditions.
 
@@ -166,9 +169,9 @@ def decide(
     )
 
 
-def _check_distinct(evaluations):
+def _check_distinct(evaluations: Iterable[dict]) -> None:
     """The same detections are one run, however often they are named."""
-    seen = {}
+    seen: dict[tuple[str, str | None], str] = {}
     for evaluation in evaluations:
         digest = evaluation["detections"].get("sha256")
         key = (evaluation["iou_type"], digest)
@@ -181,8 +184,8 @@ def _check_distinct(evaluations):
         seen[key] = evaluation["detections"].get("file") or "another of the evaluations"
 
 
-def _seeds(evaluations):
-    seeds = {}
+def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
+    seeds: dict[str, list[float | None]] = {}
     for evaluation in evaluations:
         name, _ = FIGURES[evaluation["iou_type"]]
         ap = evaluation["metrics"]["AP"]
@@ -190,7 +193,7 @@ def _seeds(evaluations):
     return seeds
 
 
-def _figures(row):
+def _figures(row: zoo.Row | None) -> dict[str, dict]:
     """Figure's name -> {published, header (where it differs), val2017}."""
     found = {}
     for name, attribute in FIGURES.values() if row is not None else ():
@@ -215,7 +218,14 @@ def _figures(row):
     return found
 
 
-def _obstacles(row, evaluations, deviations, val2017, seeds, figures):
+def _obstacles(
+    row: zoo.Row | None,
+    evaluations: list[dict],
+    deviations: Iterable[dict],
+    val2017: dict | None,
+    seeds: dict[str, list[float | None]],
+    figures: dict[str, dict],
+) -> list[str]:
     cap = _own_cap(row)
     found = dict.fromkeys(
         sentence
@@ -232,7 +242,7 @@ def _obstacles(row, evaluations, deviations, val2017, seeds, figures):
     return list(found)
 
 
-def _own_cap(row):
+def _own_cap(row: zoo.Row | None) -> int | None:
     """Detections an image that the recipe itself keeps, None where it does not say."""
     if row is None or not row.template:
         return None
@@ -245,7 +255,9 @@ def _own_cap(row):
     return None
 
 
-def _judged(seeds, figures, kind):
+def _judged(
+    seeds: dict[str, list[float | None]], figures: dict[str, dict], kind: str
+) -> dict[str, tuple[tolerance.Judged, str]]:
     """Figure's name -> (Judged, "table" or "header"): by the nearer of two published figures."""
     found = {}
     for name, values in seeds.items():
@@ -263,7 +275,7 @@ def _judged(seeds, figures, kind):
     return found
 
 
-def _reason(judged, figure, against):
+def _reason(judged: tolerance.Judged, figure: dict, against: str) -> str:
     if against == "table":
         return judged.reason
     table = figure["published"].points
@@ -274,7 +286,7 @@ def _reason(judged, figure, against):
     )
 
 
-def _differing(name, figures):
+def _differing(name: str, figures: dict[str, dict]) -> Iterator[str]:
     header = figures[name]["header"] if name in figures else None
     if header is not None:
         yield (
@@ -283,7 +295,7 @@ def _differing(name, figures):
         )
 
 
-def _figure_json(figure, judged, against):
+def _figure_json(figure: dict | None, judged: tolerance.Judged | None, against: str | None) -> dict:
     if figure is None:
         return {"published": None, "header": None}
     published = figure["published"]
@@ -299,14 +311,21 @@ def _figure_json(figure, judged, against):
     return value | (judged.to_json() if judged else {})
 
 
-def _others(row, kind, seeds):
+def _others(row: zoo.Row | None, kind: str, seeds: dict[str, list[float | None]]) -> list[str]:
     """What others measured of the same weights: evidence beside the figure, no tolerance."""
     if row is None or kind != "checkpoint" or "box AP" not in seeds:
         return []
     return [f"re-evaluated by others: box AP {each}" for each in zoo.reruns(row.archive)]
 
 
-def _notes(evaluations, seeds, figures, facts, val2017, by_header):
+def _notes(
+    evaluations: list[dict],
+    seeds: dict[str, list[float | None]],
+    figures: dict[str, dict],
+    facts: list[Facts],
+    val2017: dict | None,
+    by_header: list[str],
+) -> list[str]:
     notes = [
         f"{name} was published ({figure['published'].points:.1f}) and not evaluated"
         for name, figure in figures.items()

@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
+import pathlib
 import re
 import statistics
+from typing import Any
 
 from replicate import config as configs
 from replicate import identity, records, zoo
 from replicate.errors import UserError
-from replicate.run import read_json, read_metrics
+from replicate.run import RunDir, read_json, read_metrics
 
 _DEVICES = re.compile(r"_[tg]pu-(\d+)$")
 
@@ -61,12 +63,12 @@ class Facts:
     accepted: tuple[str, ...] = ()
     evaluation: dict | None = None
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The fields as plain data."""
         return dataclasses.asdict(self)
 
 
-def of_run(run, model, metrics) -> Facts:
+def of_run(run: RunDir, model: str, metrics: dict) -> Facts:
     """The Facts of a run directory.
 
     Args:
@@ -100,7 +102,7 @@ def of_run(run, model, metrics) -> Facts:
     )
 
 
-def of_recipe(model) -> Facts:
+def of_recipe(model: str) -> Facts:
     """The Facts that the published recipe of a model gives."""
     try:
         recipe = configs.read(model)
@@ -118,7 +120,7 @@ def of_recipe(model) -> Facts:
     )
 
 
-def of_evaluation(metrics) -> dict:
+def of_evaluation(metrics: dict) -> dict:
     """What was scored, of a metrics.json."""
     from replicate.verdict import comparable, official
 
@@ -137,7 +139,7 @@ def of_evaluation(metrics) -> dict:
     }
 
 
-def _training(run, message):
+def _training(run: RunDir, message: Any) -> dict | None:
     """The manifest of the training records: in data/, or beside the config's records."""
     manifest = _json(run.data / "train-manifest.json")
     if manifest is None and message is not None:
@@ -157,7 +159,7 @@ def _training(run, message):
     }
 
 
-def _losses(run):
+def _losses(run: RunDir) -> dict | None:
     log = [(each.get("losses") or {}).get("Loss/total_loss") for each in read_metrics(run.metrics)]
     log = [each for each in log if each is not None]
     if not log:
@@ -169,7 +171,7 @@ def _losses(run):
     return {"finite": finite, "first": first, "last": last}
 
 
-def _preflight(run):
+def _preflight(run: RunDir) -> dict | None:
     found = _json(run.preflight)
     if found is None:
         return None
@@ -182,14 +184,14 @@ def _preflight(run):
     }
 
 
-def _config(path):
+def _config(path: pathlib.Path) -> Any:
     try:
         return configs.load(path)
     except UserError:
         return None
 
 
-def _json(path):
+def _json(path: pathlib.Path) -> Any:
     try:
         return read_json(path)
     except UserError:

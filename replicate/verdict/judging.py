@@ -1,8 +1,11 @@
 """The verdict of run directories: the one way from a run's files to its verdict."""
 
 import collections
+import os
 import pathlib
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from replicate import config, environment, zoo
 from replicate.errors import UserError
@@ -10,7 +13,12 @@ from replicate.run import RunDir, read_json
 from replicate.verdict import comparable, deciding, facts, measured, official
 
 
-def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdict:
+def of_runs(
+    paths: Iterable[str | os.PathLike[str] | RunDir],
+    model: str | None = None,
+    kind: str = "training",
+    val2017: dict | None = None,
+) -> deciding.Verdict:
     """The verdict of one run directory, or of several that are seeds of one experiment.
 
     Args:
@@ -66,7 +74,13 @@ def of_runs(paths, model=None, kind="training", val2017=None) -> deciding.Verdic
     )
 
 
-def of_metrics(metrics, model, message=None, kind="training", val2017=None) -> deciding.Verdict:
+def of_metrics(
+    metrics: Iterable[dict],
+    model: str,
+    message: Any = None,
+    kind: str = "training",
+    val2017: dict | None = None,
+) -> deciding.Verdict:
     """The verdict of scores that no run directory holds.
 
     Args:
@@ -85,7 +99,7 @@ def of_metrics(metrics, model, message=None, kind="training", val2017=None) -> d
     return deciding.decide(row, metrics, deviations, kind=kind, val2017=val2017, scaling=scaling)
 
 
-def remember_official(path) -> dict:
+def remember_official(path: str | os.PathLike[str]) -> dict:
     """Reads your official val2017 annotations and keeps their hashes in your cache folder.
 
     Args:
@@ -121,7 +135,7 @@ def remember_official(path) -> dict:
     return identity
 
 
-def _check_distinct(runs):
+def _check_distinct(runs: list[RunDir]) -> None:
     seen = {}
     for run in runs:
         place = run.root.resolve()
@@ -135,14 +149,14 @@ def _check_distinct(runs):
         seen[place] = run
 
 
-def _named(model):
+def _named(model: str) -> str:
     """A zoo model by its name, or as the recipe of a config, an archive or a run."""
     if zoo.get(model) is None and pathlib.Path(model).exists():
         return config.recipe_of(model).model or model
     return model
 
 
-def _model(run):
+def _model(run: RunDir) -> str:
     spec = read_json(run.spec)
     name = (spec.get("request") or {}).get("model") or spec.get("model")
     if not name:
@@ -150,7 +164,7 @@ def _model(run):
     return name
 
 
-def _deviations(run, model):
+def _deviations(run: RunDir, model: str) -> list[dict] | None:
     """deviations.json, or the same told anew; None where neither can be."""
     held = read_json(run.deviations) if run.deviations.is_file() else None
     if held is not None:  # null: when it was launched, its recipe was not known
@@ -161,14 +175,14 @@ def _deviations(run, model):
         return None
 
 
-def _scaling(run, model):
+def _scaling(run: RunDir, model: str) -> config.Scaling | None:
     try:
         return config.linear_scaling(config.read(model), config.load(run.pipeline_config))
     except UserError:
         return None
 
 
-def _environment(run):
+def _environment(run: RunDir) -> dict | None:
     try:
         return environment.of_run(run)
     except UserError:

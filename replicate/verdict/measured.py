@@ -1,16 +1,18 @@
 """What tools/explain.py measured of a run's own model, by the documented reason it sizes."""
 
 import re
+from collections.abc import Iterable
 
 from replicate import reasons
 from replicate.errors import UserError
-from replicate.run import read_json
+from replicate.reasons import Reason
+from replicate.run import RunDir, read_json
 
 # The setting that a reason's evidence speaks of where no config difference is that evidence.
 _WITHOUT_PATH = {reasons.CUT: "score_threshold"}
 
 
-def of_run(run) -> list:
+def of_run(run: RunDir) -> list:
     """The changes in the run's `explain/*.json` that size a documented reason.
 
     Args:
@@ -30,11 +32,11 @@ def of_run(run) -> list:
     return sorted(found, key=lambda each: -abs(each["delta_ap"]))
 
 
-def _sizes(change):
+def _sizes(change: dict) -> bool:
     return change.get("reason") is not None and isinstance(change.get("delta_ap"), int | float)
 
 
-def largest(reason, changes, differing):
+def largest(reason: Reason, changes: Iterable[dict], differing: Iterable[str]) -> dict | None:
     """The change that sizes a reason here, or None.
 
     Args:
@@ -54,7 +56,7 @@ def largest(reason, changes, differing):
     return max(fitting, key=lambda each: abs(each["delta_ap"]), default=None)
 
 
-def told(change) -> str:
+def told(change: dict) -> str:
     """ "decoder: pillow −0.30 points (−0.98 to +0.39)" of a change."""
     said = f"{change['delta_ap']:+.2f} points"
     if change.get("interval"):

@@ -49,7 +49,7 @@ def objects() -> dict[int, int]:
     return {int(row["id"]): int(row["val2017_objects"]) for row in _rows()}
 
 
-def _rows():
+def _rows() -> list[dict[str, str]]:
     with open(_TABLE, encoding="utf-8", newline="") as table:
         return list(csv.DictReader(table))
 
@@ -71,13 +71,13 @@ def remembered(iou_type: str) -> dict | None:
         return None  # a damaged note is no fact
 
 
-def remember(identity: dict, iou_type: str):
+def remember(identity: dict, iou_type: str) -> None:
     """Keeps the identity of an official file, one that fits what is pinned."""
     from replicate.run import write_json
 
     write_json(_path(iou_type), identity)
 
 
-def _path(iou_type):
+def _path(iou_type: str) -> pathlib.Path:
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(home) / "replicate-tf2-zoo" / "official" / file_of(iou_type)

@@ -57,7 +57,7 @@ def evidence() -> Spread:
     )
 
 
-def _told(row):
+def _told(row: dict[str, str]) -> str:
     seeds = f", {row['seeds']} seeds" if row["seeds"] else ""
     sigma = f"σ {row['sigma']}" if row["sigma"] else ""
     span = f"{row['lowest']} to {row['highest']}" if row["lowest"] else ""

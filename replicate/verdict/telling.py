@@ -1,11 +1,20 @@
 """A verdict in words: the headline, and the lines of a terminal."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from replicate.verdict.conditions import Conditions
+
+
 NOT_RULED_OUT = "not ruled out"
 _SHOWN = 6  # settings that are listed; more are counted
 _OPEN = 3
 
 
-def headline(verdict, kind, runs, conditions) -> str:
+def headline(verdict: str, kind: str, runs: int, conditions: Conditions) -> str:
     """Both answers in one sentence: reached? under which conditions?"""
     count = ""
     if kind == "training" and verdict != "NOT COMPARABLE":
@@ -13,7 +22,7 @@ def headline(verdict, kind, runs, conditions) -> str:
     return f"{verdict}{count}; conditions: {conditions.sentence}"
 
 
-def text(verdict) -> str:
+def text(verdict: dict) -> str:
     """A verdict as lines for a terminal: both answers, why, and what may explain a gap.
 
     Args:
@@ -32,7 +41,7 @@ def text(verdict) -> str:
     return "\n".join(lines)
 
 
-def _conditions(conditions):
+def _conditions(conditions: dict) -> Iterator[str]:
     yield f"conditions: {conditions['sentence']}"
     settings = [each["sentence"] for each in conditions["changes"] if each["cls"] != "facts"]
     if len(settings) <= _SHOWN:
@@ -41,7 +50,7 @@ def _conditions(conditions):
         yield "    the settings stand in deviations.json and, foldable, in the report"
 
 
-def _tolerance(verdict):
+def _tolerance(verdict: dict) -> str:
     tolerance = verdict["tolerance"]
     if tolerance["kind"] == "checkpoint":
         return (
@@ -59,7 +68,7 @@ def _tolerance(verdict):
     return told
 
 
-def _causes(verdict):
+def _causes(verdict: dict) -> Iterator[str]:
     causes = verdict["likely_causes"]
     seen = [each for each in causes if each["likelihood"] != NOT_RULED_OUT]
     open_ones = [each["cause"] for each in causes if each["likelihood"] == NOT_RULED_OUT]

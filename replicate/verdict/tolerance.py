@@ -65,7 +65,7 @@ class Tolerance:
     sources: tuple[str, ...]
 
 
-def _margin(sigma):
+def _margin(sigma: float) -> float:
     """The least margin within which one run and one published run without a difference between
     them are shown to lie four times in five; rounded up to 0.1."""
     normal = statistics.NormalDist()
@@ -132,7 +132,7 @@ class Judged:
     interval90: tuple[float, float] | None = None
     seeds_needed: int | None = None
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """The fields as plain data."""
         return dataclasses.asdict(self)
 
@@ -148,7 +148,7 @@ def judge(values: list, published: Published, kind: str) -> Judged:
     return (_checkpoint if kind == "checkpoint" else _training)(values, published)
 
 
-def _checkpoint(values, published):
+def _checkpoint(values: list[float], published: Published) -> Judged:
     margins = of_kind("checkpoint")
     # A figure that is the mean of runs is none of theirs.
     chance = 1.96 * (published.spread or 0) if published.runs > 1 else 0
@@ -170,13 +170,13 @@ def _checkpoint(values, published):
     return Judged(name, f"{_told(values, published)}: {bound} points", len(values), gap, bands)
 
 
-def _training(values, published):
+def _training(values: list[float], published: Published) -> Judged:
     margins = of_kind("training")
     seeds = len(values)
     sigma, own, quantile_equal, quantile_differ = _sigma(values)
     error = standard_error(sigma, seeds, published)
     half, gap = quantile_equal * error, statistics.fmean(values) - published.points
-    bands = tuple(max(0.0, margin - half) for margin in (margins.replicated, margins.near))
+    bands = (max(0.0, margins.replicated - half), max(0.0, margins.near - half))
     shown = [
         abs(gap) + half <= margin or math.isclose(abs(gap) + half, margin, rel_tol=1e-9)
         for margin in (margins.replicated, margins.near)
@@ -202,7 +202,7 @@ def _training(values, published):
     return Judged(name, reason, seeds, gap, bands, sigma, own, error, interval, needed)
 
 
-def _sigma(values):
+def _sigma(values: list[float]) -> tuple[float, bool, float, float]:
     """(σ of one run, whether it is these runs' own, quantile of the 90 % interval, quantile of the
     test for a difference)."""
     high, freedom = spread.evidence().high, len(values) - 1
@@ -215,7 +215,7 @@ def _sigma(values):
 
 
 @functools.cache
-def _quantiles(freedom):
+def _quantiles(freedom: int | None) -> tuple[float, float]:
     """Of the 90 % interval and of the test for a difference: normal, or Student's t."""
     from scipy import stats
 
@@ -224,7 +224,7 @@ def _quantiles(freedom):
 
 
 @functools.cache
-def _most_squares(freedom):
+def _most_squares(freedom: int) -> float:
     """What runs' squared deviations, over σ², exceed but once in ten times."""
     from scipy import stats
 
@@ -255,7 +255,7 @@ def seeds_needed(published: Published, sigma: float) -> int | None:
     return None
 
 
-def _told_sigma(sigma, own, seeds, gap, published):
+def _told_sigma(sigma: float, own: bool, seeds: int, gap: float, published: Published) -> str:
     """Which σ; of one run also the interval that the pooled one gives."""
     if own:
         return f"σ {sigma:.2f}, as these runs spread"
@@ -267,7 +267,7 @@ def _told_sigma(sigma, own, seeds, gap, published):
     return f"σ {sigma:.2f}, the largest of the published series; {by_pooled}"
 
 
-def _what_would_settle(published, sigma, own, needed):
+def _what_would_settle(published: Published, sigma: float, own: bool, needed: int | None) -> str:
     if needed:
         return f"{needed} seeds would settle it in 80 % of cases, were there no difference"
     high = spread.evidence().high
@@ -281,7 +281,7 @@ def _what_would_settle(published, sigma, own, needed):
     return "no number of seeds would settle it: the published figure's own chance is too large"
 
 
-def _told(values, published):
+def _told(values: list[float], published: Published) -> str:
     gap = statistics.fmean(values) - published.points
     seeds = f" over {len(values)} seeds" if len(values) > 1 else ""
     decimals = 1 if published.rounding >= 0.05 else 2
@@ -291,10 +291,10 @@ def _told(values, published):
     return f"{statistics.fmean(values):.2f}{seeds} against {points}{mean_of}, {away}"
 
 
-def _interval(interval):
+def _interval(interval: tuple[float, float]) -> str:
     return " to ".join(f"{value:+.2f}".replace("-", "−") for value in interval)
 
 
-def _within(gap, bound):
+def _within(gap: float, bound: float) -> bool:
     # 22.3 - 22.2 is a little more than 0.1 in binary.
     return abs(gap) <= bound or math.isclose(abs(gap), bound, rel_tol=1e-9)

@@ -8,17 +8,23 @@ three write to local files and send nothing anywhere.
 """
 
 import importlib
+import os
 import pathlib
+import types
+from collections.abc import Iterable
 
 from replicate.errors import UserError
 from replicate.report.trackers.record import TrackedRun, of_run
+from replicate.run import RunDir
 
 TRACKERS = ("tensorboard", "mlflow", "comet")
 
 __all__ = ["TRACKERS", "TrackedRun", "of_run", "write"]
 
 
-def write(run, names, folder=None):
+def write(
+    run: RunDir, names: Iterable[str], folder: str | os.PathLike[str] | None = None
+) -> dict[str, str]:
     """Writes a run for each of the trackers.
 
     Args:
@@ -41,7 +47,7 @@ def write(run, names, folder=None):
     return {name: adapter.write(record, folder / name) for name, adapter in adapters.items()}
 
 
-def _adapter(name):
+def _adapter(name: str) -> types.ModuleType:
     try:
         return importlib.import_module(f"replicate.report.trackers.to_{name}")
     except ModuleNotFoundError as error:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from replicate import checkpoint_files, config
 from replicate.config import operations
 from replicate.report import content
+from replicate.run import RunDir
 
 IMAGES = 12
 MIN_SCORE = 0.3
@@ -20,7 +23,7 @@ _COLOURS = {"found": "#3ddc84", "missed": "#ff4fd8", "right": "#4db8ff", "wrong"
 class Box:
     """A box of an image: box_xywh_px in pixels of the file; score is None of groundtruth."""
 
-    box_xywh_px: list
+    box_xywh_px: list[float]
     label: str
     score: float | None
     kind: str
@@ -33,9 +36,9 @@ class Shown:
     name: str
     path: pathlib.Path
     step: int
-    boxes: list
+    boxes: list[Box]
 
-    def pixels(self):
+    def pixels(self) -> np.ndarray:
         """uint8 [height, width, 3] with the boxes drawn."""
         with Image.open(self.path) as opened:
             picture = opened.convert("RGB")
@@ -72,24 +75,24 @@ class TrackedRun:
 
     name: str
     root: pathlib.Path
-    parameters: dict
-    series: dict
+    parameters: dict[str, Any]
+    series: dict[str, list[tuple[int, float]]]
     images_per_epoch: int | None
     batch_size: int | None
-    texts: dict
-    files: list
-    code: dict
+    texts: dict[str, str]
+    files: list[pathlib.Path]
+    code: dict[pathlib.Path, pathlib.Path]
     git: dict | None
-    images: list
+    images: list[Shown]
 
-    def epoch(self, step):
+    def epoch(self, step: int) -> int | None:
         """The epoch a step lies in, from 0; None where the training set's size is unknown."""
         if not self.images_per_epoch or not self.batch_size:
             return None
         return step * self.batch_size // self.images_per_epoch
 
 
-def of_run(run):
+def of_run(run: RunDir) -> TrackedRun:
     """The TrackedRun of a run directory."""
     report = content.of_run(run)
     message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
@@ -114,7 +117,7 @@ def of_run(run):
     )
 
 
-def fields(message, prefix=""):
+def fields(message: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every field of a config that is set, with its path: (path, value) pairs."""
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
@@ -127,7 +130,7 @@ def fields(message, prefix=""):
                 yield here, operations.value_of(field, each)
 
 
-def _parameters(report, message):
+def _parameters(report: dict, message: Any) -> dict[str, Any]:
     asked = {
         f"request.{name}": value
         for name, value in report["request"].items()
@@ -136,7 +139,7 @@ def _parameters(report, message):
     return asked | (dict(fields(message)) if message is not None else {})
 
 
-def _series(report):
+def _series(report: dict) -> dict[str, list[tuple[int, float]]]:
     series = {}
     training, plan = report["training"], report["schedule"]
     if training:
@@ -162,13 +165,13 @@ def _series(report):
     return {name: pairs for name, pairs in series.items() if pairs}
 
 
-def _pairs(steps, values):
+def _pairs(steps: Iterable[int], values: Iterable[float | None]) -> list[tuple[int, float]]:
     return [
         (step, float(value)) for step, value in zip(steps, values, strict=True) if value is not None
     ]
 
 
-def _texts(run, report):
+def _texts(run: RunDir, report: dict) -> dict[str, str]:
     texts = {"command": report["command"] or "not recorded"}
     if report["verdict"]:
         verdict = report["verdict"]
@@ -180,7 +183,7 @@ def _texts(run, report):
     return texts
 
 
-def _checkpoint(run, report):
+def _checkpoint(run: RunDir, report: dict) -> pathlib.Path:
     """The prefix of the evaluated checkpoint; without an evaluation that of the last one."""
     evaluated = (report["metrics"] or {}).get("checkpoint")
     if evaluated:
@@ -193,7 +196,7 @@ def _checkpoint(run, report):
     )
 
 
-def _model_summary(checkpoint):
+def _model_summary(checkpoint: pathlib.Path) -> str | None:
     """The model's variables in a checkpoint with their shapes, or None where it is not there."""
     if not pathlib.Path(f"{checkpoint}.index").is_file():
         return None
@@ -210,7 +213,7 @@ def _model_summary(checkpoint):
     return f"{len(variables)} variables, {total:,} values\n" + "\n".join(lines)
 
 
-def _images(report):
+def _images(report: dict) -> list[Shown]:
     gallery, folder = report["gallery"], report["request"].get("val_images")
     if not gallery or not folder:
         return []

@@ -4,6 +4,9 @@ import contextlib
 import hashlib
 import io
 import os
+import pathlib
+
+from replicate.report.trackers.record import Box, TrackedRun
 
 os.environ.setdefault("COMET_LOGGING_CONSOLE", "ERROR")
 # Otherwise its own errors are sent to its makers: nothing leaves this machine.
@@ -15,7 +18,7 @@ PROJECT = "replications"
 _LONGEST_NAME = 90
 
 
-def write(record, folder):
+def write(record: TrackedRun, folder: pathlib.Path) -> str:
     """Writes the archive `folder`/<key>.zip, in the place of an earlier export of the run.
 
     Returns:
@@ -50,7 +53,7 @@ def write(record, folder):
     return f"comet upload {archive}"
 
 
-def _log(experiment, record):
+def _log(experiment: comet_ml.OfflineExperiment, record: TrackedRun) -> None:
     experiment.set_name(record.name)
     experiment.log_parameters({_short(name): each for name, each in record.parameters.items()})
     for name, pairs in record.series.items():
@@ -81,11 +84,11 @@ def _log(experiment, record):
         )
 
 
-def _short(name):
+def _short(name: str) -> str:
     """Comet cuts off a longer name at its end, where config paths differ."""
     return name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]
 
 
-def _annotation(box):
+def _annotation(box: Box) -> dict:
     score = 1.0 if box.score is None else box.score
     return {"label": box.label, "boxes": [box.box_xywh_px], "score": 100 * score}

@@ -1,7 +1,10 @@
 """A run in MLflow's local file store."""
 
 import os
+import pathlib
 import time
+
+from replicate.report.trackers.record import TrackedRun
 
 # A store of plain files: new MLflow versions want to be told that it is meant.
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -16,7 +19,7 @@ _BATCH = 900  # of at most 1,000 entries a call, 100 of them parameters
 _PARAMETERS = 90
 
 
-def write(record, folder):
+def write(record: TrackedRun, folder: pathlib.Path) -> str:
     """Logs the run into the store `folder`; an earlier export of the same run is deleted.
 
     Returns:
@@ -67,11 +70,11 @@ def write(record, folder):
     return f"MLFLOW_ALLOW_FILE_STORE=true mlflow server --backend-store-uri {uri}"
 
 
-def _name(text):
+def _name(text: str) -> str:
     """MLflow's names have letters, digits, and the marks _ - . / : and spaces."""
     text = text.replace("[", ".").replace("]", "")
     return "".join(each if each.isalnum() or each in "_-./: " else "_" for each in text)
 
 
-def _parts(entries, size):
+def _parts(entries: list, size: int) -> list[list]:
     return [entries[start : start + size] for start in range(0, len(entries), size)]

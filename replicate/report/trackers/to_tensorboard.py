@@ -1,12 +1,15 @@
 """A run as TensorBoard events: scalars, hyperparameters, texts, images with boxes."""
 
+import pathlib
 import shutil
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from replicate.report.trackers.record import TrackedRun
 
-def write(record, folder):
+
+def write(record: TrackedRun, folder: pathlib.Path) -> str:
     """Writes events into `folder`/<run's name>, in the place of an earlier export.
 
     Returns:
