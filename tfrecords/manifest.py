@@ -22,13 +22,16 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, TypedDict
+from typing import IO, TYPE_CHECKING, TypedDict
 
 import msgspec
 
-from tfrecords import checked_json, shards
+from tfrecords import checked_json
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
+
+if TYPE_CHECKING:
+    from tfrecords import shards
 
 FORMAT = 1
 _opened = functools.partial(written_whole, mode="wb")
@@ -114,7 +117,7 @@ def read(output_path: str) -> dict | None:
 def assemble(
     source: dict,
     settings: dict,
-    results: list[shards.WrittenShard],
+    results: "list[shards.WrittenShard]",
     unknown: Sequence[dict] = (),
     crowd_unknown: int = 0,
 ) -> dict:
