@@ -72,7 +72,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("output", None, "write the record (JSON) here")
 
 
-def main(_):
+def main(_: list[str]) -> int:
     from replicate.benchmarking import Dataset, benchmark, cache, pictures
     from replicate.run import write_json
     from replicate.score import text

@@ -33,7 +33,7 @@ flags.DEFINE_integer("samples", 200, "halves of the images, for intervals", lowe
 flags.DEFINE_alias("bootstrap", "samples")
 
 
-def main(paths):
+def main(paths: list[str]) -> None:
     if not paths:
         raise UserError("name the run directories to compare, or records of tools/benchmark.py")
     print(

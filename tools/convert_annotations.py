@@ -54,7 +54,7 @@ _SPLIT = flags.DEFINE_string("split", "train", "to parquet: name of the split")
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "tfrecord: number of shards", lower_bound=1)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     if _TO.value == "tfrecord":
         if _FROM.value != "parquet":
             raise InputError(

@@ -58,7 +58,7 @@ flags.DEFINE_string("label_map", None, "also write the label map here")
 flags.DEFINE_string("runner", None, "Apache Beam runner, such as DirectRunner (default: no Beam)")
 
 
-def main(runner_options):
+def main(runner_options: list[str]) -> None:
     if runner_options and not FLAGS.runner:
         raise tfrecords.InputError(cli.unexpected(runner_options))
     options = {

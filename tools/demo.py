@@ -21,7 +21,7 @@ _BESIDE = installation.HOME if installation.IS_CHECKOUT else pathlib.Path.cwd()
 _FOLDER = flags.DEFINE_string("folder", str(_BESIDE / "demo"), "where data and run go.")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     from replicate import preflight, replication
     from replicate.demo import recipe
 

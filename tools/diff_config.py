@@ -29,7 +29,7 @@ from tools import cli
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "html"], "how the answer is written")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         raise UserError(
             "give two configs to compare: python tools/diff_config.py A B\n"

@@ -37,7 +37,7 @@ _FOLDER = flags.DEFINE_string("folder", "runs", "where runs go, for the free spa
 _JSON = flags.DEFINE_bool("json", False, "the findings as JSON.")
 
 
-def main(_):
+def main(_: list[str]) -> int:
     from replicate import doctor
 
     findings = doctor.examine(_FOLDER.value, progress=not _JSON.value)

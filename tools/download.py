@@ -50,7 +50,7 @@ _MIRROR = flags.DEFINE_string("mirror", None, f"zoo, starting: a server in place
 _KEEP_ARCHIVES = flags.DEFINE_bool("keep_archives", False, "keep COCO's archives after unpacking")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     match arguments:
         case ["coco"]:
             _coco(_DEST.value or "data/coco")

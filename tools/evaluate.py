@@ -80,7 +80,7 @@ _METRICS = flags.DEFINE_string(
 _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_bound=1)
 
 
-def main(_):
+def main(_: list[str]) -> int:
     if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value):
         raise UserError(f"give either --checkpoint with --output, or --model_dir{_HELP}")
     return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()

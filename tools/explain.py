@@ -59,7 +59,7 @@ flags.DEFINE_string("html", None, "write the page here")
 _IMAGES = 200
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     runs = arguments
     asked = sum((bool(FLAGS.detections), bool(FLAGS.model), bool(runs)))
     if asked != 1 or (runs and len(runs) != 2):

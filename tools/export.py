@@ -41,7 +41,7 @@ _INPUT = flags.DEFINE_enum(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     from replicate import config, weights
     from replicate.errors import UserError
 

@@ -61,7 +61,7 @@ _RECIPE = flags.DEFINE_string(
 )
 
 
-def main(_):
+def main(_: list[str]) -> int:
     from replicate import config
 
     message = config.render(

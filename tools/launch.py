@@ -99,7 +99,7 @@ _ONLY_FOR = {
 }
 
 
-def main(_):
+def main(_: list[str]) -> int:
     _refuse_flags_of_other_targets()
     plan = _plan()
     return _TARGETS[FLAGS.target](plan)

@@ -35,7 +35,7 @@ _FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UserError("give one config: python tools/lint_config.py pipeline.config")
     (path,) = arguments

@@ -42,7 +42,7 @@ _KEEP = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string("output", "", "also write the tables to this Markdown file")
 
 
-def main(_):
+def main(_: list[str]) -> int:
     unknown = [label for label in _MODELS.value if label not in models.MODELS]
     if unknown:
         raise UserError(f"--models: no {unknown[0]!r}; choose from {', '.join(models.MODELS)}")

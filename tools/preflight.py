@@ -38,7 +38,7 @@ _WORKERS = flags.DEFINE_integer("num_workers", 1, "machines that train together.
 _JSON = flags.DEFINE_bool("json", False, "the answer as JSON.")
 
 
-def main(_):
+def main(_: list[str]) -> int:
     from replicate import preflight
 
     terms = training_flags.terms()

@@ -34,7 +34,7 @@ flags.DEFINE_string("label_map", None, "refuse a model that was trained for othe
 flags.DEFINE_string("output", None, "also write the answer as JSON here.")
 
 
-def main(paths):
+def main(paths: list[str]) -> None:
     if not paths:
         raise UserError("no image given: python tools/recognize.py --model=RUN IMAGE [IMAGE …]")
     missing = [path for path in paths if not pathlib.Path(path).is_file()]

@@ -64,7 +64,7 @@ _SCHEDULE = flags.DEFINE_enum("schedule", None, config.SCHEDULES, "another sched
 _DEVIATIONS = flags.DEFINE_string("deviations", None, "write the differences here, as JSON")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     message = config.render(
         _MODEL.value,
         overrides=[config.parse_override(text) for text in _SET.value],

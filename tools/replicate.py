@@ -90,7 +90,7 @@ def request():
     )
 
 
-def main(_):
+def main(_: list[str]) -> int:
     from replicate import replication, verdict
 
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))

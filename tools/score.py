@@ -59,7 +59,7 @@ flags.DEFINE_string("plots", None, "draw curves and errors as PNG files into thi
 flags.DEFINE_string("output", None, "write metrics.json here")
 
 
-def main(_):
+def main(_: list[str]) -> int:
     status = cli.DONE
     try:
         result = _score(FLAGS.detections)

@@ -25,7 +25,7 @@ _LOG = flags.DEFINE_bool("log", False, "draw the rate on a logarithmic axis")
 _POINTS = 4000  # of a drawn curve
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("name at least one config: python tools/show_schedule.py MODEL [FILE …]")
     if _OUTPUT.value and not _OUTPUT.value.endswith((".png", ".svg")):

@@ -26,7 +26,7 @@ _INTERVAL = flags.DEFINE_float("interval_s", 5, "--watch: seconds between.", low
 _JSON = flags.DEFINE_bool("json", False, "a JSON list instead of the table.")
 
 
-def main(folders):
+def main(folders: list[str]) -> int:
     if len(folders) != 1:
         raise UserError("give one folder of runs, or a run directory: python tools/status.py runs")
     if _WATCH.value:

@@ -25,7 +25,7 @@ flags.DEFINE_string("label_map", None, "StringIntLabelMap: the categories' ids a
 flags.DEFINE_string("output", None, "COCO JSON to write")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     categories = label_map.read(FLAGS.label_map)
     document = inverse.to_coco(inverse.shard_paths(FLAGS.records), categories)
     with written_whole(FLAGS.output) as file:

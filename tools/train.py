@@ -61,7 +61,7 @@ _LOG = flags.DEFINE_integer(
 flags.adopt_module_key_flags(training_flags)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     from replicate import train_run
 
     request = train_run.request_for(

@@ -92,7 +92,7 @@ _OF_THIS_START = (
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     weights = FLAGS.weights
     request = requests.RecognitionRequest(
         records=requests.absolute(FLAGS.records),

@@ -1,6 +1,11 @@
 """The flags of every tool that trains: how steps are executed, and what preflight lets by."""
 
+from typing import TYPE_CHECKING, Any
+
 from absl import flags
+
+if TYPE_CHECKING:
+    from replicate.preflight import Terms
 
 _KEEP = flags.DEFINE_integer(
     "checkpoint_max_to_keep", 7, "how many of the last ones are kept.", lower_bound=1
@@ -43,7 +48,7 @@ _TRIAL = flags.DEFINE_bool(
 )
 
 
-def execution():
+def execution() -> dict[str, Any]:
     """The flags that are fields of `replicate.execution.Execution`."""
     return {
         "checkpoint_max_to_keep": _KEEP.value,
@@ -55,7 +60,7 @@ def execution():
     }
 
 
-def terms():
+def terms() -> "Terms":
     """What preflight lets by, as a `replicate.preflight.Terms`."""
     from replicate import preflight
 

@@ -43,7 +43,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("output", None, "write verdict.json here")
 
 
-def main(run_dirs):
+def main(run_dirs: list[str]) -> int:
     if bool(run_dirs) == bool(FLAGS.metrics):
         raise UserError("give run directories, or --metrics (with --model); see --help")
     official = None

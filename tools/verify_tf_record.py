@@ -25,7 +25,7 @@ flags.DEFINE_string("annotations_file", None, "the JSON, if it is not where it w
 flags.DEFINE_integer("num_workers", None, "processes (default: all cores)", lower_bound=1)
 
 
-def main(_):
+def main(_: list[str]) -> int:
     problems = verification.verify(
         FLAGS.output_path,
         full=FLAGS.full,
