@@ -35,10 +35,9 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
     told = Told.all_of(told)
     pairs = options.pop("pairs", True)
-    given = Detections.of(detections, iou_type)
-    result = score(annotations_file, given, iou_type=iou_type, evaluator="hotcoco", **options)
+    result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
     if not len(result.detections):
-        raise UserError(_empty(given, result))
+        raise UserError(_empty(Detections.of(detections, iou_type), result))
     tried = search(
         result.groundtruth,
         result.detections,
