@@ -62,6 +62,7 @@ def _changes():
     for kernel in KERNELS:
         yield Change("resize", kernel, {"resize": kernel})
     yield Change("aspect", "kept, padded", {"aspect": "padded"})
+    yield Change("aspect", "stretched", {"aspect": "stretched"})
     yield Change("channel order", "BGR", {"channels": "BGR"}, control="large")
     yield Change("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
     yield Change("boxes", "clipped to the image", running={"clip": True})
@@ -135,7 +136,8 @@ def from_model(
     first = score.score(annotations_file, baseline, **scored)
     rows, left_out = [], []
     for change in tqdm(wanted, desc=rig.name, unit="change"):
-        reason = next((rig.without[each] for each in change.running if each in rig.without), None)
+        asked = (*change.running, *change.steps.items())
+        reason = next((rig.without[each] for each in asked if each in rig.without), None)
         if reason:
             left_out.append({"step": change.step, "value": change.value, "reason": reason})
             continue
@@ -170,10 +172,14 @@ def from_model(
 
 
 def _distance(baseline, distances):
-    """A callback that notes the mean absolute difference of an image's input from the baseline."""
+    """A callback that notes the mean absolute difference of an image's input from the baseline.
+
+    Of an input of another size there is none.
+    """
 
     def seen(image_id, small):
-        distances.append(float(np.abs(small - baseline[image_id]).mean()))
+        if small.shape == baseline[image_id].shape:
+            distances.append(float(np.abs(small - baseline[image_id]).mean()))
 
     return seen
 

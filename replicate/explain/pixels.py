@@ -16,7 +16,8 @@ class Steps:
       decoder: of DECODERS.
       exif: turn the image as its EXIF tag says (COCO counts pixels of the file as it lies).
       resize: of KERNELS.
-      aspect: "stretched" to the input, or "padded": the longer side fits, black below or right.
+      aspect: "stretched" to the input; "padded": as large as fits, black below or right; "kept":
+        as large as fits, and the model pads.
       channels: "RGB" or "BGR".
       normalisation: "recipe" or "0..1": values from 0 to 1 whatever the model was trained on.
     """
@@ -41,21 +42,32 @@ def decoded(path, steps):
     return pixels
 
 
-def resized(pixels, input_hw, steps):
-    """float32 [*input_hw, 3], in 0..255, and what part of it (height, width) the image fills."""
-    height, width = input_hw
-    filled = (height, width)
+def resized(pixels, input_hw, steps, within_hw=None):
+    """An image in the size of the model's input, or of the part of it that it fills.
+
+    Args:
+      pixels: uint8 [height, width, 3].
+      input_hw: size of the model's input.
+      steps: Steps.
+      within_hw: what an image that keeps its aspect must fit into; default the input.
+
+    Returns:
+      (float32 [*input_hw, 3] in 0..255, smaller where the aspect is "kept"; what fraction of its
+      height and width the image fills).
+    """
+    hw = input_hw
+    if steps.aspect != "stretched":
+        within = zip(within_hw or input_hw, pixels.shape[:2], strict=True)
+        times = min(most / side for most, side in within)
+        hw = tuple(max(1, round(side * times)) for side in pixels.shape[:2])
+    small, fraction = KERNELS[steps.resize](pixels, hw), (1.0, 1.0)
     if steps.aspect == "padded":
-        times = min(height / pixels.shape[0], width / pixels.shape[1])
-        filled = tuple(max(1, round(side * times)) for side in pixels.shape[:2])
-    small = KERNELS[steps.resize](pixels, filled)
-    if steps.aspect == "padded":
-        padded = np.zeros((height, width, 3), np.float32)
-        padded[: filled[0], : filled[1]] = small
-        small = padded
+        padded = np.zeros((*input_hw, 3), np.float32)
+        padded[: hw[0], : hw[1]] = small
+        small, fraction = padded, (hw[0] / input_hw[0], hw[1] / input_hw[1])
     if steps.channels == "BGR":
         small = small[..., ::-1]
-    return np.ascontiguousarray(small, np.float32), filled
+    return np.ascontiguousarray(small, np.float32), fraction
 
 
 def _by_tensorflow_accurate(path):

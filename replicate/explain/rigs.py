@@ -41,7 +41,7 @@ class Running:
 class Rig:
     """What .tflite files and checkpoints share.
 
-    Subclasses have `input_hw` and `outputs(images, running)`: for float32 images [n, h, w, 3] in
+    Subclasses have `input_hw` and `outputs(images, running)`: for n float32 images [h, w, 3] in
     0..255 after resizing, a list of (boxes_yxyx_norm, scores, category_ids).
     """
 
@@ -49,8 +49,12 @@ class Rig:
     input_hw = (0, 0)
     #: How it is fed where nothing is changed.
     steps = pixels.Steps()
-    #: Of Running, what cannot be changed here: field -> why.
+    #: What cannot be changed here: a field of Running, or (field of Steps, value) -> why.
     without: dict = {}
+
+    def within_hw(self, image_hw):
+        """What an image that keeps its aspect must fit into."""
+        return self.input_hw
 
     def detect(self, images, steps, running, seen=None):
         """COCO results of images.
@@ -68,20 +72,16 @@ class Rig:
             chunk, batch, shapes = images[start : start + size], [], []
             for image_id, path in chunk:
                 decoded = pixels.decoded(path, steps)
-                small, filled = pixels.resized(decoded, self.input_hw, steps)
+                within = self.within_hw(decoded.shape[:2])
+                small, filled = pixels.resized(decoded, self.input_hw, steps, within)
                 batch.append(self.normalised(small, steps))
                 if seen:
                     seen(image_id, batch[-1])
                 # Fractions of the padded input, times this, are pixels of the image.
                 shapes.append(
-                    [
-                        side * whole / part
-                        for side, whole, part in zip(
-                            decoded.shape[:2], self.input_hw, filled, strict=True
-                        )
-                    ]
+                    [side / part for side, part in zip(decoded.shape[:2], filled, strict=True)]
                 )
-            found = self.outputs(np.stack(batch), running)
+            found = self.outputs(batch, running)
             for (image_id, _), shape, each in zip(chunk, shapes, found, strict=True):
                 results += _finished(image_id, shape, each, running)
         return results
@@ -208,29 +208,43 @@ class CheckpointRig(Rig):
         detector = self._detector(Running())
         if detector.static_shape is None:
             raise UserError(
-                f"{name}: its resizer keeps the aspect, so its inputs have no one size; the "
-                "changes of a pipeline are measured on models of one input size"
+                f"{name}: its resizer keeps the aspect and pads to no one size; the changes of a "
+                "pipeline are measured on models whose inputs have one size"
             )
         self.input_hw = tuple(detector.static_shape)
-        self._check_resizer(detector)
         self.without = {}
+        self._range = _kept_range(config.model)
+        if self._range:
+            self.steps = dataclasses.replace(self.steps, aspect="kept")
+            self.without["aspect", "padded"] = "its own resizer keeps the aspect and pads"
+            if len(set(self._range)) > 1:
+                self.without["aspect", "stretched"] = "its own resizer keeps the aspect"
+        self._check_resizer(detector)
         if not config.eval_config.use_moving_averages:
             self.without["averages"] = "the checkpoint's config keeps no moving averages"
         if detector.suppression != "kit":
             self.without["suppression"] = f"its suppression is {detector.suppression}'s alone"
 
+    def within_hw(self, image_hw):
+        if not self._range:
+            return self.input_hw
+        return self._range if image_hw[0] < image_hw[1] else self._range[::-1]
+
     def _check_resizer(self, detector):
-        """What is fed unchanged must be what `tools/evaluate.py` feeds."""
+        """What is fed unchanged must be what `tools/evaluate.py` feeds, and as large."""
         height, width = self.input_hw
-        image = np.random.default_rng(0).integers(0, 256, (height + 37, width + 11, 3), np.uint8)
-        small, _ = pixels.resized(image, self.input_hw, self.steps)
-        made, theirs = (detector.preprocess(each)[0].numpy() for each in (small, image))
-        # To the last bits of float32: TensorFlow compiles the two otherwise.
-        if not np.allclose(made, theirs, atol=1e-4):
-            raise UserError(
-                f"{self.name}: its resizer is not the API's bilinear one to a fixed size; the "
-                "changes of a pipeline are measured on models of that one"
-            )
+        rng = np.random.default_rng(0)
+        for image_hw in ((height + 37, width + 11), (height // 2, width), (height, width // 2 + 1)):
+            image = rng.integers(0, 256, (*image_hw, 3), np.uint8)
+            small, _ = pixels.resized(image, self.input_hw, self.steps, self.within_hw(image_hw))
+            ours, theirs = (detector.preprocess(each) for each in (small, image))
+            # To the last bits of float32: TensorFlow compiles the two otherwise.
+            same = np.array_equal(ours[1], theirs[1]) and np.allclose(ours[0], theirs[0], atol=1e-4)
+            if not same:
+                raise UserError(
+                    f"{self.name}: its resizer is not one of the API's bilinear ones to one size; "
+                    "the changes of a pipeline are measured on models of those"
+                )
 
     @property
     def ends(self):
@@ -283,6 +297,15 @@ class CheckpointRig(Rig):
                 _round_weights(detector.model, _WEIGHTS[running.weights])
             self._detectors[key] = detector
         return self._detectors[key]
+
+
+def _kept_range(model):
+    """(smaller side, larger side) that a resizer which keeps the aspect fits images into."""
+    resizer = getattr(model, model.WhichOneof("model")).image_resizer
+    if resizer.WhichOneof("image_resizer_oneof") != "keep_aspect_ratio_resizer":
+        return None
+    kept = resizer.keep_aspect_ratio_resizer
+    return kept.min_dimension, kept.max_dimension
 
 
 def _set_iou_threshold(config, threshold):
