@@ -173,6 +173,9 @@ NOT_RUN = {
     ("README.md", "make venv-gpu"): "installs from the network, for GPUs",
     ("README.md", "python tools/download.py"): "the network: 20 GB; tests/tfrecords/test_fetch.py",
     ("docs/configs.md", "python tools/download.py"): "the network; tests/zoo/test_archive.py",
+    ("docs/explain.md", "python tools/explain.py --model=demo/run"): (
+        "the demo's run is a training; the same command is run on another run directory"
+    ),
     ("docs/explain.md", "python tools/explain.py --model=detect.tflite"): (
         "the released detect.tflite is not part of the project; tests/explain runs the tool"
     ),
