@@ -165,6 +165,10 @@ NOT_RUN = {
     ): "the network; tests/tfrecords/test_fetch.py",
     ("docs/how-to-one-gpu.md", "make venv-gpu"): "installs from the network, for GPUs",
     (
+        "docs/explain.md",
+        "python tools/explain.py --annotations_file=instances_val128.json",
+    ): "COCO's own images and a model's detections; tests/explain/test_detections.py",
+    (
         "docs/reliability.md",
         "python -m tests.faults.long_run",
     ): "takes most of an hour; tests/faults runs a slice of it",

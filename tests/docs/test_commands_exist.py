@@ -34,7 +34,7 @@ def _flags_of(tool):
 def _takes_arguments(tool):
     """Whether its `main` looks at what is no flag: it names its parameter then."""
     text = (PROJECT / "tools" / f"{tool}.py").read_text(encoding="utf-8")
-    return "def main(_)" not in text
+    return not re.search(r"def main\(_[:)]", text)
 
 
 @functools.cache
