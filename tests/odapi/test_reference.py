@@ -44,6 +44,8 @@ def run(model, model_config):
     """Predictions, detections and losses of a model with fixed weights on the fixed image."""
     import tensorflow as tf
 
+    # A training before, in this process, leaves Keras in its training phase.
+    tf.keras.backend.set_learning_phase(False)
     inputs, true_shapes = model.preprocess(tf.constant(fixed.image(480, 640)))
     model.predict(inputs, true_shapes)
     fixed.fill_weights(model)
