@@ -10,10 +10,10 @@ Written by the Object Detection API's own exporter.
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
+from tfrecords.whole_files import temporary_folder
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -59,7 +59,7 @@ def export(
     detector = Detector(config)
     detector.restore(prefix)
     output.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    beside = temporary_folder(f"{output.name}.", output.parent)
     try:
         _export(config, detector.model, beside, input_type)
         if output.exists():

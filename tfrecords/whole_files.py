@@ -76,6 +76,31 @@ def refuse_unwritable(path: str | os.PathLike) -> None:
         raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
+def temporary_folder(prefix: str, parent: str | os.PathLike | None = None) -> pathlib.Path:
+    """A new folder for what is not kept; its maker removes it, or `clean` once that is dead.
+
+    Those of the same prefix that dead processes left go now.
+
+    Args:
+      prefix: of its name.
+      parent: folder to make it in; the system's for temporary files by default.
+    """
+    parent = tempfile.gettempdir() if parent is None else parent
+    clean(parent, prefix)
+    ending = f".{_host()}.{os.getpid()}.partial"
+    return pathlib.Path(tempfile.mkdtemp(prefix=f".{prefix}", suffix=ending, dir=parent))
+
+
+@contextlib.contextmanager
+def in_temporary_folder(prefix: str) -> Iterator[pathlib.Path]:
+    """A `temporary_folder` as long as the block runs."""
+    folder = temporary_folder(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def clean(folder: str | os.PathLike, prefix: str = "", *, deep: bool = False) -> None:
     """Removes the partial files and folders that processes of this machine left when they died.
 

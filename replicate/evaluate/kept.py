@@ -194,5 +194,5 @@ def _step_in(path: str, number: int) -> int:
     """The global step that a checkpoint holds; the number in its name where it holds none."""
     try:
         return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))
-    except (tf.errors.OpError, ValueError, RuntimeError):
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):
         return number

@@ -6,7 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from replicate.explain import controls
 from replicate.explain.pixels import KERNELS
 from replicate.explain.rigs import Running, rig_of
 from replicate.score.groundtruth import Groundtruth
+from tfrecords.whole_files import in_temporary_folder
 
 #: Points of AP within which a published checkpoint, evaluated again, counts as replicated.
 TOLERANCE = 0.1
@@ -228,8 +228,8 @@ def _elsewhere(interval):
 
 def _apart(model, annotations_file, image_dir, num_images, given):
     """Detections of a process of its own without oneDNN, which TensorFlow chooses as it loads."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = pathlib.Path(folder) / "detections.json"
+    with in_temporary_folder("explain-") as folder:
+        output = folder / "detections.json"
         request = [
             *(str(pathlib.Path(each).resolve()) for each in (model, annotations_file, image_dir)),
             num_images,

@@ -10,7 +10,6 @@ import glob
 import itertools
 import os
 import pathlib
-import tempfile
 from collections import Counter
 
 import numpy as np
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from replicate.errors import UserError
 from tfrecords import coco, features, framing, label_map, shards
 from tfrecords.formats import parquet
+from tfrecords.whole_files import in_temporary_folder
 
 COCO_SOURCE, PARQUET, RECORDS = "coco", "parquet", "records"
 
@@ -100,8 +100,8 @@ def opened(config, request):
 
 @contextlib.contextmanager
 def _temporary_shard():
-    with tempfile.TemporaryDirectory(prefix="inspect-") as folder:
-        yield pathlib.Path(folder) / "looked-at.tfrecord"
+    with in_temporary_folder("inspect-") as folder:
+        yield folder / "looked-at.tfrecord"
 
 
 # ---- records

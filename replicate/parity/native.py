@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+
+from tfrecords.whole_files import in_temporary_folder
 
 PACKAGES = pathlib.Path(__file__).resolve().parents[2]
 REQUIREMENTS = pathlib.Path(__file__).resolve().parent / "requirements-native.txt"
@@ -77,10 +78,10 @@ def run(
     if threads:
         environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = ""  # one processor for all, so that kernels compare
-    with tempfile.TemporaryDirectory() as kit_alone:
+    with in_temporary_folder("parity-") as kit_alone:
         # Where the kit is installed, its folder holds this environment's TensorFlow too.
         for package in ("replicate", "tfrecords"):
-            (pathlib.Path(kit_alone) / package).symlink_to(PACKAGES / package)
+            (kit_alone / package).symlink_to(PACKAGES / package)
         done = subprocess.run(
             [str(interpreter), "-m", "replicate.parity.runs", str(job_path)],
             cwd=kit_alone,

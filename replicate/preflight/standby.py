@@ -18,7 +18,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from replicate import config as configs
 from replicate.errors import Interrupted, Unavailable, UserError
 from replicate.processes import STOP_SIGNALS
 from replicate.run import write_text
+from tfrecords.whole_files import in_temporary_folder
 
 _END_S = 30  # how long a process that is not needed may take to end
 
@@ -47,9 +47,7 @@ class Standby:
 
     def folder(self) -> pathlib.Path:
         """A folder for the trial's files, there as long as the process may need them."""
-        return pathlib.Path(
-            self._resources.enter_context(tempfile.TemporaryDirectory(prefix="preflight-"))
-        )
+        return self._resources.enter_context(in_temporary_folder("preflight-"))
 
     def keep(self, process: subprocess.Popen, config: Any, settings: dict) -> None:
         """Takes a trial's process that waits for its order on its standard input.

@@ -1,14 +1,16 @@
 """The devices that share a global batch: one, those of a machine, or those of several machines."""
 
+import atexit
 import pathlib
 import re
-import tempfile
+import shutil
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import tensorflow as tf
 
 from replicate.errors import Unavailable
+from tfrecords.whole_files import temporary_folder
 
 if TYPE_CHECKING:
     from replicate.cluster import Cluster
@@ -109,4 +111,6 @@ def checkpoint_folder(cluster: "Cluster | None", folder: pathlib.Path) -> pathli
     """
     if cluster is None or cluster.is_chief:
         return folder
-    return tempfile.mkdtemp(prefix="not-kept-")
+    unkept = temporary_folder("not-kept-")
+    atexit.register(shutil.rmtree, unkept, ignore_errors=True)
+    return unkept

@@ -1,9 +1,14 @@
 """Files appear whole or not at all."""
 
 import os
+import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from tfrecords import whole_files
 from tfrecords.whole_files import written_whole
 
 
@@ -38,3 +43,32 @@ def test_on_the_disk_before_it_appears(tmp_path, monkeypatch):
         with written_whole(tmp_path / "file", "wb", sync=sync) as file:
             file.write(b"x")
     assert synced == [False]
+
+
+def test_a_temporary_folder_of_a_dead_process_goes_with_the_next(tmp_path):
+    """Killed, it leaves its folder; the next start of its kind removes that, and no other's."""
+    script = """
+import os, signal, sys
+from tfrecords.whole_files import temporary_folder
+folder = temporary_folder("preflight-", sys.argv[1])
+(folder / "ckpt-1.data").write_bytes(b"0" * 1000)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)])
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    mine = whole_files.temporary_folder("inspect-", tmp_path)
+    assert left.exists()  # of another kind
+    first = whole_files.temporary_folder("preflight-", tmp_path)
+    second = whole_files.temporary_folder("preflight-", tmp_path)  # a living process's stays
+    assert sorted(tmp_path.iterdir()) == sorted([mine, first, second])
+
+
+def test_the_trials_folder_is_of_that_kind(tmp_path, monkeypatch):
+    from replicate.preflight.standby import Standby
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Standby() as standby:
+        folder = standby.folder()
+        assert re.fullmatch(r"\.preflight-.*\.\d+\.partial", folder.name) and folder.is_dir()
+    assert not list(tmp_path.iterdir())

@@ -4,7 +4,6 @@ import atexit
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from replicate.benchmarking.adapters.frameworks import (
 from replicate.benchmarking.adapters.labels import category_ids
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
+from tfrecords.whole_files import temporary_folder
 
 if TYPE_CHECKING:
     from replicate.benchmarking.dataset import Dataset
@@ -104,7 +104,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
 
 def _unpacked(path: pathlib.Path) -> pathlib.Path:
     """The SavedModel of an archive, unpacked until the process ends."""
-    place = pathlib.Path(tempfile.mkdtemp(prefix="replicate-archive-"))
+    place = temporary_folder("replicate-archive-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     folder = archive.unpack(path, place / "model") / "saved_model"
     if not (folder / "saved_model.pb").is_file():
