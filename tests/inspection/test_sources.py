@@ -169,14 +169,14 @@ def test_stopped_it_leaves_nothing_behind(number, drawn, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while not list(tmp_path.glob("inspect-*/*")):
+        while not list(tmp_path.glob(".inspect-*/*")):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.05)
         process.send_signal(number)
         _, told = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert "Traceback" not in told
-    assert not list(tmp_path.glob("inspect-*"))
+    assert not list(tmp_path.glob(".inspect-*"))
 
 
 def _two(folder):
