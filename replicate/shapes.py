@@ -134,36 +134,6 @@ class _AnnotationFacts(TypedDict):
     facts: dict[str, _Facts]
 
 
-class _Source(TypedDict):
-    images: int
-    annotations: int
-    crowd: int
-
-
-class _Shard(TypedDict):
-    name: str
-    records: int
-    bytes: int
-
-
-class _Counts(TypedDict):
-    images: int
-    images_without_annotations: int
-    images_skipped: dict[str, int]
-    annotations_written: int
-    crowd: int
-    crowd_dropped: int
-    boxes_clipped: int
-    dropped: dict[str, int]
-    notes: dict[str, int]
-
-
-class _Manifest(TypedDict):
-    source: _Source
-    shards: list[_Shard]
-    counts: _Counts
-
-
 class _Line(TypedDict):
     step: int
 
@@ -180,7 +150,6 @@ class _MoreOfLine(_Line, total=False):
 
 
 LINE = _MoreOfLine
-MANIFEST = _Manifest  # as far as a report needs it; `tfrecords.manifest` knows all of it
 ANNOTATION_FACTS = _AnnotationFacts  # apart: annotations.json is what COCO's files are called too
 OF_FILES = {
     "spec.json": _Spec,

@@ -24,8 +24,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, TypedDict
 
-import msgspec
-
 from tfrecords import checked_json
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
@@ -74,7 +72,9 @@ class _Counts(TypedDict):
     notes: dict[str, int]
 
 
-class _Manifest(TypedDict):
+class Manifest(TypedDict):
+    """The shape of a manifest: what must be there, and of what type."""
+
     source: _Source
     settings: _Settings
     shards: list[_Shard]
@@ -91,6 +91,8 @@ def ledger_path_of(output_path: str) -> str:
 
 def read(output_path: str) -> dict | None:
     """The manifest of a conversion, None where there is none yet; raises InputError if damaged."""
+    import msgspec
+
     path = path_of(output_path)
     try:
         with open(path, encoding="utf-8") as file:
@@ -106,7 +108,7 @@ def read(output_path: str) -> dict | None:
             f"{path}: not a manifest of format {FORMAT}; remove it, or name another output"
         )
     try:
-        msgspec.convert(manifest, _Manifest)
+        msgspec.convert(manifest, Manifest)
     except msgspec.ValidationError as error:
         raise InputError(
             f"{path}: not what a conversion writes there ({error}); remove it, and convert anew"

@@ -96,6 +96,23 @@ class Case:
             checkpoint, str(directory or self.checkpoint_dir), 9, checkpoint_name="ckpt"
         ).save(checkpoint_number=step)
 
+    def save_averages(self, step):
+        """A checkpoint whose moving averages are made-up weights, and its own weights zeros.
+
+        For a config that uses moving averages.
+        """
+        detector = Detector(self.config)
+        optimizer = detector._averages
+        fixed.fill_weights(detector.model)
+        pairs = zip(optimizer._average_weights, optimizer._model_weights, strict=True)
+        for average, weight in pairs:
+            average.assign(weight)
+            weight.assign(tf.zeros_like(weight))
+        checkpoint = tf.train.Checkpoint(model=detector.model, optimizer=optimizer)
+        tf.train.CheckpointManager(
+            checkpoint, str(self.checkpoint_dir), 1, checkpoint_name="ckpt"
+        ).save(checkpoint_number=step)
+
     def evaluation(self, **arguments):
         return detections.Evaluation(
             self.config, self.annotations_file, self.image_dir, **arguments

@@ -11,14 +11,11 @@ from replicate import odapi
 
 odapi.load()
 
-import tensorflow as tf
 
 from replicate import config as configs
 from replicate import score
-from replicate.evaluate.detector import Detector
 from replicate.explain import from_model
 from replicate.explain.rigs import Running, rig_of
-from replicate.parity import fixed
 from replicate.score.groundtruth import Groundtruth
 from tests.evaluate.conftest import Case
 
@@ -101,17 +98,7 @@ def test_a_resizer_that_keeps_the_aspect(family, overrides, only, tmp_path):
 def test_moving_averages_off_is_the_weights_themselves(tmp_path):
     """Averages of a trained kind, weights of zeros: on finds objects, off scores all alike."""
     case = Case(tmp_path, "ssd", _AVERAGES, checkpoint=False)
-    detector = Detector(case.config)
-    optimizer = detector._averages
-    fixed.fill_weights(detector.model)
-    for average, weight in zip(optimizer._average_weights, optimizer._model_weights, strict=True):
-        average.assign(weight)
-        weight.assign(tf.zeros_like(weight))
-    tf.train.CheckpointManager(
-        tf.train.Checkpoint(model=detector.model, optimizer=optimizer),
-        *(str(case.checkpoint_dir), 1),
-        checkpoint_name="ckpt",
-    ).save(checkpoint_number=3)
+    case.save_averages(3)
     truth = Groundtruth.read(case.annotations_file)
     rig = rig_of(case.checkpoint_dir, truth, pipeline_config=str(case.config_path))
     assert "averages" not in rig.without

@@ -16,13 +16,10 @@ from replicate.run import read_json
 
 odapi.load()
 
-import tensorflow as tf
 
 from replicate import config as configs
 from replicate import export
 from replicate.evaluate import detections
-from replicate.evaluate.detector import Detector
-from replicate.parity import fixed
 from tests.evaluate.conftest import Case
 from tests.evaluate.test_equal_to_api import same_detections
 
@@ -201,17 +198,7 @@ def test_moving_averages_are_what_is_exported(tmp_path):
         ],
         checkpoint=False,
     )
-    detector = Detector(case.config)
-    optimizer = detector._averages
-    fixed.fill_weights(detector.model)
-    # The averages get the made-up weights, the weights themselves become useless.
-    for average, weight in zip(optimizer._average_weights, optimizer._model_weights, strict=True):
-        average.assign(weight)
-        weight.assign(tf.zeros_like(weight))
-    checkpoint = tf.train.Checkpoint(model=detector.model, optimizer=optimizer)
-    tf.train.CheckpointManager(
-        checkpoint, str(case.checkpoint_dir), 1, checkpoint_name="ckpt"
-    ).save(checkpoint_number=3)
+    case.save_averages(3)
     export.export(case.config, str(case.checkpoint_dir), tmp_path / "exported")
     assert not configs.read(tmp_path / "exported/pipeline.config").eval_config.use_moving_averages
     ids, images = _images(case)

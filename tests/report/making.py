@@ -4,7 +4,6 @@ Everything but the detections and the log of the training is made by the kit's o
 config is rendered, the detections are scored, the verdict is decided.
 """
 
-import hashlib
 import math
 import pathlib
 
@@ -13,6 +12,7 @@ import numpy as np
 from replicate import config, opening, score, verdict
 from replicate.demo import drawing
 from replicate.run import RunDir, metrics_line, read_json, write_json, write_text
+from tfrecords import coco, conversion, manifest, shards
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
@@ -145,32 +145,21 @@ def write_evaluation(run, step, annotations_file, found):
 
 
 def _manifest(annotations_file):
-    """A manifest of tfrecords/ in which one box was dropped."""
-    content = read_json(annotations_file)
-    images, annotations = len(content["images"]), len(content["annotations"])
-    crowd = sum(each["iscrowd"] for each in content["annotations"])
-    return {
-        "format": 1,
-        "source": {
-            "annotations_file": str(annotations_file),
-            "sha256": hashlib.sha256(pathlib.Path(annotations_file).read_bytes()).hexdigest(),
-            "images": images,
-            "annotations": annotations,
-            "crowd": crowd,
-        },
-        "shards": [{"name": "x-00000-of-00001.tfrecord", "records": images, "bytes": 54321}],
-        "counts": {
-            "images": images,
-            "images_without_annotations": 0,
-            "images_skipped": {},
-            "annotations_written": annotations - 1,
-            "crowd": crowd,
-            "boxes_clipped": 0,
-            "dropped": {"box_empty": 1},
-            "crowd_dropped": 0,
-            "notes": {},
-        },
-    }
+    """A manifest of tfrecords/ in which one box was dropped, as a conversion puts it together."""
+    source = coco.load(annotations_file)
+    images, annotations = len(source.images), source.num_annotations
+    counts = {"images": images, "annotations_written": annotations - 1, "dropped/box_empty": 1}
+    shard = shards.WrittenShard(
+        "x-00000-of-00001.tfrecord",
+        "0" * 64,
+        images,
+        54321,
+        counts | {"crowd": source.num_crowd},
+        [],
+    )
+    header = {"sha256": source.sha256, "keypoints_sha256": None}
+    entry = conversion.source_entry(source, header, pathlib.Path(annotations_file).parent, None)
+    return manifest.assemble(entry, {"num_shards": 1}, [shard])
 
 
 def _log(num_steps, learning_rate, seed):

@@ -169,8 +169,9 @@ def run_directory(
     shard = shards.WrittenShard("train-00000-of-00001.tfrecord", "0" * 64, images, 1, counts, [])
     source = {"annotations_file": "train.json", "sha256": "1" * 64, "images": images}
     source |= {"annotations": annotations, "crowd": crowds, "categories": 80}
+    source |= {"keypoints_sha256": None}
     os.makedirs(run.data, exist_ok=True)
-    manifest.write(str(run.data / "train"), manifest.assemble(source, {}, [shard]))
+    manifest.write(str(run.data / "train"), manifest.assemble(source, {"num_shards": 1}, [shard]))
     matched, variables = start
     write_json(run.start, {"path": "starting/ckpt-1", "matched": matched, "variables": variables})
     executed = {"precision": "float32", "jit_compile": False, "replicas": 1}

@@ -160,16 +160,21 @@ def _size_of(encoded: bytes) -> tuple[int, int]:
 def _check(image: coco.SourceImage, rows: contract.Rows) -> None:
     """Holds a row to the contract of foreign formats."""
     rows.image(image.id, image.file_name, image.image_hw)
+    for row in _objects(image):
+        rows.annotation(*row)
+
+
+def _objects(image: coco.SourceImage) -> Iterator[tuple]:
+    """(id, category id, box_xywh_px, area_px, crowd) of each object of an image."""
     objects = image.objects
-    for row in zip(
+    return zip(
         objects.ids,
         objects.category_ids,
         objects.boxes_xywh_px,
         objects.areas_px,
         objects.crowd,
         strict=True,
-    ):
-        rows.annotation(*row)
+    )
 
 
 def read(dataset: Dataset, image_dir: str | os.PathLike) -> dict:
@@ -330,15 +335,6 @@ def _xywh(box: Sequence[float], layout: str) -> list[float]:
 
 
 def _annotations(image: coco.SourceImage) -> list[dict]:
-    objects = image.objects
-    rows = zip(
-        objects.ids,
-        objects.category_ids,
-        objects.boxes_xywh_px,
-        objects.areas_px,
-        objects.crowd,
-        strict=True,
-    )
     return [
         {
             "id": annotation_id,
@@ -348,7 +344,7 @@ def _annotations(image: coco.SourceImage) -> list[dict]:
             "area": area,
             "iscrowd": crowd,
         }
-        for annotation_id, category_id, box, area, crowd in rows
+        for annotation_id, category_id, box, area, crowd in _objects(image)
     ]
 
 
