@@ -16,6 +16,7 @@ from typing import Any
 from tfrecords.errors import InputError
 
 _POLL_S = 0.3
+_STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
 _IMAGES_A_PROCESS = 200  # fewer are done before a process has started
 
 
@@ -58,7 +59,7 @@ def run(
     try:
         while True:
             while len(running) <= num_workers and (item := next(tasks, None)) is not None:
-                with _interrupts_blocked():  # a new worker is not to meet one while it loads
+                with _stops_blocked():  # a new worker is to be known, and whole, before one is met
                     running[executor.submit(_work, work, item[1])] = item[0]
             if not running:
                 break
@@ -75,6 +76,11 @@ def run(
     finally:
         stop.set()
         executor.shutdown(cancel_futures=True)
+        for future, index in running.items():  # what was finished meanwhile is not made again
+            if future.done() and not future.cancelled() and not future.exception():
+                result = future.result()
+                if result is not None:
+                    on_shard(index, result)
 
 
 def num_workers_for(num_workers: int | None, num_tasks: int, num_images: int) -> int:
@@ -86,12 +92,12 @@ def num_workers_for(num_workers: int | None, num_tasks: int, num_images: int) ->
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Inside, SIGINT waits, here and in the processes that are started, which inherit that."""
+def _stops_blocked() -> Iterator[None]:
+    """Inside, signals to stop wait, here and in processes that are started, which inherit that."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
     finally:
@@ -104,7 +110,7 @@ def _start(images_done: Any, stop: Any) -> None:
     _images_done, _stop = images_done, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

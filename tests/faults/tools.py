@@ -290,13 +290,14 @@ def _stop(running, kind, rng):
 def work(folder):
     """Finished work below a folder: {path: (bytes, time it was written)}.
 
-    Shards, the data of checkpoints that have an index, the detections of evaluations that have
-    their metrics: what takes long to make, and is not written anew where it is whole.
+    Shards that the journal or the manifest of their conversion names, the data of checkpoints
+    that have an index, the detections of evaluations that have their metrics: what takes long to
+    make, and is not written anew where it is whole.
     """
     found = {}
     for path in pathlib.Path(folder).rglob("*"):
         if re.search(r"-of-\d{5}\.tfrecord$", path.name):
-            whole = True
+            whole = path.name in _named(path)
         elif re.match(r"ckpt-\d+\.data-", path.name):
             whole = path.with_name(path.name.split(".")[0] + ".index").exists()
         elif path.name.startswith("detections."):
@@ -307,6 +308,16 @@ def work(folder):
             if whole:
                 found[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
     return found
+
+
+def _named(shard):
+    """The text that names the finished shards of a shard's conversion."""
+    output = re.sub(r"-\d{5}-of-\d{5}\.tfrecord$", "", str(shard))
+    texts = []
+    for path in (f"{output}-progress.jsonl", f"{output}-manifest.json"):
+        with contextlib.suppress(FileNotFoundError):
+            texts.append(pathlib.Path(path).read_text(errors="replace"))
+    return "\n".join(texts)
 
 
 def gone(before, after):
