@@ -161,6 +161,43 @@ def _negative_boxes(detections: Detections, *_: Any) -> DetectionsProblem | None
     return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
 
 
+def _empty_boxes(detections: Detections, *_: Any) -> DetectionsNote | None:
+    if detections.iou_type != "bbox":
+        return None
+    bad = (np.asarray(detections.shapes)[:, 2:] == 0).any(axis=1)
+    return _odd("empty_boxes", bad, "have a width or height of 0, which overlaps no object")
+
+
+def _repeated(detections: Detections, *_: Any) -> DetectionsNote | None:
+    if detections.iou_type != "bbox" or not len(detections):
+        return None
+    columns = (
+        *(detections.image_ids, detections.category_ids, detections.scores),
+        *np.asarray(detections.shapes).T,
+    )
+    order = np.lexsort(columns)
+    same = np.ones(len(order) - 1, bool)
+    for column in columns:
+        same &= column[order][1:] == column[order][:-1]
+    bad = np.zeros(len(order), bool)
+    bad[order[1:][same]] = True
+    return _odd(
+        "repeated",
+        bad,
+        "are there more than once (the same box, category and score), and count as false "
+        "detections; was the file written twice over?",
+    )
+
+
+def _negative_scores(detections: Detections, *_: Any) -> DetectionsNote | None:
+    return _odd(
+        "negative_scores",
+        detections.scores < 0,
+        "have a score below 0; AP goes by the order alone, but curves over scores from 0 to 1 and "
+        "thresholds do not",
+    )
+
+
 def _mask_sizes(
     detections: Detections, groundtruth: Groundtruth, _: Any
 ) -> DetectionsProblem | None:
@@ -193,12 +230,20 @@ _CHECKS = (
     _negative_boxes,
     conventions.category_numbering,
     _unknown_categories,
+    _empty_boxes,
+    _repeated,
+    _negative_scores,
 )
 CODES = (
     *("not_finite", "unknown_images", "negative_boxes", "unknown_categories"),
     *conventions.LAYOUTS,
     *conventions.NUMBERINGS,
 )
+
+
+def _odd(code: str, bad: np.ndarray, what: str) -> DetectionsNote | None:
+    """A note on detections that are scored as they are, as pycocotools does."""
+    return DetectionsNote(code, f"{number(bad)} {what}") if bad.any() else None
 
 
 def _dropping(

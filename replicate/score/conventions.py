@@ -18,6 +18,8 @@ import numpy as np
 
 from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
 from replicate.score.problem import DetectionsNote, DetectionsProblem, some
+from tfrecords import layouts
+from tfrecords.layouts import LAYOUTS, XYWH_PX
 
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
@@ -36,45 +38,6 @@ _NO_PROOF = (
     "you know it to be so, see --fix in tools/score.py --help"
 )
 
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """A way to write a box.
-
-    Attributes:
-      what: in words.
-      corners: two corners, not a corner and a size.
-      y_first: y before x, and height before width.
-      normalized: as fractions of the image's size.
-    """
-
-    what: str
-    corners: bool = False
-    y_first: bool = False
-    normalized: bool = False
-
-    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
-        """(N, 4) boxes of this layout as boxes_xywh_px; `image_hw` is (N, 2) in px."""
-        boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
-        if self.normalized:
-            boxes = boxes * image_hw[:, [1, 0, 1, 0]]
-        if self.corners:
-            boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        return boxes
-
-
-LAYOUTS = {
-    "corner_boxes": Layout("corners [x1, y1, x2, y2] in pixels", corners=True),
-    "yxyx_boxes": Layout("corners [y1, x1, y2, x2] in pixels", corners=True, y_first=True),
-    "normalized_boxes": Layout("[x, y, width, height] as fractions", normalized=True),
-    "normalized_corner_boxes": Layout(
-        "corners [x1, y1, x2, y2] as fractions", corners=True, normalized=True
-    ),
-    "normalized_yxyx_boxes": Layout(
-        "corners [y1, x1, y2, x2] as fractions", corners=True, y_first=True, normalized=True
-    ),
-}
-XYWH_PX = Layout("[x, y, width, height] in pixels")
 
 # Category ids written for others: code -> (in words, function (ids, COCO's ids) -> ids).
 NUMBERINGS = {
@@ -284,29 +247,10 @@ def _by_shape(detections: "Detections", groundtruth: "Groundtruth") -> tuple[lis
     """(codes of the layouts that the boxes' own geometry speaks for, how), or ([], "")."""
     boxes = np.asarray(detections.shapes)
     sizes = image_hw(detections.image_ids, groundtruth)
-    if np.abs(boxes).max() <= 1.5 and sizes.min() > 8:
-        corners = (boxes[:, 2:] >= boxes[:, :2]).mean() > 0.995
-        fractions = [code for code, layout in LAYOUTS.items() if layout.normalized]
-        return (
-            fractions if corners else ["normalized_boxes"],
-            f"no coordinate is above {np.abs(boxes).max():.3g}",
-        )
-    inside = _inside(boxes, sizes).mean()
-    fitting = [
-        code
-        for code, layout in LAYOUTS.items()
-        if not layout.normalized and _inside(layout.to_xywh_px(boxes, sizes), sizes).mean() > 0.995
-    ]
-    if not fitting or inside >= 0.9:
-        return [], ""
-    return fitting, f"read so, all lie inside their image, as they are {inside:.0%} do"
-
-
-def _inside(boxes_xywh_px: np.ndarray, sizes_hw: np.ndarray) -> np.ndarray:
-    """(N,) bool: boxes of no negative size that keep to their image, within 2 % of its size."""
-    limits = 1.02 * sizes_hw[:, [1, 0]]
-    ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
-    return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)
+    possible, why = layouts.by_geometry(boxes, sizes)
+    if layouts.are_fractions(boxes, sizes):  # a detector's may reach beyond the image
+        possible = layouts.without_negative_sizes(boxes, sizes)
+    return possible, why
 
 
 def _looked_up(places: np.ndarray, ids: np.ndarray) -> np.ndarray:

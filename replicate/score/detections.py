@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from replicate.errors import UserError
+from replicate.score import not_results
 from replicate.score.groundtruth import FIELDS, read_bytes
 
 
@@ -92,13 +93,9 @@ class Detections:
             try:
                 records = json.loads(raw)
             except ValueError as error:
-                raise UserError(f"{path}: not JSON ({error}); is the file complete?") from None
+                raise UserError(f"{path}: {not_results.of_text(raw, error)}") from None
             if not isinstance(records, list):
-                raise UserError(
-                    f"{path}: COCO results are a JSON list of detections, this is "
-                    f"{'an object' if isinstance(records, dict) else 'something else'}; "
-                    "is it the annotation file?"
-                ) from None
+                raise UserError(f"{path}: {not_results.of_document(records)}") from None
             return dataclasses.replace(cls._from_dicts(records, iou_type, str(path)), **origin)
         count, field = len(records), FIELDS[iou_type]
         shapes = [getattr(record, field) for record in records]
@@ -123,15 +120,18 @@ class Detections:
                 try:
                     values.append(convert(record[key]))
                 except KeyError:
+                    others = [_KIND_OF[each] for each in _KIND_OF if each in record]
+                    kind = others[0] if others and key == field else None
                     raise UserError(
                         f"{name}: detection {index} has no '{key}'"
                         + (f", which a score of {iou_type} needs" if key == field else "")
+                        + (f"; --iou_type={kind} scores what it has" if kind else "")
                     ) from None
                 except (TypeError, ValueError):
                     what = record.get(key) if isinstance(record, dict) else record
                     raise UserError(
-                        f"{name}: detection {index}: '{key}' is {str(what)[:60]}, expected "
-                        f"{_EXPECTED[key]}"
+                        f"{name}: detection {index}: '{key}' is {not_results.shown(what)}, "
+                        f"expected {_EXPECTED[key]}"
                     ) from None
             return values
 
@@ -139,7 +139,7 @@ class Detections:
         columns = {
             "image_ids": np.array(column("image_id", _integer), np.int64),
             "category_ids": np.array(column("category_id", _integer), np.int64),
-            "scores": np.array(column("score", float), np.float64),
+            "scores": np.array(column("score", _number), np.float64),
             "shapes": _as_boxes(shapes) if iou_type == "bbox" else shapes,
         }
         digest = hashlib.sha256()
@@ -242,14 +242,20 @@ def _as_boxes(boxes: list) -> np.ndarray:
     return np.array(boxes, np.float64).reshape(len(boxes), 4)
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError
+    return float(value)
+
+
 def _integer(value: Any) -> int:
-    if int(value) != value:
+    if int(_number(value)) != value:
         raise ValueError
     return int(value)
 
 
 def _box(value: Any) -> tuple[float, float, float, float]:
-    x, y, width, height = (float(number) for number in value)
+    x, y, width, height = (_number(number) for number in value)
     return x, y, width, height
 
 
@@ -263,8 +269,9 @@ def _rle(value: Any) -> dict:
 _CONVERT = {
     "bbox": _box,
     "segmentation": _rle,
-    "keypoints": lambda value: [float(each) for each in value],
+    "keypoints": lambda value: [_number(each) for each in value],
 }
+_KIND_OF = {field: kind for kind, field in FIELDS.items()}
 _EXPECTED = {
     "image_id": "a whole number",
     "category_id": "a whole number",

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from replicate.score.conventions import Layout
     from replicate.score.detections import Detections
     from replicate.score.groundtruth import Groundtruth
+    from tfrecords.layouts import Layout
 
 
 #: Shuffles, none of which may agree as well: a reading that tells nothing passes with a

@@ -208,11 +208,11 @@ def test_untrained_detector_is_not_accused(annotations_file, groundtruth):
         ),
         (
             '[{"image_id": "a.jpg", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]',
-            "'image_id' is a.jpg, expected a whole number",
+            "'image_id' is \"a.jpg\", expected a whole number",
         ),
         (
             '[{"image_id": 100, "category_id": 1, "bbox": [1, 2, 3, 4], "score": null}]',
-            "'score' is None, expected a number",
+            "'score' is null, expected a number",
         ),
     ],
 )

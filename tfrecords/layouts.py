@@ -1,0 +1,127 @@
+"""The ways in which tools write a box, and which of them a file's boxes speak for."""
+
+import dataclasses
+
+import numpy as np
+
+# Boxes of which none may be empty, and of which so large a part lies inside its image, are taken
+# for written in a layout; COCO's own reading must fail for more than the rest of them.
+_ALL, _SOME = 0.995, 0.9
+# A box is still inside where it ends within this share of the image's side beyond it.
+_MARGIN = 1.02
+# No box of a detection data set is this small in every file of it; sides of images are.
+_FRACTION, _SMALLEST_SIDE_PX = 1.5, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A way to write a box.
+
+    Attributes:
+      what: in words.
+      corners: two corners, not a corner and a size.
+      centre: the centre and a size.
+      y_first: y before x, and height before width.
+      normalized: as fractions of the image's size.
+    """
+
+    what: str
+    corners: bool = False
+    centre: bool = False
+    y_first: bool = False
+    normalized: bool = False
+
+    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes of this layout as boxes_xywh_px; `image_hw` is (N, 2) in px."""
+        boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
+        if self.normalized:
+            boxes = boxes * image_hw[:, [1, 0, 1, 0]]
+        if self.corners:
+            boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+        if self.centre:
+            boxes = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+        return boxes
+
+
+LAYOUTS = {
+    "corner_boxes": Layout("corners [x1, y1, x2, y2] in pixels", corners=True),
+    "yxyx_boxes": Layout("corners [y1, x1, y2, x2] in pixels", corners=True, y_first=True),
+    "centre_boxes": Layout("centres [x, y, width, height] in pixels", centre=True),
+    "normalized_boxes": Layout("[x, y, width, height] as fractions", normalized=True),
+    "normalized_corner_boxes": Layout(
+        "corners [x1, y1, x2, y2] as fractions", corners=True, normalized=True
+    ),
+    "normalized_yxyx_boxes": Layout(
+        "corners [y1, x1, y2, x2] as fractions", corners=True, y_first=True, normalized=True
+    ),
+    "normalized_centre_boxes": Layout(
+        "centres [x, y, width, height] as fractions", centre=True, normalized=True
+    ),
+}
+XYWH_PX = Layout("[x, y, width, height] in pixels")
+
+
+def are_fractions(boxes: np.ndarray, image_hw: np.ndarray) -> bool:
+    """Whether no coordinate of (N, 4) boxes can be a pixel of images (N, 2) of this size."""
+    return bool(
+        len(boxes)
+        and np.abs(boxes).max() <= _FRACTION
+        and image_hw.min() > _SMALLEST_SIDE_PX
+        and (boxes != np.floor(boxes)).any()
+    )
+
+
+def fitting(boxes: np.ndarray, image_hw: np.ndarray) -> list[str]:
+    """The codes of the layouts in which (N, 4) boxes lie inside their images (N, 2), all of them.
+
+    Of boxes that are fractions the normalized layouts, of others those in pixels.
+    """
+    fractions = are_fractions(boxes, image_hw)
+    codes = []
+    for code, layout in LAYOUTS.items():
+        boxes_xywh_px = layout.to_xywh_px(boxes, image_hw)
+        fits = inside(boxes_xywh_px, image_hw).mean() > _ALL
+        if layout.centre:  # a centre is always inside; that its box is, tells
+            starts = (boxes_xywh_px[:, :2] >= -(_MARGIN - 1) * image_hw[:, [1, 0]]).all(axis=1)
+            fits = fits and starts.mean() > _ALL
+        if fits and layout.normalized == fractions:
+            codes.append(code)
+    return codes
+
+
+def without_negative_sizes(boxes: np.ndarray, image_hw: np.ndarray) -> list[str]:
+    """The codes of the normalized layouts in which (N, 4) boxes have no negative size."""
+    return [
+        code
+        for code, layout in LAYOUTS.items()
+        if layout.normalized
+        and (layout.to_xywh_px(boxes, image_hw)[:, 2:] >= 0).all(axis=1).mean() > _ALL
+    ]
+
+
+def by_geometry(boxes: np.ndarray, image_hw: np.ndarray) -> tuple[list[str], str]:
+    """What the boxes' own geometry says against COCO's layout.
+
+    Args:
+      boxes: (N, 4), finite.
+      image_hw: (N, 2) in px.
+
+    Returns:
+      (codes of the layouts that it speaks for, why); ([], "") where nothing speaks against
+      [x, y, width, height] in pixels.
+    """
+    if are_fractions(boxes, image_hw):
+        return fitting(boxes, image_hw) or ["normalized_boxes"], (
+            f"no coordinate is above {np.abs(boxes).max():.3g}"
+        )
+    as_given = inside(boxes, image_hw).mean() if len(boxes) else 1.0
+    if as_given >= _SOME or not (codes := fitting(boxes, image_hw)):
+        return [], ""
+    return codes, f"read so, all lie inside their image, as they are {as_given:.0%} do"
+
+
+def inside(boxes_xywh_px: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+    """(N,) bool: boxes of no negative size that end inside their image, within 2 % of its size."""
+    ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
+    limits = _MARGIN * image_hw[:, [1, 0]]
+    return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)
