@@ -81,12 +81,12 @@ class Preflight:
     @property
     def failed(self) -> list[Result]:
         """The results that fail."""
-        return [each for each in self.results if each.status == FAIL]
+        return [result for result in self.results if result.status == FAIL]
 
     def to_json(self) -> dict:
         """The answer as plain data; the forecast is None where no step was tried."""
         return {
-            "results": [each.to_json() for each in self.results],
+            "results": [result.to_json() for result in self.results],
             "forecast": self.forecast.to_json() if "steps" in self.trial else None,
             "took": self.took,
         }
@@ -126,23 +126,25 @@ def check(
     """
     started = time.monotonic()
     material = LaunchFacts(intent)
-    chosen = [each for each in CHECKS if numbers is None or each.number in numbers]
-    found = {each: [f for function in each.before for f in function(material)] for each in chosen}
+    chosen = [check for check in CHECKS if numbers is None or check.number in numbers]
+    findings_of = {
+        check: [f for function in check.before for f in function(material)] for check in chosen
+    }
     tried, took = {}, {"trial": 0.0}
     if numbers is None and trials.wanted(material, trial):
-        if any(_hard(each) for findings in found.values() for each in findings):
+        if any(_hard(finding) for findings in findings_of.values() for finding in findings):
             tried = {"stage": "none", "error": "not run: mend what fails first"}
         else:
             begun = time.monotonic()
             tried = trials.run(material, steps=trial, progress=progress, waiting=waiting)
             took["trial"] = time.monotonic() - begun
     foreseen = forecast.of(material, tried)
-    for reason in chosen:
-        if numbers is None:
-            for function in reason.after:
-                found[reason] += function(material, tried, foreseen)
+    for check in chosen if numbers is None else ():
+        for function in check.after:
+            findings_of[check] += function(material, tried, foreseen)
     results = [
-        result.of(each.number, each.reason.title, found[each], intent.rehearsal) for each in chosen
+        result.of(check.number, check.reason.title, findings_of[check], intent.rehearsal)
+        for check in chosen
     ]
     took |= {
         "checks": time.monotonic() - started - took["trial"],

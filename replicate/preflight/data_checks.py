@@ -186,7 +186,7 @@ def _unmanifested(material: LaunchFacts, split: str, held: Records) -> Iterator[
     sample = list(overlap.sample_records(held))
     for features in sample:
         try:
-            image, found = inverse.image_of(features, ids)
+            image, annotations = inverse.image_of(features, ids)
         except (ValueError, LookupError) as error:
             yield differs(
                 f"{split}: a record lacks what training reads, or has other labels: {error}",
@@ -197,20 +197,20 @@ def _unmanifested(material: LaunchFacts, split: str, held: Records) -> Iterator[
             yield differs(f"{split}: image {image['id']} is not in the annotation file", CONVERT)
             return
         objects = source.image(known[image["id"]]).objects
-        lost = _difference(objects, found)
+        lost = _difference(objects, annotations)
         if lost:
             yield differs(f"{split}: image {image['id']} {lost}", CONVERT)
             return
     yield Note(f"{split}: {len(sample)} records hold what the annotation file says")
 
 
-def _difference(objects: coco.Objects, found: list[dict]) -> str | None:
+def _difference(objects: coco.Objects, annotations: list[dict]) -> str | None:
     """How a record differs from the annotations of its image, or None."""
-    if len(found) != len(objects.ids):
-        return f"has {len(found)} objects in its record, {len(objects.ids)} annotations"
-    if sum(each["iscrowd"] for each in found) != sum(objects.crowd):
+    if len(annotations) != len(objects.ids):
+        return f"has {len(annotations)} objects in its record, {len(objects.ids)} annotations"
+    if sum(annotation["iscrowd"] for annotation in annotations) != sum(objects.crowd):
         return f"lost its crowd flags ({sum(objects.crowd)} in the annotation file)"
-    areas = np.sort([each["area"] for each in found])
+    areas = np.sort([annotation["area"] for annotation in annotations])
     if not np.allclose(areas, np.sort(objects.areas_px), rtol=1e-4):
         return "has areas that were computed again, not the annotation file's"
     return None
@@ -269,21 +269,21 @@ def _categories(
         )
 
 
-def _coco(found: dict[int, str], published: Any) -> Iterator[CheckFinding]:
+def _coco(categories: dict[int, str], published: Any) -> Iterator[CheckFinding]:
     expected = official.categories()
     if published is not None and configs.facts(published).num_classes == 1:
         expected = {1: "person"}
-    if found == expected:
+    if categories == expected:
         return
-    if sorted(found.values()) == sorted(expected.values()):
+    if sorted(categories.values()) == sorted(expected.values()):
         yield differs(
-            f"COCO's names under other ids (1 to {max(found)}, contiguous?): published with ids 1 "
-            "to 90",
+            f"COCO's names under other ids (1 to {max(categories)}, contiguous?): "
+            "published with ids 1 to 90",
             "take COCO's own annotation files and ids",
         )
     else:
         yield differs(
-            f"{len(found)} categories; the published figure is over COCO's {len(expected)}",
+            f"{len(categories)} categories; the published figure is over COCO's {len(expected)}",
             "take COCO's own annotation files",
         )
 

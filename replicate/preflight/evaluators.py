@@ -29,7 +29,9 @@ def agreement(material: LaunchFacts) -> Iterator[CheckFinding]:
     except UserError as error:
         yield breaks(str(error).splitlines()[0], "mend the annotation file, or take COCO's own")
         return
-    versions = " and ".join(f"{each.name} {each.version}" for each in result.evaluations.values())
+    versions = " and ".join(
+        f"{evaluation.name} {evaluation.version}" for evaluation in result.evaluations.values()
+    )
     yield Note(f"{versions} agree on made detections of {len(ids)} images")
 
 
@@ -56,7 +58,7 @@ def made_detections(truth: Groundtruth, image_ids: Sequence[int]) -> list[dict]:
     """
     rng = np.random.default_rng(len(truth.annotation_image_ids))
     category_ids = list(truth.categories)
-    found = []
+    detections = []
     for row in np.flatnonzero(np.isin(truth.annotation_image_ids, image_ids)):
         box = truth.annotation_boxes_xywh_px[row]
         if np.isnan(box).any():
@@ -65,7 +67,7 @@ def made_detections(truth: Groundtruth, image_ids: Sequence[int]) -> list[dict]:
         for twin in range(int(rng.integers(1, 3))):
             other = rng.random() < 0.1
             shifted = box + rng.normal(0, 0.05, 4) * np.tile(box[2:], 2)
-            found.append(
+            detections.append(
                 {
                     "image_id": int(truth.annotation_image_ids[row]),
                     "category_id": int(rng.choice(category_ids)) if other else category,
@@ -74,4 +76,4 @@ def made_detections(truth: Groundtruth, image_ids: Sequence[int]) -> list[dict]:
                     "score": round(float(rng.random()) * 20) / 20 + 0.01 * twin,
                 }
             )
-    return found
+    return detections

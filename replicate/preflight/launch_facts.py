@@ -111,14 +111,14 @@ class LaunchFacts:
         if self.recipe is None:
             return []
         return [
-            each
-            for each in configs.deviations(self.message, self.intent.model)
-            if each.cls in comparable.AFFECTING["training"]
+            deviation
+            for deviation in configs.deviations(self.message, self.intent.model)
+            if deviation.cls in comparable.AFFECTING["training"]
         ]
 
     def deviations_of(self, number: int) -> list[Operation]:
         """Those of them that are this reason's."""
-        return [each for each in self.deviations if self._number_of(each) == number]
+        return [deviation for deviation in self.deviations if self._number_of(deviation) == number]
 
     @staticmethod
     def _number_of(operation: Operation) -> int:

@@ -69,7 +69,7 @@ def gate(
     before = material.launched
     known = before.get("tried") and before["config"] == config and before["on"] == _machine()
     answer = check(intent, terms.trial and not known, numbers, waiting=waiting)
-    if numbers is None or any(each.status != "pass" for each in answer.results):
+    if numbers is None or any(result.status != "pass" for result in answer.results):
         print(answer.page("preflight"), file=sys.stderr, flush=True)
     if answer.failed and not terms.force:
         raise UserError(_stopped(answer.failed, intent))
@@ -77,14 +77,17 @@ def gate(
         dict.fromkeys(
             [
                 *before.get("forced", []),
-                *(f"reason {each.number} ({each.title}): {each.seen}" for each in answer.failed),
+                *(
+                    f"reason {result.number} ({result.title}): {result.seen}"
+                    for result in answer.failed
+                ),
             ]
         )
     )
     if numbers is None:
         record = {
             "format": 1,
-            "results": [each.to_json() for each in answer.results],
+            "results": [result.to_json() for result in answer.results],
             "forecast": answer.forecast.to_json() if "steps" in answer.trial else None,
             "tried": bool(known or "steps" in answer.trial),
             "on": _machine(),
@@ -94,9 +97,9 @@ def gate(
         if known:
             record["forecast"] = before["forecast"]
     else:
-        again = {each.number: each.to_json() for each in answer.results}
+        again = {result.number: result.to_json() for result in answer.results}
         record = before | {
-            "results": [again.get(each["number"], each) for each in before.get("results", [])]
+            "results": [again.get(result["number"], result) for result in before.get("results", [])]
         }
     write_json(material.run.preflight, record | {"forced": forced})
     return forced
@@ -108,14 +111,14 @@ def forced_sentences(run: RunDir) -> list[str]:
 
 
 def _stopped(failed: list[Result], intent: Intent) -> str:
-    numbers = ", ".join(str(each.number) for each in failed)
+    numbers = ", ".join(str(result.number) for result in failed)
     several = len(failed) > 1
     return (
         f"preflight: reason{'s' * several} {numbers} fail{'s' * (not several)}; nothing was "
         "launched. Mend what is named above; --rehearsal if this is not meant to be the published "
         "experiment; --force to launch all the same, which the report will say"
         + _WHERE_FLAGS_ARE
-        * (not intent.convert and any("--" in each.fix for each in failed))
+        * (not intent.convert and any("--" in result.fix for result in failed))
     )
 
 

@@ -33,10 +33,10 @@ def gpus(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
         return
     answers = ask_all(("engine", "cuda_libraries"), progress=False)
-    found = list(hardware.findings(answers))
-    bad = [each for each in found if each.gravity == FAIL]
-    for each in bad:
-        yield differs(f"{each.about}: {each.seen}", each.do or "python tools/doctor.py")
+    findings = list(hardware.findings(answers))
+    bad = [finding for finding in findings if finding.gravity == FAIL]
+    for finding in bad:
+        yield differs(f"{finding.about}: {finding.seen}", finding.do or "python tools/doctor.py")
     if not bad:
         names = ", ".join(gpu.name for gpu in material.gpus)
         yield Note(f"TensorFlow uses {len(material.gpus)}: {names}")
@@ -45,15 +45,15 @@ def gpus(material: LaunchFacts) -> Iterator[CheckFinding]:
 def _without_gpu() -> Iterator[CheckFinding]:
     """No GPU that the driver lists: none at all, or one that cannot be used."""
     answers = ask_all(("cuda_libraries",), progress=False)
-    found, missing = hardware.libraries(answers["cuda_libraries"])
-    if hardware.DRIVER_LIBRARY in found:
-        told = hardware.cuda({}, missing, has_gpu=True)
-        if told.gravity == FAIL:
-            yield differs(f"{told.about}: {told.seen}", told.do)
+    libraries, missing = hardware.libraries(answers["cuda_libraries"])
+    if hardware.DRIVER_LIBRARY in libraries:
+        problem = hardware.cuda({}, missing, has_gpu=True)
+        if problem.gravity == FAIL:
+            yield differs(f"{problem.about}: {problem.seen}", problem.do)
             return
-    told = hardware.without_gpu()
-    if told.gravity == FAIL:
-        yield differs(told.seen, told.do)
+    problem = hardware.without_gpu()
+    if problem.gravity == FAIL:
+        yield differs(problem.seen, problem.do)
     else:
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
 
@@ -72,11 +72,11 @@ def libraries(material: LaunchFacts) -> Iterator[CheckFinding]:
         odapi.require_keras_2()
     except odapi.LoadError as error:
         yield breaks(str(error), "python tools/doctor.py says where it comes from")
-    for each in answers:
-        if each.gravity == FAIL:
-            yield breaks(f"{each.about}: {each.seen}", each.do)
-        elif each.gravity != OK:
-            yield mind(f"{each.about}: {each.seen}", each.do)
+    for answer in answers:
+        if answer.gravity == FAIL:
+            yield breaks(f"{answer.about}: {answer.seen}", answer.do)
+        elif answer.gravity != OK:
+            yield mind(f"{answer.about}: {answer.seen}", answer.do)
     keras, protobuf = software.version("tf-keras"), software.version("protobuf")
     yield Note(f"Keras 2 (tf_keras {keras}), protobuf {protobuf}, the API unmodified")
 
@@ -92,10 +92,10 @@ def buffers(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"{held / 2**30:.1f} GiB, {available / 2**30:.1f} are free",
             f"--set train_input_reader.shuffle_buffer_size={fitting}",
         )
-    kept = material.intent.checkpoint_max_to_keep
+    max_to_keep = material.intent.checkpoint_max_to_keep
     all_of_them = max(1, material.num_steps // max(material.intent.checkpoint_every_n, 1))
     yield Note(
-        f"evaluation follows training in one process, of the {min(kept, all_of_them)} last "
+        f"evaluation follows training in one process, of the {min(max_to_keep, all_of_them)} last "
         "checkpoints"
     )
 

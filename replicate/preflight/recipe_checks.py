@@ -51,7 +51,9 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
         return
     published_batch = material.recipe.train_config.batch_size
     published = _peak_rate(material.recipe)
-    rest = [each for each in material.deviations_of(4) if not _of_batch_or_rate(each)]
+    rest = [
+        deviation for deviation in material.deviations_of(4) if not _of_batch_or_rate(deviation)
+    ]
     for operation in rest:
         yield _deviation(material, operation)
     if batch == published_batch and here == published:
@@ -99,16 +101,16 @@ def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"{max(1, round(batch / replicas / micro)) * replicas * micro}",
         )
     else:
-        told = f"; published {published}" if published is not None else ""
-        yield Note(f"{seen} (batch_size is global{told})")
+        published_text = f"; published {published}" if published is not None else ""
+        yield Note(f"{seen} (batch_size is global{published_text})")
 
 
 def length(material: LaunchFacts) -> Iterator[CheckFinding]:
     """8: the schedule is shorter than published."""
     steps, batch = material.num_steps, material.train.batch_size
     asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
-    told = list(lint_rules.schedule_length(material.message))
-    for problem in told:
+    problems = list(lint_rules.schedule_length(material.message))
+    for problem in problems:
         if problem.level == lint_rules.ERROR:
             yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
         else:
@@ -132,7 +134,7 @@ def length(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
     elif ours > 1.01 * theirs:
         yield mind(f"{seen}: longer than published", f"{needed:,} steps see as many")
-    elif not told:
+    elif not problems:
         yield Note(seen)
 
 
@@ -166,29 +168,29 @@ def averages(material: LaunchFacts) -> Iterator[CheckFinding]:
 
 def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     """14: threshold, suppression or number of detections set for deployment."""
-    found = material.deviations_of(14)
-    for operation in found:
+    deviations = material.deviations_of(14)
+    for operation in deviations:
         yield _deviation(material, operation)
     post = _post_processing(material.message)
     nms = getattr(post, "batch_non_max_suppression", None)
     if nms is None:
-        if not found:
+        if not deviations:
             yield Note("no suppression to be set (CenterNet)")
         return
     detections = nms.max_total_detections
-    if not found and nms.score_threshold > _DEPLOYED_SCORE and material.recipe is None:
+    if not deviations and nms.score_threshold > _DEPLOYED_SCORE and material.recipe is None:
         yield differs(
             f"score_threshold {nms.score_threshold:g} is one for deployment: AP counts what scores "
             "lower too",
             "the zoo's is about 1e-8",
             material.meant("score_threshold"),
         )
-    elif not found and detections < _COCO_DETECTIONS and material.recipe is None:
+    elif not deviations and detections < _COCO_DETECTIONS and material.recipe is None:
         yield differs(
             f"{detections} detections an image; COCO's AP is over {_COCO_DETECTIONS}",
             f"max_total_detections: {_COCO_DETECTIONS}",
         )
-    elif not found:
+    elif not deviations:
         yield Note(
             f"score threshold {nms.score_threshold:.2g}, IoU {nms.iou_threshold:.2g}, "
             f"{detections} detections" + (", as published" * (material.recipe is not None))
@@ -265,9 +267,9 @@ def _scaled_flags(material: LaunchFacts) -> str:
     scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
     scaling.scale_batch(scaled, material.train.batch_size)
     return " ".join(
-        f"--set {each.path}={show(each.b)}"
-        for each in diff(material.recipe, scaled)
-        if each.path != "train_config.batch_size"
+        f"--set {operation.path}={show(operation.b)}"
+        for operation in diff(material.recipe, scaled)
+        if operation.path != "train_config.batch_size"
     )
 
 

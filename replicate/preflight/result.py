@@ -101,8 +101,8 @@ def of(
       rehearsal: whether differences from the published experiment are meant.
     """
     findings = [_softened(finding) if rehearsal else finding for finding in findings]
-    problems = [each for each in findings if isinstance(each, PreflightProblem)]
-    problems.sort(key=lambda each: -STATUSES.index(each.status))
+    problems = [finding for finding in findings if isinstance(finding, PreflightProblem)]
+    problems.sort(key=lambda problem: -STATUSES.index(problem.status))
     status = problems[0].status if problems else PASS
     return Result(number, title, status, tuple(problems or findings))
 

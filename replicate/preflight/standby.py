@@ -142,7 +142,7 @@ def _outcome(path: pathlib.Path, status: int) -> Any:
     outcome = json.loads(path.read_text(encoding="utf-8"))
     if outcome["kind"] == "result":
         return outcome["arguments"][0]
-    errors = {each.__name__: each for each in (UserError, Interrupted, Unavailable)}
+    errors = {kind.__name__: kind for kind in (UserError, Interrupted, Unavailable)}
     raise errors.get(outcome["kind"], KeyboardInterrupt)(*outcome["arguments"])
 
 

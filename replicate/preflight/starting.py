@@ -127,14 +127,14 @@ def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
     intent = material.intent
     now = identity.of(material.message, intent.seed, intent.precision)
-    found = identity.differences(material.run, now)
-    for field, told in found.items():
+    differences = identity.differences(material.run, now)
+    for field, sentence in differences.items():
         if field not in intent.accept and not (field == "config" and changed):
             yield breaks(
-                f"checkpoint {steps[-1]} is of another run: {told}",
+                f"checkpoint {steps[-1]} is of another run: {sentence}",
                 f"continue it as it began, name another run directory, or --accept={field}",
             )
-    changed = changed or found
+    changed = changed or differences
     logged = read_metrics(material.run.metrics)
     if not logged or logged[-1]["step"] < steps[-1]:
         yield mind(
@@ -207,7 +207,8 @@ def _config_before(material: LaunchFacts) -> Any:
 def _changed(before: Any, now: Any) -> list[Operation]:
     """What changed that a checkpoint's state depends on; more steps alone are a longer run."""
     return [
-        each
-        for each in configs.diff(before, now)
-        if each.cls in comparable.AFFECTING["training"] and each.path != "train_config.num_steps"
+        operation
+        for operation in configs.diff(before, now)
+        if operation.cls in comparable.AFFECTING["training"]
+        and operation.path != "train_config.num_steps"
     ]

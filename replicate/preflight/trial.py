@@ -75,13 +75,13 @@ def run(
         process, status, log = _process(folder, result_path, seconds, progress)
         if status is None:
             standby.keep(process, material.message, material.intent.of_steps())
-        found = {"stage": "starting"}
+        outcome = {"stage": "starting"}
         if result_path.is_file():
-            found = json.loads(result_path.read_text(encoding="utf-8"))
-    if "error" not in found and status:
-        found["error"] = _why(status, log, found["stage"])
-        found["fix"] = "python tools/doctor.py; a smaller shuffle_buffer_size or batch"
-    return found
+            outcome = json.loads(result_path.read_text(encoding="utf-8"))
+    if "error" not in outcome and status:
+        outcome["error"] = _why(status, log, outcome["stage"])
+        outcome["fix"] = "python tools/doctor.py; a smaller shuffle_buffer_size or batch"
+    return outcome
 
 
 def _could_train(material: LaunchFacts) -> bool:

@@ -40,9 +40,9 @@ class Trial:
         self._write()
         print(name, flush=True)
 
-    def add(self, **found: Any) -> None:
+    def add(self, **parts: Any) -> None:
         """Adds what was found."""
-        self.found |= found
+        self.found |= parts
         self._write()
 
     def _write(self) -> None:
@@ -233,8 +233,8 @@ def _evaluate(job: dict, trial: Trial, config: Any, checkpoint: str) -> None:
 def _timed(detect: Callable, checkpoint: str) -> tuple[float, Any]:
     """(seconds, what it returns)."""
     started = time.monotonic()
-    found = detect(checkpoint, progress=False)
-    return time.monotonic() - started, found
+    detections = detect(checkpoint, progress=False)
+    return time.monotonic() - started, detections
 
 
 def _resume(checkpoints: Any, tf: Any, folder: str) -> dict:

@@ -84,7 +84,7 @@ class Situation:
     @property
     def above(self) -> bool:
         """Whether every figure lies above the published one."""
-        return bool(self.judged) and min(each.gap for each in self.judged) > 0
+        return bool(self.judged) and min(figure.gap for figure in self.judged) > 0
 
 
 def likely(situation: Situation) -> list:
@@ -116,7 +116,7 @@ def likely(situation: Situation) -> list:
             del cases[reason]
         elif reason not in cases and fits and direction and not _silent(reason, ruled_out):
             cases[reason] = _Case(_UNKNOWN.get(reason, _OPEN))
-    paths = [each.path for each in situation.conditions.changes if each.path]
+    paths = [change.path for change in situation.conditions.changes if change.path]
     sizes = {reason: measured.largest(reason, situation.explained, paths) for reason in cases}
 
     def rank(item: tuple[reasons.Reason, _Case]) -> tuple[bool, float, float]:
@@ -163,12 +163,12 @@ def _evaluated(situation: Situation) -> Iterator[_Evidence]:
             yield reasons.EVALUATORS, 1.0, sentence
         for sentence in comparable.of_images(evaluation):
             yield reasons.IMAGES, 1.0, sentence
-        found = list(comparable.of_categories(evaluation))
-        for sentence in found:
+        sentences = list(comparable.of_categories(evaluation))
+        for sentence in sentences:
             yield reasons.LABELS, 0.97, sentence
         for sentence in comparable.of_detections(evaluation["detections"], evaluation["iou_type"]):
             yield reasons.CUT, 0.95, sentence
-        silent = None if found else _without_detections(evaluation)
+        silent = None if sentences else _without_detections(evaluation)
         if silent:
             yield reasons.LABELS, *_of_silence(silent, situation)
     for facts in situation.facts:
@@ -190,8 +190,8 @@ def _of_silence(sentence: str, situation: Situation) -> tuple[float, str]:
 
 def _without_detections(evaluation: dict) -> str | None:
     """A sentence where many categories that have five objects or more got no detection at all."""
-    present = [each for each in evaluation["per_category"] if each["groundtruth"] >= 5]
-    silent = [each["name"] for each in present if not each["detections"]]
+    present = [category for category in evaluation["per_category"] if category["groundtruth"] >= 5]
+    silent = [category["name"] for category in present if not category["detections"]]
     if len(silent) < max(2, _SILENT * len(present)):
         return None
     return (
@@ -219,7 +219,7 @@ def _configured(situation: Situation) -> Iterator[_Evidence]:
 def _of_rate(facts: Facts, conditioned: conditions.Conditions) -> str | None:
     """A batch other than published, with the published rates, or None."""
     here, there = facts.global_batch, facts.published_batch
-    changed = [each.path for each in conditioned.changes]
+    changed = [change.path for change in conditioned.changes]
     if not here or not there or here == there or "train_config.batch_size" not in changed:
         return None
     if any(re.search(r"learning_rate|optimizer", path) for path in changed):
@@ -240,21 +240,21 @@ def _trained(situation: Situation) -> Iterator[_Evidence]:
             yield reasons.TRAINING_IMAGES, 0.0, None
         yield from _records(facts)
         yield from _overlap(facts)
-        seen, published = facts.images_seen, facts.published_images_seen
-        if seen and published:
-            share = seen / published
+        images_seen, published = facts.images_seen, facts.published_images_seen
+        if images_seen and published:
+            share = images_seen / published
             if share < conditions.WHOLE:
                 part = conditions.percent(share)
-                told = f"{seen:,} images seen, {part} of the recipe's {published:,}"
-                yield reasons.SCHEDULE, _of_share(share), told
+                evidence = f"{images_seen:,} images seen, {part} of the recipe's {published:,}"
+                yield reasons.SCHEDULE, _of_share(share), evidence
             elif not conditions.of_images_seen(facts):
                 yield reasons.SCHEDULE, 0.0, None
         losses = facts.losses
         if losses is not None and not losses["finite"]:
             yield reasons.DIVERGED, 0.97, "a logged loss is not a finite number"
         elif losses is not None and losses["last"] > _DIVERGED * losses["first"]:
-            told = f"the total loss went from {losses['first']:.3g} to {losses['last']:.3g}"
-            yield reasons.DIVERGED, 0.9, told
+            evidence = f"the total loss went from {losses['first']:.3g} to {losses['last']:.3g}"
+            yield reasons.DIVERGED, 0.9, evidence
         elif losses is not None and losses["last"] < losses["first"]:
             yield reasons.DIVERGED, 0.0, None
 
@@ -270,8 +270,10 @@ def _records(facts: Facts) -> Iterator[_Evidence]:
         return
     dropped = training.get("dropped") or 0
     if dropped > _DROPPED * training["annotations"]:
-        told = f"{dropped:,} of {training['annotations']:,} annotations did not arrive in records"
-        yield reasons.RECORDS, 0.5, told
+        evidence = (
+            f"{dropped:,} of {training['annotations']:,} annotations did not arrive in records"
+        )
+        yield reasons.RECORDS, 0.5, evidence
     else:
         yield reasons.RECORDS, 0.0, None
 
@@ -312,8 +314,8 @@ def _executed(situation: Situation) -> Iterator[_Evidence]:
         here = _images_a_replica(facts.global_batch, facts.replicas)
         there = _images_a_replica(facts.published_batch, facts.published_replicas)
         if here and there and here != there:
-            told = f"batch norm over {here:g} images a replica, {there:g} published"
-            yield reasons.BATCH_NORM, 0.3, told
+            evidence = f"batch norm over {here:g} images a replica, {there:g} published"
+            yield reasons.BATCH_NORM, 0.3, evidence
         elif here and there and not sentence:
             yield reasons.BATCH_NORM, 0.0, None
 
@@ -331,7 +333,7 @@ _PASSED = (
 
 def _preflighted(situation: Situation) -> Iterator[_Evidence]:
     """What preflight passed is ruled out, what it failed is evidence."""
-    numbered = {str(each.number): each for each in reasons.ALL}
+    numbered = {str(reason.number): reason for reason in reasons.ALL}
     for facts in situation.facts:
         if facts.preflight is None:
             continue
@@ -356,12 +358,14 @@ def _around(situation: Situation) -> Iterator[_Evidence]:
     version = environment.get("packages", {}).get("tensorflow")
     if version:
         names = [gpu.get("device_name", "a GPU") for gpu in environment.get("gpus", [])]
-        told = f"this run: TensorFlow {version} on {', '.join(names) or 'the CPU'}"
-        yield reasons.PLATFORM, 0.02, told
+        evidence = f"this run: TensorFlow {version} on {', '.join(names) or 'the CPU'}"
+        yield reasons.PLATFORM, 0.02, evidence
     for judged in situation.judged:
         error = judged.standard_error
         if error and abs(judged.gap) <= _STANDARD_ERRORS * error:
             away = abs(judged.gap) / error
             chance = 2 * (1 - statistics.NormalDist().cdf(away))
-            told = f"the gap is {away:.1f} standard errors: so far in {chance:.0%} of honest runs"
-            yield reasons.CHANCE, max(0.1, min(chance, 0.85)), told
+            evidence = (
+                f"the gap is {away:.1f} standard errors: so far in {chance:.0%} of honest runs"
+            )
+            yield reasons.CHANCE, max(0.1, min(chance, 0.85)), evidence

@@ -77,8 +77,8 @@ def of_images(metrics: dict, val2017: dict | None = None) -> Iterator[str]:
         of = given["file"] if given else official.file_of(iou_type)
         yield f"{file} has {images:,} images, but not those of {of} (their ids differ)"
         return
-    found = list(_counts(metrics)) or list(_contents(annotations, given))
-    yield from found
+    differences = list(_counts(metrics)) or list(_contents(annotations, given))
+    yield from differences
 
 
 def _counts(metrics: dict) -> Iterator[str]:
@@ -98,9 +98,10 @@ def _counts(metrics: dict) -> Iterator[str]:
         return
     names, expected = official.categories(), official.objects()
     differing = [
-        each
-        for each in metrics["per_category"]
-        if names.get(each["id"]) == each["name"] and each["groundtruth"] != expected[each["id"]]
+        category
+        for category in metrics["per_category"]
+        if names.get(category["id"]) == category["name"]
+        and category["groundtruth"] != expected[category["id"]]
     ]
     if differing:
         first = differing[0]
@@ -123,7 +124,7 @@ def _contents(annotations: dict, given: dict | None) -> Iterator[str]:
     if not given or annotations.get("sha256") == given.get("sha256"):
         return
     here, there = annotations.get("content") or {}, given.get("content") or {}
-    parts = [told for key, told in _PARTS.items() if here.get(key) != there.get(key)]
+    parts = [part for key, part in _PARTS.items() if here.get(key) != there.get(key)]
     if here and there and parts:
         yield f"{annotations['file']} has other {' and '.join(parts)} than {given['file']}"
 
@@ -139,15 +140,15 @@ def is_official(annotations: dict, given: dict | None) -> bool | None:
 def of_categories(metrics: dict) -> Iterator[str]:
     """Other categories than COCO's 80, or under other ids."""
     expected = {1: "person"} if metrics["iou_type"] == "keypoints" else official.categories()
-    found = {each["id"]: each["name"] for each in metrics["per_category"]}
-    if found == expected:
+    scored = {category["id"]: category["name"] for category in metrics["per_category"]}
+    if scored == expected:
         return
-    if len(found) == len(expected) and set(found.values()) == set(expected.values()):
+    if len(scored) == len(expected) and set(scored.values()) == set(expected.values()):
         yield "the categories have COCO's names under other ids"
         return
-    extra = [name for name in found.values() if name not in expected.values()]
+    extra = [name for name in scored.values() if name not in expected.values()]
     yield (
-        f"categories scored: {len(found)}; COCO has {len(expected)}"
+        f"categories scored: {len(scored)}; COCO has {len(expected)}"
         + (f" (not COCO's: {', '.join(extra[:5])}{', …' if len(extra) > 5 else ''})" * bool(extra))
     )
 
@@ -174,19 +175,21 @@ def of_detections(
 
 def of_architecture(deviations: Iterable[dict]) -> Iterator[str]:
     """Another network or input size: one sentence, however many fields say so."""
-    found = [each for each in deviations if each["class"] == "architecture"]
-    if not found:
+    deviating = [deviation for deviation in deviations if deviation["class"] == "architecture"]
+    if not deviating:
         return
-    sizes = [each for each in found if "image_resizer" in each["path"]]
+    sizes = [deviation for deviation in deviating if "image_resizer" in deviation["path"]]
+    others = [deviation for deviation in deviating if deviation not in sizes]
     named = ", ".join(
-        f"{each['path'].rsplit('.', 1)[-1]} {short(each.get('b'))} for {short(each.get('a'))}"
-        for each in (sizes + [each for each in found if each not in sizes])[:4]
+        f"{deviation['path'].rsplit('.', 1)[-1]} "
+        f"{short(deviation.get('b'))} for {short(deviation.get('a'))}"
+        for deviation in (sizes + others)[:4]
     )
-    what = "input size" if len(sizes) == len(found) else "architecture"
-    what = "architecture and input size" if sizes and len(sizes) < len(found) else what
-    count = f"{len(found)} setting{'s' * (len(found) > 1)}"
+    what = "input size" if len(sizes) == len(deviating) else "architecture"
+    what = "architecture and input size" if sizes and len(sizes) < len(deviating) else what
+    count = f"{len(deviating)} setting{'s' * (len(deviating) > 1)}"
     verb = "differ" if what.startswith("architecture and") else "differs"
-    yield f"the {what} {verb} in {count} ({named}{', …' if len(found) > 4 else ''})"
+    yield f"the {what} {verb} in {count} ({named}{', …' if len(deviating) > 4 else ''})"
 
 
 def told(deviation: dict) -> str:

@@ -65,22 +65,22 @@ def of(
     training = kind == "training"
     scaling = scaling if training else None
     changes = [
-        each
-        for each in _of_config(deviations or (), scaling)
-        if each.cls in comparable.AFFECTING[kind]
+        change
+        for change in _of_config(deviations or (), scaling)
+        if change.cls in comparable.AFFECTING[kind]
     ]
     unknown = [] if deviations is not None else ["config"]
     if training:
         changes += _of_facts(facts)
         unknown += _unknown(facts)
-    told = _scaling_json(scaling) if scaling else None
+    scaled = _scaling_json(scaling) if scaling else None
     if changes:
         answer = CHANGED
     elif deviations is None:
         answer = NOT_KNOWN
     else:
         answer = SCALED if scaling else AS_PUBLISHED
-    return Conditions(answer, _sentence(answer, told, changes, unknown), told, changes, unknown)
+    return Conditions(answer, _sentence(answer, scaled, changes, unknown), scaled, changes, unknown)
 
 
 def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[Change]:
@@ -93,11 +93,11 @@ def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[
     for operation in scaling.rest:
         known = published.get(operation.path)
         if known is not None and known["a"] == operation.a:
-            told = comparable.told(known)
+            sentence = comparable.told(known)
         else:  # what should have followed, and did not
-            told = f"{operation.path} is {comparable.short(operation.b)}; "
-            told += f"the {scaling.rule} rule gives {comparable.short(operation.a)}"
-        yield Change(operation.cls, operation.path, told)
+            sentence = f"{operation.path} is {comparable.short(operation.b)}; "
+            sentence += f"the {scaling.rule} rule gives {comparable.short(operation.a)}"
+        yield Change(operation.cls, operation.path, sentence)
 
 
 def _scaling_json(scaling: Scaling) -> dict:
@@ -110,13 +110,13 @@ def told_scaling(scaling: dict) -> str:
     """The rule and its factor, once."""
     factor = fractions.Fraction(scaling["batch"], scaling["published_batch"])
     times = str(factor) if factor.denominator < 100 else f"{scaling['factor']:.3g}"
-    told = (
+    sentence = (
         f"scaled by the {scaling['rule']} rule: batch {scaling['batch']} for "
         f"{scaling['published_batch']}, rates × {times}, schedule ÷ {times}"
     )
     if not scaling["established"]:
-        told += f"; for {scaling['optimizer'].capitalize()} the rule is not established"
-    return told
+        sentence += f"; for {scaling['optimizer'].capitalize()} the rule is not established"
+    return sentence
 
 
 def _sentence(answer: str, scaling: dict | None, changes: list[Change], unknown: list[str]) -> str:
@@ -124,11 +124,11 @@ def _sentence(answer: str, scaling: dict | None, changes: list[Change], unknown:
         return "not known: no config was compared with the recipe's"
     parts = [told_scaling(scaling)] if scaling else []
     if changes:
-        facts = [each.sentence for each in changes if each.cls == "facts"]
+        facts = [change.sentence for change in changes if change.cls == "facts"]
         counts: dict[str, int] = {}
-        for each in changes:
-            if each.cls != "facts":
-                counts[each.cls] = counts.get(each.cls, 0) + 1
+        for change in changes:
+            if change.cls != "facts":
+                counts[change.cls] = counts.get(change.cls, 0) + 1
         settings = sum(counts.values())
         if settings:
             of = ", ".join(f"{count} of {cls}" for cls, count in counts.items())
@@ -136,11 +136,11 @@ def _sentence(answer: str, scaling: dict | None, changes: list[Change], unknown:
         parts += facts
     elif not scaling:
         parts.append("as published")
-    told = "; ".join(parts)
-    missing = [each for each in unknown if each != "config"]
+    sentence = "; ".join(parts)
+    missing = [fact for fact in unknown if fact != "config"]
     if "config" in unknown:
-        told += "; the config is not known"
-    return told + (f" (not known: {', '.join(missing)})" if missing else "")
+        sentence += "; the config is not known"
+    return sentence + (f" (not known: {', '.join(missing)})" if missing else "")
 
 
 def percent(share: float) -> str:
@@ -151,14 +151,14 @@ def percent(share: float) -> str:
 def _of_facts(facts: Iterable[Facts]) -> list[Change]:
     """What the runs' files say besides the config, each once."""
     sentences = {}
-    for each in facts:
+    for run_facts in facts:
         for sentence in (
-            of_training_images(each),
-            of_overlap(each),
-            of_images_seen(each),
-            of_start(each),
-            of_micro_batches(each),
-            of_precision(each),
+            of_training_images(run_facts),
+            of_overlap(run_facts),
+            of_images_seen(run_facts),
+            of_start(run_facts),
+            of_micro_batches(run_facts),
+            of_precision(run_facts),
         ):
             if sentence:
                 sentences[sentence] = Change("facts", "", sentence)
@@ -167,9 +167,11 @@ def _of_facts(facts: Iterable[Facts]) -> list[Change]:
 
 def _unknown(facts: list[Facts]) -> list[str]:
     known = {
-        "training images": lambda each: each.training is not None,
-        "images seen": lambda each: each.images_seen is not None,
-        "starting checkpoint": lambda each: each.start is not None or not each.recipe_starts,
+        "training images": lambda run_facts: run_facts.training is not None,
+        "images seen": lambda run_facts: run_facts.images_seen is not None,
+        "starting checkpoint": lambda run_facts: (
+            run_facts.start is not None or not run_facts.recipe_starts
+        ),
     }
     return [name for name, knows in known.items() if not facts or not all(map(knows, facts))]
 
@@ -196,9 +198,14 @@ def of_overlap(facts: Facts) -> str | None:
             f"{reasons.TRAINING_EVALUATED}: the training records were made of the evaluation's "
             f"annotation file ({evaluated['file']})"
         )
-    found = ((facts.preflight or {}).get("seen") or {}).get(str(reasons.IMAGES.number), "")
+    sentences = ((facts.preflight or {}).get("seen") or {}).get(str(reasons.IMAGES.number), "")
     return next(
-        (each for each in found.split("; ") if each.startswith(reasons.TRAINING_EVALUATED)), None
+        (
+            sentence
+            for sentence in sentences.split("; ")
+            if sentence.startswith(reasons.TRAINING_EVALUATED)
+        ),
+        None,
     )
 
 

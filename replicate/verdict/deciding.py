@@ -117,10 +117,12 @@ def decide(
     if reasons:
         verdict = NOT_COMPARABLE
     else:
-        verdict = max((each.verdict for each, _ in judged.values()), key=VERDICTS.index)
+        verdict = max(
+            (judged_figure.verdict for judged_figure, _ in judged.values()), key=VERDICTS.index
+        )
         reasons = [
-            f"{name}: {_reason(each, figures[name], against)}"
-            for name, (each, against) in judged.items()
+            f"{name}: {_reason(judged_figure, figures[name], against)}"
+            for name, (judged_figure, against) in judged.items()
         ]
     reached = {NOT_COMPARABLE: None, tolerance.INCONCLUSIVE: None}.get(verdict, verdict in REACHED)
     situation = causes.Situation(
@@ -129,11 +131,11 @@ def decide(
         kind=kind,
         environment=environment or {},
         facts=facts,
-        judged=[each for each, _ in judged.values()],
-        two_figures=[told for name in seeds for told in _differing(name, figures)],
+        judged=[judged_figure for judged_figure, _ in judged.values()],
+        two_figures=[difference for name in seeds for difference in _differing(name, figures)],
         explained=list(explained),
     )
-    seen = spread.evidence()
+    evidence = spread.evidence()
     by_header = [name for name, (_, against) in judged.items() if against == "header"]
     return Verdict(
         verdict=verdict,
@@ -145,7 +147,7 @@ def decide(
             name: statistics.fmean(values) if None not in values else None
             for name, values in seeds.items()
         },
-        published={name: each["published"].points for name, each in figures.items()},
+        published={name: figure["published"].points for name, figure in figures.items()},
         figures={
             name: _figure_json(figures.get(name), *judged.get(name, (None, None)))
             for name in dict.fromkeys([*seeds, *figures])
@@ -157,11 +159,11 @@ def decide(
             "near": margins.near,
             "unit": "points of AP",
             "why": margins.why,
-            "sigma": {"low": seen.low, "high": seen.high, "pooled": seen.pooled},
+            "sigma": {"low": evidence.low, "high": evidence.high, "pooled": evidence.pooled},
         },
         sources=list(margins.sources),
         likely_causes=[] if verdict == tolerance.REPLICATED else causes.likely(situation),
-        facts=[each.to_json() for each in facts],
+        facts=[run_facts.to_json() for run_facts in facts],
         notes=[
             *_notes(evaluations, seeds, figures, facts, val2017, by_header),
             *_others(row, kind, seeds),
@@ -171,17 +173,17 @@ def decide(
 
 def _check_distinct(evaluations: Iterable[dict]) -> None:
     """The same detections are one run, however often they are named."""
-    seen: dict[tuple[str, str | None], str] = {}
+    files: dict[tuple[str, str | None], str] = {}
     for evaluation in evaluations:
         digest = evaluation["detections"].get("sha256")
         key = (evaluation["iou_type"], digest)
-        if digest and key in seen:
+        if digest and key in files:
             file = evaluation["detections"].get("file") or "the detections"
             raise UserError(
-                f"{file}: the same detections as {seen[key]}; that is one run, not several seeds. "
+                f"{file}: the same detections as {files[key]}; that is one run, not several seeds. "
                 "Name each run once; a second seed is trained with --seed=1"
             )
-        seen[key] = evaluation["detections"].get("file") or "another of the evaluations"
+        files[key] = evaluation["detections"].get("file") or "another of the evaluations"
 
 
 def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
@@ -195,7 +197,7 @@ def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
 
 def _figures(row: zoo.Row | None) -> dict[str, dict]:
     """Figure's name -> {published, header (where it differs), val2017}."""
-    found = {}
+    figures = {}
     for name, attribute in FIGURES.values() if row is not None else ():
         kind = attribute.removesuffix("_map")
         table, header = row.table_figure(kind), row.header_figure(kind)
@@ -204,7 +206,7 @@ def _figures(row: zoo.Row | None) -> dict[str, dict]:
             continue
         differs = table and header and abs(table.points - header.points) > table.rounding + 1e-9
         said = header if header and not differs else first
-        found[name] = {
+        figures[name] = {
             "published": tolerance.Published(
                 first.points, first.rounding, said.runs or 1, said.spread
             ),
@@ -215,7 +217,7 @@ def _figures(row: zoo.Row | None) -> dict[str, dict]:
             else None,
             "val2017": said.val2017,
         }
-    return found
+    return figures
 
 
 def _obstacles(
@@ -227,19 +229,19 @@ def _obstacles(
     figures: dict[str, dict],
 ) -> list[str]:
     cap = _own_cap(row)
-    found = dict.fromkeys(
+    obstacles = dict.fromkeys(
         sentence
         for evaluation in evaluations
         for sentence in comparable.obstacles(evaluation, deviations, val2017, cap=cap)
     )
     if not set(seeds) & set(figures):
         which = " and ".join(seeds) or "anything"
-        found[
+        obstacles[
             "no figure was published to compare with"
             if not figures
             else f"{row.archive} was published with {', '.join(figures)}, not {which}"
         ] = None
-    return list(found)
+    return list(obstacles)
 
 
 def _own_cap(row: zoo.Row | None) -> int | None:
@@ -259,7 +261,7 @@ def _judged(
     seeds: dict[str, list[float | None]], figures: dict[str, dict], kind: str
 ) -> dict[str, tuple[tolerance.Judged, str]]:
     """Figure's name -> (Judged, "table" or "header"): by the nearer of two published figures."""
-    found = {}
+    closest = {}
     for name, values in seeds.items():
         if name not in figures:
             continue
@@ -269,10 +271,10 @@ def _judged(
             for published, against in candidates
             if published is not None
         ]
-        found[name] = min(
-            judged, key=lambda each: (VERDICTS.index(each[0].verdict), abs(each[0].gap))
+        closest[name] = min(
+            judged, key=lambda pair: (VERDICTS.index(pair[0].verdict), abs(pair[0].gap))
         )
-    return found
+    return closest
 
 
 def _reason(judged: tolerance.Judged, figure: dict, against: str) -> str:
@@ -315,7 +317,7 @@ def _others(row: zoo.Row | None, kind: str, seeds: dict[str, list[float | None]]
     """What others measured of the same weights: evidence beside the figure, no tolerance."""
     if row is None or kind != "checkpoint" or "box AP" not in seeds:
         return []
-    return [f"re-evaluated by others: box AP {each}" for each in zoo.reruns(row.archive)]
+    return [f"re-evaluated by others: box AP {ap}" for ap in zoo.reruns(row.archive)]
 
 
 def _notes(
@@ -331,7 +333,12 @@ def _notes(
         for name, figure in figures.items()
         if name not in seeds
     ]
-    notes += [told for name in seeds if name not in by_header for told in _differing(name, figures)]
+    notes += [
+        difference
+        for name in seeds
+        if name not in by_header
+        for difference in _differing(name, figures)
+    ]
     inferred = [n for n in seeds if n in figures and figures[n]["val2017"] == "inferred"]
     if inferred:
         notes.append(
@@ -343,19 +350,21 @@ def _notes(
     for evaluation in evaluations:
         # A cut or cap of the detections is among the reasons or conditions.
         notes += text.remarks(evaluation, cuts=False)
-    official_known = val2017 or any(official.remembered(each["iou_type"]) for each in evaluations)
+    official_known = val2017 or any(
+        official.remembered(evaluation["iou_type"]) for evaluation in evaluations
+    )
     if not official_known and all(
-        each["annotations"]["images"] == official.VAL2017.images for each in evaluations
+        evaluation["annotations"]["images"] == official.VAL2017.images for evaluation in evaluations
     ):
         notes.append(
             "what was evaluated fits what is publicly known of val2017; --val2017_annotations, "
             "given once, has it compared with your official file by hash"
         )
-    seeds_said = [each.seed for each in facts if each.seed is not None]
+    seeds_said = [run_facts.seed for run_facts in facts if run_facts.seed is not None]
     if len(set(seeds_said)) < len(seeds_said):
         notes.append("two runs have the same --seed: on a CPU they would be one run")
-    for each in facts:
-        for sentence in (each.preflight or {}).get("forced", []):
+    for run_facts in facts:
+        for sentence in (run_facts.preflight or {}).get("forced", []):
             notes.append(f"launched with --force although preflight failed: {sentence}")
-        notes += each.accepted
+        notes += run_facts.accepted
     return list(dict.fromkeys(notes))

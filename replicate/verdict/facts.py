@@ -160,27 +160,29 @@ def _training(run: RunDir, message: Any) -> dict | None:
 
 
 def _losses(run: RunDir) -> dict | None:
-    log = [(each.get("losses") or {}).get("Loss/total_loss") for each in read_metrics(run.metrics)]
-    log = [each for each in log if each is not None]
+    log = [
+        (logged.get("losses") or {}).get("Loss/total_loss") for logged in read_metrics(run.metrics)
+    ]
+    log = [loss for loss in log if loss is not None]
     if not log:
         return None
-    finite = all(isinstance(each, (int, float)) and math.isfinite(each) for each in log)
+    finite = all(isinstance(loss, (int, float)) and math.isfinite(loss) for loss in log)
     part = max(1, len(log) // 10)
     ends = (log[:part], log[-part:]) if finite else ([], [])
-    first, last = (statistics.median(each) if each else None for each in ends)
+    first, last = (statistics.median(losses) if losses else None for losses in ends)
     return {"finite": finite, "first": first, "last": last}
 
 
 def _preflight(run: RunDir) -> dict | None:
-    found = _json(run.preflight)
-    if found is None:
+    preflight = _json(run.preflight)
+    if preflight is None:
         return None
-    results = found.get("results", [])
+    results = preflight.get("results", [])
     return {
-        "statuses": {str(each["number"]): each["status"] for each in results},
-        "seen": {str(each["number"]): each["seen"] for each in results},
-        "rehearsal": found.get("rehearsal", False),
-        "forced": found.get("forced", []),
+        "statuses": {str(result["number"]): result["status"] for result in results},
+        "seen": {str(result["number"]): result["seen"] for result in results},
+        "rehearsal": preflight.get("rehearsal", False),
+        "forced": preflight.get("forced", []),
     }
 
 

@@ -31,7 +31,7 @@ def of_runs(
     Raises:
       UserError: no evaluation in a run, runs of different models, or one run named twice.
     """
-    runs = [each if isinstance(each, RunDir) else RunDir.existing(each) for each in paths]
+    runs = [path if isinstance(path, RunDir) else RunDir.existing(path) for path in paths]
     _check_distinct(runs)
     models = {_named(model) if model else _model(run) for run in runs}
     if len(models) > 1:
@@ -55,11 +55,11 @@ def of_runs(
         known.append(facts.of_run(run, name, scores[0]))
         scalings.append(_scaling(run, name))
         explained += measured.of_run(run)
-        found = _deviations(run, name)
-        if found is None or deviations is None:
+        of_run = _deviations(run, name)
+        if of_run is None or deviations is None:
             deviations = None
         else:
-            deviations += [each for each in found if each not in deviations]
+            deviations += [deviation for deviation in of_run if deviation not in deviations]
     return deciding.decide(
         zoo.get(pathlib.Path(name).name),
         evaluations,
@@ -69,7 +69,7 @@ def of_runs(
         val2017=val2017,
         facts=known,
         # A rule holds of the runs together where each follows the same.
-        scaling=scalings[0] if all(each == scalings[0] for each in scalings) else None,
+        scaling=scalings[0] if all(scaling == scalings[0] for scaling in scalings) else None,
         explained=explained,
     )
 
@@ -90,7 +90,7 @@ def of_metrics(
       message: the config they were made with, None where it is not known.
       kind, val2017: as in `of_runs`.
     """
-    metrics = [score for each in metrics for score in (each, *each.get("others", []))]
+    metrics = [score for boxes in metrics for score in (boxes, *boxes.get("others", []))]
     model = _named(model)
     row, deviations, scaling = zoo.find(model), None, None
     if message is not None:
@@ -117,7 +117,7 @@ def remember_official(path: str | os.PathLike[str]) -> dict:
     iou_type = "keypoints" if read.categories == {1: "person"} else "bbox"
     identity = read.identity()
     objects = collections.Counter(read.annotation_category_ids[~read.annotation_crowd].tolist())
-    told = {
+    scored = {
         "iou_type": iou_type,
         "annotations": identity,
         "per_category": [
@@ -125,7 +125,7 @@ def remember_official(path: str | os.PathLike[str]) -> dict:
             for id, name in read.categories.items()
         ],
     }
-    problems = [*comparable.of_categories(told), *comparable.of_images(told, identity)]
+    problems = [*comparable.of_categories(scored), *comparable.of_images(scored, identity)]
     if problems:
         raise UserError(
             f"{path} is not COCO's {official.file_of(iou_type)}: {problems[0]}. "
@@ -136,17 +136,17 @@ def remember_official(path: str | os.PathLike[str]) -> dict:
 
 
 def _check_distinct(runs: list[RunDir]) -> None:
-    seen = {}
+    named = {}
     for run in runs:
         place = run.root.resolve()
-        if place in seen:
+        if place in named:
             raise UserError(
                 f"{run.root} is named {len(runs)} times: that is one run, not several seeds. Train "
                 "another with --seed=1 and name both"
-                if len(set(each.root.resolve() for each in runs)) == 1
+                if len(set(other.root.resolve() for other in runs)) == 1
                 else f"{run.root} is named twice; name each run once"
             )
-        seen[place] = run
+        named[place] = run
 
 
 def _named(model: str) -> str:

@@ -22,14 +22,16 @@ def of_run(run: RunDir) -> list:
       list of dicts, largest first: those of `changes` (docs/explain.md) that have a `reason` and a
       `delta_ap`. What is no such file or row is left out.
     """
-    found = []
+    measurements = []
     for path in sorted((run.root / "explain").glob("*.json")):
         try:
             changes = read_json(path).get("changes")
         except (UserError, AttributeError):
             continue
-        found += [each for each in changes or () if isinstance(each, dict) and _sizes(each)]
-    return sorted(found, key=lambda each: -abs(each["delta_ap"]))
+        measurements += [
+            change for change in changes or () if isinstance(change, dict) and _sizes(change)
+        ]
+    return sorted(measurements, key=lambda change: -abs(change["delta_ap"]))
 
 
 def _sizes(change: dict) -> bool:
@@ -45,15 +47,15 @@ def largest(reason: Reason, changes: Iterable[dict], differing: Iterable[str]) -
       differing: config paths that differ from the recipe; where some are evidence of the reason,
         only changes of those fields size it.
     """
-    paths = [each for each in differing if reasons.of_path(each) is reason]
+    paths = [path for path in differing if reasons.of_path(path) is reason]
     paths = paths or [_WITHOUT_PATH.get(reason, "")]
     fitting = (
-        each
-        for each in changes
-        if each["reason"] == reason.number
-        and any(re.search(each.get("paths") or "", path) for path in paths)
+        change
+        for change in changes
+        if change["reason"] == reason.number
+        and any(re.search(change.get("paths") or "", path) for path in paths)
     )
-    return max(fitting, key=lambda each: abs(each["delta_ap"]), default=None)
+    return max(fitting, key=lambda change: abs(change["delta_ap"]), default=None)
 
 
 def told(change: dict) -> str:

@@ -43,7 +43,7 @@ def text(verdict: dict) -> str:
 
 def _conditions(conditions: dict) -> Iterator[str]:
     yield f"conditions: {conditions['sentence']}"
-    settings = [each["sentence"] for each in conditions["changes"] if each["cls"] != "facts"]
+    settings = [change["sentence"] for change in conditions["changes"] if change["cls"] != "facts"]
     if len(settings) <= _SHOWN:
         yield from (f"    {sentence}" for sentence in settings)
     else:
@@ -57,35 +57,35 @@ def _tolerance(verdict: dict) -> str:
             f"tolerance of a checkpoint evaluated again: REPLICATED within "
             f"{tolerance['replicated']} points, NEAR within {tolerance['near']}"
         )
-    bands = [each["bands"] for each in verdict["figures"].values() if each.get("bands")]
-    told = (
+    bands = [figure["bands"] for figure in verdict["figures"].values() if figure.get("bands")]
+    sentence = (
         f"tolerance of a training run: REPLICATED where a difference of {tolerance['replicated']} "
         f"points or more is excluded, NEAR of {tolerance['near']}"
     )
     if bands:
         gaps = f"gaps up to {bands[0][0]:.2f} and {bands[0][1]:.2f}"
-        told += f"; with these runs {gaps if bands[0][1] else 'no gap is small enough'}"
-    return told
+        sentence += f"; with these runs {gaps if bands[0][1] else 'no gap is small enough'}"
+    return sentence
 
 
 def _causes(verdict: dict) -> Iterator[str]:
     causes = verdict["likely_causes"]
-    seen = [each for each in causes if each["likelihood"] != NOT_RULED_OUT]
-    open_ones = [each["cause"] for each in causes if each["likelihood"] == NOT_RULED_OUT]
+    likely = [cause for cause in causes if cause["likelihood"] != NOT_RULED_OUT]
+    open_ones = [cause["cause"] for cause in causes if cause["likelihood"] == NOT_RULED_OUT]
     if verdict["verdict"] == "NOT COMPARABLE":
         yield "what differs (evidence, checks and what mends it stand in the report):"
-        yield from (f"  {each['cause']} ({each['likelihood']})" for each in seen)
+        yield from (f"  {cause['cause']} ({cause['likelihood']})" for cause in likely)
         return
     yield "what may explain it, by what this run shows:"
-    for each in seen:
-        yield f"  {each['cause']} ({each['likelihood']})"
-        for sentence in each["evidence"][:_OPEN]:
+    for cause in likely:
+        yield f"  {cause['cause']} ({cause['likelihood']})"
+        for sentence in cause["evidence"][:_OPEN]:
             yield f"    seen: {sentence}"
-        if len(each["evidence"]) > _OPEN:
-            yield f"    seen: {len(each['evidence']) - _OPEN} more of the kind"
-        yield f"    effect: {each['effect']}"
-        yield f"    check: {each['check']}"
-        yield f"    mend: {each['mend']}"
+        if len(cause["evidence"]) > _OPEN:
+            yield f"    seen: {len(cause['evidence']) - _OPEN} more of the kind"
+        yield f"    effect: {cause['effect']}"
+        yield f"    check: {cause['check']}"
+        yield f"    mend: {cause['mend']}"
     if open_ones:
         more = len(open_ones) - _OPEN
         rest = f"; {more} more in verdict.json" if more > 0 else ""

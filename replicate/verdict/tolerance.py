@@ -84,18 +84,19 @@ def of_kind(kind: str) -> Tolerance:
             why="the same weights on the same images: only rounding and arithmetic are left",
             sources=(ROUNDING,),
         )
-    seen = spread.evidence()
+    evidence = spread.evidence()
     return Tolerance(
         kind,
-        replicated=_margin(seen.pooled),
-        near=_margin(seen.high),
+        replicated=_margin(evidence.pooled),
+        near=_margin(evidence.high),
         why=(
-            f"σ between seeds is {seen.low:.2f} to {seen.high:.2f} by model ({seen.pooled:.2f} "
-            f"pooled), so two honest runs differ by {math.sqrt(2) * seen.low:.2f} to "
-            f"{math.sqrt(2) * seen.high:.2f} (√2·σ), and the published figure is itself a run: the "
-            "margins are what one run against one can show, with the pooled and the largest σ"
+            f"σ between seeds is {evidence.low:.2f} to {evidence.high:.2f} by model "
+            f"({evidence.pooled:.2f} pooled), so two honest runs differ by "
+            f"{math.sqrt(2) * evidence.low:.2f} to {math.sqrt(2) * evidence.high:.2f} (√2·σ), "
+            "and the published figure is itself a run: the margins are what one run against one "
+            "can show, with the pooled and the largest σ"
         ),
-        sources=(*seen.sources, ROUNDING),
+        sources=(*evidence.sources, ROUNDING),
     )
 
 
