@@ -15,7 +15,7 @@ td.track svg{display:block;width:100%;height:1.35em;overflow:visible}
 .track line.span{stroke:var(--s1);stroke-width:2;vector-effect:non-scaling-stroke}
 .track .dot{stroke:var(--s1);stroke-width:9;stroke-linecap:round;vector-effect:non-scaling-stroke}
 .track .dot.hit{stroke:var(--s2)}
-td.says{min-width:13rem}
+td.says{min-width:20rem}
 th.change{min-width:7.5rem;overflow-wrap:anywhere}
 @media (min-width:641px){th.change{min-width:13rem}}
 @media (max-width:640px){th.change{font-size:.82rem}td.track{min-width:120px}}
@@ -86,6 +86,8 @@ def _of_detections(content):
             "remarks": content["remarks"],
             "figures": [(name, text.figure(official[name])) for name in SHOWN],
             "zero": ("COCO's own AP", official["AP"]),
+            "zero_shown": text.figure(official["AP"]),
+            "told_shown": told and told["written"],
             "told": ("the told AP", told["value"]) if told else None,
             "heads": [f"Δ {name}" for name in SHOWN],
             "rows": rows,
@@ -148,6 +150,7 @@ def _of_model(content):
             "remarks": content["remarks"],
             "figures": [(name, text.figure(baseline[name])) for name in SHOWN],
             "zero": ("nothing changed", 0.0),
+            "zero_shown": "0 points",
             "told": None,
             "heads": ["points of AP", "pixel difference", "matters"],
             "rows": rows,
@@ -181,6 +184,7 @@ def _of_runs(content):
                 for each in (a, b)
             ],
             "zero": ("no difference", 0.0),
+            "zero_shown": "0 points",
             "told": None,
             "heads": ["points of AP"],
             "rows": [
