@@ -8,16 +8,19 @@
 `python -m replicate NAME …` is the same.
 """
 
-import ast
-import runpy
 import sys
 
-from replicate import installation
-from replicate.errors import UserError
+from replicate import stopping
 
 
 def main() -> None:
     """The console command."""
+    stopping.while_loading()
+    import runpy
+
+    from replicate import installation
+    from replicate.errors import UserError
+
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
         print(f"{__doc__.strip()}\n\ntools:\n{_list()}")
@@ -35,6 +38,8 @@ def main() -> None:
 
 
 def _list() -> str:
+    from replicate import installation
+
     names = installation.tool_names()
     width = max(map(len, names))
     return "\n".join(f"  {name:{width}}  {_does(name)}" for name in names)
@@ -42,6 +47,10 @@ def _list() -> str:
 
 def _does(name: str) -> str:
     """The first line of a tool's docstring."""
+    import ast
+
+    from replicate import installation
+
     text = installation.tool_path(name).read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 

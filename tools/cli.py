@@ -23,13 +23,13 @@ import warnings
 
 from absl import flags
 
-from replicate import installation
+from replicate import installation, stopping
 from replicate.errors import Interrupted, Unavailable, UserError
 from replicate.plain import Shown
 from tfrecords.redaction import without_secrets
 from tfrecords.whole_files import refuse_unwritable
 
-DONE, NEGATIVE, ERROR, CRASHED, INTERRUPTED = 0, 1, 2, 70, 128 + 2  # 70: sysexits.h's EX_SOFTWARE
+DONE, NEGATIVE, ERROR, CRASHED = 0, 1, 2, 70  # 70: sysexits.h's EX_SOFTWARE
 
 # What a disk, a folder or a path may answer: the user's to mend, whichever line of code met it.
 _OF_PATHS = {
@@ -70,7 +70,8 @@ def run(main, required=(), elsewhere=types.MappingProxyType({})):
 
     `main` returns an exit status (None means 0). What the user can mend is printed as one message
     with status 2; any other exception is a fault of the kit, whose traceback goes to a log file.
-    SIGTERM and SIGUSR1 leave `main` as an exception does, so that nothing temporary stays behind.
+    SIGINT, SIGTERM and SIGUSR1 leave `main` as an exception does, so that nothing temporary stays
+    behind (`replicate.stopping`).
 
     Args:
       main: callable taking the list of positional arguments. Where its parameter is named `_`, it
@@ -100,39 +101,47 @@ def run(main, required=(), elsewhere=types.MappingProxyType({})):
             error = f"unknown flag --{error.flagname}: give it as {elsewhere[error.flagname]}"
         _fail(tool, f"{error}\n  see: python tools/{tool} --help")
     _try_outputs(tool)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        status = main(positional)
-        sys.stdout.flush()
-    except UserError as error:
-        _fail(tool, str(error))
+        stopping.at_work()
+        try:
+            status = main(positional)
+            sys.stdout.flush()
+        finally:
+            stopping.at_end()
     except Interrupted as stop:
         print(f"{tool}: {stop}; the same command continues", file=sys.stderr)
         sys.exit(128 + stop.signal)
     except Unavailable as error:
         print(f"{tool}: {error}", file=sys.stderr, flush=True)
         os._exit(Unavailable.TRY_AGAIN)  # TensorFlow's own end would wait for the lost worker
-    except KeyboardInterrupt:
-        print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
+    except BaseException as error:
+        if stopping.asked() is not None or isinstance(error, KeyboardInterrupt):
+            _stopped(tool, stopping.asked() or signal.SIGINT)  # whatever a library made of it
+        _failed(tool, error)
+    sys.exit(status or DONE)
+
+
+def _stopped(tool, number):
+    """Ends after a signal that asked to stop."""
+    told = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    print(f"\n{tool}: {told}; run the same command to continue", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _failed(tool, error):
+    """Ends after an exception: with a message where it is the user's to mend."""
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, UserError):
+        _fail(tool, str(error))
+    if isinstance(error, BrokenPipeError):
         # The reader (head, less) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
-    except Exception as error:
-        message = _of_a_path(error)
-        if message is None:
-            _crash(tool, error)
-        _fail(tool, message)
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
-            raise
-        if "KeyboardInterrupt" in str(error):
-            print(f"\n{tool}: interrupted; run the same command to continue", file=sys.stderr)
-            sys.exit(INTERRUPTED)
+    message = _of_a_path(error)
+    if message is None:
         _crash(tool, error)
-    sys.exit(status or DONE)
+    _fail(tool, message)
 
 
 def _try_outputs(tool):
