@@ -116,11 +116,10 @@ def _evaluate_one():
         print(f"{_ANNOTATIONS.value} has no annotations: not scored")
         return
     others = results.beside_boxes(message, _ANNOTATIONS.value, _OUTPUT.value)
-    scores = [each.to_json() for each in [result, *others]]
+    scores = [each.to_json(evaluation.inference) for each in [result, *others]]
     print(text.of_scores(scores))
     if _METRICS.value:
-        metrics = {"inference": evaluation.inference} | scores[0]
-        write_json(_METRICS.value, metrics | ({"others": scores[1:]} if others else {}))
+        write_json(_METRICS.value, scores[0] | ({"others": scores[1:]} if others else {}))
 
 
 def _evaluate_run():

@@ -77,6 +77,7 @@ class BenchmarkRecord:
             "detections_sha256": first["detections"]["sha256"],
             "remarks": {iou_type: text.remarks(score) for iou_type, score in self.scores.items()},
             "inference": self.inference,
+            "protocol": {iou_type: score["protocol"] for iou_type, score in self.scores.items()},
             "speed": self.speed,
             "published": self.published,
         }
@@ -200,7 +201,7 @@ def benchmark(
                 evaluator=evaluator,
                 num_images=dataset.num_images,
                 fix=fix,
-            ).to_json()
+            ).to_json(detected.inference)
             store.keep_score(key, settings, scores[iou_type])
     return BenchmarkRecord(
         model={

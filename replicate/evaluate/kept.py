@@ -114,14 +114,14 @@ class Kept:
             checkpoint.step,
             [result, *others],
         )
+        inference = self._evaluation.inference | {"config_sha256": self._config_sha256}
         metrics = {
             "step": checkpoint.step,
             "checkpoint": identity,
             "images": {"sha256": self._evaluation.image_bytes_sha256},
-            "inference": self._evaluation.inference | {"config_sha256": self._config_sha256},
-        } | result.to_json()
+        } | result.to_json(inference)
         if others:
-            metrics["others"] = [other.to_json() for other in others]
+            metrics["others"] = [other.to_json(inference) for other in others]
         write_json(folder / "metrics.json", metrics)
         return metrics
 

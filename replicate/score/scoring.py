@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.score import segmentations, text
+from replicate.score import protocol, segmentations, text
 from replicate.score.checks import checked
 from replicate.score.detections import Detections
 from replicate.score.evaluators import EVALUATORS, EvaluatorFigures, evaluate, per_category
@@ -57,9 +57,14 @@ class Result:
     repairs: list[dict]
     notes: list[str]
 
-    def to_json(self) -> dict:
-        """What `metrics.json` holds; docs/scoring.md describes it."""
-        return {
+    def to_json(self, inference: dict | None = None) -> dict:
+        """What `metrics.json` holds; docs/scoring.md describes it.
+
+        Args:
+          inference: how the detections were made; None where it is not known.
+        """
+        return ({"inference": inference} if inference else {}) | {
+            "protocol": protocol.of(self, inference),
             "iou_type": self.iou_type,
             "metrics": self.metrics,
             "evaluators": {
