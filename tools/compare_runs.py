@@ -22,7 +22,6 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags
 
-from replicate import report
 from replicate.errors import UserError
 from tools import cli
 
@@ -37,6 +36,8 @@ flags.DEFINE_alias("bootstrap", "samples")
 def main(paths: list[str]) -> None:
     if not paths:
         raise UserError("name the run directories to compare, or records of tools/benchmark.py")
+    from replicate import report
+
     print(
         report.write_comparison(
             paths,

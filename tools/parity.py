@@ -26,7 +26,7 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 from replicate.errors import UserError
-from replicate.parity import models, native, tables
+from replicate.parity import models, native
 from replicate.run import write_text
 from tools import cli
 
@@ -47,6 +47,8 @@ def main(_: list[str]) -> int:
     unknown = [label for label in _MODELS.value if label not in models.MODELS]
     if unknown:
         raise UserError(f"--models: no {unknown[0]!r}; choose from {', '.join(models.MODELS)}")
+    from replicate.parity import tables
+
     work = pathlib.Path(_WORK.value).expanduser().absolute()
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -68,6 +70,8 @@ def main(_: list[str]) -> int:
 
 
 def _of_chosen_models(place):
+    from replicate.parity import tables
+
     return tables.of_models(place, _MODELS.value)
 
 

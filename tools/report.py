@@ -23,7 +23,6 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags
 
-from replicate import report
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from tools import cli
@@ -38,6 +37,8 @@ def main(_):
     run = RunDir.existing(FLAGS.run_dir)
     if read_json(run.spec).get("kind") == "recognition":
         return _recognition(run)
+    from replicate import report
+
     print(report.write(run))
     if FLAGS.tracker:
         from replicate.report import trackers

@@ -30,7 +30,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from replicate.errors import UserError
 
@@ -186,6 +185,8 @@ def interval_of(
     )
     bias_of_half = 0.0 if rare else defined.mean() - whole
     centres = [whole - bias_of_half / (2**exponent - 1) for exponent in _EXPONENTS]
+    from scipy import stats  # Half a second to load, of which no --help has any use.
+
     reach = standard_error * stats.t.ppf(0.5 + confidence / 2, _DEGREES_OF_FREEDOM)
     return {
         "low": float(min(centres) - reach),
