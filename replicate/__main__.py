@@ -20,7 +20,9 @@ def main() -> None:
 
     from replicate import installation
     from replicate.errors import UserError
+    from tfrecords import commands
 
+    commands.by_console()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
         print(f"{__doc__.strip()}\n\ntools:\n{_list()}")

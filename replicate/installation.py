@@ -10,12 +10,11 @@ import pathlib
 import sys
 
 from replicate.errors import UserError
+from tfrecords.commands import CONSOLE_COMMAND, INSTALLED
 
-DISTRIBUTION = "replicate-tf2-zoo"
-_PACKAGES = pathlib.Path(__file__).resolve().parents[1]
-_INSTALLED = _PACKAGES / "replicate_tf2_zoo"
-IS_CHECKOUT = not _INSTALLED.is_dir()
-HOME = _PACKAGES if IS_CHECKOUT else _INSTALLED
+DISTRIBUTION = CONSOLE_COMMAND
+IS_CHECKOUT = not INSTALLED.is_dir()
+HOME = INSTALLED.parent if IS_CHECKOUT else INSTALLED
 CONFIGS = HOME / "configs"
 TOOLS = HOME / "tools"
 REQUIREMENTS = HOME / "requirements.txt"

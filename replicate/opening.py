@@ -6,7 +6,6 @@ differs from the published recipe). environment.json is the training's own (`tra
 
 import dataclasses
 import os
-import pathlib
 import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from replicate import config as configs
 from replicate import environment
 from replicate.config.operations import show
 from replicate.errors import UserError
-from replicate.run import read_json, write_json, write_text
+from replicate.run import read_json, read_json_or_none, write_json, write_text
 from tfrecords import redaction
 
 if TYPE_CHECKING:
@@ -146,14 +145,6 @@ def write_config(
             )
     deviations = configs.deviations(message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
-    if not run.deviations.is_file() or _held(run.deviations) != held:
+    if not run.deviations.is_file() or read_json_or_none(run.deviations) != held:
         write_json(run.deviations, held, checksum=held is not None)
     return deviations
-
-
-def _held(path: pathlib.Path) -> Any:
-    """What a file of the run holds; None of a damaged one, which is written anew."""
-    try:
-        return read_json(path)
-    except UserError:
-        return None

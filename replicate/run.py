@@ -239,6 +239,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return value
 
 
+def read_json_or_none(path: str | os.PathLike[str]) -> Any:
+    """As `read_json`, for what can be done without: None where the file is missing or damaged."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None
+
+
 def _again(path: pathlib.Path) -> str:
     """How a file comes back."""
     if path.name not in shapes.OF_FILES:

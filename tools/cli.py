@@ -26,6 +26,7 @@ from absl import flags
 from replicate import installation, stopping
 from replicate.errors import Interrupted, Unavailable, UserError
 from replicate.plain import Shown
+from tfrecords.commands import as_called
 from tfrecords.redaction import without_secrets
 from tfrecords.whole_files import refuse_unwritable
 
@@ -222,7 +223,7 @@ def _crash(tool, error):
             "".join(traceback.format_exception(error)),
         ]
     )
-    text = without_secrets(text)
+    text = _message(text)
     name = f"{os.path.splitext(tool)[0]}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log = os.path.join(tempfile.gettempdir(), name)
     try:
@@ -241,11 +242,16 @@ def _crash(tool, error):
 
 
 def _show_controls():
-    """Names from files reach the terminal as text, whatever they hold; messages hold no secrets."""
+    """Names from files reach the terminal as text, whatever they hold; messages hold no secrets,
+    and commands in them are such as the user can type."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, Shown):
-            setattr(sys, name, Shown(stream, without_secrets if name == "stderr" else str))
+            setattr(sys, name, Shown(stream, _message if name == "stderr" else as_called))
+
+
+def _message(text: str) -> str:
+    return as_called(without_secrets(text))
 
 
 def _quiet_libraries():

@@ -11,7 +11,7 @@ from replicate import config as configs
 from replicate.config import Operation
 from replicate.errors import UserError
 from replicate.execution import Execution
-from replicate.run import RunDir, read_json
+from replicate.run import RunDir, read_json_or_none
 from replicate.verdict import comparable
 from tfrecords import coco, label_map
 from tfrecords.errors import InputError
@@ -198,7 +198,4 @@ class LaunchFacts:
     @functools.cached_property
     def launched(self) -> dict:
         """preflight.json of an earlier launch into this run directory, or {}."""
-        try:
-            return read_json(self.run.preflight)
-        except UserError:
-            return {}
+        return read_json_or_none(self.run.preflight) or {}

@@ -14,6 +14,7 @@ import markupsafe
 
 from replicate.plain import plain as controls_shown
 from replicate.report import plots
+from tfrecords.commands import as_called
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
 _WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
@@ -48,7 +49,7 @@ def html(
         script_source=markupsafe.Markup(f"'sha256-{digest}'"),
         **context,
     )
-    return controls_shown(page)
+    return controls_shown(as_called(page))
 
 
 def markdown(template: str, **context: Any) -> str:
@@ -56,7 +57,7 @@ def markdown(template: str, **context: Any) -> str:
     text = _environment().get_template(template).render(**context)
     # A heading, and the first row of a table, start a paragraph.
     text = re.sub(r"\n(?=#+ |\*\*|\| \| \|\n)", "\n\n", text)
-    return controls_shown(re.sub(r"\n{3,}", "\n\n", text))
+    return controls_shown(as_called(re.sub(r"\n{3,}", "\n\n", text)))
 
 
 @functools.cache
@@ -133,13 +134,13 @@ def config_value(value: Any) -> str:
 
 def soft(text: object) -> markupsafe.Markup:
     """Text whose paths and names may break after a dot, a slash or an underscore."""
-    pieces = re.split(r"(?<=[./_])(?=\w)", str(text))
+    pieces = re.split(r"(?<=[./_])(?=\w)", as_called(str(text)))
     return markupsafe.Markup("<wbr>").join(pieces)
 
 
 def escape_markdown(value: object) -> str:
     """Text that Markdown shows as it is, also inside a table."""
-    text = re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", str(value))
+    text = re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", as_called(str(value)))
     return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from replicate import config as configs
 from replicate import identity, records, zoo
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json, read_metrics
+from replicate.run import RunDir, read_json_or_none, read_metrics
 
 _DEVICES = re.compile(r"_[tg]pu-(\d+)$")
 
@@ -77,8 +77,9 @@ def of_run(run: RunDir, model: str, metrics: dict) -> Facts:
       metrics: the dict of the metrics.json that is judged.
     """
     message = _config(run.pipeline_config)
-    spec = _json(run.spec) or {}
-    execution = (_json(run.training) or {}).get("execution") or {}
+    spec = read_json_or_none(run.spec) or {}
+    execution = (read_json_or_none(run.training) or {}).get("execution") or {}
+    environment = read_json_or_none(run.environment) or {}
     step = metrics.get("step")
     batch = message.train_config.batch_size if message is not None else None
     return dataclasses.replace(
@@ -92,8 +93,8 @@ def of_run(run: RunDir, model: str, metrics: dict) -> Facts:
         replicas=execution.get("replicas"),
         micro_batches=execution.get("gradient_accumulation_steps"),
         images_seen=step * batch if step is not None and batch else None,
-        precision=execution.get("precision") or (_json(run.environment) or {}).get("precision"),
-        start=_json(run.start),
+        precision=execution.get("precision") or environment.get("precision"),
+        start=read_json_or_none(run.start),
         training=_training(run, message),
         losses=_losses(run),
         preflight=_preflight(run),
@@ -141,7 +142,7 @@ def of_evaluation(metrics: dict) -> dict:
 
 def _training(run: RunDir, message: Any) -> dict | None:
     """The manifest of the training records: in data/, or beside the config's records."""
-    manifest = _json(run.data / "train-manifest.json")
+    manifest = read_json_or_none(run.data / "train-manifest.json")
     if manifest is None and message is not None:
         manifest = records.of_reader(message.train_input_reader).manifest
     if not isinstance(manifest, dict) or "source" not in manifest:
@@ -174,7 +175,7 @@ def _losses(run: RunDir) -> dict | None:
 
 
 def _preflight(run: RunDir) -> dict | None:
-    preflight = _json(run.preflight)
+    preflight = read_json_or_none(run.preflight)
     if preflight is None:
         return None
     results = preflight.get("results", [])
@@ -189,12 +190,5 @@ def _preflight(run: RunDir) -> dict | None:
 def _config(path: pathlib.Path) -> Any:
     try:
         return configs.load(path)
-    except UserError:
-        return None
-
-
-def _json(path: pathlib.Path) -> Any:
-    try:
-        return read_json(path)
     except UserError:
         return None

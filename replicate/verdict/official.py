@@ -14,8 +14,6 @@ import functools
 import os
 import pathlib
 
-from replicate.errors import UserError
-
 _TABLE = pathlib.Path(__file__).resolve().parent.parent / "data" / "coco_categories.csv"
 
 # The 128 lowest image ids of val2017 (139 to 13201), as `score.ids_sha256` tells them.
@@ -62,13 +60,9 @@ def file_of(iou_type: str) -> str:
 
 def remembered(iou_type: str) -> dict | None:
     """The identity (`score.Groundtruth.identity`) of your official file, None without one."""
-    from replicate.run import read_json
+    from replicate.run import read_json_or_none
 
-    path = _path(iou_type)
-    try:
-        return read_json(path) if path.is_file() else None
-    except UserError:
-        return None  # a damaged note is no fact
+    return read_json_or_none(_path(iou_type))
 
 
 def remember(identity: dict, iou_type: str) -> None:

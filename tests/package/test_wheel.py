@@ -18,10 +18,11 @@ MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
-def _run(command, **options):
+def _run(command, status=0, **options):
+    """What a command says, which ends with this status: its answer, or its message."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stderr if status else done.stdout
 
 
 def _tracked():
@@ -58,8 +59,9 @@ def installed(wheel, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def run(*command):
-        return _run((root / "bin" / command[0], *command[1:]), cwd=empty, env=environment)
+    def run(*command, status=0):
+        command = (root / "bin" / command[0], *command[1:])
+        return _run(command, status, cwd=empty, env=environment)
 
     run.folder, run.root = empty, root
     return run
@@ -104,6 +106,21 @@ def test_render_and_diff(installed):
     assert rendered.train_config.optimizer == published.train_config.optimizer
     told = installed("replicate-tf2-zoo", "diff_config", MODEL, MODEL)
     assert told == "no difference\n"
+
+
+def test_commands_are_named_as_they_are_typed_there(installed):
+    """In help, in messages of tools and rooms, in errors that a script catches."""
+    told = installed("replicate-tf2-zoo", "render_config", "--help")
+    assert "    replicate-tf2-zoo render_config --model=" in told
+    refused = installed("replicate-tf2-zoo", "lint_config", status=2)
+    assert "replicate-tf2-zoo lint_config pipeline.config" in refused
+    refused += installed("replicate-tf2-zoo", "score", status=2)
+    assert "see: replicate-tf2-zoo score --help" in refused
+    told += refused + installed(
+        "python", "-c", "from replicate import zoo; print(zoo.unknown('x'))"
+    )
+    assert "all of them: replicate-tf2-zoo zoo list" in told
+    assert "python tools/" not in told
 
 
 def test_convert_and_score(installed):
