@@ -21,7 +21,7 @@ from typing import Any, Self
 from replicate import shapes
 from replicate.errors import UserError
 from tfrecords import checked_json, locks, redaction, whole_files
-from tfrecords.manifest import Manifest
+from tfrecords import manifest as manifests
 from tfrecords.whole_files import written_whole
 
 
@@ -231,8 +231,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     shape: Any = shapes.OF_FILES.get(path.name)
-    if path.name.endswith("-manifest.json"):
-        shape = Manifest
+    if manifests.is_name(path.name):
+        shape = manifests.Manifest
     fault = shape and shapes.fault(value, shape)
     if fault:
         raise UserError(f"{path}: not what the kit writes there ({fault}). {_again(path)}")

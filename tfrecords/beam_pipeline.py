@@ -46,6 +46,7 @@ def convert(
     invalid_boxes: str = "skip",
     keep_images_without_annotations: bool = True,
     on_error: str = "stop",
+    include_class_labels: bool = False,
     runner: str = "DirectRunner",
     pipeline_options: Sequence[str] = (),
 ) -> conversion.Summary:
@@ -71,6 +72,7 @@ def convert(
             invalid_boxes=invalid_boxes,
             keep_images_without_annotations=keep_images_without_annotations,
             on_error=on_error,
+            include_class_labels=include_class_labels,
         ),
     )
     _check_paths(request)
@@ -200,7 +202,7 @@ def _finish(
 
 
 def _problems_path(output_path: str) -> str:
-    return f"{output_path}-problems.txt"
+    return manifest.beside(output_path, "problems", ".txt")
 
 
 def _read(path: str) -> bytes | None:

@@ -80,6 +80,7 @@ def convert(
     invalid_boxes: str = "skip",
     keep_images_without_annotations: bool = True,
     on_error: str = "stop",
+    include_class_labels: bool = False,
     num_workers: int | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -101,6 +102,8 @@ def convert(
       on_error: "stop", or "skip" and list in the ledger, an image that is missing, unreadable or
         not as annotated, and an annotation that names an unknown image or category or lacks its
         mask.
+      include_class_labels: whether records hold category ids beside the names, as TF-Vision's
+        decoder wants them.
       num_workers: processes (default: the cores this process may use). Bytes do not depend on it.
       progress: whether to show a progress bar.
 
@@ -114,6 +117,7 @@ def convert(
         invalid_boxes=invalid_boxes,
         keep_images_without_annotations=keep_images_without_annotations,
         on_error=on_error,
+        include_class_labels=include_class_labels,
     )
     output_path = os.fspath(output_path)
     _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
@@ -319,7 +323,9 @@ def _check_same_conversion(output_path: str, before: dict, header: dict) -> None
         "num_shards": before["settings"]["num_shards"],
         "sha256": before["source"]["sha256"],
         "keypoints_sha256": before["source"]["keypoints_sha256"],
-        "settings": {k: v for k, v in before["settings"].items() if k != "num_shards"},
+        "settings": {
+            key: value for key, value in manifest.settings_of(before).items() if key != "num_shards"
+        },
     }
     if held == header:
         return

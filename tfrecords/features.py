@@ -32,6 +32,8 @@ class FeatureSettings:
       keep_images_without_annotations: whether an image none of whose annotations arrives becomes
         a record.
       on_error: "stop" at an image or annotation that cannot be used, or "skip" it.
+      include_class_labels: whether records hold the category ids as image/object/class/label,
+        which TF-Vision's decoder reads; the API's converter writes the names alone.
     """
 
     include_masks: bool = False
@@ -39,6 +41,7 @@ class FeatureSettings:
     invalid_boxes: str = "skip"
     keep_images_without_annotations: bool = True
     on_error: str = "stop"
+    include_class_labels: bool = False
 
 
 @dataclasses.dataclass
@@ -134,6 +137,9 @@ def convert_image(
 
     features = _image_features(image, encoded, image_format)
     features |= _object_features(image, rows, corners, categories)
+    if settings.include_class_labels:
+        labels = [image.objects.category_ids[row] for row in rows]
+        features["image/object/class/label"] = ("int64_list", labels)
     if settings.include_masks:
         features["image/object/mask"] = ("bytes_list", pngs)
     if settings.include_keypoints:

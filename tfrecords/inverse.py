@@ -10,6 +10,7 @@ import tqdm
 from tfrecords import example, framing, masks
 from tfrecords.errors import InputError
 
+_TEXT, _LABEL = "image/object/class/text", "image/object/class/label"
 _BOX = tuple(f"image/object/bbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
 
 
@@ -75,15 +76,18 @@ def image_of(
       (image, annotations): COCO's dicts; annotations without an id.
 
     Raises:
-      ValueError: a feature is missing or does not fit the others; LookupError: unknown category.
+      ValueError: a feature is missing or does not fit the others; LookupError: unknown category,
+        or one whose class label is not the label map's id.
     """
     image = {
-        "id": int(_one(features, "image/source_id")),
-        "file_name": _one(features, "image/filename").decode(),
-        "height": _one(features, "image/height"),
-        "width": _one(features, "image/width"),
+        "id": int(one(features, "image/source_id")),
+        "file_name": one(features, "image/filename").decode(),
+        "height": one(features, "image/height"),
+        "width": one(features, "image/width"),
     }
-    names = [name.decode() for name in _values(features, "image/object/class/text")]
+    if not any(name in features for name in (*_BOX, _TEXT, _LABEL)):
+        return image, []  # TF-Vision's converter leaves out an empty image's object features
+    names = _names(features, category_ids, image["id"])
     columns = [_values(features, name) for name in _BOX]
     columns += [_values(features, f"image/object/{name}") for name in ("is_crowd", "area")]
     if any(len(column) != len(names) for column in columns):
@@ -96,8 +100,6 @@ def image_of(
         _add_keypoints(extras, features, image)
     annotations = []
     for name, x0, y0, x1, y1, crowd, area, extra in zip(names, *columns, extras, strict=True):
-        if name not in category_ids:
-            raise LookupError(f"image {image['id']}: no category {name!r} in the label map")
         width, height = image["width"], image["height"]
         annotations.append(
             {
@@ -110,6 +112,42 @@ def image_of(
             }
         )
     return image, annotations
+
+
+def _names(
+    features: Mapping[str, tuple[str, list]], category_ids: dict[str, int], image_id: int
+) -> list[str]:
+    """The objects' categories, of which the label map has every one.
+
+    Raises:
+      LookupError: it lacks one, or has another id for it than the record.
+    """
+    if _TEXT in features:
+        names = [name.decode() for name in _values(features, _TEXT)]
+        for name in names:
+            if name not in category_ids:
+                raise LookupError(f"image {image_id}: no category {name!r} in the label map")
+        if _LABEL in features:
+            _check_labels(_values(features, _LABEL), names, category_ids, image_id)
+        return names
+    by_id = {category_id: name for name, category_id in category_ids.items()}
+    for label in _values(features, _LABEL):
+        if label not in by_id:
+            raise LookupError(f"image {image_id}: no category of id {label} in the label map")
+    return [by_id[label] for label in _values(features, _LABEL)]
+
+
+def _check_labels(
+    labels: list[int], names: list[str], category_ids: dict[str, int], image_id: int
+) -> None:
+    if len(labels) != len(names):
+        raise ValueError(f"image {image_id}: its object features differ in length")
+    for label, name in zip(labels, names, strict=True):
+        if category_ids[name] != label:
+            raise LookupError(
+                f"image {image_id}: an object named {name!r} has class label {label}, the label "
+                f"map has {category_ids[name]}"
+            )
 
 
 def _records(path: str | os.PathLike) -> Iterator[bytes]:
@@ -143,7 +181,8 @@ def _values(features: Mapping[str, tuple[str, list]], name: str) -> list:
     return features[name][1]
 
 
-def _one(features: Mapping[str, tuple[str, list]], name: str) -> Any:
+def one(features: Mapping[str, tuple[str, list]], name: str) -> Any:
+    """The value of a feature that has one; raises ValueError where it is missing or has not."""
     values = _values(features, name)
     if len(values) != 1:
         raise ValueError(f"{name} has {len(values)} values")

@@ -1,7 +1,8 @@
 """The journal of an unfinished conversion: which shards are done, with their counts and ledger.
 
-OUTPUT_PATH-progress.jsonl: a header that says what is converted and how, then one line a shard,
-written after the shard has its final name. It is removed when the manifest stands.
+progress-NAME.jsonl: a header that says what is converted and how, then one line a shard,
+written after the shard has its final name. It is removed when the manifest stands. One of before,
+NAME-progress.jsonl, is taken over.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import hashlib
 import json
 import os
 
-from tfrecords import checked_json, shards
+from tfrecords import checked_json, manifest, shards
 from tfrecords.whole_files import written_whole
 
 
@@ -25,7 +26,10 @@ class ConversionJournal:
           header: dict with "num_shards"; an unfinished conversion with another header is
             abandoned and its shards removed.
         """
-        self.path = f"{output_path}-progress.jsonl"
+        self.path = manifest.beside(output_path, "progress", ".jsonl")
+        older = f"{output_path}-progress.jsonl"
+        if os.path.exists(older) and not os.path.exists(self.path):
+            os.replace(older, self.path)
         self.done = {}
         before, results = _read(self.path)
         if before == header:
@@ -85,7 +89,7 @@ def _read(path: str) -> tuple[dict | None, dict[int, shards.WrittenShard]]:
                 index = entry.pop("index")
                 results[index] = shards.WrittenShard(**entry)
             elif isinstance(entry.get("num_shards"), int):
-                header = entry
+                header = entry | {"settings": manifest.settings_of(entry)}
         except (ValueError, TypeError, AttributeError, KeyError):
             continue
     return header, results

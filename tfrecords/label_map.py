@@ -1,7 +1,12 @@
-"""Label maps (StringIntLabelMap text), with the annotation file's category ids kept as they are."""
+"""Label maps (StringIntLabelMap text), with the annotation file's category ids kept as they are.
 
+Beside each lies the same as `id,name` lines (CSV), which TF-Vision's label map decoder reads.
+"""
+
+import csv
 import functools
 import os
+import pathlib
 
 from google.protobuf import (
     descriptor_pb2,
@@ -28,11 +33,16 @@ def write(
 
     Args:
       annotations_file_or_categories: path of a COCO JSON, or a dict of id to name.
-      path: the label map to write.
+      path: the label map to write; the CSV has its name, ending in .csv.
 
     Raises:
-      InputError: as `coco.load_categories`; or two categories of one name, or an id below 1.
+      InputError: as `coco.load_categories`; or two categories of one name, or an id below 1;
+        or `path` ends in .csv.
     """
+    if pathlib.Path(path).suffix == ".csv":
+        raise InputError(
+            f"{path}: name the StringIntLabelMap, such as label_map.pbtxt; the CSV goes beside it"
+        )
     categories = annotations_file_or_categories
     if not isinstance(categories, dict):
         categories = coco.load_categories(categories)
@@ -52,14 +62,28 @@ def write(
         message.item.add(name=name, id=category_id, display_name=name)
     with written_whole(path, newline="\n") as file:
         file.write(text_format.MessageToString(message, as_utf8=True))
+    with written_whole(csv_path_of(path), newline="\n") as file:
+        csv.writer(file, lineterminator="\n").writerows(
+            (item.id, item.name) for item in message.item
+        )
+
+
+def csv_path_of(path: str | os.PathLike) -> pathlib.Path:
+    """Where the CSV of a label map lies."""
+    return pathlib.Path(path).with_suffix(".csv")
 
 
 def read(path: str | os.PathLike) -> dict[int, str]:
-    """Reads a label map: display names by id (or name, where there is none).
+    """Reads a label map, StringIntLabelMap text or (`.csv`) lines of `id,name`.
+
+    Returns:
+      dict of id to display name (or name, where there is none).
 
     Raises:
       InputError: the file is missing or not a label map, has no items, or one without an id.
     """
+    if pathlib.Path(path).suffix == ".csv":
+        return _read_csv(path)
     message = _label_map_class()()
     try:
         with open(path, encoding="utf-8") as file:
@@ -72,6 +96,17 @@ def read(path: str | os.PathLike) -> dict[int, str]:
         if not item.HasField("id"):
             raise InputError(f"{path}: item {item.name!r} has no id")
     return {item.id: item.display_name or item.name for item in message.item}
+
+
+def _read_csv(path: str | os.PathLike) -> dict[int, str]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            found = {int(id_): name for id_, name in csv.reader(file)}
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as lines of id,name: {error}") from error
+    if not found:
+        raise InputError(f"{path}: no line of id,name found")
+    return found
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The manifest: what a finished conversion consists of, and from what it was made.
 
-    OUTPUT_PATH-manifest.json
+    manifest-NAME.json, beside the shards NAME-?????-of-?????.tfrecord
       format    1
       source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
                  images, annotations, crowd, categories, image_ids_sha256}
@@ -9,17 +9,22 @@
       counts    {images, images_without_annotations, images_skipped: {reason: n},
                  annotations_written, crowd, boxes_clipped, dropped: {reason: n}, crowd_dropped,
                  notes: {what: n}}
-    OUTPUT_PATH-dropped.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
+    dropped-NAME.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
       annotation_id is null where a whole image was left out.
 
 images + all of images_skipped is the source's number of images, annotations_written + all of
 dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
+
+Their names begin otherwise than the shards', because patterns such as `val-*` and `val*`, by which
+TF-Vision names its input, must match shards alone. Conversions of before have NAME-manifest.json
+and NAME-dropped.jsonl; those are read where they lie.
 """
 
 import contextlib
 import functools
 import json
 import os
+import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, TypedDict
@@ -82,11 +87,56 @@ class Manifest(TypedDict):
 
 
 def path_of(output_path: str) -> str:
-    return f"{output_path}-manifest.json"
+    """Where the manifest of a conversion lies, or will: under its older name, if it has that."""
+    return _found(beside(output_path, "manifest", ".json"), f"{output_path}-manifest.json")
 
 
 def ledger_path_of(output_path: str) -> str:
-    return f"{output_path}-dropped.jsonl"
+    """Where the ledger lies, or will, likewise."""
+    return _found(beside(output_path, "dropped", ".jsonl"), f"{output_path}-dropped.jsonl")
+
+
+def beside(output_path: str, what: str, ending: str) -> str:
+    """The path of a file that belongs to a conversion and that no pattern of its shards matches.
+
+    Args:
+      output_path: of the conversion, such as "data/val2017".
+      what: the file's kind, the first word of its name.
+      ending: of its name.
+
+    Returns:
+      such as "data/manifest-val2017.json".
+    """
+    folder, name = os.path.split(output_path)
+    return os.path.join(folder, f"{what}-{name}{ending}")
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of this name is a manifest."""
+    return name.endswith("-manifest.json") or (
+        name.startswith("manifest-") and name.endswith(".json")
+    )
+
+
+def in_folder(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """The manifests in a folder by the name of their shards ("train", "val"), sorted."""
+    found = {}
+    for pattern, before, after in (
+        ("*-manifest.json", "", "-manifest.json"),
+        ("manifest-*.json", "manifest-", ".json"),  # if there are both, the newer name counts
+    ):
+        for path in pathlib.Path(folder).glob(pattern):
+            found[path.name.removeprefix(before).removesuffix(after)] = path
+    return dict(sorted(found.items()))
+
+
+def settings_of(manifest: dict) -> dict:
+    """A manifest's settings; what conversions of before could not be asked for is as it was."""
+    return {"include_class_labels": False} | manifest["settings"]
+
+
+def _found(path: str, older: str) -> str:
+    return older if os.path.exists(older) and not os.path.exists(path) else path
 
 
 def read(output_path: str) -> dict | None:

@@ -41,6 +41,7 @@ def convert(
     invalid_boxes: str = "skip",
     keep_images_without_annotations: bool = True,
     on_error: str = "stop",
+    include_class_labels: bool = False,
     progress: bool = True,
 ) -> conversion.Summary:
     """Converts a stream to OUTPUT_PATH-00000-of-0000N.tfrecord, a manifest and a ledger.
@@ -49,8 +50,8 @@ def convert(
       dataset: has `names` (list of str), `num_images`, `categories` (dict of id to name) and
         `rows()`, which yields (`coco.SourceImage`, image bytes), such as
         `formats.parquet.Dataset`.
-      output_path, num_shards, invalid_boxes, keep_images_without_annotations, on_error, progress:
-        as in `conversion.convert`.
+      output_path, num_shards, invalid_boxes, keep_images_without_annotations, on_error,
+        include_class_labels, progress: as in `conversion.convert`.
 
     Returns:
       `conversion.Summary`; `reused` where the same dataset had been converted already.
@@ -62,6 +63,7 @@ def convert(
         invalid_boxes=invalid_boxes,
         keep_images_without_annotations=keep_images_without_annotations,
         on_error=on_error,
+        include_class_labels=include_class_labels,
     )
     asked = {"num_shards": num_shards} | dataclasses.asdict(settings)
     output_path = os.fspath(output_path)
@@ -81,7 +83,7 @@ def _convert(
     if before is not None:
         if (
             before["source"].get("parquet") != redaction.everywhere(dataset.names)
-            or before["settings"] != asked
+            or manifest.settings_of(before) != asked
         ):
             raise InputError(
                 f"{manifest.path_of(output_path)}: holds a conversion of other input or settings; "

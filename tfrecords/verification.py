@@ -2,7 +2,7 @@
 
 Quick: every shard's size, SHA-256, checksums and number of records against the manifest. Full:
 also decodes every image and mask and compares every object with the JSON; whatever is in neither
-the records nor the ledger is a problem.
+the records nor the ledger is a problem. Records without a manifest: `unlisted`.
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from tfrecords import (
     manifest,
     masks,
     pool,
+    unlisted,
 )
 from tfrecords.errors import InputError
 
@@ -55,7 +56,8 @@ def verify(
     Args:
       output_path: of the conversion, such as "data/val2017".
       full: whether to compare with the annotation file too.
-      annotations_file: where it is now (default: where it was).
+      annotations_file: where it is now (default: where it was). Records of another converter,
+        which have no manifest, are compared with it, full or not.
       num_workers: processes (default: the cores this process may use).
       progress: whether to show a progress bar.
 
@@ -63,12 +65,16 @@ def verify(
       list of problems, each one sentence that names shard, record and ids; empty if all is well.
 
     Raises:
-      InputError: there is no manifest, or the annotation file is missing or another one.
+      InputError: there is neither a manifest nor an annotation file, or that is another one.
     """
     held = manifest.read(output_path)
     if held is None:
+        if annotations_file is not None:
+            return unlisted.verify(output_path, annotations_file, progress=progress)
         raise InputError(
-            f"{manifest.path_of(output_path)}: no such manifest; is output_path right?"
+            f"{manifest.path_of(output_path)}: no such manifest; is output_path right? Records of "
+            "another converter (the API's, TF-Vision's) have none: give the --annotations_file "
+            "they were made from"
         )
     problems = list(_extra_shards(output_path, held))
     folder = os.path.dirname(output_path)

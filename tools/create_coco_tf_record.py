@@ -3,12 +3,17 @@
     python tools/create_coco_tf_record.py --annotations_file=annotations/instances_val2017.json \\
         --image_dir=val2017 --output_path=data/val2017 --num_shards=32 --include_masks
 
-writes data/val2017-00000-of-00032.tfrecord …, data/val2017-manifest.json (every shard's SHA-256,
-records and bytes, all counts) and data/val2017-dropped.jsonl (every annotation and image that did
+writes data/val2017-00000-of-00032.tfrecord …, data/manifest-val2017.json (every shard's SHA-256,
+records and bytes, all counts) and data/dropped-val2017.jsonl (every annotation and image that did
 not arrive, with the reason). The features are those of the API's own create_coco_tf_record.
 
 Interrupted at any point, the same command continues and makes only the missing shards; finished,
-it says so at once. --label_map=FILE also writes the label map, with COCO's ids.
+it says so at once. --label_map=FILE also writes the label map, with COCO's ids, and beside it the
+same as id,name lines (FILE's name, ending in .csv).
+
+TF-Vision's default decoder reads the classes from image/object/class/label, which the API's
+converter does not write: --include_class_labels adds it. Without it, TF-Vision needs its label map
+decoder (`decoder.type: label_map_decoder`) and that CSV.
 
 Beyond one machine, --runner=DataflowRunner (any of Apache Beam's) writes the same bytes as a Beam
 pipeline, with requirements-beam.txt; options of the runner follow after --:
@@ -34,6 +39,11 @@ flags.DEFINE_string("image_dir", None, "folder of the images")
 flags.DEFINE_string("output_path", None, "prefix of the written files, such as data/val2017")
 flags.DEFINE_integer("num_shards", None, "number of shards", lower_bound=1)
 flags.DEFINE_bool("include_masks", False, "write instance masks (PNG) as well")
+flags.DEFINE_bool(
+    "include_class_labels",
+    False,
+    "write category ids (image/object/class/label) as well, which TF-Vision's decoder reads",
+)
 flags.DEFINE_string("keypoints_file", None, "person_keypoints annotations: write keypoints as well")
 flags.DEFINE_enum(
     "invalid_boxes",
@@ -68,6 +78,7 @@ def main(runner_options: list[str]) -> None:
         "invalid_boxes": FLAGS.invalid_boxes,
         "keep_images_without_annotations": FLAGS.keep_images_without_annotations,
         "on_error": FLAGS.on_error,
+        "include_class_labels": FLAGS.include_class_labels,
     }
     what = (FLAGS.annotations_file, FLAGS.image_dir, FLAGS.output_path, FLAGS.num_shards)
     if FLAGS.runner:

@@ -8,6 +8,7 @@ from replicate import config as configs
 from replicate import score
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
+from tfrecords import manifest as manifest_files
 
 #: Where differences are looked for, in the order in which they could matter.
 ORDER = ("training data", "starting weights", "config", "evaluation", "environment")
@@ -115,8 +116,7 @@ class _Run:
             )
         metrics = run.scores_at(steps[-1])[0]
         manifests = {
-            each.name.removesuffix("-manifest.json"): read_json(each)
-            for each in sorted(run.data.glob("*-manifest.json"))
+            split: read_json(path) for split, path in manifest_files.in_folder(run.data).items()
         }
         return cls(
             root=run.root,

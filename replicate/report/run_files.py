@@ -8,6 +8,7 @@ from replicate import config, environment, records, verdict
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 from replicate.verdict import measured
+from tfrecords import manifest as manifests
 
 
 @dataclasses.dataclass
@@ -117,8 +118,7 @@ def _json(material: RunFiles, path: pathlib.Path, what: str) -> Any:
 def _manifests(material: RunFiles) -> dict[str, dict]:
     folder = material.run.data
     found = {}
-    for path in sorted(folder.glob("*-manifest.json")) if folder.is_dir() else ():
-        split = path.name.removesuffix("-manifest.json")
+    for split, path in manifests.in_folder(folder).items():
         manifest = _json(material, path, f"the manifest of {split}")
         if manifest is not None:
             found[split] = manifest

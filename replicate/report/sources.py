@@ -8,6 +8,7 @@ from replicate import environment, score
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from tfrecords import annotation_file
+from tfrecords import manifest as manifests
 
 # The rooms whose code decides what a report says.
 _FILES = ("annotations.py", "reasons.py", "records.py", "run.py")
@@ -26,7 +27,7 @@ def fingerprint(run: RunDir) -> dict:
     """
     files = [run.spec, run.pipeline_config, run.deviations, run.environment, run.preflight]
     files += [run.verdict, run.metrics, run.training]
-    files += sorted(run.data.glob("*-manifest.json")) if run.data.is_dir() else []
+    files += manifests.in_folder(run.data).values()
     files += sorted((run.root / "explain").glob("*.json"))
     annotation_files = set()
     for step in run.evaluated_steps():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 import re
 import statistics
@@ -11,6 +12,7 @@ from replicate import config as configs
 from replicate import identity, records, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json_or_none, read_metrics
+from tfrecords import manifest as manifests
 
 _DEVICES = re.compile(r"_[tg]pu-(\d+)$")
 
@@ -142,7 +144,7 @@ def of_evaluation(metrics: dict) -> dict:
 
 def _training(run: RunDir, message: Any) -> dict | None:
     """The manifest of the training records: in data/, or beside the config's records."""
-    manifest = read_json_or_none(run.data / "train-manifest.json")
+    manifest = read_json_or_none(pathlib.Path(manifests.path_of(os.fspath(run.data / "train"))))
     if manifest is None and message is not None:
         manifest = records.of_reader(message.train_input_reader).manifest
     if not isinstance(manifest, dict) or "source" not in manifest:

@@ -71,7 +71,7 @@ def _run(folder, more):
         process.stderr.read()
         process.wait()
     (run_dir / "data").rename(kept)
-    written = (kept / "val-manifest.json").stat().st_mtime
+    written = (kept / "manifest-val.json").stat().st_mtime
     converted = max(written, marks["records"])  # those that were there already are not written
     took = {"start": marks["preflight"] - begun, "checks": marks["checks"]}
     took |= {"trial": marks["trial"], "conversion": converted - marks["records"]}

@@ -72,7 +72,7 @@ def _measure(folder):
         f"converted in {seconds:.0f} s, {FLAGS.images / seconds:.0f} images/s; peak memory of all "
         f"processes together {peak_pss / 1e9:.2f} GB PSS, {peak_rss / 1e9:.2f} GB RSS"
     )
-    counts = json.loads((folder / "out" / "set-manifest.json").read_text())["counts"]
+    counts = json.loads((folder / "out" / "manifest-set.json").read_text())["counts"]
     print(json.dumps(counts))
     assert counts["images"] == FLAGS.images
     assert counts["annotations_written"] + sum(counts["dropped"].values()) == annotations

@@ -171,7 +171,7 @@ def half_done(tools, command, root, checkpoint):
 
 def stage(root):
     """What a replication is at, in a word, as far as its files tell."""
-    if len(list(root.glob("data/*-manifest.json"))) < 2:
+    if len(list(root.glob("data/manifest-*.json"))) < 2:
         return "conversion"
     if not list(root.glob("checkpoints/ckpt-6.index")):
         return "training"

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+from tfrecords import manifest
+
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 ANSWERED = (0, 1, 3)  # done, a negative answer, not comparable
 MENDABLE = (*ANSWERED, 2)  # or a message
@@ -314,7 +316,7 @@ def _named(shard):
     """The text that names the finished shards of a shard's conversion."""
     output = re.sub(r"-\d{5}-of-\d{5}\.tfrecord$", "", str(shard))
     texts = []
-    for path in (f"{output}-progress.jsonl", f"{output}-manifest.json"):
+    for path in (manifest.beside(output, "progress", ".jsonl"), manifest.path_of(output)):
         with contextlib.suppress(FileNotFoundError):
             texts.append(pathlib.Path(path).read_text(errors="replace"))
     return "\n".join(texts)

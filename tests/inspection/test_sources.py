@@ -21,6 +21,7 @@ from replicate.errors import UserError
 from replicate.inspection import sources, stream
 from replicate.odapi import build_model
 from tests.inspection import making
+from tests.tfrecords.vision import run as vision
 from tests.tools.running import started
 from tfrecords import coco
 from tfrecords.errors import InputError
@@ -54,7 +55,7 @@ def _examples(config, model, **request):
     return source, sorted(found, key=lambda example: int(example.decoded["source_id"]))
 
 
-def test_every_source_gives_the_same_records(config, model, drawn, records, hub):
+def test_every_source_gives_the_same_records(config, model, drawn, records, hub, tmp_path):
     """As the API decodes them; parquet keeps images and boxes, so nothing may differ."""
     annotations, images = drawn
     label_map = str(records / "label_map.pbtxt")
@@ -62,7 +63,9 @@ def test_every_source_gives_the_same_records(config, model, drawn, records, hub)
         "records": {"records": f"{records}/train-*.tfrecord", "label_map": label_map},
         "coco": {"coco": str(pathlib.Path(annotations).parent), "image_dir": images},
         "parquet": {"parquet": str(hub)},
+        "TF-Vision's": {"records": str(tmp_path / "theirs"), "label_map": label_map},
     }
+    vision("convert", annotations, images, tmp_path / "theirs", 2)
     found = {name: _examples(config, model, **request) for name, request in asked.items()}
     _, expected = found.pop("records")
     assert [int(example.decoded["source_id"]) for example in expected] == list(range(1, 13))

@@ -197,7 +197,7 @@ class Test2EvaluationImages:
         annotations = drawn[split][0]
         if overlapping and trained_on != "manifest":
             annotations = copied
-        manifest = records / "train-manifest.json"
+        manifest = records / "manifest-train.json"
         # "file": the annotation file that the manifest names is there: numbers, then bytes.
         if trained_on == "images":  # what the manifest names is gone
             held = json.loads(manifest.read_text())
@@ -224,7 +224,7 @@ class Test2EvaluationImages:
         made = dataclasses.replace(intent(), **dict.fromkeys(DATA, ""))
         result = preflight.check(made, trial=False, numbers=(2,)).results[0]
         assert result.status == "warn" and "overlap with the training images not" in result.seen
-        shutil.copy(records / "train-manifest.json", records / "val-manifest.json")
+        shutil.copy(records / "manifest-train.json", records / "manifest-val.json")
         result = preflight.check(made, trial=False, numbers=(2,)).results[0]
         assert result.status == "fail" and reasons.TRAINING_EVALUATED in result.seen
 
@@ -302,7 +302,7 @@ class Test5BatchOverDevices:
 
 class Test6Records:
     def _manifest(self, records, change):
-        path = records / "train-manifest.json"
+        path = records / "manifest-train.json"
         manifest = checked_json.loads(path.read_text())
         change(manifest)
         path.write_text(json.dumps(checked_json.sealed(manifest)))
@@ -317,10 +317,10 @@ class Test6Records:
         self._manifest(records, drop)
         result = told(intent())[6]
         assert sound[6].status == "pass" and result.status == "fail"
-        assert "9 box_outside_image" in result.seen and "train-dropped.jsonl" in result.fix
+        assert "9 box_outside_image" in result.seen and "dropped-train.jsonl" in result.fix
 
     def test_a_damaged_manifest_is_told(self, intent, told, records):
-        path = records / "train-manifest.json"
+        path = records / "manifest-train.json"
         path.write_text(path.read_text().replace('"annotations"', '"annotationz"', 1))
         result = told(intent())[6]
         assert result.status == "fail" and str(path) in result.seen
@@ -362,7 +362,7 @@ class Test6Records:
         """Without a manifest a sample of them is held against the annotation file."""
         from tfrecords import example
 
-        (records / "train-manifest.json").unlink()
+        (records / "manifest-train.json").unlink()
         assert told(intent())[6].status == "pass"
         for path in records.glob("train-*.tfrecord"):
             rows = [example.decode(record) for record in framing.read(path)]
@@ -411,7 +411,7 @@ class Test7Labels:
     def test_labels_off_by_one_in_the_records(self, intent, told, records):
         from tfrecords import example
 
-        (records / "train-manifest.json").unlink()
+        (records / "manifest-train.json").unlink()
         for path in records.glob("train-*.tfrecord"):
             rows = [example.decode(record) for record in framing.read(path)]
             with open(path, "wb") as file:
@@ -700,7 +700,7 @@ class Test16Files:
         assert "2 of 3 shards" in result.seen and "train-00001-of-00003" in result.seen
 
     def test_a_shard_holds_fewer_records_than_its_manifest_counts(self, intent, told, records):
-        sound, path = told(intent())[16], records / "train-manifest.json"
+        sound, path = told(intent())[16], records / "manifest-train.json"
         manifest = checked_json.unsealed(json.loads(path.read_text()))
         manifest["shards"][2]["records"] += 3
         path.write_text(json.dumps(checked_json.sealed(manifest)))
@@ -710,7 +710,7 @@ class Test16Files:
         assert f"00002-of-00003.tfrecord holds {there} records, its manifest counts" in result.seen
 
     def test_a_shard_without_a_manifest_is_cut_off(self, intent, told, records):
-        (records / "train-manifest.json").unlink()
+        (records / "manifest-train.json").unlink()
         shard = records / "train-00002-of-00003.tfrecord"
         shard.write_bytes(shard.read_bytes()[:-100])
         result = told(intent())[16]

@@ -125,7 +125,7 @@ def run_directory(
     }
     write_json(run.environment, environment)
     for split in ("train", "val"):
-        path = run.data / f"{split}-manifest.json"
+        path = run.data / f"manifest-{split}.json"
         write_json(path, _manifest(annotations_file), checksum=True)
     write_text(run.metrics, _log(num_steps, learning_rate, seed))
     for number, step in enumerate(steps, 1):

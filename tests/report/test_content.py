@@ -307,7 +307,7 @@ def test_class_balance_counts_the_files(finished_run, drawn):
 
 
 def test_training_annotations_that_changed_are_not_counted(run):
-    path = run.data / "train-manifest.json"
+    path = run.data / "manifest-train.json"
     manifest = read_json(path)
     manifest["source"]["sha256"] = "0" * 64
     write_json(path, manifest)

@@ -40,7 +40,7 @@ def test_the_manifests_of_records_that_lie_elsewhere(run):
 
 
 def test_records_without_a_manifest_are_named(run, tmp_path):
-    for path in (tmp_path / "rec").glob("*-manifest.json"):
+    for path in (tmp_path / "rec").glob("manifest-*.json"):
         path.unlink()
     material = run_files.read(run)
     assert material.manifests == {}

@@ -170,10 +170,10 @@ def test_streamed_records_are_those_of_the_json(stored, expected, tmp_path):
     assert shards_of(summary) == expected
     assert sorted(os.listdir(folder)) == before
     assert sorted(os.listdir(tmp_path / "stream")) == [
+        "dropped-val.jsonl",
+        "manifest-val.json",
         "val-00000-of-00002.tfrecord",
         "val-00001-of-00002.tfrecord",
-        "val-dropped.jsonl",
-        "val-manifest.json",
     ]
     again = streaming.convert(dataset, tmp_path / "stream/val", 2, progress=False)
     assert again.reused and again.manifest == summary.manifest

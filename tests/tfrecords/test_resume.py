@@ -95,7 +95,7 @@ def test_interrupted_conversion_makes_missing_shards_alone(
         convert(dataset, tmp_path / "cut" / "set", num_workers=1)
     monkeypatch.setattr(shards, "read_image", real)
     names = [f"set-{i:05d}-of-00004.tfrecord" for i in range(4)]
-    assert sorted(content(tmp_path / "cut")) == sorted([*names[:stop_at], "set-progress.jsonl"])
+    assert sorted(content(tmp_path / "cut")) == sorted([*names[:stop_at], "progress-set.jsonl"])
     count_shards.clear()
     convert(dataset, tmp_path / "cut" / "set", num_workers=1)
     assert count_shards == names[stop_at:]
@@ -187,7 +187,7 @@ def test_stopped_in_the_middle(dataset, tmp_path, stop):
     command = [*map(str, arguments), f"--output_path={tmp_path / 'cut' / 'set'}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 180
-    journal = tmp_path / "cut" / "set-progress.jsonl"
+    journal = tmp_path / "cut" / "progress-set.jsonl"
     while time.monotonic() < deadline:
         if journal.exists() and len(journal.read_text().splitlines()) >= 5:
             break

@@ -175,4 +175,4 @@ def test_tool(converted):
     assert bad.returncode == 1 and "record 0 is damaged" in bad.stdout
     none = run("--output_path=/nowhere/x")
     assert none.returncode == 2 and "no such manifest" in none.stderr
-    assert json.loads(pathlib.Path(f"{converted}-manifest.json").read_text())["format"] == 1
+    assert json.loads(pathlib.Path(manifest.path_of(str(converted))).read_text())["format"] == 1

@@ -119,7 +119,7 @@ def test_a_shard_with_fewer_records_than_its_manifest_counts_is_named(drawn_shar
     """Before the first step, whatever the manifest's other figures say."""
     shards, path = (
         sorted(drawn_shards.glob("train-*.tfrecord")),
-        drawn_shards / "train-manifest.json",
+        drawn_shards / "manifest-train.json",
     )
     paths = [str(shard) for shard in shards]
     assert input_stream.count_records(paths) == 5
