@@ -1,12 +1,19 @@
-"""Exports a checkpoint as the zoo publishes models: saved_model/, checkpoint/, pipeline.config.
+"""Exports a checkpoint as the zoo publishes models, and in the forms that devices run.
 
     python tools/export.py --trained_checkpoint_dir=runs/a --output_directory=exported/a
+    python tools/export.py --trained_checkpoint_dir=runs/a --output_directory=exported/a \\
+        --format=saved_model,tflite,tflite_float16,tflite_int8
 
 The flags are those of the Object Detection API's exporter_main_v2.py, whose code writes the
 SavedModel. With --input_type=image_tensor it has the signature of the zoo's archives: a uint8
 image [1, height, width, 3] in; detection_boxes, detection_scores, detection_classes (from 1),
 num_detections and the model's other outputs, float32, out. Where the config evaluates moving
 averages, they are what is exported.
+
+--format names the forms: saved_model (with checkpoint/ and pipeline.config); tflite,
+tflite_float16, tflite_int8 (SSD, EfficientDet and CenterNet, as far as the API's TFLite builder
+takes them); onnx (needs requirements-onnx.txt). The folder's export.json says what each takes and
+gives, how it was made, and its hash; labels.txt has the class names.
 
 Try it:
 
@@ -40,6 +47,24 @@ _CONFIG = flags.DEFINE_string(
 _INPUT = flags.DEFINE_enum(
     "input_type", "image_tensor", export.INPUT_TYPES, "what the SavedModel takes."
 )
+_FORMAT = flags.DEFINE_list("format", ["saved_model"], "the forms: " + ", ".join(export.FORMS))
+_MAX_DETECTIONS = flags.DEFINE_integer(
+    "max_detections", 100, "detections an image of the TFLite forms.", lower_bound=1
+)
+_NMS = flags.DEFINE_enum(
+    "nms",
+    "regular",
+    ["regular", "fast"],
+    "suppression in an SSD's TFLite forms: category by category, as evaluation does it, or over "
+    "the best category of each box alone, which is quicker and costs AP.",
+)
+_REPRESENTATIVE = flags.DEFINE_integer(
+    "representative",
+    200,
+    "tflite_int8: images of the training records, from which the ranges of activations are taken.",
+    lower_bound=1,
+)
+_SEED = flags.DEFINE_integer("seed", 0, "of the sample of representative images.")
 
 
 def main(_: list[str]) -> None:
@@ -52,8 +77,21 @@ def main(_: list[str]) -> None:
         raise UserError(
             f"--pipeline_config_path: {_CHECKPOINT.value} is no run directory; name its config"
         )
-    prefix = export.export(config.read(config_path), found.checkpoint, _OUTPUT.value, _INPUT.value)
-    print(f"{prefix} exported to {_OUTPUT.value}")
+    prefix = export.export(
+        config.read(config_path),
+        found.checkpoint,
+        _OUTPUT.value,
+        names=tuple(dict.fromkeys(_FORMAT.value)),
+        settings=export.ExportSettings(
+            input_type=_INPUT.value,
+            max_detections=_MAX_DETECTIONS.value,
+            nms=_NMS.value,
+            representative=_REPRESENTATIVE.value,
+            seed=_SEED.value,
+        ),
+        progress=True,
+    )
+    print(f"{prefix} exported to {_OUTPUT.value}: {', '.join(_FORMAT.value)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,233 @@
+"""`export`: one checkpoint in several forms, and the record of how they were made."""
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+
+from replicate.errors import UserError
+from replicate.export import contract, forms, labels, onnx, representative, saved_model, tflite
+from replicate.export.progress import Stages
+from replicate.run import write_json, write_text
+from tfrecords.whole_files import temporary_folder
+
+RECORD = "export.json"
+# The zoo's own number of detections, over which COCO's AP is taken.
+MAX_DETECTIONS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the forms are made.
+
+    Attributes:
+      input_type: of the SavedModel, one of saved_model.INPUT_TYPES.
+      max_detections: detections an image of the TFLite forms.
+      nms: suppression of an SSD's TFLite forms: "regular" or "fast" (see `tflite.write_graph`).
+      representative: images of the training records for "tflite_int8".
+      seed: of their sample.
+    """
+
+    input_type: str = "image_tensor"
+    max_detections: int = MAX_DETECTIONS
+    nms: str = "regular"
+    representative: int = 200
+    seed: int = 0
+
+
+def export(
+    config,
+    checkpoint,
+    output_directory,
+    input_type: str = "image_tensor",
+    names: tuple[str, ...] = ("saved_model",),
+    settings: Settings | None = None,
+    progress: bool = False,
+    images=None,
+) -> str:
+    """Exports a checkpoint; where the config evaluates moving averages, those are the weights.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      checkpoint: prefix of a TF2 checkpoint (`…/ckpt-400`), or a folder with one.
+      output_directory: a folder that is not there yet, or is empty; it appears complete.
+      input_type: one of INPUT_TYPES; what the SavedModel takes: uint8 images [1, height, width,
+        3], float32 images [n, height, width, 3], encoded images [n], serialized tf.Examples [n].
+        `settings` overrides it.
+      names: the forms, of `forms.FORMS`.
+      settings: Settings.
+      progress: whether to draw a progress line.
+      images: of "tflite_int8": a representative.Representative in place of a sample of the
+        training records.
+
+    Returns:
+      prefix of the checkpoint that was exported.
+
+    Raises:
+      UserError: a form that the model does not have, no such checkpoint, not this model's, or the
+        folder holds something.
+    """
+    settings = settings or Settings(input_type=input_type)
+    if settings.input_type not in saved_model.INPUT_TYPES:
+        raise UserError(
+            f"input type '{settings.input_type}'; there are: {', '.join(saved_model.INPUT_TYPES)}"
+        )
+    forms.check(config, names)
+    if "onnx" in names:
+        onnx.require()
+        if settings.input_type != "image_tensor":
+            raise UserError("onnx: made of the SavedModel that takes an image_tensor alone")
+    output = pathlib.Path(output_directory)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: is there already; name a folder that is not")
+    from replicate.evaluate.detector import Detector, find_checkpoint
+
+    prefix = find_checkpoint(checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = temporary_folder(f"{output.name}.", output.parent)
+    try:
+        made = beside / "export"
+        made.mkdir()
+        with Stages(["the model and its weights", *_stages(names)], progress) as stages:
+            with stages.next():
+                detector = Detector(config)
+                detector.restore(prefix)
+                weights = saved_model.write_weights(detector.model, beside / "weights")
+            written = {}
+            if {"saved_model", "onnx"} & set(names):
+                written |= _saved_models(config, weights, beside, names, settings, stages)
+            if set(forms.TFLITE) & set(names):
+                written |= _tflites(
+                    config, detector, weights, made, names, settings, stages, images
+                )
+        write_json(made / RECORD, _record(config, prefix, made, names, written, settings))
+        if output.exists():
+            output.rmdir()
+        made.rename(output)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return prefix
+
+
+def _stages(names):
+    """What `export` does after the model is there, in its order."""
+    if {"saved_model", "onnx"} & set(names):
+        yield "SavedModel"
+    if "onnx" in names:
+        yield "ONNX"
+    if set(forms.TFLITE) & set(names):
+        yield "the API's TFLite graph"
+    for name in forms.TFLITE:
+        if name in names:
+            yield forms.FORMS[name].says
+
+
+def _saved_models(config, weights, beside, names, settings, stages):
+    """{form: what the record says of it}, for the SavedModel and what is made of it."""
+    import tensorflow as tf
+
+    made, folder = beside / "export", beside / "saved_model"
+    written = {}
+    with stages.next():
+        saved_model.write(config, weights, folder, settings.input_type)
+        of_it = contract.of_saved_model(settings.input_type)
+    if "onnx" in names:
+        with stages.next():
+            path = made / forms.FORMS["onnx"].file
+            onnx.convert(folder / "saved_model", path, beside / "tf2onnx.log")
+            written["onnx"] = of_it | {"tensors": onnx.described(path), "made_by": onnx.versions()}
+    if "saved_model" in names:
+        for each in folder.iterdir():
+            each.rename(made / each.name)
+        written["saved_model"] = of_it | {"made_by": {"tensorflow": tf.__version__}}
+    return written
+
+
+def _tflites(config, detector, weights, made, names, settings, stages, images):
+    """{form: what the record says of it}, for the TFLite forms."""
+    import tensorflow as tf
+
+    with stages.next():
+        of_it = contract.of_tflite(config, detector)
+        graph = tflite.write_graph(
+            config, weights, made.parent / "tflite", settings.max_detections, settings.nms
+        )
+    written = {}
+    for name in forms.TFLITE:
+        if name not in names:
+            continue
+        with stages.next():
+            of_form = of_it | {
+                "made_by": {"tensorflow": tf.__version__},
+                "max_detections": settings.max_detections,
+            }
+            if config.model.WhichOneof("model") == "ssd":
+                of_form["nms"] = settings.nms
+            chosen = None
+            if name == "tflite_int8":
+                images = images or representative.sample(
+                    config, _preprocess(config, detector), settings.representative, settings.seed
+                )
+                chosen, of_form["representative"] = images.images, images.to_json()
+            content = tflite.convert(graph, name, chosen)
+            (made / forms.FORMS[name].file).write_bytes(content)
+            written[name] = of_form | {"tensors": tflite.described(content)}
+    return written
+
+
+def _preprocess(config, detector):
+    """uint8 image -> what the TFLite graph takes: a CenterNet's normalizes by itself."""
+    if config.model.WhichOneof("model") != "center_net":
+        return lambda image: detector.preprocess(image)[0]
+    of_it = contract.normalization(detector)
+    return lambda image: (detector.preprocess(image)[0] - of_it["offset"]) / of_it["scale"]
+
+
+def _record(config, prefix, made, names, written, settings):
+    """The content of export.json."""
+    names_by_index = labels.of_config(config)
+    if names_by_index is not None:
+        write_text(made / labels.FILE, "\n".join(names_by_index) + "\n")
+    text = config.SerializeToString(deterministic=True)
+    for name in written:
+        path = made / forms.FORMS[name].file
+        written[name] = {
+            "path": path.name,
+            "bytes": sum(each.stat().st_size for each in files_of(path)),
+            "sha256": sha256_of(path),
+        } | written[name]
+    return {
+        "format": 1,
+        "checkpoint": {
+            "path": str(prefix),
+            "sha256": {
+                pathlib.Path(path).name: _sha256(path)
+                for path in sorted(
+                    pathlib.Path(prefix).parent.glob(pathlib.Path(prefix).name + ".*")
+                )
+            },
+        },
+        "pipeline_config_sha256": hashlib.sha256(text).hexdigest(),
+        "labels": labels.FILE if names_by_index is not None else None,
+        "forms": {name: written[name] for name in forms.FORMS if name in written},
+    }
+
+
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a form: the file itself, or those of its folder."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """A hash of a form's content: of a folder, of its files' names and hashes."""
+    if path.is_file():
+        return _sha256(path)
+    digest = hashlib.sha256()
+    for each in files_of(path):
+        digest.update(f"{each.relative_to(path)} {_sha256(each)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sha256(path):
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
