@@ -56,8 +56,8 @@ def sample(config, preprocess, count: int, seed: int) -> Representative:
     if not shards:
         raise UserError(
             "tflite_int8 takes representative images from the training records, and "
-            f"train_input_reader.tf_record_input_reader.input_path ({', '.join(patterns) or 'empty'}"
-            ") matches no file. Set it with --pipeline_config_path to a config whose records are "
+            "train_input_reader.tf_record_input_reader.input_path "
+            f"({', '.join(patterns) or 'empty'}) matches no file. Set it with --pipeline_config_path to a config whose records are "
             "here, or leave out tflite_int8"
         )
     order = [shards[index] for index in np.random.default_rng(seed).permutation(len(shards))]
