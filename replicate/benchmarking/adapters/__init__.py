@@ -114,6 +114,8 @@ def _kind_of_path(path: pathlib.Path) -> str:
         return "detections_file"
     if name.endswith(".tflite"):
         return "tflite"
+    if name.endswith(".onnx"):
+        return "onnx"
     if name.endswith((".tar.gz", ".tgz")):
         return "saved_model"
     if any(
@@ -126,7 +128,7 @@ def _kind_of_path(path: pathlib.Path) -> str:
     raise UserError(
         f"{path}: not a model that can be benchmarked; give a run directory, a checkpoint (…/ckpt-0"
         " with --pipeline_config), a zoo archive (.tar.gz or its folder), a SavedModel folder, a "
-        ".tflite file or detections (.json, .json.gz)"
+        ".tflite or .onnx file or detections (.json, .json.gz)"
     )
 
 

@@ -1,5 +1,6 @@
 """A TFLite detector with the API's detection post-processing, through LiteRT."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import os
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replicate.benchmarking.adapters.labels import category_ids
+from replicate.benchmarking.adapters.pixels import Pixels
 from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
+from replicate.export.reading import contract_of
 from replicate.score.groundtruth import read_bytes
 
 if TYPE_CHECKING:
@@ -22,11 +25,14 @@ def of(
     dataset: "Dataset",
     labels: str | os.PathLike | None = None,
     num_threads: int | None = None,
+    resizer: str | None = None,
 ) -> Model:
     """A `.tflite` file whose outputs are boxes, classes, scores and their number.
 
-    Images are resized to its input bilinearly without regard to aspect, as the zoo's fixed-size
-    resizer does. A float input is taken to be normalized to -1..1, an 8-bit one to hold pixels.
+    Images are prepared as the export.json beside the file says (tools/export.py writes one).
+    Without it they are resized to its input bilinearly without regard to aspect, as the zoo's
+    fixed-size resizer does; a float input is taken to be normalized to -1..1, an 8-bit one to
+    hold pixels.
 
     Args:
       path: the file.
@@ -34,6 +40,7 @@ def of(
       labels: file with a class name a line; by default class index i is category id i + 1, where
         the dataset has it.
       num_threads: of the interpreter; default all cores.
+      resizer: who resizes, one of pixels.RESIZERS.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -53,15 +60,25 @@ def of(
         )
     height, width = entry["shape"][1:3]
     id_of = category_ids(labels, dataset)
+    contract = contract_of(path)
+    if contract:
+        given = Pixels.of_contract(contract["input"], resizer)
+    else:
+        normalized = (1 / 127.5, -1.0) if entry["dtype"] == np.float32 else (1.0, 0.0)
+        scale, offset = ((each,) * 3 for each in normalized)
+        given = Pixels((int(height), int(width)), False, scale, offset, resizer)
 
     def prepare(image: np.ndarray) -> np.ndarray:
-        import cv2
-
-        # No antialiasing: what tf.image.resize does by default.
-        resized = cv2.resize(image, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
+        values = given.prepared(image)
         if entry["dtype"] == np.float32:
-            return resized.astype(np.float32) / 127.5 - 1
-        return resized if entry["dtype"] == np.uint8 else (resized.astype(int) - 128).astype("i1")
+            return values
+        limits = np.iinfo(entry["dtype"])
+        if contract:
+            step, zero = entry["quantization"]
+            values = values / step + zero
+        else:
+            values = values + limits.min  # an int8 input holds the pixel less 128
+        return values.round().clip(limits.min, limits.max).astype(entry["dtype"])
 
     def call(batch: np.ndarray) -> list[np.ndarray]:
         interpreter.set_tensor(entry["index"], batch)
@@ -72,7 +89,10 @@ def of(
         boxes_yxyx_norm, classes, scores, counts = roles(values, outputs)
         (image_height, image_width) = image_hw[0]
         count = int(counts.reshape(-1)[0])
-        scale = [image_height, image_width, image_height, image_width]
+        # Boxes are relative to the input, which has padding where the image keeps its aspect.
+        content = given.content_hw((image_height, image_width))
+        sides = np.array([image_height, image_width]) * np.array(given.image_hw) / content
+        scale = [*sides, *sides]
         y1, x1, y2, x2 = (boxes_yxyx_norm[0, :count].astype(np.float64) * scale).T
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
         ids = [id_of[int(each)] for each in classes[0, :count]]
@@ -83,7 +103,7 @@ def of(
         call,
         name=pathlib.Path(path).stem,
         identity=sha256_of(
-            *("tflite", importlib.metadata.version("ai-edge-litert")),
+            *("tflite", importlib.metadata.version("ai-edge-litert"), dataclasses.asdict(given)),
             *(hashlib.sha256(content).hexdigest(), list(id_of)),
         ),
         device=f"{cpu_name()}, LiteRT, {threads} threads",
