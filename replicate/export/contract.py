@@ -1,12 +1,23 @@
 """What goes into an exported model and what comes out, so that a caller need not guess."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from replicate.errors import UserError
 from replicate.export import forms
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-def of_saved_model(input_type: str) -> dict:
+    from replicate.evaluate.detector import Detector
+
+#: How the API resizes: `tf.compat.v1.image.resize`, whose output pixel i lies at i × in/out of the
+#: input; OpenCV, Pillow and TensorFlow 2 take (i + 0.5) × in/out − 0.5.
+API_KERNEL = "bilinear, corners at (0, 0), without antialiasing"
+
+
+def of_saved_model(input_type: str) -> dict[str, Any]:
     """The contract of the SavedModel, and of the ONNX model made of it."""
     return {
         "input": {
@@ -22,37 +33,38 @@ def of_saved_model(input_type: str) -> dict:
     }
 
 
-def of_tflite(config, detector) -> dict:
+def of_tflite(config: "Message", detector: "Detector") -> dict[str, Any]:
     """The contract of a TFLite model.
 
-    The normalization is measured: the model's own `preprocess` of images of one gray, which must
+    The normalization is measured: the model's own `preprocess` of images of one colour, which must
     lie on a straight line for each channel.
 
     Args:
       config: TrainEvalPipelineConfig.
-      detector: evaluate.detector.Detector, built for it.
+      detector: the model, built for it.
 
     Raises:
       UserError: a normalization that is not scale and offset of each channel.
     """
-    side_px = forms.square_px(config)
-    height_px, width_px = detector.static_shape
+    square = forms.square(config)
+    height_px, width_px = detector.static_shape or (0, 0)
     inside = config.model.WhichOneof("model") == "center_net"
     return {
         "input": {
             "type": "image",
             "image_hw": [int(height_px), int(width_px)],
             "pixels": "RGB",
-            "resize": "keep_aspect_pad" if side_px else "stretch",
-            "pad": "with zeros, at the right and the bottom, before normalization"
-            if side_px
-            else None,
-            "kernel": "bilinear, without antialiasing (tf.image.resize)",
+            "resize": "keep_aspect_pad" if square else "stretch",
+            "pad": list(square.pad_value) if square else None,
+            "pad_where": "right and bottom, before normalization" if square else None,
+            "kernel": API_KERNEL,
             # A CenterNet's TFLite graph normalizes by itself.
             "normalization": None if inside else normalization(detector),
         },
         "output": {
-            "boxes": "boxes_yxyx_norm of the input" + " with its padding" * bool(side_px),
+            "boxes": "boxes_yxyx_norm of the input"
+            + (" with its padding" if square else "")
+            + ", to be clipped to the image",
             "classes": "from 0: the label map's id less one",
             "scores": "0 to 1",
             "count": "number of detections",
@@ -60,27 +72,26 @@ def of_tflite(config, detector) -> dict:
     }
 
 
-def normalization(detector) -> dict:
+def normalization(detector: "Detector") -> dict[str, list[float]]:
     """Scale and offset of each channel: normalized = pixel × scale + offset.
-
-    Args:
-      detector: evaluate.detector.Detector.
 
     Returns:
       dict of lists of three: "scale" and "offset".
 
     Raises:
-      UserError: a gray of 128 does not lie on the line through those of 0 and 255.
+      UserError: it is something else; channels that change places, for one.
     """
-    shape = (*detector.static_shape, 3)
-    at = {
-        gray: np.asarray(detector.preprocess(np.full(shape, gray, np.uint8))[0], np.float64)
-        for gray in (0, 128, 255)
-    }
-    offset = at[0][0, 0]
-    scale = (at[255][0, 0] - offset) / 255
-    for gray, image in at.items():
-        if not np.allclose(image, gray * scale + offset, rtol=0, atol=1e-3 * np.abs(scale).max()):
+    height_px, width_px = detector.static_shape or (0, 0)
+
+    def of_colour(colour: tuple[int, int, int]) -> np.ndarray:
+        image = np.full((height_px, width_px, 3), colour, np.uint8)
+        return np.asarray(detector.preprocess(image)[0], np.float64)[0, 0]
+
+    offset = of_colour((0, 0, 0))
+    scale = (of_colour((255, 255, 255)) - offset) / 255
+    for colour in ((128, 128, 128), (10, 100, 240)):
+        expected = np.array(colour) * scale + offset
+        if not np.allclose(of_colour(colour), expected, rtol=0, atol=1e-3 * np.abs(scale).max()):
             raise UserError(
                 "tflite: this model's preprocessing is not a scale and an offset of each channel; "
                 "there is no contract to write for a model without it"

@@ -1,8 +1,13 @@
 """The forms of a checkpoint, and which of them a model has."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +38,7 @@ FORMS: dict[str, Form] = {
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 
 
-def check(config, names) -> None:
+def check(config: "Message", names: Iterable[str]) -> None:
     """Refuses forms that this model does not have.
 
     Args:
@@ -53,7 +58,7 @@ def check(config, names) -> None:
         raise UserError(f"{asked[0]}: {reason}. This model has: {', '.join(rest)}")
 
 
-def tflite_refusal(config) -> str | None:
+def tflite_refusal(config: "Message") -> str | None:
     """Why a config's model has no TFLite form; None where it has.
 
     The API's TFLite builder (export_tflite_graph_lib_tf2.py) takes SSD, EfficientDet among them,
@@ -64,7 +69,7 @@ def tflite_refusal(config) -> str | None:
         return (
             f"the Object Detection API's TFLite builder takes SSD and CenterNet models, not {kind}"
         )
-    if square_px(config) is None and _resizer(config) != "fixed_shape_resizer":
+    if square(config) is None and _resizer(config) != "fixed_shape_resizer":
         return (
             "a TFLite model takes images of one size, and this config's image_resizer gives "
             "others (keep_aspect_ratio_resizer without pad_to_max_dimension, or sides of two "
@@ -75,23 +80,38 @@ def tflite_refusal(config) -> str | None:
     return None
 
 
-def square_px(config) -> int | None:
-    """The side of the square that images are padded to, keeping their aspect; None if they
-    are not.
+@dataclasses.dataclass(frozen=True)
+class Square:
+    """The square that images are padded to, keeping their aspect.
+
+    Attributes:
+      side_px: its side.
+      pad_value: of each channel, 0 to 255, at the right and the bottom.
+    """
+
+    side_px: int
+    pad_value: tuple[float, float, float]
+
+
+def square(config: "Message") -> Square | None:
+    """The square of a config's resizer; None where it pads to none.
 
     Such a resizer gives one shape, so the graph behind it is that of a fixed shape; the caller
     resizes and pads. EfficientDet and the CenterNets of the zoo have it.
     """
     if _resizer(config) != "keep_aspect_ratio_resizer":
         return None
-    keep = _image_resizer(config).keep_aspect_ratio_resizer
-    same = keep.min_dimension == keep.max_dimension and keep.pad_to_max_dimension
-    return keep.max_dimension if same else None
+    keep = image_resizer(config).keep_aspect_ratio_resizer
+    if keep.min_dimension != keep.max_dimension or not keep.pad_to_max_dimension:
+        return None
+    red, green, blue = keep.per_channel_pad_value or (0.0, 0.0, 0.0)
+    return Square(keep.max_dimension, (red, green, blue))
 
 
-def _image_resizer(config):
+def image_resizer(config: "Message") -> Any:
+    """The ImageResizer message of a config's model."""
     return getattr(config.model, config.model.WhichOneof("model")).image_resizer
 
 
-def _resizer(config):
-    return _image_resizer(config).WhichOneof("image_resizer_oneof")
+def _resizer(config: "Message") -> str:
+    return image_resizer(config).WhichOneof("image_resizer_oneof")

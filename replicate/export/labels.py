@@ -1,21 +1,27 @@
 """labels.txt: a class name a line, by class index, as TFLite's and ONNX's users have it."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 FILE = "labels.txt"
+LABEL_MAP = "label_map.pbtxt"
 # What the API's own label files put where COCO's ids leave a gap.
 NO_CLASS = "???"
 
 
-def of_config(config) -> list[str] | None:
-    """The class names of a config's label map by class index (id less one).
-
-    Returns:
-      a list with NO_CLASS where no id is; None where the label map cannot be read here.
-    """
+def of_config(config: "Message") -> dict[int, str] | None:
+    """The class names of a config's label map by id; None where it cannot be read here."""
     from tfrecords import label_map
     from tfrecords.errors import InputError
 
     try:
-        by_id = label_map.read(config.train_input_reader.label_map_path)
+        return label_map.read(config.train_input_reader.label_map_path)
     except InputError:
         return None
-    return [by_id.get(index + 1, NO_CLASS) for index in range(max(by_id))]
+
+
+def by_index(names: dict[int, str]) -> list[str]:
+    """The names by class index (id less one), with NO_CLASS where no id is."""
+    return [names.get(index + 1, NO_CLASS) for index in range(max(names))]

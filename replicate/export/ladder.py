@@ -2,14 +2,26 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import shutil
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from replicate.errors import UserError
 from replicate.export import contract, forms, labels, onnx, representative, saved_model, tflite
+from replicate.export.pixels import Pixels
 from replicate.export.progress import Stages
 from replicate.run import write_json, write_text
+from tfrecords import label_map
 from tfrecords.whole_files import temporary_folder
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.evaluate.detector import Detector
 
 RECORD = "export.json"
 # The zoo's own number of detections, over which COCO's AP is taken.
@@ -36,14 +48,14 @@ class Settings:
 
 
 def export(
-    config,
-    checkpoint,
-    output_directory,
+    config: "Message",
+    checkpoint: str | os.PathLike,
+    output_directory: str | os.PathLike,
     input_type: str = "image_tensor",
     names: tuple[str, ...] = ("saved_model",),
     settings: Settings | None = None,
     progress: bool = False,
-    images=None,
+    images: "representative.Representative | None" = None,
 ) -> str:
     """Exports a checkpoint; where the config evaluates moving averages, those are the weights.
 
@@ -77,6 +89,8 @@ def export(
         onnx.require()
         if settings.input_type != "image_tensor":
             raise UserError("onnx: made of the SavedModel that takes an image_tensor alone")
+    if "tflite_int8" in names and images is None:
+        representative.shards(config)  # told before minutes of work, not after
     output = pathlib.Path(output_directory)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: is there already; name a folder that is not")
@@ -93,14 +107,14 @@ def export(
                 detector = Detector(config)
                 detector.restore(prefix)
                 weights = saved_model.write_weights(detector.model, beside / "weights")
-            written = {}
+            written: dict[str, dict[str, Any]] = {}
             if {"saved_model", "onnx"} & set(names):
                 written |= _saved_models(config, weights, beside, names, settings, stages)
             if set(forms.TFLITE) & set(names):
                 written |= _tflites(
                     config, detector, weights, made, names, settings, stages, images
                 )
-        write_json(made / RECORD, _record(config, prefix, made, names, written, settings))
+        write_json(made / RECORD, _record(config, prefix, made, written))
         if output.exists():
             output.rmdir()
         made.rename(output)
@@ -109,7 +123,7 @@ def export(
     return prefix
 
 
-def _stages(names):
+def _stages(names: Collection[str]) -> Iterator[str]:
     """What `export` does after the model is there, in its order."""
     if {"saved_model", "onnx"} & set(names):
         yield "SavedModel"
@@ -122,7 +136,14 @@ def _stages(names):
             yield forms.FORMS[name].says
 
 
-def _saved_models(config, weights, beside, names, settings, stages):
+def _saved_models(
+    config: "Message",
+    weights: pathlib.Path,
+    beside: pathlib.Path,
+    names: Collection[str],
+    settings: Settings,
+    stages: Stages,
+) -> dict[str, dict[str, Any]]:
     """{form: what the record says of it}, for the SavedModel and what is made of it."""
     import tensorflow as tf
 
@@ -137,18 +158,28 @@ def _saved_models(config, weights, beside, names, settings, stages):
             onnx.convert(folder / "saved_model", path, beside / "tf2onnx.log")
             written["onnx"] = of_it | {"tensors": onnx.described(path), "made_by": onnx.versions()}
     if "saved_model" in names:
-        for each in folder.iterdir():
-            each.rename(made / each.name)
+        for part in folder.iterdir():
+            part.rename(made / part.name)
         written["saved_model"] = of_it | {"made_by": {"tensorflow": tf.__version__}}
     return written
 
 
-def _tflites(config, detector, weights, made, names, settings, stages, images):
+def _tflites(
+    config: "Message",
+    detector: "Detector",
+    weights: pathlib.Path,
+    made: pathlib.Path,
+    names: Collection[str],
+    settings: Settings,
+    stages: Stages,
+    images: "representative.Representative | None",
+) -> dict[str, dict[str, Any]]:
     """{form: what the record says of it}, for the TFLite forms."""
     import tensorflow as tf
 
     with stages.next():
         of_it = contract.of_tflite(config, detector)
+        given = Pixels.of_contract(of_it["input"])
         graph = tflite.write_graph(
             config, weights, made.parent / "tflite", settings.max_detections, settings.nms
         )
@@ -163,10 +194,10 @@ def _tflites(config, detector, weights, made, names, settings, stages, images):
             }
             if config.model.WhichOneof("model") == "ssd":
                 of_form["nms"] = settings.nms
-            chosen = None
+            chosen: list[np.ndarray] = []
             if name == "tflite_int8":
                 images = images or representative.sample(
-                    config, _preprocess(config, detector), settings.representative, settings.seed
+                    config, given.prepared, settings.representative, settings.seed
                 )
                 chosen, of_form["representative"] = images.images, images.to_json()
             content = tflite.convert(graph, name, chosen)
@@ -175,25 +206,20 @@ def _tflites(config, detector, weights, made, names, settings, stages, images):
     return written
 
 
-def _preprocess(config, detector):
-    """uint8 image -> what the TFLite graph takes: a CenterNet's normalizes by itself."""
-    if config.model.WhichOneof("model") != "center_net":
-        return lambda image: detector.preprocess(image)[0]
-    of_it = contract.normalization(detector)
-    return lambda image: (detector.preprocess(image)[0] - of_it["offset"]) / of_it["scale"]
-
-
-def _record(config, prefix, made, names, written, settings):
+def _record(
+    config: "Message", prefix: str, made: pathlib.Path, written: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """The content of export.json."""
-    names_by_index = labels.of_config(config)
-    if names_by_index is not None:
-        write_text(made / labels.FILE, "\n".join(names_by_index) + "\n")
+    names = labels.of_config(config)
+    if names is not None:
+        write_text(made / labels.FILE, "\n".join(labels.by_index(names)) + "\n")
+        label_map.write(names, made / labels.LABEL_MAP)
     text = config.SerializeToString(deterministic=True)
     for name in written:
         path = made / forms.FORMS[name].file
         written[name] = {
             "path": path.name,
-            "bytes": sum(each.stat().st_size for each in files_of(path)),
+            "bytes": sum(file.stat().st_size for file in files_of(path)),
             "sha256": sha256_of(path),
         } | written[name]
     return {
@@ -208,14 +234,14 @@ def _record(config, prefix, made, names, written, settings):
             },
         },
         "pipeline_config_sha256": hashlib.sha256(text).hexdigest(),
-        "labels": labels.FILE if names_by_index is not None else None,
+        "labels": labels.FILE if names is not None else None,
         "forms": {name: written[name] for name in forms.FORMS if name in written},
     }
 
 
 def files_of(path: pathlib.Path) -> list[pathlib.Path]:
     """The files of a form: the file itself, or those of its folder."""
-    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def sha256_of(path: pathlib.Path) -> str:
@@ -223,11 +249,11 @@ def sha256_of(path: pathlib.Path) -> str:
     if path.is_file():
         return _sha256(path)
     digest = hashlib.sha256()
-    for each in files_of(path):
-        digest.update(f"{each.relative_to(path)} {_sha256(each)}\n".encode())
+    for file in files_of(path):
+        digest.update(f"{file.relative_to(path)} {_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
-def _sha256(path):
+def _sha256(path: str | os.PathLike) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

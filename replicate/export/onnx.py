@@ -5,6 +5,7 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 from replicate.errors import UserError
 
@@ -42,15 +43,15 @@ def convert(saved_model: pathlib.Path, path: pathlib.Path, log: pathlib.Path) ->
         raise UserError("onnx: tf2onnx cannot take this model: " + " | ".join(said))
 
 
-def described(path: pathlib.Path) -> dict:
+def described(path: pathlib.Path) -> dict[str, Any]:
     """The inputs and outputs of an ONNX model: name, shape (names where open), dtype; opset."""
     import onnx
 
     model = onnx.load(str(path))
     return {
-        "inputs": [_tensor(each) for each in model.graph.input],
-        "outputs": [_tensor(each) for each in model.graph.output],
-        "opset": {each.domain or "ai.onnx": each.version for each in model.opset_import},
+        "inputs": [_tensor(value) for value in model.graph.input],
+        "outputs": [_tensor(value) for value in model.graph.output],
+        "opset": {opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
     }
 
 
@@ -59,12 +60,12 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("tf2onnx", "onnx")}
 
 
-def _tensor(value):
+def _tensor(value: Any) -> dict[str, Any]:
     import onnx
 
     tensor = value.type.tensor_type
     return {
         "name": value.name,
-        "shape": [each.dim_value or each.dim_param or None for each in tensor.shape.dim],
+        "shape": [side.dim_value or side.dim_param or None for side in tensor.shape.dim],
         "dtype": onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
     }

@@ -2,6 +2,8 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
+from typing import Any, Self
 
 
 class Stages:
@@ -12,7 +14,7 @@ class Stages:
       show: whether to draw anything.
     """
 
-    def __init__(self, names: list[str], show: bool = True):
+    def __init__(self, names: list[str], show: bool = True) -> None:
         from tqdm import tqdm  # a tool sets how often it draws before this is imported
 
         self._bar = tqdm(
@@ -26,23 +28,23 @@ class Stages:
         self._ended = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._clock.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._ended.set()
         self._clock.join()
         self._bar.close()
 
     @contextlib.contextmanager
-    def next(self):
+    def next(self) -> Iterator[None]:
         """One stage."""
         self._bar.set_postfix_str(next(self._names))
         yield
         self._bar.update()
 
-    def _tick(self):
+    def _tick(self) -> None:
         # Converters hold no lock for long, so the time goes on while they work.
         while not self._ended.wait(self._bar.mininterval if not self._bar.disable else 1):
             self._bar.refresh()

@@ -1,6 +1,8 @@
 """What an export's folder says of the models in it."""
 
+import os
 import pathlib
+from typing import Any
 
 from replicate.errors import UserError
 from replicate.export.forms import FORMS
@@ -8,7 +10,7 @@ from replicate.export.ladder import RECORD
 from replicate.run import read_json
 
 
-def forms_in(folder) -> dict[str, pathlib.Path]:
+def forms_in(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     """The forms in an export's folder: {name: path}, in the order of FORMS.
 
     Raises:
@@ -20,7 +22,7 @@ def forms_in(folder) -> dict[str, pathlib.Path]:
     return {name: record.parent / form["path"] for name, form in _forms(record).items()}
 
 
-def contract_of(path) -> dict | None:
+def contract_of(path: str | os.PathLike) -> dict[str, Any] | None:
     """What export.json says of a form, by the form's path; None where it lies beside none."""
     path = pathlib.Path(path)
     record = path.parent / RECORD
@@ -29,7 +31,7 @@ def contract_of(path) -> dict | None:
     return next((form for form in _forms(record).values() if form["path"] == path.name), None)
 
 
-def _forms(record):
+def _forms(record: pathlib.Path) -> dict[str, dict[str, Any]]:
     content = read_json(record)
     found = content.get("forms") if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(

@@ -2,10 +2,15 @@
 
 import dataclasses
 import glob
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from replicate.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +24,12 @@ class Representative:
       records: the patterns they were read from.
     """
 
-    images: list
+    images: list[np.ndarray]
     source_ids: list[str]
     seed: int
     records: list[str]
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The sample as export.json tells it."""
         return {
             "images": len(self.images),
@@ -34,7 +39,27 @@ class Representative:
         }
 
 
-def sample(config, preprocess, count: int, seed: int) -> Representative:
+def shards(config: "Message") -> list[str]:
+    """The files of a config's training records.
+
+    Raises:
+      UserError: there are none here.
+    """
+    patterns = list(config.train_input_reader.tf_record_input_reader.input_path)
+    found = sorted({path for pattern in patterns for path in glob.glob(pattern)})
+    if not found:
+        raise UserError(
+            "tflite_int8 takes representative images from the training records, and "
+            "train_input_reader.tf_record_input_reader.input_path "
+            f"({', '.join(patterns) or 'empty'}) matches no file. Name with "
+            "--pipeline_config_path a config whose records are here, or leave out tflite_int8"
+        )
+    return found
+
+
+def sample(
+    config: "Message", preprocess: Callable[[np.ndarray], np.ndarray], count: int, seed: int
+) -> Representative:
     """Draws images from a config's training records.
 
     Shards are taken in a shuffled order, the same number of records of each from its beginning,
@@ -52,15 +77,8 @@ def sample(config, preprocess, count: int, seed: int) -> Representative:
     import tensorflow as tf
 
     patterns = list(config.train_input_reader.tf_record_input_reader.input_path)
-    shards = sorted({path for pattern in patterns for path in glob.glob(pattern)})
-    if not shards:
-        raise UserError(
-            "tflite_int8 takes representative images from the training records, and "
-            "train_input_reader.tf_record_input_reader.input_path "
-            f"({', '.join(patterns) or 'empty'}) matches no file. Set it with --pipeline_config_path to a config whose records are "
-            "here, or leave out tflite_int8"
-        )
-    order = [shards[index] for index in np.random.default_rng(seed).permutation(len(shards))]
+    files = shards(config)
+    order = [files[index] for index in np.random.default_rng(seed).permutation(len(files))]
     spec = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
         "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
@@ -78,7 +96,7 @@ def sample(config, preprocess, count: int, seed: int) -> Representative:
             image = tf.io.decode_image(
                 example["image/encoded"], channels=3, expand_animations=False
             )
-            images.append(np.asarray(preprocess(image))[np.newaxis])
+            images.append(preprocess(image.numpy())[np.newaxis])
             ids.append(example["image/source_id"].numpy().decode("utf-8", "replace"))
     except tf.errors.OpError as error:
         raise UserError(f"{', '.join(patterns)}: cannot be read ({error.message})") from None

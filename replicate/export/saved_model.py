@@ -1,6 +1,10 @@
 """The form in which the zoo publishes its models, written by the API's own exporter."""
 
 import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 INPUT_TYPES = (
     "image_tensor",
@@ -10,7 +14,7 @@ INPUT_TYPES = (
 )
 
 
-def write_weights(model, folder: pathlib.Path) -> pathlib.Path:
+def write_weights(model: Any, folder: pathlib.Path) -> pathlib.Path:
     """A checkpoint of a model's weights as they are evaluated (moving averages where they are).
 
     Returns:
@@ -25,7 +29,7 @@ def write_weights(model, folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def write(config, weights: pathlib.Path, folder: pathlib.Path, input_type: str) -> None:
+def write(config: "Message", weights: pathlib.Path, folder: pathlib.Path, input_type: str) -> None:
     """Writes saved_model/, checkpoint/ and pipeline.config.
 
     Args:

@@ -2,17 +2,21 @@
 
 import pathlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from replicate.errors import UserError
-from replicate.export.forms import square_px
+from replicate.export import forms
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 NMS = ("regular", "fast")
 
 
 def write_graph(
-    config, weights: pathlib.Path, folder: pathlib.Path, max_detections: int, nms: str
+    config: "Message", weights: pathlib.Path, folder: pathlib.Path, max_detections: int, nms: str
 ) -> pathlib.Path:
     """The SavedModel that TensorFlow's converter takes, by the API's TFLite graph builder.
 
@@ -36,11 +40,10 @@ def write_graph(
         raise UserError(f"nms '{nms}'; there are: {', '.join(NMS)}")
     given = type(config)()
     given.CopyFrom(config)
-    side_px = square_px(config)
-    if side_px:
-        detector = getattr(given.model, given.model.WhichOneof("model"))
-        detector.image_resizer.fixed_shape_resizer.height = side_px
-        detector.image_resizer.fixed_shape_resizer.width = side_px
+    square = forms.square(config)
+    if square:
+        fixed = forms.image_resizer(given).fixed_shape_resizer
+        fixed.height = fixed.width = square.side_px
     try:
         export_tflite_graph_lib_tf2.export_tflite_model(
             given, str(weights), str(folder), max_detections, nms == "regular"
@@ -50,7 +53,7 @@ def write_graph(
     return folder / "saved_model"
 
 
-def convert(graph: pathlib.Path, form: str, representative: Iterable | None = None) -> bytes:
+def convert(graph: pathlib.Path, form: str, representative: Iterable[np.ndarray] = ()) -> bytes:
     """A TFLite model of a SavedModel that `write_graph` made.
 
     Args:
@@ -90,22 +93,31 @@ def convert(graph: pathlib.Path, form: str, representative: Iterable | None = No
         ) from None
 
 
-def described(content: bytes) -> dict:
-    """The inputs and outputs of a TFLite model: name, shape, dtype, quantization.
+# What the API's TFLite modules return, in the order of the converted model's signature.
+_ROLES = {"output_0": "count", "output_1": "scores", "output_2": "classes", "output_3": "boxes"}
+
+
+def described(content: bytes) -> dict[str, Any]:
+    """The inputs and outputs of a converted model: name, shape, dtype, quantization, role.
 
     Args:
-      content: of a .tflite file.
+      content: of a .tflite file that `convert` gave.
     """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content)
+    of_signature = interpreter.get_signature_runner().get_output_details()
+    role_at = {of_signature[name]["index"]: role for name, role in _ROLES.items()}
     return {
-        "inputs": [_tensor(each) for each in interpreter.get_input_details()],
-        "outputs": [_tensor(each) for each in interpreter.get_output_details()],
+        "inputs": [_tensor(detail) for detail in interpreter.get_input_details()],
+        "outputs": [
+            _tensor(detail) | {"role": role_at.get(detail["index"])}
+            for detail in interpreter.get_output_details()
+        ],
     }
 
 
-def _tensor(detail):
+def _tensor(detail: dict[str, Any]) -> dict[str, Any]:
     scale, zero_point = detail["quantization"]
     return {
         "name": str(detail["name"]),

@@ -104,6 +104,9 @@ def test_the_zoos_layout_and_signature(exported, tmp_path):
     case, folder = exported
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoint",
+        "export.json",
+        "label_map.pbtxt",
+        "labels.txt",
         "pipeline.config",
         "saved_model",
     ]

@@ -5,6 +5,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
+from replicate.export.labels import FILE as LABELS
 
 if TYPE_CHECKING:
     from replicate.benchmarking.dataset import Dataset
@@ -37,6 +38,10 @@ def category_ids(path: str | os.PathLike | None, dataset: "Dataset") -> list[int
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: labels cannot be read ({error})") from None
     names = names[1:] if names and names[0].lower() in _NO_CLASS else names
+    return _of_names(path, names, dataset)
+
+
+def _of_names(path: str | os.PathLike, names: list[str], dataset: "Dataset") -> list[int | None]:
     id_of = {name: id for id, name in dataset.groundtruth.categories.items()}
     ids = _ByIndex(id_of.get(name) for name in names)
     if all(id is None for id in ids):
@@ -45,6 +50,23 @@ def category_ids(path: str | os.PathLike | None, dataset: "Dataset") -> list[int
             f"({', '.join(list(id_of)[:3])}, …)"
         )
     return ids
+
+
+def labels_of(path: str | os.PathLike, dataset: "Dataset") -> list[int | None]:
+    """The category id of each class index of an exported form, by the labels beside it.
+
+    Args:
+      path: a form in a folder of tools/export.py; where that holds no labels, as `category_ids`
+        without any.
+
+    Raises:
+      UserError: none of the names is a category.
+    """
+    labels = pathlib.Path(path).parent / LABELS
+    if not labels.is_file():
+        return category_ids(None, dataset)
+    names = labels.read_text("utf-8").splitlines()
+    return _of_names(labels, names, dataset)
 
 
 class _ByIndex(list):

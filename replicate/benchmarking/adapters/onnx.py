@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +13,18 @@ from replicate.benchmarking.model import Deferred, Found, Model, cpu_name, sha25
 from replicate.errors import UserError
 from replicate.score.groundtruth import read_bytes
 
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
 _OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
-def of(path, dataset, labels=None, num_threads=None):
+def of(
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    labels: str | os.PathLike | None = None,
+    num_threads: int | None = None,
+) -> Deferred:
     """An `.onnx` file with the zoo's signature: uint8 images [1, height, width, 3] ->
     detections.
 
@@ -34,7 +43,7 @@ def of(path, dataset, labels=None, num_threads=None):
             f"{path}: the package onnxruntime is not installed; "
             "pip install -r requirements.txt -r requirements-onnx.txt"
         ) from None
-    threads = num_threads or os.cpu_count()
+    threads = num_threads or os.cpu_count() or 1
     name = pathlib.Path(path).stem
     return Deferred(
         name,
@@ -43,7 +52,9 @@ def of(path, dataset, labels=None, num_threads=None):
     )
 
 
-def _model(path, content, name, id_of, threads):
+def _model(
+    path: str | os.PathLike, content: bytes, name: str, id_of: list[int | None], threads: int
+) -> Model:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -63,10 +74,10 @@ def _model(path, content, name, id_of, threads):
             f"and gives {', '.join(_OUTPUTS)}"
         )
 
-    def call(batch):
+    def call(batch: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(_OUTPUTS, session.run(_OUTPUTS, {given[0].name: batch}), strict=True))
 
-    def found(outputs, image_hw):
+    def detections_of(outputs: dict[str, np.ndarray], image_hw: list) -> list[Found]:
         (height, width) = image_hw[0]
         count = int(outputs["num_detections"].reshape(-1)[0])
         boxes_yxyx_norm = outputs["detection_boxes"][0, :count].astype(np.float64)
@@ -89,5 +100,5 @@ def _model(path, content, name, id_of, threads):
         max_batch=1,
         decoder="tensorflow",
         collate=np.stack,
-        output_transform=found,
+        output_transform=detections_of,
     )

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replicate.benchmarking.adapters.labels import category_ids
-from replicate.benchmarking.adapters.pixels import Pixels
+from replicate.benchmarking.adapters.labels import category_ids, labels_of
 from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
+from replicate.export import postprocess
+from replicate.export.pixels import Pixels
 from replicate.export.reading import contract_of
 from replicate.score.groundtruth import read_bytes
 
 if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
     from replicate.benchmarking.dataset import Dataset
 
 
@@ -39,18 +42,20 @@ def of(
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default class index i is category id i + 1, where
         the dataset has it.
-      num_threads: of the interpreter; default all cores.
-      resizer: who resizes, one of pixels.RESIZERS.
+      num_threads: of the interpreter; default all cores, or 1 where more lose detections
+        (`export.postprocess.lost`).
+      resizer: who resizes, one of `export.pixels.RESIZERS`; default "api" where export.json says
+        that the API trained it, else "opencv".
     """
-    from ai_edge_litert.interpreter import Interpreter
-
     content = read_bytes(path)
-    threads = num_threads or os.cpu_count()
-    try:
-        interpreter = Interpreter(model_content=content, num_threads=threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: LiteRT cannot load it ({str(error).splitlines()[0]})") from None
+    threads = num_threads or os.cpu_count() or 1
+    interpreter = _loaded(path, content, threads)
+    loses = postprocess.lost(postprocess.options_of(content), threads)
+    if loses and num_threads:
+        raise UserError(f"{path}: {loses}; run it on 1, or export it with --nms=fast")
+    if loses:
+        threads = 1
+        interpreter = _loaded(path, content, threads)
     (entry, *more), outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if more or len(entry["shape"]) != 4 or len(outputs) < 4:
         raise UserError(
@@ -59,26 +64,33 @@ def of(
             "post-processing)"
         )
     height, width = entry["shape"][1:3]
-    id_of = category_ids(labels, dataset)
     contract = contract_of(path)
+    id_of = category_ids(labels, dataset) if labels or not contract else labels_of(path, dataset)
     if contract:
-        given = Pixels.of_contract(contract["input"], resizer)
+        given = Pixels.of_contract(contract["input"], resizer or "api")
     else:
-        normalized = (1 / 127.5, -1.0) if entry["dtype"] == np.float32 else (1.0, 0.0)
-        scale, offset = ((each,) * 3 for each in normalized)
-        given = Pixels((int(height), int(width)), False, scale, offset, resizer)
+        scale, offset = (1 / 127.5, -1.0) if entry["dtype"] == np.float32 else (1.0, 0.0)
+        given = Pixels(
+            (int(height), int(width)), None, (scale,) * 3, (offset,) * 3, resizer or "opencv"
+        )
+
+    def in_order(values: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        if not contract:
+            return roles(values, outputs)
+        told = {
+            tensor["role"]: value
+            for tensor, value in zip(contract["tensors"]["outputs"], values, strict=True)
+        }
+        return told["boxes"], told["classes"], told["scores"], told["count"]
 
     def prepare(image: np.ndarray) -> np.ndarray:
         values = given.prepared(image)
         if entry["dtype"] == np.float32:
             return values
         limits = np.iinfo(entry["dtype"])
-        if contract:
-            step, zero = entry["quantization"]
-            values = values / step + zero
-        else:
-            values = values + limits.min  # an int8 input holds the pixel less 128
-        return values.round().clip(limits.min, limits.max).astype(entry["dtype"])
+        # Without a contract the input holds pixels; an int8 one those less 128.
+        step, zero = entry["quantization"] if contract else (1, limits.min)
+        return (values / step + zero).round().clip(limits.min, limits.max).astype(entry["dtype"])
 
     def call(batch: np.ndarray) -> list[np.ndarray]:
         interpreter.set_tensor(entry["index"], batch)
@@ -86,14 +98,16 @@ def of(
         return [interpreter.get_tensor(each["index"]) for each in outputs]
 
     def detections_of(values: list[np.ndarray], image_hw: list) -> list[Found]:
-        boxes_yxyx_norm, classes, scores, counts = roles(values, outputs)
+        boxes_yxyx_norm, classes, scores, counts = in_order(values)
         (image_height, image_width) = image_hw[0]
         count = int(counts.reshape(-1)[0])
-        # Boxes are relative to the input, which has padding where the image keeps its aspect.
-        content = given.content_hw((image_height, image_width))
-        sides = np.array([image_height, image_width]) * np.array(given.image_hw) / content
-        scale = [*sides, *sides]
-        y1, x1, y2, x2 = (boxes_yxyx_norm[0, :count].astype(np.float64) * scale).T
+        boxes = boxes_yxyx_norm[0, :count]
+        if contract:
+            boxes_yxyx_px = given.boxes_yxyx_px(boxes, (image_height, image_width))
+        else:
+            scale = [image_height, image_width, image_height, image_width]
+            boxes_yxyx_px = boxes.astype(np.float64) * scale
+        y1, x1, y2, x2 = boxes_yxyx_px.T
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
         ids = [id_of[int(each)] for each in classes[0, :count]]
         known = [index for index, id in enumerate(ids) if id is not None]
@@ -106,13 +120,24 @@ def of(
             *("tflite", importlib.metadata.version("ai-edge-litert"), dataclasses.asdict(given)),
             *(hashlib.sha256(content).hexdigest(), list(id_of)),
         ),
-        device=f"{cpu_name()}, LiteRT, {threads} threads",
+        device=f"{cpu_name()}, LiteRT, {threads} thread{'s' * (threads > 1)}",
         max_batch=1,
         decoder="tensorflow",
         input_transform=prepare,
         collate=np.stack,
         output_transform=detections_of,
     )
+
+
+def _loaded(path: str | os.PathLike, content: bytes, threads: int) -> "Interpreter":
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: LiteRT cannot load it ({str(error).splitlines()[0]})") from None
+    return interpreter
 
 
 def roles(
