@@ -126,7 +126,9 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                 reasons = [f"published on {entry.dataset}", *reasons]
             verdict = "NOT COMPARABLE"
             if not reasons:
-                judged = tolerance.judge([achieved], tolerance.Published(figure), "checkpoint")
+                judged = tolerance.judge(
+                    [achieved], tolerance.PublishedFigure(figure), "checkpoint"
+                )
                 verdict, reasons = judged.verdict, [judged.reason]
             rows.append(
                 {

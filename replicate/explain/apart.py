@@ -9,7 +9,7 @@ from replicate.explain.changes import baseline_detections
 if __name__ == "__main__":
     model, annotations_file, image_dir, num_images, given = json.loads(sys.argv[1])
     model, annotations_file, image_dir = (
-        str(pathlib.Path(each)) for each in (model, annotations_file, image_dir)
+        str(pathlib.Path(path)) for path in (model, annotations_file, image_dir)
     )
-    found = baseline_detections(model, annotations_file, image_dir, num_images, given)
-    pathlib.Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")
+    detections = baseline_detections(model, annotations_file, image_dir, num_images, given)
+    pathlib.Path(sys.argv[2]).write_text(json.dumps(detections), encoding="utf-8")

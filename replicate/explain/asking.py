@@ -5,7 +5,7 @@ import dataclasses
 from replicate.errors import UserError
 from replicate.explain.search import search
 from replicate.explain.setting import MAX_DETS
-from replicate.explain.told import Told
+from replicate.explain.told_figures import ToldFigure
 from replicate.score import score
 from replicate.score.detections import Detections
 from replicate.score.text import remarks
@@ -20,7 +20,7 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
     Args:
       annotations_file: COCO annotations, `.json` or `.json.gz`.
       detections: COCO results, a path or a list of dicts.
-      told: figures as text, "AP=0.188"; see Told.parse.
+      told: figures as text, "AP=0.188"; see ToldFigure.parse.
       iou_type: "bbox" or "segm".
       **options: image_ids, num_images, fix as score.score takes them; pairs as search takes it.
 
@@ -33,7 +33,7 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
     """
     if iou_type not in ("bbox", "segm"):
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
-    told = Told.all_of(told)
+    told = ToldFigure.all_of(told)
     pairs = options.pop("pairs", True)
     result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
     if not len(result.detections):
@@ -41,7 +41,7 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
     tried = search(
         result.groundtruth,
         result.detections,
-        [each.metric for each in told],
+        [figure.metric for figure in told],
         image_ids=result.image_ids,
         pairs=pairs,
     )
@@ -92,5 +92,7 @@ def _notes(result):
         for field, value in change.items():
             setattr(evaluation.params, field, value)
         evaluation.evaluate()
-        lines += [f"{name}: hotcoco: {each}" for each in evaluation.reference_deviations()]
+        lines += [
+            f"{name}: hotcoco: {deviation}" for deviation in evaluation.reference_deviations()
+        ]
     return lines

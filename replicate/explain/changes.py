@@ -24,7 +24,7 @@ _SHOWN = ("AP", "AP50", "AR@100")
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class PipelineChange:
     """One change of the pipeline.
 
     Attributes:
@@ -54,33 +54,35 @@ class Change:
 
 def _changes():
     decoded, averages, cut = reasons.DECODER, reasons.AVERAGES, reasons.CUT
-    yield Change("nothing", "the same once more", control="none")
+    yield PipelineChange("nothing", "the same once more", control="none")
     for decoder in ("tensorflow, accurate DCT", "pillow", "opencv"):
-        yield Change("decoder", decoder, {"decoder": decoder}, reason=decoded)
+        yield PipelineChange("decoder", decoder, {"decoder": decoder}, reason=decoded)
     # What a run shows of that reason is its decoder, so these size no reason's evidence.
-    yield Change("EXIF orientation", "applied", {"exif": True})
+    yield PipelineChange("EXIF orientation", "applied", {"exif": True})
     for kernel in KERNELS:
-        yield Change("resize", kernel, {"resize": kernel})
-    yield Change("aspect", "kept, padded", {"aspect": "padded"})
-    yield Change("aspect", "stretched", {"aspect": "stretched"})
-    yield Change("channel order", "BGR", {"channels": "BGR"}, control="large")
-    yield Change("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
-    yield Change("boxes", "clipped to the image", running={"clip": True})
-    yield Change("suppression", "the API's", running={"suppression": "api"})
+        yield PipelineChange("resize", kernel, {"resize": kernel})
+    yield PipelineChange("aspect", "kept, padded", {"aspect": "padded"})
+    yield PipelineChange("aspect", "stretched", {"aspect": "stretched"})
+    yield PipelineChange("channel order", "BGR", {"channels": "BGR"}, control="large")
+    yield PipelineChange("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
+    yield PipelineChange("boxes", "clipped to the image", running={"clip": True})
+    yield PipelineChange("suppression", "the API's", running={"suppression": "api"})
     suppressed = {"reason": cut, "paths": r"iou_threshold"}
     for threshold in (0.45, 0.7):
         running = {"suppression": threshold}
-        yield Change("suppression", f"IoU {threshold}", running=running, **suppressed)
+        yield PipelineChange("suppression", f"IoU {threshold}", running=running, **suppressed)
     running, suppressed = {"class_agnostic": True}, suppressed | {"paths": r"class_agnostic"}
-    yield Change("suppression", "class-agnostic", running=running, **suppressed)
+    yield PipelineChange("suppression", "class-agnostic", running=running, **suppressed)
     for threshold in (0.05, 0.3):
         running, value = {"score_cut": threshold}, f"below {threshold} gone"
-        yield Change("score threshold", value, running=running, reason=cut, paths="score_threshold")
-    yield Change("moving averages", "off", running={"averages": False}, reason=averages)
+        yield PipelineChange(
+            "score threshold", value, running=running, reason=cut, paths="score_threshold"
+        )
+    yield PipelineChange("moving averages", "off", running={"averages": False}, reason=averages)
     for dtype in ("float16", "bfloat16"):
-        yield Change("weights", dtype, running={"weights": dtype})
-    yield Change("batch size", "1", running={"batch_size": 1})
-    yield Change("acceleration", "oneDNN or XNNPACK off", running={"accelerated": False})
+        yield PipelineChange("weights", dtype, running={"weights": dtype})
+    yield PipelineChange("batch size", "1", running={"batch_size": 1})
+    yield PipelineChange("acceleration", "oneDNN or XNNPACK off", running={"accelerated": False})
 
 
 def from_model(
@@ -116,18 +118,18 @@ def from_model(
 
     dataset = Dataset(annotations_file, image_dir, num_images)
     groundtruth, images = dataset.groundtruth, dataset.images
-    unknown = set(only) - {each.step for each in _changes()}
+    unknown = set(only) - {change.step for change in _changes()}
     if unknown:
         raise UserError(
             f"no step '{sorted(unknown)[0]}'; there are: "
-            + ", ".join(dict.fromkeys(each.step for each in _changes()))
+            + ", ".join(dict.fromkeys(change.step for change in _changes()))
         )
     rig = rig_of(model, groundtruth, **given)
     wanted = [
-        each
-        for each in _changes()
-        if (not only or each.step in only or each.control)
-        and not (each.steps and dataclasses.replace(rig.steps, **each.steps) == rig.steps)
+        change
+        for change in _changes()
+        if (not only or change.step in only or change.control)
+        and not (change.steps and dataclasses.replace(rig.steps, **change.steps) == rig.steps)
     ]
     scored = {"image_ids": [image_id for image_id, _ in images], "evaluator": "hotcoco"}
 
@@ -137,20 +139,20 @@ def from_model(
     rows, left_out = [], []
     for change in tqdm(wanted, desc=rig.name, unit="change"):
         asked = (*change.running, *change.steps.items())
-        reason = next((rig.without[each] for each in asked if each in rig.without), None)
+        reason = next((rig.without[setting] for setting in asked if setting in rig.without), None)
         if reason:
             left_out.append({"step": change.step, "value": change.value, "reason": reason})
             continue
         steps = dataclasses.replace(rig.steps, **change.steps)
         running = dataclasses.replace(Running(), **change.running)
         distances = []
-        seen = _distance(baseline_pixels, distances) if change.steps else None
+        on_input = _distance(baseline_pixels, distances) if change.steps else None
         if not running.accelerated and not hasattr(rig, "_interpreter"):
-            found = _apart(model, annotations_file, image_dir, num_images, given)
+            detections = _apart(model, annotations_file, image_dir, num_images, given)
         else:
-            found = rig.detect(images, steps, running, seen)
-        second = score.score(annotations_file, found, **scored)
-        rows.append(_row(change, first, second, baseline == found, distances, samples))
+            detections = rig.detect(images, steps, running, on_input)
+        second = score.score(annotations_file, detections, **scored)
+        rows.append(_row(change, first, second, baseline == detections, distances, samples))
     for row in rows:
         row["held"] = controls.held(row, len(images))
     rows.sort(key=lambda row: -abs(row["delta_ap"] or 0))
@@ -177,11 +179,11 @@ def _distance(baseline, distances):
     Of an input of another size there is none.
     """
 
-    def seen(image_id, small):
+    def on_input(image_id, small):
         if small.shape == baseline[image_id].shape:
             distances.append(float(np.abs(small - baseline[image_id]).mean()))
 
-    return seen
+    return on_input
 
 
 def _row(change, first, second, identical, distances, samples):
@@ -211,8 +213,8 @@ def _interval(first, second, samples):
     """[low, high] of the difference of AP in points on other images, or None."""
     if not samples:
         return None
-    found = score.compare(second, first, samples=samples)
-    interval = found["intervals"].get("AP")
+    comparison = score.compare(second, first, samples=samples)
+    interval = comparison["intervals"].get("AP")
     return interval and [100 * interval["low"], 100 * interval["high"]]
 
 
@@ -231,7 +233,7 @@ def _apart(model, annotations_file, image_dir, num_images, given):
     with in_temporary_folder("explain-") as folder:
         output = folder / "detections.json"
         request = [
-            *(str(pathlib.Path(each).resolve()) for each in (model, annotations_file, image_dir)),
+            *(str(pathlib.Path(path).resolve()) for path in (model, annotations_file, image_dir)),
             num_images,
             given,
         ]

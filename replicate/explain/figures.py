@@ -112,7 +112,7 @@ class Figures:
     def forget(self, setting):
         """Lets go of what is kept for settings that match as this one."""
         key = setting.of_matching
-        self._kept = {each: value for each, value in self._kept.items() if each[1] != key}
+        self._kept = {place: value for place, value in self._kept.items() if place[1] != key}
         self.scene.forget(setting)
 
     def ranked(self, setting, micro):
@@ -127,7 +127,7 @@ class Figures:
         matches = self.scene.matches(setting, area)
         ranked = self.ranked(setting, setting.micro)
         placed = self._once(_placed, setting, setting.micro, area, setting.box_areas)
-        kept, images = self._chosen(setting, ranked, limit)
+        keep, images = self._chosen(setting, ranked, limit)
         segments = len(ranked.bounds) - 1
 
         counted = matches.g_counted & images[self.scene.g_image]
@@ -137,12 +137,12 @@ class Figures:
             minlength=segments,
         )[:segments]
 
-        places = np.concatenate([[0], np.cumsum(kept & placed.in_range)])
-        mine = kept[placed.true_place]
+        places = np.concatenate([[0], np.cumsum(keep & placed.in_range)])
+        mine = keep[placed.true_place]
         cell = placed.true_cell[mine]
         segment = cell % segments
         detections = places[placed.true_place[mine] + 1] - places[ranked.bounds[segment]]
-        moved = kept[placed.other_place]
+        moved = keep[placed.other_place]
         if moved.any():
             key, total = placed.other_key[moved], placed.other_weight[moved]
             total = np.concatenate([[0], np.cumsum(total)])
@@ -158,7 +158,7 @@ class Figures:
         precision = true / (detections + np.spacing(1))
         envelope = _envelope(precision, bounds)
         shape = (_THRESHOLDS, segments)
-        found = np.diff(bounds).reshape(shape)
+        true_counts = np.diff(bounds).reshape(shape)
         starts = bounds[:-1].reshape(shape)
         last = None
         if setting.interpolation.startswith("trapezoid"):
@@ -171,29 +171,29 @@ class Figures:
                     + total[np.searchsorted(key, cells + ranked.bounds[1:], "left")]
                     - total[np.searchsorted(key, cells + ranked.bounds[:-1], "left")]
                 )
-            last = found / np.maximum(lengths, 1)
-        average = _AVERAGES[setting.interpolation](envelope, starts, found, objects, last)
-        recall = found / np.maximum(objects, 1)
+            last = true_counts / np.maximum(lengths, 1)
+        average = _AVERAGES[setting.interpolation](envelope, starts, true_counts, objects, last)
+        recall = true_counts / np.maximum(objects, 1)
         return average, recall, objects
 
     def _chosen(self, setting, ranked, limit):
         """(N,) bool: the detections kept; (I,) bool: the images scored."""
         limit = setting.max_dets if limit is None else min(limit, setting.max_dets or limit)
-        kept = np.ones(len(ranked.index), bool)
+        keep = np.ones(len(ranked.index), bool)
         if limit is not None:
             rank = ranked.image_rank if setting.per_image else ranked.group_rank
-            kept = rank < limit
+            keep = rank < limit
         if setting.score_cut:
-            kept &= ranked.score >= setting.score_cut
+            keep &= ranked.score >= setting.score_cut
         images = np.ones(len(self.scene.image_ids), bool)
         if setting.with_detections:
-            images = np.bincount(ranked.image[kept], minlength=len(images)) > 0
+            images = np.bincount(ranked.image[keep], minlength=len(images)) > 0
         if setting.with_groundtruth:
             prepared = self.scene.prepared(setting)
             objects = self.scene.g_image[prepared.g_alive]
             images = images & (np.bincount(objects, minlength=len(images)) > 0)
-            kept &= images[ranked.image]
-        return kept, images
+            keep &= images[ranked.image]
+        return keep, images
 
     def _once(self, make, setting, *key):
         key = (make, setting.of_matching, *key)
@@ -269,26 +269,26 @@ def _first_reaching(objects, recalls, side):
     return np.searchsorted(np.arange(1, objects + 1) / objects, _LEVELS[recalls], side)
 
 
-def _at_recalls(envelope, starts, found, objects, recalls, side="left"):
+def _at_recalls(envelope, starts, true_counts, objects, recalls, side="left"):
     """(T, S, R) precision at each recall, 0 beyond the recall that is reached."""
     ahead = np.array([_first_reaching(max(int(n), 1), recalls, side) for n in objects])
-    reached = ahead < found[..., None]
+    reached = ahead < true_counts[..., None]
     places = np.where(reached, starts[..., None] + ahead, 0)
     padded = envelope if len(envelope) else np.zeros(1)
     return np.where(reached, padded[places], 0.0)
 
 
 def _points(recalls):
-    def average(envelope, starts, found, objects, _):
-        return _at_recalls(envelope, starts, found, objects, recalls).mean(axis=2)
+    def average(envelope, starts, true_counts, objects, _):
+        return _at_recalls(envelope, starts, true_counts, objects, recalls).mean(axis=2)
 
     return average
 
 
-def _all_points(envelope, starts, found, objects, _):
+def _all_points(envelope, starts, true_counts, objects, _):
     """The area under the envelope: every object found adds 1 / objects of recall."""
     total = np.concatenate([[0.0], np.cumsum(envelope)])
-    return (total[starts + found] - total[starts]) / np.maximum(objects, 1)
+    return (total[starts + true_counts] - total[starts]) / np.maximum(objects, 1)
 
 
 def _trapezoid(reaching):
@@ -298,9 +298,9 @@ def _trapezoid(reaching):
       reaching: whether the line goes on from the last recall to recall 1 and precision 0.
     """
 
-    def average(envelope, starts, found, objects, last):
-        values = _at_recalls(envelope, starts, found, objects, "101", side="right")
-        recall = (found / np.maximum(objects, 1))[..., None]
+    def average(envelope, starts, true_counts, objects, last):
+        values = _at_recalls(envelope, starts, true_counts, objects, "101", side="right")
+        recall = (true_counts / np.maximum(objects, 1))[..., None]
         slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1) if reaching else 0.0
         values = np.where(recall <= _RECALLS, last[..., None] * slope, values)
         return np.trapezoid(values, _RECALLS, axis=2)

@@ -56,8 +56,12 @@ def write(content, path, command=""):
 
 
 def _of_detections(content):
-    told = next((each for each in content["told"] if each["metric"] == "AP"), None)
-    named = {name: each for each in content["explanations"] for name in each["protocols"]}
+    told_ap = next((figure for figure in content["told"] if figure["metric"] == "AP"), None)
+    named = {
+        name: explanation
+        for explanation in content["explanations"]
+        for name in explanation["protocols"]
+    }
     effective = [row for row in content["alone"] if row["effects"]["AP"]]
     shown = text.ends_of_many(effective)
     more = len(effective) - len(shown)
@@ -87,8 +91,8 @@ def _of_detections(content):
             "figures": [(name, text.figure(official[name])) for name in SHOWN],
             "zero": ("COCO's own AP", official["AP"]),
             "zero_shown": text.figure(official["AP"]),
-            "told_shown": told and told["written"],
-            "told": ("the told AP", told["value"]) if told else None,
+            "told_shown": told_ap and told_ap["written"],
+            "told": ("the told AP", told_ap["value"]) if told_ap else None,
             "heads": [f"Δ {name}" for name in SHOWN],
             "rows": rows,
             "notes": [
@@ -100,15 +104,15 @@ def _of_detections(content):
 
 
 def _sentences(content):
-    told = ", ".join(f"{each['metric']} {each['written']}" for each in content["told"])
-    if not told:
+    written = ", ".join(f"{figure['metric']} {figure['written']}" for figure in content["told"])
+    if not written:
         return ["What each protocol would change; no figure was told."]
     if not content["explanations"]:
-        return [f"Told: {told}. Nothing that was tried gives it."]
+        return [f"Told: {written}. Nothing that was tried gives it."]
     lines = [
-        f"{told} is given by {text.KINDS[each['kind']]}"
-        + (f": {' + '.join(each['protocols'])}." if each["protocols"] else ".")
-        for each in content["explanations"]
+        f"{written} is given by {text.KINDS[explanation['kind']]}"
+        + (f": {' + '.join(explanation['protocols'])}." if explanation["protocols"] else ".")
+        for explanation in content["explanations"]
     ]
     return [
         *lines,
@@ -155,8 +159,8 @@ def _of_model(content):
             "heads": ["points of AP", "pixel difference", "matters"],
             "rows": rows,
             "notes": [
-                f"not measured: {each['step']}, {each['value']}: {each['reason']}"
-                for each in content["left_out"]
+                f"not measured: {change['step']}, {change['value']}: {change['reason']}"
+                for change in content["left_out"]
             ],
         }
     )
@@ -180,8 +184,8 @@ def _of_runs(content):
             "sentences": sentences,
             "remarks": [],
             "figures": [
-                (each["path"], "undefined" if each["AP"] is None else f"{each['AP']:.2f}")
-                for each in (a, b)
+                (run["path"], "undefined" if run["AP"] is None else f"{run['AP']:.2f}")
+                for run in (a, b)
             ],
             "zero": ("no difference", 0.0),
             "zero_shown": "0 points",
@@ -211,7 +215,7 @@ def _scaled(page):
     values = [page["zero"][1], page["told"][1] if page["told"] else None]
     for row in page["rows"]:
         values += [row["value"], row["low"], row["high"]]
-    values = [each for each in values if each is not None]
+    values = [value for value in values if value is not None]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
 

@@ -83,10 +83,10 @@ def _by_tensorflow_accurate(path):
 def _by_opencv(path):
     import cv2
 
-    found = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if found is None:
+    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image_bgr is None:
         raise UserError(f"{path}: OpenCV cannot decode it")
-    return np.ascontiguousarray(found[..., ::-1])
+    return np.ascontiguousarray(image_bgr[..., ::-1])
 
 
 def _turned(pixels, path):

@@ -368,4 +368,4 @@ def variants(masks=False):
 
 def protocol_of(name):
     """The Protocol called `name`."""
-    return next(each for each in PROTOCOLS if each.name == name)
+    return next(protocol for protocol in PROTOCOLS if protocol.name == name)

@@ -56,15 +56,15 @@ class Rig:
         """What an image that keeps its aspect must fit into."""
         return self.input_hw
 
-    def detect(self, images, steps, running, seen=None):
+    def detect(self, images, steps, running, on_input=None):
         """COCO results of images.
 
         Args:
           images: list of (image id, path).
           steps: pixels.Steps.
           running: Running.
-          seen: function (image id, float32 [h, w, 3] as the model takes it, in 0..255) called for
-            each.
+          on_input: function (image id, float32 [h, w, 3] as the model takes it, in 0..255) that is
+            called for each image.
         """
         size = running.batch_size or self.batch_size
         results = []
@@ -75,15 +75,15 @@ class Rig:
                 within = self.within_hw(decoded.shape[:2])
                 small, filled = pixels.resized(decoded, self.input_hw, steps, within)
                 batch.append(self.normalised(small, steps))
-                if seen:
-                    seen(image_id, batch[-1])
+                if on_input:
+                    on_input(image_id, batch[-1])
                 # Fractions of the padded input, times this, are pixels of the image.
                 shapes.append(
                     [side / part for side, part in zip(decoded.shape[:2], filled, strict=True)]
                 )
-            found = self.outputs(batch, running)
-            for (image_id, _), shape, each in zip(chunk, shapes, found, strict=True):
-                results += _finished(image_id, shape, each, running)
+            outputs = self.outputs(batch, running)
+            for (image_id, _), shape, output in zip(chunk, shapes, outputs, strict=True):
+                results += _finished(image_id, shape, output, running)
         return results
 
     def normalised(self, small, steps):
@@ -99,14 +99,16 @@ class Rig:
         return np.full(3, -1.0), np.full(3, 1.0)
 
 
-def _finished(image_id, shape, found, running):
-    boxes, scores, category_ids = found
+def _finished(image_id, shape, output, running):
+    boxes, scores, category_ids = output
     if running.clip:
         boxes = np.clip(boxes, 0, 1)
     keep = scores >= running.score_cut
-    keep &= np.array([each is not None for each in category_ids], bool)
+    keep &= np.array([category_id is not None for category_id in category_ids], bool)
     boxes, scores = boxes[keep].astype(np.float64), scores[keep]
-    category_ids = [each for each, kept in zip(category_ids, keep, strict=True) if kept]
+    category_ids = [
+        category_id for category_id, keeps in zip(category_ids, keep, strict=True) if keeps
+    ]
     y1, x1, y2, x2 = (boxes * [*shape, *shape]).T
     xywh = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
     if running.class_agnostic:
@@ -161,16 +163,16 @@ class TfliteRig(Rig):
 
         interpreter = self._interpreter(running.accelerated)
         (entry,), details = interpreter.get_input_details(), interpreter.get_output_details()
-        found = []
+        outputs = []
         for image in images:
             interpreter.set_tensor(entry["index"], _as_input(image, entry["dtype"])[np.newaxis])
             interpreter.invoke()
-            values = [interpreter.get_tensor(each["index"]) for each in details]
+            values = [interpreter.get_tensor(detail["index"]) for detail in details]
             boxes, classes, scores, count = roles(values, details)
             count = int(count.reshape(-1)[0])
-            ids = [self._id_of[int(each)] for each in classes[0, :count]]
-            found.append((boxes[0, :count], scores[0, :count], ids))
-        return found
+            ids = [self._id_of[int(class_id)] for class_id in classes[0, :count]]
+            outputs.append((boxes[0, :count], scores[0, :count], ids))
+        return outputs
 
     def _interpreter(self, accelerated):
         from ai_edge_litert import interpreter as litert
@@ -237,7 +239,7 @@ class CheckpointRig(Rig):
         for image_hw in ((height + 37, width + 11), (height // 2, width), (height, width // 2 + 1)):
             image = rng.integers(0, 256, (*image_hw, 3), np.uint8)
             small, _ = pixels.resized(image, self.input_hw, self.steps, self.within_hw(image_hw))
-            ours, theirs = (detector.preprocess(each) for each in (small, image))
+            ours, theirs = (detector.preprocess(image_px) for image_px in (small, image))
             # To the last bits of float32: TensorFlow compiles the two otherwise.
             same = np.array_equal(ours[1], theirs[1]) and np.allclose(ours[0], theirs[0], atol=1e-4)
             if not same:
@@ -263,18 +265,18 @@ class CheckpointRig(Rig):
         batch, shapes = zip(*prepared, strict=True)
         outputs = detector(tf.stack(batch), tf.stack(shapes))
         values = {key: value.numpy() for key, value in outputs.items()}
-        found = []
+        detections = []
         for row in range(len(images)):
             count = int(values["num_detections"][row])
             classes = values["detection_classes"][row, :count].astype(int)
-            found.append(
+            detections.append(
                 (
                     values["detection_boxes"][row, :count],
                     values["detection_scores"][row, :count],
-                    [self._category_ids[each] for each in classes],
+                    [self._category_ids[class_id] for class_id in classes],
                 )
             )
-        return found
+        return detections
 
     def _detector(self, running):
         """The Detector of what `running` says of the model; kept until another is asked for."""
@@ -304,8 +306,8 @@ def _kept_range(model):
     resizer = getattr(model, model.WhichOneof("model")).image_resizer
     if resizer.WhichOneof("image_resizer_oneof") != "keep_aspect_ratio_resizer":
         return None
-    kept = resizer.keep_aspect_ratio_resizer
-    return kept.min_dimension, kept.max_dimension
+    bounds = resizer.keep_aspect_ratio_resizer
+    return bounds.min_dimension, bounds.max_dimension
 
 
 def _set_iou_threshold(config, threshold):
@@ -319,7 +321,7 @@ def _set_iou_threshold(config, threshold):
 def _round_weights(model, dtype):
     import tensorflow as tf
 
-    for variable in {each.ref(): each for each in _variables(model)}.values():
+    for variable in {variable.ref(): variable for variable in _variables(model)}.values():
         if variable.dtype == tf.float32:
             variable.assign(tf.cast(tf.cast(variable, dtype), tf.float32))
 
@@ -327,8 +329,8 @@ def _round_weights(model, dtype):
 def _variables(model):
     import tensorflow as tf
 
-    return [each for each in tf.Module.trainable_variables.fget(model)] + [
-        each for each in tf.Module.non_trainable_variables.fget(model)
+    return [variable for variable in tf.Module.trainable_variables.fget(model)] + [
+        variable for variable in tf.Module.non_trainable_variables.fget(model)
     ]
 
 

@@ -18,7 +18,7 @@ _COUNTED = ("images", "annotations", "image_ids_sha256", "sha256")
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """One difference between two runs.
 
     Attributes:
@@ -60,9 +60,9 @@ def from_runs(a, b, *, evaluate=True, samples=200):
             *_of_evaluation(first, second),
             *_of_environment(first, second),
         ],
-        key=lambda each: ORDER.index(each.part),
+        key=lambda difference: ORDER.index(difference.part),
     )
-    differing = [each for each in differences if each.part == "evaluation"]
+    differing = [difference for difference in differences if difference.part == "evaluation"]
     crossed, note = {}, ""
     if not differing:
         note = _evaluated_alike(first, second, differences)
@@ -71,7 +71,7 @@ def from_runs(a, b, *, evaluate=True, samples=200):
     elif not evaluate:
         note = "evaluations differ; the gap is not split, as it was asked for"
     else:
-        missing = [str(each.root) for each in (first, second) if not each.can_be_evaluated]
+        missing = [str(run.root) for run in (first, second) if not run.can_be_evaluated]
         if missing:
             note = f"not split: the validation images of {' and '.join(missing)} are not there"
         else:
@@ -80,15 +80,14 @@ def from_runs(a, b, *, evaluate=True, samples=200):
         "format": 1,
         "form": "runs",
         "runs": [
-            {"path": str(each.root), "step": each.step, "AP": each.points}
-            for each in (first, second)
+            {"path": str(run.root), "step": run.step, "AP": run.points} for run in (first, second)
         ],
         "gap": _gap(first, second),
         "interval": _interval(first, second, samples),
         "crossed": crossed,
         "split": _split(first, second, crossed, bool(differing)),
         "note": note,
-        "differences": [dataclasses.asdict(each) for each in differences],
+        "differences": [dataclasses.asdict(difference) for difference in differences],
     }
 
 
@@ -144,7 +143,7 @@ class _Run:
 
     @property
     def can_be_evaluated(self):
-        return all(each and pathlib.Path(each).exists() for each in self.places)
+        return all(place and pathlib.Path(place).exists() for place in self.places)
 
     @property
     def model(self):
@@ -162,22 +161,24 @@ def _of_weights(a, b):
 
 
 def _of_config(a, b):
-    for each in configs.diff(a.config, b.config):
-        if each.cls not in configs.rules.SAME and not _evaluates(each.path):
-            yield Difference("config", each.path, each.a, each.b, each.why)
+    for operation in configs.diff(a.config, b.config):
+        if operation.cls not in configs.rules.SAME and not _evaluates(operation.path):
+            yield RunDifference("config", operation.path, operation.a, operation.b, operation.why)
 
 
 def _of_evaluation(a, b):
     for field in _COUNTED:
-        ours, theirs = (each.metrics["annotations"].get(field) for each in (a, b))
+        ours, theirs = (run.metrics["annotations"].get(field) for run in (a, b))
         if ours != theirs:
-            yield Difference("evaluation", f"annotations.{field}", ours, theirs)
+            yield RunDifference("evaluation", f"annotations.{field}", ours, theirs)
     yield from _fields(
         "evaluation", "inference", a.metrics.get("inference"), b.metrics.get("inference")
     )
-    for each in configs.diff(a.config, b.config):
-        if each.cls not in configs.rules.SAME and _evaluates(each.path):
-            yield Difference("evaluation", each.path, each.a, each.b, each.why)
+    for operation in configs.diff(a.config, b.config):
+        if operation.cls not in configs.rules.SAME and _evaluates(operation.path):
+            yield RunDifference(
+                "evaluation", operation.path, operation.a, operation.b, operation.why
+            )
 
 
 def _of_environment(a, b):
@@ -185,7 +186,7 @@ def _of_environment(a, b):
 
 
 def _evaluates(path):
-    return any(each in path for each in _OF_EVALUATION)
+    return any(name in path for name in _OF_EVALUATION)
 
 
 def _fields(part, name, a, b):
@@ -196,7 +197,7 @@ def _fields(part, name, a, b):
                 path = f"{name}.{key}" if name else key
                 yield from _fields(part, path, a.get(key), b.get(key))
     elif a != b:
-        yield Difference(part, name, a, b)
+        yield RunDifference(part, name, a, b)
 
 
 def _points_as(run, other):
@@ -216,8 +217,8 @@ def _points_as(run, other):
         config, annotations, images, suppressed_by=inference.get("suppression_asked", "kit")
     )
     evaluation.restore(run.checkpoint)
-    found = [result for each in evaluation.found() for result in each.as_results()]
-    value = score.score(annotations, found, evaluator="hotcoco").metrics["AP"]
+    results = [result for detections in evaluation.found() for result in detections.as_results()]
+    value = score.score(annotations, results, evaluator="hotcoco").metrics["AP"]
     return None if value is None else 100 * value
 
 
@@ -227,7 +228,7 @@ def _evaluated_alike(a, b, differences):
     gap = _gap(a, b)
     if gap is None:
         return f"{alike}; AP is undefined, so there is no gap"
-    detections = [each.metrics.get("detections", {}).get("sha256") for each in (a, b)]
+    detections = [run.metrics.get("detections", {}).get("sha256") for run in (a, b)]
     if detections[0] and detections[0] == detections[1]:
         return f"{alike}, and their detections are the same: there is no gap"
     if gap == 0:
@@ -257,7 +258,7 @@ def _split(a, b, crossed, differ):
 
 def _interval(a, b, samples):
     """[low, high] of the gap in points on other images, where both have the same ones."""
-    ours, theirs = (each.metrics["annotations"] for each in (a, b))
+    ours, theirs = (run.metrics["annotations"] for run in (a, b))
     same = all(ours.get(field) == theirs.get(field) for field in _COUNTED)
     annotations = a.places[0]
     if not (samples and same and annotations and pathlib.Path(annotations).is_file()):
@@ -265,10 +266,10 @@ def _interval(a, b, samples):
     results = [
         score.score(
             annotations,
-            str(RunDir.at(each.root).eval_at(each.step) / "detections.json.gz"),
+            str(RunDir.at(run.root).eval_at(run.step) / "detections.json.gz"),
             evaluator="hotcoco",
         )
-        for each in (a, b)
+        for run in (a, b)
     ]
-    found = score.compare(results[1], results[0], samples=samples)["intervals"].get("AP")
-    return found and [100 * found["low"], 100 * found["high"]]
+    interval = score.compare(results[1], results[0], samples=samples)["intervals"].get("AP")
+    return interval and [100 * interval["low"], 100 * interval["high"]]

@@ -141,7 +141,7 @@ class Scene:
         """Lets go of what is kept for settings that match as this one."""
         key = setting.of_matching
         self._prepared.pop(key, None)
-        self._matches = {each: value for each, value in self._matches.items() if each[0] != key}
+        self._matches = {place: value for place, value in self._matches.items() if place[0] != key}
 
     def ranking(self, setting):
         """The Ranking of a setting; kept for settings that rank alike."""
@@ -206,8 +206,8 @@ class Scene:
     def _tie_order(self, ties):
         if ties == "file":
             return np.arange(len(self))
-        found = self.matches(OFFICIAL)
-        true = np.bincount(found.detection[~found.ignored], minlength=len(self))
+        matches = self.matches(OFFICIAL)
+        true = np.bincount(matches.detection[~matches.ignored], minlength=len(self))
         return _inverse(np.lexsort((np.arange(len(self)), -true if ties == "best" else true)))
 
     @functools.cached_property
@@ -215,7 +215,7 @@ class Scene:
         """(D,) int: the same for detections of an image with the same box or mask."""
         if self.masks:
             names = {}
-            shape = [names.setdefault(each["counts"], len(names)) for each in self._shapes]
+            shape = [names.setdefault(shape["counts"], len(names)) for shape in self._shapes]
             columns = np.column_stack([self.image, shape])
         else:
             columns = np.column_stack([self.image, self._shapes])
@@ -254,8 +254,8 @@ class Scene:
             detection, object_ = _pairs(
                 ranking.group, np.flatnonzero(ranking.alive), g_group, prepared.g_alive
             )
-            left, top, wide, high = (np.ascontiguousarray(each) for each in prepared.boxes.T)
-            g_left, g_top, g_wide, g_high = (each.copy() for each in prepared.g_boxes.T)
+            left, top, wide, high = (np.ascontiguousarray(column) for column in prepared.boxes.T)
+            g_left, g_top, g_wide, g_high = (column.copy() for column in prepared.g_boxes.T)
             width = np.minimum((left + wide)[detection], (g_left + g_wide)[object_])
             width -= np.maximum(left[detection], g_left[object_])
             near = np.flatnonzero(width > 0)
@@ -290,12 +290,12 @@ class Scene:
         masks = [coco.annToRLE(annotations[index]) for index in self._annotations.tolist()]
         return [
             {
-                "size": each["size"],
-                "counts": each["counts"].decode()
-                if isinstance(each["counts"], bytes)
-                else each["counts"],
+                "size": mask["size"],
+                "counts": mask["counts"].decode()
+                if isinstance(mask["counts"], bytes)
+                else mask["counts"],
             }
-            for each in masks
+            for mask in masks
         ]
 
     @functools.cached_property
@@ -310,7 +310,7 @@ class Scene:
         from hotcoco import primitives
 
         of_image = _positions(self.image)
-        found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        matches = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
         for image, objects in _positions(self.g_image).items():
             if image not in of_image:
                 continue
@@ -323,8 +323,8 @@ class Scene:
             )
             pixels = np.rint(share * self._mask_areas[mine][:, None])
             a, b = np.nonzero(pixels)
-            found.append((mine[a], objects[b], pixels[a, b]))
-        return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+            matches.append((mine[a], objects[b], pixels[a, b]))
+        return tuple(np.concatenate(parts) for parts in zip(*matches, strict=True))
 
 
 def _greedy(prepared, g_ignored):
@@ -350,7 +350,7 @@ def _greedy(prepared, g_ignored):
 
     enough = iou[:, None] >= _THRESHOLDS
     free = np.ones((len(g_ignored), len(_THRESHOLDS)), bool)
-    found = []
+    matches = []
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
         mine, theirs = detection[low:high], object_[low:high]
         starts = np.flatnonzero(np.r_[True, mine[1:] != mine[:-1]])
@@ -362,10 +362,10 @@ def _greedy(prepared, g_ignored):
         edge = high - low - best[row, threshold]
         met = theirs[edge]
         free[met, threshold] = prepared.crowd[met]
-        found.append((threshold, mine[edge], met))
-    if not found:
+        matches.append((threshold, mine[edge], met))
+    if not matches:
         return (np.zeros(0, int),) * 3
-    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+    return tuple(np.concatenate(parts) for parts in zip(*matches, strict=True))
 
 
 def _ranks(group, best_first, alive):

@@ -9,7 +9,7 @@ from replicate.explain import protocols
 from replicate.explain.figures import METRICS, SHOWN, Figures
 from replicate.explain.scene import Scene
 from replicate.explain.setting import MATCHING, OFFICIAL
-from replicate.explain.told import given
+from replicate.explain.told_figures import given
 
 # Chance is counted on figures up to so many half units from what was told.
 _AROUND = 20
@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tried:
+class TriedFigures:
     """Figures of everything that was tried on one scene; any told figures are held against them.
 
     Attributes:
@@ -80,12 +80,12 @@ class Tried:
         """The Answer to told figures, of metrics that were asked for in `search`.
 
         Args:
-          told: Told figures.
+          told: list of ToldFigure.
           notes: lines to hand on.
         """
         tried = {(variant,): values for variant, values in self.alone.items()} | self.pairs
         told = list(told)
-        names = tuple(each.metric for each in told) or SHOWN
+        names = tuple(figure.metric for figure in told) or SHOWN
         explanations, subsumed = _explanations(
             told, self.official, tried, self.libraries, self.ties
         )
@@ -95,17 +95,17 @@ class Tried:
             ties=self.ties,
             libraries=[
                 {
-                    "name": each.name,
-                    "what": each.what,
-                    "who": each.who,
-                    "metrics": list(each.metrics),
+                    "name": library.name,
+                    "what": library.what,
+                    "who": library.who,
+                    "metrics": list(library.metrics),
                     "figures": values,
                 }
-                for each, values in self.libraries
+                for library, values in self.libraries
             ],
             pairs=len(self.pairs),
             subsumed=subsumed,
-            told=[dataclasses.asdict(each) for each in told],
+            told=[dataclasses.asdict(figure) for figure in told],
             explanations=explanations,
             chance=_chance(told, self.official, tried) if told else None,
             tried=len(_distinct(tried, self.official, names)),
@@ -124,7 +124,7 @@ def search(groundtruth, detections, metrics=(), *, image_ids=None, pairs=True):
       pairs: try pairs of protocols too.
 
     Returns:
-      Tried.
+      TriedFigures.
     """
     scene = Scene(groundtruth, detections, image_ids)
     figures = Figures(scene)
@@ -143,7 +143,7 @@ def search(groundtruth, detections, metrics=(), *, image_ids=None, pairs=True):
         for library in protocols.LIBRARIES
         if not (scene.masks and library.fields.get("inclusive"))
     ]
-    return Tried(
+    return TriedFigures(
         official=official,
         alone=alone,
         pairs=_paired(figures, alone, official, asked) if pairs else {},
@@ -170,14 +170,14 @@ def _paired(figures, alone, official, asked):
     ]
     # Those that match alike follow each other, so that what they share can be let go of.
     pairs.sort(key=lambda pair: repr(_setting(pair).of_matching))
-    found, last = {}, OFFICIAL
+    figures_of, last = {}, OFFICIAL
     for pair in tqdm(pairs, desc="pairs of protocols", unit="pair", leave=False):
         setting = _setting(pair)
         if setting.of_matching != last and last != OFFICIAL:
             figures.forget(last)
-        found[pair] = figures.of(setting, asked)
+        figures_of[pair] = figures.of(setting, asked)
         last = setting.of_matching
-    return found
+    return figures_of
 
 
 def _setting(pair):
@@ -200,8 +200,8 @@ def _ties(figures, official, asked):
     ]
     return {
         name: [
-            min(each[name] for each in (*ends, official)),
-            max(each[name] for each in (*ends, official)),
+            min(end[name] for end in (*ends, official)),
+            max(end[name] for end in (*ends, official)),
         ]
         for name in asked
         if official[name] is not None
@@ -239,14 +239,14 @@ def _difference(value, official):
 
 def _distinct(tried, official, asked):
     """The tried without those whose figures another, simpler one has already."""
-    seen = {_key(official, asked)}
-    kept = {}
+    known = {_key(official, asked)}
+    distinct = {}
     for key, values in tried.items():
         figure = _key(values, asked)
-        if figure not in seen:
-            seen.add(figure)
-            kept[key] = values
-    return kept
+        if figure not in known:
+            known.add(figure)
+            distinct[key] = values
+    return distinct
 
 
 def _key(values, asked):
@@ -257,7 +257,7 @@ def _explanations(told, official, tried, libraries, ties):
     """What gives every told figure, simplest first, and how many pairs only add to one of them."""
     if not told:
         return [], 0
-    names = tuple(each.metric for each in told)
+    names = tuple(figure.metric for figure in told)
 
     def row(kind, members, values):
         return {
@@ -268,40 +268,42 @@ def _explanations(told, official, tried, libraries, ties):
             },
         }
 
-    found = []
+    rows = []
     if given(told, official):
-        found.append(row("official", [], official))
+        rows.append(row("official", [], official))
     # Alone and in pairs, a protocol is named where it changes what was told.
     shown = {_key(official, names)}
     enough = set()
     for key, values in tried.items():
         if len(key) == 1:
             if given(told, values) and _key(values, names) != _key(official, names):
-                found.append(row("alone", [str(key[0])], values))
+                rows.append(row("alone", [str(key[0])], values))
                 enough.add(key[0])
             shown.add(_key(values, names))
     for library, values in libraries:
         if set(names) <= set(library.metrics) and given(told, values):
-            found.append(row("library", [library.name], values))
+            rows.append(row("library", [library.name], values))
     if not given(told, official) and _within(told, ties):
-        found.append(row("ties", ["unstable_ties"], official))
+        rows.append(row("ties", ["unstable_ties"], official))
     subsumed = 0
     for key, values in tried.items():
         if len(key) == 2 and given(told, values) and _key(values, names) not in shown:
             if enough & set(key) or given(told, official):
                 subsumed += 1
             else:
-                found.append(row("pair", [str(each) for each in key], values))
-    return found, subsumed
+                rows.append(row("pair", [str(variant) for variant in key], values))
+    return rows, subsumed
 
 
 def _within(told, ties):
     """Whether another order of equal scores could give every told figure."""
     return all(
-        each.metric in ties
-        and ties[each.metric][0] < ties[each.metric][1]
-        and ties[each.metric][0] - each.half <= each.value <= ties[each.metric][1] + each.half
-        for each in told
+        figure.metric in ties
+        and ties[figure.metric][0] < ties[figure.metric][1]
+        and ties[figure.metric][0] - figure.half
+        <= figure.value
+        <= ties[figure.metric][1] + figure.half
+        for figure in told
     )
 
 
@@ -311,7 +313,7 @@ def _chance(told, official, tried):
     As dense as the tried figures lie around the told ones, without the told place itself: of those
     within 20 half units on every told metric but not within one, the share of the place's size.
     """
-    names = tuple(each.metric for each in told)
+    names = tuple(figure.metric for figure in told)
     distinct = _distinct(tried, official, names).values()
     around = sum(given(told, values, _AROUND) and not given(told, values) for values in distinct)
     return around / (_AROUND ** len(told) - 1)

@@ -48,20 +48,22 @@ def _counted(count, noun):
 
 def of_explanations(answer):
     """What gives the told figures, and how many would by chance."""
-    told = ", ".join(f"{each['metric']} {each['written']}" for each in answer.told)
+    written = ", ".join(f"{figure['metric']} {figure['written']}" for figure in answer.told)
     if not answer.explanations:
         return [
-            f"told: {told}. Nothing that was tried gives it: {answer.tried} different "
+            f"told: {written}. Nothing that was tried gives it: {answer.tried} different "
             f"figures of single protocols and {_counted(answer.pairs, 'pair')}",
             "  so the detections, the images or the annotations differ from those it was told of, "
             "or the evaluator does something that is not in the list",
         ]
-    lines = [f"told: {told}. Within its rounding it is given by"]
-    for each in answer.explanations:
-        name = " + ".join(each["protocols"])
-        figures = "  ".join(f"{key} {figure(value)}" for key, value in each["figures"].items())
-        lines.append(f"  {KINDS[each['kind']]}{': ' + name if name else ''}   {figures}")
-        lines += [f"      {line}" for line in _said_of(each, answer)]
+    lines = [f"told: {written}. Within its rounding it is given by"]
+    for explanation in answer.explanations:
+        name = " + ".join(explanation["protocols"])
+        figures = "  ".join(
+            f"{key} {figure(value)}" for key, value in explanation["figures"].items()
+        )
+        lines.append(f"  {KINDS[explanation['kind']]}{': ' + name if name else ''}   {figures}")
+        lines += [f"      {line}" for line in _said_of(explanation, answer)]
     if answer.subsumed:
         lines.append(
             f"  ({answer.subsumed} pairs give it too; each holds a protocol that is enough alone)"
@@ -106,12 +108,12 @@ def ends_of_many(rows):
     by_protocol = {}
     for row in rows:
         by_protocol.setdefault(row["protocol"], []).append(name_of(row))
-    kept = {
+    distinct = {
         name
         for names in by_protocol.values()
         for name in (names if len(names) <= _MANY else (names[0], names[-1]))
     }
-    return [row for row in rows if name_of(row) in kept]
+    return [row for row in rows if name_of(row) in distinct]
 
 
 def of_ties(answer):
@@ -138,7 +140,7 @@ def change(value):
 def _said_of(explanation, answer):
     """What the members do and who does it."""
     rows = {name_of(row): row for row in answer.alone}
-    libraries = {each["name"]: each for each in answer.libraries}
+    libraries = {library["name"]: library for library in answer.libraries}
     lines = []
     for name in explanation["protocols"]:
         said = rows.get(name) or libraries.get(name)
@@ -155,7 +157,7 @@ def of_model(content):
     lines = [
         f"{content['model']['name']} on {content['annotations']['images']} images: "
         + "  ".join(f"{name} {figure(value)}" for name, value in baseline.items()),
-        *(f"! {each}" for each in content["remarks"]),
+        *(f"! {remark}" for remark in content["remarks"]),
         "",
         f"{'one change':{width}}  points of AP   95 % over images     pixels   matters",
     ]
@@ -172,8 +174,8 @@ def of_model(content):
         "within which a checkpoint that is evaluated again counts as replicated"
     )
     lines += [
-        f"not measured: {each['step']}, {each['value']}: {each['reason']}"
-        for each in content["left_out"]
+        f"not measured: {change['step']}, {change['value']}: {change['reason']}"
+        for change in content["left_out"]
     ]
     return "\n".join(lines)
 
@@ -181,10 +183,10 @@ def of_model(content):
 def of_runs(content):
     """A `runs.from_runs` as lines."""
     lines = [
-        f"{each['path']}: AP {each['AP']:.2f} at step {each['step']}"
-        if each["AP"] is not None
-        else f"{each['path']}: AP undefined"
-        for each in content["runs"]
+        f"{run['path']}: AP {run['AP']:.2f} at step {run['step']}"
+        if run["AP"] is not None
+        else f"{run['path']}: AP undefined"
+        for run in content["runs"]
     ]
     if content["gap"] is not None:
         lines.append(f"gap {content['gap']:+.2f} points" + _of_interval(content["interval"]))
@@ -194,9 +196,10 @@ def of_runs(content):
         lines.append(content["note"])
     lines += ["", "differences, in the order in which they could matter"]
     lines += [
-        f"  {each['part']}: {each['what']}: {_short(each['a'])} against {_short(each['b'])}"
-        + (f" ({each['why']})" if each["why"] else "")
-        for each in content["differences"]
+        f"  {difference['part']}: {difference['what']}: "
+        f"{_short(difference['a'])} against {_short(difference['b'])}"
+        + (f" ({difference['why']})" if difference["why"] else "")
+        for difference in content["differences"]
     ] or ["  none"]
     return "\n".join(lines)
 

@@ -14,14 +14,14 @@ WIDE = 120  # characters, for a column each
 _BRIEF = 240
 
 
-def table(found: list[Status], width: int = WIDE) -> Table:
+def table(statuses: list[Status], width: int = WIDE) -> Table:
     """Statuses as a table; below WIDE characters, what it says of a run is one cell."""
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(expand=False)
     shown.add_column("run", overflow="fold")
-    rows = [_cells(each) for each in found]
+    rows = [_cells(status) for status in statuses]
     if width < WIDE:
         shown.add_column("how it stands", overflow="fold")
         rows = [
@@ -34,20 +34,20 @@ def table(found: list[Status], width: int = WIDE) -> Table:
             shown.add_column(name, justify="right", no_wrap=True)
         shown.add_column("verdict", no_wrap=True)
         shown.add_column("where, why", overflow="fold")
-    for each, cells in zip(found, rows, strict=True):
-        shown.add_row(*map(Text, cells), style=_STYLES.get(each.state))
+    for status, cells in zip(statuses, rows, strict=True):
+        shown.add_row(*map(Text, cells), style=_STYLES.get(status.state))
     return shown
 
 
-def _cells(each: Status) -> tuple[str, ...]:
+def _cells(status: Status) -> tuple[str, ...]:
     return (
-        each.run,
-        each.state,
-        "" if each.step is None else f"{each.step:,} of {each.num_steps:,}",
-        "" if each.eta_s is None else str(datetime.timedelta(seconds=round(each.eta_s))),
-        "" if each.ap is None else f"AP {each.ap * 100:.1f} at {each.ap_step:,}",
-        each.verdict or "",
-        ", ".join(text for text in (each.where, _brief(each.reason)) if text),
+        status.run,
+        status.state,
+        "" if status.step is None else f"{status.step:,} of {status.num_steps:,}",
+        "" if status.eta_s is None else str(datetime.timedelta(seconds=round(status.eta_s))),
+        "" if status.ap is None else f"AP {status.ap * 100:.1f} at {status.ap_step:,}",
+        status.verdict or "",
+        ", ".join(text for text in (status.where, _brief(status.reason)) if text),
     )
 
 

@@ -34,17 +34,17 @@ def run(plan: Plan, gpus: int | None = None) -> int:
     _refuse_second(plan)
     notes = {"launched": time.time(), "pid": os.getpid(), "host": platform.node()}
     notes |= _own_record(plan)
-    for each in plan.runs:
-        plan.record(each, "local", **notes, waits=True)
+    for run in plan.runs:
+        plan.record(run, "local", **notes, waits=True)
     worst = 0
-    for index, each in enumerate(plan.runs):
-        plan.record(each, "local", **notes)
-        code = _run(plan.command(each), plan, environment)
-        plan.record(each, "local", **notes, exit=code)
-        answered = code in (0, 1, 3) and RunDir.at(each.directory).verdict.is_file()
+    for index, run in enumerate(plan.runs):
+        plan.record(run, "local", **notes)
+        code = _run(plan.command(run), plan, environment)
+        plan.record(run, "local", **notes, exit=code)
+        answered = code in (0, 1, 3) and RunDir.at(run.directory).verdict.is_file()
         if not answered:
             for other in plan.runs[index + 1 :]:
-                why = f"{each.directory.name} before it ended with status {code}"
+                why = f"{run.directory.name} before it ended with status {code}"
                 plan.record(other, "local", **notes, skipped=why)
             return code
         worst = max(worst, code)
@@ -80,8 +80,8 @@ def start_background(
             stderr=output,
             start_new_session=True,
         )
-    for each in plan.runs:
-        plan.record(each, "local", pid=process.pid, host=platform.node(), log=str(log), waits=True)
+    for run in plan.runs:
+        plan.record(run, "local", pid=process.pid, host=platform.node(), log=str(log), waits=True)
     return process.pid, log
 
 
@@ -130,8 +130,8 @@ class _Forwarding:
 
 def _refuse_second(plan: Plan) -> None:
     if not _own_record(plan):
-        for each in plan.runs:
-            status.refuse_if_active(each.directory)
+        for run in plan.runs:
+            status.refuse_if_active(run.directory)
 
 
 def _own_record(plan: Plan) -> dict:
@@ -147,11 +147,11 @@ def _environment(gpus: int | None) -> dict[str, str]:
     """This process's variables, with the first `gpus` of the GPUs it may use."""
     if gpus is None:
         return dict(os.environ)
-    found = devices.visible(devices.gpus())
-    if gpus > len(found):
+    visible = devices.visible(devices.gpus())
+    if gpus > len(visible):
         raise UserError(
-            f"--gpus={gpus}, and this process may use {len(found)} of this machine's GPUs "
-            f"({', '.join(gpu.name for gpu in found) or 'none'}); tools/doctor.py says why one "
+            f"--gpus={gpus}, and this process may use {len(visible)} of this machine's GPUs "
+            f"({', '.join(gpu.name for gpu in visible) or 'none'}); tools/doctor.py says why one "
             "may be missing"
         )
-    return os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(g.uuid for g in found[:gpus]) or "-1"}
+    return os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(g.uuid for g in visible[:gpus]) or "-1"}

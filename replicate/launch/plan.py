@@ -96,10 +96,10 @@ class Plan:
         Args:
           where: the file that would hold it, in words.
         """
-        for each in self.arguments:
-            if redaction.without_secrets(each) != each:
+        for argument in self.arguments:
+            if redaction.without_secrets(argument) != argument:
                 raise UserError(
-                    f"{redaction.without_secrets(each)}: a password or token would stand in "
+                    f"{redaction.without_secrets(argument)}: a password or token would stand in "
                     f"{where}, and without it the run could not start. Give the value where the "
                     "run finds it itself: a credentials file, a mount, a signed-in machine"
                 )
@@ -123,8 +123,8 @@ def parse_duration(text: str) -> int:
     """
     units = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     clock = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)
-    found = units or clock
-    parts = found.groups(default="0") if found else ("0",) * 4
+    match = units or clock
+    parts = match.groups(default="0") if match else ("0",) * 4
     seconds = sum(int(part) * scale for part, scale in zip(parts, _UNITS.values(), strict=True))
     if not seconds:
         raise UserError(f"{text!r} is no time: write 36h, 90m, 1d12h, 24:00:00 or 1-12:00:00")

@@ -107,14 +107,14 @@ def submit(plan: Plan, resources: Resources) -> tuple[str, pathlib.Path]:
     Raises:
       UserError: a run of the plan is active already; sbatch is missing or refuses.
     """
-    for each in plan.runs:
-        status.refuse_if_active(each.directory)
+    for run in plan.runs:
+        status.refuse_if_active(run.directory)
     path = write(plan, resources)
     job = slurm_queue.ask("sbatch", "--parsable", str(path)).split(";")[0]
-    for index, each in enumerate(plan.runs):
+    for index, run in enumerate(plan.runs):
         own = f"{job}_{index}" if plan.seeds else job
         log = plan.folder / f"slurm-{own}.log"
-        plan.record(each, "slurm", job=own, script=str(path), log=str(log))
+        plan.record(run, "slurm", job=own, script=str(path), log=str(log))
     return job, path
 
 

@@ -113,10 +113,10 @@ def refuse_if_active(directory: str | os.PathLike[str]) -> None:
     """Raises UserError where the run in `directory` is queued or running; two would spoil it."""
     record = launched(directory)
     queue = slurm_queue.read({record["job"]} if record.get("job") else set())
-    found = _status(Path(directory), str(directory), record, queue)
-    if found.state in ACTIVE:
+    status = _status(Path(directory), str(directory), record, queue)
+    if status.state in ACTIVE:
         raise UserError(
-            f"{directory} is {found.state} already ({found.where}); stop it first"
+            f"{directory} is {status.state} already ({status.where}); stop it first"
             + (f": {stop_command(record)}" if record else "")
         )
 
@@ -178,16 +178,16 @@ def _state(
     job = (queue or {}).get(record.get("job", ""))
     begun = max(record.get("launched", 0), (job and job.started) or 0)
     fresh = bool(training) and training["updated"] >= begun
-    told, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
-    if run.verdict.is_file() and run.verdict.stat().st_mtime >= begun and told in _AT_END:
+    state, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
+    if run.verdict.is_file() and run.verdict.stat().st_mtime >= begun and state in _AT_END:
         return "done", ""
     if job and job.state in _SLURM_STATES:
         return _SLURM_STATES[job.state], reason or _slurm_reason(job)
     if not _is_alive(run, training, record, job, queue):
-        return _end_of(run, told, reason, record)
-    if told is None:
+        return _end_of(run, state, reason, record)
+    if state is None:
         return "queued" if record.get("waits") else "preparing", ""
-    return ("evaluating" if told == "done" else told), reason
+    return ("evaluating" if state == "done" else state), reason
 
 
 _AT_END = ("done", None)
@@ -198,17 +198,17 @@ def _slurm_reason(job: slurm_queue.Job) -> str:
     return "" if job.reason in ("None", "") else f"{job.state.lower()}: {job.reason}"
 
 
-def _end_of(run: RunDir, told: str | None, reason: str, record: dict) -> tuple[str, str]:
+def _end_of(run: RunDir, state: str | None, reason: str, record: dict) -> tuple[str, str]:
     """(state, reason) of a run that nobody is working on."""
-    if told in ("stopped", "failed"):
-        return told, reason
-    if told == "done" and not _ends_with_verdict(run):
+    if state in ("stopped", "failed"):
+        return state, reason
+    if state == "done" and not _ends_with_verdict(run):
         return "trained", ""
     if "skipped" in record:
         return "skipped", record["skipped"]
     if code := record.get("exit"):
         return _of_exit(code)
-    if told is None and not record and run.verdict.is_file():
+    if state is None and not record and run.verdict.is_file():
         return "done", ""
     return "dead", "its process is gone"
 
@@ -233,8 +233,8 @@ def _is_alive(
     queue: dict[str, slurm_queue.Job] | None,
 ) -> bool:
     """Whether somebody works on the run, as far as can be told from here."""
-    known = [each for each in (training, record) if each.get("pid")]
-    mine = [each for each in known if each["host"] == platform.node()]
+    known = [process for process in (training, record) if process.get("pid")]
+    mine = [process for process in known if process["host"] == platform.node()]
     if training in mine and processes.lives(training["pid"], training["updated"]):
         return True  # whoever started it, and whatever became of an earlier launch
     if "exit" in record or "skipped" in record:

@@ -17,7 +17,7 @@ from replicate.preflight import (
 )
 from replicate.preflight import trial as trials
 from replicate.preflight.launch_facts import Intent, LaunchFacts
-from replicate.preflight.result import FAIL, CheckFinding, PreflightProblem, Result
+from replicate.preflight.result import FAIL, CheckFinding, CheckResult, PreflightProblem
 from replicate.preflight.standby import Standby
 
 
@@ -66,20 +66,20 @@ class Preflight:
     """The answer.
 
     Attributes:
-      results: list of result.Result, in the order of the reasons.
+      results: list of result.CheckResult, in the order of the reasons.
       forecast: forecast.Forecast.
       trial: the trial's dict; {} where there was none.
       took: seconds of the "checks", of the "trial", and of what that spent on "tracing", by which
         building the model and the first step are meant too.
     """
 
-    results: list[Result]
+    results: list[CheckResult]
     forecast: forecast.Forecast
     trial: dict
     took: dict
 
     @property
-    def failed(self) -> list[Result]:
+    def failed(self) -> list[CheckResult]:
         """The results that fail."""
         return [result for result in self.results if result.status == FAIL]
 

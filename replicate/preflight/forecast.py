@@ -124,7 +124,7 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
     scale = tried["of_batch"] / tried["batch"]
     seconds = tried["seconds"] * scale
     every, keep = material.intent.checkpoint_every_n, material.intent.checkpoint_max_to_keep
-    kept = min(keep, max(1, -(-material.num_steps // max(every, 1))))
+    checkpoints = min(keep, max(1, -(-material.num_steps // max(every, 1))))
     evaluated = trial.get("evaluation")
     images = len(material.val_source.images) if material.val_source is not None else 0
     peak = max(tried["peak_bytes"], (evaluated or {}).get("peak_bytes", 0))
@@ -139,15 +139,17 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
         first_step_seconds=tried["seconds_to_first_step"],
         num_steps=left,
         train_hours=left * seconds / 3600,
-        evaluations=kept if evaluated else 0,
+        evaluations=checkpoints if evaluated else 0,
         images=images,
-        eval_hours=kept * images * evaluated["seconds_an_image"] / 3600 if evaluated else None,
+        eval_hours=checkpoints * images * evaluated["seconds_an_image"] / 3600
+        if evaluated
+        else None,
         host_tried_bytes=peak + memory.shuffle_bytes(material),
         host_bytes=peak + (scale - 1) * above + memory.shuffle_bytes(material),
         gpu_bytes=tried["gpu_peak_bytes"],
         checkpoint_bytes=trial.get("checkpoint_bytes", 0),
-        checkpoints=kept + 1,  # the oldest goes when the newest is there
-        detections_bytes=kept * images * evaluated["bytes_an_image"] if evaluated else 0,
+        checkpoints=checkpoints + 1,  # the oldest goes when the newest is there
+        detections_bytes=checkpoints * images * evaluated["bytes_an_image"] if evaluated else 0,
     )
 
 

@@ -9,7 +9,7 @@ from replicate import config as configs
 from replicate.errors import UserError
 from replicate.preflight.checks import check
 from replicate.preflight.launch_facts import Intent, LaunchFacts
-from replicate.preflight.result import Result
+from replicate.preflight.result import CheckResult
 from replicate.preflight.standby import Standby
 from replicate.run import RunDir, read_json, write_json
 from tfrecords import redaction
@@ -110,7 +110,7 @@ def forced_sentences(run: RunDir) -> list[str]:
     return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []
 
 
-def _stopped(failed: list[Result], intent: Intent) -> str:
+def _stopped(failed: list[CheckResult], intent: Intent) -> str:
     numbers = ", ".join(str(result.number) for result in failed)
     several = len(failed) > 1
     return (

@@ -24,7 +24,7 @@ _FIX = "take training and evaluation images that share none (train2017 and val20
 
 
 @dataclasses.dataclass(frozen=True)
-class _Training:
+class _TrainingImages:
     """The training images: the annotation file, its hash, image entries and image folder."""
 
     file: str
@@ -73,12 +73,12 @@ def _evaluated(material: LaunchFacts) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _training(material: LaunchFacts, manifest: dict | None) -> _Training | None:
+def _training(material: LaunchFacts, manifest: dict | None) -> _TrainingImages | None:
     """The training images of the annotations given, or of those that the records were made of."""
     source = material.train_source
     if source is not None:
         folder = pathlib.Path(material.intent.train_images)
-        return _Training(source.annotations_file, source.sha256, source.images, folder)
+        return _TrainingImages(source.annotations_file, source.sha256, source.images, folder)
     if manifest is None:
         return None
     file = manifest["source"].get("annotations_file") or ""
@@ -91,10 +91,10 @@ def _training(material: LaunchFacts, manifest: dict | None) -> _Training | None:
         return None
     folder = pathlib.Path(manifest["source"].get("image_dir") or "")
     named = [image for image in images if image.file_name]
-    return _Training(file, manifest["source"]["sha256"], named, folder)
+    return _TrainingImages(file, manifest["source"]["sha256"], named, folder)
 
 
-def _of_images(material: LaunchFacts, training: _Training) -> CheckFinding:
+def _of_images(material: LaunchFacts, training: _TrainingImages) -> CheckFinding:
     """Told by the bytes of image files that have the same number in both annotation files."""
     of_train = {_coco_number(image): image for image in training.images}
     val = pathlib.Path(material.intent.val_images)

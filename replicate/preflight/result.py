@@ -55,7 +55,7 @@ def mind(seen: str, fix: str = "") -> PreflightProblem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class CheckResult:
     """One reason's answer.
 
     Attributes:
@@ -93,8 +93,8 @@ class Result:
 
 def of(
     number: int, title: str, findings: Iterable[CheckFinding], rehearsal: bool = False
-) -> Result:
-    """The Result of a reason's findings.
+) -> CheckResult:
+    """The CheckResult of a reason's findings.
 
     Args:
       findings: iterable of Note and PreflightProblem.
@@ -104,10 +104,10 @@ def of(
     problems = [finding for finding in findings if isinstance(finding, PreflightProblem)]
     problems.sort(key=lambda problem: -STATUSES.index(problem.status))
     status = problems[0].status if problems else PASS
-    return Result(number, title, status, tuple(problems or findings))
+    return CheckResult(number, title, status, tuple(problems or findings))
 
 
-def page(results: list[Result], head: str, forecast: str = "") -> str:
+def page(results: list[CheckResult], head: str, forecast: str = "") -> str:
     """The results as text for a terminal, in the order of the reasons."""
     width = page_width()
     indent = max(len(result.title) for result in results) + 12
@@ -120,7 +120,7 @@ def page(results: list[Result], head: str, forecast: str = "") -> str:
     return "\n".join([*lines, "", forecast] if forecast else lines)
 
 
-def summary(results: list[Result]) -> str:
+def summary(results: list[CheckResult]) -> str:
     """ "2 fail (1, 4), 3 warn, 11 pass" """
     parts = []
     for status in reversed(STATUSES):

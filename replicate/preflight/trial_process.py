@@ -32,23 +32,23 @@ class Trial:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.found = {}
+        self.outcome = {}
 
     def stage(self, name: str) -> None:
         """Begins a stage."""
-        self.found["stage"] = name
+        self.outcome["stage"] = name
         self._write()
         print(name, flush=True)
 
     def add(self, **parts: Any) -> None:
         """Adds what was found."""
-        self.found |= parts
+        self.outcome |= parts
         self._write()
 
     def _write(self) -> None:
         from replicate import run
 
-        run.write_json(self._path, self.found)
+        run.write_json(self._path, self.outcome)
 
 
 def main(job_path: str, result_path: str, errors: str) -> None:
@@ -64,7 +64,7 @@ def main(job_path: str, result_path: str, errors: str) -> None:
     except UserError as error:
         trial.add(error=str(error))
     except Exception as error:
-        trial.add(**_told(error, trial.found["stage"]))
+        trial.add(**_told(error, trial.outcome["stage"]))
     if tried is not None:
         _wait(*tried, int(errors))
 

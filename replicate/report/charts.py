@@ -128,11 +128,13 @@ def _checkpoints(content: dict) -> Iterator[Plot]:
     checkpoints = content["checkpoints"]
     if not checkpoints:
         return
-    steps = [each["step"] for each in checkpoints]
+    steps = [checkpoint["step"] for checkpoint in checkpoints]
     names = [name for name in ("AP", "AP50", "AP75", "AR@100") if name in checkpoints[0]["metrics"]]
-    series = {name: (steps, [each["metrics"][name] for each in checkpoints]) for name in names}
-    if any(each["F1_50"] is not None for each in checkpoints):
-        series["F1 at IoU 0.5"] = (steps, [each["F1_50"] for each in checkpoints])
+    series = {
+        name: (steps, [checkpoint["metrics"][name] for checkpoint in checkpoints]) for name in names
+    }
+    if any(checkpoint["F1_50"] is not None for checkpoint in checkpoints):
+        series["F1 at IoU 0.5"] = (steps, [checkpoint["F1_50"] for checkpoint in checkpoints])
     yield plots.lines(
         "checkpoints",
         "AP, AR and F1 of the evaluated checkpoints",
@@ -198,14 +200,14 @@ def _defined(values: Iterable[float]) -> list[float | None]:
 
 
 def _calibration(calibration: dict) -> Plot:
-    bins = [each for each in calibration["bins"] if each["count"]]
+    bins = [band for band in calibration["bins"] if band["count"]]
     with plots.axes("mean score of the detections in a bin", "share that is right") as holder:
         holder.plot(
             [0, 1], [0, 1], color=plots.colour("muted"), linestyle=":", linewidth=1, label="ideal"
         )
         holder.plot(
-            [each["avg_confidence"] for each in bins],
-            [each["avg_accuracy"] for each in bins],
+            [band["avg_confidence"] for band in bins],
+            [band["avg_accuracy"] for band in bins],
             color=plots.colour("s1"),
             marker="o",
             markersize=4,

@@ -10,7 +10,7 @@ from replicate.report.plots import Plot
 
 def of(comparison: dict) -> dict[str, Plot]:
     """dict name -> Plot: the curves, accuracy against speed, and differences by category."""
-    keys = [each["key"] for each in comparison["runs"]]
+    keys = [run["key"] for run in comparison["runs"]]
     drawn = {}
     for curve in comparison["curves"]:
         drawn[name_of(curve)] = _overlay(curve, keys)
@@ -21,7 +21,7 @@ def of(comparison: dict) -> dict[str, Plot]:
 
 def css(comparison: dict) -> str:
     """The first colours of the runs, as CSS variables --run-r0, --run-r1 …"""
-    keys = [each["key"] for each in comparison["runs"]]
+    keys = [run["key"] for run in comparison["runs"]]
     return ":root{" + "".join(f"--run-{key}:{_first(i)};" for i, key in enumerate(keys)) + "}"
 
 
@@ -78,35 +78,35 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
     speed = comparison["speed"]
     with plots.axes("latency of an image (ms)", "box AP (%)", size=(6.2, 3.6)) as holder:
         holder.scatter(
-            [each["latency_ms"] for each in speed["zoo"]],
-            [each["AP"] for each in speed["zoo"]],
+            [model["latency_ms"] for model in speed["zoo"]],
+            [model["AP"] for model in speed["zoo"]],
             s=14,
             color=plots.colour("muted"),
             alpha=0.6,
             label="zoo, as published",
         )
-        frontier = [each for each in speed["zoo"] if each["name"] in speed["frontier"]]
+        frontier = [model for model in speed["zoo"] if model["name"] in speed["frontier"]]
         holder.step(
-            [each["latency_ms"] for each in frontier],
-            [each["AP"] for each in frontier],
+            [model["latency_ms"] for model in frontier],
+            [model["AP"] for model in frontier],
             where="post",
             color=plots.colour("muted"),
             linewidth=1,
             linestyle="--",
             label="zoo's frontier",
         )
-        names = {each["key"]: each["name"] for each in comparison["runs"]}
-        for each in speed["runs"]:
-            colour = _stand_in(keys, each["run"])
-            at = (each["latency_ms"], each["AP"])
-            holder.scatter(*at, s=46, color=colour, zorder=3, gid=f"of-{each['run']}")
+        names = {run["key"]: run["name"] for run in comparison["runs"]}
+        for run in speed["runs"]:
+            colour = _stand_in(keys, run["run"])
+            at = (run["latency_ms"], run["AP"])
+            holder.scatter(*at, s=46, color=colour, zorder=3, gid=f"of-{run['run']}")
             holder.annotate(
-                names[each["run"]],
+                names[run["run"]],
                 at,
                 xytext=(6, 4),
                 textcoords="offset points",
                 fontsize=8,
-                gid=f"of-{each['run']}-name",
+                gid=f"of-{run['run']}-name",
                 parse_math=False,
             )
         holder.set_xscale("log")

@@ -58,8 +58,14 @@ def of(
         "baseline": base.key if base else None,
         "metrics": list(METRICS),
         "runs": [
-            {"key": each.key, "name": each.name, "path": each.path, "kind": each.kind} | each.facts
-            for each in participants
+            {
+                "key": participant.key,
+                "name": participant.name,
+                "path": participant.path,
+                "kind": participant.kind,
+            }
+            | participant.facts
+            for participant in participants
         ],
         "zoo": [_zoo_row(row) for row in zoo.rows()] if with_zoo else [],
         "hyperparameters": hyperparameters(participants),
@@ -80,13 +86,13 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
     Returns:
       list of dicts: path, class, values (key of the run -> value, None where not set).
     """
-    runs = [each for each in participants if each.message is not None]
+    runs = [participant for participant in participants if participant.message is not None]
     if len(runs) < 2:
         return []
     first, paths = runs[0], {}
-    for each in runs[1:]:
-        for operation in config.diff(first.message, each.message):
-            paths.setdefault(operation.path, {})[each.key] = operation
+    for run in runs[1:]:
+        for operation in config.diff(first.message, run.message):
+            paths.setdefault(operation.path, {})[run.key] = operation
     rows = []
     for path, operations in paths.items():
         some = next(iter(operations.values()))
@@ -94,10 +100,10 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
         if cls in rules.SAME:
             continue
         values = {
-            each.key: operations[each.key].b if each.key in operations else some.a for each in runs
+            run.key: operations[run.key].b if run.key in operations else some.a for run in runs
         }
         rows.append({"path": path, "class": cls, "values": values})
-    seeds = {each.key: each.facts["seed"] for each in runs}
+    seeds = {run.key: run.facts["seed"] for run in runs}
     if len(set(seeds.values())) > 1:
         rows.append({"path": "seed", "class": "randomness", "values": seeds})
     return sorted(rows, key=lambda row: (row["class"], row["path"]))
@@ -106,16 +112,18 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
 def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:
     """dict key -> (participant, score.Result) of those whose detections are at hand."""
     scored = {}
-    for each in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
+    for participant in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
         try:
-            if not each.evaluations:
+            if not participant.evaluations:
                 raise UserError("its detections are not at hand")
-            scored[each.key] = each, each.scored()
-            if each.facts["F1_50"] is None:
-                handle = each.scored().evaluations["hotcoco"].handle
-                each.facts["F1_50"] = handle.f_scores().get("F1_50")
+            scored[participant.key] = participant, participant.scored()
+            if participant.facts["F1_50"] is None:
+                handle = participant.scored().evaluations["hotcoco"].handle
+                participant.facts["F1_50"] = handle.f_scores().get("F1_50")
         except UserError as error:
-            not_checked.append({"what": f"categories and images of {each.name}", "why": str(error)})
+            not_checked.append(
+                {"what": f"categories and images of {participant.name}", "why": str(error)}
+            )
     return scored
 
 
@@ -123,18 +131,18 @@ def _baseline(
     participants: list[Participant], scored: _ByKey, name: str | None, not_checked: list[dict]
 ) -> Participant | None:
     if name is None:
-        return next((each for each, _ in scored.values()), None)
-    for each in participants:
-        if each.name == name or each.path == name:
-            if each.key not in scored:
+        return next((participant for participant, _ in scored.values()), None)
+    for participant in participants:
+        if participant.name == name or participant.path == name:
+            if participant.key not in scored:
                 not_checked.append(
                     {"what": "differences from the baseline", "why": f"{name} has no detections"}
                 )
                 return None
-            return each
+            return participant
     raise UserError(
         f"--baseline={name}: not among the runs; there are: "
-        + ", ".join(each.name for each in participants)
+        + ", ".join(participant.name for participant in participants)
     )
 
 
@@ -146,17 +154,17 @@ def _on_the_same_images(
         return {}
     of_base = scored[base.key][1]
     together = {}
-    for key, (each, result) in scored.items():
+    for key, (participant, result) in scored.items():
         if (
             result.groundtruth.sha256 == of_base.groundtruth.sha256
             and result.image_ids == of_base.image_ids
             and result.iou_type == of_base.iou_type
         ):
-            together[key] = each, result
+            together[key] = participant, result
         else:
             not_checked.append(
                 {
-                    "what": f"categories and images of {each.name} against {base.name}",
+                    "what": f"categories and images of {participant.name} against {base.name}",
                     "why": "scored on other images, another annotation file or kind of score",
                 }
             )
@@ -175,7 +183,7 @@ def _curves(participants: Iterable[Participant]) -> list[dict]:
     def add(
         name: str,
         y_label: str,
-        each: Participant,
+        participant: Participant,
         steps: list[int],
         values: list[float | None],
         of_machine: bool = False,
@@ -184,33 +192,43 @@ def _curves(participants: Iterable[Participant]) -> list[dict]:
         if any(value is not None for value in values):
             about = {"y_label": y_label, "share": share, "of_machine": of_machine}
             curve = curves.setdefault(name, {"name": name} | about | {"lines": []})
-            curve["lines"].append({"run": each.key, "step": steps, "value": values})
+            curve["lines"].append({"run": participant.key, "step": steps, "value": values})
 
-    for each in participants:
-        report = each.report
+    for participant in participants:
+        report = participant.report
         training, plan = report.get("training"), report.get("schedule")
         checkpoints = report.get("checkpoints") or []
         if training:
             for name, values in training["losses"].items():
                 title = name.removeprefix("Loss/").replace("_", " ")
-                add(title.capitalize(), "loss", each, training["step"], values)
+                add(title.capitalize(), "loss", participant, training["step"], values)
         if plan and plan["actual"]["step"]:
             rates = plan["actual"]
-            add("Learning rate", "learning rate", each, rates["step"], rates["learning_rate"])
+            add(
+                "Learning rate", "learning rate", participant, rates["step"], rates["learning_rate"]
+            )
         steps = [checkpoint["step"] for checkpoint in checkpoints]
         for metric in ("AP", "AP50", "AR@100"):
             values = [checkpoint["metrics"].get(metric) for checkpoint in checkpoints]
-            add(metric, f"{metric} (%)", each, steps, values, share=True)
+            add(metric, f"{metric} (%)", participant, steps, values, share=True)
         values = [checkpoint["F1_50"] for checkpoint in checkpoints]
-        add("F1 at IoU 0.5", "F1 (%)", each, steps, values, share=True)
+        add("F1 at IoU 0.5", "F1 (%)", participant, steps, values, share=True)
         if training:
             speed = training["images_per_second"]
-            add("Training speed", "images / s", each, training["step"], speed, True)
+            add("Training speed", "images / s", participant, training["step"], speed, True)
             waits = training["input_wait"]
-            add("Input wait", "input wait (%)", each, training["step"], waits, True, share=True)
+            add(
+                "Input wait",
+                "input wait (%)",
+                participant,
+                training["step"],
+                waits,
+                True,
+                share=True,
+            )
             # Measurements come in their own unit, uses of processor and GPU in percent.
             for name, values in training["system"].items():
-                add(*measurement(name), each, training["step"], values, True)
+                add(*measurement(name), participant, training["step"], values, True)
     # The losses first, the total before its parts.
     order = sorted(curves.values(), key=lambda curve: curve["name"] != "Total loss")
     return order
@@ -220,18 +238,18 @@ def _per_category(together: _ByKey, base: Participant, samples: int) -> list[dic
     """AP by category of the baseline, and of each other run the difference with its interval."""
     of_base = together[base.key][1]
     rows = [
-        {"id": each["id"], "name": each["name"], "baseline": each["AP"], "others": {}}
-        for each in of_base.per_category
-        if each["AP"] is not None
+        {"id": category["id"], "name": category["name"], "baseline": category["AP"], "others": {}}
+        for category in of_base.per_category
+        if category["AP"] is not None
     ]
     others = {key: result for key, (_, result) in together.items() if key != base.key}
     cells = len(others) * len(rows)
     with tqdm(total=cells, desc="categories", unit="interval", disable=cells < 20) as bar:
         for key, result in others.items():
-            ap = {each["id"]: each["AP"] for each in result.per_category}
+            ap = {category["id"]: category["AP"] for category in result.per_category}
             ids = [row["id"] for row in rows]
-            found = over_images.of_categories(result, of_base, ids, samples=samples)
-            for row, interval in zip(rows, found, strict=True):
+            intervals = over_images.of_categories(result, of_base, ids, samples=samples)
+            for row, interval in zip(rows, intervals, strict=True):
                 interval = interval or {"low": None, "high": None}
                 row["others"][key] = {
                     "AP": ap[row["id"]],
@@ -260,13 +278,14 @@ def _speed(participants: Iterable[Participant]) -> dict:
         "frontier": frontier,
         "runs": [
             {
-                "run": each.key,
-                "latency_ms": each.facts["latency_ms"],
-                "AP": each.facts["metrics"].get("AP"),
-                "device": each.facts["device"],
+                "run": participant.key,
+                "latency_ms": participant.facts["latency_ms"],
+                "AP": participant.facts["metrics"].get("AP"),
+                "device": participant.facts["device"],
             }
-            for each in participants
-            if each.facts["latency_ms"] is not None and each.facts["metrics"].get("AP") is not None
+            for participant in participants
+            if participant.facts["latency_ms"] is not None
+            and participant.facts["metrics"].get("AP") is not None
         ],
     }
 
@@ -280,22 +299,28 @@ def _gallery(together: _ByKey, base: Participant, count: int) -> dict:
     """
     from replicate.report.findings import Scored
 
-    def diagnosed(each: Participant, index: int = -1) -> Scored:
-        result = each.scored(index)
+    def diagnosed(participant: Participant, index: int = -1) -> Scored:
+        result = participant.scored(index)
         diagnostics = result.evaluations["hotcoco"].handle.image_diagnostics()
-        return Scored(each.evaluations[index].step, {}, result, diagnostics)
+        return Scored(participant.evaluations[index].step, {}, result, diagnostics)
 
-    last = {key: diagnosed(each) for key, (each, _) in together.items()}
+    last = {key: diagnosed(participant) for key, (participant, _) in together.items()}
     of_base = last[base.key]
     truth = of_base.result.groundtruth
     chosen = _most_different(last, truth, count)
     annotations = gallery.annotations_of(of_base, chosen)
     detections = {}
-    for key, (each, _) in together.items():
-        indices = _steps(each) if len(together) <= RUNS_WITH_STEPS else [len(each.evaluations) - 1]
+    for key, (participant, _) in together.items():
+        indices = (
+            _steps(participant)
+            if len(together) <= RUNS_WITH_STEPS
+            else [len(participant.evaluations) - 1]
+        )
         detections[key] = {
-            str(each.evaluations[index].step or ""): gallery.detections_of(
-                last[key] if index == len(each.evaluations) - 1 else diagnosed(each, index),
+            str(participant.evaluations[index].step or ""): gallery.detections_of(
+                last[key]
+                if index == len(participant.evaluations) - 1
+                else diagnosed(participant, index),
                 annotations,
             )
             for index in indices
@@ -312,12 +337,12 @@ def _gallery(together: _ByKey, base: Participant, count: int) -> dict:
                 "file_name": truth.file_names[image_id],
                 "image_hw": list(truth.image_hw[image_id]),
                 "ap50": {
-                    key: (each.diagnostics["img_summary"].get(image_id) or {}).get("ap")
-                    for key, each in last.items()
+                    key: (evaluation.diagnostics["img_summary"].get(image_id) or {}).get("ap")
+                    for key, evaluation in last.items()
                 },
                 "groundtruth": gallery.groundtruth_of(annotations[image_id]),
                 "detections": {
-                    key: {step: found[image_id] for step, found in steps.items()}
+                    key: {step: of_images[image_id] for step, of_images in steps.items()}
                     for key, steps in detections.items()
                 },
             }
@@ -326,9 +351,9 @@ def _gallery(together: _ByKey, base: Participant, count: int) -> dict:
     }
 
 
-def _steps(each: Participant) -> list[int]:
+def _steps(participant: Participant) -> list[int]:
     """Indices of at most STEPS of a run's evaluations, the last one among them."""
-    return evenly(range(len(each.evaluations)), STEPS)
+    return evenly(range(len(participant.evaluations)), STEPS)
 
 
 def _most_different(last: dict[str, Scored], truth: Groundtruth, count: int) -> list[int]:
@@ -337,8 +362,8 @@ def _most_different(last: dict[str, Scored], truth: Groundtruth, count: int) -> 
 
     def spread(image_id: int) -> float:
         values = [
-            (each.diagnostics["img_summary"].get(image_id) or {}).get("ap") or 0.0
-            for each in last.values()
+            (evaluation.diagnostics["img_summary"].get(image_id) or {}).get("ap") or 0.0
+            for evaluation in last.values()
         ]
         return max(values) - min(values)
 

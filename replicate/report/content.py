@@ -119,8 +119,8 @@ def _model(material: RunFiles, row: zoo.Row | None) -> dict:
         "speed_ms": row.speed_ms,
         "note": row.note,
         # As sentences: figure, images, runs, document and commit.
-        "sources": [str(each) for each in row.figures],
-        "reruns": [str(each) for each in zoo.reruns(row.archive)],
+        "sources": [str(figure) for figure in row.figures],
+        "reruns": [str(ap) for ap in zoo.reruns(row.archive)],
     }
     return model
 
@@ -149,9 +149,9 @@ def _verdict(material: RunFiles) -> dict | None:
         cause
         | {
             "measured_here": [
-                measured.told(each)
-                for each in material.measured
-                if each["reason"] == cause["number"]
+                measured.told(change)
+                for change in material.measured
+                if change["reason"] == cause["number"]
             ]
         }
         for cause in decided["likely_causes"]
@@ -167,10 +167,12 @@ def _gap(achieved: float | None, published: float | None) -> float | None:
 def _sentence(decided: dict, figures: list[dict]) -> str:
     """Both answers in a sentence: how far from the published figure, under which conditions."""
     comparable = decided["verdict"] != "NOT COMPARABLE"
-    said = [_figure_said(each, comparable) for each in figures if each["achieved"] is not None]
+    said = [
+        _figure_said(figure, comparable) for figure in figures if figure["achieved"] is not None
+    ]
     what = "; ".join(said) or "no figure was achieved"
     what = what[0].upper() + what[1:]
-    if not comparable and not any(each["gap"] is not None for each in figures):
+    if not comparable and not any(figure["gap"] is not None for figure in figures):
         what += ". There is nothing to hold it against"
     elif not comparable:
         what += ". The two cannot be held against each other"
@@ -211,14 +213,14 @@ def _metrics(last: dict | None, row: zoo.Row | None) -> dict | None:
         # Beside boxes: masks or keypoints.
         "others": [
             {
-                "iou_type": each["iou_type"],
-                "name": KINDS[each["iou_type"]].capitalize(),
-                "agree": each["agree"],
-                "versions": each.get("versions", {}),
-                "remarks": text.remarks(each),
-                "rows": _rows(each, row),
+                "iou_type": other["iou_type"],
+                "name": KINDS[other["iou_type"]].capitalize(),
+                "agree": other["agree"],
+                "versions": other.get("versions", {}),
+                "remarks": text.remarks(other),
+                "rows": _rows(other, row),
             }
-            for each in last.get("others", [])
+            for other in last.get("others", [])
         ],
     }
 
@@ -235,7 +237,9 @@ def _rows(score: dict, row: zoo.Row | None) -> list[dict]:
             "meaning": meanings[name],
             "value": score["metrics"][name],
             "published": published if name == "AP" else None,
-            "evaluators": {each: figures[name] for each, figures in score["evaluators"].items()},
+            "evaluators": {
+                evaluator: figures[name] for evaluator, figures in score["evaluators"].items()
+            },
         }
         for name in METRICS[score["iou_type"]]
     ]
@@ -246,8 +250,8 @@ def _deviations(material: RunFiles) -> dict | None:
     if material.deviations is None:
         return None
     groups = {name: [] for name in config.CLASSES}
-    for each in material.deviations:
-        groups.setdefault(each["class"], []).append(each)
+    for deviation in material.deviations:
+        groups.setdefault(deviation["class"], []).append(deviation)
     return {
         "affecting": sum(len(groups[name]) for name in AFFECTING),
         "classes": [
@@ -303,8 +307,8 @@ def _schedule(material: RunFiles) -> dict | None:
         "marks": marks,
         "planned": {"step": steps, "learning_rate": planned},
         "actual": {
-            "step": [each["step"] for each in actual],
-            "learning_rate": [each.get("learning_rate") for each in actual],
+            "step": [logged["step"] for logged in actual],
+            "learning_rate": [logged.get("learning_rate") for logged in actual],
         },
     }
 
@@ -322,23 +326,25 @@ def training(material: RunFiles) -> dict | None:
     if not log:
         return None
     shown = evenly(log, MAX_POINTS)
-    names = list(dict.fromkeys(name for each in log for name in each.get("losses", {})))
-    speeds = [each["images_per_second"] for each in log[1:] if each.get("images_per_second")]
-    waits = [each["input_wait"] for each in log if each.get("input_wait") is not None]
+    names = list(dict.fromkeys(name for logged in log for name in logged.get("losses", {})))
+    speeds = [logged["images_per_second"] for logged in log[1:] if logged.get("images_per_second")]
+    waits = [logged["input_wait"] for logged in log if logged.get("input_wait") is not None]
     measured = _measured(log)
     for what in ("images_per_second", "input_wait"):
-        if not any(what in each for each in log):
+        if not any(what in logged for logged in log):
             material.cannot_say(what.replace("_", " "), "not in metrics.jsonl")
     if not measured:
         material.cannot_say("device use", "metrics.jsonl does not record it")
     return {
         "logged_steps": len(log),
-        "step": [each["step"] for each in shown],
-        "losses": {name: [each.get("losses", {}).get(name) for each in shown] for name in names},
+        "step": [logged["step"] for logged in shown],
+        "losses": {
+            name: [logged.get("losses", {}).get(name) for logged in shown] for name in names
+        },
         "final_losses": {name: log[-1].get("losses", {}).get(name) for name in names},
-        "images_per_second": [each.get("images_per_second") for each in shown],
-        "input_wait": [each.get("input_wait") for each in shown],
-        "system": {name: [_at(each, name) for each in shown] for name in measured},
+        "images_per_second": [logged.get("images_per_second") for logged in shown],
+        "input_wait": [logged.get("input_wait") for logged in shown],
+        "system": {name: [_at(logged, name) for logged in shown] for name in measured},
         # The first logged steps hold the tracing of the graph.
         "median_images_per_second": statistics.median(speeds) if speeds else None,
         "median_input_wait": statistics.median(waits) if waits else None,
@@ -349,10 +355,10 @@ def _measured(log: list[dict]) -> list[str]:
     """Names of the measurements of the machine in the log, such as "device.memory_bytes"."""
     names = dict.fromkeys(
         f"{group}.{name}"
-        for each in log
+        for logged in log
         for group in ("device", "host", "system")
-        if isinstance(each.get(group), dict)
-        for name, value in each[group].items()
+        if isinstance(logged.get(group), dict)
+        for name, value in logged[group].items()
         if isinstance(value, (int, float))
     )
     return list(names)
@@ -369,17 +375,20 @@ def _at(entry: dict, name: str) -> float | None:
 
 
 def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
-    f1 = {each.step: each.result.evaluations["hotcoco"].handle.f_scores() for each in scored}
+    f1 = {
+        evaluation.step: evaluation.result.evaluations["hotcoco"].handle.f_scores()
+        for evaluation in scored
+    }
     return [
         {
-            "step": each["step"],
-            "checkpoint": each.get("checkpoint"),
-            "images": each["annotations"]["images"],
-            "metrics": each["metrics"],
+            "step": evaluation["step"],
+            "checkpoint": evaluation.get("checkpoint"),
+            "images": evaluation["annotations"]["images"],
+            "metrics": evaluation["metrics"],
             # Mean over categories, each at its own best score threshold, at IoU 0.5.
-            "F1_50": f1.get(each["step"], {}).get("F1_50"),
+            "F1_50": f1.get(evaluation["step"], {}).get("F1_50"),
         }
-        for each in material.evaluations
+        for evaluation in material.evaluations
     ]
 
 
@@ -398,7 +407,7 @@ def _remarked(content: dict) -> Iterator[dict]:
     """What stands beside the score of boxes, and of masks or keypoints."""
     metrics = content["metrics"]
     if metrics is not None:
-        others = [line for each in metrics["others"] for line in each["remarks"]]
+        others = [line for other in metrics["others"] for line in other["remarks"]]
         for line in dict.fromkeys([*metrics["remarks"], *others]):
             yield {"label": "Detections", "text": line, "ok": False}
 
@@ -431,9 +440,9 @@ def _configured(content: dict) -> dict:
     if deviations is None:
         return {"label": "Config", "text": "not compared with the published one", "ok": None}
     counts = ", ".join(
-        f"{len(each['operations'])} {each['class']}"
-        for each in deviations["classes"]
-        if each["affects_ap"]
+        f"{len(deviation['operations'])} {deviation['class']}"
+        for deviation in deviations["classes"]
+        if deviation["affects_ap"]
     )
     if not counts:
         return {"label": "Config", "text": "as published in all that affects AP", "ok": True}
@@ -475,17 +484,17 @@ def _published_plan(model: str | None) -> int | None:
 
 def _never_checked(content: dict) -> list[dict]:
     """What no report of this kit can vouch for, and what this one was not asked."""
-    found = []
+    unchecked = []
     if content["metrics"] and content["metrics"]["agree"] is None:
-        found.append(
+        unchecked.append(
             {
                 "what": "the other evaluator's word",
                 "why": "scored by one alone; tools/score.py --evaluator=both",
             }
         )
-    seeds = [len(each["seeds"]) for each in (content["verdict"] or {}).get("figures", [])]
+    seeds = [len(figure["seeds"]) for figure in (content["verdict"] or {}).get("figures", [])]
     if content["verdict"] and max(seeds, default=0) < 3:
-        found.append(
+        unchecked.append(
             {
                 "what": "the spread over seeds",
                 "why": "fewer than three runs; with three or more the verdict is an equivalence "
@@ -493,10 +502,10 @@ def _never_checked(content: dict) -> list[dict]:
             }
         )
     if content["analysis"] is not None and "intervals" not in content["analysis"]:
-        found.append(
+        unchecked.append(
             {
                 "what": "how far AP would move on other images",
                 "why": "not asked for; tools/score.py --samples=200",
             }
         )
-    return found
+    return unchecked

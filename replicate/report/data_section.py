@@ -14,7 +14,7 @@ def of_run(material: RunFiles, scored: list[Scored]) -> dict:
       scored: list of findings.Scored; the last one's groundtruth gives the classes' names.
     """
     return {
-        "records": [_records(split, each) for split, each in material.manifests.items()],
+        "records": [_records(split, manifest) for split, manifest in material.manifests.items()],
         "class_balance": _balance(material, scored[-1].result.per_category) if scored else None,
     }
 
@@ -42,7 +42,7 @@ def _records(split: str, manifest: dict) -> dict:
         "boxes_clipped": counts.get("boxes_clipped"),
         "notes": counts.get("notes", {}),
         "shards": len(shards),
-        "bytes": sum(each.get("bytes", 0) for each in shards),
+        "bytes": sum(shard.get("bytes", 0) for shard in shards),
     }
 
 
@@ -54,18 +54,18 @@ def _balance(material: RunFiles, per_category: list[dict]) -> list[dict]:
       training annotations are not at hand.
     """
     train = _train_counts(material)
-    in_val = sum(each["groundtruth"] for each in per_category)
+    in_val = sum(category["groundtruth"] for category in per_category)
     in_train = sum(train.values()) if train is not None else None
     return [
         {
-            "id": each["id"],
-            "name": each["name"],
-            "val": each["groundtruth"],
-            "val_share": each["groundtruth"] / in_val if in_val else None,
-            "train": train.get(each["id"], 0) if train is not None else None,
-            "train_share": train.get(each["id"], 0) / in_train if in_train else None,
+            "id": category["id"],
+            "name": category["name"],
+            "val": category["groundtruth"],
+            "val_share": category["groundtruth"] / in_val if in_val else None,
+            "train": train.get(category["id"], 0) if train is not None else None,
+            "train_share": train.get(category["id"], 0) / in_train if in_train else None,
         }
-        for each in per_category
+        for category in per_category
     ]
 
 
@@ -73,16 +73,16 @@ def _train_counts(material: RunFiles) -> dict[int, int] | None:
     """dict category id -> objects of the training set, or None."""
     source = material.manifests.get("train", {}).get("source", {})
     path, sha256 = source.get("annotations_file"), source.get("sha256")
-    kept = annotations.facts_of(material.run, sha256)
-    if kept is not None:
-        return kept.objects
+    known = annotations.facts_of(material.run, sha256)
+    if known is not None:
+        return known.objects
     try:
         if not path:
             raise UserError("no manifest names the training annotations")
-        found = annotations.facts(material.run, path)
-        if found.sha256 != sha256:
+        facts = annotations.facts(material.run, path)
+        if facts.sha256 != sha256:
             raise UserError(f"{path} has changed since it was converted")
     except UserError as error:
         material.cannot_say("class balance of the training set", str(error))
         return None
-    return found.objects
+    return facts.objects

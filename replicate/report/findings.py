@@ -52,19 +52,19 @@ def scored(material: RunFiles) -> list[Scored]:
     Returns:
       list of Scored; empty where the groundtruth is not at hand.
     """
-    found = []
+    rescored = []
     evaluations = evenly(material.evaluations, MAX_STEPS)
     for metrics in tqdm(
         evaluations, desc="report", unit="checkpoint", disable=len(evaluations) < 2
     ):
         step = metrics["step"]
         try:
-            found.append(_scored(material, metrics))
+            rescored.append(_scored(material, metrics))
         except UserError as error:
             material.cannot_say(f"curves, errors and images of step {step}", str(error))
-    if found and found[-1].step != material.evaluations[-1]["step"]:
+    if rescored and rescored[-1].step != material.evaluations[-1]["step"]:
         return []  # nothing may be shown in the place of the checkpoint that the page names
-    return found
+    return rescored
 
 
 def _scored(material: RunFiles, metrics: dict) -> Scored:

@@ -48,7 +48,9 @@ def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
     truth = last.result.groundtruth
     chosen = _chosen(last, per_group)
     annotations = annotations_of(last, chosen)
-    by_step = {str(each.step): detections_of(each, annotations) for each in scored}
+    by_step = {
+        str(evaluation.step): detections_of(evaluation, annotations) for evaluation in scored
+    }
     images = []
     for image_id, groups in chosen.items():
         height, width = truth.image_hw[image_id]
@@ -60,17 +62,17 @@ def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
                 "ap50": _image_ap50(last, image_id),
                 "groups": groups,
                 "groundtruth": groundtruth_of(annotations[image_id]),
-                "detections": {step: found[image_id] for step, found in by_step.items()},
+                "detections": {step: of_images[image_id] for step, of_images in by_step.items()},
             }
         )
     return {
         "steps": [
             {
-                "step": each.step,
-                "checkpoint": each.metrics.get("checkpoint"),
-                "AP": each.metrics["metrics"]["AP"],
+                "step": evaluation.step,
+                "checkpoint": evaluation.metrics.get("checkpoint"),
+                "AP": evaluation.metrics["metrics"]["AP"],
             }
-            for each in scored
+            for evaluation in scored
         ],
         "groups": GROUPS,
         "categories": {str(key): name for key, name in truth.categories.items()},
@@ -97,17 +99,17 @@ def pictures(
     Returns:
       dict image id (str) -> data URI; an image that is missing or unreadable is left out.
     """
-    found = {}
+    thumbnails = {}
     for image in images:
         if not image_dir:
             break
         try:
-            found[str(image["id"])] = thumbnail(
+            thumbnails[str(image["id"])] = thumbnail(
                 pathlib.Path(image_dir) / image["file_name"], longer_side_px
             )
         except OSError:
             continue
-    return found
+    return thumbnails
 
 
 def thumbnail(file: str | os.PathLike[str] | BinaryIO, longer_side_px: int = LONGER_SIDE_PX) -> str:
@@ -140,7 +142,7 @@ def _chosen(last: Scored, per_group: int) -> dict[int, list[str]]:
         "median": by_ap[middle : middle + per_group],
         "best": by_ap[::-1][:per_group],
         "missed": sorted(
-            (each for each in with_objects if summary[each]["fn"]),
+            (image_id for image_id in with_objects if summary[image_id]["fn"]),
             key=lambda image_id: (-summary[image_id]["fn"], image_id),
         )[:per_group],
         "mistakes": sorted(mistakes, key=lambda image_id: -mistakes[image_id])[:per_group],
@@ -171,22 +173,22 @@ def _image_ap50(last: Scored, image_id: int) -> float | None:
 def annotations_of(last: Scored, image_ids: Iterable[int]) -> dict[int, list[dict]]:
     """dict image id -> its COCO annotations that have a box."""
     truth = last.result.evaluations["hotcoco"].handle.coco_gt
-    found = {image_id: [] for image_id in image_ids}
-    for each in truth.load_anns(truth.get_ann_ids(img_ids=list(image_ids))):
-        if each.get("bbox"):
-            found[each["image_id"]].append(each)
-    return found
+    annotations = {image_id: [] for image_id in image_ids}
+    for annotation in truth.load_anns(truth.get_ann_ids(img_ids=list(image_ids))):
+        if annotation.get("bbox"):
+            annotations[annotation["image_id"]].append(annotation)
+    return annotations
 
 
 def groundtruth_of(annotations: Iterable[dict]) -> list[dict]:
     """COCO annotations as the gallery holds them."""
     return [
         {
-            "category_id": each["category_id"],
-            "box_xywh_px": [round(value, 1) for value in each["bbox"]],
-            "crowd": bool(each.get("iscrowd")),
+            "category_id": annotation["category_id"],
+            "box_xywh_px": [round(value, 1) for value in annotation["bbox"]],
+            "crowd": bool(annotation.get("iscrowd")),
         }
-        for each in annotations
+        for annotation in annotations
     ]
 
 
@@ -198,17 +200,19 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
       annotations: dict image id -> COCO annotations.
     """
     detections, statuses = scored.result.detections, scored.statuses()
-    found = {image_id: [] for image_id in annotations}
+    shown = {image_id: [] for image_id in annotations}
     if detections.iou_type != "bbox":
-        return found
+        return shown
     position = {
-        each["id"]: index for image in annotations.values() for index, each in enumerate(image)
+        annotation["id"]: index
+        for image in annotations.values()
+        for index, annotation in enumerate(image)
     }
     match = scored.diagnostics["dt_match"]
     keep = (detections.scores >= MIN_SCORE) & np.isin(detections.image_ids, list(annotations))
     order = np.flatnonzero(keep)
     for index in order[np.argsort(-detections.scores[order], kind="stable")].tolist():
-        of_image = found[int(detections.image_ids[index])]
+        of_image = shown[int(detections.image_ids[index])]
         if len(of_image) < MAX_PER_IMAGE:
             hit = position.get(match.get(index + 1)) if statuses[index] == "tp" else None
             of_image.append(
@@ -219,4 +223,4 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
                     -1 if statuses[index] == "fp" else hit,
                 ]
             )
-    return found
+    return shown

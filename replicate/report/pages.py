@@ -117,9 +117,9 @@ def scalar(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {scalar(each)}" for name, each in value.items()) or "none"
+        return ", ".join(f"{name} {scalar(item)}" for name, item in value.items()) or "none"
     if isinstance(value, list):
-        return "; ".join(scalar(each) for each in value) or "none"
+        return "; ".join(scalar(item) for item in value) or "none"
     return str(value)
 
 

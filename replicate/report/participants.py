@@ -15,7 +15,7 @@ from replicate.score import text
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvaluatedDetections:
     """Detections and what they were scored with.
 
     Attributes:
@@ -46,8 +46,8 @@ class Participant:
       facts: dict of what the table of runs shows, see `comparison`.
       report: the run's report (content.of_run), or {}.
       message: the TrainEvalPipelineConfig of a run, or None.
-      evaluations: list of Evaluation, ascending by step; empty where the detections are not at
-        hand.
+      evaluations: list of EvaluatedDetections, ascending by step; empty where the
+        detections are not at hand.
       image_dir: the folder of the images that it was evaluated on, or None.
     """
 
@@ -58,7 +58,7 @@ class Participant:
     facts: dict
     report: dict
     message: Any
-    evaluations: list[Evaluation]
+    evaluations: list[EvaluatedDetections]
     image_dir: str | None = None
 
     @functools.cache  # noqa: B019  # a participant lives as long as the comparison
@@ -68,17 +68,18 @@ class Participant:
         Raises:
           UserError: a file is missing, or the AP comes out other than recorded.
         """
-        each = self.evaluations[index]
+        evaluation = self.evaluations[index]
         result = score.score(
-            each.annotations_file,
-            each.detections,
-            iou_type=each.iou_type,
+            evaluation.annotations_file,
+            evaluation.detections,
+            iou_type=evaluation.iou_type,
             evaluator="hotcoco",
-            num_images=each.num_images,
+            num_images=evaluation.num_images,
         )
-        if not findings.same(result.metrics["AP"], each.ap):
+        if not findings.same(result.metrics["AP"], evaluation.ap):
             raise UserError(
-                f"{self.path}: scored again, AP is {result.metrics['AP']}, recorded was {each.ap}"
+                f"{self.path}: scored again, AP is {result.metrics['AP']}, "
+                f"recorded was {evaluation.ap}"
             )
         return result
 
@@ -107,7 +108,7 @@ def _names(paths: list[str]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
     parts = [pathlib.Path(path).resolve().with_suffix("").parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-length:]) for each in parts]
+        names = ["/".join(path[-length:]) for path in parts]
         if len(set(names)) == len(names):
             return names
     raise UserError(f"the same run twice: {', '.join(paths)}")
@@ -137,14 +138,14 @@ def _of_run(key: str, name: str, path: str) -> Participant:
         "remarks": metrics["remarks"] if metrics else [],
     }
     evaluations = [
-        Evaluation(
-            step=each["step"],
-            detections=str(run.eval_at(each["step"]) / "detections.json.gz"),
+        EvaluatedDetections(
+            step=checkpoint["step"],
+            detections=str(run.eval_at(checkpoint["step"]) / "detections.json.gz"),
             annotations_file=metrics["annotations"]["file"],
             iou_type=metrics["iou_type"],
-            ap=each["metrics"]["AP"],
+            ap=checkpoint["metrics"]["AP"],
         )
-        for each in report["checkpoints"]
+        for checkpoint in report["checkpoints"]
         if report["gallery"]  # the report has scored these detections again
     ]
     message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
@@ -180,7 +181,7 @@ def _of_record(key: str, name: str, path: str) -> Participant:
     evaluations = []
     if detections:
         evaluations = [
-            Evaluation(
+            EvaluatedDetections(
                 step=None,
                 detections=detections,
                 annotations_file=record["dataset"]["annotations_file"],
@@ -210,7 +211,7 @@ def _total(losses: dict[str, float]) -> float | None:
 def _device(environment: dict | None) -> str | None:
     if not environment:
         return None
-    gpus = [each.get("device_name", "GPU") for each in environment.get("gpus", [])]
+    gpus = [gpu.get("device_name", "GPU") for gpu in environment.get("gpus", [])]
     cores = environment.get("cpu", {}).get("cores")
     return ", ".join(gpus) or (f"CPU, {cores} cores" if cores else None)
 
@@ -219,5 +220,5 @@ def _of_published(published: list[dict]) -> str | None:
     """The worst of a benchmark's verdicts against published figures, or None."""
     from replicate.verdict import VERDICTS
 
-    found = [each["verdict"] for each in published if each.get("verdict") in VERDICTS]
-    return max(found, key=VERDICTS.index, default=None)
+    verdicts = [figure["verdict"] for figure in published if figure.get("verdict") in VERDICTS]
+    return max(verdicts, key=VERDICTS.index, default=None)

@@ -91,8 +91,8 @@ def read(run: RunDir) -> RunFiles:
     material.manifests = _manifests(material)
     material.measured = measured.of_run(run)
     if run.preflight.is_file():
-        told = _json(material, run.preflight, "what preflight said at the launch") or {}
-        material.forced = told.get("forced", [])
+        preflight = _json(material, run.preflight, "what preflight said at the launch") or {}
+        material.forced = preflight.get("forced", [])
     return material
 
 
@@ -117,23 +117,27 @@ def _json(material: RunFiles, path: pathlib.Path, what: str) -> Any:
 
 def _manifests(material: RunFiles) -> dict[str, dict]:
     folder = material.run.data
-    found = {}
+    of_split = {}
     for split, path in manifests.in_folder(folder).items():
         manifest = _json(material, path, f"the manifest of {split}")
         if manifest is not None:
-            found[split] = manifest
-    if not found and material.message is not None:  # tools/train.py: records that lie elsewhere
+            of_split[split] = manifest
+    if not of_split and material.message is not None:  # tools/train.py: records that lie elsewhere
         held = records.of_config(material.message)
-        found = {split: each.manifest for split, each in held.items() if each.manifest}
-        for split, each in held.items():
-            if each.damaged:
-                material.cannot_say(f"the manifest of {split}", each.damaged)
-    if not found:
+        of_split = {
+            split: split_records.manifest
+            for split, split_records in held.items()
+            if split_records.manifest
+        }
+        for split, split_records in held.items():
+            if split_records.damaged:
+                material.cannot_say(f"the manifest of {split}", split_records.damaged)
+    if not of_split:
         material.cannot_say(
             "records: counts and dropped annotations",
             "no manifest in data/ or beside the config's records",
         )
-    return found
+    return of_split
 
 
 def _short(error: UserError, run: RunDir) -> str:

@@ -34,13 +34,13 @@ def fingerprint(run: RunDir) -> dict:
         metrics = run.eval_at(step) / "metrics.json"
         files += [metrics, run.eval_at(step) / "detections.json.gz"]
         annotation_files.add(_annotations_file(metrics))
-    found = {
+    hashes = {
         path.relative_to(run.root).as_posix(): _sha256(path) for path in files if path.is_file()
     }
     for path in sorted(annotation_files - {None}):
-        found[path] = annotation_file.sha256_of(path) if pathlib.Path(path).is_file() else None
+        hashes[path] = annotation_file.sha256_of(path) if pathlib.Path(path).is_file() else None
     versions = {name: importlib.metadata.version(name) for name in score.EVALUATORS}
-    return found | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
+    return hashes | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
 
 
 def _annotations_file(metrics: pathlib.Path) -> str | None:

@@ -72,8 +72,8 @@ def page_of_run(
         multiples=charts.small_multiples(content["category_curves"]),
         largest_share=max(
             (
-                each[share] or 0
-                for each in content["data"]["class_balance"] or []
+                category[share] or 0
+                for category in content["data"]["class_balance"] or []
                 for share in ("train_share", "val_share")
             ),
             default=0,
@@ -121,7 +121,7 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
       compared: `comparison.of`'s dict.
       pictures: `gallery.pictures`'s.
     """
-    by_key = {each["key"]: each for each in compared["runs"]}
+    by_key = {run["key"]: run for run in compared["runs"]}
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
     return pages.html(
         "compare.html.j2",
@@ -130,7 +130,7 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
         comparison=compared,
         base=by_key.get(compared["baseline"]),
         others=[by_key[key] for key in others],
-        names={key: each["name"] for key, each in by_key.items()},
+        names={key: run["name"] for key, run in by_key.items()},
         plots=compare_charts.of(compared),
         system_plots=[
             compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]
@@ -143,5 +143,5 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
 def _image_dir(taking_part: Iterable[Participant], compared: dict) -> str | None:
     """The image folder of the first that knows one, of those evaluated on the gallery's images."""
     same = compared["gallery"]["runs"] if compared["gallery"] else []
-    folders = (each.image_dir for each in taking_part if each.key in same)
+    folders = (participant.image_dir for participant in taking_part if participant.key in same)
     return next((folder for folder in folders if folder), None)

@@ -55,10 +55,12 @@ def checked(
                 "of": len(before),
             }
         )
-    unasked = [each for each in problems if each.code not in fix]
+    unasked = [problem for problem in problems if problem.code not in fix]
     if unasked:
         where = detections.file or "detections"
-        raise UserError("\n".join(f"{where}: {each.message}\n  {each.offer}" for each in unasked))
+        raise UserError(
+            "\n".join(f"{where}: {problem.message}\n  {problem.offer}" for problem in unasked)
+        )
     return detections, repairs, notes
 
 

@@ -89,13 +89,13 @@ def box_layout(
         if certain:
             evidence = f"{shape}; {observation} and {_chance(by_chance)}"
             return _layout_problem(code, evidence, groundtruth)
-    chosen = next((each for each in asked if each in LAYOUTS), None)
+    chosen = next((layout for layout in asked if layout in LAYOUTS), None)
     if chosen:
         if given > hits[chosen] and beyond_chance(sample.hits_across(XYWH_PX))[0]:
             return _not_applied(chosen, f"{given} boxes lie on an object as they are")
         return _layout_problem(chosen, "asked for; the boxes cannot tell", groundtruth)
-    if possible and all(LAYOUTS[each].normalized for each in possible):
-        choices = "; ".join(f"--fix={each}: {LAYOUTS[each].what}" for each in possible)
+    if possible and all(LAYOUTS[layout].normalized for layout in possible):
+        choices = "; ".join(f"--fix={layout}: {LAYOUTS[layout].what}" for layout in possible)
         return DetectionsProblem(
             code="fractions",
             message=f"the boxes are no pixels: {shape}. Too few lie on objects to tell their order",

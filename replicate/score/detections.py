@@ -120,7 +120,7 @@ class Detections:
                 try:
                     values.append(convert(record[key]))
                 except KeyError:
-                    others = [_KIND_OF[each] for each in _KIND_OF if each in record]
+                    others = [_KIND_OF[key] for key in _KIND_OF if key in record]
                     kind = others[0] if others and key == field else None
                     raise UserError(
                         f"{name}: detection {index} has no '{key}'"
@@ -269,7 +269,7 @@ def _rle(value: Any) -> dict:
 _CONVERT = {
     "bbox": _box,
     "segmentation": _rle,
-    "keypoints": lambda value: [_number(each) for each in value],
+    "keypoints": lambda value: [_number(number) for number in value],
 }
 _KIND_OF = {field: kind for kind, field in FIELDS.items()}
 _EXPECTED = {

@@ -70,9 +70,11 @@ class Groundtruth:
         groundtruth = cls(
             path=path,
             file=file,
-            image_hw={each.id: (each.height, each.width) for each in file.images},
-            file_names={each.id: each.file_name or "" for each in file.images},
-            categories={each.id: each.name for each in sorted(file.categories, key=_id)},
+            image_hw={image.id: (image.height, image.width) for image in file.images},
+            file_names={image.id: image.file_name or "" for image in file.images},
+            categories={
+                category.id: category.name for category in sorted(file.categories, key=_id)
+            },
             annotation_image_ids=file.image_ids,
             annotation_category_ids=file.category_ids,
             annotation_crowd=file.crowd != 0,

@@ -176,7 +176,7 @@ class _Pycocotools:
         evaluation.params.imgIds = evaluation._paramsEval.imgIds = image_ids
         of_images = [self._matched.pop(image_id) for image_id in image_ids]
         # By category, then range of areas, then image, as `evaluate` leaves them.
-        evaluation.evalImgs = [each for of_all in zip(*of_images, strict=True) for each in of_all]
+        evaluation.evalImgs = [image for of_all in zip(*of_images, strict=True) for image in of_all]
         return evaluation
 
     @staticmethod

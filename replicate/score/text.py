@@ -123,9 +123,10 @@ def of_categories(per_category: list[dict]) -> str:
 def of_analysis(analysis: dict) -> str:
     """The gist of `analysis.analyse`."""
     lines = ["size         objects       AP       AR"]
-    for size, each in analysis["by_size"].items():
+    for size, metrics in analysis["by_size"].items():
         lines.append(
-            f"{size:10} {each['groundtruth']:>9} {shown(each['AP']):>9}{shown(each['AR']):>9}"
+            f"{size:10} {metrics['groundtruth']:>9} "
+            f"{shown(metrics['AP']):>9}{shown(metrics['AR']):>9}"
         )
     f1 = analysis["f1"]
     lines.append(
@@ -142,14 +143,18 @@ def of_analysis(analysis: dict) -> str:
             )
     if analysis.get("confusion", {}).get("most_confused"):
         lines.append("\nmost confused")
-        for each in analysis["confusion"]["most_confused"][:5]:
-            lines.append(f"  {each['groundtruth']} called {each['called']}: {each['count']}")
+        for confused in analysis["confusion"]["most_confused"][:5]:
+            lines.append(
+                f"  {confused['groundtruth']} called {confused['called']}: {confused['count']}"
+            )
     if "intervals" in analysis:
         lines.append(f"\n95 % intervals: {analysis['intervals_method']}")
         if not analysis["intervals"]:
             lines.append(f"  none: {_TOO_FEW}")
-        for name, each in analysis["intervals"].items():
-            lines.append(f"  {name:8} {each['low']:.4f} to {each['high']:.4f}  {OF[each['of']]}")
+        for name, interval in analysis["intervals"].items():
+            lines.append(
+                f"  {name:8} {interval['low']:.4f} to {interval['high']:.4f}  {OF[interval['of']]}"
+            )
     return "\n".join(lines)
 
 

@@ -12,8 +12,8 @@ from replicate.verdict import deciding
 from replicate.verdict.comparable import obstacles
 from replicate.verdict.conditions import Conditions
 from replicate.verdict.deciding import FIGURES, VERDICTS, Verdict, decide
-from replicate.verdict.facts import Facts
 from replicate.verdict.judging import of_metrics, of_runs, remember_official
+from replicate.verdict.run_facts import RunFacts
 from replicate.verdict.telling import text
 
 REACHED, NOT_REACHED, NOT_COMPARABLE = 0, 1, 3
@@ -30,7 +30,7 @@ def exit_status(verdict: str) -> int:
 __all__ = [
     "Conditions",
     "FIGURES",
-    "Facts",
+    "RunFacts",
     "VERDICTS",
     "Verdict",
     "decide",

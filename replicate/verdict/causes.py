@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from replicate import reasons
 from replicate.verdict import comparable, conditions, measured, official, telling
-from replicate.verdict.facts import Facts
+from replicate.verdict.run_facts import RunFacts
 from replicate.verdict.tolerance import Judged
 
 # Words of a likelihood, from the highest; the last is of what nothing speaks for.
@@ -66,7 +66,7 @@ class Situation:
       conditions: conditions.Conditions.
       kind: "training" or "checkpoint".
       environment: the dict of environment.json (`environment.of_run`), or {}.
-      facts: list of facts.Facts, one a run.
+      facts: list of RunFacts, one a run.
       judged: list of tolerance.Judged; empty where nothing could be judged.
       two_figures: sentences where table and header differ.
       explained: as of `measured.of_run`: what changes were measured to cost here.
@@ -76,7 +76,7 @@ class Situation:
     conditions: conditions.Conditions
     kind: str
     environment: dict
-    facts: list[Facts]
+    facts: list[RunFacts]
     judged: list[Judged]
     two_figures: list[str]
     explained: list[dict]
@@ -216,7 +216,7 @@ def _configured(situation: Situation) -> Iterator[_Evidence]:
         yield reasons.ADAM, 0.55, conditions.told_scaling(scaling)
 
 
-def _of_rate(facts: Facts, conditioned: conditions.Conditions) -> str | None:
+def _of_rate(facts: RunFacts, conditioned: conditions.Conditions) -> str | None:
     """A batch other than published, with the published rates, or None."""
     here, there = facts.global_batch, facts.published_batch
     changed = [change.path for change in conditioned.changes]
@@ -264,7 +264,7 @@ def _of_share(share: float) -> float:
     return 0.4 + 0.6 * (1 - share) ** 0.25
 
 
-def _records(facts: Facts) -> Iterator[_Evidence]:
+def _records(facts: RunFacts) -> Iterator[_Evidence]:
     training = facts.training
     if training is None:
         return
@@ -278,7 +278,7 @@ def _records(facts: Facts) -> Iterator[_Evidence]:
         yield reasons.RECORDS, 0.0, None
 
 
-def _overlap(facts: Facts) -> Iterator[_Evidence]:
+def _overlap(facts: RunFacts) -> Iterator[_Evidence]:
     sentence = conditions.of_overlap(facts)
     trained, evaluated = facts.training or {}, facts.evaluation or {}
     ids = trained.get("image_ids_sha256")

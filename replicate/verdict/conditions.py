@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from replicate import reasons
 from replicate.config import Scaling
 from replicate.verdict import comparable, official
-from replicate.verdict.facts import Facts
+from replicate.verdict.run_facts import RunFacts
 
 AS_PUBLISHED, SCALED, CHANGED, NOT_KNOWN = "as published", "scaled", "changed", "not known"
 
@@ -17,7 +17,7 @@ _MOST_VARIABLES = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class ConditionChange:
     """One way in which a run is not the published experiment.
 
     Attributes:
@@ -40,19 +40,19 @@ class Conditions:
       sentence: the answer in words.
       scaling: dict of `config.Scaling` where a rule holds, else None: rule, factor, batch,
         published_batch, optimizer, established, follows.
-      changes: list of Change.
+      changes: list of ConditionChange.
       unknown: list of what is not known, such as "training images".
     """
 
     answer: str
     sentence: str
     scaling: dict | None
-    changes: list[Change]
+    changes: list[ConditionChange]
     unknown: list[str]
 
 
 def of(
-    kind: str, deviations: list[dict] | None, scaling: Scaling | None, facts: list[Facts]
+    kind: str, deviations: list[dict] | None, scaling: Scaling | None, facts: list[RunFacts]
 ) -> Conditions:
     """The Conditions of a run, or of several seeds of one.
 
@@ -60,7 +60,7 @@ def of(
       kind: "training" or "checkpoint".
       deviations: list of dicts as in deviations.json, or None where the config is not known.
       scaling: `config.Scaling` or None.
-      facts: list of facts.Facts.
+      facts: list of RunFacts.
     """
     training = kind == "training"
     scaling = scaling if training else None
@@ -83,11 +83,11 @@ def of(
     return Conditions(answer, _sentence(answer, scaled, changes, unknown), scaled, changes, unknown)
 
 
-def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[Change]:
-    """The differences that no scaling rule explains, each a Change."""
+def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[ConditionChange]:
+    """The differences that no scaling rule explains, each a ConditionChange."""
     if scaling is None:
         for deviation in deviations:
-            yield Change(deviation["class"], deviation["path"], comparable.told(deviation))
+            yield ConditionChange(deviation["class"], deviation["path"], comparable.told(deviation))
         return
     published = {deviation["path"]: deviation for deviation in deviations}
     for operation in scaling.rest:
@@ -97,7 +97,7 @@ def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[
         else:  # what should have followed, and did not
             sentence = f"{operation.path} is {comparable.short(operation.b)}; "
             sentence += f"the {scaling.rule} rule gives {comparable.short(operation.a)}"
-        yield Change(operation.cls, operation.path, sentence)
+        yield ConditionChange(operation.cls, operation.path, sentence)
 
 
 def _scaling_json(scaling: Scaling) -> dict:
@@ -119,7 +119,9 @@ def told_scaling(scaling: dict) -> str:
     return sentence
 
 
-def _sentence(answer: str, scaling: dict | None, changes: list[Change], unknown: list[str]) -> str:
+def _sentence(
+    answer: str, scaling: dict | None, changes: list[ConditionChange], unknown: list[str]
+) -> str:
     if answer == NOT_KNOWN:
         return "not known: no config was compared with the recipe's"
     parts = [told_scaling(scaling)] if scaling else []
@@ -148,7 +150,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.2g} %"
 
 
-def _of_facts(facts: Iterable[Facts]) -> list[Change]:
+def _of_facts(facts: Iterable[RunFacts]) -> list[ConditionChange]:
     """What the runs' files say besides the config, each once."""
     sentences = {}
     for run_facts in facts:
@@ -161,11 +163,11 @@ def _of_facts(facts: Iterable[Facts]) -> list[Change]:
             of_precision(run_facts),
         ):
             if sentence:
-                sentences[sentence] = Change("facts", "", sentence)
+                sentences[sentence] = ConditionChange("facts", "", sentence)
     return list(sentences.values())
 
 
-def _unknown(facts: list[Facts]) -> list[str]:
+def _unknown(facts: list[RunFacts]) -> list[str]:
     known = {
         "training images": lambda run_facts: run_facts.training is not None,
         "images seen": lambda run_facts: run_facts.images_seen is not None,
@@ -176,7 +178,7 @@ def _unknown(facts: list[Facts]) -> list[str]:
     return [name for name, knows in known.items() if not facts or not all(map(knows, facts))]
 
 
-def of_training_images(facts: Facts) -> str | None:
+def of_training_images(facts: RunFacts) -> str | None:
     """Trained on other or fewer images than train2017's, or None."""
     training, split = facts.training, official.TRAIN2017
     if training is None:
@@ -190,7 +192,7 @@ def of_training_images(facts: Facts) -> str | None:
     return f"trained on {images:,} images with {annotations:,} annotations ({share})"
 
 
-def of_overlap(facts: Facts) -> str | None:
+def of_overlap(facts: RunFacts) -> str | None:
     """Training images were evaluated, as manifests or preflight tell, or None."""
     trained, evaluated = facts.training or {}, facts.evaluation or {}
     if trained.get("sha256") and trained["sha256"] == evaluated.get("sha256"):
@@ -209,7 +211,7 @@ def of_overlap(facts: Facts) -> str | None:
     )
 
 
-def of_images_seen(facts: Facts) -> str | None:
+def of_images_seen(facts: RunFacts) -> str | None:
     """Stopped, or evaluated, before the config's own end, or None."""
     if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
         return None
@@ -217,7 +219,7 @@ def of_images_seen(facts: Facts) -> str | None:
     return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share} of the images)"
 
 
-def of_start(facts: Facts) -> str | None:
+def of_start(facts: RunFacts) -> str | None:
     """Little or nothing of the recipe's starting checkpoint was loaded, or None."""
     start = facts.start
     if start is None or not facts.recipe_starts:
@@ -231,14 +233,14 @@ def of_start(facts: Facts) -> str | None:
     return f"{start['matched']} of {start['variables']} variables came from the starting checkpoint"
 
 
-def of_micro_batches(facts: Facts) -> str | None:
+def of_micro_batches(facts: RunFacts) -> str | None:
     """Batches computed in parts, or None."""
     if facts.micro_batches in (None, 1):
         return None
     return f"each batch was split into {facts.micro_batches} micro-batches"
 
 
-def of_precision(facts: Facts) -> str | None:
+def of_precision(facts: RunFacts) -> str | None:
     """Another precision than float32 where the recipe does not say bfloat16, or None."""
     precision = facts.precision
     if precision in (None, "float32") or (facts.recipe_bfloat16 and "bfloat16" in precision):

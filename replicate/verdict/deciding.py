@@ -9,7 +9,7 @@ from replicate.config import Scaling
 from replicate.errors import UserError
 from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
-from replicate.verdict.facts import Facts
+from replicate.verdict.run_facts import RunFacts
 
 NOT_COMPARABLE = "NOT COMPARABLE"
 # From best to worst; a model with several figures has the worst of theirs.
@@ -46,7 +46,7 @@ class Verdict:
       tolerance: dict: kind, replicated, near (points), unit, why, sigma {low, high, pooled}.
       sources: list of str: what the tolerance rests on.
       likely_causes: list of dicts, by what the run shows; empty when REPLICATED.
-      facts: list of dicts of facts.Facts, one a run.
+      facts: list of dicts of RunFacts, one a run.
       notes: list of sentences that do not bear on the verdict.
     """
 
@@ -82,7 +82,7 @@ def decide(
     kind: str = "training",
     environment: dict | None = None,
     val2017: dict | None = None,
-    facts: Iterable[Facts] = (),
+    facts: Iterable[RunFacts] = (),
     scaling: Scaling | None = None,
     explained: Iterable[dict] = (),
 ) -> Verdict:
@@ -97,7 +97,7 @@ def decide(
       kind: "checkpoint", a published checkpoint evaluated again, or "training".
       environment: the dict of environment.json, or None where it is not known.
       val2017: identity of the user's own official file, see `comparable.obstacles`.
-      facts: list of facts.Facts, one a run.
+      facts: list of RunFacts, one a run.
       scaling: `config.linear_scaling` of recipe and config, or None.
       explained: as of `measured.of_run`: what changes were measured to cost.
 
@@ -207,10 +207,10 @@ def _figures(row: zoo.Row | None) -> dict[str, dict]:
         differs = table and header and abs(table.points - header.points) > table.rounding + 1e-9
         said = header if header and not differs else first
         figures[name] = {
-            "published": tolerance.Published(
+            "published": tolerance.PublishedFigure(
                 first.points, first.rounding, said.runs or 1, said.spread
             ),
-            "header": tolerance.Published(
+            "header": tolerance.PublishedFigure(
                 header.points, header.rounding, header.runs or 1, header.spread
             )
             if differs
@@ -324,7 +324,7 @@ def _notes(
     evaluations: list[dict],
     seeds: dict[str, list[float | None]],
     figures: dict[str, dict],
-    facts: list[Facts],
+    facts: list[RunFacts],
     val2017: dict | None,
     by_header: list[str],
 ) -> list[str]:

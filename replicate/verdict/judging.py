@@ -10,7 +10,7 @@ from typing import Any
 from replicate import config, environment, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
-from replicate.verdict import comparable, deciding, facts, measured, official
+from replicate.verdict import comparable, deciding, measured, official, run_facts
 
 
 def of_runs(
@@ -52,7 +52,7 @@ def of_runs(
         scores = run.scores_at(steps[-1])
         scores[0] = {"step": steps[-1]} | scores[0]
         evaluations += scores
-        known.append(facts.of_run(run, name, scores[0]))
+        known.append(run_facts.of_run(run, name, scores[0]))
         scalings.append(_scaling(run, name))
         explained += measured.of_run(run)
         of_run = _deviations(run, name)

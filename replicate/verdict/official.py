@@ -22,7 +22,7 @@ FIRST_SHA256 = "47ce107b9254d91bd0b949594ec6e3df5dca0131985a9c8d0b354ee6b650a3b7
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class OfficialSplit:
     """A split of COCO 2017: images, annotations (crowds included) and crowds among them."""
 
     name: str
@@ -31,8 +31,8 @@ class Split:
     crowds: int
 
 
-TRAIN2017 = Split("train2017", 118_287, 860_001, 10_052)
-VAL2017 = Split("val2017", 5_000, 36_781, 446)
+TRAIN2017 = OfficialSplit("train2017", 118_287, 860_001, 10_052)
+VAL2017 = OfficialSplit("val2017", 5_000, 36_781, 446)
 
 
 @functools.cache

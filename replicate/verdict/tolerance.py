@@ -29,7 +29,7 @@ _MOST_SEEDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedFigure:
     """A published figure and what is uncertain of it.
 
     Attributes:
@@ -138,18 +138,18 @@ class Judged:
         return dataclasses.asdict(self)
 
 
-def judge(values: list, published: Published, kind: str) -> Judged:
+def judge(values: list, published: PublishedFigure, kind: str) -> Judged:
     """The verdict on one figure.
 
     Args:
       values: achieved AP in points, one a distinct run.
-      published: Published.
+      published: PublishedFigure.
       kind: "checkpoint" or "training".
     """
     return (_checkpoint if kind == "checkpoint" else _training)(values, published)
 
 
-def _checkpoint(values: list[float], published: Published) -> Judged:
+def _checkpoint(values: list[float], published: PublishedFigure) -> Judged:
     margins = of_kind("checkpoint")
     # A figure that is the mean of runs is none of theirs.
     chance = 1.96 * (published.spread or 0) if published.runs > 1 else 0
@@ -171,7 +171,7 @@ def _checkpoint(values: list[float], published: Published) -> Judged:
     return Judged(name, f"{_told(values, published)}: {bound} points", len(values), gap, bands)
 
 
-def _training(values: list[float], published: Published) -> Judged:
+def _training(values: list[float], published: PublishedFigure) -> Judged:
     margins = of_kind("training")
     seeds = len(values)
     sigma, own, quantile_equal, quantile_differ = _sigma(values)
@@ -232,7 +232,7 @@ def _most_squares(freedom: int) -> float:
     return float(stats.chi2.ppf(1 - _WIDE, freedom))
 
 
-def standard_error(sigma: float, seeds: int, published: Published) -> float:
+def standard_error(sigma: float, seeds: int, published: PublishedFigure) -> float:
     """Of the gap between the mean of `seeds` runs and a published figure, points."""
     # A figure rounded to ±r is uniform over 2r, of variance r²/3.
     variance = sigma**2 * (1 / seeds + 1 / published.runs) + published.rounding**2 / 3
@@ -240,7 +240,7 @@ def standard_error(sigma: float, seeds: int, published: Published) -> float:
 
 
 @functools.cache
-def seeds_needed(published: Published, sigma: float) -> int | None:
+def seeds_needed(published: PublishedFigure, sigma: float) -> int | None:
     """Runs with which REPLICATED is shown in 80 % of cases where there is no difference.
 
     Returns:
@@ -256,7 +256,7 @@ def seeds_needed(published: Published, sigma: float) -> int | None:
     return None
 
 
-def _told_sigma(sigma: float, own: bool, seeds: int, gap: float, published: Published) -> str:
+def _told_sigma(sigma: float, own: bool, seeds: int, gap: float, published: PublishedFigure) -> str:
     """Which σ; of one run also the interval that the pooled one gives."""
     if own:
         return f"σ {sigma:.2f}, as these runs spread"
@@ -268,7 +268,9 @@ def _told_sigma(sigma: float, own: bool, seeds: int, gap: float, published: Publ
     return f"σ {sigma:.2f}, the largest of the published series; {by_pooled}"
 
 
-def _what_would_settle(published: Published, sigma: float, own: bool, needed: int | None) -> str:
+def _what_would_settle(
+    published: PublishedFigure, sigma: float, own: bool, needed: int | None
+) -> str:
     if needed:
         return f"{needed} seeds would settle it in 80 % of cases, were there no difference"
     high = spread.evidence().high
@@ -282,7 +284,7 @@ def _what_would_settle(published: Published, sigma: float, own: bool, needed: in
     return "no number of seeds would settle it: the published figure's own chance is too large"
 
 
-def _told(values: list[float], published: Published) -> str:
+def _told(values: list[float], published: PublishedFigure) -> str:
     gap = statistics.fmean(values) - published.points
     seeds = f" over {len(values)} seeds" if len(values) > 1 else ""
     decimals = 1 if published.rounding >= 0.05 else 2

@@ -13,7 +13,7 @@ from replicate.explain.figures import METRICS, Figures
 from replicate.explain.scene import Scene
 from replicate.explain.search import search
 from replicate.explain.setting import OFFICIAL
-from replicate.explain.told import Told
+from replicate.explain.told_figures import ToldFigure
 from replicate.score import score
 from replicate.score.detections import Detections
 from replicate.score.groundtruth import Groundtruth
@@ -136,7 +136,7 @@ def test_planted_protocols_are_found_by_name(tried, planted, name):
         if abs(figures["AP"] - official["AP"]) > 1e-9
     }
     for protocol, figures in changed.items():
-        told = [Told.parse(f"AP={figures['AP']:.{_DIGITS}f}")]
+        told = [ToldFigure.parse(f"AP={figures['AP']:.{_DIGITS}f}")]
         answer = tried(name).answer(told)
         named = [each["protocols"] for each in answer.explanations if each["kind"] == "alone"]
         assert [protocol] in named, (protocol, figures["AP"], named)
@@ -209,7 +209,7 @@ def test_the_expected_number_of_chance_matches(val128, real):
     draws = np.random.default_rng(0).uniform(low, high, 500)
     found, expected = [], []
     for value in draws:
-        answer = everything.answer([Told.parse(f"AP={value:.3f}")])
+        answer = everything.answer([ToldFigure.parse(f"AP={value:.3f}")])
         kinds = [each["kind"] for each in answer.explanations]
         found.append(kinds.count("alone") + kinds.count("pair") + answer.subsumed)
         expected.append(answer.chance)
@@ -229,7 +229,7 @@ def test_the_expected_number_of_chance_matches(val128, real):
     ],
 )
 def test_told(told, value, half):
-    parsed = Told.parse(told)
+    parsed = ToldFigure.parse(told)
     assert parsed.value == pytest.approx(value)
     assert parsed.half == pytest.approx(half)
 
@@ -245,14 +245,14 @@ def test_told(told, value, half):
     ],
 )
 def test_other_names_of_metrics(named, metric):
-    assert Told.parse(f"{named}=0.5").metric == metric
+    assert ToldFigure.parse(f"{named}=0.5").metric == metric
 
 
 def test_told_without_a_metric_or_a_figure():
     with pytest.raises(UserError, match=r"of which metric\? --told=AP=0.1879 is"):
-        Told.parse("0.1879")
+        ToldFigure.parse("0.1879")
     with pytest.raises(UserError, match="no figure in it"):
-        Told.parse("AP")
+        ToldFigure.parse("AP")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_one_metric_is_told_once(val128, real, second):
 @pytest.mark.parametrize("told", ["mAP60=0.1", "APx=0.1", "AP=abc", "AP=nan", "AP=-0.1", "AP=188"])
 def test_told_wrongly(told):
     with pytest.raises(UserError, match="--told"):
-        Told.parse(told)
+        ToldFigure.parse(told)
 
 
 def test_no_detections(val128, tmp_path):

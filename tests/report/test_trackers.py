@@ -80,7 +80,7 @@ def test_boxes_are_drawn_where_they_are(tmp_path):
 
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     box = trackers.record.Box([10, 5, 20, 15], "disc", None, "found")
-    pixels = trackers.record.Shown("a", tmp_path / "a.png", 0, [box]).pixels()
+    pixels = trackers.record.ShownImage("a", tmp_path / "a.png", 0, [box]).pixels()
     lit = {tuple(point[::-1]) for point in zip(*pixels.any(-1).nonzero(), strict=True)}
     edge = {(x, y) for x in range(10, 31) for y in (5, 20)}
     edge |= {(x, y) for y in range(5, 21) for x in (10, 30)}

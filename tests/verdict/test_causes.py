@@ -3,7 +3,7 @@
 import pytest
 
 from replicate import reasons, verdict, zoo
-from replicate.verdict import facts
+from replicate.verdict import RunFacts
 from tests.verdict.made import deviation, metrics
 
 BOXES = zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")  # box 22.2
@@ -11,7 +11,7 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_lea
 
 
 def causes_of(points=19.0, deviations=(), score=None, **how):
-    how["facts"] = [facts.Facts(**how.pop("known"))] if "known" in how else ()
+    how["facts"] = [RunFacts(**how.pop("known"))] if "known" in how else ()
     return verdict.decide(BOXES, score or metrics(points), list(deviations), **how).likely_causes
 
 
@@ -125,7 +125,7 @@ def test_training_images_evaluated_by_the_hash_of_the_annotation_file():
     evaluated = {"file": "b.json", "sha256": "1" * 64, "image_ids_sha256": "2" * 64}
     known = {"training": TRAIN | {"sha256": "1" * 64}, "evaluation": evaluated}
     for points in (19.0, 25.0):
-        case = verdict.decide(BOXES, metrics(points), [], facts=[facts.Facts(**known)])
+        case = verdict.decide(BOXES, metrics(points), [], facts=[RunFacts(**known)])
         (found,) = (each for each in case.likely_causes if each["number"] == 26)
         assert found["likelihood"] == "shown by this run"
         (sentence,) = found["evidence"]

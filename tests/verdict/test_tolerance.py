@@ -23,7 +23,9 @@ def calls(sigma, seeds, difference, runs=1):
     published = np.round(22.2 + rng.normal(0, sigma / math.sqrt(runs), DRAWS), 1)
     values = 22.2 + difference + rng.normal(0, sigma, (DRAWS, seeds))
     names = [
-        tolerance.judge(row.tolist(), tolerance.Published(figure, runs=runs), "training").verdict
+        tolerance.judge(
+            row.tolist(), tolerance.PublishedFigure(figure, runs=runs), "training"
+        ).verdict
         for row, figure in zip(values, published.tolist(), strict=True)
     ]
     return {name: names.count(name) / DRAWS for name in set(names)}
@@ -54,7 +56,10 @@ def test_more_seeds_never_make_an_honest_replication_less_likely_to_be_called_on
 
 
 def test_a_mean_of_five_runs_is_less_uncertain():
-    one, five = tolerance.Published(61.4), tolerance.Published(61.4, runs=5, spread=0.16)
+    one, five = (
+        tolerance.PublishedFigure(61.4),
+        tolerance.PublishedFigure(61.4, runs=5, spread=0.16),
+    )
     assert calls(0.31, 3, 0.0, runs=5)["REPLICATED"] > calls(0.31, 3, 0.0)["REPLICATED"]
     assert tolerance.standard_error(0.31, 3, five) < tolerance.standard_error(0.31, 3, one)
     # 0.31² × (1/3 + 1/5) + 0.05² / 3, by hand
@@ -62,7 +67,7 @@ def test_a_mean_of_five_runs_is_less_uncertain():
 
 
 def test_seeds_needed_give_the_power_they_promise():
-    published = tolerance.Published(22.2)
+    published = tolerance.PublishedFigure(22.2)
     needed = tolerance.seeds_needed(published, 0.31)
     assert needed == 5
     assert calls(0.31, needed, 0.0)["REPLICATED"] > 0.65  # less, for these runs' own spread counts
@@ -78,7 +83,7 @@ def test_replicated_is_two_one_sided_tests_at_five_percent():
     """TOST rejects both one-sided hypotheses: p below 0.05 for either, by the normal law."""
     margin = tolerance.of_kind("training").replicated
     for values in ([22.0, 22.4, 22.3, 21.9], [21.8, 22.3, 22.4], [22.6, 22.8, 22.7], [22.4]):
-        judged = tolerance.judge(values, tolerance.Published(22.2), "training")
+        judged = tolerance.judge(values, tolerance.PublishedFigure(22.2), "training")
         p = max(
             stats.norm.sf((judged.gap + margin) / judged.standard_error),
             stats.norm.cdf((judged.gap - margin) / judged.standard_error),
@@ -89,12 +94,12 @@ def test_replicated_is_two_one_sided_tests_at_five_percent():
 
 
 def test_runs_that_spread_more_than_the_series_count_by_their_own():
-    wide = tolerance.judge([21.6, 22.2, 22.8], tolerance.Published(22.2), "training")
+    wide = tolerance.judge([21.6, 22.2, 22.8], tolerance.PublishedFigure(22.2), "training")
     assert wide.own_sigma and wide.sigma == pytest.approx(0.6)
     # t of 2 degrees of freedom, by its table: 2.920
-    half = 2.920 * tolerance.standard_error(0.6, 3, tolerance.Published(22.2))
+    half = 2.920 * tolerance.standard_error(0.6, 3, tolerance.PublishedFigure(22.2))
     assert wide.interval90 == pytest.approx((-half, half), abs=2e-3)
-    narrow = tolerance.judge([22.1, 22.2, 22.3], tolerance.Published(22.2), "training")
+    narrow = tolerance.judge([22.1, 22.2, 22.3], tolerance.PublishedFigure(22.2), "training")
     assert not narrow.own_sigma and narrow.sigma == spread.evidence().high
 
 
@@ -124,7 +129,7 @@ def test_the_documents_say_these_bands():
     )
     bands = {}
     for seeds in (1, 3, 10):
-        judged = tolerance.judge([22.2] * seeds, tolerance.Published(22.2), "training")
+        judged = tolerance.judge([22.2] * seeds, tolerance.PublishedFigure(22.2), "training")
         differs = stats.norm.ppf(0.995) * judged.standard_error
         bands[seeds] = [f"{value:.2f}" for value in (*judged.bands, differs)]
     (one, one_near, one_differs), (three, three_near, _), _ = bands.values()

@@ -30,7 +30,7 @@ class Box:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class ShownImage:
     """An image with the boxes of one checkpoint: path of its file, boxes, step."""
 
     name: str
@@ -70,7 +70,7 @@ class TrackedRun:
       files: list of paths in the run directory: its config, deviations, verdict, environment.
       code: dict path below the project -> path: the kit's own code.
       git: dict revision and diff, or None.
-      images: list of Shown.
+      images: list of ShownImage.
     """
 
     name: str
@@ -83,7 +83,7 @@ class TrackedRun:
     files: list[pathlib.Path]
     code: dict[pathlib.Path, pathlib.Path]
     git: dict | None
-    images: list[Shown]
+    images: list[ShownImage]
 
     def epoch(self, step: int) -> int | None:
         """The epoch a step lies in, from 0; None where the training set's size is unknown."""
@@ -96,7 +96,7 @@ def of_run(run: RunDir) -> TrackedRun:
     """The TrackedRun of a run directory."""
     report = content.of_run(run)
     message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
-    train = next((each for each in report["data"]["records"] if each["split"] == "train"), None)
+    train = next((split for split in report["data"]["records"] if split["split"] == "train"), None)
     environment = report["environment"] or {}
     return TrackedRun(
         name=report["run"],
@@ -122,12 +122,12 @@ def fields(message: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         values = list(value) if field.is_repeated else [value]
-        for index, each in enumerate(values):
+        for index, item in enumerate(values):
             here = f"{path}[{index}]" if field.is_repeated else path
             if field.type == field.TYPE_MESSAGE:
-                yield from fields(each, f"{here}.")
+                yield from fields(item, f"{here}.")
             else:
-                yield here, operations.value_of(field, each)
+                yield here, operations.value_of(field, item)
 
 
 def _parameters(report: dict, message: Any) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _model_summary(checkpoint: pathlib.Path) -> str | None:
     return f"{len(variables)} variables, {total:,} values\n" + "\n".join(lines)
 
 
-def _images(report: dict) -> list[Shown]:
+def _images(report: dict) -> list[ShownImage]:
     gallery, folder = report["gallery"], report["request"].get("val_images")
     if not gallery or not folder:
         return []
@@ -224,25 +224,30 @@ def _images(report: dict) -> list[Shown]:
         if not path.is_file():
             continue
         for entry in gallery["steps"]:
-            found = [
-                each
-                for each in image["detections"][str(entry["step"])]
-                if each[1] >= MIN_SCORE and each[6] is not None
+            detections = [
+                detection
+                for detection in image["detections"][str(entry["step"])]
+                if detection[1] >= MIN_SCORE and detection[6] is not None
             ]
-            hit = {each[6] for each in found}
+            hit = {detection[6] for detection in detections}
             truth = [
                 Box(
-                    each["box_xywh_px"],
-                    names[str(each["category_id"])],
+                    annotation["box_xywh_px"],
+                    names[str(annotation["category_id"])],
                     None,
                     "found" if index in hit else "missed",
                 )
-                for index, each in enumerate(image["groundtruth"])
-                if not each["crowd"]
+                for index, annotation in enumerate(image["groundtruth"])
+                if not annotation["crowd"]
             ]
             boxes = [
-                Box(each[2:6], names[str(each[0])], each[1], "right" if each[6] >= 0 else "wrong")
-                for each in found
+                Box(
+                    detection[2:6],
+                    names[str(detection[0])],
+                    detection[1],
+                    "right" if detection[6] >= 0 else "wrong",
+                )
+                for detection in detections
             ]
-            shown.append(Shown(image["file_name"], path, entry["step"], truth + boxes))
+            shown.append(ShownImage(image["file_name"], path, entry["step"], truth + boxes))
     return shown

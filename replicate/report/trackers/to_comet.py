@@ -55,7 +55,7 @@ def write(record: TrackedRun, folder: pathlib.Path) -> str:
 
 def _log(experiment: comet_ml.OfflineExperiment, record: TrackedRun) -> None:
     experiment.set_name(record.name)
-    experiment.log_parameters({_short(name): each for name, each in record.parameters.items()})
+    experiment.log_parameters({_short(name): value for name, value in record.parameters.items()})
     for name, pairs in record.series.items():
         for step, value in pairs:
             experiment.log_metric(name, value, step=step, epoch=record.epoch(step))

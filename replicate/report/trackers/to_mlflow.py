@@ -64,8 +64,8 @@ def write(record: TrackedRun, folder: pathlib.Path) -> str:
         client.log_image(run_id, image.pixels(), key=_name(image.name), step=image.step)
     client.log_batch(run_id, tags=[RunTag("mlflow.note.content", record.texts["command"])])
     client.set_terminated(run_id)
-    for each in before:
-        client.delete_run(each.info.run_id)
+    for run in before:
+        client.delete_run(run.info.run_id)
     uri = folder.resolve().as_uri()
     return f"MLFLOW_ALLOW_FILE_STORE=true mlflow server --backend-store-uri {uri}"
 
@@ -73,7 +73,9 @@ def write(record: TrackedRun, folder: pathlib.Path) -> str:
 def _name(text: str) -> str:
     """MLflow's names have letters, digits, and the marks _ - . / : and spaces."""
     text = text.replace("[", ".").replace("]", "")
-    return "".join(each if each.isalnum() or each in "_-./: " else "_" for each in text)
+    return "".join(
+        character if character.isalnum() or character in "_-./: " else "_" for character in text
+    )
 
 
 def _parts(entries: list, size: int) -> list[list]:

@@ -18,7 +18,7 @@ _DEVICES = re.compile(r"_[tg]pu-(\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """What is known of one run; None where its files do not say.
 
     Attributes:
@@ -70,8 +70,8 @@ class Facts:
         return dataclasses.asdict(self)
 
 
-def of_run(run: RunDir, model: str, metrics: dict) -> Facts:
-    """The Facts of a run directory.
+def of_run(run: RunDir, model: str, metrics: dict) -> RunFacts:
+    """The RunFacts of a run directory.
 
     Args:
       run: RunDir.
@@ -105,16 +105,16 @@ def of_run(run: RunDir, model: str, metrics: dict) -> Facts:
     )
 
 
-def of_recipe(model: str) -> Facts:
-    """The Facts that the published recipe of a model gives."""
+def of_recipe(model: str) -> RunFacts:
+    """The RunFacts that the published recipe of a model gives."""
     try:
         recipe = configs.read(model)
     except UserError:
-        return Facts()
+        return RunFacts()
     train = recipe.train_config
     row = zoo.get(model)
     devices = _DEVICES.search((row and row.template) or str(model))
-    return Facts(
+    return RunFacts(
         published_batch=train.batch_size,
         published_replicas=int(devices[1]) if devices else None,
         published_images_seen=train.batch_size * train.num_steps,

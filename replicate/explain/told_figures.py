@@ -21,7 +21,7 @@ _ALSO = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class ToldFigure:
     """A figure as somebody wrote it.
 
     Attributes:
@@ -43,7 +43,7 @@ class Told:
         Raises:
           UserError: no such metric, or no figure between 0 and 1 (or 0 and 100 points).
         """
-        named, equals, written = (each.strip() for each in text.rpartition("="))
+        named, equals, written = (part.strip() for part in text.rpartition("="))
         if not equals and re.match(r"[-+.\d]", written):
             raise UserError(
                 f"--told={text}: a figure of which metric? --told=AP={text.strip()} is COCO's AP; "
@@ -68,22 +68,24 @@ class Told:
 
     @classmethod
     def all_of(cls, texts):
-        """A list of Told, from figures of which each is of another metric.
+        """A list of ToldFigure, from figures of which each is of another metric.
 
         Raises:
           UserError: as `parse`; two figures of one metric.
         """
-        told = [cls.parse(each) for each in texts]
-        counts = collections.Counter(each.metric for each in told)
+        figures = [cls.parse(text) for text in texts]
+        counts = collections.Counter(figure.metric for figure in figures)
         for metric, count in counts.items():
             if count > 1:
-                figures = " and ".join(each.written for each in told if each.metric == metric)
+                written = " and ".join(
+                    figure.written for figure in figures if figure.metric == metric
+                )
                 times = "twice" if count == 2 else f"{count} times"
                 raise UserError(
-                    f"{metric} told {times}: {figures}. Give --told once for each metric; two "
+                    f"{metric} told {times}: {written}. Give --told once for each metric; two "
                     "figures of the same one are two questions"
                 )
-        return told
+        return figures
 
     def given_by(self, value, widths=1):
         """Whether `value` rounds to it; with `widths`, comes within so many half units."""
@@ -92,13 +94,13 @@ class Told:
 
 def given(told, figures, widths=1):
     """Whether `figures` (metric -> value) round to all told figures."""
-    return all(each.given_by(figures[each.metric], widths) for each in told)
+    return all(figure.given_by(figures[figure.metric], widths) for figure in told)
 
 
 def _metric(named):
     """The name in METRICS of what somebody called so, or None."""
     plain = _plain(named)
-    return next((each for each in METRICS if each.lower() == plain), _ALSO.get(plain))
+    return next((metric for metric in METRICS if metric.lower() == plain), _ALSO.get(plain))
 
 
 def _plain(named):
