@@ -16,10 +16,13 @@ class Execution:
       seed: initial weights, data order, augmentation and sampling follow from it.
       precision: "float32", "bfloat16" or "float16"; None decides, see `train.precision.choose`.
       jit_compile: compile each step with XLA.
+      tf32: let a GPU that can compute float32 convolutions and products in TensorFloat-32, with 10
+        bits of mantissa, as TensorFlow does by default.
       gradient_accumulation_steps: micro-batches that a global batch is split into. Batch-norm
         statistics and loss normalizers are then those of a micro-batch, a deviation.
       input_service: processes to start for the input, or addresses of running ones, see
         `train.input_service.addresses`; the batches are the same with it.
+      profile: steps of which a TensorBoard profile is written, see `train.profile`; 0 for none.
       checkpoint_every_n: steps between checkpoints; of a replication, each one kept is evaluated.
       checkpoint_max_to_keep: how many of the last ones stay.
       accept: fields of the run's identity in which it may be continued as another run, see
@@ -29,8 +32,10 @@ class Execution:
     seed: int = 0
     precision: str | None = None
     jit_compile: bool = False
+    tf32: bool = True
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    profile: int = 0
     checkpoint_every_n: int = 1000
     checkpoint_max_to_keep: int = 7
     accept: tuple[str, ...] = ()
@@ -41,5 +46,5 @@ class Execution:
 
     def of_steps(self) -> dict[str, Any]:
         """Those that the computation of a step depends on."""
-        between_steps = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept")
+        between_steps = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept", "profile")
         return {k: value for k, value in self.execution().items() if k not in between_steps}

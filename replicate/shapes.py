@@ -145,6 +145,7 @@ class _MoreOfLine(_Line, total=False):
     images_per_second: Number
     input_wait: Number
     seconds_to_first_step: Number | None
+    seconds_to_compile: Number | None
     host: dict[str, Any]
     device: dict[str, Any]
 

@@ -76,8 +76,7 @@ def count(path: str | os.PathLike) -> int:
         size = file.seek(0, 2)
         records = position = 0
         while position < size:
-            file.seek(position)
-            head = file.read(8)
+            head = os.pread(file.fileno(), 8, position)  # no buffer is filled for eight bytes
             if len(head) == 8:
                 position += 16 + _LENGTH.unpack(head)[0]
             if len(head) < 8 or position > size:

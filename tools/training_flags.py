@@ -17,6 +17,19 @@ _PRECISION = flags.DEFINE_enum(
     "number format; by default bfloat16 where the config has use_bfloat16 and the GPU computes it.",
 )
 _JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
+_TF32 = flags.DEFINE_bool(
+    "tf32",
+    True,
+    "let a GPU compute float32 in TensorFloat-32 (10 bits of mantissa), as TensorFlow does by "
+    "default; --notf32 keeps all 23. A CPU has no TensorFloat-32.",
+)
+_PROFILE = flags.DEFINE_integer(
+    "profile",
+    0,
+    "write a TensorBoard profile of so many steps, after those that are traced and compiled: "
+    "MODEL_DIR/train/plugins/profile, and profile.json, which says where a step's time goes.",
+    lower_bound=0,
+)
 _MICRO = flags.DEFINE_integer(
     "gradient_accumulation_steps",
     1,
@@ -54,6 +67,8 @@ def execution() -> dict[str, Any]:
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,
         "jit_compile": _JIT.value,
+        "tf32": _TF32.value,
+        "profile": _PROFILE.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
         "accept": tuple(_ACCEPT.value),

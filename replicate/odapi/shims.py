@@ -147,10 +147,29 @@ def keras2_resnet() -> None:
     sys.meta_path.insert(0, _AfterImport("object_detection.models.keras_models.resnet_v1", rebind))
 
 
+def crops_of_bfloat16() -> None:
+    """`crop_and_resize`, whose result is float32 always, takes no bfloat16, in any TensorFlow;
+    the API computes in bfloat16 on TPUs alone, where it crops by matmul. Such images are widened,
+    which changes no value."""
+    import tensorflow as tf
+
+    def of_any_float(original: Callable) -> Callable:
+        def crop_and_resize(image: Any, *args: Any, **kwargs: Any) -> Any:
+            if tf.convert_to_tensor(image).dtype == tf.bfloat16:
+                image = tf.cast(image, tf.float32)
+            return original(image, *args, **kwargs)
+
+        return crop_and_resize
+
+    for images in (tf.image, tf.compat.v1.image):
+        images.crop_and_resize = of_any_float(images.crop_and_resize)
+
+
 BEFORE_TENSORFLOW = (numpy_aliases, plots_as_arrays, pillow_getsize, lvis_without_opencv)
 AFTER_TENSORFLOW = (
     control_flow_names,
     estimator_stand_in,
     tensorflow_io_stand_in,
     keras2_resnet,
+    crops_of_bfloat16,
 )

@@ -50,7 +50,7 @@ CHECKS = (
     Check(reasons.LABELS, (data_checks.labels,)),
     Check(reasons.SCHEDULE, (recipe_checks.length,)),
     Check(reasons.RESUME, (starting.resume,), (starting.resumed,)),
-    Check(reasons.GPU, (machine.gpus,), (machine.ran_on,)),
+    Check(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
     Check(reasons.LIBRARIES, (machine.libraries,)),
     Check(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
     Check(reasons.AVERAGES, (recipe_checks.averages,)),

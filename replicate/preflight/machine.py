@@ -6,6 +6,7 @@ from replicate import devices, odapi
 from replicate.doctor import FAIL, OK, hardware, software
 from replicate.doctor.asked import ask
 from replicate.doctor.examination import ask_all
+from replicate.odapi import xla
 from replicate.preflight import memory
 from replicate.preflight.forecast import Forecast
 from replicate.preflight.launch_facts import LaunchFacts
@@ -56,6 +57,13 @@ def _without_gpu() -> Iterator[CheckFinding]:
         yield differs(problem.seen, problem.do)
     else:
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
+
+
+def compiled(material: LaunchFacts) -> Iterator[CheckFinding]:
+    """10, beside it: a step that XLA is asked to compile and cannot."""
+    reason = xla.obstacle(material.message.model) if material.intent.jit_compile else ""
+    if reason:
+        yield breaks(f"XLA cannot compile this model: {reason}", "leave --jit_compile out")
 
 
 def ran_on(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:

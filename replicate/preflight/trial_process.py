@@ -119,13 +119,14 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
 
     from replicate import config as configs
     from replicate.execution import Execution
-    from replicate.train import checkpoints, distribution, precision, starting_point
+    from replicate.train import checkpoints, compilations, distribution, precision, starting_point
     from replicate.train.trainer import Trainer
 
     config = configs.read(job["config"])
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    distribution.prepare()
+    if job["execution"]["jit_compile"]:
+        compilations.keep()
     if job["checkpoints"]:
         trial.stage("reading the run's checkpoint")
         trial.add(resume=_resume(checkpoints, tf, job["checkpoints"]))

@@ -278,6 +278,11 @@ def _execution(material: RunFiles) -> list[str]:
         )
     if executed["precision"] != "float32":
         said.append(f"Computed in {executed['precision']} with float32 weights")
+    if executed["precision"] == "float32" and executed.get("tf32"):
+        said.append(
+            "Convolutions and products of float32 were computed in TensorFloat-32, with 10 bits of "
+            "mantissa, as TensorFlow does by default on such a GPU (--notf32 keeps all)"
+        )
     if executed["jit_compile"]:
         said.append("Steps were compiled by XLA, which rounds in another order")
     return said

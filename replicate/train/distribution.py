@@ -1,11 +1,13 @@
 """The devices that share a global batch: one, those of a machine, or those of several machines."""
 
 import atexit
+import contextlib
+import os
 import pathlib
 import re
 import shutil
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import tensorflow as tf
 
@@ -14,6 +16,44 @@ from tfrecords.whole_files import temporary_folder
 
 if TYPE_CHECKING:
     from replicate.cluster import Cluster
+
+# Batches that wait on a device; one is computed on, the next two are there.
+_READY = 2
+
+
+def prepare() -> None:
+    """How TensorFlow uses this process's GPUs; call it before any TensorFlow op.
+
+    Memory is taken as it is needed, so that an evaluation finds some on the same GPU. Threads that
+    launch kernels are the GPU's own, where those of tf.data would keep them waiting
+    (`TF_GPU_THREAD_MODE`, which the environment may set otherwise).
+    """
+    os.environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # What has begun to use its GPUs keeps them as they are.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def ahead_of(dataset: Any) -> Any:
+    """The batches of one device, copied to it before they are asked for.
+
+    Several devices have their batches copied by their strategy; a single one is left to copy each
+    within its step. Without a GPU there is nothing to copy.
+
+    Args:
+      dataset: what `strategy.distribute_datasets_from_function` gave; a plain dataset of one
+        device.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus or not isinstance(dataset, tf.data.Dataset):
+        return dataset
+    return copied_to(dataset, gpus[0].name)
+
+
+def copied_to(dataset: tf.data.Dataset, device: str) -> tf.data.Dataset:
+    """`dataset`, with batches ready on the device."""
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device, _READY))
 
 
 def strategy(cluster: "Cluster | None") -> tf.distribute.Strategy | None:
@@ -29,6 +69,7 @@ def strategy(cluster: "Cluster | None") -> tf.distribute.Strategy | None:
     Raises:
       UserError: a worker of the cluster did not come; it is named.
     """
+    prepare()
     if cluster is not None:
         cluster.wait_for_all()
         cluster.export()

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from replicate.errors import UserError
-from replicate.records import miscounted
+from replicate.records import counted
 from replicate.train import input_service as service
 from replicate.train import randomness
 from tfrecords import framing
@@ -36,14 +36,14 @@ def count_records(paths: Iterable[str]) -> int:
         manifest of its conversion counts.
     """
     try:
-        wrong = miscounted(paths)
+        number, wrong = counted(paths)
         if wrong is not None:
-            path, counted, there = wrong
+            path, expected, there = wrong
             raise UserError(
-                f"{path}: {there} records, but its manifest counts {counted}; remove the shard and "
-                "convert again: the others are kept"
+                f"{path}: {there} records, but its manifest counts {expected}; remove the shard "
+                "and convert again: the others are kept"
             )
-        return sum(framing.count(path) for path in paths)
+        return number
     except framing.CorruptRecord as error:
         raise UserError(f"{error}; convert it again") from None
 

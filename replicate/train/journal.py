@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # The API's loop writes three images of the batch every hundred steps.
 IMAGES_EVERY_N, IMAGES = 100, 3
 
+_OF_FIRST_STEP = ("seconds_to_first_step", "seconds_to_compile")
+
 
 def say(message: str) -> None:
     """One line for the person who watches; standard output is for answers."""
@@ -78,7 +80,10 @@ class TrainingJournal(contextlib.ExitStack):
                 disable=not self._writes,
             )
         )
-        self._bar.set_postfix_str("tracing the first step")
+        compiled = self._trainer.describe_execution().get("jit_compile")
+        self._bar.set_postfix_str(
+            "tracing the first step, XLA compiling it" if compiled else "tracing the first step"
+        )
         self._state("running")
         return super().__enter__()
 
@@ -90,6 +95,8 @@ class TrainingJournal(contextlib.ExitStack):
         """Writes down what `Trainer.train` returned."""
         step = self._trainer.step
         line = _metrics_line(step, output, self._batch_size)
+        if "seconds_to_compile" in line:
+            say(f"tracing and compiling the first step: {line['seconds_to_compile']:.0f} s")
         self._seconds += output["seconds"]
         self._waited += output["input_wait"] * output["seconds"]
         if self._writes:
@@ -136,7 +143,7 @@ class TrainingJournal(contextlib.ExitStack):
 
 def _metrics_line(step: int, output: dict, batch_size: int) -> dict:
     steps = output["steps"]
-    first = output.get("seconds_to_first_step")
+    first = {name: output[name] for name in _OF_FIRST_STEP if name in output}
     return {
         "step": step,
         "losses": output["losses"],
@@ -149,7 +156,7 @@ def _metrics_line(step: int, output: dict, batch_size: int) -> dict:
             "memory_gib": psutil.Process().memory_info().rss / 2**30,
         },
         "device": _device_use(),
-    } | ({"seconds_to_first_step": first} if first is not None else {})
+    } | first
 
 
 def _device_use() -> dict[str, float]:

@@ -15,8 +15,16 @@ from replicate.errors import Interrupted, UserError
 from replicate.execution import Execution
 from replicate.processes import StopSignals
 from replicate.run import RunDir, write_json
-from replicate.train import checkpoints, distribution, input_stream, precision, starting_point
+from replicate.train import (
+    checkpoints,
+    compilations,
+    distribution,
+    input_stream,
+    precision,
+    starting_point,
+)
 from replicate.train.journal import TrainingJournal, say
+from replicate.train.profile import Profile
 from replicate.train.trainer import NonFiniteLoss, Trainer
 
 if TYPE_CHECKING:
@@ -107,6 +115,8 @@ def _train(
     if last is not None and done == num_steps:
         return last
     run.checkpoints.mkdir(parents=True, exist_ok=True)
+    if settings.jit_compile:
+        compilations.keep()
     strategy = distribution.strategy(workers) if trainer is None else trainer.strategy
     if writes:
         environment.record(run.environment)  # of what trains; what evaluates or reports is another
@@ -124,18 +134,24 @@ def _train(
             settings.checkpoint_every_n,
         )
         batch_size = config.train_config.batch_size
-        with TrainingJournal(run, trainer, num_steps, batch_size, writes) as journal:
+        profile = Profile(run, settings.profile if writes else 0)
+        with (
+            TrainingJournal(run, trainer, num_steps, batch_size, writes) as journal,
+            contextlib.closing(profile),
+        ):
 
             def after_steps(output: dict) -> None:
                 step = trainer.step
                 journal.log(output)
+                profile.after(step)
                 stopped_by = distribution.agreed_signal(strategy, stop.signal)
                 if step % settings.checkpoint_every_n == 0 or step >= num_steps or stopped_by:
                     saver.save(step)
                 if stopped_by:
                     raise Interrupted(stopped_by, step)
 
-            _run(trainer, strategy, journal.events, after_steps, num_steps, saver, settings)
+            ends = _steps_per_loop(settings, num_steps, profile)
+            _run(trainer, strategy, journal.events, after_steps, num_steps, saver, ends)
             if journal.input_wait > WAITING_MUCH:
                 say(
                     f"{journal.input_wait:.0%} of the time was spent waiting for input; "
@@ -178,7 +194,7 @@ def _run(
     after_steps: Callable[[dict], None],
     num_steps: int,
     saver: checkpoints.Saver,
-    settings: TrainingSettings,
+    steps_per_loop: Callable[[int], int],
 ) -> None:
     """Orbit's loop to `num_steps`; what can go wrong in a step becomes a message."""
     with contextlib.redirect_stdout(None):  # orbit prints what the bar and the log show
@@ -186,7 +202,7 @@ def _run(
             global_step=trainer.global_step,
             trainer=trainer,
             strategy=strategy,
-            steps_per_loop=_steps_per_loop(settings, num_steps),
+            steps_per_loop=steps_per_loop,
             train_actions=[after_steps],
             summary_manager=events,
         )
@@ -206,14 +222,17 @@ def _run(
             raise UserError(f"step {trainer.step} failed: {error.message}") from None
 
 
-def _steps_per_loop(settings: TrainingSettings, num_steps: int) -> Callable[[int], int]:
-    """Steps until the next line of the log, the next checkpoint or the end."""
+def _steps_per_loop(
+    settings: TrainingSettings, num_steps: int, profile: Profile
+) -> Callable[[int], int]:
+    """Steps until the next line of the log, the next checkpoint, the profile's end or the end."""
 
     def steps_from(step: int) -> int:
         ends = (
             step - step % settings.log_every_n + settings.log_every_n,
             step - step % settings.checkpoint_every_n + settings.checkpoint_every_n,
             num_steps,
+            profile.end or num_steps,
         )
         return int(min(ends) - step)
 

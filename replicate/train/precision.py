@@ -1,5 +1,6 @@
 """The number format of a training run, and what the config's `use_bfloat16` means here."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -32,16 +33,35 @@ def choose(config: "Message", asked: str | None) -> str:
         if asked not in PRECISIONS:
             raise UserError(f"--precision={asked}: one of {', '.join(PRECISIONS)}")
         return asked
+    if config.train_config.use_bfloat16 and _gpus_of_capability((8, 0)):
+        return "bfloat16"
+    return "float32"
+
+
+def has_tf32() -> bool:
+    """Whether this process's GPUs compute TensorFloat-32 (compute capability 8.0 or more) and the
+    environment does not forbid it (`NVIDIA_TF32_OVERRIDE=0`); False without a GPU."""
+    return os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" and _gpus_of_capability((8, 0))
+
+
+def _gpus_of_capability(least: tuple[int, int]) -> bool:
+    """Whether there are GPUs and all are of this compute capability or more."""
     gpus = tf.config.list_physical_devices("GPU")
-    capable = gpus and all(
-        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+    return bool(gpus) and all(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= least
         for gpu in gpus
     )
-    return "bfloat16" if config.train_config.use_bfloat16 and capable else "float32"
 
 
-def activate(precision: str) -> None:
-    """Sets Keras's global policy; models built afterwards compute in `precision`."""
+def activate(precision: str, tf32: bool = True) -> None:
+    """Sets Keras's global policy; models built afterwards compute in `precision`.
+
+    Args:
+      precision: one of PRECISIONS.
+      tf32: whether a GPU that can computes float32 in TensorFloat-32, which is TensorFlow's
+        default.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
     tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
 
 

@@ -20,6 +20,11 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, gen_random_ops
 
+# Named, since XLA left to itself takes another; it is the one that the operations take on a CPU and
+# a GPU. With it XLA draws the same integers and orders, though of floats it makes other ones of the
+# same bits.
+_ALGORITHM = "philox"
+
 
 class PerElement:
     """Seeds for the ops that treat one element of a dataset.
@@ -36,7 +41,7 @@ class PerElement:
     def next_seed(self) -> tf.Tensor:
         """int64[2] tensor, another one for each op."""
         self._ops_seeded += 1
-        return tf.random.fold_in(self._seed, self._ops_seeded)
+        return tf.random.fold_in(self._seed, self._ops_seeded, alg=_ALGORITHM)
 
 
 def of_step(seed: int, step: tf.Tensor, part: int | tf.Tensor = 0, parts: int = 1) -> PerElement:
@@ -74,7 +79,9 @@ def _stateless_ops(source: PerElement | Advancing) -> dict:
     def random_uniform(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
-        return tf.random.stateless_uniform(shape, source.next_seed(), dtype=dtype, name=name)
+        return tf.random.stateless_uniform(
+            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
+        )
 
     def random_uniform_int(
         shape: Any,
@@ -85,25 +92,38 @@ def _stateless_ops(source: PerElement | Advancing) -> dict:
         name: str | None = None,
     ) -> tf.Tensor:
         return tf.random.stateless_uniform(
-            shape, source.next_seed(), minval, maxval, dtype=minval.dtype, name=name
+            shape,
+            source.next_seed(),
+            minval,
+            maxval,
+            dtype=minval.dtype,
+            name=name,
+            alg=_ALGORITHM,
         )
 
     def random_standard_normal(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
-        return tf.random.stateless_normal(shape, source.next_seed(), dtype=dtype, name=name)
+        return tf.random.stateless_normal(
+            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
+        )
 
     def truncated_normal(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
         return tf.random.stateless_truncated_normal(
-            shape, source.next_seed(), dtype=dtype, name=name
+            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
         )
 
     def random_shuffle(
         value: tf.Tensor, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
-        return tf.random.experimental.stateless_shuffle(value, source.next_seed(), name=name)
+        # Not the op StatelessShuffle, which XLA cannot compile. Keys of 64 bits are as good as
+        # never equal (of 100,000, two are with probability 3e-10), so all orders are as likely.
+        keys = tf.random.stateless_uniform(
+            tf.shape(value)[:1], source.next_seed(), None, None, dtype=tf.int64, alg=_ALGORITHM
+        )
+        return tf.gather(value, tf.argsort(keys), name=name)
 
     def multinomial(
         logits: tf.Tensor,

@@ -5,12 +5,14 @@ step.build(specs)                    # its variables exist
 computed = step.take(stream)         # one update
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from replicate.odapi import xla
 from replicate.train import randomness, repeatable
 
 if TYPE_CHECKING:
@@ -70,7 +72,11 @@ class Replica:
 
     def on_each(self, function: Callable, features: Any, labels: Any) -> Any:
         """What `function` gives on each replica for its part of the batch; called in a trace."""
-        with repeatable.operations_as_ever():
+        compiled = self.execution.jit_compile
+        with (
+            repeatable.operations_as_ever(),
+            xla.replacements() if compiled else contextlib.nullcontext(),
+        ):
             return self.strategy.run(function, args=(features, labels))
 
     def summed(self, losses: dict) -> dict[str, tf.Tensor]:

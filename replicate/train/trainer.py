@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
-from replicate.train import input_stream, precision, repeatable, steps
+from replicate.odapi import xla
+from replicate.train import distribution, input_stream, precision, repeatable, steps
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -57,7 +58,8 @@ class Trainer(orbit.AbstractTrainer):
         building, restoring and tracing; None before.
 
     Raises:
-      UserError: the batch does not divide among replicas and micro-batches.
+      UserError: the batch does not divide among replicas and micro-batches, or XLA cannot compile
+        the model.
     """
 
     def __init__(
@@ -76,9 +78,11 @@ class Trainer(orbit.AbstractTrainer):
         self.config.train_config.use_bfloat16 = self._execution.precision == "bfloat16"
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
+        if execution.jit_compile and (reason := xla.obstacle(config.model)):
+            raise UserError(f"--jit_compile: XLA cannot compile this model: {reason}. Leave it out")
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
         tf.keras.utils.set_random_seed(execution.seed or 2**30)
-        precision.activate(self._execution.precision)
+        precision.activate(self._execution.precision, tf32=self._execution.tf32)
         with self._strategy.scope():
             self.model = odapi.build_model(config.model, is_training=True)
             if self._execution.precision == "float16":
@@ -168,6 +172,7 @@ class Trainer(orbit.AbstractTrainer):
         """dict of what can change the numbers: the precision, XLA, the parts of a batch."""
         return {
             "precision": self._execution.precision,
+            "tf32": self._execution.tf32 and precision.has_tf32(),
             "jit_compile": self._execution.jit_compile,
             "gradient_accumulation_steps": self._execution.gradient_accumulation_steps,
             "replicas": self._strategy.num_replicas_in_sync,
@@ -181,16 +186,18 @@ class Trainer(orbit.AbstractTrainer):
           dict of the last step: "losses" {the API's names: float}, "learning_rate", "images" (the
           batch's, as the model got them, of one replica: [n, h, w, 3]),
           "input_wait" (share of the time spent waiting for batches), "seconds" and "steps". The
-          first call leaves its first step, which is traced, out of the times where it can.
+          first call leaves its first step, which is traced, out of the times where it can, and has
+          "seconds_to_first_step" and, with XLA, "seconds_to_compile": the first step's own.
 
         Raises:
           NonFiniteLoss: the last of the steps has a loss that is not a number.
         """
         num_steps = timed_steps = int(num_steps)
-        first_step = {}
+        first_step: dict[str, float] = {}
         self.build_variables()
         started, waited, done = time.monotonic(), 0.0, []
         for number in range(num_steps):
+            begun = time.monotonic()
             with repeatable.crops_in_order(self.config.model):
                 computed = self._one_step.take(self._input())
             waited += computed.waited_s
@@ -199,6 +206,8 @@ class Trainer(orbit.AbstractTrainer):
                 float(computed.losses["Loss/total_loss"])  # wait for the device
                 self.seconds_to_first_step = time.monotonic() - self._made
                 first_step = {"seconds_to_first_step": self.seconds_to_first_step}
+                if self._execution.jit_compile:
+                    first_step["seconds_to_compile"] = time.monotonic() - begun - computed.waited_s
                 if number + 1 < num_steps:
                     started, waited, timed_steps = time.monotonic(), 0.0, num_steps - 1
         self._check_finite(done)
@@ -269,7 +278,8 @@ class Trainer(orbit.AbstractTrainer):
                 input_service=self._execution.input_service,
             )
 
-        self._stream = _Stream(self._strategy.distribute_datasets_from_function(dataset_of))
+        dataset = self._strategy.distribute_datasets_from_function(dataset_of)
+        self._stream = _Stream(distribution.ahead_of(dataset))
         return self._stream
 
 

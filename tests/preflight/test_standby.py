@@ -18,6 +18,7 @@ SETTINGS = {
     "seed": 0,
     "precision": None,
     "jit_compile": False,
+    "tf32": True,
     "gradient_accumulation_steps": 1,
     "input_service": "",
 }

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tfrecords
 from replicate.demo import drawing
 from replicate.errors import UserError
-from replicate.train import input_stream
+from replicate.train import distribution, input_stream
 from tfrecords import checked_json
 
 RECORDS = 23
@@ -95,6 +95,21 @@ def test_workers_share_the_shards_without_overlap(shards, monkeypatch):
         assert all(len(batch) == 1 for batch in batches), "a global batch of 2 over 2 replicas"
         seen += sum(batches, [])
     assert sorted(seen) == list(range(RECORDS))
+
+
+def test_batches_that_wait_on_the_device_are_the_same_in_the_same_order():
+    batches = (
+        tf.data.Dataset.range(20).map(lambda n: {"n": n, "image": tf.fill([3, 3], n)}).batch(4)
+    )
+    copied = distribution.copied_to(batches, "/CPU:0")
+    assert copied.element_spec == batches.element_spec
+    for ours, theirs in zip(copied, batches, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_without_a_gpu_nothing_is_copied():
+    batches = tf.data.Dataset.range(4).batch(2)
+    assert distribution.ahead_of(batches) is batches
 
 
 def test_fewer_shards_than_workers_is_said(shards, monkeypatch):

@@ -1,5 +1,6 @@
 """A run from start to end in a folder: what it writes, and how it stops when something is wrong."""
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 from replicate.train import checkpoints, journal, loop
+from replicate.train.profile import Profile
 
 
 @pytest.fixture
@@ -46,10 +48,35 @@ def test_a_run_says_what_it_does(config, tmp_path):
     assert (state["state"], state["step"], state["num_steps"]) == ("done", 5, 5)
     assert time.time() - state["updated"] < 60
     assert state["execution"]["precision"] == "float32"
+    assert state["execution"]["tf32"] is False, "a CPU has none"
     # The tags that model_lib_v2.train_loop writes.
     expected = {f"Loss/{name}" for name in ("localization_loss", "classification_loss")}
     expected |= {"Loss/regularization_loss", "Loss/total_loss", "learning_rate", "steps_per_sec"}
     assert expected <= _tags(run)
+
+
+def test_a_profile_of_some_steps_says_where_their_time_goes(config, tmp_path):
+    run = RunDir.at(tmp_path)
+    settings = loop.TrainingSettings(num_steps=7, log_every_n=2, profile=3)
+    loop.train(config, tmp_path, settings)
+    assert list(run.events.glob("plugins/profile/*/*.xplane.pb"))
+    profile = read_json(tmp_path / "profile.json")
+    assert (profile["first_step"], profile["steps"]) == (3, 3)
+    by_type = {each["operation"]: each for each in profile["operations"]}
+    # A convolutional network's step is spent in convolutions and their gradients most of all.
+    assert "conv" in profile["operations"][0]["operation"].lower()
+    assert 0 < by_type[profile["operations"][0]["operation"]]["share"] < 1
+    assert [line["step"] for line in read_metrics(run.metrics)] == [2, 4, 5, 6, 7]
+
+
+def test_a_profile_that_training_ends_before_is_closed(tmp_path):
+    with contextlib.closing(Profile(RunDir.at(tmp_path), 30)) as profile:
+        profile.after(2)
+        assert profile.end == 32
+        profile.after(4)
+    assert profile.end is None and not (tmp_path / "profile.json").exists()
+    tf.profiler.experimental.start(str(tmp_path / "another"))  # refused where one still runs
+    tf.profiler.experimental.stop()
 
 
 def test_the_use_of_gpus_is_logged(monkeypatch):

@@ -50,6 +50,28 @@ def test_the_distribution_is_that_of_the_op_replaced(name):
     assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
 
 
+def test_all_orders_of_a_shuffle_are_as_likely():
+    """24 orders of four, 4,800 times, against the uniform distribution (chi-square)."""
+    orders = _per_element(lambda: tf.random.shuffle(tf.range(4)), seed=1, start=0, count=4800)
+    assert (np.sort(orders, axis=1) == np.arange(4)).all(), "each is a permutation"
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["uniform_int", "shuffle"])
+def test_xla_draws_the_same(name):
+    def draw(step):
+        with randomness.drawn_from(randomness.of_step(3, step)):
+            return DRAWS[name]()
+
+    steps = [tf.constant(step, tf.int64) for step in range(5)]
+    op_by_op, compiled = tf.function(draw), tf.function(draw, jit_compile=True)
+    drawn = [int(op_by_op(step)) for step in steps]
+    assert drawn == [int(compiled(step)) for step in steps]
+    assert len(set(drawn)) > 2
+
+
 def test_two_ops_of_one_element_draw_differently():
     first, second = _per_element(
         lambda: tf.stack([tf.random.uniform([]), tf.random.uniform([])]), 0, 0, 30
