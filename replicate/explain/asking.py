@@ -1,12 +1,15 @@
 """From files to an Answer: the official figure stands first, by an evaluator that others trust."""
 
 import dataclasses
+import os
+from collections.abc import Iterable
+from typing import Any
 
 from replicate.errors import UserError
-from replicate.explain.search import search
+from replicate.explain.search import Answer, search
 from replicate.explain.setting import MAX_DETS
 from replicate.explain.told_figures import ToldFigure
-from replicate.score import score
+from replicate.score import Result, score
 from replicate.score.detections import Detections
 from replicate.score.text import remarks
 
@@ -14,7 +17,14 @@ from replicate.score.text import remarks
 _AGREEMENT = 1e-9
 
 
-def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", **options):
+def from_detections(
+    annotations_file: str | os.PathLike[str],
+    detections: Detections | str | os.PathLike[str] | Iterable[dict],
+    told: Iterable[str] = (),
+    *,
+    iou_type: str = "bbox",
+    **options: Any,
+) -> Answer:
     """Which protocols, alone or in pairs, give the told figures from these detections.
 
     Args:
@@ -24,16 +34,13 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
       iou_type: "bbox" or "segm".
       **options: image_ids, num_images, fix as score.score takes them; pairs as search takes it.
 
-    Returns:
-      Answer.
-
     Raises:
       UserError: an input or a told figure that is not what it should be; no detections; the
         engine here and hotcoco give different official figures.
     """
     if iou_type not in ("bbox", "segm"):
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
-    told = ToldFigure.all_of(told)
+    figures = ToldFigure.all_of(told)
     pairs = options.pop("pairs", True)
     result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
     if not len(result.detections):
@@ -41,22 +48,19 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
     tried = search(
         result.groundtruth,
         result.detections,
-        [figure.metric for figure in told],
+        [figure.metric for figure in figures],
         image_ids=result.image_ids,
         pairs=pairs,
     )
     scored = result.to_json()
     answer = dataclasses.replace(
-        tried.answer(told, _notes(result)),
+        tried.answer(figures, _notes(result)),
         annotations=scored["annotations"],
         detections=scored["detections"],
         remarks=remarks(scored),
     )
     differing = [
-        name
-        for name, value in result.metrics.items()
-        if (value is None) != (answer.official[name] is None)
-        or (value is not None and abs(value - answer.official[name]) > _AGREEMENT)
+        name for name, value in result.metrics.items() if not _agree(value, answer.official[name])
     ]
     if differing:
         raise UserError(
@@ -66,7 +70,13 @@ def from_detections(annotations_file, detections, told=(), *, iou_type="bbox", *
     return answer
 
 
-def _empty(given, result):
+def _agree(ours: float | None, theirs: float | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return abs(ours - theirs) <= _AGREEMENT
+
+
+def _empty(given: Detections, result: Result) -> str:
     """Why there is nothing to explain."""
     file = given.file or "the detections"
     why = f"{file}: holds no detections"
@@ -78,7 +88,7 @@ def _empty(given, result):
     return f"{why}, so that every protocol finds nothing and there is no figure to explain"
 
 
-def _notes(result):
+def _notes(result: Result) -> list[str]:
     """hotcoco's own word on the official figure, and on the protocols that it has as parameters."""
     import hotcoco
 

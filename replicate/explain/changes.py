@@ -6,6 +6,8 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -30,7 +32,7 @@ class PipelineChange:
     Attributes:
       step: the step of the pipeline that is done otherwise.
       value: how.
-      steps, running: fields of pixels.Steps and of rigs.Running that it changes, as dicts.
+      steps, running: fields of pixels.Steps and of rigs.Running that it changes.
       reason: the documented reason whose size it measures, None where it measures no one's.
       paths: regular expression of the config paths whose difference it sizes; "" for any evidence
         of the reason.
@@ -40,19 +42,19 @@ class PipelineChange:
 
     step: str
     value: str
-    steps: dict = dataclasses.field(default_factory=dict)
-    running: dict = dataclasses.field(default_factory=dict)
+    steps: dict[str, Any] = dataclasses.field(default_factory=dict)
+    running: dict[str, Any] = dataclasses.field(default_factory=dict)
     reason: reasons.Reason | None = None
     paths: str = ""
     control: str | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The title of the reason, or the step."""
         return self.reason.title if self.reason else self.step
 
 
-def _changes():
+def _changes() -> Iterator[PipelineChange]:
     decoded, averages, cut = reasons.DECODER, reasons.AVERAGES, reasons.CUT
     yield PipelineChange("nothing", "the same once more", control="none")
     for decoder in ("tensorflow, accurate DCT", "pillow", "opencv"):
@@ -67,16 +69,28 @@ def _changes():
     yield PipelineChange("normalisation", "0..1", {"normalisation": "0..1"}, control="large")
     yield PipelineChange("boxes", "clipped to the image", running={"clip": True})
     yield PipelineChange("suppression", "the API's", running={"suppression": "api"})
-    suppressed = {"reason": cut, "paths": r"iou_threshold"}
     for threshold in (0.45, 0.7):
-        running = {"suppression": threshold}
-        yield PipelineChange("suppression", f"IoU {threshold}", running=running, **suppressed)
-    running, suppressed = {"class_agnostic": True}, suppressed | {"paths": r"class_agnostic"}
-    yield PipelineChange("suppression", "class-agnostic", running=running, **suppressed)
-    for threshold in (0.05, 0.3):
-        running, value = {"score_cut": threshold}, f"below {threshold} gone"
         yield PipelineChange(
-            "score threshold", value, running=running, reason=cut, paths="score_threshold"
+            "suppression",
+            f"IoU {threshold}",
+            running={"suppression": threshold},
+            reason=cut,
+            paths="iou_threshold",
+        )
+    yield PipelineChange(
+        "suppression",
+        "class-agnostic",
+        running={"class_agnostic": True},
+        reason=cut,
+        paths="class_agnostic",
+    )
+    for threshold in (0.05, 0.3):
+        yield PipelineChange(
+            "score threshold",
+            f"below {threshold} gone",
+            running={"score_cut": threshold},
+            reason=cut,
+            paths="score_threshold",
         )
     yield PipelineChange("moving averages", "off", running={"averages": False}, reason=averages)
     for dtype in ("float16", "bfloat16"):
@@ -86,17 +100,17 @@ def _changes():
 
 
 def from_model(
-    model,
-    annotations_file,
-    image_dir,
+    model: str | os.PathLike[str],
+    annotations_file: str | os.PathLike[str],
+    image_dir: str | os.PathLike[str],
     *,
-    num_images=200,
-    labels=None,
-    pipeline_config=None,
-    label_map=None,
-    samples=200,
-    only=(),
-):
+    num_images: int | None = 200,
+    labels: str | os.PathLike[str] | None = None,
+    pipeline_config: str | os.PathLike[str] | None = None,
+    label_map: str | os.PathLike[str] | None = None,
+    samples: int = 200,
+    only: Collection[str] = (),
+) -> dict:
     """Evaluates one model with one change of its pipeline at a time.
 
     Args:
@@ -108,7 +122,7 @@ def from_model(
       only: steps to change; default all.
 
     Returns:
-      dict, `explain/model.json`; docs/explain.md describes it. Differences are in points of AP.
+      `explain/model.json`; docs/explain.md describes it. Differences are in points of AP.
 
     Raises:
       UserError: an input that is not what it should be.
@@ -131,11 +145,11 @@ def from_model(
         if (not only or change.step in only or change.control)
         and not (change.steps and dataclasses.replace(rig.steps, **change.steps) == rig.steps)
     ]
-    scored = {"image_ids": [image_id for image_id, _ in images], "evaluator": "hotcoco"}
+    image_ids = [image_id for image_id, _ in images]
 
-    baseline_pixels = {}
+    baseline_pixels: dict[int, np.ndarray] = {}
     baseline = rig.detect(images, rig.steps, Running(), baseline_pixels.__setitem__)
-    first = score.score(annotations_file, baseline, **scored)
+    first = score.score(annotations_file, baseline, image_ids=image_ids, evaluator="hotcoco")
     rows, left_out = [], []
     for change in tqdm(wanted, desc=rig.name, unit="change"):
         asked = (*change.running, *change.steps.items())
@@ -145,13 +159,13 @@ def from_model(
             continue
         steps = dataclasses.replace(rig.steps, **change.steps)
         running = dataclasses.replace(Running(), **change.running)
-        distances = []
+        distances: list[float] = []
         on_input = _distance(baseline_pixels, distances) if change.steps else None
         if not running.accelerated and not hasattr(rig, "_interpreter"):
             detections = _apart(model, annotations_file, image_dir, num_images, given)
         else:
             detections = rig.detect(images, steps, running, on_input)
-        second = score.score(annotations_file, detections, **scored)
+        second = score.score(annotations_file, detections, image_ids=image_ids, evaluator="hotcoco")
         rows.append(_row(change, first, second, baseline == detections, distances, samples))
     for row in rows:
         row["held"] = controls.held(row, len(images))
@@ -160,7 +174,7 @@ def from_model(
         "format": 1,
         "form": "model",
         "model": {"name": rig.name, "path": str(model), "input_hw": list(rig.input_hw)},
-        "annotations": groundtruth.identity(scored["image_ids"]),
+        "annotations": groundtruth.identity(image_ids),
         "baseline": {
             "figures": {name: first.metrics[name] for name in _SHOWN},
             **dataclasses.asdict(rig.steps),
@@ -173,24 +187,32 @@ def from_model(
     }
 
 
-def _distance(baseline, distances):
+def _distance(
+    baseline: dict[int, np.ndarray], distances: list[float]
+) -> Callable[[int, np.ndarray], None]:
     """A callback that notes the mean absolute difference of an image's input from the baseline.
 
     Of an input of another size there is none.
     """
 
-    def on_input(image_id, small):
+    def on_input(image_id: int, small: np.ndarray) -> None:
         if small.shape == baseline[image_id].shape:
             distances.append(float(np.abs(small - baseline[image_id]).mean()))
 
     return on_input
 
 
-def _row(change, first, second, identical, distances, samples):
+def _row(
+    change: PipelineChange,
+    first: score.Result,
+    second: score.Result,
+    identical: bool,
+    distances: list[float],
+    samples: int,
+) -> dict:
     figures = {name: second.metrics[name] for name in _SHOWN}
-    delta = None
-    if None not in (figures["AP"], first.metrics["AP"]):
-        delta = 100 * (figures["AP"] - first.metrics["AP"])
+    here, there = figures["AP"], first.metrics["AP"]
+    delta = None if here is None or there is None else 100 * (here - there)
     interval = [0.0, 0.0] if identical else _interval(first, second, samples)
     return {
         "name": change.name,
@@ -209,7 +231,7 @@ def _row(change, first, second, identical, distances, samples):
     }
 
 
-def _interval(first, second, samples):
+def _interval(first: score.Result, second: score.Result, samples: int) -> list[float] | None:
     """[low, high] of the difference of AP in points on other images, or None."""
     if not samples:
         return None
@@ -218,7 +240,7 @@ def _interval(first, second, samples):
     return interval and [100 * interval["low"], 100 * interval["high"]]
 
 
-def _elsewhere(interval):
+def _elsewhere(interval: list[float] | None) -> str:
     """Whether other images would show more than the tolerance: yes, no, or it cannot be told."""
     if interval is None:
         return "not known"
@@ -228,7 +250,13 @@ def _elsewhere(interval):
     return "no" if low >= -TOLERANCE and high <= TOLERANCE else "not known"
 
 
-def _apart(model, annotations_file, image_dir, num_images, given):
+def _apart(
+    model: str | os.PathLike[str],
+    annotations_file: str | os.PathLike[str],
+    image_dir: str | os.PathLike[str],
+    num_images: int | None,
+    given: dict[str, Any],
+) -> list[dict]:
     """Detections of a process of its own without oneDNN, which TensorFlow chooses as it loads."""
     with in_temporary_folder("explain-") as folder:
         output = folder / "detections.json"
@@ -249,8 +277,19 @@ def _apart(model, annotations_file, image_dir, num_images, given):
         return json.loads(output.read_text(encoding="utf-8"))
 
 
-def baseline_detections(model, annotations_file, image_dir, num_images, given):
-    """COCO results of a model under the default pipeline."""
+def baseline_detections(
+    model: str | os.PathLike[str],
+    annotations_file: str | os.PathLike[str],
+    image_dir: str | os.PathLike[str],
+    num_images: int | None,
+    given: dict[str, Any],
+) -> list[dict]:
+    """COCO results of a model under the default pipeline.
+
+    Args:
+      model, annotations_file, image_dir, num_images: as of `from_model`.
+      given: its labels, pipeline_config and label_map.
+    """
     from replicate.benchmarking import Dataset
 
     dataset = Dataset(annotations_file, image_dir, num_images)

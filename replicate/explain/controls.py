@@ -1,12 +1,14 @@
 """Changes of which the outcome is known beforehand: whether the measurement showed it."""
 
+from collections.abc import Iterable
+
 from replicate.score.over_images import FEWEST_IMAGES
 
 #: Points of AP that a change with the control "large" must cost: ten times what matters.
 LARGE = 1.0
 
 
-def held(row, images):
+def held(row: dict, images: int) -> bool | None:
     """Whether a control came out as it must; None for a change that is no control.
 
     Args:
@@ -20,8 +22,8 @@ def held(row, images):
     return _is_large(row) and not _may_be_chance(row, images)
 
 
-def remarks(rows, images):
-    """What follows where controls did not come out as they must: a list of sentences.
+def remarks(rows: Iterable[dict], images: int) -> list[str]:
+    """What follows where controls did not come out as they must, in sentences.
 
     Args:
       rows: `changes` of explain/model.json.
@@ -30,7 +32,7 @@ def remarks(rows, images):
     return [_of(row, images) for row in rows if held(row, images) is False]
 
 
-def _of(row, images):
+def _of(row: dict, images: int) -> str:
     name = f"control {row['step']}, {row['value']}"
     moved = "leaves AP undefined"
     if row["delta_ap"] is not None:
@@ -52,16 +54,16 @@ def _of(row, images):
     return f"{name}: {moved}: {these} {few} to tell even that from chance"
 
 
-def _is_large(row):
+def _is_large(row: dict) -> bool:
     return row["delta_ap"] is not None and row["delta_ap"] <= -LARGE
 
 
-def _may_be_chance(row, images):
+def _may_be_chance(row: dict, images: int) -> bool:
     interval = row["interval"]
     return images < FEWEST_IMAGES if interval is None else interval[1] >= 0
 
 
-def _span(interval, images):
+def _span(interval: list[float] | None, images: int) -> str:
     if interval is None and images < FEWEST_IMAGES:
         return f" (fewer than {FEWEST_IMAGES} images have no interval)"
     if interval is None:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 
-from replicate.explain.scene import IOU_THRESHOLDS
+from replicate.explain.scene import IOU_THRESHOLDS, Scene
+from replicate.explain.setting import Setting
 
 #: What is shown of every protocol; the others are taken where they are told.
 SHOWN = ("AP", "AP50", "AR@100")
@@ -14,7 +17,7 @@ _RECALLS = np.linspace(0, 1, 101)
 _ELEVEN = np.linspace(0, 1, 11)
 
 
-def _in_float32():
+def _in_float32() -> np.ndarray:
     """101 recalls as PyTorch's linspace has them: in float32, from both ends to the middle."""
     step, places = np.float32(1) / np.float32(100), np.arange(101, dtype=np.float32)
     from_end = np.float32(1) - step * places[::-1]
@@ -23,7 +26,7 @@ def _in_float32():
 
 _LEVELS = {"11": _ELEVEN, "101": _RECALLS, "101 in float32": _in_float32()}
 # metric -> (range of areas, detections, IoU threshold or None for the mean, "AP" or "AR")
-_METRICS = {
+_METRICS: dict[str, tuple[str, int | None, int | None, str]] = {
     "AP": ("all", None, None, "AP"),
     "AP50": ("all", None, 0, "AP"),
     "AP75": ("all", None, 5, "AP"),
@@ -38,6 +41,13 @@ _METRICS = {
     "ARl": ("l", None, None, "AR"),
 }
 METRICS = tuple(_METRICS)
+
+
+# AP (T, S), recall (T, S) and the objects of each segment (S,), of T IoU thresholds.
+_Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Of (envelope of all precisions, where each cell's begin (T, S), true detections (T, S),
+# objects (S,), precision at the end of each list (T, S) or None): AP (T, S).
+_Average = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,25 +93,22 @@ class _Placed:
 
 
 class Figures:
-    """The metrics of one scene under any setting.
+    """The metrics of one scene under any setting."""
 
-    Args:
-      scene: Scene.
-    """
-
-    def __init__(self, scene):
+    def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self._kept = {}
-        self._rankings = {}
+        self._placings: dict[tuple[Setting, bool, str, bool], _Placed] = {}
+        self._rankings: dict[tuple[Setting, bool], _Ranked] = {}
 
-    def of(self, setting, metrics=SHOWN):
-        """dict metric name -> value in 0..1, or None where undefined.
+    def of(self, setting: Setting, metrics: Iterable[str] = SHOWN) -> dict[str, float | None]:
+        """metric -> value in 0..1, None where undefined.
 
         Args:
-          setting: Setting.
+          setting: how it is evaluated.
           metrics: names of METRICS.
         """
-        curves, values = {}, {}
+        curves: dict[tuple[str, int | None], _Curves] = {}
+        values = {}
         for name in metrics:
             area, limit, threshold, kind = _METRICS[name]
             if (area, limit) not in curves:
@@ -109,24 +116,26 @@ class Figures:
             values[name] = _mean(curves[area, limit], kind, threshold, setting)
         return values
 
-    def forget(self, setting):
+    def forget(self, setting: Setting) -> None:
         """Lets go of what is kept for settings that match as this one."""
         key = setting.of_matching
-        self._kept = {place: value for place, value in self._kept.items() if place[1] != key}
+        self._placings = {
+            place: placed for place, placed in self._placings.items() if place[0] != key
+        }
         self.scene.forget(setting)
 
-    def ranked(self, setting, micro):
+    def ranked(self, setting: Setting, micro: bool) -> _Ranked:
         """The _Ranked of a setting; kept for settings that rank alike."""
         key = (setting.of_ranking, micro)
         if key not in self._rankings:
             self._rankings[key] = _ranked(self, *key)
         return self._rankings[key]
 
-    def _accumulated(self, setting, area, limit):
+    def _accumulated(self, setting: Setting, area: str, limit: int | None) -> _Curves:
         """AP (T, S), recall (T, S) and the objects of each segment (S,)."""
         matches = self.scene.matches(setting, area)
         ranked = self.ranked(setting, setting.micro)
-        placed = self._once(_placed, setting, setting.micro, area, setting.box_areas)
+        placed = self._placed(setting, area)
         keep, images = self._chosen(setting, ranked, limit)
         segments = len(ranked.bounds) - 1
 
@@ -176,8 +185,10 @@ class Figures:
         recall = true_counts / np.maximum(objects, 1)
         return average, recall, objects
 
-    def _chosen(self, setting, ranked, limit):
-        """(N,) bool: the detections kept; (I,) bool: the images scored."""
+    def _chosen(
+        self, setting: Setting, ranked: _Ranked, limit: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) bool: the detections that count; (I,) bool: the images scored."""
         limit = setting.max_dets if limit is None else min(limit, setting.max_dets or limit)
         keep = np.ones(len(ranked.index), bool)
         if limit is not None:
@@ -195,14 +206,15 @@ class Figures:
             keep &= images[ranked.image]
         return keep, images
 
-    def _once(self, make, setting, *key):
-        key = (make, setting.of_matching, *key)
-        if key not in self._kept:
-            self._kept[key] = make(self, setting, *key[2:])
-        return self._kept[key]
+    def _placed(self, setting: Setting, area: str) -> _Placed:
+        """The _Placed of a setting within a range of AREAS; kept for settings that match alike."""
+        key = (setting.of_matching, setting.micro, area, setting.box_areas)
+        if key not in self._placings:
+            self._placings[key] = _placed(self, setting, area)
+        return self._placings[key]
 
 
-def _ranked(figures, setting, micro):
+def _ranked(figures: Figures, setting: Setting, micro: bool) -> _Ranked:
     scene = figures.scene
     ranking = scene.ranking(setting)
     index = ranking.best_first[ranking.alive[ranking.best_first]]
@@ -228,9 +240,8 @@ def _ranked(figures, setting, micro):
     )
 
 
-def _placed(figures, setting, micro, area, box_areas):
-    del box_areas  # it is part of what `setting` says; here it tells results apart
-    ranked = figures.ranked(setting, micro)
+def _placed(figures: Figures, setting: Setting, area: str) -> _Placed:
+    ranked = figures.ranked(setting, setting.micro)
     matches = figures.scene.matches(setting, area)
     in_range = matches.in_range[ranked.index]
     place = ranked.place[matches.detection]
@@ -254,7 +265,7 @@ def _placed(figures, setting, micro, area, box_areas):
     )
 
 
-def _envelope(precision, bounds):
+def _envelope(precision: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """The best precision at this or any higher recall, within each cell."""
     envelope = np.empty_like(precision)
     filled = np.flatnonzero(np.diff(bounds))
@@ -264,12 +275,19 @@ def _envelope(precision, bounds):
 
 
 @functools.cache
-def _first_reaching(objects, recalls, side):
+def _first_reaching(objects: int, recalls: str, side: Literal["left", "right"]) -> np.ndarray:
     """(R,) int: how many objects must be found to reach (or pass) each recall."""
     return np.searchsorted(np.arange(1, objects + 1) / objects, _LEVELS[recalls], side)
 
 
-def _at_recalls(envelope, starts, true_counts, objects, recalls, side="left"):
+def _at_recalls(
+    envelope: np.ndarray,
+    starts: np.ndarray,
+    true_counts: np.ndarray,
+    objects: np.ndarray,
+    recalls: str,
+    side: Literal["left", "right"] = "left",
+) -> np.ndarray:
     """(T, S, R) precision at each recall, 0 beyond the recall that is reached."""
     ahead = np.array([_first_reaching(max(int(n), 1), recalls, side) for n in objects])
     reached = ahead < true_counts[..., None]
@@ -278,27 +296,46 @@ def _at_recalls(envelope, starts, true_counts, objects, recalls, side="left"):
     return np.where(reached, padded[places], 0.0)
 
 
-def _points(recalls):
-    def average(envelope, starts, true_counts, objects, _):
+def _points(recalls: str) -> _Average:
+    def average(
+        envelope: np.ndarray,
+        starts: np.ndarray,
+        true_counts: np.ndarray,
+        objects: np.ndarray,
+        _: np.ndarray | None,
+    ) -> np.ndarray:
         return _at_recalls(envelope, starts, true_counts, objects, recalls).mean(axis=2)
 
     return average
 
 
-def _all_points(envelope, starts, true_counts, objects, _):
+def _all_points(
+    envelope: np.ndarray,
+    starts: np.ndarray,
+    true_counts: np.ndarray,
+    objects: np.ndarray,
+    _: np.ndarray | None,
+) -> np.ndarray:
     """The area under the envelope: every object found adds 1 / objects of recall."""
     total = np.concatenate([[0.0], np.cumsum(envelope)])
     return (total[starts + true_counts] - total[starts]) / np.maximum(objects, 1)
 
 
-def _trapezoid(reaching):
+def _trapezoid(reaching: bool) -> _Average:
     """101 points joined by lines; behind the last recall to (1, 0), or 0 at once.
 
     Args:
       reaching: whether the line goes on from the last recall to recall 1 and precision 0.
     """
 
-    def average(envelope, starts, true_counts, objects, last):
+    def average(
+        envelope: np.ndarray,
+        starts: np.ndarray,
+        true_counts: np.ndarray,
+        objects: np.ndarray,
+        last: np.ndarray | None,
+    ) -> np.ndarray:
+        assert last is not None  # `_accumulated` has it where trapezoids are asked for
         values = _at_recalls(envelope, starts, true_counts, objects, "101", side="right")
         recall = (true_counts / np.maximum(objects, 1))[..., None]
         slope = (1 - _RECALLS) / np.where(recall < 1, 1 - recall, 1) if reaching else 0.0
@@ -308,7 +345,7 @@ def _trapezoid(reaching):
     return average
 
 
-_AVERAGES = {
+_AVERAGES: dict[str, _Average] = {
     "101": _points("101"),
     "101 in float32": _points("101 in float32"),
     "11": _points("11"),
@@ -318,7 +355,7 @@ _AVERAGES = {
 }
 
 
-def _mean(curves, kind, threshold, setting):
+def _mean(curves: _Curves, kind: str, threshold: int | None, setting: Setting) -> float | None:
     average, recall, objects = curves
     values = average if kind == "AP" else recall
     values = values if threshold is None else values[threshold : threshold + 1]

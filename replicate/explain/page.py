@@ -1,5 +1,6 @@
 """One page for each form: the told figure as a line, what was tried as dots with intervals."""
 
+import os
 import pathlib
 
 from replicate.explain import text
@@ -32,11 +33,11 @@ _CONTROLS = {
 }
 
 
-def write(content, path, command=""):
+def write(content: dict, path: str | os.PathLike[str], command: str = "") -> None:
     """Writes the page of an answer of any form.
 
     Args:
-      content: dict as `explain/*.json` holds it.
+      content: as `explain/*.json` holds it.
       path: of the page.
       command: what made it.
     """
@@ -55,7 +56,7 @@ def write(content, path, command=""):
     )
 
 
-def _of_detections(content):
+def _of_detections(content: dict) -> dict:
     told_ap = next((figure for figure in content["told"] if figure["metric"] == "AP"), None)
     named = {
         name: explanation
@@ -103,7 +104,7 @@ def _of_detections(content):
     )
 
 
-def _sentences(content):
+def _sentences(content: dict) -> list[str]:
     written = ", ".join(f"{figure['metric']} {figure['written']}" for figure in content["told"])
     if not written:
         return ["What each protocol would change; no figure was told."]
@@ -121,7 +122,7 @@ def _sentences(content):
     ]
 
 
-def _of_model(content):
+def _of_model(content: dict) -> dict:
     baseline = content["baseline"]["figures"]
     rows = [
         {
@@ -166,7 +167,7 @@ def _of_model(content):
     )
 
 
-def _of_runs(content):
+def _of_runs(content: dict) -> dict:
     a, b = content["runs"]
     split = content["split"]
     rows = []
@@ -210,7 +211,7 @@ def _of_runs(content):
     )
 
 
-def _scaled(page):
+def _scaled(page: dict) -> dict:
     """The page with every value as a place from 0 to 100 on its track."""
     values = [page["zero"][1], page["told"][1] if page["told"] else None]
     for row in page["rows"]:
@@ -219,7 +220,7 @@ def _scaled(page):
     low, high = min(values), max(values)
     span = (high - low) or 1.0
 
-    def at(value):
+    def at(value: float | None) -> float | None:
         return None if value is None else round(3 + 94 * (value - low) / span, 2)
 
     page["said"] = any(row["says"] for row in page["rows"])

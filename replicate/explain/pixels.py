@@ -1,11 +1,15 @@
 """From a file to the pixels that a model is given, with one step done otherwise."""
 
 import dataclasses
+import os
+from collections.abc import Callable
 
 import numpy as np
 
 from replicate import decoders, odapi
 from replicate.errors import UserError
+
+_Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Steps:
     normalisation: str = "recipe"
 
 
-def decoded(path, steps):
+def decoded(path: str | os.PathLike[str], steps: Steps) -> np.ndarray:
     """uint8 RGB [height, width, 3] of a file.
 
     Raises:
@@ -42,24 +46,29 @@ def decoded(path, steps):
     return pixels
 
 
-def resized(pixels, input_hw, steps, within_hw=None):
+def resized(
+    pixels: np.ndarray,
+    input_hw: tuple[int, int],
+    steps: Steps,
+    within_hw: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, tuple[float, float]]:
     """An image in the size of the model's input, or of the part of it that it fills.
 
     Args:
       pixels: uint8 [height, width, 3].
       input_hw: size of the model's input.
-      steps: Steps.
       within_hw: what an image that keeps its aspect must fit into; default the input.
 
     Returns:
       (float32 [*input_hw, 3] in 0..255, smaller where the aspect is "kept"; what fraction of its
       height and width the image fills).
     """
+    height, width = pixels.shape[:2]
     hw = input_hw
     if steps.aspect != "stretched":
-        within = zip(within_hw or input_hw, pixels.shape[:2], strict=True)
-        times = min(most / side for most, side in within)
-        hw = tuple(max(1, round(side * times)) for side in pixels.shape[:2])
+        within = within_hw or input_hw
+        times = min(within[0] / height, within[1] / width)
+        hw = max(1, round(height * times)), max(1, round(width * times))
     small, fraction = KERNELS[steps.resize](pixels, hw), (1.0, 1.0)
     if steps.aspect == "padded":
         padded = np.zeros((*input_hw, 3), np.float32)
@@ -70,7 +79,7 @@ def resized(pixels, input_hw, steps, within_hw=None):
     return np.ascontiguousarray(small, np.float32), fraction
 
 
-def _by_tensorflow_accurate(path):
+def _by_tensorflow_accurate(path: str | os.PathLike[str]) -> np.ndarray:
     odapi.require_keras_2()
     import tensorflow as tf
 
@@ -80,7 +89,7 @@ def _by_tensorflow_accurate(path):
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE").numpy()
 
 
-def _by_opencv(path):
+def _by_opencv(path: str | os.PathLike[str]) -> np.ndarray:
     import cv2
 
     image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -89,7 +98,7 @@ def _by_opencv(path):
     return np.ascontiguousarray(image_bgr[..., ::-1])
 
 
-def _turned(pixels, path):
+def _turned(pixels: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(path) as image:
@@ -103,8 +112,8 @@ def _turned(pixels, path):
     return np.asarray(ImageOps.exif_transpose(upright))
 
 
-def _opencv(kernel):
-    def resize(pixels, hw):
+def _opencv(kernel: str) -> _Resize:
+    def resize(pixels: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
         import cv2
 
         # On bytes, as it is used, so that its results are rounded.
@@ -113,8 +122,8 @@ def _opencv(kernel):
     return resize
 
 
-def _tensorflow(method, antialias):
-    def resize(pixels, hw):
+def _tensorflow(method: str, antialias: bool) -> _Resize:
+    def resize(pixels: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
         import tensorflow as tf
 
         return tf.image.resize(pixels.astype(np.float32), hw, method, antialias=antialias).numpy()
@@ -122,7 +131,7 @@ def _tensorflow(method, antialias):
     return resize
 
 
-def _as_the_api(pixels, hw):
+def _as_the_api(pixels: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """TensorFlow 1's sampling, without half-pixel centres, as the API's resizers still use it."""
     import tensorflow as tf
 
@@ -130,8 +139,8 @@ def _as_the_api(pixels, hw):
     return resized[0].numpy()
 
 
-def _pillow(kernel):
-    def resize(pixels, hw):
+def _pillow(kernel: str) -> _Resize:
+    def resize(pixels: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
         from PIL import Image
 
         image = Image.fromarray(pixels).resize(hw[::-1], getattr(Image.Resampling, kernel))
@@ -140,15 +149,15 @@ def _pillow(kernel):
     return resize
 
 
-#: name -> function path -> uint8 RGB [height, width, 3].
-DECODERS = {
+#: By name: of a path the uint8 RGB [height, width, 3].
+DECODERS: dict[str, Callable[[str | os.PathLike[str]], np.ndarray]] = {
     "tensorflow": decoders.by_tensorflow,
     "tensorflow, accurate DCT": _by_tensorflow_accurate,
     "pillow": decoders.by_pillow,
     "opencv": _by_opencv,
 }
-#: name -> function (uint8 pixels, (height, width)) -> float32 pixels.
-KERNELS = {
+#: By name: of uint8 pixels and the size they are to have the float32 pixels.
+KERNELS: dict[str, _Resize] = {
     "the API's bilinear": _as_the_api,
     "bilinear": _tensorflow("bilinear", False),
     "bilinear, antialiased": _tensorflow("bilinear", True),

@@ -1,6 +1,7 @@
 """What evaluators really do otherwise than COCO: each a change of a Setting, with who does it."""
 
 import dataclasses
+from typing import Any
 
 from replicate.explain import geometry
 from replicate.explain.setting import OFFICIAL, Setting
@@ -16,15 +17,15 @@ class Protocol:
     Attributes:
       name: as tables and tests say it.
       what: one line.
-      variants: dict variant's name ("" where there is one) -> dict of fields of Setting.
+      variants: variant's name ("" where there is one) -> fields of Setting.
       who: who does it, and where that is written.
       boxes_only: does not apply to masks.
     """
 
     name: str
     what: str
-    variants: dict
-    who: tuple
+    variants: dict[str, dict[str, Any]]
+    who: tuple[str, ...]
     boxes_only: bool = False
 
 
@@ -35,21 +36,21 @@ class Variant:
     Attributes:
       name: of the protocol.
       value: the variant's name, or "".
-      fields: the fields of Setting that it changes, as a sorted tuple of pairs.
+      fields: the fields of Setting that it changes, sorted.
     """
 
     name: str
     value: str
-    fields: tuple
+    fields: tuple[tuple[str, Any], ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}={self.value}" if self.value else self.name
 
-    def over(self, setting=OFFICIAL):
+    def over(self, setting: Setting = OFFICIAL) -> Setting:
         """`setting` with this change."""
         return dataclasses.replace(setting, **dict(self.fields))
 
-    def compatible(self, other):
+    def compatible(self, other: "Variant") -> bool:
         """Whether both can be done at once: no field is changed by both."""
         return not {name for name, _ in self.fields} & {name for name, _ in other.fields}
 
@@ -257,19 +258,19 @@ class Library:
     Attributes:
       name: of the library.
       what: how it is used.
-      fields: dict of fields of Setting.
+      fields: of Setting.
       metrics: what of its output has a counterpart here.
       who: where that is written.
     """
 
     name: str
     what: str
-    fields: dict
-    metrics: tuple
+    fields: dict[str, Any]
+    metrics: tuple[str, ...]
     who: str
 
     @property
-    def setting(self):
+    def setting(self) -> Setting:
         return Setting(**self.fields)
 
 
@@ -352,7 +353,7 @@ LIBRARIES = (
 )
 
 
-def variants(masks=False):
+def variants(masks: bool = False) -> list[Variant]:
     """All Variants, in the order of PROTOCOLS.
 
     Args:
@@ -366,6 +367,6 @@ def variants(masks=False):
     ]
 
 
-def protocol_of(name):
+def protocol_of(name: str) -> Protocol:
     """The Protocol called `name`."""
     return next(protocol for protocol in PROTOCOLS if protocol.name == name)

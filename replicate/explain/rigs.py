@@ -3,13 +3,22 @@
 import contextlib
 import copy
 import dataclasses
+import os
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from replicate.errors import UserError
 from replicate.explain import pixels
+from replicate.score.groundtruth import Groundtruth
 
+if TYPE_CHECKING:
+    from replicate.evaluate.detector import Detector
+
+# boxes_yxyx_norm (N, 4), scores (N,), category ids of an image; None where a class has none
+_Output = tuple[np.ndarray, np.ndarray, list[int | None]]
 _WEIGHTS = {"float16": "float16", "bfloat16": "bfloat16"}
 
 
@@ -39,32 +48,39 @@ class Running:
 
 
 class Rig:
-    """What .tflite files and checkpoints share.
-
-    Subclasses have `input_hw` and `outputs(images, running)`: for n float32 images [h, w, 3] in
-    0..255 after resizing, a list of (boxes_yxyx_norm, scores, category_ids).
-    """
+    """What .tflite files and checkpoints share."""
 
     name = ""
     input_hw = (0, 0)
+    batch_size = 1
     #: How it is fed where nothing is changed.
     steps = pixels.Steps()
     #: What cannot be changed here: a field of Running, or (field of Steps, value) -> why.
-    without: dict = {}
+    without: dict[str | tuple[str, Any], str] = {}
 
-    def within_hw(self, image_hw):
+    def outputs(self, images: list[np.ndarray], running: Running) -> list[_Output]:
+        """What the model says of float32 images [h, w, 3] in 0..255 after resizing."""
+        raise NotImplementedError
+
+    def within_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """What an image that keeps its aspect must fit into."""
         return self.input_hw
 
-    def detect(self, images, steps, running, on_input=None):
+    def detect(
+        self,
+        images: Sequence[tuple[int, str | os.PathLike[str]]],
+        steps: pixels.Steps,
+        running: Running,
+        on_input: Callable[[int, np.ndarray], Any] | None = None,
+    ) -> list[dict]:
         """COCO results of images.
 
         Args:
-          images: list of (image id, path).
-          steps: pixels.Steps.
-          running: Running.
-          on_input: function (image id, float32 [h, w, 3] as the model takes it, in 0..255) that is
-            called for each image.
+          images: ids and paths.
+          steps: how an image becomes the model's input.
+          running: how the model is run.
+          on_input: called for each image with its id and, float32 [h, w, 3] in 0..255, what the
+            model takes.
         """
         size = running.batch_size or self.batch_size
         results = []
@@ -86,7 +102,7 @@ class Rig:
                 results += _finished(image_id, shape, output, running)
         return results
 
-    def normalised(self, small, steps):
+    def normalised(self, small: np.ndarray, steps: pixels.Steps) -> np.ndarray:
         """`small` so that the model's own normalisation makes what `steps` asks for."""
         if steps.normalisation == "recipe":
             return small
@@ -94,12 +110,12 @@ class Rig:
         return (small / 255 - low) * 255 / (high - low)
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """What the model's own normalisation makes of 0 and of 255, [3] each."""
         return np.full(3, -1.0), np.full(3, 1.0)
 
 
-def _finished(image_id, shape, output, running):
+def _finished(image_id: int, shape: list[float], output: _Output, running: Running) -> list[dict]:
     boxes, scores, category_ids = output
     if running.clip:
         boxes = np.clip(boxes, 0, 1)
@@ -121,11 +137,11 @@ def _finished(image_id, shape, output, running):
     ]
 
 
-def _suppressed(boxes_xywh, scores, threshold=0.5):
+def _suppressed(boxes_xywh: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> list[int]:
     """Indices of the boxes that no better one of any category overlaps by `threshold`."""
     from hotcoco import primitives
 
-    left = []
+    left: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if not left:
             left.append(index)
@@ -141,24 +157,30 @@ class TfliteRig(Rig):
 
     batch_size = 1
     steps = pixels.Steps(resize="opencv's bilinear")
-    without: dict = {
+    without = {
         "batch_size": "a .tflite file has one batch size",
         "suppression": "suppression is part of the .tflite file",
         "weights": "weights are part of the .tflite file",
         "averages": "a .tflite file holds the weights of one kind",
     }
 
-    def __init__(self, path, groundtruth, labels=None):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        groundtruth: Groundtruth,
+        labels: str | os.PathLike[str] | None = None,
+    ) -> None:
         from replicate.benchmarking.adapters import labels as adapter_labels
 
         self.name, self._path = pathlib.Path(path).stem, path
-        self._interpreters = {}
+        self._interpreters: dict[bool, Any] = {}
         entry = self._interpreter(True).get_input_details()[0]
-        self.input_hw = tuple(int(side) for side in entry["shape"][1:3])
+        height, width = entry["shape"][1:3]
+        self.input_hw = int(height), int(width)
         dataset = dataclasses.make_dataclass("Dataset", ["groundtruth"])(groundtruth)
         self._id_of = adapter_labels.category_ids(labels, dataset)
 
-    def outputs(self, images, running):
+    def outputs(self, images: list[np.ndarray], running: Running) -> list[_Output]:
         from replicate.benchmarking.adapters.tflite import roles
 
         interpreter = self._interpreter(running.accelerated)
@@ -168,13 +190,13 @@ class TfliteRig(Rig):
             interpreter.set_tensor(entry["index"], _as_input(image, entry["dtype"])[np.newaxis])
             interpreter.invoke()
             values = [interpreter.get_tensor(detail["index"]) for detail in details]
-            boxes, classes, scores, count = roles(values, details)
-            count = int(count.reshape(-1)[0])
+            boxes, classes, scores, counts = roles(values, details)
+            count = int(counts.reshape(-1)[0])
             ids = [self._id_of[int(class_id)] for class_id in classes[0, :count]]
             outputs.append((boxes[0, :count], scores[0, :count], ids))
         return outputs
 
-    def _interpreter(self, accelerated):
+    def _interpreter(self, accelerated: bool) -> Any:
         from ai_edge_litert import interpreter as litert
 
         if accelerated not in self._interpreters:
@@ -191,7 +213,7 @@ class TfliteRig(Rig):
         return self._interpreters[accelerated]
 
 
-def _as_input(image, dtype):
+def _as_input(image: np.ndarray, dtype: type) -> np.ndarray:
     if dtype == np.float32:
         return image / np.float32(127.5) - 1
     pixels_ = np.clip(np.rint(image), 0, 255)
@@ -203,17 +225,19 @@ class CheckpointRig(Rig):
 
     batch_size = 8
 
-    def __init__(self, config, checkpoint, category_ids, name):
+    def __init__(
+        self, config: Any, checkpoint: str, category_ids: list[int | None], name: str
+    ) -> None:
         self.name, self._config, self._checkpoint = name, config, checkpoint
         self._category_ids = category_ids
-        self._detectors = {}
+        self._detectors: dict[tuple, Detector] = {}
         detector = self._detector(Running())
         if detector.static_shape is None:
             raise UserError(
                 f"{name}: its resizer keeps the aspect and pads to no one size; the changes of a "
                 "pipeline are measured on models whose inputs have one size"
             )
-        self.input_hw = tuple(detector.static_shape)
+        self.input_hw = detector.static_shape
         self.without = {}
         self._range = _kept_range(config.model)
         if self._range:
@@ -227,12 +251,12 @@ class CheckpointRig(Rig):
         if detector.suppression != "kit":
             self.without["suppression"] = f"its suppression is {detector.suppression}'s alone"
 
-    def within_hw(self, image_hw):
+    def within_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         if not self._range:
             return self.input_hw
         return self._range if image_hw[0] < image_hw[1] else self._range[::-1]
 
-    def _check_resizer(self, detector):
+    def _check_resizer(self, detector: "Detector") -> None:
         """What is fed unchanged must be what `tools/evaluate.py` feeds, and as large."""
         height, width = self.input_hw
         rng = np.random.default_rng(0)
@@ -249,15 +273,15 @@ class CheckpointRig(Rig):
                 )
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
         detector = self._detector(Running())
-        made = []
-        for value in (0, 255):
-            image = np.full((*self.input_hw, 3), value, np.float32)
-            made.append(detector.preprocess(image)[0].numpy()[0, 0])
-        return made
+        low, high = (np.full((*self.input_hw, 3), value, np.float32) for value in (0, 255))
+        return (
+            detector.preprocess(low)[0].numpy()[0, 0],
+            detector.preprocess(high)[0].numpy()[0, 0],
+        )
 
-    def outputs(self, images, running):
+    def outputs(self, images: list[np.ndarray], running: Running) -> list[_Output]:
         detector = self._detector(running)
         prepared = [detector.preprocess(image) for image in images]
         import tensorflow as tf
@@ -278,7 +302,7 @@ class CheckpointRig(Rig):
             )
         return detections
 
-    def _detector(self, running):
+    def _detector(self, running: Running) -> "Detector":
         """The Detector of what `running` says of the model; kept until another is asked for."""
         from replicate.evaluate.detector import Detector
 
@@ -301,7 +325,7 @@ class CheckpointRig(Rig):
         return self._detectors[key]
 
 
-def _kept_range(model):
+def _kept_range(model: Any) -> tuple[int, int] | None:
     """(smaller side, larger side) that a resizer which keeps the aspect fits images into."""
     resizer = getattr(model, model.WhichOneof("model")).image_resizer
     if resizer.WhichOneof("image_resizer_oneof") != "keep_aspect_ratio_resizer":
@@ -310,7 +334,7 @@ def _kept_range(model):
     return bounds.min_dimension, bounds.max_dimension
 
 
-def _set_iou_threshold(config, threshold):
+def _set_iou_threshold(config: Any, threshold: float) -> None:
     model = getattr(config.model, config.model.WhichOneof("model"))
     with contextlib.suppress(AttributeError):
         model.post_processing.batch_non_max_suppression.iou_threshold = threshold
@@ -318,7 +342,7 @@ def _set_iou_threshold(config, threshold):
     model.second_stage_post_processing.batch_non_max_suppression.iou_threshold = threshold
 
 
-def _round_weights(model, dtype):
+def _round_weights(model: Any, dtype: str) -> None:
     import tensorflow as tf
 
     for variable in {variable.ref(): variable for variable in _variables(model)}.values():
@@ -326,7 +350,7 @@ def _round_weights(model, dtype):
             variable.assign(tf.cast(tf.cast(variable, dtype), tf.float32))
 
 
-def _variables(model):
+def _variables(model: Any) -> list:
     import tensorflow as tf
 
     return [variable for variable in tf.Module.trainable_variables.fget(model)] + [
@@ -334,7 +358,14 @@ def _variables(model):
     ]
 
 
-def rig_of(path, groundtruth, *, labels=None, pipeline_config=None, label_map=None):
+def rig_of(
+    path: str | os.PathLike[str],
+    groundtruth: Groundtruth,
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    pipeline_config: str | os.PathLike[str] | None = None,
+    label_map: str | os.PathLike[str] | None = None,
+) -> Rig:
     """The Rig of a .tflite file, a run directory or a checkpoint.
 
     Raises:

@@ -2,7 +2,10 @@
 
 import copy
 import dataclasses
+import os
 import pathlib
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from replicate import config as configs
 from replicate import score
@@ -35,7 +38,13 @@ class RunDifference:
     why: str = ""
 
 
-def from_runs(a, b, *, evaluate=True, samples=200):
+def from_runs(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    evaluate: bool = True,
+    samples: int = 200,
+) -> dict:
     """Names the differences of two runs and splits the gap between their figures.
 
     Args:
@@ -44,7 +53,7 @@ def from_runs(a, b, *, evaluate=True, samples=200):
       samples: of the images, for the interval of the gap, where both have the same images.
 
     Returns:
-      dict, `explain/runs.json`; docs/explain.md describes it. AP in points.
+      `explain/runs.json`; docs/explain.md describes it. AP in points.
 
     Raises:
       UserError: not a run directory, or no evaluation in it; one run twice.
@@ -63,7 +72,8 @@ def from_runs(a, b, *, evaluate=True, samples=200):
         key=lambda difference: ORDER.index(difference.part),
     )
     differing = [difference for difference in differences if difference.part == "evaluation"]
-    crossed, note = {}, ""
+    crossed: dict[str, float | None] = {}
+    note = ""
     if not differing:
         note = _evaluated_alike(first, second, differences)
     elif _gap(first, second) is None:
@@ -96,13 +106,13 @@ class _Run:
     root: pathlib.Path
     step: int
     metrics: dict
-    config: object
+    config: Any
     request: dict
     environment: dict
     manifests: dict
 
     @classmethod
-    def of(cls, path):
+    def of(cls, path: str | os.PathLike[str]) -> "_Run":
         run = RunDir.existing(path)
         request = read_json(run.spec).get("request", {})
         steps = run.evaluated_steps()
@@ -128,45 +138,46 @@ class _Run:
         )
 
     @property
-    def points(self):
+    def points(self) -> float | None:
+        """AP, in points."""
         value = self.metrics["metrics"]["AP"]
         return None if value is None else 100 * value
 
     @property
-    def checkpoint(self):
+    def checkpoint(self) -> str:
         return str(RunDir.at(self.root).checkpoints / f"ckpt-{self.step}")
 
     @property
-    def places(self):
+    def places(self) -> tuple[str | None, str | None]:
         """Annotations and images of its evaluation, as it was asked for."""
         return self.request.get("val_annotations"), self.request.get("val_images")
 
     @property
-    def can_be_evaluated(self):
+    def can_be_evaluated(self) -> bool:
         return all(place and pathlib.Path(place).exists() for place in self.places)
 
     @property
-    def model(self):
+    def model(self) -> Any:
         return getattr(self.config.model, self.config.model.WhichOneof("model"))
 
 
-def _of_data(a, b):
+def _of_data(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for name in sorted({"train", *a.manifests, *b.manifests} - {"val"}):
         yield from _fields("training data", name, a.manifests.get(name), b.manifests.get(name))
 
 
-def _of_weights(a, b):
+def _of_weights(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for field in ("fine_tune_checkpoint", "seed"):
         yield from _fields("starting weights", field, a.request.get(field), b.request.get(field))
 
 
-def _of_config(a, b):
+def _of_config(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for operation in configs.diff(a.config, b.config):
         if operation.cls not in configs.rules.SAME and not _evaluates(operation.path):
             yield RunDifference("config", operation.path, operation.a, operation.b, operation.why)
 
 
-def _of_evaluation(a, b):
+def _of_evaluation(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for field in _COUNTED:
         ours, theirs = (run.metrics["annotations"].get(field) for run in (a, b))
         if ours != theirs:
@@ -181,15 +192,15 @@ def _of_evaluation(a, b):
             )
 
 
-def _of_environment(a, b):
+def _of_environment(a: _Run, b: _Run) -> Iterator[RunDifference]:
     yield from _fields("environment", "", a.environment, b.environment)
 
 
-def _evaluates(path):
+def _evaluates(path: str) -> bool:
     return any(name in path for name in _OF_EVALUATION)
 
 
-def _fields(part, name, a, b):
+def _fields(part: str, name: str, a: Any, b: Any) -> Iterator[RunDifference]:
     """Differences of two values, down into dicts; of places and times none are told."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys((*a, *b)):
@@ -200,7 +211,7 @@ def _fields(part, name, a, b):
         yield RunDifference(part, name, a, b)
 
 
-def _points_as(run, other):
+def _points_as(run: _Run, other: _Run) -> float | None:
     """AP in points of `run`'s checkpoint evaluated as `other` was."""
     from replicate.evaluate.detections import Evaluation
 
@@ -211,7 +222,7 @@ def _points_as(run, other):
             theirs = other.model.DESCRIPTOR.fields_by_name.get(field)
             if theirs is not None and other.model.HasField(field):
                 getattr(getattr(config.model, kind), field).CopyFrom(getattr(other.model, field))
-    annotations, images = other.places
+    annotations, images = (str(place) for place in other.places)  # `can_be_evaluated` has seen both
     inference = other.metrics.get("inference") or {}
     evaluation = Evaluation(
         config, annotations, images, suppressed_by=inference.get("suppression_asked", "kit")
@@ -222,7 +233,7 @@ def _points_as(run, other):
     return None if value is None else 100 * value
 
 
-def _evaluated_alike(a, b, differences):
+def _evaluated_alike(a: _Run, b: _Run, differences: Collection[RunDifference]) -> str:
     """What follows where no difference of evaluation was found; what does not is not said."""
     alike = "both were evaluated alike"
     gap = _gap(a, b)
@@ -238,25 +249,30 @@ def _evaluated_alike(a, b, differences):
     return f"{alike}: the gap is of training, though nothing that is compared here differs"
 
 
-def _gap(a, b):
-    return None if None in (a.points, b.points) else b.points - a.points
+def _gap(a: _Run, b: _Run) -> float | None:
+    return None if a.points is None or b.points is None else b.points - a.points
 
 
-def _split(a, b, crossed, differ):
+def _split(
+    a: _Run, b: _Run, crossed: dict[str, float | None], differ: bool
+) -> dict[str, float] | None:
     """What evaluation and what training made of the gap, in points; None where not known.
 
     Each is the mean over both ways to go from one run to the other, so that they sum to the gap.
     """
-    gap = _gap(a, b)
-    if gap is None or (differ and not crossed) or None in crossed.values():
+    if a.points is None or b.points is None:
         return None
+    gap = b.points - a.points
     if not differ:
         return {"evaluation": 0.0, "training": gap}
-    evaluation = (crossed["a_as_b"] - a.points + b.points - crossed["b_as_a"]) / 2
+    a_as_b, b_as_a = crossed.get("a_as_b"), crossed.get("b_as_a")
+    if a_as_b is None or b_as_a is None:
+        return None
+    evaluation = (a_as_b - a.points + b.points - b_as_a) / 2
     return {"evaluation": evaluation, "training": gap - evaluation}
 
 
-def _interval(a, b, samples):
+def _interval(a: _Run, b: _Run, samples: int) -> list[float] | None:
     """[low, high] of the gap in points on other images, where both have the same ones."""
     ours, theirs = (run.metrics["annotations"] for run in (a, b))
     same = all(ours.get(field) == theirs.get(field) for field in _COUNTED)

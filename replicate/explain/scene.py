@@ -2,17 +2,24 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 
 from replicate.explain import geometry
-from replicate.explain.setting import OFFICIAL
+from replicate.explain.setting import OFFICIAL, Setting
+from replicate.score.detections import Detections
+from replicate.score.groundtruth import Groundtruth
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # pycocotools' own: an IoU of exactly 1 matches a threshold of 1.
 _THRESHOLDS = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
 #: pycocotools' ranges of areas in square pixels, both ends in.
 AREAS = {"all": (0, 1e10), "s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 1e10)}
+
+
+# Detections, objects and what they share, (E,) each.
+_Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Prepared:
     D detections and G objects in the order of the files.
 
     Attributes:
-      ranking: Ranking.
+      ranking: the order of the detections.
       g_alive: (G,) bool: which take part.
       g_label: (G,) int: the category they are compared by.
       crowd: (G,) bool.
@@ -61,7 +68,7 @@ class Prepared:
     boxes: np.ndarray | None
     g_boxes: np.ndarray | None
     area: np.ndarray
-    overlapping: tuple
+    overlapping: _Pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +93,17 @@ class Scene:
     """A groundtruth and detections on it.
 
     Args:
-      groundtruth: score.Groundtruth.
-      detections: score.detections.Detections, checked, of boxes or masks.
+      groundtruth: what is scored against.
+      detections: checked, of boxes or masks.
       image_ids: ids of the scored images; default all of the groundtruth.
     """
 
-    def __init__(self, groundtruth, detections, image_ids=None):
+    def __init__(
+        self,
+        groundtruth: Groundtruth,
+        detections: Detections,
+        image_ids: Iterable[int] | None = None,
+    ) -> None:
         self.iou_type = detections.iou_type
         self.image_ids = np.array(sorted(groundtruth.image_hw if image_ids is None else image_ids))
         self.category_ids = np.array(list(groundtruth.categories))
@@ -111,25 +123,30 @@ class Scene:
         self.score = detections.scores
         self._shapes = detections.shapes
         self._groundtruth = groundtruth
-        self._matches = {}
-        self._prepared = {}
-        self._rankings = {}
+        self._matches: dict[tuple[Setting, str, bool], Matches] = {}
+        self._prepared: dict[Setting, Prepared] = {}
+        self._rankings: dict[Setting, Ranking] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.score)
 
     @property
-    def masks(self):
+    def masks(self) -> bool:
+        """Whether masks are compared, not boxes."""
         return self.iou_type == "segm"
 
-    def prepared(self, setting):
+    @property
+    def _boxes_xywh_px(self) -> np.ndarray:
+        return np.asarray(self._shapes)
+
+    def prepared(self, setting: Setting) -> Prepared:
         """The Prepared of a setting; kept for settings that match alike."""
         key = setting.of_matching
         if key not in self._prepared:
             self._prepared[key] = self._prepare(key)
         return self._prepared[key]
 
-    def matches(self, setting, area="all"):
+    def matches(self, setting: Setting, area: str = "all") -> Matches:
         """The Matches of a setting within a range of AREAS; kept for settings that match alike."""
         box_areas = setting.box_areas and area != "all"
         key = (setting.of_matching, area, box_areas)
@@ -137,20 +154,20 @@ class Scene:
             self._matches[key] = self._match(self.prepared(setting), area, box_areas)
         return self._matches[key]
 
-    def forget(self, setting):
+    def forget(self, setting: Setting) -> None:
         """Lets go of what is kept for settings that match as this one."""
         key = setting.of_matching
         self._prepared.pop(key, None)
         self._matches = {place: value for place, value in self._matches.items() if place[0] != key}
 
-    def ranking(self, setting):
+    def ranking(self, setting: Setting) -> Ranking:
         """The Ranking of a setting; kept for settings that rank alike."""
         key = setting.of_ranking
         if key not in self._rankings:
             self._rankings[key] = self._rank(key)
         return self._rankings[key]
 
-    def _rank(self, setting):
+    def _rank(self, setting: Setting) -> Ranking:
         ids = self.given_ids
         if setting.category_ids:
             place = np.searchsorted(self.category_ids, ids)
@@ -176,23 +193,25 @@ class Scene:
             image_rank=_ranks(self.image, best_first, alive),
         )
 
-    def _prepare(self, setting):
+    def _prepare(self, setting: Setting) -> Prepared:
         ranking = self.ranking(setting)
-        boxes, area, plus = None, None, [0, 0, 1, 1] if setting.inclusive else 0
+        boxes, g_boxes = None, None
         if self.masks:
             area = self._mask_areas
         else:
-            boxes = geometry.transformed(self._shapes, self.image_hw[self.image], setting)
+            boxes = geometry.transformed(self._boxes_xywh_px, self.image_hw[self.image], setting)
             area = boxes[:, 2] * boxes[:, 3]
+            plus = [0, 0, 1, 1] if setting.inclusive else [0, 0, 0, 0]
+            boxes, g_boxes = boxes + plus, self.g_boxes + plus
         prepared = Prepared(
             ranking=ranking,
             g_alive=~self.g_crowd if setting.crowd == "removed" else np.ones_like(self.g_crowd),
             g_label=np.zeros_like(self.g_category) if setting.agnostic else self.g_category,
             crowd=self.g_crowd if setting.crowd == "ignored" else np.zeros_like(self.g_crowd),
-            boxes=None if self.masks else boxes + plus,
-            g_boxes=None if self.masks else self.g_boxes + plus,
+            boxes=boxes,
+            g_boxes=g_boxes,
             area=area,
-            overlapping=(),
+            overlapping=_NO_PAIRS,
         )
         overlapping = self._overlapping(prepared)
         if setting.best_object_only:
@@ -203,7 +222,7 @@ class Scene:
             overlapping = detection[first], object_[order][first], iou[order][first]
         return dataclasses.replace(prepared, overlapping=overlapping)
 
-    def _tie_order(self, ties):
+    def _tie_order(self, ties: str) -> np.ndarray:
         if ties == "file":
             return np.arange(len(self))
         matches = self.matches(OFFICIAL)
@@ -211,21 +230,21 @@ class Scene:
         return _inverse(np.lexsort((np.arange(len(self)), -true if ties == "best" else true)))
 
     @functools.cached_property
-    def _box(self):
+    def _box(self) -> np.ndarray:
         """(D,) int: the same for detections of an image with the same box or mask."""
         if self.masks:
-            names = {}
+            names: dict[bytes, int] = {}
             shape = [names.setdefault(shape["counts"], len(names)) for shape in self._shapes]
             columns = np.column_stack([self.image, shape])
         else:
-            columns = np.column_stack([self.image, self._shapes])
+            columns = np.column_stack([self.image, self._boxes_xywh_px])
         order = np.lexsort(columns.T)
         new = (columns[order[1:]] != columns[order[:-1]]).any(axis=1)
         box = np.zeros(len(self), int)
         box[order[1:]] = np.cumsum(new)
         return box
 
-    def _match(self, prepared, area, box_areas):
+    def _match(self, prepared: Prepared, area: str, box_areas: bool) -> Matches:
         low, high = AREAS[area]
         g_area = self.g_area
         if box_areas:
@@ -240,10 +259,10 @@ class Scene:
             g_counted=prepared.g_alive & ~g_ignored,
         )
 
-    def _overlapping(self, prepared):
+    def _overlapping(self, prepared: Prepared) -> _Pairs:
         """(E,) detections, objects and their IoU, where it reaches the lowest threshold."""
         ranking = prepared.ranking
-        if self.masks:
+        if prepared.boxes is None or prepared.g_boxes is None:
             detection, object_, shared = self._mask_pairs
             keep = ranking.alive[detection] & prepared.g_alive[object_]
             keep &= ranking.label[detection] == prepared.g_label[object_]
@@ -272,15 +291,15 @@ class Scene:
         return detection[near], object_[near], iou[near]
 
     @functools.cached_property
-    def _mask_areas(self):
+    def _mask_areas(self) -> np.ndarray:
         from hotcoco import mask
 
         if not self._shapes:
             return np.zeros(0)
-        return np.asarray(mask.area(self._shapes), float)
+        return np.asarray(mask.area(list(self._shapes)), float)
 
     @functools.cached_property
-    def _g_masks(self):
+    def _g_masks(self) -> list[dict]:
         from pycocotools.coco import COCO
 
         coco = COCO()
@@ -299,18 +318,18 @@ class Scene:
         ]
 
     @functools.cached_property
-    def _g_mask_areas(self):
+    def _g_mask_areas(self) -> np.ndarray:
         from hotcoco import mask
 
         return np.asarray(mask.area(self._g_masks), float) if self._g_masks else np.zeros(0)
 
     @functools.cached_property
-    def _mask_pairs(self):
+    def _mask_pairs(self) -> _Pairs:
         """(E,) detections, objects of the same image that share pixels, and how many."""
         from hotcoco import primitives
 
         of_image = _positions(self.image)
-        matches = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        sharing = [_NO_PAIRS]
         for image, objects in _positions(self.g_image).items():
             if image not in of_image:
                 continue
@@ -323,11 +342,19 @@ class Scene:
             )
             pixels = np.rint(share * self._mask_areas[mine][:, None])
             a, b = np.nonzero(pixels)
-            matches.append((mine[a], objects[b], pixels[a, b]))
-        return tuple(np.concatenate(parts) for parts in zip(*matches, strict=True))
+            sharing.append((mine[a], objects[b], pixels[a, b]))
+        return _joined(sharing)
 
 
-def _greedy(prepared, g_ignored):
+_NO_PAIRS: _Pairs = (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+
+
+def _joined(parts: list[_Pairs]) -> _Pairs:
+    first, second, third = zip(*parts, strict=True)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(third)
+
+
+def _greedy(prepared: Prepared, g_ignored: np.ndarray) -> _Pairs:
     """pycocotools' matching, all images and categories side by side, best detection first.
 
     A detection takes, of the objects that it overlaps enough and that are free, the one with the
@@ -364,11 +391,11 @@ def _greedy(prepared, g_ignored):
         free[met, threshold] = prepared.crowd[met]
         matches.append((threshold, mine[edge], met))
     if not matches:
-        return (np.zeros(0, int),) * 3
-    return tuple(np.concatenate(parts) for parts in zip(*matches, strict=True))
+        return np.zeros(0, int), np.zeros(0, int), np.zeros(0, int)
+    return _joined(matches)
 
 
-def _ranks(group, best_first, alive):
+def _ranks(group: np.ndarray, best_first: np.ndarray, alive: np.ndarray) -> np.ndarray:
     """(D,) int: the place of each of `alive` within its group; the others' is past any."""
     order = best_first[alive[best_first]]
     ranks = np.full(len(group), np.iinfo(np.int32).max)
@@ -376,7 +403,7 @@ def _ranks(group, best_first, alive):
     return ranks
 
 
-def _places(group, keys=None):
+def _places(group: np.ndarray, keys: np.ndarray | None = None) -> np.ndarray:
     """(N,) int: the place of each within its group, in the given order or by `keys`."""
     order = np.argsort(group, kind="stable") if keys is None else np.lexsort((keys, group))
     mine = group[order]
@@ -386,7 +413,9 @@ def _places(group, keys=None):
     return places
 
 
-def _pairs(group, alive, g_group, g_alive):
+def _pairs(
+    group: np.ndarray, alive: np.ndarray, g_group: np.ndarray, g_alive: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices (E,) of detections and of objects of the same group, all pairs.
 
     Args:
@@ -408,15 +437,15 @@ def _pairs(group, alive, g_group, g_alive):
     return np.repeat(alive, counts), objects[offset + np.arange(len(offset))]
 
 
-def _inverse(order):
+def _inverse(order: np.ndarray) -> np.ndarray:
     """(N,) int: the place of each in `order`."""
     places = np.empty(len(order), int)
     places[order] = np.arange(len(order))
     return places
 
 
-def _positions(values):
-    """dict value -> indices where it stands."""
+def _positions(values: np.ndarray) -> dict[int, np.ndarray]:
+    """value -> indices where it stands."""
     order = np.argsort(values, kind="stable")
     distinct, starts = np.unique(values[order], return_index=True)
     return (

@@ -2,15 +2,27 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from replicate.explain import protocols
 from replicate.explain.figures import METRICS, SHOWN, Figures
 from replicate.explain.scene import Scene
-from replicate.explain.setting import MATCHING, OFFICIAL
-from replicate.explain.told_figures import given
+from replicate.explain.setting import MATCHING, OFFICIAL, Setting
+from replicate.explain.told_figures import ToldFigure, given
+from replicate.score.detections import Detections
+from replicate.score.groundtruth import Groundtruth
 
+# metric -> value in 0..1, None where undefined
+_Figures = dict[str, float | None]
+# metric -> lowest and highest
+_Ranges = dict[str, list[float]]
+_Libraries = list[tuple[protocols.Library, _Figures]]
+# A protocol alone, or a pair.
+_Members = tuple[protocols.Variant, ...]
+_Pair = tuple[protocols.Variant, protocols.Variant]
 # Chance is counted on figures up to so many half units from what was told.
 _AROUND = 20
 # Where a protocol alone leaves less, nothing is left for another to change.
@@ -22,14 +34,14 @@ class Answer:
     """What re-scoring found.
 
     Attributes:
-      official: dict metric -> value, COCO's protocol.
-      alone: list of dicts protocol, value, what, who, figures, effects; largest effect first.
-      ties: dict metric -> [lowest, highest] over orders of equal scores.
-      libraries: list of dicts name, what, who, metrics, figures.
+      official: metric -> value by COCO's protocol.
+      alone: protocol, value, what, who, figures, effects of each; largest effect first.
+      ties: metric -> [lowest, highest] over orders of equal scores.
+      libraries: name, what, who, metrics, figures of each.
       pairs: how many pairs were tried.
       subsumed: how many pairs give it that hold a protocol which gives it alone.
-      told: list of dicts metric, written, value, half.
-      explanations: list of dicts kind ("official", "alone", "library", "ties", "pair"), protocols,
+      told: metric, written, value, half of each.
+      explanations: kind ("official", "alone", "library", "ties", "pair"), protocols,
         figures: what gives every told figure, simplest first.
       chance: how many of the tried would be expected to give it by chance; None without `told`.
       tried: how many distinct figures that is out of.
@@ -38,22 +50,22 @@ class Answer:
       remarks: what is to be known of the detections beside their figures: sentences.
     """
 
-    official: dict
-    alone: list
-    ties: dict
-    libraries: list
+    official: _Figures
+    alone: list[dict]
+    ties: _Ranges
+    libraries: list[dict]
     pairs: int
     subsumed: int
-    told: list
-    explanations: list
+    told: list[dict]
+    explanations: list[dict]
     chance: float | None
     tried: int
-    notes: list
+    notes: list[str]
     annotations: dict | None = None
     detections: dict | None = None
-    remarks: list = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
-    def to_json(self):
+    def to_json(self) -> dict:
         """As `explain/detections.json`; docs/explain.md describes it."""
         return {"format": 1, "form": "detections"} | dataclasses.asdict(self)
 
@@ -63,27 +75,29 @@ class TriedFigures:
     """Figures of everything that was tried on one scene; any told figures are held against them.
 
     Attributes:
-      official: dict metric -> value, COCO's protocol.
-      alone: dict Variant -> figures.
-      pairs: dict pair of Variants -> figures.
-      libraries: list of (Library, figures).
-      ties: dict metric -> [lowest, highest].
+      official: by COCO's protocol.
+      alone, pairs: of protocols, by what they hold.
+      libraries: as libraries combine protocols.
+      ties: the range over orders of equal scores.
     """
 
-    official: dict
-    alone: dict
-    pairs: dict
-    libraries: list
-    ties: dict
+    official: _Figures
+    alone: dict[protocols.Variant, _Figures]
+    pairs: dict[_Pair, _Figures]
+    libraries: _Libraries
+    ties: _Ranges
 
-    def answer(self, told=(), notes=()):
+    def answer(self, told: Iterable[ToldFigure] = (), notes: Iterable[str] = ()) -> Answer:
         """The Answer to told figures, of metrics that were asked for in `search`.
 
         Args:
-          told: list of ToldFigure.
+          told: the figures.
           notes: lines to hand on.
         """
-        tried = {(variant,): values for variant, values in self.alone.items()} | self.pairs
+        tried: dict[_Members, _Figures] = {
+            **{(variant,): values for variant, values in self.alone.items()},
+            **{(first, second): values for (first, second), values in self.pairs.items()},
+        }
         told = list(told)
         names = tuple(figure.metric for figure in told) or SHOWN
         explanations, subsumed = _explanations(
@@ -113,24 +127,28 @@ class TriedFigures:
         )
 
 
-def search(groundtruth, detections, metrics=(), *, image_ids=None, pairs=True):
+def search(
+    groundtruth: Groundtruth,
+    detections: Detections,
+    metrics: Iterable[str] = (),
+    *,
+    image_ids: Iterable[int] | None = None,
+    pairs: bool = True,
+) -> TriedFigures:
     """Scores under every protocol and library, and under pairs of protocols.
 
     Args:
-      groundtruth: score.Groundtruth.
-      detections: score.detections.Detections, checked.
+      groundtruth: what is scored against.
+      detections: checked.
       metrics: names of metrics that are asked for besides SHOWN.
       image_ids: ids of the images; default all of the groundtruth.
       pairs: try pairs of protocols too.
-
-    Returns:
-      TriedFigures.
     """
     scene = Scene(groundtruth, detections, image_ids)
     figures = Figures(scene)
     asked = tuple(dict.fromkeys((*SHOWN, *metrics)))
     official = figures.of(OFFICIAL, METRICS)
-    alone = {}
+    alone: dict[protocols.Variant, _Figures] = {}
     for variant in tqdm(
         protocols.variants(scene.masks), desc="protocols", unit="protocol", leave=False
     ):
@@ -152,7 +170,12 @@ def search(groundtruth, detections, metrics=(), *, image_ids=None, pairs=True):
     )
 
 
-def _paired(figures, alone, official, asked):
+def _paired(
+    figures: Figures,
+    alone: dict[protocols.Variant, _Figures],
+    official: _Figures,
+    asked: Sequence[str],
+) -> dict[_Pair, _Figures]:
     """Figures of pairs of protocols of which each changes something and leaves something."""
     active = [
         variant
@@ -170,7 +193,8 @@ def _paired(figures, alone, official, asked):
     ]
     # Those that match alike follow each other, so that what they share can be let go of.
     pairs.sort(key=lambda pair: repr(_setting(pair).of_matching))
-    figures_of, last = {}, OFFICIAL
+    figures_of: dict[_Pair, _Figures] = {}
+    last = OFFICIAL
     for pair in tqdm(pairs, desc="pairs of protocols", unit="pair", leave=False):
         setting = _setting(pair)
         if setting.of_matching != last and last != OFFICIAL:
@@ -180,35 +204,33 @@ def _paired(figures, alone, official, asked):
     return figures_of
 
 
-def _setting(pair):
+def _setting(pair: _Pair) -> Setting:
     first, second = pair
     return second.over(first.over())
 
 
-def _matches(variant):
+def _matches(variant: protocols.Variant) -> bool:
     return any(name in MATCHING for name, _ in variant.fields)
 
 
-def _same(a, b):
+def _same(a: float | None, b: float | None) -> bool:
     return a is b if a is None or b is None else abs(a - b) <= 1e-12
 
 
-def _ties(figures, official, asked):
+def _ties(figures: Figures, official: _Figures, asked: Sequence[str]) -> _Ranges:
     """The range of each metric over orders of equal scores: true detections last, and first."""
     ends = [
         figures.of(dataclasses.replace(OFFICIAL, ties=order), asked) for order in ("worst", "best")
     ]
-    return {
-        name: [
-            min(end[name] for end in (*ends, official)),
-            max(end[name] for end in (*ends, official)),
-        ]
-        for name in asked
-        if official[name] is not None
-    }
+    ranges = {}
+    for name in asked:
+        values = [value for end in (*ends, official) if (value := end[name]) is not None]
+        if official[name] is not None:
+            ranges[name] = [min(values), max(values)]
+    return ranges
 
 
-def _rows(alone, official):
+def _rows(alone: dict[protocols.Variant, _Figures], official: _Figures) -> list[dict]:
     """Protocols by their effect on AP; of equals, on AR@100 and on the rest."""
     rows = []
     for variant, values in alone.items():
@@ -230,17 +252,19 @@ def _rows(alone, official):
     )
 
 
-def _difference(value, official):
+def _difference(value: float | None, official: float | None) -> float | None:
     """None where undefined; 0 where only the order of additions differs."""
-    if None in (value, official):
+    if value is None or official is None:
         return None
     return 0.0 if _same(value, official) else value - official
 
 
-def _distinct(tried, official, asked):
+def _distinct(
+    tried: dict[_Members, _Figures], official: _Figures, asked: Sequence[str]
+) -> dict[_Members, _Figures]:
     """The tried without those whose figures another, simpler one has already."""
     known = {_key(official, asked)}
-    distinct = {}
+    distinct: dict[_Members, _Figures] = {}
     for key, values in tried.items():
         figure = _key(values, asked)
         if figure not in known:
@@ -249,17 +273,24 @@ def _distinct(tried, official, asked):
     return distinct
 
 
-def _key(values, asked):
-    return tuple(None if values[name] is None else round(values[name], 12) for name in asked)
+def _key(values: _Figures, asked: Iterable[str]) -> tuple[float | None, ...]:
+    figures = (values[name] for name in asked)
+    return tuple(None if figure is None else round(figure, 12) for figure in figures)
 
 
-def _explanations(told, official, tried, libraries, ties):
+def _explanations(
+    told: Sequence[ToldFigure],
+    official: _Figures,
+    tried: dict[_Members, _Figures],
+    libraries: _Libraries,
+    ties: _Ranges,
+) -> tuple[list[dict], int]:
     """What gives every told figure, simplest first, and how many pairs only add to one of them."""
     if not told:
         return [], 0
     names = tuple(figure.metric for figure in told)
 
-    def row(kind, members, values):
+    def row(kind: str, members: list[str], values: _Figures) -> dict[str, Any]:
         return {
             "kind": kind,
             "protocols": members,
@@ -273,7 +304,7 @@ def _explanations(told, official, tried, libraries, ties):
         rows.append(row("official", [], official))
     # Alone and in pairs, a protocol is named where it changes what was told.
     shown = {_key(official, names)}
-    enough = set()
+    enough: set[protocols.Variant] = set()
     for key, values in tried.items():
         if len(key) == 1:
             if given(told, values) and _key(values, names) != _key(official, names):
@@ -295,7 +326,7 @@ def _explanations(told, official, tried, libraries, ties):
     return rows, subsumed
 
 
-def _within(told, ties):
+def _within(told: Iterable[ToldFigure], ties: _Ranges) -> bool:
     """Whether another order of equal scores could give every told figure."""
     return all(
         figure.metric in ties
@@ -307,7 +338,9 @@ def _within(told, ties):
     )
 
 
-def _chance(told, official, tried):
+def _chance(
+    told: Sequence[ToldFigure], official: _Figures, tried: dict[_Members, _Figures]
+) -> float:
     """How many of the tried are expected to give the told figures by chance.
 
     As dense as the tried figures lie around the told ones, without the told place itself: of those

@@ -55,12 +55,12 @@ class Setting:
     micro: bool = False
 
     @property
-    def of_matching(self):
+    def of_matching(self) -> "Setting":
         """The setting that matches detections with objects alike; the rest as COCO has it."""
         return Setting(**{name: getattr(self, name) for name in MATCHING})
 
     @property
-    def of_ranking(self):
+    def of_ranking(self) -> "Setting":
         """The setting that ranks detections alike; the rest as COCO has it."""
         return Setting(**{name: getattr(self, name) for name in RANKING})
 

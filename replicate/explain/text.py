@@ -1,6 +1,11 @@
 """An Answer as lines for a terminal."""
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 from replicate.explain.figures import SHOWN
+from replicate.explain.search import Answer
 
 #: How an explanation is introduced.
 KINDS = {
@@ -14,18 +19,18 @@ KINDS = {
 _MANY = 8
 
 
-def of_answer(answer, output=None):
+def of_answer(answer: Answer, output: str | os.PathLike[str] | None = None) -> str:
     """The official figures, what gives the told ones, and each protocol's effect.
 
     Args:
-      answer: search.Answer.
+      answer: what re-scoring found.
       output: the file in which all figures are, or None.
     """
     lines = [
         "COCO's own protocol: "
         + "  ".join(f"{name} {figure(answer.official[name])}" for name in SHOWN)
     ]
-    if answer.detections:
+    if answer.annotations and answer.detections:
         lines.append(of_scored(answer.annotations, answer.detections))
     lines += [f"! {line}" for line in answer.remarks]
     if answer.told:
@@ -35,18 +40,18 @@ def of_answer(answer, output=None):
     return "\n".join(lines)
 
 
-def of_scored(annotations, detections):
+def of_scored(annotations: dict, detections: dict) -> str:
     """How many detections were scored on how many images, of `Answer`'s facts of both."""
     images, in_file = annotations["images"], annotations["images_in_file"]
     some = "" if images == in_file else f", the others of the file's {in_file:,} left out"
     return f"{_counted(detections['count'], 'detection')} on {_counted(images, 'image')}{some}"
 
 
-def _counted(count, noun):
+def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def of_explanations(answer):
+def of_explanations(answer: Answer) -> list[str]:
     """What gives the told figures, and how many would by chance."""
     written = ", ".join(f"{figure['metric']} {figure['written']}" for figure in answer.told)
     if not answer.explanations:
@@ -75,16 +80,16 @@ def of_explanations(answer):
     return lines
 
 
-def of_effects(answer, output=None):
+def of_effects(answer: Answer, output: str | os.PathLike[str] | None = None) -> list[str]:
     """The protocols by their effect on AP, those without any on one line.
 
     Of a protocol that comes with many values, the one that changes least and the one that changes
     most; the others stand in `output`, where there is one.
     """
     rows = [row for row in answer.alone if any(row["effects"][name] for name in SHOWN)]
-    others = [row for row in answer.alone if not any(row["effects"][name] for name in SHOWN)]
-    none = [name_of(row) for row in others if not any(row["effects"].values())]
-    others = [name_of(row) for row in others if any(row["effects"].values())]
+    rest = [row for row in answer.alone if not any(row["effects"][name] for name in SHOWN)]
+    none = [name_of(row) for row in rest if not any(row["effects"].values())]
+    others = [name_of(row) for row in rest if any(row["effects"].values())]
     shown = ends_of_many(rows)
     width = max((len(name_of(row)) for row in shown), default=8)
     lines = [f"  {'':{width}}" + "".join(f"{name:>10}" for name in SHOWN)]
@@ -103,9 +108,9 @@ def of_effects(answer, output=None):
     return lines
 
 
-def ends_of_many(rows):
+def ends_of_many(rows: Sequence[dict]) -> list[dict]:
     """`rows` (largest effect first) with the first and last alone of protocols of many values."""
-    by_protocol = {}
+    by_protocol: dict[str, list[str]] = {}
     for row in rows:
         by_protocol.setdefault(row["protocol"], []).append(name_of(row))
     distinct = {
@@ -116,7 +121,7 @@ def ends_of_many(rows):
     return [row for row in rows if name_of(row) in distinct]
 
 
-def of_ties(answer):
+def of_ties(answer: Answer) -> list[str]:
     """The range over orders of equal scores."""
     low, high = answer.ties.get("AP", (None, None))
     if low is None or low == high:
@@ -124,20 +129,20 @@ def of_ties(answer):
     return [f"unstable_ties: AP {figure(low)} to {figure(high)} by the order of equal scores"]
 
 
-def name_of(row):
+def name_of(row: dict) -> str:
     """ "score_cut=0.3" of a row of `Answer.alone`."""
     return f"{row['protocol']}={row['value']}" if row["value"] else row["protocol"]
 
 
-def figure(value):
+def figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
 
-def change(value):
+def change(value: float | None) -> str:
     return "–" if value is None else f"{value:+.4f}"
 
 
-def _said_of(explanation, answer):
+def _said_of(explanation: dict, answer: Answer) -> list[str]:
     """What the members do and who does it."""
     rows = {name_of(row): row for row in answer.alone}
     libraries = {library["name"]: library for library in answer.libraries}
@@ -150,7 +155,7 @@ def _said_of(explanation, answer):
     return lines
 
 
-def of_model(content):
+def of_model(content: dict) -> str:
     """A `changes.from_model` as lines."""
     baseline = content["baseline"]["figures"]
     width = max(len(f"{row['step']}: {row['value']}") for row in content["changes"])
@@ -180,7 +185,7 @@ def of_model(content):
     return "\n".join(lines)
 
 
-def of_runs(content):
+def of_runs(content: dict) -> str:
     """A `runs.from_runs` as lines."""
     lines = [
         f"{run['path']}: AP {run['AP']:.2f} at step {run['step']}"
@@ -204,10 +209,10 @@ def of_runs(content):
     return "\n".join(lines)
 
 
-def _of_interval(interval):
+def _of_interval(interval: list[float] | None) -> str:
     return f" (95 % over images {interval[0]:+.2f} to {interval[1]:+.2f})" if interval else ""
 
 
-def _short(value):
+def _short(value: Any) -> str:
     shown = str(value)
     return shown if len(shown) <= 60 else shown[:57] + "…"

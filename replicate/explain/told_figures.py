@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import decimal
 import re
+from collections.abc import Iterable, Mapping
 
 from replicate.errors import UserError
 from replicate.explain.figures import METRICS
@@ -37,7 +38,7 @@ class ToldFigure:
     half: float
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "ToldFigure":
         """From "AP=0.188", or "AP=18.8" in points; mAP, mAP50 and the like are understood.
 
         Raises:
@@ -61,14 +62,16 @@ class ToldFigure:
             raise UserError(f"--told={text}: '{written}' is no number; e.g. AP=0.188") from None
         if not number.is_finite() or not 0 <= number <= 100:
             raise UserError(f"--told={text}: a metric is between 0 and 1, or 0 and 100 points")
-        half = decimal.Decimal(1).scaleb(number.as_tuple().exponent) / 2
+        exponent = number.as_tuple().exponent
+        assert isinstance(exponent, int)  # as of every finite number
+        half = decimal.Decimal(1).scaleb(exponent) / 2
         if points or number > 1:
             number, half = number / 100, half / 100
         return cls(metric, written, float(number), float(half))
 
     @classmethod
-    def all_of(cls, texts):
-        """A list of ToldFigure, from figures of which each is of another metric.
+    def all_of(cls, texts: Iterable[str]) -> "list[ToldFigure]":
+        """The figures of texts of which each is of another metric.
 
         Raises:
           UserError: as `parse`; two figures of one metric.
@@ -87,23 +90,23 @@ class ToldFigure:
                 )
         return figures
 
-    def given_by(self, value, widths=1):
+    def given_by(self, value: float | None, widths: int = 1) -> bool:
         """Whether `value` rounds to it; with `widths`, comes within so many half units."""
         return value is not None and abs(value - self.value) <= widths * self.half + _LAST_BIT
 
 
-def given(told, figures, widths=1):
-    """Whether `figures` (metric -> value) round to all told figures."""
+def given(told: Iterable[ToldFigure], figures: Mapping[str, float | None], widths: int = 1) -> bool:
+    """Whether `figures` (metric -> value in 0..1) round to all told figures."""
     return all(figure.given_by(figures[figure.metric], widths) for figure in told)
 
 
-def _metric(named):
+def _metric(named: str) -> str | None:
     """The name in METRICS of what somebody called so, or None."""
     plain = _plain(named)
     return next((metric for metric in METRICS if metric.lower() == plain), _ALSO.get(plain))
 
 
-def _plain(named):
+def _plain(named: str) -> str:
     """ "ap@.5" of "mAP@0.50" and the like: without case, brackets, IoU and the API's kinds."""
     plain = re.sub(r"^detection(boxes|masks)_(precision|recall)/", "", named.lower())
     plain = re.sub(r"iou=?|[\s_()\[\]]", "", plain)
