@@ -41,6 +41,8 @@ def asked_for(request: Any) -> dict:
             asked[name] = os.path.abspath(value)
         elif name == "overrides":
             asked[name] = [list(pair) for pair in value]
+        elif isinstance(value, tuple):
+            asked[name] = list(value)
     return redaction.everywhere(asked)
 
 
@@ -55,7 +57,10 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
     if not run.spec.is_file():
         return
     asked, before = asked_for(request), read_json(run.spec).get("request", {})
-    defaults = {field.name: field.default for field in dataclasses.fields(request)}
+    defaults = {
+        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+        for field in dataclasses.fields(request)
+    }
     accepted = getattr(request, "accept", ())
     may_change = [*may_change, *(name for name in asked if _IDENTITY.get(name, name) in accepted)]
     changed = [

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from replicate.cluster import Cluster
 
 
+_SPLITS = ("train", "val")
 _SHARD_BYTES = 160_000_000  # about the size of a shard of train2017 in 128
 
 
@@ -45,6 +46,8 @@ class ReplicationRequest(Execution):
       include_masks: whether the records hold instance masks.
       shorten_schedule: the learning-rate schedule becomes as much shorter as the training.
       config: a pipeline.config or run directory that is trained instead of the recipe's own.
+      fix: what is mended in the annotation files first (`tfrecords.mending.FIXES`); the mended
+        ones lie in the run's data folder.
     """
 
     model: str
@@ -58,6 +61,7 @@ class ReplicationRequest(Execution):
     include_masks: bool = False
     shorten_schedule: bool = False
     config: str = ""
+    fix: tuple[str, ...] = ()
 
 
 def replicate(
@@ -90,6 +94,7 @@ def replicate(
     workers = _workers()
     helps = workers is not None and not workers.is_chief
     with contextlib.nullcontext() if helps else run.writing():
+        request = _mended(run, request, write=not helps)
         return _replicate(run, request, command, terms, workers)
 
 
@@ -119,6 +124,25 @@ def _replicate(
     verdict = _judge(run)
     _report(run)
     return verdict
+
+
+def _mended(run: RunDir, request: ReplicationRequest, write: bool = True) -> ReplicationRequest:
+    """The request with mended annotation files, where mending is asked for and not done."""
+    paths = {
+        f"{split}_annotations": str(run.data / f"annotations-{split}.json") for split in _SPLITS
+    }
+    if not request.fix or request.train_annotations == paths["train_annotations"]:
+        return request
+    from tfrecords import mending
+
+    for split in _SPLITS if write else ():
+        given, images = (
+            getattr(request, f"{split}_annotations"),
+            getattr(request, f"{split}_images"),
+        )
+        account = mending.write(given, paths[f"{split}_annotations"], request.fix, images)
+        print("\n".join(f"{given}: {sentence}" for sentence in account), file=sys.stderr)
+    return dataclasses.replace(request, **paths)
 
 
 def _workers() -> "Cluster | None":
@@ -171,7 +195,8 @@ def intent(
     """
     from replicate import preflight
 
-    run, request = RunDir.at(run_dir), resolved(request)
+    run = RunDir.at(run_dir)
+    request = _mended(run, resolved(request))
     steps = ["train_config.num_steps"] if request.num_steps is not None else []
     return preflight.Intent(
         message=compose(request, run),

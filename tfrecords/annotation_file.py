@@ -6,6 +6,7 @@ inode, size, time of change). Segmentations and keypoints stay JSON, found by th
 text, and are parsed by whoever needs them.
 """
 
+import codecs
 import collections
 import dataclasses
 import gzip
@@ -21,8 +22,15 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from tfrecords import not_coco
 from tfrecords.errors import InputError
 
+# The names of COCO's keypoints, in their order (cocodataset.org/#format-data).
+COCO_KEYPOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
 _SHOWN = 5  # ids named in one message
 _FILES_KEPT = 4
 _TEXT_KEPT_BYTES = 2**26  # val2017's is 20 MB; of train2017's the arrays are kept alone
@@ -93,6 +101,7 @@ class AnnotationFile:
       has_box: bool (A,).
       segmentation_spans: int64 (A, 2), where in `text` each segmentation starts and stops; None
         where they were not asked for.
+      mended: what `mending` changed in it, in sentences.
     """
 
     NOT_SAID = -1
@@ -112,6 +121,7 @@ class AnnotationFile:
     boxes_xywh_px: np.ndarray
     has_box: np.ndarray
     segmentation_spans: np.ndarray | None = None
+    mended: list[str] = dataclasses.field(default_factory=list)
     _text: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
@@ -145,9 +155,12 @@ class AnnotationFile:
     def lacks(self, name: str, index: int, field: str) -> InputError:
         """The InputError that says which entry of a list has not a field that is needed."""
         entry_id = int(self.ids[index]) if name == "annotations" else getattr(self, name)[index].id
+        offered = f". {not_coco.offer('crowds', 'writes 0 there')}" if field == "iscrowd" else ""
+        if field == "file_name" and b'"coco_url"' in self.text:
+            offered = not_coco.LVIS
         return InputError(
             f"{self.path}: not COCO annotations: {name}[{index}], id {entry_id}: Object missing "
-            f"required field `{field}`"
+            f"required field `{field}`{offered}"
         )
 
 
@@ -224,6 +237,7 @@ def read_keypoints(
     """
     text, sha256, _ = _content(path)
     text, _, document = _decoded(text, _Keypoints, path)
+    _check_skeletons(text, path)
     if document.annotations is msgspec.UNSET:
         raise InputError(f"{path}: not COCO annotations: it has no 'annotations'")
     annotations = document.annotations
@@ -233,6 +247,37 @@ def read_keypoints(
         for annotation, span in zip(annotations, spans.tolist(), strict=True)
     }
     return text, sha256, places
+
+
+def content(path: str | os.PathLike) -> bytes:
+    """The bytes of an annotation file; of a `.gz`, decompressed; without a byte-order mark.
+
+    Raises:
+      InputError: it is not there, or cannot be read.
+    """
+    return _content(path)[0]
+
+
+def _check_skeletons(text: bytes, path: str | os.PathLike) -> None:
+    """Raises InputError where a category's keypoints are not those of COCO's person."""
+    fields = [("name", str), ("keypoints", list[str], [])]
+    skeleton = msgspec.defstruct("Skeleton", fields)
+    document = msgspec.json.decode(
+        text, type=msgspec.defstruct("Skeletons", [("categories", list[skeleton])])
+    )
+    expected = [_plain(name) for name in COCO_KEYPOINTS]
+    for category in document.categories:
+        if category.keypoints and [_plain(name) for name in category.keypoints] != expected:
+            raise InputError(
+                f"{path}: category {not_coco.shown(category.name)} has a skeleton of its own, "
+                f"{len(category.keypoints)} keypoints ({', '.join(category.keypoints[:5])}, …); "
+                "records hold COCO's person alone, 17 from nose to right_ankle. Convert without "
+                "--keypoints_file"
+            )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")
 
 
 def ids_sha256(ids: Iterable[int]) -> str:
@@ -248,6 +293,7 @@ def check_unique(kind: str, ids: Sequence[int] | np.ndarray, path: str | os.Path
         raise InputError(
             f"{path}: {len(twice)} {kind} id(s) occur more than once: {some(twice)}. Ids must be "
             "unique; give the repeated ones new numbers"
+            + (": " + not_coco.offer("ids", "does it") if kind == "annotation" else "")
         )
 
 
@@ -299,19 +345,27 @@ def _read(path: str | os.PathLike, segmentations: bool) -> AnnotationFile:
         boxes_xywh_px=np.array(boxes, np.float64).reshape(count, 4),
         has_box=column((a.bbox is not unset for a in annotations), bool),
         segmentation_spans=spans,
+        mended=_mended(document.info),
         _text=text if segmentations or len(text) <= _TEXT_KEPT_BYTES else None,
     )
 
 
+def _mended(info: msgspec.Raw) -> list[str]:
+    said = msgspec.json.decode(info)
+    said = said.get("mended") if isinstance(said, dict) else None
+    return [str(each) for each in said] if isinstance(said, list) else []
+
+
 def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
-    """(JSON text as bytes, SHA-256 of the file, SHA-256 of the text)."""
+    """(JSON text without a byte-order mark, SHA-256 of the file, SHA-256 of what it holds)."""
     try:
         data = pathlib.Path(path).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if data[:2] != b"\x1f\x8b" and not str(path).endswith(".gz"):
-            return data, sha256, sha256
+            return data.removeprefix(codecs.BOM_UTF8), sha256, sha256
         text = gzip.decompress(data)
-        return text, sha256, hashlib.sha256(text).hexdigest()
+        content_sha256 = hashlib.sha256(text).hexdigest()
+        return text.removeprefix(codecs.BOM_UTF8), sha256, content_sha256
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -326,13 +380,15 @@ def _decoded(
         ("images", list[Image]),
         ("categories", list[Category]),
         ("annotations", list[annotation_type] | msgspec.UnsetType, msgspec.UNSET),
+        ("info", msgspec.Raw, msgspec.Raw(b"null")),
     ]
     decoder = msgspec.json.Decoder(msgspec.defstruct("Document", fields, gc=False))
     try:
         return text, False, decoder.decode(text)
     except msgspec.ValidationError as error:
+        types = {"images": Image, "categories": Category, "annotations": annotation_type}
         try:
-            first = _first_bad(text, annotation_type, error)
+            first = not_coco.first_bad(text, types, error)
         except (msgspec.DecodeError, RecursionError) as worse:  # further on it is no JSON at all
             first = f"{error}; {worse}"
         raise InputError(f"{path}: not COCO annotations: {first}") from None
@@ -344,49 +400,11 @@ def _decoded(
             return text, True, decoder.decode(text)
         except (ValueError, RecursionError, msgspec.ValidationError) as error:
             problem = error
-    raise InputError(
-        f"{path}: not JSON, or cut off ({len(text)} bytes): {problem}. Copy or download it again"
-    )
+    raise InputError(f"{path}: {not_coco.no_json(text, problem)}")
 
 
 def _with_nulls(text: bytes) -> bytes:
     return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
-
-
-def _first_bad(
-    text: bytes,
-    annotation_type: type[_Annotation] | type[_Keypoints],
-    error: msgspec.ValidationError,
-) -> str:
-    """Names the first entry that is not as COCO has it; msgspec names the field alone."""
-    try:
-        document = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        return (
-            "the file holds no object of images, annotations and categories"
-            + ", but a list, as COCO results are" * text.lstrip().startswith(b"[")
-        )
-    types = {"images": Image, "categories": Category, "annotations": annotation_type}
-    for name, entry_type in types.items():
-        if name not in document:
-            return f"it has no {name!r}"
-        try:
-            entries = msgspec.json.decode(document[name], type=list[msgspec.Raw])
-        except msgspec.ValidationError:
-            return f"{name!r} is not a list"
-        decoder = msgspec.json.Decoder(entry_type)
-        for number, entry in enumerate(entries):
-            try:
-                decoder.decode(entry)
-            except msgspec.ValidationError as entry_error:
-                bad_entry = msgspec.json.decode(entry)
-                identity = (
-                    f", id {bad_entry['id']!r}"
-                    if isinstance(bad_entry, dict) and "id" in bad_entry
-                    else ""
-                )
-                return f"{name}[{number}]{identity}: {entry_error}"
-    return str(error)
 
 
 def _spans(raws: Iterable[msgspec.Raw], text: bytes) -> np.ndarray:

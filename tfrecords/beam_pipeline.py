@@ -196,7 +196,7 @@ def _finish(
     ((source, settings, unknown, crowd_unknown),) = facts
     in_order = [result for _, result in sorted(results, key=lambda item: item[0])]
     made = manifest.assemble(source, settings, in_order, unknown, crowd_unknown)
-    ledger = unknown + [entry for result in in_order for entry in result.ledger]
+    ledger = manifest.ledger_of(made, unknown, in_order)
     manifest.write_ledger(output_path, ledger, _written_whole)
     manifest.write(output_path, made, _written_whole)
 

@@ -32,12 +32,12 @@ def corners(
         return None, "box_empty"
     image_height, image_width = image_hw
     x1, y1 = x0 + width, y0 + height
-    if x0 < 0 or y0 < 0:
-        problem = "box_negative"
-    elif x1 > image_width or y1 > image_height:
-        problem = "box_outside_image"
-    else:
+    beyond_px = max(-x0, -y0, x1 - image_width, y1 - image_height)
+    if beyond_px <= 0:
         return (x0, y0, x1, y1), None
+    problem = "box_negative" if x0 < 0 or y0 < 0 else "box_outside_image"
+    if beyond_px < 1:
+        problem += "_by_less_than_a_pixel"
     if policy != "clip":
         return None, problem
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, image_width), min(y1, image_height)

@@ -6,9 +6,10 @@ import os
 import msgspec
 import numpy as np
 
-from tfrecords import annotation_file
+from tfrecords import annotation_file, plausible
 from tfrecords.annotation_file import some
 from tfrecords.errors import InputError
+from tfrecords.not_coco import offer
 
 
 class Objects(msgspec.Struct):
@@ -46,6 +47,7 @@ class Source:
       keypoints_sha256: of the keypoints' file, where one was joined.
       unknown: list of (annotation id, image id, reason) of annotations that belong to no image or
         no category of the file, reason "unknown_image" or "unknown_category"; they are in no image.
+      readings: what was taken in another way than it is written, or is odd: sentences.
     """
 
     annotations_file: str
@@ -56,6 +58,7 @@ class Source:
     num_crowd: int
     num_crowd_unknown: int
     unknown: list[tuple[int, int, str]]
+    readings: list[str]
     _columns: dict[str, np.ndarray]
     _first: np.ndarray
     keypoints_sha256: str | None = None
@@ -115,9 +118,11 @@ def load(
     file = annotation_file.read(annotations_file, segmentations=segmentations)
     file.need_annotations()
     file.check_ids()
+    plausible.check_categories(file)
     _check_images(file)
     if not file.has_box.all():
         raise file.lacks("annotations", int(np.argmin(file.has_box)), "bbox")
+    plausible.check(file)
     source = _grouped(file, segmentations)
     if keypoints_file:
         source._keypoint_text, source.keypoints_sha256, source._keypoints = (
@@ -127,10 +132,25 @@ def load(
 
 
 def load_categories(annotations_file: str | os.PathLike) -> dict[int, str]:
-    """The categories of a COCO annotation file: names by id. Raises InputError."""
+    """The categories of a COCO annotation file that a label map can hold: names by id.
+
+    Raises:
+      InputError: as `load`.
+    """
     file = annotation_file.read(annotations_file)
     file.check_category_ids()
-    return {category.id: category.name for category in file.categories}
+    plausible.check_categories(file)
+    return _categories(file)
+
+
+def _categories(file: annotation_file.AnnotationFile) -> dict[int, str]:
+    """Names by id; an id below 1, which nothing uses, is a root of others or the background."""
+    used = set(file.category_ids.tolist())
+    return {
+        category.id: category.name
+        for category in file.categories
+        if category.id >= 1 or category.id in used
+    }
 
 
 def _check_images(file: annotation_file.AnnotationFile) -> None:
@@ -140,14 +160,16 @@ def _check_images(file: annotation_file.AnnotationFile) -> None:
         if image.height < 1 or image.width < 1:
             raise InputError(
                 f"{file.path}: image {image.id} ({image.file_name}) is {image.width}x"
-                f"{image.height} pixels; correct its width and height"
+                f"{image.height} pixels; correct its width and height. "
+                + offer("sizes", "reads them from the image files")
             )
         name = image.file_name
         parts = name.replace("\\", "/").split("/")
         if not name or "\0" in name or os.path.isabs(name) or ".." in parts:
             raise InputError(
                 f"{file.path}: image {image.id} has file_name {name!r}, which leaves the image "
-                "folder; names must be relative, without '..'"
+                "folder; names must be relative, without '..'. "
+                + offer("file_names", "finds them in the image folder by their last part")
             )
 
 
@@ -161,7 +183,7 @@ def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Sourc
     image_index = np.array(
         [position.get(image_id, -1) for image_id in file.image_ids.tolist()], np.int64
     )
-    categories = {category.id: category.name for category in file.categories}
+    categories = _categories(file)
     known_category = np.isin(file.category_ids, list(categories))
     unknown = [
         (int(file.ids[row]), int(file.image_ids[row]), reason)
@@ -192,6 +214,7 @@ def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Sourc
         num_crowd=num_crowd,
         num_crowd_unknown=num_crowd - int(crowd[rows].sum()),
         unknown=unknown,
+        readings=plausible.readings(file),
         _columns=columns,
         _first=np.searchsorted(image_index[rows], np.arange(len(file.images) + 1)),
         _segmentation_text=file.text if segmentations else None,

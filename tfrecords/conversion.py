@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import tqdm
 
@@ -17,6 +17,8 @@ from tfrecords import (
     journal,
     locks,
     manifest,
+    mending,
+    not_coco,
     pool,
     shards,
     whole_files,
@@ -61,10 +63,12 @@ class Summary:
                 lines.append(f"{title:<12} {number} {what}: {reason}")
         if counts["boxes_clipped"]:
             lines.append(f"clipped      {counts['boxes_clipped']} box(es)")
+        for reading in source.get("readings", []):
+            lines.append(f"read         {reading}")
         for note, number in counts["notes"].items():
             lines.append(f"note         {number} image(s): {note}")
         lines.append(f"shards       {len(self.shard_paths)}, listed in {self.manifest_path}")
-        if counts["images_skipped"] or counts["dropped"]:
+        if counts["images_skipped"] or counts["dropped"] or source.get("readings"):
             lines.append(f"ledger       {self.ledger_path}")
         return "\n".join(lines)
 
@@ -81,6 +85,7 @@ def convert(
     keep_images_without_annotations: bool = True,
     on_error: str = "stop",
     include_class_labels: bool = False,
+    fix: Collection[str] = (),
     num_workers: int | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -104,6 +109,8 @@ def convert(
         mask.
       include_class_labels: whether records hold category ids beside the names, as TF-Vision's
         decoder wants them.
+      fix: codes of `mending.FIXES`: what is mended in the annotation file first. The mended one is
+        written beside the records, annotations-NAME.json; they are made of that.
       num_workers: processes (default: the cores this process may use). Bytes do not depend on it.
       progress: whether to show a progress bar.
 
@@ -123,6 +130,10 @@ def convert(
     _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
     with locks.held(output_path, "the conversion"):
         whole_files.clean(*os.path.split(output_path))
+        if fix:
+            mended = mended_path_of(output_path)
+            mending.write(annotations_file, mended, fix, image_dir)
+            annotations_file = mended
         return _convert(
             (annotations_file, image_dir, output_path, num_shards, keypoints_file),
             settings,
@@ -131,8 +142,16 @@ def convert(
         )
 
 
+def mended_path_of(output_path: str) -> str:
+    """Where a conversion with repairs leaves the mended annotation file."""
+    return manifest.beside(output_path, "annotations", ".json")
+
+
 def _convert(
-    what: tuple, settings: features.FeatureSettings, num_workers: int | None, progress: bool
+    what: tuple,
+    settings: features.FeatureSettings,
+    num_workers: int | None,
+    progress: bool,
 ) -> Summary:
     """`convert` under the lock of its output."""
     annotations_file, image_dir, output_path, num_shards, keypoints_file = what
@@ -170,8 +189,7 @@ def _convert(
                 unknown,
                 source.num_crowd_unknown,
             )
-            ledger = unknown + [entry for result in results for entry in result.ledger]
-            manifest.write_ledger(output_path, ledger)
+            manifest.write_ledger(output_path, manifest.ledger_of(made, unknown, results))
             manifest.write(output_path, made)
             progress_file.remove()
         finally:
@@ -252,6 +270,7 @@ class _Work:
             raise InputError(
                 f"{len(missing)} of {len(self.source.images)} images are missing: {shown}. "
                 "Is --image_dir right? --on_error=skip leaves them out and lists them in the ledger"
+                + self._elsewhere()
             )
         folder = os.path.dirname(self.output_path) or "."
         free = shutil.disk_usage(folder).free
@@ -260,6 +279,16 @@ class _Work:
                 f"{folder}: {free / 1e9:.1f} GB free, the records need about "
                 f"{needed / 1e9:.1f} GB. Free some space, or choose another --output_path"
             )
+
+    def _elsewhere(self) -> str:
+        """What to do where the first image lies in the folder under another path."""
+        name = self.source.images[0].file_name or ""
+        base = name.partition("?")[0].replace("\\", "/").rpartition("/")[2]
+        if base in ("", name) or not os.path.isfile(os.path.join(self.image_dir, base)):
+            return ""
+        return f". {base} itself is there: " + not_coco.offer(
+            "file_names", "looks names up in the image folder by their last part"
+        )
 
 
 def task_of(
@@ -385,6 +414,7 @@ def source_entry(
         "crowd": source.num_crowd,
         "categories": len(source.categories),
         "image_ids_sha256": annotation_file.ids_sha256(image.id for image in source.images),
+        "readings": source.readings,
     }
 
 

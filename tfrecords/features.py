@@ -9,15 +9,10 @@ from typing import Any
 import msgspec
 
 from tfrecords import boxes, example, images, masks
+from tfrecords.annotation_file import COCO_KEYPOINTS
 from tfrecords.coco import SourceImage
 from tfrecords.errors import BadImage, InputError
 
-# The names of COCO's keypoints, in their order (cocodataset.org/#format-data).
-COCO_KEYPOINTS = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
-    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
-    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
-)
 _HOW_TO_SKIP = "; --on_error=skip leaves it out and lists it in the ledger"
 
 
@@ -112,6 +107,9 @@ def convert_image(
         if settings.include_masks:
             try:
                 png = masks.png_of_json(objects.segmentations[row], image.image_hw)
+            except masks.NoPixels as error:
+                drop(row, "mask_empty", str(error))
+                continue
             except (ValueError, msgspec.DecodeError) as error:
                 detail = str(error) if objects.segmentations[row] else "there is no segmentation"
                 if settings.on_error == "stop":

@@ -47,7 +47,7 @@ def check(encoded: bytes, name: str, image_hw: tuple[int, int]) -> tuple[str, tu
     notes: tuple[str, ...] = {"L": ("greyscale",), "LA": ("greyscale",), "CMYK": ("cmyk",)}.get(
         image.mode, ()
     )
-    if _orientation(image) != 1:
+    if orientation(image) != 1:
         notes += ("exif_orientation",)
     return "png" if image.format == "PNG" else "jpeg", notes
 
@@ -79,14 +79,18 @@ def _check_size(image: Image.Image, name: str, image_hw: tuple[int, int]) -> Non
     if image.size == (width, height):
         return
     message = f"{name}: {image.width}x{image.height} pixels, annotated as {width}x{height}"
-    if image.size == (height, width) and _orientation(image) >= 5:
+    if image.size == (height, width) and orientation(image) >= 5:
         raise BadImage(
             "image_size",
             f"{message}: it was annotated as rotated by its EXIF orientation "
-            f"({_orientation(image)}), which TensorFlow ignores. Rotate the pixels "
+            f"({orientation(image)}), which TensorFlow ignores. Rotate the pixels "
             "(PIL.ImageOps.exif_transpose) and save the file without the tag",
         )
-    raise BadImage("image_size", f"{message}. The boxes belong to another version of this image")
+    raise BadImage(
+        "image_size",
+        f"{message}. The boxes belong to another version of this image; --fix=sizes takes the "
+        "file's own size where they all fit into it",
+    )
 
 
 def _check_end(image: Image.Image, encoded: bytes, name: str) -> None:
@@ -103,7 +107,7 @@ def _check_end(image: Image.Image, encoded: bytes, name: str) -> None:
         ) from error
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none."""
     if "exif" not in image.info:
         return 1

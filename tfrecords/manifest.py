@@ -3,14 +3,15 @@
     manifest-NAME.json, beside the shards NAME-?????-of-?????.tfrecord
       format    1
       source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
-                 images, annotations, crowd, categories, image_ids_sha256}
+                 images, annotations, crowd, categories, image_ids_sha256, readings}
       settings  {num_shards, include_masks, include_keypoints, invalid_boxes, …}
       shards    [{name, sha256, records, bytes}]
       counts    {images, images_without_annotations, images_skipped: {reason: n},
                  annotations_written, crowd, boxes_clipped, dropped: {reason: n}, crowd_dropped,
                  notes: {what: n}}
     dropped-NAME.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
-      annotation_id is null where a whole image was left out.
+      annotation_id is null where a whole image was left out. With reason "read_as" and no image_id
+      it says what of the file was taken in another way than it is written (source.readings).
 
 images + all of images_skipped is the source's number of images, annotations_written + all of
 dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
@@ -223,6 +224,17 @@ def write_ledger(
     with opened(ledger_path_of(output_path)) as file:
         for entry in entries:
             file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+
+def ledger_of(
+    manifest: dict, unknown: Sequence[dict], results: "Sequence[shards.WrittenShard]"
+) -> list[dict]:
+    """The ledger's entries: how the file was read, annotations of nothing, then by shard."""
+    readings = [
+        {"image_id": None, "annotation_id": None, "reason": "read_as", "detail": sentence}
+        for sentence in manifest["source"].get("readings", [])
+    ]
+    return readings + [*unknown, *(entry for result in results for entry in result.ledger)]
 
 
 def counts_of(counter: Mapping[str, int]) -> dict:

@@ -15,10 +15,14 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tfrecords.segmentation import check
+from tfrecords.segmentation import as_written, check
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE_COLOUR = 3
+
+
+class NoPixels(ValueError):
+    """A segmentation that is well-formed and rasterized to nothing."""
 
 
 def rle_of(segmentation: list | dict, image_hw: tuple[int, int]) -> dict:
@@ -67,8 +71,15 @@ def png_of(rle: dict) -> bytes:
 
 
 def png_of_json(segmentation_json: bytes, image_hw: tuple[int, int]) -> bytes:
-    """`png_of` for a segmentation as JSON bytes; raises ValueError as `rle_of` does."""
-    return png_of(rle_of(msgspec.json.decode(segmentation_json), image_hw))
+    """`png_of` for a segmentation as JSON bytes; raises ValueError as `rle_of` does.
+
+    Raises:
+      NoPixels: the mask has none.
+    """
+    rle = rle_of(as_written(msgspec.json.decode(segmentation_json)), image_hw)
+    if not coco_mask.area(rle):
+        raise NoPixels("the segmentation covers no pixel's centre")
+    return png_of(rle)
 
 
 def rle_of_png(png: bytes) -> dict:

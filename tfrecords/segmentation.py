@@ -15,6 +15,8 @@ import numpy as np
 _PERIMETER_PX = 2_000_000
 # The largest image whose pixels COCO's 32-bit counts can number.
 _PIXELS = 2**31 - 1
+# An outline within one pixel is no object's in an image of more than this.
+_SMALLEST_SIDE_PX = 8
 _BITS = 5
 _LONGEST = 7  # characters of one count; seven hold 35 bits
 
@@ -33,6 +35,10 @@ def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
         for index, polygon in enumerate(segmentation):
             # pycocotools takes a first one of two corners for a box.
             _check_polygon(polygon, 4 if index else 6)
+        if _are_fractions(segmentation, image_hw):
+            raise ValueError(
+                "the segmentation's corners are fractions of the image, COCO's are pixels"
+            )
         return
     if not isinstance(segmentation, dict):
         raise ValueError("the segmentation is neither polygons nor RLE")
@@ -42,6 +48,31 @@ def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
     if list(size) != list(image_hw):
         raise ValueError(f"the segmentation covers {list(size)}, the image is {list(image_hw)}")
     check_counts(segmentation.get("counts"), size)
+
+
+def as_written(segmentation: Any) -> Any:
+    """A segmentation in the form that libraries take, where it only looks different.
+
+    An RLE alone in a list is that RLE; counts such as 6378.0 are whole numbers.
+    """
+    if isinstance(segmentation, list) and len(segmentation) == 1:
+        segmentation = segmentation[0] if isinstance(segmentation[0], dict) else segmentation
+    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+        counts = segmentation["counts"]
+        if any(isinstance(count, float) and count.is_integer() for count in counts):
+            whole = [int(c) if isinstance(c, float) and c.is_integer() else c for c in counts]
+            segmentation = segmentation | {"counts": whole}
+    return segmentation
+
+
+def _are_fractions(polygons: list[list[float]], image_hw: tuple[int, int]) -> bool:
+    values = [value for polygon in polygons for value in polygon]
+    return (
+        max(values) <= 1
+        and min(values) >= 0
+        and min(image_hw) > _SMALLEST_SIDE_PX
+        and any(value != int(value) for value in values)
+    )
 
 
 def check_counts(counts: Any, size: Sequence[int]) -> None:

@@ -16,6 +16,10 @@
     python tools/convert_annotations.py --from=parquet --input='data/val-*.parquet' \\
         --label_map=label_map.pbtxt --to=tfrecord --output=records/val2017 --num_shards=32
 
+    # COCO, as tools write it, to COCO as others read it: what an error message offers as --fix=…
+    python tools/convert_annotations.py --from=coco --input=export.json --to=coco \\
+        --fix=numbers,areas --output=mended.json
+
 The result can go on to tools/create_coco_tf_record.py. What a format cannot hold is counted in the
 output; docs/tfrecords.md has the table.
 """
@@ -29,6 +33,7 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags
 
+from tfrecords import mending
 from tfrecords.errors import InputError
 from tools import cli
 
@@ -42,7 +47,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "new file or folder; tfrecord: pre
 _IMAGE_DIR = flags.DEFINE_string(
     "image_dir",
     None,
-    "the images: read (yolo, mask_pngs, to parquet), or written (parquet to coco)",
+    "the images: read (yolo, mask_pngs, to parquet, --fix), or written (parquet to coco)",
 )
 _CATEGORY = flags.DEFINE_string("category", "pedestrian", "mask_pngs: name of the one category")
 _LABEL_MAP = flags.DEFINE_string(
@@ -52,6 +57,9 @@ _BOX_LAYOUT = flags.DEFINE_enum(
     "box_layout", "auto", ["auto", "xywh", "xyxy"], "parquet: layout of the boxes"
 )
 _SPLIT = flags.DEFINE_string("split", "train", "to parquet: name of the split")
+_FIX = flags.DEFINE_list(
+    "fix", [], f"coco to coco: what to mend, as the error messages offer. {mending.help_text()}"
+)
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "tfrecord: number of shards", lower_bound=1)
 
 
@@ -67,8 +75,15 @@ def main(_: list[str]) -> None:
         _need(num_shards=_NUM_SHARDS.value)
         print(streaming.convert(_parquet(), _OUTPUT.value, _NUM_SHARDS.value))
         return
+    if _FIX.value:
+        if (_FROM.value, _TO.value) != ("coco", "coco"):
+            raise InputError("--fix mends COCO JSON: --from=coco --to=coco")
+        print("\n".join(mending.write(_one_input(), _OUTPUT.value, _FIX.value, _IMAGE_DIR.value)))
+        return
     if (_FROM.value == "coco") == (_TO.value == "coco"):
-        raise InputError("one of --from and --to is coco: convert in two steps")
+        raise InputError(
+            "one of --from and --to is coco: convert in two steps (both are, with --fix=…)"
+        )
     counts = _from_coco() if _FROM.value == "coco" else _to_coco()
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
 

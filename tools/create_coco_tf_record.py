@@ -15,6 +15,9 @@ TF-Vision's default decoder reads the classes from image/object/class/label, whi
 converter does not write: --include_class_labels adds it. Without it, TF-Vision needs its label map
 decoder (`decoder.type: label_map_decoder`) and that CSV.
 
+An annotation file that is not as COCO has it is refused, with the --fix=… that mends its kind; the
+mended file is left beside the records, for training and evaluation to read the same one.
+
 Beyond one machine, --runner=DataflowRunner (any of Apache Beam's) writes the same bytes as a Beam
 pipeline, with requirements-beam.txt; options of the runner follow after --:
 
@@ -30,7 +33,7 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 import tfrecords
-from tfrecords import boxes
+from tfrecords import boxes, mending
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -64,6 +67,12 @@ flags.DEFINE_enum(
     "images that are missing, unreadable or not as annotated, and annotations of unknown images "
     "or categories: stop, or leave out and list in the ledger",
 )
+flags.DEFINE_list(
+    "fix",
+    [],
+    "what to mend in the annotation file first, as the error message offers; the mended file is "
+    f"written to annotations-NAME.json. {mending.help_text()}",
+)
 flags.DEFINE_integer("num_workers", None, "processes (default: all cores)", lower_bound=1)
 flags.DEFINE_string("label_map", None, "also write the label map here")
 flags.DEFINE_string("runner", None, "Apache Beam runner, such as DirectRunner (default: no Beam)")
@@ -81,14 +90,20 @@ def main(runner_options: list[str]) -> None:
         "include_class_labels": FLAGS.include_class_labels,
     }
     what = (FLAGS.annotations_file, FLAGS.image_dir, FLAGS.output_path, FLAGS.num_shards)
+    if FLAGS.runner and FLAGS.fix:
+        raise tfrecords.InputError(
+            "--fix and --runner: mend the file first, with tools/convert_annotations.py "
+            f"--from=coco --to=coco --fix={','.join(FLAGS.fix)}"
+        )
     if FLAGS.runner:
         summary = _beam().convert(
             *what, **options, runner=FLAGS.runner, pipeline_options=runner_options
         )
     else:
-        summary = tfrecords.convert(*what, **options, num_workers=FLAGS.num_workers)
+        summary = tfrecords.convert(*what, **options, fix=FLAGS.fix, num_workers=FLAGS.num_workers)
     if FLAGS.label_map:
-        tfrecords.write_label_map(FLAGS.annotations_file, FLAGS.label_map)
+        converted = summary.manifest["source"]["annotations_file"]
+        tfrecords.write_label_map(converted, FLAGS.label_map)
     print(f"already done\n{summary}" if summary.reused else summary)
 
 

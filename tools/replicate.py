@@ -65,6 +65,12 @@ _EVERY = flags.DEFINE_integer(
     "steps between checkpoints; each one kept is evaluated.",
     lower_bound=1,
 )
+_FIX = flags.DEFINE_list(
+    "fix",
+    [],
+    "what to mend in the annotation files first, as the error messages offer "
+    "(tools/create_coco_tf_record.py --help lists it); the mended ones lie in RUN_DIR/data.",
+)
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 flags.adopt_module_key_flags(training_flags)
 
@@ -86,6 +92,7 @@ def request():
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,
+        fix=tuple(_FIX.value),
         shorten_schedule=terms.rehearsal and _STEPS.value is not None,
         **training_flags.execution(),
     )

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 
 from replicate.errors import UserError
-from tfrecords import annotation_file
+from tfrecords import annotation_file, plausible
 from tfrecords.annotation_file import ids_sha256
 
 #: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
@@ -87,6 +87,7 @@ class Groundtruth:
     def _check(self) -> None:
         """Refuses what the evaluators would score silently wrong."""
         file = self.file
+        plausible.check(file)
         no_number = np.isnan(file.areas_px) | (
             file.has_box & np.isnan(file.boxes_xywh_px).any(axis=1)
         )

@@ -264,7 +264,19 @@ BOXES = {  # box: (dropped by skip, dropped by clip, clipped corners x0 y0 x1 y1
     "negative size": ([1, 2, 3, -4], "box_empty", "box_empty", None),
     "negative corner": ([-1.5, -2, 3, 4], "box_negative", None, (0, 0, 1.5, 2)),
     "right": ([38, 2, 3, 4], "box_outside_image", None, (38, 2, 40, 6)),
-    "below": ([1, 20, 3, 10.5], "box_outside_image", None, (1, 20, 4, 30)),
+    "below": ([1, 20, 3, 11.5], "box_outside_image", None, (1, 20, 4, 30)),
+    "below by a rounding": (
+        [1, 20, 3, 10.5],
+        "box_outside_image_by_less_than_a_pixel",
+        None,
+        (1, 20, 4, 30),
+    ),
+    "left by a rounding": (
+        [-0.4, 2, 3, 4],
+        "box_negative_by_less_than_a_pixel",
+        None,
+        (0, 2, 2.6, 6),
+    ),
     "elsewhere": ([50, 2, 3, 4], "box_outside_image", "box_outside_image", None),
 }
 

@@ -120,7 +120,10 @@ def test_boxes_that_the_api_drops(dataset, tmp_path):
         dataset.annotations, dataset.images, tmp_path / "ours", 2, progress=False
     )
     assert our_records(summary) == theirs
-    assert summary.manifest["counts"]["dropped"] == {"box_empty": 2, "box_outside_image": 2}
+    assert summary.manifest["counts"]["dropped"] == {
+        "box_empty": 2,
+        "box_outside_image_by_less_than_a_pixel": 2,
+    }
     ledger = list(map(json.loads, pathlib.Path(summary.ledger_path).read_text().splitlines()))
     expected = {dataset.document["annotations"][k]["id"] for k in changes}
     assert {entry["annotation_id"] for entry in ledger} == expected

@@ -8,13 +8,13 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 import tfrecords
-from tfrecords import inverse, label_map
+from tfrecords import inverse, label_map, masks
 from tfrecords.errors import InputError
 
 TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
@@ -77,14 +77,18 @@ def test_round_trip(document, num_shards):
         for image in document["images"]:
             Image.new("L", (image["width"], image["height"])).save(folder / image["file_name"])
         (folder / "in.json").write_text(json.dumps(document), encoding="utf-8")
-        summary = tfrecords.convert(
-            folder / "in.json",
-            folder,
-            folder / "set",
-            num_shards,
-            include_masks=True,
-            progress=False,
-        )
+        try:
+            summary = tfrecords.convert(
+                folder / "in.json",
+                folder,
+                folder / "set",
+                num_shards,
+                include_masks=True,
+                progress=False,
+            )
+        except tfrecords.InputError as error:  # all boxes within a pixel: taken for fractions
+            assume("fractions" not in str(error))
+            raise
         tfrecords.write_label_map(folder / "in.json", folder / "map.pbtxt")
         categories = label_map.read(folder / "map.pbtxt")
         back = inverse.to_coco(summary.shard_paths, categories, progress=False)
@@ -93,7 +97,13 @@ def test_round_trip(document, num_shards):
     assert back["categories"] == document["categories"]
     assert back["images"] == sorted(document["images"], key=lambda image: image["id"])
     sizes = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
-    expected = sorted(document["annotations"], key=lambda annotation: annotation["image_id"])
+    expected = [
+        annotation
+        for annotation in sorted(document["annotations"], key=lambda each: each["image_id"])
+        if coco_mask.area(masks.rle_of(annotation["segmentation"], sizes[annotation["image_id"]]))
+    ]
+    empty = len(document["annotations"]) - len(expected)
+    assert summary.manifest["counts"]["dropped"].get("mask_empty", 0) == empty
     assert len(back["annotations"]) == len(expected)
     for got, want in zip(back["annotations"], expected, strict=True):
         height, width = sizes[want["image_id"]]

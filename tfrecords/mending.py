@@ -1,0 +1,359 @@
+"""Annotation files as tools write them, mended on request: what `--fix` names, and nothing else.
+
+Each of FIXES works on the whole document and says what it changed. The mended document is written
+as an annotation file of its own, so that records, training and evaluation all read the same one.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from tfrecords import annotation_file, images, layouts, masks
+from tfrecords.errors import InputError
+from tfrecords.not_coco import as_number, no_json, shown
+from tfrecords.whole_files import written_whole
+
+_WHOLE = {
+    "images": ("id", "height", "width"),
+    "categories": ("id",),
+    "annotations": ("id", "image_id", "category_id", "iscrowd"),
+}
+_PARTS = ("bbox", "area")
+
+
+@dataclasses.dataclass
+class _Mending:
+    """A document on its way; `changed` counts what a repair changed, with the first of them."""
+
+    document: dict
+    path: str
+    image_dir: str | None
+    changed: int = 0
+    first: str = ""
+
+    def entries(self, name: str) -> Iterator[tuple[str, dict]]:
+        """(where, entry) of the dicts of one of the lists."""
+        listed = self.document.get(name)
+        for index, entry in enumerate(listed if isinstance(listed, list) else []):
+            if isinstance(entry, dict):
+                yield f"{name}[{index}]", entry
+
+    def put(self, where: str, entry: dict, field: str, value: Any) -> None:
+        """Sets a field, and counts it as changed where it is."""
+        if field in entry and _same(entry[field], value):
+            return
+        before = shown(entry[field]) if field in entry else "nothing"
+        self.first = self.first or f"{where} {field}: {before} became {shown(value)}"
+        self.changed += 1
+        entry[field] = value
+
+    def refuse(self, message: str) -> InputError:
+        return InputError(f"{self.path}: {message}")
+
+    def folder(self, code: str) -> str:
+        if self.image_dir is None:
+            raise self.refuse(f"--fix={code} reads the image folder; name it with --image_dir")
+        return self.image_dir
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def mended(
+    annotations_file: str | os.PathLike,
+    fixes: Collection[str],
+    image_dir: str | os.PathLike | None = None,
+) -> tuple[dict, list[str]]:
+    """The document of an annotation file with repairs made.
+
+    Args:
+      annotations_file: COCO JSON, or what is near it (.json, .json.gz; UTF-8 or UTF-16).
+      fixes: codes of FIXES; they are applied in its order.
+      image_dir: the images, which "sizes" and "file_names" read.
+
+    Returns:
+      (document, a sentence for each repair: how many values it changed, and the first).
+
+    Raises:
+      InputError: no JSON object, an unknown code, or a value that a repair cannot mend.
+    """
+    check_codes(fixes)
+    text = annotation_file.content(annotations_file)
+    try:
+        document = json.loads(text)  # takes UTF-16 too
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{annotations_file}: {no_json(text, error)}") from None
+    if not isinstance(document, dict):
+        annotation_file.read(annotations_file)  # says what it is instead
+        raise InputError(f"{annotations_file}: not COCO annotations")
+    account = []
+    for code, (_, repair) in FIXES.items():
+        if code in fixes:
+            work = _Mending(document, str(annotations_file), image_dir and os.fspath(image_dir))
+            repair(work)
+            account.append(
+                f"--fix={code}: {work.changed:,} changed" + (f" ({work.first})" * bool(work.first))
+            )
+    return document, account
+
+
+def check_codes(fixes: Collection[str]) -> None:
+    """Raises InputError where a code is none of FIXES."""
+    unknown = sorted(set(fixes) - set(FIXES))
+    if unknown:
+        raise InputError(f"--fix: no '{unknown[0]}'; there are: {', '.join(FIXES)}")
+
+
+def write(
+    annotations_file: str | os.PathLike,
+    output: str | os.PathLike,
+    fixes: Collection[str],
+    image_dir: str | os.PathLike | None = None,
+) -> list[str]:
+    """Writes the mended annotation file; the same input and fixes give the same bytes.
+
+    The sentences stand in its info.mended, from where a conversion takes them into its ledger.
+
+    Returns:
+      the sentences of `mended`.
+
+    Raises:
+      InputError: as `mended`.
+    """
+    document, account = mended(annotations_file, fixes, image_dir)
+    info = document.get("info")
+    document["info"] = (info if isinstance(info, dict) else {}) | {"mended": account}
+    folder = os.path.dirname(os.fspath(output))
+    os.makedirs(folder or ".", exist_ok=True)
+    with written_whole(output) as file:
+        json.dump(document, file, ensure_ascii=False)
+    return account
+
+
+def _numbers(work: _Mending) -> None:
+    for name, fields in _WHOLE.items():
+        for where, entry in work.entries(name):
+            for field in fields:
+                if field in entry:
+                    _take(work, where, entry, field, whole=True)
+            for field in _PARTS if name == "annotations" else ():
+                if entry.get(field) is not None:
+                    _take(work, where, entry, field, whole=False)
+            area = entry.get("area")
+            if isinstance(area, list) and len(area) == 1:
+                work.put(where, entry, "area", area[0])
+
+
+def _take(work: _Mending, where: str, entry: dict, field: str, whole: bool) -> None:
+    with contextlib.suppress(TypeError, ValueError):  # who reads the file refuses it, by name
+        work.put(where, entry, field, as_number(entry[field], whole=whole))
+
+
+def _ids(work: _Mending) -> None:
+    """New ids, in the file's order, for images by other names and annotations without their own."""
+    ids = [entry.get("id") for _, entry in work.entries("images")]
+    if not all(map(_is_id, ids)):
+        if len(set(map(repr, ids))) < len(ids):
+            raise work.refuse("two images have the same id; --fix=ids cannot tell them apart")
+        numbers = {repr(id_): number for number, id_ in enumerate(ids, start=1)}
+        for where, entry in work.entries("images"):
+            work.put(where, entry, "id", numbers[repr(entry.get("id"))])
+        for where, entry in work.entries("annotations"):
+            known = numbers.get(repr(entry.get("image_id")))
+            if known is None:
+                raise work.refuse(
+                    f"{where} is of image {shown(entry.get('image_id'))}, which is not in 'images'"
+                )
+            work.put(where, entry, "image_id", known)
+    ids = [entry.get("id") for _, entry in work.entries("annotations")]
+    # pycocotools takes annotation 0 for none at all
+    if not all(map(_is_id, ids)) or 0 in ids or len(set(ids)) < len(ids):
+        for number, (where, entry) in enumerate(work.entries("annotations"), start=1):
+            work.put(where, entry, "id", number)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _file_names(work: _Mending) -> None:
+    folder = pathlib.Path(work.folder("file_names"))
+    by_base = collections.defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            by_base[path.name].append(path.relative_to(folder).as_posix())
+    for where, entry in work.entries("images"):
+        name = entry.get("file_name") or entry.get("coco_url") or ""
+        parts = str(name).partition("?")[0].replace("\\", "/").split("/")
+        found = by_base.get(parts[-1], [])
+        if str(name) in found:
+            continue
+        # of one base name in several folders, those that end as the given path does
+        for length in range(2, len(parts) + 1):
+            ends = [each for each in found if each.split("/")[-length:] == parts[-length:]]
+            found = ends if len(found) > 1 and ends else found
+        if len(found) > 1:
+            raise work.refuse(
+                f"image {entry.get('id')} is {shown(name)}, and there are several {parts[-1]} in "
+                f"{folder}: {', '.join(found[:3])}. Nothing tells which is meant"
+            )
+        if found:
+            work.put(where, entry, "file_name", found[0])
+
+
+def _sizes(work: _Mending) -> None:
+    folder = work.folder("sizes")
+    ends: dict = {}
+    for _, annotation in work.entries("annotations"):
+        box = annotation.get("bbox")
+        if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)):
+            x, y = ends.get(annotation.get("image_id"), (0, 0))
+            ends[annotation.get("image_id")] = max(x, box[0] + box[2]), max(y, box[1] + box[3])
+    for where, entry in work.entries("images"):
+        path = os.path.join(folder, str(entry.get("file_name")))
+        said = tuple(entry.get(side) for side in ("width", "height"))
+        try:
+            with Image.open(path) as image:
+                size, turned = image.size, images.orientation(image) >= 5
+        except (OSError, ValueError):
+            continue  # the conversion says what is wrong with it
+        x, y = ends.get(entry.get("id"), (0, 0))
+        missing = not all(_is_id(side) and side > 0 for side in said)
+        # A size that is said is given up only where the boxes fit the file's, upright.
+        if missing or (not turned and x <= size[0] + 1 and y <= size[1] + 1):
+            work.put(where, entry, "width", size[0])
+            work.put(where, entry, "height", size[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _names(work: _Mending) -> None:
+    for where, entry in work.entries("categories"):
+        name = entry.get("name")
+        if _is_number(name):
+            work.put(where, entry, "name", str(name))
+        elif isinstance(name, str) and name.strip():
+            work.put(where, entry, "name", name.strip())
+
+
+def _same_names(work: _Mending) -> None:
+    lowest: dict = {}
+    for _, entry in work.entries("categories"):
+        if _is_id(entry.get("id")):
+            name = entry.get("name")
+            lowest[name] = min(lowest.get(name, entry["id"]), entry["id"])
+    becomes = {
+        entry.get("id"): lowest.get(entry.get("name")) for _, entry in work.entries("categories")
+    }
+    for where, entry in work.entries("annotations"):
+        if becomes.get(entry.get("category_id")) is not None:
+            work.put(where, entry, "category_id", becomes[entry["category_id"]])
+    work.document["categories"] = [
+        entry
+        for _, entry in work.entries("categories")
+        if becomes.get(entry.get("id")) in (None, entry.get("id"))
+    ]
+
+
+def _category_ids_plus_one(work: _Mending) -> None:
+    for name, field in (("categories", "id"), ("annotations", "category_id")):
+        for where, entry in work.entries(name):
+            if _is_id(entry.get(field)):
+                work.put(where, entry, field, entry[field] + 1)
+
+
+def _crowds(work: _Mending) -> None:
+    for where, entry in work.entries("annotations"):
+        if entry.get("iscrowd") is None:
+            work.put(where, entry, "iscrowd", 0)
+
+
+def _boxes(code: str) -> Callable[[_Mending], None]:
+    layout = layouts.LAYOUTS[code]
+
+    def repair(work: _Mending) -> None:
+        sizes = {
+            entry.get("id"): (entry.get("height"), entry.get("width"))
+            for _, entry in work.entries("images")
+        }
+        for where, entry in work.entries("annotations"):
+            box = entry.get("bbox")
+            size = sizes.get(entry.get("image_id"), (None, None))
+            if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+                continue
+            if layout.normalized and not all(map(_is_number, size)):
+                raise work.refuse(f"{where}: its image has no height and width to scale by")
+            image_hw = np.array([size if layout.normalized else (1, 1)], np.float64)
+            xywh = layout.to_xywh_px(np.array([box], np.float64), image_hw)[0].tolist()
+            work.put(where, entry, "bbox", xywh)
+
+    return repair
+
+
+def _areas(work: _Mending) -> None:
+    """COCO's own formula: the polygons' areas, summed; of an RLE its pixels; else the box's."""
+    sizes = {
+        entry.get("id"): (entry.get("height"), entry.get("width"))
+        for _, entry in work.entries("images")
+    }
+    for where, entry in work.entries("annotations"):
+        area = entry.get("area")
+        if _is_number(area) and math.isfinite(area):
+            continue
+        found = _area_of(entry, sizes.get(entry.get("image_id")))
+        if found is None:
+            raise work.refuse(f"{where}: no segmentation and no box to compute its area from")
+        work.put(where, entry, "area", found)
+
+
+def _area_of(annotation: dict, image_hw: tuple | None) -> float | None:
+    segmentation = annotation.get("segmentation")
+    try:
+        if isinstance(segmentation, list) and segmentation:
+            # 1,503 polygon annotations of COCO have this area to 1e-3, of pixels a third.
+            outlines = [np.array(each, np.float64).reshape(-1, 2).T for each in segmentation]
+            area = sum(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 for x, y in outlines)
+            if area > 0 and math.isfinite(area):
+                return float(area)
+        elif isinstance(segmentation, dict) and image_hw:
+            return float(coco_mask.area(masks.rle_of(segmentation, image_hw)))
+    except (TypeError, ValueError):
+        pass  # no usable segmentation
+    box = annotation.get("bbox")
+    if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)):
+        return float(box[2] * box[3])
+    return None
+
+
+FIXES: dict[str, tuple[str, Callable[[_Mending], None]]] = {
+    "numbers": ('values that mean a number ("12", 1.0, true) become that number', _numbers),
+    "ids": ("images and annotations get numbers in the file's order", _ids),
+    "file_names": ("paths and addresses are looked up in the image folder", _file_names),
+    "sizes": ("widths and heights are read from the image files", _sizes),
+    "names": ("space around category names goes, numbers become text", _names),
+    "same_names": ("categories of one name become one", _same_names),
+    "category_ids_plus_one": ("ids of categories move up by one", _category_ids_plus_one),
+    "crowds": ("a missing iscrowd becomes 0", _crowds),
+    **{
+        code: (f"boxes are {layout.what}", _boxes(code)) for code, layout in layouts.LAYOUTS.items()
+    },
+    "areas": ("missing areas are computed from segmentation or box", _areas),
+}
+
+
+def help_text() -> str:
+    """The codes, for a flag's help."""
+    return "; ".join(f"{code}: {what}" for code, (what, _) in FIXES.items())
