@@ -1,7 +1,9 @@
 """A folder in which the documents' commands run: their paths, filled with tiny data."""
 
 import dataclasses
+import json
 import os
+import pathlib
 import subprocess
 import sys
 import tarfile
@@ -89,6 +91,11 @@ class Workspace:
             named.symlink_to(annotations)
             (self.root / f"{split}2017").symlink_to(images)
         (self.root / "instances_val2017.json").symlink_to(drawn["val"][0])
+        export = json.loads(pathlib.Path(drawn["val"][0]).read_text(encoding="utf-8"))
+        for annotation in export["annotations"]:  # as an annotation tool may write it
+            annotation["category_id"] = str(annotation["category_id"])
+            del annotation["area"]
+        write_json(self.root / "export.json", export)
         for name in ("cat.jpg", "dog.jpg"):
             Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(self.root / name)
         for split, (annotations, images) in drawn.items():
