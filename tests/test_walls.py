@@ -7,7 +7,7 @@ import grimp
 import pytest
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
-FROM_ANYWHERE = {"errors", "evenly"}
+FROM_ANYWHERE = {"errors", "evenly", "python_api"}
 ALL_ABOVE = "all above"
 
 

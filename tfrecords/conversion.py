@@ -47,6 +47,13 @@ class Summary:
     shard_paths: list[str]
     reused: bool
 
+    def __repr__(self) -> str:
+        counts = self.manifest["counts"]
+        return (
+            f"<conversion to {self.manifest_path}: {counts['images']} images, "
+            f"{counts['annotations_written']} annotations>"
+        )
+
     def __str__(self) -> str:
         source, counts = self.manifest["source"], self.manifest["counts"]
         keeps_empty = self.manifest["settings"]["keep_images_without_annotations"]

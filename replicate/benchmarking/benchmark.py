@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from replicate import decoders, environment
+from replicate import decoders, environment, python_api
 from replicate import score as scoring
 from replicate.benchmarking import adapters, cache, published
 from replicate.benchmarking.dataset import Dataset
@@ -45,6 +45,34 @@ class BenchmarkRecord:
     detected: Detected = dataclasses.field(repr=False)
     cached: bool
     fix: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        told = ", ".join(
+            f"{iou_type} AP {text.shown(metrics['AP'])}"
+            for iou_type, metrics in self.metrics.items()
+        )
+        return f"<benchmark of {self.model['name']} on {self.dataset['images']:,} images: {told}>"
+
+    def _repr_html_(self) -> str:
+        return python_api.table(
+            f"{self.model['name']} on {self.dataset['images']:,} images",
+            ["metric", "achieved", "published", "in", "verdict"],
+            [
+                (
+                    row["metric"],
+                    f"{row['achieved']:.2f}",
+                    row["published"],
+                    f"{row['model']} ({row['paper']}, {row['dataset']})",
+                    row["verdict"],
+                )
+                for row in self.published
+            ]
+            or [
+                (f"{iou_type} {name}", text.shown(value), None, None, None)
+                for iou_type, metrics in self.metrics.items()
+                for name, value in metrics.items()
+            ],
+        )
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:

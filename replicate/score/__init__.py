@@ -4,9 +4,11 @@
     result = score("instances_val2017.json", "detections.json.gz")
     result.metrics["AP"]                    # 0.222, as pycocotools and hotcoco both say
 
-The groundtruth is the raw COCO JSON, not what survived a conversion.
+The groundtruth is the raw COCO JSON, not what survived a conversion. `replicate.score(…)` is
+`score`.
 """
 
+from replicate.python_api import calls
 from replicate.score.analysis import analyse, draw
 from replicate.score.checks import mended
 from replicate.score.evaluators import EVALUATORS, METRICS
@@ -31,3 +33,5 @@ __all__ = [
     "mended",
     "score",
 ]
+
+calls(__name__, score)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from replicate import python_api
 from replicate.errors import UserError
 from replicate.score import protocol, segmentations, text
 from replicate.score.checks import checked
@@ -56,6 +57,22 @@ class Result:
     image_ids: list[int] = dataclasses.field(repr=False)
     repairs: list[dict]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        figures = [name for name in ("AP", "AP50", "AR@100") if name in self.metrics]
+        told = ", ".join(f"{name} {text.shown(self.metrics[name])}" for name in figures)
+        return f"<score of {self.iou_type} on {len(self.image_ids):,} images: {told}>"
+
+    def _repr_html_(self) -> str:
+        return python_api.table(
+            f"{self.iou_type} on {len(self.image_ids):,} images",
+            ["metric", *self.evaluations],
+            [
+                (name, *(text.shown(by.metrics[name]) for by in self.evaluations.values()))
+                for name in self.metrics
+            ],
+            self.notes,
+        )
 
     def to_json(self, inference: dict | None = None) -> dict:
         """What `metrics.json` holds; docs/scoring.md describes it.

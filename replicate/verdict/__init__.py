@@ -5,9 +5,14 @@ answer = verdict.of_runs(["runs/seed0", "runs/seed1", "runs/seed2"])
 answer.verdict               # REPLICATED, NEAR, INCONCLUSIVE, NOT REPLICATED or NOT COMPARABLE
 answer.conditions.answer     # "as published", "scaled", "changed" or "not known"
 
+`replicate.verdict("runs/seed0", …)` is `of`, the same for run directories named one by one;
 `decide` is the same over plain data: rows, metrics.json, deviations.
 """
 
+import os
+
+from replicate.errors import UserError
+from replicate.python_api import calls
 from replicate.verdict import deciding
 from replicate.verdict.comparable import obstacles
 from replicate.verdict.conditions import Conditions
@@ -27,6 +32,24 @@ def exit_status(verdict: str) -> int:
     return REACHED if verdict in deciding.REACHED else NOT_REACHED
 
 
+def of(*runs: str | os.PathLike[str], model: str | None = None, kind: str = "training") -> Verdict:
+    """The verdict of one run directory, or of several that are seeds of one experiment.
+
+    Args:
+      runs: run directories; the last evaluation of each is judged.
+      model: the zoo model, by name, config, archive or run; a run directory knows its own.
+      kind: "training" or "checkpoint" (a published checkpoint that was evaluated again).
+
+    Raises:
+      UserError: no evaluation in a run, runs of different models, or one run named twice.
+    """
+    if not runs:
+        raise UserError("name the run directories to judge")
+    return of_runs(runs, model=model, kind=kind)
+
+
+calls(__name__, of)
+
 __all__ = [
     "Conditions",
     "FIGURES",
@@ -36,6 +59,7 @@ __all__ = [
     "decide",
     "exit_status",
     "obstacles",
+    "of",
     "of_metrics",
     "of_runs",
     "remember_official",

@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator
 
-from replicate import zoo
+from replicate import python_api, zoo
 from replicate.config import Scaling
 from replicate.errors import UserError
 from replicate.score import text
@@ -64,6 +64,21 @@ class Verdict:
     likely_causes: list[dict]
     facts: list[dict]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return f"<verdict: {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, judged["against"], self.published.get(name), self.achieved.get(name))
+            for name, judged in self.figures.items()
+        ]
+        return python_api.table(
+            self.headline,
+            ["figure", "published in", "published", "achieved"],
+            rows,
+            [*self.reasons, f"Conditions: {self.conditions.answer}.", *self.notes],
+        )
 
     def to_json(self) -> dict:
         """The fields as plain data."""
