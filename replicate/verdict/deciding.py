@@ -70,12 +70,12 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         rows = [
-            (name, judged["against"], self.published.get(name), self.achieved.get(name))
-            for name, judged in self.figures.items()
+            (name, self.published.get(name), "–" if points is None else f"{points:.2f}")
+            for name, points in self.achieved.items()
         ]
         return python_api.table(
             self.headline,
-            ["figure", "published in", "published", "achieved"],
+            ["figure", "published", "achieved"],
             rows,
             [*self.reasons, f"Conditions: {self.conditions.answer}.", *self.notes],
         )
