@@ -51,6 +51,12 @@ class Image(msgspec.Struct, gc=False):
     width: _Side
     file_name: str | None = None
 
+    @property
+    def known_file_name(self) -> str:
+        """Of an image that has been seen to have one."""
+        assert self.file_name is not None
+        return self.file_name
+
 
 class Category(msgspec.Struct, gc=False):
     """A category entry."""
@@ -376,10 +382,11 @@ def _decoded(
     text: bytes, annotation_type: type[_Annotation] | type[_Keypoints], path: str | os.PathLike
 ) -> tuple[bytes, bool, Any]:
     """(text, whether NaN was in it, document); the text has null where NaN had to be replaced."""
-    fields = [
+    annotations: Any = list[annotation_type]  # type: ignore[valid-type]
+    fields: list[tuple] = [
         ("images", list[Image]),
         ("categories", list[Category]),
-        ("annotations", list[annotation_type] | msgspec.UnsetType, msgspec.UNSET),
+        ("annotations", annotations | msgspec.UnsetType, msgspec.UNSET),
         ("info", msgspec.Raw, msgspec.Raw(b"null")),
     ]
     decoder = msgspec.json.Decoder(msgspec.defstruct("Document", fields, gc=False))
@@ -393,7 +400,7 @@ def _decoded(
             first = f"{error}; {worse}"
         raise InputError(f"{path}: not COCO annotations: {first}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = error
+        problem: Exception = error
     if any(word in text for word in (b"NaN", b"Infinity")):
         try:  # Python's parser takes the NaN that Python's json.dump writes
             text = _with_nulls(text)

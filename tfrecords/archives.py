@@ -28,8 +28,10 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     gzip.BadGzipFile,
+    struct.error,
+    ValueError,
+    OverflowError,
 )
-DAMAGE += (struct.error, ValueError, OverflowError)
 _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 255
 

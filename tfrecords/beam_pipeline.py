@@ -154,7 +154,7 @@ def _source(request: _Request) -> tuple[coco.Source, dict]:
             for path in (request.annotations_file, request.keypoints_file)
             if path
         }
-        keypoints = local.get(request.keypoints_file)
+        keypoints = local[request.keypoints_file] if request.keypoints_file else None
         try:
             source = coco.load(
                 local[request.annotations_file],

@@ -84,12 +84,13 @@ class Source:
             ]
         if self._keypoints is not None:
             objects.keypoints = [self._keypoints_of(entry.id, id_) for id_ in objects.ids]
-        return SourceImage(entry.id, entry.file_name, (entry.height, entry.width), objects)
+        return SourceImage(entry.id, entry.known_file_name, (entry.height, entry.width), objects)
 
     def num_annotations_of(self, index: int) -> int:
         return int(self._first[index + 1] - self._first[index])
 
     def _keypoints_of(self, image_id: int, annotation_id: int) -> tuple[int, bytes] | None:
+        assert self._keypoints is not None and self._keypoint_text is not None
         place = self._keypoints.get((image_id, annotation_id))
         if place is None:
             return None
@@ -204,6 +205,7 @@ def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Sourc
         "crowd": crowd[rows],
     }
     if segmentations:
+        assert file.segmentation_spans is not None
         columns["span"] = file.segmentation_spans[rows]
     return Source(
         annotations_file=file.path,

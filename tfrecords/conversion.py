@@ -182,6 +182,7 @@ def _convert(
     work = _Work(source, image_dir, output_path, num_shards, settings, num_workers, progress)
     try:
         if redo is not None:
+            assert before is not None  # whose shards they are
             work.write(redo, on_shard=lambda index, result: _check_remade(before, index, result))
             return summary_of(output_path, before, reused=False)
         progress_file = journal.ConversionJournal(output_path, header)
@@ -262,7 +263,7 @@ class _Work:
         needed, missing = 0, []
         for position in images:
             entry = self.source.images[position]
-            path = os.path.join(self.image_dir, entry.file_name)
+            path = os.path.join(self.image_dir, entry.known_file_name)
             try:
                 status = os.stat(path)
                 if not stat.S_ISREG(status.st_mode):

@@ -102,9 +102,11 @@ def convert_image(
     for row, box in enumerate(objects.boxes_xywh_px):
         xyxy_px, problem = _usable_box(image, row, settings)
         if xyxy_px is None:
+            assert problem is not None
             drop(row, problem, box)
             continue
         if settings.include_masks:
+            assert objects.segmentations is not None
             try:
                 png = masks.png_of_json(objects.segmentations[row], image.image_hw)
             except masks.NoPixels as error:
@@ -206,6 +208,7 @@ def _keypoint_features(image: SourceImage, rows: list[int]) -> dict[str, tuple[s
     visibility: list[int] = []
     count: list[int] = []
     nothing = [0] * (3 * len(COCO_KEYPOINTS))
+    assert objects.keypoints is not None
     for row in rows:
         num_keypoints, text = objects.keypoints[row] or (0, None)
         points = nothing if text is None else msgspec.json.decode(text)

@@ -64,7 +64,7 @@ def png_of(rle: dict) -> bytes:
             _SIGNATURE,
             _chunk(b"IHDR", header),
             _chunk(b"PLTE", bytes((0, 0, 0, 1, 1, 1))),
-            _chunk(b"IDAT", zlib.compress(packed_rows, 1)),
+            _chunk(b"IDAT", zlib.compress(packed_rows.data, 1)),
             _chunk(b"IEND", b""),
         )
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 
 import numpy as np
 import tqdm
@@ -38,9 +38,9 @@ class _Task:
     path: str
     entry: dict
     images: list[coco.SourceImage] | None = None
-    left_out: set | None = None  # (image id, annotation id or None)
-    categories: dict | None = None
-    settings: dict | None = None
+    left_out: Set = frozenset()  # (image id, annotation id or None)
+    categories: dict[int, str] = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
 
 
 def verify(
@@ -256,11 +256,13 @@ def _object_differences(
     if annotation["category_id"] != objects.category_ids[row]:
         yield "category"
     if settings["include_masks"]:
+        assert objects.segmentations is not None
         rle = masks.rle_of(json.loads(objects.segmentations[row]), image.image_hw)
         read = annotation["segmentation"]
         if not np.array_equal(coco_mask.decode(rle), coco_mask.decode(read)):
             yield "mask"
-    if settings["include_keypoints"] and (known := objects.keypoints[row]):
+    keypoints = objects.keypoints if settings["include_keypoints"] else None
+    if keypoints is not None and (known := keypoints[row]):
         expected = np.array(json.loads(known[1]), float)
         same = np.allclose(annotation["keypoints"], expected, rtol=1e-6, atol=1e-4)
         if annotation["num_keypoints"] != known[0] or not same:

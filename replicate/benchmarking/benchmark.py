@@ -205,9 +205,10 @@ def benchmark(
         code = environment.code_sha256("benchmarking", "evaluate", "decoders.py")
         pixels = adapted.decoder and (adapted.decoder, decoders.version(adapted.decoder))
         key = sha256_of(code, adapted.identity, content, batch_size, pixels)
-    detected = store.detections(key)
-    was_kept = detected is not None
-    if not was_kept:
+    earlier = store.detections(key)
+    if earlier is not None:
+        detected = earlier
+    else:
         detected = adapted.detect(dataset, batch_size=batch_size, progress=progress)
         store.keep_detections(key, detected)
 
@@ -215,14 +216,14 @@ def benchmark(
         evaluator_name: importlib.metadata.version(evaluator_name)
         for evaluator_name in scoring.EVALUATORS
     }
-    scores = {}
+    scores: dict[str, dict] = {}
     for iou_type in iou_types:
         settings = sha256_of(
             environment.code_sha256("score"), iou_type, evaluator, sorted(fix), versions
         )
-        scores[iou_type] = store.score(key, settings)
-        if scores[iou_type] is None:
-            scores[iou_type] = scoring.score(
+        score = store.score(key, settings)
+        if score is None:
+            score = scoring.score(
                 dataset.annotations_file,
                 detected.results,
                 iou_type=iou_type,
@@ -230,7 +231,8 @@ def benchmark(
                 num_images=dataset.num_images,
                 fix=fix,
             ).to_json(detected.inference)
-            store.keep_score(key, settings, scores[iou_type])
+            store.keep_score(key, settings, score)
+        scores[iou_type] = score
     return BenchmarkRecord(
         model={
             "name": name or adapted.name,
@@ -247,6 +249,6 @@ def benchmark(
         inference=detected.inference,
         published=published.compare(known, scores),
         detected=detected,
-        cached=was_kept,
+        cached=earlier is not None,
         fix=tuple(fix),
     )

@@ -31,7 +31,7 @@ class Dataset:
         if isinstance(given, cls):
             return given
         try:
-            annotations_file, image_dir = given
+            annotations_file, image_dir = given  # type: ignore[misc]  # a pair, or it is told
         except (TypeError, ValueError):
             raise UserError(
                 f"dataset: expected (annotations_file, image_dir), got {given!r}"

@@ -136,6 +136,7 @@ def set_schedule(message: "Message", name: str) -> None:
     """
     holder = learning_rate_message(message)
     base, warmup_rate, warmup_steps = _base_and_warmup(holder)
+    assert holder is not None  # or there was no rate to take
     train = message.train_config
     if name == "cosine":
         schedule = holder.cosine_decay_learning_rate

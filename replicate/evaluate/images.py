@@ -47,7 +47,7 @@ def of(
     if not folder.is_dir():
         raise UserError(f"{image_dir}: no such image folder")
     images = [
-        Image(entry.id, str(folder / entry.file_name), (entry.height, entry.width))
+        Image(entry.id, str(folder / entry.known_file_name), (entry.height, entry.width))
         for entry in file.images
     ]
     if not images:

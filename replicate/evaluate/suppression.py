@@ -176,7 +176,7 @@ def _select(
         candidates = tf.gather_nd(boxes, where, batch_dims=1)
         with tf.device("/cpu:0"):
             places, number = tf.map_fn(
-                lambda image: _greedy(*image, settings),
+                lambda image: _greedy(image[0], image[1], image[2], image[3], settings),
                 (candidates, classes, certain, _area(_clipped(candidates, clip_window)) > 0),
                 fn_output_signature=(
                     tf.TensorSpec([wanted], tf.int32),

@@ -1,18 +1,20 @@
 """The answer at the head of the page: is the input what the recipe had, and what to look at."""
 
+from collections.abc import Iterator
+
 from replicate.inspection import recipe_input
 
 AS_PUBLISHED, DIFFERS, NOT_COMPARED = "AS PUBLISHED", "DIFFERS", "NOT COMPARED"
 
 
-def answer(content):
+def answer(content: dict) -> dict:
     """The verdict on an inspection.
 
     Args:
       content: `content.inspect`'s dict.
 
     Returns:
-      dict: verdict (one of the three above), sentence, facts: list of dict of label, text, ok
+      verdict (one of the three above), sentence, facts: list of dict of label, text, ok
       (True, False, None where neither).
     """
     compared = content["recipe"]
@@ -26,7 +28,7 @@ def answer(content):
     return {"verdict": verdict, "sentence": _sentence(content), "facts": list(_facts(content))}
 
 
-def _sentence(content):
+def _sentence(content: dict) -> str:
     compared = content["recipe"]
     if compared is None:
         return (
@@ -46,7 +48,7 @@ def _sentence(content):
     )
 
 
-def _facts(content):
+def _facts(content: dict) -> Iterator[dict]:
     compared = content["recipe"]
     if compared is not None:
         different = len(compared["settings"])
@@ -78,7 +80,7 @@ def _facts(content):
     yield _targets_fact(content)
 
 
-def _targets_fact(content):
+def _targets_fact(content: dict) -> dict:
     if content["anchors"]:
         rule, by_size = content["anchors"]["rule"], content["anchors"]["by_size"]
         without = by_size["all"]["without_anchor"]
@@ -97,9 +99,9 @@ def _targets_fact(content):
     )
 
 
-def _fact(label, text, ok):
+def _fact(label: str, text: str, ok: bool | None) -> dict:
     return {"label": label, "text": text, "ok": ok}
 
 
-def _count(number, noun):
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,19 +1,24 @@
 """The plots of an inspection, each drawn from its content."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
 from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from replicate.inspection.counting import LARGE_PX, SIZES, SMALL_PX
 from replicate.inspection.targets import ROLES
 from replicate.report import plots
+from replicate.report.plots import Plot
 
 TOP = 20
 _BOTH = (("recorded", "as recorded", "s8"), ("trained", "as the model gets it", "s1"))
 _ROLE_COLOURS = dict(zip(ROLES, ("s3", "s8", "s5"), strict=True))
 
 
-def of(content):
-    """The plots of an inspection: dict name -> Plot."""
+def of(content: dict) -> dict[str, Plot]:
+    """The plots of an inspection, by their names."""
     drawn = [*_classes(content["classes"]), *_boxes(content)]
     if content["anchors"]:
         drawn += _anchors(content["anchors"])
@@ -22,7 +27,7 @@ def of(content):
     return {plot.name: plot for plot in drawn}
 
 
-def _classes(classes):
+def _classes(classes: Sequence[dict]) -> Iterator[Plot]:
     known = [row for row in classes if row["objects"]]
     if not known:
         return
@@ -54,7 +59,7 @@ def _classes(classes):
         yield plots.finished(holder, "classes-all", f"All {len(classes)} categories")
 
 
-def _boxes(content):
+def _boxes(content: dict) -> Iterator[Plot]:
     sizes = content["sizes"]
     with plots.axes("side of the square of a box's area (px)", "share of the objects") as holder:
         _steps(holder, sizes, "side_edges_px", "sides")
@@ -91,7 +96,7 @@ def _boxes(content):
         yield plots.finished(holder, "objects-per-image", "Objects an image")
 
 
-def _steps(holder, sizes, edges, histogram):
+def _steps(holder: Axes, sizes: dict, edges: str, histogram: str) -> None:
     for part, label, series in _BOTH:
         counts = np.array(sizes[part][histogram], float)
         _stairs(holder, counts / max(1.0, counts.sum()), sizes[edges], label, series)
@@ -99,7 +104,9 @@ def _steps(holder, sizes, edges, histogram):
     _legend(holder, 2)
 
 
-def _stairs(holder, values, edges, label, series):
+def _stairs(
+    holder: Axes, values: np.ndarray, edges: Sequence[float] | np.ndarray, label: str, series: str
+) -> None:
     """What is recorded as a surface, so that the other's line over it shows both."""
     surface = series == _BOTH[0][2]
     holder.stairs(
@@ -113,13 +120,13 @@ def _stairs(holder, values, edges, label, series):
     )
 
 
-def _percent(axis):
+def _percent(axis: Axis) -> None:
     axis.set_major_locator(ticker.MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
 
 
-def _counted(holder, series):
-    """Histograms of whole numbers, of up to 30 bins."""
+def _counted(holder: Axes, series: Mapping[str, tuple[Sequence[int], str]]) -> None:
+    """Histograms of whole numbers, of up to 30 bins; `series`: label -> (values, colour)."""
     most = max((max(values, default=0) for values, _ in series.values()), default=0)
     edges = np.arange(-0.5, most + 1.5, max(1, -(-(most + 1) // 30)))
     edges = np.append(edges, edges[-1] + (edges[1] - edges[0])) if edges[-1] < most else edges
@@ -135,7 +142,7 @@ def _counted(holder, series):
 # ---- anchors
 
 
-def which(rule, part):
+def which(rule: dict, part: str) -> str:
     """How a part of the anchors is called: all that are matched, or those that the loss counts."""
     sampling = rule["sampling"]
     if part == "matched":
@@ -147,7 +154,7 @@ def which(rule, part):
     }[sampling["kind"]].format(**sampling)
 
 
-def _anchors(anchors):
+def _anchors(anchors: dict) -> Iterator[Plot]:
     rule = anchors["rule"]
     parts = ["matched", *(["in_loss"] if rule["sampling"] else [])]
     for part in parts:
@@ -162,7 +169,7 @@ def _anchors(anchors):
     yield _without(anchors)
 
 
-def _levels(anchors, part, what):
+def _levels(anchors: dict, part: str, what: str) -> Plot:
     levels = anchors["levels"]
     with plots.axes("feature map (cells)", "anchors, mean of an image (log.)") as holder:
         for number, role in enumerate(ROLES):
@@ -187,7 +194,7 @@ def _levels(anchors, part, what):
         return plots.finished(holder, name, f"Anchors by role and level: {what}")
 
 
-def _recall(anchors):
+def _recall(anchors: dict) -> Plot:
     recall = anchors["recall"]
     shown = {
         f"{size} ({anchors['by_size'][size]['objects']:,})": (recall["iou"], recall[size])
@@ -205,7 +212,7 @@ def _recall(anchors):
     )
 
 
-def _without(anchors):
+def _without(anchors: dict) -> Plot:
     by_size = anchors["by_size"]
     sizes = [size for size in ("all", *SIZES) if by_size[size]["objects"]]
     threshold = anchors["rule"]["matched_threshold"]
@@ -235,7 +242,7 @@ def _without(anchors):
 # ---- heat maps
 
 
-def _heat_maps(heat_maps):
+def _heat_maps(heat_maps: dict) -> Iterator[Plot]:
     radius = heat_maps["radius_cells"]
     with plots.axes("radius of the Gaussian (cells of the heat map)", "objects") as holder:
         holder.bar(range(len(radius)), radius, width=0.9, color=plots.colour("s1"))
@@ -259,22 +266,22 @@ def _heat_maps(heat_maps):
         yield plots.finished(holder, "by-size", title)
 
 
-def _legend(holder, columns):
+def _legend(holder: Axes, columns: int) -> None:
     """Above the plot, where it covers nothing."""
     holder.figure.legend(loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 
-def _plain(axis):
+def _plain(axis: Axis) -> None:
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _number(value):
+def _number(value: float) -> str:
     """A mean for the top of a narrow bar; nothing for none."""
     if not value:
         return ""
     return f"{value / 1000:.3g}k" if value >= 1000 else f"{value:.3g}"
 
 
-def _short(name):
+def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:23]}…"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import glob
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,8 +19,11 @@ from replicate.inspection import (
     stream,
     tracing,
 )
-from replicate.inspection.targets import AnchorTargets
+from replicate.inspection.targets import AnchorTargets, HeatMapTargets
 from replicate.train import input_stream
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _MAX_DRAWN_ANCHORS = 250
 
@@ -43,16 +48,18 @@ class InspectionSettings:
     recipe: str = ""
 
 
-def inspect(config, request, settings):
+def inspect(
+    config: "Message", request: sources.InspectionRequest, settings: InspectionSettings
+) -> tuple[dict, dict[str, str]]:
     """Looks into the input of a config.
 
     Args:
       config: TrainEvalPipelineConfig.
-      request: sources.InspectionRequest.
-      settings: InspectionSettings.
+      request: which images.
+      settings: what of them.
 
     Returns:
-      (content dict, pictures: dict key -> data URI).
+      (the content, pictures: key -> data URI).
 
     Raises:
       UserError, InputError: see `sources.opened`, `stream.examples`, `tracing.LossTargets`.
@@ -64,7 +71,12 @@ def inspect(config, request, settings):
 class _Inspection:
     """One pass over the examples."""
 
-    def __init__(self, source, request, settings):
+    def __init__(
+        self,
+        source: sources.Source,
+        request: sources.InspectionRequest,
+        settings: InspectionSettings,
+    ) -> None:
         self._source, self._settings = source, settings
         self._config = stream.as_trained(source.config)
         self._model = odapi.build_model(self._config.model, is_training=True)
@@ -72,7 +84,8 @@ class _Inspection:
         self._targets = tracing.LossTargets(self._config, self._model, settings.seed)
         self._tally = counting.Tally()
         self._matching = _tally_of_targets(self._config, self._model)
-        self._pictures, self._drawn = {}, []
+        self._pictures: dict[str, str] = {}
+        self._drawn: list[dict] = []
         reader = self._config.train_input_reader.tf_record_input_reader
         self._place = {
             "seed": settings.seed,
@@ -80,7 +93,7 @@ class _Inspection:
         }
         self._count = min(request.max_images, input_stream.count_records(_files(reader.input_path)))
 
-    def done(self):
+    def done(self) -> tuple[dict, dict[str, str]]:
         """(content, pictures)."""
         draw = min(self._settings.draw, self._count)
         stages = stream.stages(self._config, count=draw, **self._place)
@@ -95,7 +108,12 @@ class _Inspection:
 
     # ---- drawing
 
-    def _draw(self, example, stages, targets):
+    def _draw(
+        self,
+        example: stream.Example,
+        stages: list[stream.Stage],
+        targets: AnchorTargets | HeatMapTargets,
+    ) -> None:
         key = f"example-{len(self._drawn)}"
         image = self._normalization.undone(example.features["image"][0])
         self._pictures[key] = pictures.data_uri(image)
@@ -129,7 +147,9 @@ class _Inspection:
             }
         )
 
-    def _anchors_of(self, targets, image, key):
+    def _anchors_of(
+        self, targets: AnchorTargets | HeatMapTargets, image: np.ndarray, key: str
+    ) -> dict[str, Any]:
         """What a drawn example has besides its objects: anchors, or a heat map."""
         if not isinstance(targets, AnchorTargets):
             self._pictures[f"{key}-heat"] = pictures.heat_uri(image, targets.heat[0])
@@ -146,7 +166,7 @@ class _Inspection:
             "negatives": self._drawn_anchors(targets, _thinned(negative)) if sampled else [],
         }
 
-    def _drawn_anchors(self, targets, anchors):
+    def _drawn_anchors(self, targets: AnchorTargets, anchors: np.ndarray) -> list[dict]:
         kinds = [
             f"level-{targets.level_of[anchor] % 8}"
             + ("" if targets.counted[0, anchor] else " unsampled")
@@ -154,7 +174,7 @@ class _Inspection:
         ]
         return pictures.boxes(targets.anchors_yxyx_px[anchors], kinds, [""] * len(anchors))
 
-    def _drawn_stage(self, number, stages, key):
+    def _drawn_stage(self, number: int, stages: Sequence[stream.Stage], key: str) -> dict:
         stage, before = stages[number], stages[max(0, number - 1)]
         self._pictures[key] = pictures.data_uri(stage.image)
         self._pictures[f"{key}-masks"] = pictures.masks_uri(stage.masks)
@@ -171,21 +191,21 @@ class _Inspection:
             "lost": len(before.category_ids) - len(stage.category_ids),
         }
 
-    def _name(self, category_id):
+    def _name(self, category_id: Any) -> str:
         category_id = int(category_id)
         return self._source.categories.get(category_id, f"id {category_id}" if category_id else "?")
 
     # ---- content
 
     @property
-    def _rule(self):
+    def _rule(self) -> dict:
         return self._matching.rule
 
-    def _content(self):
+    def _content(self) -> dict:
         config, settings, source = self._config, self._settings, self._source
         facts = configs.facts(config)
         compared_with = _recipe(settings)
-        content = {
+        content: dict[str, Any] = {
             "config": settings.config_path,
             "model": {
                 "family": facts.architecture,
@@ -235,7 +255,7 @@ class _Inspection:
         content[self._matching.part] = self._matching.content()
         return content
 
-    def _not_checked(self, compared_with):
+    def _not_checked(self, compared_with: str | None) -> list[dict[str, str]]:
         rows = []
         if not compared_with:
             rows.append(
@@ -262,23 +282,23 @@ class _Inspection:
         return [{"what": what, "why": why} for what, why in rows]
 
 
-def _recipe(settings):
+def _recipe(settings: InspectionSettings) -> str | None:
     """What the input is compared with, or None where that is not known."""
     return settings.recipe or configs.recipe_of(settings.config_path).model
 
 
-def _tally_of_targets(config, model):
+def _tally_of_targets(config: "Message", model: Any) -> Any:
     if config.model.HasField("center_net"):
         parameters = config.model.center_net.object_center_params
         return matching.HeatMapTally({"min_box_overlap_iou": parameters.min_box_overlap_iou})
     return matching.AnchorTally(matching.rule_of(config, model))
 
 
-def _files(patterns):
+def _files(patterns: Iterable[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
-def _crowd_of(stage, example):
+def _crowd_of(stage: stream.Stage, example: stream.Example) -> np.ndarray | None:
     """[num_objects] crowd flags of a batch's objects; None where they cannot be followed.
 
     The API cuts boxes out of the batch but not their crowd flags, so the batch's own do not belong
@@ -290,16 +310,16 @@ def _crowd_of(stage, example):
     return crowd[stage.origin[: example.num_objects]]
 
 
-def _differ(stage, before):
+def _differ(stage: stream.Stage, before: stream.Stage) -> bool:
     return stage.image.shape != before.image.shape or bool(
         np.abs(stage.image - before.image).max() > 0.5
     )
 
 
-def _thinned(indices):
+def _thinned(indices: np.ndarray) -> np.ndarray:
     step = max(1, -(-len(indices) // _MAX_DRAWN_ANCHORS))
     return indices[::step]
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,9 +1,15 @@
 """Figures of the targets: anchors by role and level, heat maps, the best possible recall."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from replicate.inspection import counting
-from replicate.inspection.targets import ROLES
+from replicate.inspection.targets import ROLES, AnchorTargets, HeatMapTargets, Level
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _IOU_THRESHOLDS = np.round(np.arange(0.0, 1.001, 0.05), 2)
 
@@ -12,17 +18,21 @@ class AnchorTally:
     """Adds up AnchorTargets.
 
     Args:
-      rule: dict of the matching rule, see `rule_of`.
+      rule: of the matching, see `rule_of`.
     """
 
     part = "anchors"
 
-    def __init__(self, rule):
+    def __init__(self, rule: dict) -> None:
         self.rule = rule
-        self._before, self._after, self._levels = [], [], {}
-        self._areas, self._best_iou, self._assigned = [], [], []
+        self._before: list[np.ndarray] = []
+        self._after: list[np.ndarray] = []
+        self._levels: dict[tuple[Level, ...], int] = {}
+        self._areas: list[np.ndarray] = []
+        self._best_iou: list[np.ndarray] = []
+        self._assigned: list[np.ndarray] = []
 
-    def add(self, targets):
+    def add(self, targets: AnchorTargets) -> None:
         """Counts the targets of a batch."""
         for image in range(len(targets.best_iou)):
             self._areas.append(counting.areas(targets.objects_yxyx_px[image]))
@@ -34,10 +44,10 @@ class AnchorTally:
         self._before.extend(targets.counts())
         self._after.extend(targets.counts(sampled=True))
 
-    def content(self):
-        """dict: rule, levels (means an image), per_image, objects by size, recall over IoU."""
+    def content(self) -> dict:
+        """rule, levels (means an image), per_image, objects by size, recall over IoU."""
         before, after = np.stack(self._before), np.stack(self._after)
-        levels = max(self._levels, key=self._levels.get)
+        levels = max(self._levels, key=lambda levels: self._levels[levels])
         areas, best_iou, assigned = map(
             np.concatenate, (self._areas, self._best_iou, self._assigned)
         )
@@ -80,17 +90,19 @@ class HeatMapTally:
     """Adds up HeatMapTargets.
 
     Args:
-      rule: dict of min_box_overlap_iou.
+      rule: min_box_overlap_iou alone.
     """
 
     part = "heat_maps"
 
-    def __init__(self, rule):
+    def __init__(self, rule: dict) -> None:
         self.rule = rule
-        self._cells = {"peak": [], "gaussian": [], "background": []}
-        self._areas, self._radius, self._assigned = [], [], []
+        self._cells: dict[str, list[int]] = {"peak": [], "gaussian": [], "background": []}
+        self._areas: list[np.ndarray] = []
+        self._radius: list[np.ndarray] = []
+        self._assigned: list[np.ndarray] = []
 
-    def add(self, targets):
+    def add(self, targets: HeatMapTargets) -> None:
         """Counts the targets of a batch."""
         self._stride, self._map_hw = targets.stride, targets.heat.shape[1:]
         for role, counts in targets.cells.items():
@@ -100,8 +112,8 @@ class HeatMapTally:
             self._radius.append(targets.radius[image])
             self._assigned.append(targets.assigned(image))
 
-    def content(self):
-        """dict: rule, stride, map_hw, cells by role an image, radius, objects by size."""
+    def content(self) -> dict:
+        """rule, stride, map_hw, cells by role an image, radius, objects by size."""
         areas, radius, assigned = map(np.concatenate, (self._areas, self._radius, self._assigned))
         return {
             "rule": self.rule,
@@ -114,8 +126,8 @@ class HeatMapTally:
         }
 
 
-def rule_of(config, model):
-    """How the loss chooses its anchors: dict.
+def rule_of(config: "Message", model: Any) -> dict:
+    """How the loss of a TrainEvalPipelineConfig and its DetectionModel chooses its anchors.
 
     matched_threshold and unmatched_threshold (IoU; None where the matcher has none), forced (every
     object gets its best anchor), outside ("pruned", "clipped" or "kept": anchors that leave the
@@ -124,7 +136,7 @@ def rule_of(config, model):
     if config.model.HasField("faster_rcnn"):
         matcher = model._proposal_target_assigner._matcher
         first_stage = config.model.faster_rcnn
-        sampling = {
+        sampling: dict | None = {
             "kind": "first stage",
             "size": model._first_stage_minibatch_size,
             "positive_fraction": first_stage.first_stage_positive_balance_fraction,
@@ -152,17 +164,17 @@ def rule_of(config, model):
     }
 
 
-def _by_role(values):
+def _by_role(values: Any) -> dict:
     return dict(zip(ROLES, np.asarray(values).tolist(), strict=True))
 
 
-def _size_masks(areas):
+def _size_masks(areas: np.ndarray) -> dict[str, np.ndarray]:
     sizes = counting.size_of(areas)
     masks = {"all": np.ones(len(areas), bool)}
     return masks | {name: sizes == number for number, name in enumerate(counting.SIZES)}
 
 
-def _by_size(areas, flags):
+def _by_size(areas: np.ndarray, flags: Mapping[str, np.ndarray]) -> dict[str, dict]:
     """{size or "all": {"objects": count, each flag: share of them, None without any}}."""
     return {
         size: {"objects": int(which.sum())}
@@ -171,5 +183,5 @@ def _by_size(areas, flags):
     }
 
 
-def _share(flags):
+def _share(flags: np.ndarray) -> float | None:
     return float(np.mean(flags)) if len(flags) else None

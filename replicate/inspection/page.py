@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 from replicate import environment
 from replicate.errors import UserError
@@ -28,7 +29,7 @@ _STYLE = """
 """
 
 
-def prepare(output):
+def prepare(output: str | os.PathLike[str]) -> None:
     """Makes the folder for the page, before the work.
 
     Raises:
@@ -42,27 +43,34 @@ def prepare(output):
         raise UserError(f"--output={output}: may not be written to; name another folder")
 
 
-def write(content, images, output, command):
+def write(
+    content: dict,
+    images: Mapping[str, str],
+    output: str | os.PathLike[str],
+    command: Sequence[str],
+) -> tuple[pathlib.Path, dict]:
     """Writes OUTPUT/inspection.json and OUTPUT/index.html.
 
     Args:
       content: `content.inspect`'s dict.
-      images: its pictures, dict key -> data URI.
+      images: its pictures, key -> data URI.
       output: folder.
-      command: list of the words that made it.
+      command: the words that made it.
 
     Returns:
       (path of index.html, the answer: `answer.answer`'s dict).
     """
     output = pathlib.Path(output)
-    command = environment.without_secrets(" ".join(command))
-    content = content | {"answer": answer.answer(content), "command": command}
+    content = content | {
+        "answer": answer.answer(content),
+        "command": environment.without_secrets(" ".join(command)),
+    }
     write_text(output / "inspection.json", pages.json_text(content))
     write_text(output / "index.html", html(content, images))
     return output / "index.html", content["answer"]
 
 
-def html(content, images):
+def html(content: dict, images: Mapping[str, str]) -> str:
     """The page of an inspection."""
     return pages.html(
         "inspection.html.j2",
@@ -79,7 +87,7 @@ def html(content, images):
     )
 
 
-def _exact(value):
+def _exact(value: float) -> str:
     """A bound of a tensor: whole numbers with commas, others with six figures; a real minus."""
     text = f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
     return text.replace("-", "−")

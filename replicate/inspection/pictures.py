@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +35,7 @@ class Normalization:
       swaps_channels: whether red comes out in another channel.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         colours = np.concatenate(
             [[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]],
              np.random.default_rng(0).uniform(0, 255, (11, 3))]
@@ -47,7 +49,7 @@ class Normalization:
         gains = np.abs(self._matrix[:3])
         self.swaps_channels = bool((gains.argmax(axis=0) != np.arange(3)).any())
 
-    def undone(self, image):
+    def undone(self, image: np.ndarray) -> np.ndarray:
         """[h, w, 3] uint8 of a normalized image; stretched to its range where it is not affine."""
         image = np.asarray(image, np.float32)[..., :3]
         if self.affine:
@@ -57,14 +59,14 @@ class Normalization:
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def data_uri(image, longer_side_px=LONGER_SIDE_PX):
+def data_uri(image: np.ndarray, longer_side_px: int = LONGER_SIDE_PX) -> str:
     """An image [h, w, 3] of 0 to 255 as a JPEG data URI, scaled down."""
     picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
     return _encoded(picture, "JPEG", quality=_JPEG_QUALITY, optimize=True)
 
 
-def masks_uri(masks, longer_side_px=LONGER_SIDE_PX):
+def masks_uri(masks: np.ndarray | None, longer_side_px: int = LONGER_SIDE_PX) -> str:
     """Masks [n, h, w] as a transparent PNG data URI, a colour each; "" without any."""
     if masks is None or not len(masks) or not masks.any():
         return ""
@@ -78,7 +80,7 @@ def masks_uri(masks, longer_side_px=LONGER_SIDE_PX):
     return _encoded(picture, "PNG", optimize=True)
 
 
-def heat_uri(image, heat, longer_side_px=LONGER_SIDE_PX):
+def heat_uri(image: np.ndarray, heat: np.ndarray, longer_side_px: int = LONGER_SIDE_PX) -> str:
     """A heat map [h, w] of 0 to 1 over its image, as a JPEG data URI."""
     picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
@@ -89,8 +91,10 @@ def heat_uri(image, heat, longer_side_px=LONGER_SIDE_PX):
     return _encoded(Image.fromarray(blended.astype(np.uint8)), "JPEG", quality=_JPEG_QUALITY)
 
 
-def boxes(boxes_yxyx_px, kinds, labels):
-    """Boxes to draw: list of dict of x, y, width, height (pixels), kind, label."""
+def boxes(
+    boxes_yxyx_px: Iterable[np.ndarray], kinds: Iterable[str], labels: Iterable[str]
+) -> list[dict]:
+    """Boxes to draw: x, y, width, height (pixels), kind and label of each."""
     drawn = []
     for (top, left, bottom, right), kind, label in zip(boxes_yxyx_px, kinds, labels, strict=True):
         place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
@@ -101,14 +105,15 @@ def boxes(boxes_yxyx_px, kinds, labels):
     return drawn
 
 
-def tags(drawn, image_hw):
-    """Where the labels of `boxes` stand: dict of size and list of text, x, y; none on another.
+def tags(drawn: Iterable[dict], image_hw: Sequence[int]) -> dict:
+    """Where the labels of `boxes` stand: size, and text, x, y of each; none on another.
 
     Each at the first place, of above and below the box's upper and lower edge, that is free.
     """
     height, width = image_hw
     size = max(height, width) / 26
-    taken, placed = [], []
+    taken: list[tuple[float, float, float]] = []
+    placed: list[dict] = []
     for box in drawn:
         if not box["label"]:
             continue
@@ -118,7 +123,7 @@ def tags(drawn, image_hw):
         places = [top - size * 0.25, top + size, bottom - size * 0.25, bottom + size]
         places = [min(max(y, size), height - 2) for y in places]
 
-        def free(y, x=x, length=length):
+        def free(y: float, x: float = x, length: float = length) -> bool:
             return all(
                 abs(other_y - y) > size or other_x > x + length or other_x + other_length < x
                 for other_x, other_y, other_length in taken
@@ -131,7 +136,7 @@ def tags(drawn, image_hw):
     return {"size": round(size, 1), "placed": placed}
 
 
-def _encoded(picture, kind, **options):
+def _encoded(picture: Image.Image, kind: str, **options: Any) -> str:
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     data = base64.b64encode(stream.getvalue()).decode()

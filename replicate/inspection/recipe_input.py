@@ -1,10 +1,17 @@
 """Is the input what the recipe had: the settings that decide it, the categories, the images."""
 
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from replicate import config as configs
 from replicate.config import rules
 from replicate.verdict import official
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.inspection.sources import Source
 
 # Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
 # instances_train2017.json lists so many).
@@ -24,22 +31,22 @@ _INPUT = re.compile(
 )
 
 
-def compare(config, source, recipe):
+def compare(config: "Message", source: "Source", recipe: str) -> dict:
     """What of the input differs from the recipe's.
 
     Args:
       config: TrainEvalPipelineConfig.
-      source: `sources.Source`.
+      source: of its examples.
       recipe: what `config.read` takes.
 
     Returns:
-      dict: recipe, settings (operations of `config.diff` that decide the input, as JSON), and,
-      where the recipe is the zoo's, data: list of dict of what, ours, recipe, same.
+      recipe, settings (operations of `config.diff` that decide the input, as JSON), and,
+      where the recipe is the zoo's, data: rows of what, ours, recipe, same.
     """
     operations = [
-        each
-        for each in configs.deviations(config, recipe)
-        if each.cls not in rules.SAME and _INPUT.match(each.path)
+        operation
+        for operation in configs.deviations(config, recipe)
+        if operation.cls not in rules.SAME and _INPUT.match(operation.path)
     ]
     return {
         "recipe": recipe,
@@ -48,12 +55,12 @@ def compare(config, source, recipe):
     }
 
 
-def same(compared):
-    """Whether nothing of the input differs."""
+def same(compared: dict) -> bool:
+    """Whether nothing of the input differs, by what `compare` gave."""
     return not compared["settings"] and all(row["same"] for row in compared["data"])
 
 
-def _data(source):
+def _data(source: "Source") -> list[dict]:
     ours, theirs = source.categories, official.categories()
     return [
         {
@@ -71,8 +78,8 @@ def _data(source):
     ]
 
 
-def _categories_beside(ours, theirs):
-    """How label maps (dict id -> name) differ, in words."""
+def _categories_beside(ours: Mapping[int, str], theirs: Mapping[int, str]) -> str:
+    """How label maps (id -> name) differ, in words."""
     names, coco_names = set(ours.values()), set(theirs.values())
     if ours == theirs:
         return f"the same {len(ours)}"

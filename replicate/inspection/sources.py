@@ -11,14 +11,19 @@ import itertools
 import os
 import pathlib
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from replicate.errors import UserError
-from tfrecords import coco, features, framing, label_map, shards
+from tfrecords import annotation_file, coco, features, framing, label_map, shards
 from tfrecords.formats import parquet
 from tfrecords.whole_files import in_temporary_folder
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 COCO_SOURCE, PARQUET, RECORDS = "coco", "parquet", "records"
 
@@ -52,26 +57,26 @@ class Source:
 
     Attributes:
       kind: "records", "coco" or "parquet".
-      paths: as given or found, list of str.
+      paths: as given or found.
       config: copy of the config that reads from there.
-      categories: dict of category id to name, the label map's.
+      categories: category id -> name, the label map's.
       images: of the whole source; None where that is not known without reading it.
-      dropped: dict reason -> annotations (or images) that the converter leaves out of the images
+      dropped: reason -> annotations (or images) that the converter leaves out of the images
         looked at; empty for records.
       how: a sentence: which images, in which order.
     """
 
     kind: str
-    paths: list
-    config: object
-    categories: dict
+    paths: list[str]
+    config: "Message"
+    categories: dict[int, str]
     images: int | None
-    dropped: dict
+    dropped: dict[str, int]
     how: str
 
 
 @contextlib.contextmanager
-def opened(config, request):
+def opened(config: "Message", request: InspectionRequest) -> Iterator[Source]:
     """Gives the Source of a request; a temporary shard goes with the block.
 
     Raises:
@@ -99,7 +104,7 @@ def opened(config, request):
 
 
 @contextlib.contextmanager
-def _temporary_shard():
+def _temporary_shard() -> Iterator[pathlib.Path]:
     with in_temporary_folder("inspect-") as folder:
         yield folder / "looked-at.tfrecord"
 
@@ -107,9 +112,9 @@ def _temporary_shard():
 # ---- records
 
 
-def _from_records(config, request):
-    given = [each for each in request.records.split(",") if each]
-    patterns = [_as_pattern(each) for each in given]
+def _from_records(config: "Message", request: InspectionRequest) -> Source:
+    given = [records for records in request.records.split(",") if records]
+    patterns = [_as_pattern(records) for records in given]
     patterns = patterns or list(config.train_input_reader.tf_record_input_reader.input_path)
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
     if not paths:
@@ -131,7 +136,7 @@ def _from_records(config, request):
     )
 
 
-def _as_pattern(given):
+def _as_pattern(given: str) -> str:
     """A folder's shards, shards by their common prefix, or the pattern itself."""
     if os.path.isdir(given):
         return os.path.join(glob.escape(given), "*.tfrecord*")
@@ -142,20 +147,20 @@ def _as_pattern(given):
 # ---- COCO
 
 
-def _coco_paths(request):
+def _coco_paths(request: InspectionRequest) -> tuple[pathlib.Path, pathlib.Path | None]:
     """(annotation file, image folder), found where only a folder was given."""
     given = pathlib.Path(request.coco)
     annotations = given
     if given.is_dir():
-        found = sorted([*given.glob("instances*.json"), *given.glob("annotations/instances*.json")])
-        train = [path for path in found if "train" in path.name]
-        if len(train or found) != 1:
-            listed = ", ".join(map(str, found)) or "none"
+        files = sorted([*given.glob("instances*.json"), *given.glob("annotations/instances*.json")])
+        train = [path for path in files if "train" in path.name]
+        if len(train or files) != 1:
+            listed = ", ".join(map(str, files)) or "none"
             raise UserError(
                 f"--coco={given}: one instances*.json is wanted there or in its annotations/, "
                 f"found {listed}; give the file itself"
             )
-        (annotations,) = train or found
+        (annotations,) = train or files
     elif not given.is_file():
         raise UserError(f"--coco={given}: no such annotation file or folder")
     if request.image_dir:
@@ -165,16 +170,18 @@ def _coco_paths(request):
     return annotations, None
 
 
-def _image_dir_beside(annotations, images):
+def _image_dir_beside(
+    annotations: pathlib.Path, images: Sequence[annotation_file.Image]
+) -> pathlib.Path:
     """The folder near the annotation file that holds the first image."""
     roots = [annotations.parent, annotations.parent.parent]
     candidates = [
         folder
         for root in roots
-        for folder in [root, *sorted(each for each in root.iterdir() if each.is_dir())]
+        for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     ]
     for folder in candidates:
-        if (folder / images[0].file_name).is_file():
+        if (folder / images[0].known_file_name).is_file():
             return folder
     raise UserError(
         f"{annotations}: its first image, {images[0].file_name}, is in no folder beside it; "
@@ -182,29 +189,35 @@ def _image_dir_beside(annotations, images):
     )
 
 
-def _from_coco(config, request, annotations, image_dir, shard):
+def _from_coco(
+    config: "Message",
+    request: InspectionRequest,
+    annotations: pathlib.Path,
+    image_dir: pathlib.Path | None,
+    shard: pathlib.Path,
+) -> Source:
     masks = config.train_input_reader.load_instance_masks
     source = coco.load(annotations, segmentations=masks)
     if not source.images:
         raise UserError(f"{annotations}: there is no image in it")
-    image_dir = image_dir or _image_dir_beside(annotations, source.images)
+    folder = image_dir or _image_dir_beside(annotations, source.images)
     chosen = np.arange(len(source.images))
     if request.max_images < len(chosen):
         chosen = np.sort(
             np.random.default_rng(request.seed).permutation(chosen)[: request.max_images]
         )
 
-    def rows():
+    def rows() -> Iterator[tuple[coco.SourceImage, str, bytes | None]]:
         for index in chosen.tolist():
             image = source.image(index)
-            path = os.path.join(image_dir, image.file_name)
+            path = os.path.join(folder, image.file_name)
             yield image, path, shards.read_image(path)
 
     dropped = _write(rows(), len(chosen), shard, source.categories, masks)
     for _, _, reason in source.unknown:
         dropped[f"annotations of the file: {reason}"] += 1
     return _of_shard(
-        config, request, shard, COCO_SOURCE, [str(annotations), str(image_dir)], source.categories,
+        config, request, shard, COCO_SOURCE, [str(annotations), str(folder)], source.categories,
         len(source.images), dropped,
         "all of them" if len(chosen) == len(source.images)
         else f"{len(chosen):,} of them chosen by the seed",
@@ -214,7 +227,7 @@ def _from_coco(config, request, annotations, image_dir, shard):
 # ---- Parquet
 
 
-def _from_parquet(config, request, shard):
+def _from_parquet(config: "Message", request: InspectionRequest, shard: pathlib.Path) -> Source:
     if config.train_input_reader.load_instance_masks:
         raise UserError(
             "this config trains masks, which Parquet of the hub does not hold; give --coco or "
@@ -236,10 +249,16 @@ def _from_parquet(config, request, shard):
 # ---- a temporary shard
 
 
-def _write(rows, count, shard, categories, masks):
+def _write(
+    rows: Iterable[tuple[coco.SourceImage, str, bytes | None]],
+    count: int,
+    shard: pathlib.Path,
+    categories: dict[int, str],
+    masks: bool,
+) -> Counter[str]:
     """Writes the records of (image, name, bytes); returns what was left out, by reason."""
     settings = features.FeatureSettings(include_masks=masks, on_error="skip")
-    dropped = Counter()
+    dropped: Counter[str] = Counter()
     with open(shard, "wb") as stream:
         writer = framing.Writer(stream)
         for image, name, encoded in tqdm(rows, total=count, desc="read", unit="image"):
@@ -256,7 +275,17 @@ def _write(rows, count, shard, categories, masks):
     return dropped
 
 
-def _of_shard(config, request, shard, kind, paths, categories, images, dropped, how):
+def _of_shard(
+    config: "Message",
+    request: InspectionRequest,
+    shard: pathlib.Path,
+    kind: str,
+    paths: list[str],
+    categories: dict[int, str],
+    images: int,
+    dropped: Mapping[str, int],
+    how: str,
+) -> Source:
     if request.label_map or os.path.isfile(config.train_input_reader.label_map_path):
         path = _label_map_path(config, request)
     else:
@@ -273,7 +302,7 @@ def _of_shard(config, request, shard, kind, paths, categories, images, dropped, 
     )
 
 
-def _label_map_path(config, request):
+def _label_map_path(config: "Message", request: InspectionRequest) -> str:
     path = request.label_map or config.train_input_reader.label_map_path
     if not os.path.isfile(path):
         raise UserError(
@@ -284,7 +313,7 @@ def _label_map_path(config, request):
     return path
 
 
-def _reading(config, patterns, label_map_path):
+def _reading(config: "Message", patterns: Sequence[str], label_map_path: str) -> "Message":
     """A copy of the config that reads these records."""
     copy = type(config)()
     copy.CopyFrom(config)

@@ -5,6 +5,8 @@ here, to the last bit, what a run of that seed is fed.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +14,11 @@ import tensorflow as tf
 from replicate.errors import UserError
 from replicate.train import input_stream, precision
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 # Of a decoded record, what the page tells.
-_KEPT = (
+_TOLD_FIELDS = (
     "image",
     "source_id",
     "filename",
@@ -31,33 +36,35 @@ class Example:
 
     Attributes:
       number: its position in the stream, from 0.
-      features, labels: as training gets them, a batch of one; dicts of arrays.
-      decoded: the record before augmentation, dict of arrays without a batch dimension.
+      features, labels: as training gets them, a batch of one.
+      decoded: the record before augmentation, without a batch dimension.
     """
 
     number: int
-    features: dict
-    labels: dict
-    decoded: dict
+    features: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    decoded: dict[str, Any]
 
     @property
-    def num_objects(self):
+    def num_objects(self) -> int:
+        """Of the image; the labels have rows of padding beyond them."""
         return int(self.labels["num_groundtruth_boxes"][0])
 
     @property
-    def image_hw(self):
+    def image_hw(self) -> tuple[int, int]:
         """Of the model's input, with its padding."""
-        return self.features["image"].shape[1:3]
+        height, width = self.features["image"].shape[1:3]
+        return height, width
 
     @property
-    def boxes_yxyx_px(self):
+    def boxes_yxyx_px(self) -> np.ndarray:
         """[num_objects, 4], pixels of the model's input."""
         height, width = self.image_hw
         boxes = self.labels["groundtruth_boxes"][0, : self.num_objects]
         return boxes * np.array([height, width, height, width], np.float32)
 
     @property
-    def category_ids(self):
+    def category_ids(self) -> np.ndarray:
         """[num_objects]; 0 where the one-hot class is empty, its id being above num_classes."""
         one_hot = self.labels["groundtruth_classes"][0, : self.num_objects]
         return np.where(one_hot.any(axis=1), one_hot.argmax(axis=1) + 1, 0)
@@ -83,7 +90,7 @@ class Stage:
     origin: np.ndarray | None
 
 
-def as_trained(config):
+def as_trained(config: "Message") -> "Message":
     """A copy of the config with the image format that training on this machine would use."""
     copy = type(config)()
     copy.CopyFrom(config)
@@ -91,7 +98,9 @@ def as_trained(config):
     return copy
 
 
-def examples(config, model, *, seed, first_example, count):
+def examples(
+    config: "Message", model: Any, *, seed: int, first_example: int, count: int
+) -> Iterator[Example]:
     """Yields `count` Examples of a run's stream.
 
     Args:
@@ -108,10 +117,12 @@ def examples(config, model, *, seed, first_example, count):
 
     build = input_stream.dataset_build(seed, first_example)
 
-    def build_singly(reader_config, transform_input_data_fn, **_):
-        def transform(decoded):
-            kept = {name: decoded[name] for name in _KEPT if name in decoded}
-            return *transform_input_data_fn(decoded), kept
+    def build_singly(
+        reader_config: "Message", transform_input_data_fn: Callable, **_: Any
+    ) -> tf.data.Dataset:
+        def transform(decoded: dict) -> tuple:
+            fields = {name: decoded[name] for name in _TOLD_FIELDS if name in decoded}
+            return *transform_input_data_fn(decoded), fields
 
         return build(reader_config, 1, transform)
 
@@ -126,8 +137,8 @@ def examples(config, model, *, seed, first_example, count):
         yield Example(first_example + position, features, labels, _first(decoded))
 
 
-def augmentations(config):
-    """Names of the config's augmentation steps with their settings: list of (name, text)."""
+def augmentations(config: "Message") -> list[tuple[str, str]]:
+    """The names of the config's augmentation steps, with the text of their settings."""
     steps = []
     for option in config.train_config.data_augmentation_options:
         name = option.WhichOneof("preprocessing_step")
@@ -135,7 +146,9 @@ def augmentations(config):
     return steps
 
 
-def stages(config, *, seed, first_example, count):
+def stages(
+    config: "Message", *, seed: int, first_example: int, count: int
+) -> Iterator[list[Stage]]:
     """Yields, for `count` examples of the stream, the list of its Stages: before, after each step.
 
     The steps draw what they draw in training: the last stage is what is then resized.
@@ -146,28 +159,28 @@ def stages(config, *, seed, first_example, count):
 
     options = config.train_config.data_augmentation_options
 
-    def transform(decoded):
+    def transform(decoded: dict) -> tuple:
         # The API carries confidences along with the boxes: here, the objects' numbers.
         numbers = tf.range(tf.shape(decoded["groundtruth_boxes"])[0])
         example = decoded | {"groundtruth_confidences": tf.cast(numbers, tf.float32)}
         example.pop("multiclass_scores", None)
         example = ops.filter_groundtruth_with_nan_box_coordinates(example)
         example = ops.filter_unrecognized_classes(example)
-        found = [_snapshot(example)]
+        snapshots = [_snapshot(example)]
         for option in options:
             step = preprocessor_builder.build(option)
             example = inputs.augment_input_data(dict(example), [step])
-            found.append(_snapshot(example))
-        return tuple(found)
+            snapshots.append(_snapshot(example))
+        return tuple(snapshots)
 
     dataset = input_stream.dataset_build(seed, first_example)(
         config.train_input_reader, 1, transform
     )
-    for found in _read(dataset, count):
-        yield [_stage(_first(each)) for each in found]
+    for snapshots in _read(dataset, count):
+        yield [_stage(_first(snapshot)) for snapshot in snapshots]
 
 
-def _snapshot(example):
+def _snapshot(example: dict) -> dict:
     names = (
         "image",
         "groundtruth_boxes",
@@ -178,7 +191,7 @@ def _snapshot(example):
     return {name: example[name] for name in names if name in example}
 
 
-def _stage(arrays):
+def _stage(arrays: dict[str, np.ndarray]) -> Stage:
     origin = arrays["groundtruth_confidences"].astype(int)
     followed = len(origin) == len(arrays["groundtruth_boxes"])
     return Stage(
@@ -190,7 +203,7 @@ def _stage(arrays):
     )
 
 
-def _read(dataset, count):
+def _read(dataset: tf.data.Dataset, count: int) -> Iterator[Any]:
     try:
         yield from dataset.take(count).as_numpy_iterator()
     except tf.errors.OpError as error:
@@ -201,5 +214,5 @@ def _read(dataset, count):
         ) from None
 
 
-def _first(arrays):
+def _first(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: array[0] for name, array in arrays.items()}

@@ -5,6 +5,8 @@ passes through them. Nothing the model computes changes.
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +14,10 @@ import tensorflow as tf
 from replicate.errors import UserError
 from replicate.inspection.targets import AnchorTargets, HeatMapTargets, Level
 
+Replacement = tuple[Any, str, Any]  # object, name of its attribute, what takes its place
 
-def of(model):
+
+def of(model: Any) -> "_Tap":
     """The tap for a DetectionModel of the API.
 
     Raises:
@@ -34,66 +38,81 @@ def of(model):
 class _Tap:
     """What all taps share: functions that keep what they hand on."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self._model = model
-        self._kept = {}
+        self._kept: dict[str, list] = {}
 
     @contextlib.contextmanager
-    def listening(self):
+    def listening(self) -> Iterator[None]:
         """Inside, what passes through the model's target assignment is kept."""
         self._kept = {}
         with replaced(*self._replacements()):
             yield
 
-    def _keep(self, name, value):
+    def heard(self) -> dict[str, Any]:
+        """What was kept, as tensors: of what a trace of the loss is asked for."""
+        raise NotImplementedError
+
+    def read(self, heard: dict[str, Any], labels: dict, image_hw: tuple[int, ...]) -> Any:
+        """The targets of `heard`, whose tensors have become arrays."""
+        raise NotImplementedError
+
+    def _replacements(self) -> Iterator[Replacement]:
+        raise NotImplementedError
+
+    def _keep(self, name: str, value: Any) -> None:
         self._kept.setdefault(name, []).append(value)
 
-    def _listening_matcher(self, assigner):
+    def _listening_matcher(self, assigner: Any) -> Replacement:
         """Keeps the best similarity of every object, whatever the thresholds."""
         match = assigner._matcher.match
 
-        def kept(similarity, valid_rows=None):
+        def matched(similarity: tf.Tensor, valid_rows: tf.Tensor | None = None) -> Any:
             self._keep("best_iou", tf.reduce_max(similarity, axis=1))
             return match(similarity, valid_rows=valid_rows)
 
-        return assigner._matcher, "match", kept
+        return assigner._matcher, "match", matched
 
-    def _listening_generator(self, generator):
+    def _listening_generator(self, generator: Any) -> Replacement:
         """Keeps the anchors of each feature map."""
         generate = generator.generate
 
-        def kept(feature_map_shapes, **more):
+        def generated(feature_map_shapes: list, **more: Any) -> list:
             levels = generate(feature_map_shapes, **more)
             self._keep("feature_maps", [tf.stack(shape) for shape in feature_map_shapes])
             self._keep("levels", [level.get() for level in levels])
             return levels
 
-        return generator, "generate", kept
+        return generator, "generate", generated
 
-    def _listening_loss(self, holder, attribute):
+    def _listening_loss(self, holder: Any, attribute: str) -> Callable:
         """Keeps the targets and the weights that a loss is called with."""
         loss = getattr(holder, attribute)
 
-        def kept(predictions, targets, weights=None, **more):
+        def lost(
+            predictions: tf.Tensor, targets: tf.Tensor, weights: Any = None, **more: Any
+        ) -> Any:
             self._keep("targets", targets)
             self._keep("weights", weights)
             return loss(predictions, targets, weights=weights, **more)
 
-        return kept
+        return lost
 
 
 class _AnchorTap(_Tap):
     """What SSD and the first stage of Faster R-CNN share."""
 
-    def read(self, heard, labels, image_hw):
-        """AnchorTargets of what was heard, as arrays."""
+    _anchors_normalized: bool
+
+    def read(self, heard: dict[str, Any], labels: dict, image_hw: tuple[int, ...]) -> AnchorTargets:
+        """As `_Tap.read`."""
         anchors = np.concatenate(heard["levels"])
         level_of = np.repeat(
-            np.arange(len(heard["levels"])), [len(each) for each in heard["levels"]]
+            np.arange(len(heard["levels"])), [len(level) for level in heard["levels"]]
         )
-        kept = heard.get("inside", np.arange(len(anchors)))
+        inside = heard.get("inside", np.arange(len(anchors)))
         outside = np.bincount(level_of, minlength=len(heard["levels"])) - np.bincount(
-            level_of[kept], minlength=len(heard["levels"])
+            level_of[inside], minlength=len(heard["levels"])
         )
         scale = _to_pixels(self._anchors_normalized, image_hw)
         counts = labels["num_groundtruth_boxes"]
@@ -105,7 +124,7 @@ class _AnchorTap(_Tap):
                 )
             ],
             anchors_yxyx_px=heard["anchors"] * scale,
-            level_of=level_of[kept],
+            level_of=level_of[inside],
             match=heard["match"],
             counted=heard["counted"],
             best_iou=[iou[:count] for iou, count in zip(heard["best_iou"], counts, strict=True)],
@@ -118,11 +137,11 @@ class SsdTap(_AnchorTap):
 
     _anchors_normalized = True
 
-    def _replacements(self):
+    def _replacements(self) -> Iterator[Replacement]:
         model = self._model
         assign = model._assign_targets
 
-        def kept_targets(*args, **more):
+        def kept_targets(*args: Any, **more: Any) -> Any:
             targets = assign(*args, **more)
             self._keep("match", targets[-1])
             return targets
@@ -135,21 +154,23 @@ class SsdTap(_AnchorTap):
         if model._hard_example_miner:
             yield model, "_hard_example_miner", self._listening_miner()
 
-    def _listening_miner(self):
+    def _listening_miner(self) -> Callable:
         """Keeps which anchors' losses the miner adds up: the gradient of its sum to each is 1."""
         miner = self._model._hard_example_miner
 
-        def kept(location_losses, cls_losses, *args, **more):
+        def mined(
+            location_losses: tf.Tensor, cls_losses: tf.Tensor, *args: Any, **more: Any
+        ) -> tuple:
             location_loss, cls_loss = miner(location_losses, cls_losses, *args, **more)
             self._keep("mined", tf.gradients(cls_loss, cls_losses)[0] > 0)
             return location_loss, cls_loss
 
         # What else the model asks of it (summaries).
-        kept.summarize = miner.summarize
-        return kept
+        mined.summarize = miner.summarize
+        return mined
 
-    def heard(self):
-        """The tensors that `read` takes, as arrays."""
+    def heard(self) -> dict[str, Any]:
+        """As `_Tap.heard`."""
         kept = self._kept
         weights = kept["weights"][0]
         counted = tf.reduce_any(tf.reshape(weights, [*weights.shape[:2], -1]) > 0, axis=-1)
@@ -170,18 +191,20 @@ class FirstStageTap(_AnchorTap):
 
     _anchors_normalized = False
 
-    def _replacements(self):
+    def _replacements(self) -> Iterator[Replacement]:
         model = self._model
         assigner = model._proposal_target_assigner
         assign, remove = assigner.assign, model._remove_invalid_anchors_and_predictions
 
-        def kept_assign(anchors, *args, **more):
+        def kept_assign(anchors: Any, *args: Any, **more: Any) -> Any:
             targets = assign(anchors, *args, **more)
             self._keep("anchors", anchors.get())
             self._keep("match", targets[-1])
             return targets
 
-        def kept_remove(encodings, objectness, anchors, window):
+        def kept_remove(
+            encodings: tf.Tensor, objectness: tf.Tensor, anchors: Any, window: tf.Tensor
+        ) -> Any:
             from object_detection.core import box_list_ops
 
             _, inside = box_list_ops.prune_outside_window(anchors, window)
@@ -195,8 +218,8 @@ class FirstStageTap(_AnchorTap):
         objectness = self._listening_loss(model, "_first_stage_objectness_loss")
         yield model, "_first_stage_objectness_loss", objectness
 
-    def heard(self):
-        """The tensors that `read` takes, as arrays."""
+    def heard(self) -> dict[str, Any]:
+        """As `_Tap.heard`."""
         kept = self._kept
         heard = {
             "feature_maps": kept["feature_maps"][0],
@@ -212,13 +235,13 @@ class FirstStageTap(_AnchorTap):
 class HeatMapTap(_Tap):
     """CenterNet: Gaussians round the objects' centres."""
 
-    def _replacements(self):
+    def _replacements(self) -> Iterator[Replacement]:
         from object_detection.utils import target_assigner_utils
 
         model = self._model
         to_heat_map = target_assigner_utils.coordinates_to_heatmap
 
-        def kept_heat_map(**arguments):
+        def kept_heat_map(**arguments: Any) -> tf.Tensor:
             centre = (arguments["y_coordinates"], arguments["x_coordinates"])
             self._keep("centres", tf.floor(tf.stack(centre, axis=-1)))
             self._keep("sigma", arguments["sigma"])
@@ -232,14 +255,14 @@ class HeatMapTap(_Tap):
         yield target_assigner_utils, "coordinates_to_heatmap", kept_heat_map
         yield model, "_center_params", parameters
 
-    def heard(self):
-        """The tensors that `read` takes, as arrays."""
+    def heard(self) -> dict[str, Any]:
+        """As `_Tap.heard`."""
         kept = self._kept
         targets, weights = kept["targets"][0], kept["weights"][0]
         batch = targets.shape[0]
         counted = tf.broadcast_to(weights, tf.shape(targets)) > 0
 
-        def cells(which):
+        def cells(which: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.cast(which & counted, tf.int32), axis=[1, 2])
 
         peak = tf.equal(targets, 1.0)  # as the API's penalty-reduced focal loss tells them
@@ -254,8 +277,10 @@ class HeatMapTap(_Tap):
             "sigma": kept["sigma"][:batch],
         }
 
-    def read(self, heard, labels, image_hw):
-        """HeatMapTargets of what was heard, as arrays."""
+    def read(
+        self, heard: dict[str, Any], labels: dict, image_hw: tuple[int, ...]
+    ) -> HeatMapTargets:
+        """As `_Tap.read`."""
         counts = labels["num_groundtruth_boxes"]
         classes = np.argmax(labels["groundtruth_classes"], axis=-1)
         return HeatMapTargets(
@@ -276,8 +301,8 @@ class HeatMapTap(_Tap):
 
 
 @contextlib.contextmanager
-def replaced(*replacements):
-    """Inside, attributes are replaced: (object, name, what takes its place)."""
+def replaced(*replacements: Replacement) -> Iterator[None]:
+    """Inside, these attributes are replaced."""
     originals = [(holder, name, getattr(holder, name)) for holder, name, _ in replacements]
     for holder, name, replacement in replacements:
         setattr(holder, name, replacement)
@@ -288,7 +313,7 @@ def replaced(*replacements):
             setattr(holder, name, original)
 
 
-def _objects(labels, image_hw):
+def _objects(labels: dict, image_hw: tuple[int, ...]) -> list[np.ndarray]:
     """The objects' boxes of each image, [number of objects, 4] yxyx in pixels."""
     scale = _to_pixels(True, image_hw)
     return [
@@ -299,6 +324,6 @@ def _objects(labels, image_hw):
     ]
 
 
-def _to_pixels(normalized, image_hw):
+def _to_pixels(normalized: bool, image_hw: tuple[int, ...]) -> Any:
     height, width = image_hw
     return np.array([height, width, height, width], np.float32) if normalized else np.float32(1)

@@ -18,7 +18,7 @@ class Level:
       outside: how many of them leave the image and are taken out of training.
     """
 
-    feature_map_hw: tuple
+    feature_map_hw: tuple[int, ...]
     anchors: int
     outside: int
 
@@ -28,7 +28,6 @@ class AnchorTargets:
     """What an anchor-based loss is given for a batch of B images with A anchors each.
 
     Attributes:
-      levels: list of Level.
       anchors_yxyx_px: [A, 4], pixels of the model's input; without those outside.
       level_of: [A], indices into `levels`.
       match: [B, A] int: the object an anchor is matched with, -1 negative, -2 ignored.
@@ -37,15 +36,15 @@ class AnchorTargets:
       objects_yxyx_px: B arrays [number of objects, 4].
     """
 
-    levels: list
+    levels: list[Level]
     anchors_yxyx_px: np.ndarray
     level_of: np.ndarray
     match: np.ndarray
     counted: np.ndarray
-    best_iou: list
-    objects_yxyx_px: list
+    best_iou: list[np.ndarray]
+    objects_yxyx_px: list[np.ndarray]
 
-    def counts(self, sampled=False):
+    def counts(self, sampled: bool = False) -> np.ndarray:
         """[B, levels, 3] anchors by role, in the order of ROLES; `sampled`: after sampling."""
         roles = np.stack([self.match >= 0, self.match == -1, self.match == -2], axis=-1)
         if sampled:
@@ -55,7 +54,7 @@ class AnchorTargets:
             axis=1,
         )
 
-    def assigned(self, image):
+    def assigned(self, image: int) -> np.ndarray:
         """[number of objects] bool: which objects of an image have an anchor of their own."""
         return np.isin(np.arange(len(self.best_iou[image])), self.match[image])
 
@@ -67,7 +66,7 @@ class HeatMapTargets:
     Attributes:
       stride: pixels of the model's input a cell.
       heat: [B, height, width], the largest target of any class.
-      cells: dict role -> [B]: (cell, class) pairs that are a peak (target 1), in a Gaussian (the
+      cells: role -> [B]: (cell, class) pairs that are a peak (target 1), in a Gaussian (the
         penalty of a false peak is reduced), or background; padding is left out.
       peaks_yxc: B arrays [number of objects, 3]: cell and class of each object's peak.
       radius: B arrays [number of objects]: of each object's Gaussian, cells.
@@ -76,12 +75,12 @@ class HeatMapTargets:
 
     stride: int
     heat: np.ndarray
-    cells: dict
-    peaks_yxc: list
-    radius: list
-    objects_yxyx_px: list
+    cells: dict[str, np.ndarray]
+    peaks_yxc: list[np.ndarray]
+    radius: list[np.ndarray]
+    objects_yxyx_px: list[np.ndarray]
 
-    def assigned(self, image):
+    def assigned(self, image: int) -> np.ndarray:
         """[number of objects] bool: objects with a peak of their own.
 
         Of several whose peaks fall on the same cell and class, the first.

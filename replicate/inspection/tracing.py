@@ -7,13 +7,21 @@ network is not run, unless a hard-example miner wants its losses.
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from replicate.errors import UserError
 from replicate.inspection import taps
+from replicate.inspection.targets import AnchorTargets, HeatMapTargets
 from replicate.train import randomness
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Arrays = dict[str, np.ndarray]
 
 
 class LossTargets:
@@ -22,43 +30,43 @@ class LossTargets:
     Args:
       config: TrainEvalPipelineConfig.
       model: the API's DetectionModel of it, built for training.
-      seed: int, of the run; what the loss samples follows from it and from the step.
+      seed: of the run; what the loss samples follows from it and from the step.
     """
 
-    def __init__(self, config, model, seed=0):
+    def __init__(self, config: "Message", model: Any, seed: int = 0) -> None:
         self._config, self._model, self._seed = config, model, seed
         self._traced = functools.cache(self._trace)
         self._has_variables = False
 
-    def of(self, features, labels, step=0):
+    def of(self, features: Arrays, labels: Arrays, step: int = 0) -> AnchorTargets | HeatMapTargets:
         """The targets of a batch as training gets it.
 
         Args:
-          features, labels: dicts of arrays, as `train.input_stream.train_dataset` yields them.
-          step: int, updates done before; with the whole batch of a step, what is sampled is what
+          features, labels: as `train.input_stream.train_dataset` yields them.
+          step: updates done before; with the whole batch of a step, what is sampled is what
             that step samples.
 
         Returns:
-          AnchorTargets, or HeatMapTargets for CenterNet.
+          HeatMapTargets for CenterNet.
 
         Raises:
           UserError: the API's loss refuses the batch.
         """
-        rows = None
-        if self._config.model.HasField("center_net"):
-            labels, rows = _without_padding(labels), "any"
-        batch = _Batch.of(features, labels, rows)
+        any_rows = self._config.model.HasField("center_net")
+        if any_rows:
+            labels = _without_padding(labels)
+        batch = _Batch.of(features, labels, any_rows)
         function, read = self._traced(batch)
         flat = tf.nest.flatten((features, labels))
-        found = function(tf.constant(step, tf.int64), *map(tf.convert_to_tensor, flat))
-        arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+        tensors = function(tf.constant(step, tf.int64), *map(tf.convert_to_tensor, flat))
+        arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), tensors)
         return read(arrays, labels, batch.image_hw)
 
-    def _trace(self, batch):
+    def _trace(self, batch: "_Batch") -> tuple[Callable, Callable]:
         """(function of step and flat batch to what the tap heard, how to read that)."""
         tap = taps.of(self._model)
 
-        def targets(step, *flat):
+        def targets(step: tf.Tensor, *flat: tf.Tensor) -> dict:
             with tap.listening():
                 self._losses(step, *batch.packed(flat))
                 return tap.heard()
@@ -74,7 +82,7 @@ class LossTargets:
             ) from None
         return wrapped.prune(wrapped.inputs[: len(specs)], wrapped.structured_outputs), tap.read
 
-    def _losses(self, step, features, labels):
+    def _losses(self, step: tf.Tensor, features: dict, labels: dict) -> None:
         from object_detection import model_lib, model_lib_v2
 
         self._model._is_training = True
@@ -87,7 +95,7 @@ class LossTargets:
                 self._model, features, labels, training_step=step, add_regularization_loss=False
             )
 
-    def _make_variables(self, batch, specs):
+    def _make_variables(self, batch: "_Batch", specs: Sequence[tf.TensorSpec]) -> None:
         """Builds the network's variables, which a wrapped function could not."""
         if self._has_variables:
             return
@@ -102,25 +110,25 @@ class LossTargets:
 class _Batch:
     """The structure of a batch and its tensors' specs: the key of a trace."""
 
-    names: tuple
-    specs: tuple
-    image_hw: tuple
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    specs: tuple[tf.TensorSpec, ...]
+    image_hw: tuple[int, ...]
 
     @classmethod
-    def of(cls, features, labels, rows):
-        """Of a batch; with `rows`, traced for any number of rows that hold objects."""
+    def of(cls, features: Arrays, labels: Arrays, any_rows: bool) -> "_Batch":
+        """Of a batch; with `any_rows`, traced for any number of rows that hold objects."""
         names = (tuple(sorted(features)), tuple(sorted(labels)))
 
-        def spec(name, array):
-            free = rows is not None and name in _ROWS
-            shape = (array.shape[0], None, *array.shape[2:]) if free else array.shape
+        def spec(name: str, array: np.ndarray) -> tf.TensorSpec:
+            free = any_rows and name in _ROWS
+            shape: tuple = (array.shape[0], None, *array.shape[2:]) if free else array.shape
             return tf.TensorSpec(shape, tf.as_dtype(array.dtype))
 
         specs = [spec("", features[name]) for name in names[0]]
         specs += [spec(name, labels[name]) for name in names[1]]
         return cls(names, tuple(specs), tuple(features["image"].shape[1:3]))
 
-    def packed(self, flat):
+    def packed(self, flat: Sequence[tf.Tensor]) -> tuple[dict, dict]:
         """(features, labels) of flat tensors."""
         of_features, of_labels = self.names
         return (
@@ -141,15 +149,15 @@ _ROWS = frozenset(
 )  # fmt: skip
 
 
-def _without_padding(labels):
+def _without_padding(labels: Arrays) -> Arrays:
     """Labels without the rows that pad all images to as many objects; they weigh nothing.
 
     CenterNet's dense heat map takes memory in proportion to the rows.
     """
-    kept = max(1, int(np.max(labels["num_groundtruth_boxes"])))
-    return {name: array[:, :kept] if name in _ROWS else array for name, array in labels.items()}
+    rows = max(1, int(np.max(labels["num_groundtruth_boxes"])))
+    return {name: array[:, :rows] if name in _ROWS else array for name, array in labels.items()}
 
 
-def _last_line(error):
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

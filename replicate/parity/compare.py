@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -34,6 +36,9 @@ PROBABILITY_ROUNDING = 2**-23
 NO_GRADIENT = 1e-6
 
 
+Arrays = Mapping[str, Any]
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """The largest relative difference within one group of arrays.
@@ -59,17 +64,24 @@ class Difference:
     ties: int = 0
 
     @property
-    def within(self):
+    def within(self) -> bool:
+        """Whether the two agree, in float32 and, if known, in float64."""
         return max(self.relative, self.float64 or 0) <= TOLERANCE
 
     @property
-    def explained(self):
-        if None in (self.own, self.float64) or self.float64 > TOLERANCE:
+    def explained(self) -> bool:
+        """Whether the difference is rounding's, see OWN_SPREAD_PART."""
+        if self.own is None or self.float64 is None or self.float64 > TOLERANCE:
             return False
         return self.own >= self.relative * OWN_SPREAD_PART
 
 
-def differences(kit, native, control=None, in_float64=None):
+def differences(
+    kit: Arrays,
+    native: Arrays,
+    control: Arrays | None = None,
+    in_float64: tuple[Arrays, Arrays] | None = None,
+) -> list[Difference]:
     """Compares the kit's run with the native one.
 
     Args:
@@ -78,7 +90,7 @@ def differences(kit, native, control=None, in_float64=None):
       in_float64: the same pair from layers that compute in float64; or None.
 
     Returns:
-      A list of `Difference`, one a group, in the native run's order of groups.
+      One a group, in the native run's order of groups.
 
     Raises:
       ValueError: an array is missing on one side.
@@ -86,7 +98,7 @@ def differences(kit, native, control=None, in_float64=None):
     own = _by_group(control, native) if control else {}
     float64 = _by_group(*in_float64) if in_float64 else {}
     kit, native, ties = aligned(kit, native)
-    names = {}
+    names: dict[str, list[str]] = {}
     for name in native:
         names.setdefault(name.split("/")[0], []).append(name)
     rows = []
@@ -99,16 +111,27 @@ def differences(kit, native, control=None, in_float64=None):
             floor = NO_GRADIENT * max(np.abs(native[name]).max() for name in members)
         relative, array = max(_relative(name, kit[name], native[name], floor) for name in members)
         set_aside = ties if group == "detections" else 0
-        known = own.get(group), float64.get(group)
-        rows.append(Difference(group, relative, array, len(members), *known, set_aside))
+        rows.append(
+            Difference(
+                group,
+                relative,
+                array,
+                len(members),
+                own=own.get(group),
+                float64=float64.get(group),
+                ties=set_aside,
+            )
+        )
     return rows
 
 
-def _by_group(one, other):
+def _by_group(one: Arrays, other: Arrays) -> dict[str, float]:
     return {row.group: row.relative for row in differences(one, other)}
 
 
-def aligned(results, reference, prefix="detections/"):
+def aligned(
+    results: Arrays, reference: Arrays, prefix: str = "detections/"
+) -> tuple[Arrays, Arrays, int]:
     """The detections of both sides in one order, without those that only ties have made differ.
 
     Args:
@@ -120,13 +143,14 @@ def aligned(results, reference, prefix="detections/"):
       (results, reference, ties): mappings with detections in the reference's order, and how
       many were set aside on each side.
     """
-    sides = [_detections(results, prefix), _detections(reference, "detections/")]
-    if None in sides or sides[0].scores.shape != sides[1].scores.shape:
+    one, other = _detections(results, prefix), _detections(reference, "detections/")
+    if one is None or other is None or one.scores.shape != other.scores.shape:
         return results, reference, 0
+    sides = [one, other]
     distances = (
-        np.abs(sides[1].boxes_yxyx_norm[:, np.newaxis] - sides[0].boxes_yxyx_norm).max(axis=-1)
-        + np.abs(sides[1].scores[:, np.newaxis] - sides[0].scores)
-        + np.abs(sides[1].classes[:, np.newaxis] - sides[0].classes)
+        np.abs(other.boxes_yxyx_norm[:, np.newaxis] - one.boxes_yxyx_norm).max(axis=-1)
+        + np.abs(other.scores[:, np.newaxis] - one.scores)
+        + np.abs(other.classes[:, np.newaxis] - one.classes)
     )
     theirs, ours = _paired(distances)
     same = distances[theirs, ours] <= SAME_DETECTION
@@ -138,7 +162,7 @@ def aligned(results, reference, prefix="detections/"):
     return _in_order(results, ours, prefix), _in_order(reference, theirs, "detections/"), ties
 
 
-def _paired(distances):
+def _paired(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows, columns) of a square matrix: what is the same in pairs, then the nearest of the rest.
 
     The least sum of all distances would tear pairs apart where that brings others nearer.
@@ -159,14 +183,14 @@ class _Detections:
     classes: np.ndarray
 
 
-def _detections(results, prefix):
+def _detections(results: Arrays, prefix: str) -> _Detections | None:
     names = [f"{prefix}detection_{part}" for part in ("boxes", "scores", "classes")]
     if any(name not in results for name in names):
         return None
     return _Detections(*(np.asarray(results[name][0], np.float64) for name in names))
 
 
-def _follow_from_ties(sides, only):
+def _follow_from_ties(sides: Sequence[_Detections], only: Sequence[np.ndarray]) -> bool:
     """Whether detections that only one of two runs has follow from ties alone.
 
     Suppression takes the better one of two boxes that overlap. Where two runs differ, the best
@@ -200,20 +224,25 @@ def _follow_from_ties(sides, only):
     return True
 
 
-def _center_probabilities(results):
+def _center_probabilities(results: Arrays) -> np.ndarray | None:
     """CenterNet's last map of object centers [height, width, classes], or None."""
     stages = sorted(name for name in results if name.startswith("predictions/object_center/"))
     return special.expit(results[stages[-1]][0]) if stages else None
 
 
-def _follow_from_peaks(sides, only, maps):
+def _follow_from_peaks(
+    sides: Sequence[_Detections], only: Sequence[np.ndarray], maps: Iterable[np.ndarray | None]
+) -> bool:
     """Whether detections that only one of two runs of CenterNet has are pixels at the threshold
     for a peak, up to rounding, or have left the best that are kept, or come up, because of them.
     """
-    if any(probabilities is None for probabilities in maps):
+    known_maps = [probabilities for probabilities in maps if probabilities is not None]
+    if len(known_maps) < len(sides):
         return False
     tie = TIE * max(side.scores.max() for side in sides)
-    for present, absent, rows, probabilities in zip(sides, sides[::-1], only, maps, strict=True):
+    for present, absent, rows, probabilities in zip(
+        sides, sides[::-1], only, known_maps, strict=True
+    ):
         below_best = ndimage.maximum_filter(probabilities, size=(3, 3, 1)) - probabilities
         at_threshold = np.abs(below_best - PEAK) <= 2 * PROBABILITY_ROUNDING
         for score, label in zip(present.scores[rows], present.classes[rows], strict=True):
@@ -225,13 +254,14 @@ def _follow_from_peaks(sides, only, maps):
     return True
 
 
-def _in_order(results, order, folder):
+def _in_order(results: Arrays, order: np.ndarray, folder: str) -> Arrays:
     """`results` with its detections in this order; its other arrays are read when asked for."""
     names = [name for name in results if name.startswith(f"{folder}detection_")]
-    return collections.ChainMap({name: results[name][:, order] for name in names}, results)
+    in_order = {name: results[name][:, order] for name in names}
+    return collections.ChainMap(in_order, results)  # type: ignore[arg-type]  # it is only read
 
 
-def _relative(name, values, reference, floor):
+def _relative(name: str, values: Any, reference: Any, floor: float) -> tuple[float, str]:
     if np.shape(values) != np.shape(reference):
         return float("inf"), f"{name} {np.shape(values)} for {np.shape(reference)}"
     if np.size(reference) and np.abs(reference).max() < floor:
@@ -239,18 +269,18 @@ def _relative(name, values, reference, floor):
     return fixed.largest_relative_difference(values, reference), name
 
 
-def restored(results):
+def restored(results: Arrays) -> Difference:
     """How a run restored the other environment's checkpoints: the `Difference` of what its
     models then held from its own or, where that is within the tolerance, of what they held and
     detected, whichever differs more."""
     restored, own, ties = aligned(results, results, "restored/detections/")
-    found = []
+    rows = []
     for name in restored:
         if name.startswith("restored/detections/"):
             written = own[name.removeprefix("restored/")]
-            found.append(_relative(name, restored[name], written, floor=0.0))
+            rows.append(_relative(name, restored[name], written, floor=0.0))
         elif name.startswith("restored/"):
-            found.append((float(restored[name]), name))
-    weights = max(row for row in found if "/detections/" not in row[1])
-    relative, array = weights if weights[0] > TOLERANCE else max(found)
-    return Difference("checkpoint", relative, array, len(found), ties=ties)
+            rows.append((float(restored[name]), name))
+    weights = max(row for row in rows if "/detections/" not in row[1])
+    relative, array = weights if weights[0] > TOLERANCE else max(rows)
+    return Difference("checkpoint", relative, array, len(rows), ties=ties)

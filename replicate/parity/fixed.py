@@ -6,6 +6,8 @@ compared number by number. It imports nothing of the kit; whoever calls it has m
 """
 
 import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ GROUNDTRUTH_BOXES_YXYX_NORM = ((0.1, 0.1, 0.5, 0.6), (0.4, 0.3, 0.9, 0.8), (0.05
 GROUNDTRUTH_CLASSES = (0, 16, 2)
 
 
-def image(height, width, frequency=1):
+def image(height: int, width: int, frequency: int = 1) -> np.ndarray:
     """One fixed picture of waves, float32 [1, height, width, 3] with values in 0..255."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = y * frequency, x * frequency
@@ -22,13 +24,13 @@ def image(height, width, frequency=1):
     return np.stack(channels, axis=-1)[np.newaxis].astype(np.float32)
 
 
-def normal(key, shape):
+def normal(key: str, shape: Sequence[int]) -> np.ndarray:
     """Standard normal values, float32 of `shape`, drawn from a generator seeded by `key`."""
     generator = np.random.default_rng(zlib.crc32(key.encode()))
     return np.asarray(generator.standard_normal(tuple(shape)), np.float32)
 
 
-def fill_weights(model):
+def fill_weights(model: Any) -> None:
     """Gives each float variable values that depend on its place and shape alone.
 
     Kernels are drawn at the scale of one over the square root of the fan-in, so that
@@ -58,12 +60,17 @@ def fill_weights(model):
         variable.assign(values)
 
 
-def num_classes(model_config):
+def num_classes(model_config: Any) -> int:
     """The number of classes of a `DetectionModel` message, whatever its family."""
     return getattr(model_config, model_config.WhichOneof("model")).num_classes
 
 
-def groundtruth(model_config, batch_size=1, image_hw=None, keypoints=0):
+def groundtruth(
+    model_config: Any,
+    batch_size: int = 1,
+    image_hw: tuple[int, int] | None = None,
+    keypoints: int = 0,
+) -> dict[str, list]:
     """Arguments for the model's `provide_groundtruth`: the fixed boxes for each image.
 
     Args:
@@ -92,7 +99,7 @@ def groundtruth(model_config, batch_size=1, image_hw=None, keypoints=0):
     return {name: [value] * batch_size for name, value in arguments.items()}
 
 
-def masks(height, width):
+def masks(height: int, width: int) -> np.ndarray:
     """The ellipse in each groundtruth box as an instance mask, float32 [boxes, height, width]."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     ellipses = []
@@ -103,7 +110,7 @@ def masks(height, width):
     return np.stack(ellipses).astype(np.float32)
 
 
-def keypoints_yx_norm(count):
+def keypoints_yx_norm(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Points in each groundtruth box, float32 [boxes, count, 2], and which of them are visible."""
     boxes = np.array(GROUNDTRUTH_BOXES_YXYX_NORM, np.float32)
     place = np.random.default_rng(count).random((len(boxes), count, 2), np.float32)
@@ -111,8 +118,8 @@ def keypoints_yx_norm(count):
     return points, (np.arange(count) % 4 != 3)[np.newaxis].repeat(len(boxes), axis=0)
 
 
-def flatten(tensors, prefix=""):
-    """A dict of tensors and lists of tensors as one flat dict of numpy arrays, `key/index`."""
+def flatten(tensors: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Tensors and lists of tensors as one flat dict of arrays, `key/index`."""
     arrays = {}
     for key, value in tensors.items():
         if isinstance(value, (list, tuple)):
@@ -125,7 +132,7 @@ def flatten(tensors, prefix=""):
     return arrays
 
 
-def largest_relative_difference(values, reference):
+def largest_relative_difference(values: Any, reference: Any) -> float:
     """The largest |value - reference| over the largest |reference| (over 1 if that is 0)."""
     values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
     if values.shape != reference.shape:

@@ -10,6 +10,8 @@ import contextlib
 import itertools
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -23,7 +25,13 @@ IMAGE_HW = (480, 640)
 AUGMENTED_HW = (240, 320)
 
 
-def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="api"):
+def run_model(
+    config_path: str,
+    output: str,
+    checkpoint: str,
+    other_checkpoint: str | None = None,
+    loader: str = "api",
+) -> None:
     """One model with fixed weights: inference, losses, training gradients, optimizer, checkpoint.
 
     Args:
@@ -41,7 +49,7 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
 
     pipeline = _pipeline(config_path)
     message = pipeline["model"].SerializeToString(deterministic=True)
-    results = {"config/model": np.frombuffer(message, np.uint8)}
+    results: dict[str, Any] = {"config/model": np.frombuffer(message, np.uint8)}
     inferring, inference = _inference(pipeline["model"])
     results.update(inference)
     tf.train.Checkpoint(model=inferring).save(f"{checkpoint}-weights")
@@ -62,7 +70,7 @@ def run_model(config_path, output, checkpoint, other_checkpoint=None, loader="ap
     np.savez(output, **results)
 
 
-def run_model_in_float64(config_path, output):
+def run_model_in_float64(config_path: str, output: str) -> None:
     """What `run_model` says of inference, losses and gradients, from layers that compute in
     float64, where two environments round so nearly alike that no ReLU's sign, no order of scores
     and no sum that cancels depends on it. Decoding and losses are float32, as in mixed precision.
@@ -76,13 +84,13 @@ def run_model_in_float64(config_path, output):
     np.savez(output, **results, **training)
 
 
-def _pipeline(config_path):
+def _pipeline(config_path: str) -> dict[str, Any]:
     from object_detection.utils import config_util
 
     return config_util.get_configs_from_pipeline_file(config_path)
 
 
-def _build(model_config, is_training):
+def _build(model_config: Any, is_training: bool) -> tuple[Any, Any, Any]:
     """A model with its variables made and filled, its inputs and their true shapes."""
     import tensorflow as tf
     from object_detection.builders import model_builder
@@ -92,13 +100,13 @@ def _build(model_config, is_training):
     if is_training:  # another picture beside it, so that batch norm's statistics are not of one
         images = np.concatenate([images, 255 - fixed.image(*IMAGE_HW, frequency=3)])
     inputs, true_shapes = model.preprocess(tf.constant(images))
-    model.provide_groundtruth(**_groundtruth(model_config, inputs, true_shapes))
+    model.provide_groundtruth(**_groundtruth(model_config, inputs))
     model.predict(inputs, true_shapes)
     fixed.fill_weights(model)
     return model, inputs, true_shapes
 
 
-def _groundtruth(model_config, inputs, true_shapes):
+def _groundtruth(model_config: Any, inputs: Any) -> dict[str, list]:
     kind = getattr(model_config, model_config.WhichOneof("model"))
     masked = kind.DESCRIPTOR.name == "FasterRcnn" and kind.number_of_stages == 3
     keypoints = kind.DESCRIPTOR.name == "CenterNet" and kind.keypoint_estimation_task
@@ -110,7 +118,7 @@ def _groundtruth(model_config, inputs, true_shapes):
     )
 
 
-def _inference(model_config):
+def _inference(model_config: Any) -> tuple[Any, dict[str, Any]]:
     """(the model, what it gives for one image, with losses and their gradients)"""
     import tensorflow as tf
 
@@ -126,7 +134,7 @@ def _inference(model_config):
     }
 
 
-def _training(pipeline):
+def _training(pipeline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(model and optimizer after two updates, the losses and gradients of one training step)
 
     The updates are made with drawn gradients, so that the optimizer is compared on equal terms.
@@ -141,7 +149,7 @@ def _training(pipeline):
     return {"model": model, "optimizer": optimizer}, results
 
 
-def _trained_step(model_config):
+def _trained_step(model_config: Any) -> tuple[Any, list, dict[str, Any]]:
     """(a model, its trainable variables, the losses and gradients of one training step)"""
     import tensorflow as tf
 
@@ -151,7 +159,7 @@ def _trained_step(model_config):
     return model, model.trainable_variables, results
 
 
-def _step(model, inputs, true_shapes, mode):
+def _step(model: Any, inputs: Any, true_shapes: Any, mode: str) -> tuple[dict, dict[str, Any]]:
     """(predictions, the losses and the gradients of their sum)"""
     import tensorflow as tf
 
@@ -170,21 +178,21 @@ def _step(model, inputs, true_shapes, mode):
     return predictions, results
 
 
-def _as_float32(predictions):
+def _as_float32(predictions: Any) -> Any:
     """Nested tensors with their float64 ones cast, as the API's loop casts bfloat16 ones."""
     import tensorflow as tf
 
-    def cast(tensor):
+    def cast(tensor: Any) -> Any:
         return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
 
     return tf.nest.map_structure(cast, predictions)
 
 
-def _names(variables):
+def _names(variables: Sequence[Any]) -> list[str]:
     return [f"{index:04d} {variable.name}" for index, variable in enumerate(variables)]
 
 
-def _update(optimizer, variables):
+def _update(optimizer: Any, variables: Sequence[Any]) -> None:
     import tensorflow as tf
 
     for update in range(2):
@@ -192,7 +200,7 @@ def _update(optimizer, variables):
         optimizer.apply_gradients(zip(map(tf.constant, drawn), variables, strict=True))
 
 
-def _optimizer(config, model):
+def _optimizer(config: Any, model: Any) -> tuple[Any, Callable[[], Any]]:
     """(the optimizer of a train_config, as the API's training loop makes it; its learning rate)"""
     import tensorflow as tf
     from object_detection.builders import optimizer_builder
@@ -204,7 +212,7 @@ def _optimizer(config, model):
     return optimizer, learning_rate if callable(learning_rate) else lambda: learning_rate
 
 
-def _kit_detects(config_path, prefix):
+def _kit_detects(config_path: str, prefix: str) -> tuple[Any, dict]:
     """(the kit's model with the weights of a checkpoint, what it detects)"""
     from replicate import config
     from replicate.evaluate import detector
@@ -215,7 +223,7 @@ def _kit_detects(config_path, prefix):
     return loader.model, loader(image[np.newaxis], true_shape[np.newaxis])
 
 
-def _api_detects(model_config, prefix):
+def _api_detects(model_config: Any, prefix: str) -> tuple[Any, dict]:
     """(a fresh model with the weights of a checkpoint, what it detects)"""
     import tensorflow as tf
 
@@ -227,7 +235,9 @@ def _api_detects(model_config, prefix):
     return model, model.postprocess(model.predict(inputs, true_shapes), true_shapes)
 
 
-def _restored_training(pipeline, prefix, trained):
+def _restored_training(
+    pipeline: dict[str, Any], prefix: str, trained: dict[str, Any]
+) -> dict[str, np.ndarray]:
     """How far a fresh model and optimizer with a checkpoint's values are from the trained ones."""
     import tensorflow as tf
 
@@ -244,12 +254,12 @@ def _restored_training(pipeline, prefix, trained):
     }
 
 
-def _forget(variables):
+def _forget(variables: Sequence[Any]) -> None:
     for variable in variables:
         variable.assign(variable * 0)
 
 
-def _held(part, restored, own):
+def _held(part: str, restored: Sequence[Any], own: Sequence[Any]) -> dict[str, np.ndarray]:
     """The relative difference of each restored variable from its own counterpart."""
     return {
         f"restored/{part}/{name}": np.asarray(
@@ -259,7 +269,7 @@ def _held(part, restored, own):
     }
 
 
-def run_augmentation(config_path, output, seeds):
+def run_augmentation(config_path: str, output: str, seeds: int) -> None:
     """Each augmentation step of a pipeline.config, `seeds` times, on the fixed image and boxes."""
     import tensorflow as tf
     from object_detection.builders import preprocessor_builder
@@ -268,7 +278,7 @@ def run_augmentation(config_path, output, seeds):
 
     names = fields.InputDataFields
     points_yx_norm, visible = fixed.keypoints_yx_norm(COCO_KEYPOINTS)
-    results = {}
+    results: dict[str, Any] = {}
     for index, step in enumerate(_pipeline(config_path)["train_config"].data_augmentation_options):
         function, arguments = preprocessor_builder.build(step)
         kind = step.WhichOneof("preprocessing_step")
@@ -303,12 +313,12 @@ def run_augmentation(config_path, output, seeds):
 
 
 @contextlib.contextmanager
-def _seeded(tf1, seed):
+def _seeded(tf1: Any, seed: int) -> Iterator[None]:
     """Gives each random operation the next of a row of seeds. One that TensorFlow derives by
     itself would depend on how many operations its version has put into the graph before."""
     seeds = itertools.count(1000 * (seed + 1))
 
-    def seeded(function):
+    def seeded(function: Callable) -> Callable:
         return lambda *args, **kwargs: function(*args, **{**kwargs, "seed": next(seeds)})
 
     tf1.set_random_seed(SEED)
@@ -322,14 +332,14 @@ def _seeded(tf1, seed):
         yield
 
 
-def _in_graph(function, *arguments):
+def _in_graph(function: Callable, *arguments: Any) -> Any:
     """Calls a function in a graph, as in an input pipeline; some steps work in no other way."""
     import tensorflow as tf
 
     return tf.function(lambda: function(*arguments))()
 
 
-def run_input(config_path, output, images):
+def run_input(config_path: str, output: str, images: int) -> None:
     """The first `images` examples of the config's evaluation input, decoded and resized.
 
     tf_slim, which decodes them, looks for names that TensorFlow had moved before 2.15 already,
@@ -344,7 +354,7 @@ def run_input(config_path, output, images):
     dataset = inputs.eval_input(
         pipeline["eval_config"], pipeline["eval_input_configs"][0], pipeline["model"]
     )
-    results = {}
+    results: dict[str, Any] = {}
     for index, (features, labels) in enumerate(dataset.take(images)):
         for part, tensors in (("features", features), ("labels", labels)):
             for name, array in fixed.flatten(tensors, f"{part}/").items():
@@ -353,11 +363,11 @@ def run_input(config_path, output, images):
     np.savez(output, **results)
 
 
-def run_write_examples(output, images):
+def run_write_examples(output: str, images: int) -> None:
     """A TFRecord file with fixed pictures as JPEG, their boxes and PNG masks."""
     import tensorflow as tf
 
-    def feature(kind, values):
+    def feature(kind: str, values: Any) -> Any:
         return tf.train.Feature(**{f"{kind}_list": {"value": values}})
 
     ymin, xmin, ymax, xmax = zip(*fixed.GROUNDTRUTH_BOXES_YXYX_NORM, strict=True)
@@ -381,12 +391,13 @@ def run_write_examples(output, images):
                 "image/object/area": ("float", masks.sum(axis=(1, 2, 3), dtype=np.float32)),
                 "image/object/mask": ("bytes", [tf.io.encode_png(m).numpy() for m in masks]),
             }
-            features = {name: feature(*value) for name, value in features.items()}
-            example = tf.train.Example(features={"feature": features})
+            protos = {name: feature(*value) for name, value in features.items()}
+            example = tf.train.Example(features={"feature": protos})
             writer.write(example.SerializeToString())
 
 
-def main(job_path):
+def main(job_path: str) -> None:
+    """Runs the job of a file."""
     with open(job_path, encoding="utf-8") as job_file:
         job = json.load(job_file)
     runs = (run_model, run_model_in_float64, run_augmentation, run_input, run_write_examples)

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from google.protobuf import text_format
@@ -16,6 +18,11 @@ from tqdm import tqdm
 from replicate import config
 from replicate.errors import UserError
 from replicate.parity import compare, kept, models
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Table = tuple[list[str], list[str]]  # its lines, what is unexplained
 
 AUGMENTATION_SEEDS = 3
 IMAGES = 3
@@ -47,7 +54,7 @@ class Place:
     keep_arrays: bool = False
 
 
-def of_augmentation(place):
+def of_augmentation(place: Place) -> Table:
     """Each of the zoo's augmentation steps, with all settings that its configs use."""
     message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
     steps = {
@@ -66,7 +73,7 @@ def of_augmentation(place):
     return _rows(lines, rows)
 
 
-def of_input(place):
+def of_input(place: Place) -> Table:
     """Records read, decoded, resized and padded by the API's evaluation input."""
     message = config.template(models.INCEPTION)
     resizer = message.model.faster_rcnn.image_resizer
@@ -84,16 +91,17 @@ def of_input(place):
     return _rows(lines, rows)
 
 
-def of_models(place, labels=()):
+def of_models(place: Place, labels: Sequence[str] = ()) -> Table:
     """One model of each family and backbone: from preprocessing to restored checkpoints.
 
     Args:
-      place: Place.
+      place: where it runs.
       labels: of `models.MODELS`; () takes all.
     """
     heads = [*_COLUMNS.values(), "native checkpoint here", "our checkpoint there"]
     lines = ["| model | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    notes, unexplained = [], []
+    notes: list[str] = []
+    unexplained: list[str] = []
     for label in tqdm(labels or list(models.MODELS), desc="models", unit="model"):
         name = label.lower().replace(" ", "_")
         config_path = place.work / f"{name}.config"
@@ -101,9 +109,11 @@ def of_models(place, labels=()):
         *rows, here, there = _model(label, config_path, place)
         # Restored weights must be the same; detections made with them may differ by rounding.
         detected = next(row for row in rows if row.group == "detections")
-        known = {"own": detected.own, "float64": detected.float64}
+        own, float64 = detected.own, detected.float64
         rows += [
-            dataclasses.replace(row, **known) if "/detections/" in row.array else row
+            dataclasses.replace(row, own=own, float64=float64)
+            if "/detections/" in row.array
+            else row
             for row in (here, there)
         ]
         cells = [_cell(row) for row in rows]
@@ -122,17 +132,17 @@ def of_models(place, labels=()):
     return lines + ([""] + notes if notes else []), unexplained
 
 
-def _cell(row):
+def _cell(row: compare.Difference) -> str:
     mark = "" if row.within else f" ({_figure(row.own)})" if row.explained else " **!**"
     ties = f", {row.ties} tied" if row.ties else ""
     return _figure(row.relative) + mark + ties
 
 
-def _figure(relative):
+def _figure(relative: float | None) -> str:
     return "–" if relative is None else f"{relative:.0e}" if relative else "0"
 
 
-def _model(label, config_path, place):
+def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.Difference]:
     """The `Difference`s of one model in the order of the table's columns."""
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
     prefixes = {
@@ -148,7 +158,7 @@ def _model(label, config_path, place):
         ("control", place.native_python, False, "kit"),
     )
 
-    def measure():
+    def measure() -> list[compare.Difference]:
         for run, interpreter, onednn, other in environments:
             job = {
                 "run": "run_model",
@@ -185,7 +195,7 @@ def _model(label, config_path, place):
     return kept.measured(config_path, prefixes.values(), measure, place.keep_arrays)
 
 
-def _both(message, job, place):
+def _both(message: "Message", job: dict, place: Place) -> list[compare.Difference]:
     """The `Difference`s of one job run in both environments."""
     config_path = place.work / f"{job['run']}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
@@ -193,7 +203,7 @@ def _both(message, job, place):
     native_prefix = kept.prefix(config_path, "native", "odapi/shims.py")
     kit_prefix = kept.prefix(config_path, "kit", *kept.LAYER)
 
-    def measure():
+    def measure() -> list[compare.Difference]:
         kept.run(f"{native_prefix}.npz", {**job, "layer": False}, place.native_python)
         kept.run(f"{kit_prefix}.npz", {**job, "layer": True}, sys.executable)
         with np.load(f"{native_prefix}.npz") as native_run, np.load(f"{kit_prefix}.npz") as kit:
@@ -202,7 +212,7 @@ def _both(message, job, place):
     return kept.measured(config_path, (native_prefix, kit_prefix), measure, place.keep_arrays)
 
 
-def _rows(lines, rows):
+def _rows(lines: list[str], rows: Sequence[compare.Difference]) -> Table:
     lines += [f"| {row.group} | {row.arrays} | {_cell(row)} |" for row in rows]
     return lines, [
         f"{row.group}: {row.relative:.1e} in {row.array}" for row in rows if not row.within

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from replicate.errors import UserError
 from replicate.recognition.engine import tf
@@ -22,17 +23,17 @@ class Backbone:
     """A network from images to features.
 
     Attributes:
-      network: keras Model, images [n, size, size, 3] to features [n, channels].
+      network: Keras model, images [n, size, size, 3] to features [n, channels].
       preprocess: function of images in 0..255 to what the network was made for.
       body: the part that pretrained weights are of.
     """
 
-    network: object
-    preprocess: Callable
-    body: object
+    network: Any
+    preprocess: Callable[[Any], Any]
+    body: Any
 
 
-def names():
+def names() -> list[str]:
     """Names of all backbones."""
     applications = sorted(
         name
@@ -42,7 +43,12 @@ def names():
     return [*applications, *(f"{_OFFICIAL}{depth}" for depth in _OFFICIAL_DEPTHS)]
 
 
-def build(name, image_size, weights=None, batch_norm_momentum=None):
+def build(
+    name: str,
+    image_size: int,
+    weights: str | None = None,
+    batch_norm_momentum: float | None = None,
+) -> Backbone:
     """A backbone, with random weights or given ones.
 
     Args:
@@ -50,9 +56,6 @@ def build(name, image_size, weights=None, batch_norm_momentum=None):
       image_size: height and width of the images, in pixels.
       weights: None, "imagenet" (Keras downloads them), or as `load_weights` takes them.
       batch_norm_momentum: of the moving statistics; None leaves the network's own.
-
-    Returns:
-      Backbone.
 
     Raises:
       UserError: no such backbone, images too small for it, or weights that do not fit.
@@ -65,18 +68,18 @@ def build(name, image_size, weights=None, batch_norm_momentum=None):
         )
     make = _official if name.startswith(_OFFICIAL) else _application
     backbone = make(name, image_size, DOWNLOADED if weights == DOWNLOADED else None)
-    if weights not in (None, DOWNLOADED):
+    if weights is not None and weights != DOWNLOADED:
         load_weights(backbone, weights)
     if batch_norm_momentum is not None:
         _set_momentum(backbone.network, batch_norm_momentum)
     return backbone
 
 
-def load_weights(backbone, path):
+def load_weights(backbone: Backbone, path: str) -> None:
     """Gives a backbone pretrained weights: all of its variables, or it is an error.
 
     Args:
-      backbone: Backbone.
+      backbone: whose variables they become.
       path: an .h5 file as Keras publishes for its applications (with or without the top), or the
         prefix of a TF2 checkpoint: tf-models-official's (`backbone`), or one of this tool's.
 
@@ -89,7 +92,7 @@ def load_weights(backbone, path):
         _load_checkpoint(backbone, path)
 
 
-def _application(name, image_size, weights):
+def _application(name: str, image_size: int, weights: str | None) -> Backbone:
     constructor = getattr(tf.keras.applications, name)
     try:
         network = constructor(
@@ -111,7 +114,7 @@ def _application(name, image_size, weights):
     return Backbone(network, module.preprocess_input, network)
 
 
-def _official(name, image_size, weights):
+def _official(name: str, image_size: int, weights: str | None) -> Backbone:
     from official.vision.modeling.backbones import resnet
     from official.vision.ops import preprocess_ops
 
@@ -128,7 +131,7 @@ def _official(name, image_size, weights):
     endpoints = body(inputs)
     pooled = tf.keras.layers.GlobalAveragePooling2D()(endpoints[max(endpoints)])
 
-    def preprocess(images):
+    def preprocess(images: tf.Tensor) -> tf.Tensor:
         return preprocess_ops.normalize_image(
             images, preprocess_ops.MEAN_RGB, preprocess_ops.STDDEV_RGB
         )
@@ -136,7 +139,7 @@ def _official(name, image_size, weights):
     return Backbone(tf.keras.Model(inputs, pooled), preprocess, body)
 
 
-def _load_h5(body, path):
+def _load_h5(body: Any, path: str) -> None:
     import h5py
 
     try:
@@ -161,7 +164,7 @@ def _load_h5(body, path):
         raise UserError(f"{path}: does not fit the backbone: {_first_line(error)}") from None
 
 
-def _load_checkpoint(backbone, path):
+def _load_checkpoint(backbone: Backbone, path: str) -> None:
     layouts = (
         {"backbone": backbone.body},
         {"model": tf.train.Checkpoint(backbone=backbone.network)},
@@ -180,11 +183,11 @@ def _load_checkpoint(backbone, path):
     )
 
 
-def _set_momentum(network, momentum):
+def _set_momentum(network: Any, momentum: float) -> None:
     for layer in network._flatten_layers():
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = momentum
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,13 @@
 """The plots of a recognition report, each drawn from the report's own data."""
 
+from collections.abc import Iterator, Sequence
+
 from sklearn import metrics as sklearn_metrics
 
 from replicate.evenly import evenly
+from replicate.recognition.evaluation import Scores
 from replicate.report import charts, plots
+from replicate.report.plots import Plot
 
 _STEP = "training step"
 _SPLITS = {"val": "images held back", "train": "training images"}
@@ -11,8 +15,8 @@ _SPLITS = {"val": "images held back", "train": "training images"}
 _CURVE_POINTS = 120
 
 
-def of_run(content):
-    """The plots for which the content has data: dict name -> Plot."""
+def of_run(content: dict) -> dict[str, Plot]:
+    """The plots for which the content has data, by their names."""
     drawn = [
         *charts.training(content["training"]),
         *_learning_rate(content["progress"]),
@@ -22,30 +26,26 @@ def of_run(content):
     return {plot.name: plot for plot in drawn}
 
 
-def small_multiples(scored):
-    """One small precision–recall plot a category that is in some image: dict class id -> Plot.
-
-    Args:
-      scored: evaluation.Scores.
-    """
+def small_multiples(scored: Scores) -> dict[int, Plot]:
+    """One small precision–recall plot a category that is in some image, by the category's id."""
     drawn = {}
     with plots.axes("", "", size=(1.5, 1.1)) as holder:
         holder.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 1), yticks=(0, 1))
         (line,) = holder.plot([], [], color=plots.colour("s1"), drawstyle="steps-post")
-        for index, each in enumerate(scored.classes):
+        for index, category in enumerate(scored.classes):
             if not scored.labels[:, index].any():
                 continue
             precision, recall, _ = sklearn_metrics.precision_recall_curve(
                 scored.labels[:, index], scored.scores[:, index]
             )
-            kept = evenly(range(len(recall)), _CURVE_POINTS)
-            line.set_data(recall[kept], precision[kept])
-            title = f"Precision over recall of {each.name}"
-            drawn[each.id] = plots.finished(holder, f"pr-{each.id}", title)
+            points = evenly(range(len(recall)), _CURVE_POINTS)
+            line.set_data(recall[points], precision[points])
+            title = f"Precision over recall of {category.name}"
+            drawn[category.id] = plots.finished(holder, f"pr-{category.id}", title)
     return drawn
 
 
-def _learning_rate(progress):
+def _learning_rate(progress: dict | None) -> Iterator[Plot]:
     if progress is None:
         return
     rate = progress["learning_rate"]
@@ -55,16 +55,16 @@ def _learning_rate(progress):
     )
 
 
-def _checkpoints(checkpoints):
+def _checkpoints(checkpoints: list[dict]) -> Iterator[Plot]:
     if not checkpoints:
         return
-    series = {}
-    for split, said in _SPLITS.items():
-        rows = [each for each in checkpoints if split in each]
-        steps = [each["step"] for each in rows]
+    series: dict[str, tuple[Sequence, Sequence]] = {}
+    for split, images in _SPLITS.items():
+        rows = [row for row in checkpoints if split in row]
+        steps = [row["step"] for row in rows]
         if rows:
-            series[f"mean AP, {said}"] = steps, [each[split]["mean_AP"] for each in rows]
-            series[f"F1, {said}"] = steps, [each[split]["F1"]["micro"] for each in rows]
+            series[f"mean AP, {images}"] = steps, [row[split]["mean_AP"] for row in rows]
+            series[f"F1, {images}"] = steps, [row[split]["F1"]["micro"] for row in rows]
     yield plots.lines(
         "checkpoints",
         "Mean AP and F1 of the checkpoints",
@@ -78,7 +78,7 @@ def _checkpoints(checkpoints):
     )
 
 
-def _thresholds(splits):
+def _thresholds(splits: list[dict]) -> Iterator[Plot]:
     if not splits:
         return
     curve = splits[0]["over_thresholds"]

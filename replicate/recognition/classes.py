@@ -1,6 +1,9 @@
 """The model's classes: which output is which category."""
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
 
 from replicate.errors import UserError
 from tfrecords import label_map
@@ -14,7 +17,7 @@ class Class:
     name: str
 
 
-def of_label_map(path):
+def of_label_map(path: str | os.PathLike[str]) -> tuple[Class, ...]:
     """The classes of a label map, ascending by id: output i of the model is the i-th of them.
 
     Gaps in the ids (COCO's 1 to 90 hold 80 categories) leave none in the outputs.
@@ -22,15 +25,12 @@ def of_label_map(path):
     Args:
       path: StringIntLabelMap text.
 
-    Returns:
-      tuple of Class.
-
     Raises:
       tfrecords.errors.InputError: not a label map.
       UserError: one name under two ids.
     """
     names = label_map.read(path)
-    ids = {}
+    ids: dict[str, int] = {}
     for category_id, name in sorted(names.items()):
         if name in ids:
             raise UserError(
@@ -41,22 +41,23 @@ def of_label_map(path):
     return tuple(Class(category_id, name) for name, category_id in ids.items())
 
 
-def to_json(classes):
-    """List of {"index", "id", "name"}, in the order of the outputs."""
+def to_json(classes: Sequence[Class]) -> list[dict]:
+    """{"index", "id", "name"} of each, in the order of the outputs."""
     return [
-        {"index": index, "id": each.id, "name": each.name} for index, each in enumerate(classes)
+        {"index": index, "id": category.id, "name": category.name}
+        for index, category in enumerate(classes)
     ]
 
 
-def from_json(value, where):
+def from_json(value: Any, where: object) -> tuple[Class, ...]:
     """The inverse of `to_json`.
 
     Raises:
       UserError: naming `where`: entries are missing, or the indices are not 0, 1, 2, ...
     """
     try:
-        indices = [each["index"] for each in value]
-        classes = tuple(Class(each["id"], each["name"]) for each in value)
+        indices = [entry["index"] for entry in value]
+        classes = tuple(Class(entry["id"], entry["name"]) for entry in value)
     except (KeyError, TypeError) as error:
         raise UserError(f"{where}: not a list of index, id and name ({error!r})") from None
     if indices != list(range(len(classes))):
@@ -64,12 +65,14 @@ def from_json(value, where):
     return classes
 
 
-def require_same(trained, other, model, where):
+def require_same(
+    trained: Sequence[Class], other: Sequence[Class], model: object, where: object
+) -> None:
     """Checks that `other` gives every output the category it was trained for.
 
     Args:
-      trained: tuple of Class, the model's.
-      other: tuple of Class.
+      trained: the model's.
+      other: the classes beside them.
       model, where: what the two are called in the message.
 
     Raises:
@@ -88,7 +91,7 @@ def require_same(trained, other, model, where):
     )
 
 
-def _at(classes, index):
+def _at(classes: Sequence[Class], index: int) -> str:
     if index >= len(classes):
         return "nothing"
     return f"{classes[index].name!r} (id {classes[index].id})"

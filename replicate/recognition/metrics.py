@@ -5,32 +5,36 @@ in recall times precision, without interpolation) of each category over the imag
 their mean. A category that no image holds has no AP: it is not counted, and named.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn import metrics as sklearn_metrics
+
+from replicate.recognition.classes import Class
 
 AT_THRESHOLD = ("precision", "recall", "F1")
 # Thresholds of the curve of F1.
 THRESHOLDS = np.round(np.linspace(0.0, 1.0, 101), 2)
 
 
-def of(labels, scores, classes, threshold):
+def of(labels: np.ndarray, scores: np.ndarray, classes: Sequence[Class], threshold: float) -> dict:
     """The metrics of one set of images.
 
     Args:
       labels: bool [images, classes], which categories are in which image.
       scores: float32 [images, classes] in 0..1.
-      classes: tuple of Class, in the columns' order.
+      classes: of the columns.
       threshold: scores from here on say "in the image".
 
     Returns:
-      dict of plain values: images, threshold, mean_AP (None where no category counts),
-      categories_counted, without_positives (list of {"id", "name"}), F1 and precision and recall
+      Plain values: images, threshold, mean_AP (None where no category counts),
+      categories_counted, without_positives (id and name of each), F1 and precision and recall
       (each {"micro": over all decisions, "macro": mean over the counted categories}), and
-      per_category: list of dicts id, name, positives, AP, precision, recall, F1; the last four
-      None where nothing counts.
+      per_category: id, name, positives, AP, precision, recall, F1 of each; the last four None
+      where nothing counts.
     """
     labels = np.asarray(labels, bool)
-    counted = labels.any(axis=0)
+    counted = np.any(labels, axis=0)
     average_precision = _average_precision(labels, scores, counted)
     predicted = scores >= threshold
     columns = [
@@ -38,13 +42,13 @@ def of(labels, scores, classes, threshold):
     ]
     per_category = [
         {
-            "id": each.id,
-            "name": each.name,
+            "id": category.id,
+            "name": category.name,
             "positives": int(labels[:, index].sum()),
             "AP": float(average_precision[index]) if counted[index] else None,
             **{name: columns[index][name] if counted[index] else None for name in AT_THRESHOLD},
         }
-        for index, each in enumerate(classes)
+        for index, category in enumerate(classes)
     ]
     overall = _at_threshold(labels.ravel(), predicted.ravel())
     return {
@@ -53,8 +57,8 @@ def of(labels, scores, classes, threshold):
         "mean_AP": _mean(average_precision[counted]),
         "categories_counted": int(counted.sum()),
         "without_positives": [
-            {"id": each.id, "name": each.name}
-            for each, counts in zip(classes, counted, strict=True)
+            {"id": category.id, "name": category.name}
+            for category, counts in zip(classes, counted, strict=True)
             if not counts
         ],
         **{
@@ -68,18 +72,19 @@ def of(labels, scores, classes, threshold):
     }
 
 
-def over_thresholds(labels, scores):
+def over_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, list]:
     """Precision, recall and F1 over all decisions (micro), at each of THRESHOLDS.
 
     Returns:
-      dict threshold, precision, recall, F1: lists; precision is None where nothing scores so high.
+      threshold, precision, recall, F1; precision is None where nothing scores so high.
     """
     labels = np.asarray(labels, bool)
     positives = int(labels.sum())
-    found = np.sort(scores[labels])
-    called = np.sort(scores, axis=None)
-    right = len(found) - np.searchsorted(found, THRESHOLDS.astype(scores.dtype))
-    said = len(called) - np.searchsorted(called, THRESHOLDS.astype(scores.dtype))
+    of_present = np.sort(scores[labels])
+    of_all = np.sort(scores, axis=None)
+    thresholds = THRESHOLDS.astype(scores.dtype)
+    right = len(of_present) - np.searchsorted(of_present, thresholds)
+    said = len(of_all) - np.searchsorted(of_all, thresholds)
     return {
         "threshold": THRESHOLDS.tolist(),
         "precision": [float(r / s) if s else None for r, s in zip(right, said, strict=True)],
@@ -91,7 +96,7 @@ def over_thresholds(labels, scores):
     }
 
 
-def of_images(labels, scores):
+def of_images(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """How well each image's own categories are ranked above its others.
 
     The mean over an image's categories of the precision of the ranking down to it
@@ -110,7 +115,7 @@ def of_images(labels, scores):
     )
 
 
-def _average_precision(labels, scores, counted):
+def _average_precision(labels: np.ndarray, scores: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """float64 [classes]; NaN where a category does not count."""
     values = np.full(labels.shape[1], np.nan)
     for index in np.flatnonzero(counted):
@@ -118,7 +123,7 @@ def _average_precision(labels, scores, counted):
     return values
 
 
-def _at_threshold(truth, said):
+def _at_threshold(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
     """Precision, recall and F1 of decisions; 0 where a quotient has nothing below its line."""
     values = sklearn_metrics.precision_recall_fscore_support(
         truth, said, average="binary", pos_label=True, zero_division=0
@@ -126,5 +131,5 @@ def _at_threshold(truth, said):
     return dict(zip(AT_THRESHOLD, map(float, values[:3]), strict=True))
 
 
-def _mean(values):
+def _mean(values: Sequence[float] | np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None

@@ -5,11 +5,17 @@ the classes as JSON. So weights never stand without the mapping from outputs to 
 """
 
 import json
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from replicate.errors import UserError
 from replicate.recognition import backbones, classes
+from replicate.recognition.backbones import Backbone
+from replicate.recognition.classes import Class
 from replicate.recognition.engine import tf
+from replicate.recognition.request import RecognitionRequest
 from replicate.run import RunDir, read_json
 from replicate.train import checkpoints
 
@@ -21,11 +27,11 @@ class Recognizer(tf.keras.Model):
     """Images to a logit for each class; the sigmoid of one is its category's score.
 
     Args:
-      backbone: Backbone.
-      description: dict backbone (name), image_size, classes (tuple of Class).
+      backbone: with its weights.
+      description: backbone (its name), image_size, classes (tuple of Class).
     """
 
-    def __init__(self, backbone, description):
+    def __init__(self, backbone: Backbone, description: dict[str, Any]) -> None:
         super().__init__(name="recognizer")
         self.backbone = backbone.network
         self.head = tf.keras.layers.Dense(len(description["classes"]), name="head")
@@ -35,31 +41,31 @@ class Recognizer(tf.keras.Model):
         self._description = json.dumps(description | listed)
 
     @property
-    def classes(self):
-        """Tuple of Class, in the order of the outputs."""
+    def classes(self) -> tuple[Class, ...]:
+        """In the order of the outputs."""
         return classes.from_json(json.loads(self._description)["classes"], self.name)
 
     @property
-    def image_size(self):
+    def image_size(self) -> int:
         """Height and width of the images, in pixels."""
         return json.loads(self._description)["image_size"]
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits float32 [n, classes] of images float32 [n, image_size, image_size, 3], 0..255."""
         return self.head(self.backbone(self._preprocess(images), training=training))
 
     @tf.function(reduce_retracing=True)
-    def scores(self, images):
+    def scores(self, images: tf.Tensor) -> tf.Tensor:
         """Scores float32 [n, classes] in 0..1, in inference mode."""
         return tf.sigmoid(self(images, training=False))
 
-    def description_variable(self):
+    def description_variable(self) -> tf.Variable:
         """The description as a variable, for a checkpoint."""
         return tf.Variable(self._description, trainable=False, name="description")
 
 
-def build(request, trained_classes):
-    """The Recognizer of a RecognitionRequest, with its first weights."""
+def build(request: RecognitionRequest, trained_classes: Sequence[Class]) -> Recognizer:
+    """The Recognizer of a request, with its first weights."""
     description = {
         "backbone": request.backbone,
         "image_size": request.image_size,
@@ -71,7 +77,7 @@ def build(request, trained_classes):
     return Recognizer(backbone, description)
 
 
-def load(where, label_map=None):
+def load(where: str | os.PathLike[str], label_map: str | None = None) -> tuple[Recognizer, str]:
     """A trained Recognizer from a run directory or a checkpoint.
 
     Args:
@@ -79,7 +85,7 @@ def load(where, label_map=None):
       label_map: a label map that must give the outputs the same categories, or None.
 
     Returns:
-      (Recognizer, prefix of the checkpoint).
+      (the model, prefix of the checkpoint).
 
     Raises:
       UserError: no checkpoint, one that is damaged or no recogniser's, or classes (of the label
@@ -99,7 +105,7 @@ def load(where, label_map=None):
     return recognizer, path
 
 
-def find(where):
+def find(where: str | os.PathLike[str]) -> str:
     """The prefix of the checkpoint that `where` names.
 
     Raises:
@@ -120,8 +126,8 @@ def find(where):
     return path
 
 
-def describe(path):
-    """What the model of a checkpoint is: dict backbone, image_size, classes (tuple of Class).
+def describe(path: str) -> dict[str, Any]:
+    """What the model of a checkpoint is: backbone (its name), image_size, classes (of Class).
 
     Raises:
       UserError: the checkpoint is of no recogniser.
@@ -140,7 +146,7 @@ def describe(path):
     }
 
 
-def require_classes(path, trained, label_map=None):
+def require_classes(path: str, trained: Sequence[Class], label_map: str | None = None) -> None:
     """Checks a checkpoint's classes against the run's classes.json and a label map.
 
     Raises:

@@ -1,6 +1,8 @@
 """What a trained recogniser sees in image files."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -8,28 +10,29 @@ from tqdm import tqdm
 from replicate.errors import UserError
 from replicate.recognition import records
 from replicate.recognition.engine import tf
+from replicate.recognition.model import Recognizer
 
 
-def top(recognizer, paths, count):
+def top(recognizer: Recognizer, paths: Sequence[str | os.PathLike[str]], count: int) -> list[dict]:
     """The categories that score highest in each image.
 
     Args:
-      recognizer: Recognizer.
+      recognizer: with its weights.
       paths: image files, JPEG or PNG.
       count: how many categories an image.
 
     Returns:
-      list of dicts: image (the path), categories (list of {"id", "name", "score"}, best first).
+      Of each file: image (the path), categories (id, name, score of each, best first).
 
     Raises:
       UserError: a file that is missing or no JPEG or PNG.
     """
     classes = recognizer.classes
-    found = []
+    recognised = []
     for path in tqdm(paths, desc="recognise", unit="image", disable=len(paths) < 10):
         scores = recognizer.scores(_image(path, recognizer.image_size)[None]).numpy()[0]
         best = np.argsort(-scores, kind="stable")[:count]
-        found.append(
+        recognised.append(
             {
                 "image": str(path),
                 "categories": [
@@ -42,10 +45,10 @@ def top(recognizer, paths, count):
                 ],
             }
         )
-    return found
+    return recognised
 
 
-def _image(path, image_size):
+def _image(path: str | os.PathLike[str], image_size: int) -> tf.Tensor:
     try:
         return records.image_of(pathlib.Path(path).read_bytes(), image_size)
     except OSError as error:

@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from replicate.errors import UserError
 from replicate.odapi import protos
+from replicate.recognition.classes import Class
 from replicate.recognition.engine import tf
-from replicate.recognition.request import files
+from replicate.recognition.request import RecognitionRequest, files
 from replicate.train import input_stream
 
 _OBJECTS = {
@@ -28,20 +31,21 @@ class Labeller:
     `image/object/class/label`, the id. One without `image/object/is_crowd` has no crowds.
 
     Args:
-      classes: tuple of Class.
+      classes: of the outputs, in their order.
     """
 
-    def __init__(self, classes):
+    def __init__(self, classes: Sequence[Class]) -> None:
         self._count = len(classes)
         outputs = tf.range(self._count)
-        self._by_name = _table(tf.constant([each.name for each in classes]), outputs)
-        self._by_id = _table(tf.constant([each.id for each in classes], tf.int64), outputs)
+        self._by_name = _table(tf.constant([category.name for category in classes]), outputs)
+        ids = tf.constant([category.id for category in classes], tf.int64)
+        self._by_id = _table(ids, outputs)
 
-    def __call__(self, objects, include_crowd):
+    def __call__(self, objects: Mapping[str, tf.Tensor], include_crowd: bool) -> tf.Tensor:
         """Multi-hot labels of one image.
 
         Args:
-          objects: dict of rank-1 tensors text, label, crowd.
+          objects: rank-1 tensors text, label, crowd.
           include_crowd: whether a crowd region counts.
 
         Returns:
@@ -57,7 +61,7 @@ class Labeller:
             hot *= tf.cast(crowd == 0, tf.float32)[:, None]
         return tf.minimum(tf.reduce_sum(hot, axis=0), 1.0)
 
-    def unknown(self, objects):
+    def unknown(self, objects: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The names (or ids, as text) of objects that are no class."""
         lost = self._indices(objects) < 0
         named = tf.size(objects["text"]) > 0
@@ -67,7 +71,7 @@ class Labeller:
             lambda: tf.strings.as_string(tf.boolean_mask(objects["label"], lost)),
         )
 
-    def _indices(self, objects):
+    def _indices(self, objects: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """int32 [objects], -1 for one that is no class."""
         return tf.cond(
             tf.size(objects["text"]) > 0,
@@ -76,15 +80,15 @@ class Labeller:
         )
 
 
-def survey(pattern, classes):
+def survey(pattern: str, classes: Sequence[Class]) -> dict:
     """Counts what records hold, and makes sure that every object is one of the classes.
 
     Args:
       pattern: as `request.files` takes it.
-      classes: tuple of Class.
+      classes: of the label map.
 
     Returns:
-      dict: pattern, files, bytes, fingerprint (SHA-256 over names and sizes), images,
+      pattern, files, bytes, fingerprint (SHA-256 over names and sizes), images,
       images_without_categories, and positives and positives_without_crowd: images that hold each
       category, in the classes' order.
 
@@ -97,16 +101,17 @@ def survey(pattern, classes):
         raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
     labeller = Labeller(classes)
 
-    def seen(record):
+    def labelled(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         objects = tf.io.parse_single_example(record, _OBJECTS)
         return labeller(objects, True), labeller(objects, False), labeller.unknown(objects)
 
-    batches = _read(paths).map(seen, num_parallel_calls=tf.data.AUTOTUNE).ragged_batch(256)
-    totals, unknown, empty = np.zeros((2, len(classes)), int), {}, 0
+    batches = _read(paths).map(labelled, num_parallel_calls=tf.data.AUTOTUNE).ragged_batch(256)
+    totals, empty = np.zeros((2, len(classes)), int), 0
+    unknown: dict[str, int] = {}
     with tqdm(total=images, desc=f"read {_short(pattern)}", unit="image") as bar:
-        for *labels, names in _told(batches, pattern):
-            labels = [each.numpy() for each in labels]
-            totals += [each.sum(axis=0).astype(int) for each in labels]
+        for *tensors, names in _readable(batches, pattern):
+            labels = [tensor.numpy() for tensor in tensors]
+            totals += [hot.sum(axis=0).astype(int) for hot in labels]
             empty += int((labels[0].sum(axis=1) == 0).sum())
             for name in names.flat_values.numpy():
                 unknown[name.decode(errors="replace")] = unknown.get(name.decode(), 0) + 1
@@ -121,8 +126,8 @@ def survey(pattern, classes):
     }
 
 
-def identity(pattern):
-    """dict pattern, files, bytes, fingerprint: what tells two sets of records apart, at once."""
+def identity(pattern: str) -> dict:
+    """pattern, files, bytes, fingerprint: what tells two sets of records apart, at once."""
     paths = files(pattern)
     sizes = [os.path.getsize(path) for path in paths]
     listed = "".join(
@@ -136,29 +141,31 @@ def identity(pattern):
     }
 
 
-def count(pattern):
+def count(pattern: str) -> int:
     """The number of images in the records of a pattern."""
     return input_stream.count_records(files(pattern))
 
 
-def training_batches(request, classes, first_example):
+def training_batches(
+    request: RecognitionRequest, classes: Sequence[Class], first_example: int
+) -> tf.data.Dataset:
     """The batches of a training from its example number `first_example` on, without end.
 
     The order is that of the detectors' training (`replicate.train.input_stream`).
 
     Args:
-      request: RecognitionRequest.
-      classes: tuple of Class.
-      first_example: int.
+      request: of the training.
+      classes: of the label map.
+      first_example: the first batch begins with it.
 
     Returns:
-      tf.data.Dataset of (images float32 [n, size, size, 3] in 0..255, labels float32
+      Of (images float32 [n, size, size, 3] in 0..255, labels float32
       [n, classes], source ids string [n]).
     """
     labeller = Labeller(classes)
     reader = protos.load("input_reader").InputReader()
 
-    def example(number, record):
+    def example(number: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image, labels, source_id = _example(record, labeller, request)
         if request.flip:
             seed = tf.stack([tf.constant(request.seed, tf.int64), number])
@@ -172,36 +179,39 @@ def training_batches(request, classes, first_example):
     return examples.batch(request.batch_size, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(pattern, request, classes, batch_size):
+def evaluation_batches(
+    pattern: str, request: RecognitionRequest, classes: Sequence[Class], batch_size: int
+) -> Iterator[Any]:
     """Every image of the records once, in the records' order; as `training_batches`, unflipped."""
     labeller = Labeller(classes)
 
-    def example(record):
+    def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _example(record, labeller, request)
 
     records = _read(files(pattern))
     examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _told(examples.batch(batch_size).prefetch(2), pattern)
+    return _readable(examples.batch(batch_size).prefetch(2), pattern)
 
 
-def encoded_images(pattern, wanted):
-    """The encoded files of some images: dict position in the records -> bytes.
+def encoded_images(pattern: str, wanted: Iterable[int]) -> dict[int, bytes]:
+    """The encoded files of some images, by their positions in the records.
 
     Args:
       pattern: as `request.files` takes it.
       wanted: positions, counted over the records in their order.
     """
-    wanted, found = set(wanted), {}
+    positions = set(wanted)
+    images: dict[int, bytes] = {}
     field = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
     for position, record in enumerate(_read(files(pattern))):
-        if position in wanted:
-            found[position] = tf.io.parse_single_example(record, field)["image/encoded"].numpy()
-            if len(found) == len(wanted):
+        if position in positions:
+            images[position] = tf.io.parse_single_example(record, field)["image/encoded"].numpy()
+            if len(images) == len(positions):
                 break
-    return found
+    return images
 
 
-def image_of(encoded, image_size):
+def image_of(encoded: bytes | tf.Tensor, image_size: int) -> tf.Tensor:
     """A JPEG or PNG as the model takes it: float32 [image_size, image_size, 3] in 0..255.
 
     Resized with antialiasing to a square, its shape not kept.
@@ -211,7 +221,9 @@ def image_of(encoded, image_size):
     return tf.image.resize(image, [image_size, image_size], antialias=True)
 
 
-def _example(record, labeller, request):
+def _example(
+    record: tf.Tensor, labeller: Labeller, request: RecognitionRequest
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     image_fields = {
         "encoded": tf.io.FixedLenFeature([], tf.string),
         "source_id": _SOURCE_ID,
@@ -223,11 +235,11 @@ def _example(record, labeller, request):
     return image, labeller(parsed, request.include_crowd), parsed["image/source_id"]
 
 
-def _read(paths):
+def _read(paths: Sequence[str]) -> tf.data.TFRecordDataset:
     return tf.data.TFRecordDataset(paths, buffer_size=8_000_000)
 
 
-def _told(batches, pattern):
+def _readable(batches: tf.data.Dataset, pattern: str) -> Iterator[Any]:
     """The batches; records that cannot be read are the user's to mend."""
     try:
         yield from batches
@@ -238,7 +250,7 @@ def _told(batches, pattern):
         ) from None
 
 
-def _refuse_unknown(unknown, pattern):
+def _refuse_unknown(unknown: Mapping[str, int], pattern: str) -> None:
     if not unknown:
         return
     named = ", ".join(
@@ -251,10 +263,10 @@ def _refuse_unknown(unknown, pattern):
     )
 
 
-def _table(keys, values):
+def _table(keys: tf.Tensor, values: tf.Tensor) -> tf.lookup.StaticHashTable:
     initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
     return tf.lookup.StaticHashTable(initializer, default_value=-1)
 
 
-def _short(pattern):
+def _short(pattern: str) -> str:
     return os.path.basename(pattern.split(",")[0])

@@ -2,16 +2,20 @@
 
 import io
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from replicate.errors import UserError
 from replicate.recognition import charts, evaluation, metrics, model, records, training
 from replicate.recognition import request as requests
+from replicate.recognition.evaluation import Scores
+from replicate.recognition.request import RecognitionRequest
 from replicate.report import content as detector_content
 from replicate.report import pages, run_files
 from replicate.report.gallery import thumbnail
-from replicate.run import read_json, read_metrics, write_text
+from replicate.run import RunDir, read_json, read_metrics, write_text
 
 FORMAT = 1
 PER_GROUP = 6
@@ -35,14 +39,11 @@ GROUPS = {
 }
 
 
-def write(run):
+def write(run: RunDir) -> pathlib.Path:
     """Writes the report of a run, evaluated or not; what is missing is named in it.
 
-    Args:
-      run: RunDir.
-
     Returns:
-      path of index.html.
+      Of index.html.
 
     Raises:
       UserError: not a recognition run.
@@ -66,32 +67,28 @@ def write(run):
     return run.report / "index.html"
 
 
-def summary(run):
+def summary(run: RunDir) -> str:
     """The end of a run in text."""
     content, _ = of_run(run)
     return "\n".join(
         [
             content["sentence"],
             *(
-                f"  {each['split']:5}  mean AP {_shown(each['metrics']['mean_AP'])}   "
-                f"F1 at {each['metrics']['threshold']:g}: "
-                f"{_shown(each['metrics']['F1']['micro'])} over all decisions, "
-                f"{_shown(each['metrics']['F1']['macro'])} mean of categories"
-                for each in content["splits"]
+                f"  {split['split']:5}  mean AP {_shown(split['metrics']['mean_AP'])}   "
+                f"F1 at {split['metrics']['threshold']:g}: "
+                f"{_shown(split['metrics']['F1']['micro'])} over all decisions, "
+                f"{_shown(split['metrics']['F1']['macro'])} mean of categories"
+                for split in content["splits"]
             ),
         ]
     )
 
 
-def of_run(run):
+def of_run(run: RunDir) -> tuple[dict, Scores | None]:
     """The report as data.
 
-    Args:
-      run: RunDir.
-
     Returns:
-      (dict: see docs/recognition.md, Scores of the last checkpoint on the headline's images or
-      None).
+      (what docs/recognition.md lists, scores of the last checkpoint on the headline's images).
 
     Raises:
       UserError: not a recognition run.
@@ -103,11 +100,11 @@ def of_run(run):
     classes = _or_nothing(run.root / model.CLASSES_FILE) or []
     last = list(evaluated.values())[-1] if evaluated else {}
     headline = next(iter(last.values()), None)
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "kind": "recognition",
         "run": run.root.resolve().name,
-        "command": material.spec.get("command"),
+        "command": (material.spec or {}).get("command"),
         "request": material.request,
         "environment": _or_nothing(run.environment),
         "classes": classes,
@@ -123,7 +120,7 @@ def of_run(run):
     }
     content["sentence"] = _sentence(headline, classes)
     scored = _scored(run, headline, material)
-    if scored:
+    if scored and headline:
         content["gallery"] = _gallery(scored, headline)
     if headline is None:
         material.cannot_say("mean AP and F1", "no evaluation in the run")
@@ -136,15 +133,15 @@ def of_run(run):
     return content, scored
 
 
-def _or_nothing(path):
+def _or_nothing(path: pathlib.Path) -> Any:
     return read_json(path) if path.is_file() else {}
 
 
-def _shown(value):
+def _shown(value: float | None) -> str:
     return "none" if value is None else f"{100 * value:.1f}"
 
 
-def _records(split, survey, request):
+def _records(split: str, survey: dict, request: RecognitionRequest) -> dict:
     """What records hold, with the labels that crowds alone give."""
     labels = sum(survey["positives"])
     from_crowds = labels - sum(survey["positives_without_crowd"])
@@ -159,11 +156,11 @@ def _records(split, survey, request):
     }
 
 
-def _positives(survey, request):
+def _positives(survey: dict, request: RecognitionRequest) -> list[int]:
     return survey["positives" if request.include_crowd else "positives_without_crowd"]
 
 
-def _progress(log, data, request):
+def _progress(log: list[dict], data: dict, request: RecognitionRequest) -> dict | None:
     if not log or "train" not in data:
         return None
     images = data["train"]["images"]
@@ -174,47 +171,49 @@ def _progress(log, data, request):
         "images_seen": log[-1]["step"] * request.batch_size,
         "epochs": log[-1]["step"] * request.batch_size / images,
         "learning_rate": {
-            "step": [each["step"] for each in log],
-            "learning_rate": [each["learning_rate"] for each in log],
+            "step": [line["step"] for line in log],
+            "learning_rate": [line["learning_rate"] for line in log],
         },
     }
 
 
-def _checkpoints(evaluated, last):
+def _checkpoints(evaluated: Mapping[int, dict], last: dict) -> list[dict]:
     """The figures of each step that was evaluated on the same records as the last one."""
     rows = []
     for step, of_step in evaluated.items():
-        row = {"step": step}
-        for split, each in of_step.items():
-            if split in last and each["records"]["fingerprint"] == _fingerprint(last[split]):
-                figures = each["metrics"]
+        row: dict[str, Any] = {"step": step}
+        for split, evaluated_split in of_step.items():
+            if split in last and _fingerprint(evaluated_split) == _fingerprint(last[split]):
+                figures = evaluated_split["metrics"]
                 row[split] = {"mean_AP": figures["mean_AP"], "F1": figures["F1"]}
         if len(row) > 1:
             rows.append(row)
     return rows
 
 
-def _fingerprint(evaluated):
+def _fingerprint(evaluated: dict) -> str:
     return evaluated["records"]["fingerprint"]
 
 
-def _per_category(classes, data, last, request):
+def _per_category(
+    classes: Sequence[dict], data: dict, last: dict, request: RecognitionRequest
+) -> list[dict]:
     """A row a category: images that hold it, and what the last checkpoint makes of it."""
     positives = {split: _positives(survey, request) for split, survey in data.items()}
     rows = []
-    for each in classes:
-        row = dict(each)
+    for category in classes:
+        row = dict(category)
         for split in ("train", "val"):
             if split in positives:
-                row[f"{split}_images"] = positives[split][each["index"]]
+                row[f"{split}_images"] = positives[split][category["index"]]
         for split, evaluated in last.items():
-            figures = evaluated["metrics"]["per_category"][each["index"]]
+            figures = evaluated["metrics"]["per_category"][category["index"]]
             row[split] = {name: figures[name] for name in ("AP", *metrics.AT_THRESHOLD)}
         rows.append(row)
     return rows
 
 
-def _sentence(headline, classes):
+def _sentence(headline: dict | None, classes: Sequence[dict]) -> str:
     if headline is None:
         return "Nothing was evaluated yet."
     figures = headline["metrics"]
@@ -232,7 +231,7 @@ def _sentence(headline, classes):
     )
 
 
-def _scored(run, headline, material):
+def _scored(run: RunDir, headline: dict | None, material: run_files.RunFiles) -> Scores | None:
     if headline is None:
         return None
     try:
@@ -242,12 +241,12 @@ def _scored(run, headline, material):
         return None
 
 
-def _gallery(scored, headline):
+def _gallery(scored: Scores, headline: dict) -> dict:
     """Chosen images, each with its categories and those that score highest.
 
     Returns:
-      dict: split, records, images_scored and images: each with position (in the records), id,
-      groups, ranking (`metrics.of_images`) and categories: list of name, score, present, by score.
+      split, records, images_scored and images: each with position (in the records), id, groups,
+      ranking (`metrics.of_images`) and categories: name, score, present of each, by score.
     """
     ranking = metrics.of_images(scored.labels, scored.scores)
     images = [
@@ -269,8 +268,8 @@ def _gallery(scored, headline):
     }
 
 
-def _chosen(scored, ranking):
-    """dict position -> names of the groups it was chosen for."""
+def _chosen(scored: Scores, ranking: np.ndarray) -> dict[int, list[str]]:
+    """The positions of chosen images, with the groups that each was chosen for."""
     with_objects = np.flatnonzero(~np.isnan(ranking))
     by_ranking = with_objects[np.argsort(ranking[with_objects], kind="stable")].tolist()
     middle = max(0, len(by_ranking) // 2 - PER_GROUP // 2)
@@ -283,20 +282,20 @@ def _chosen(scored, ranking):
         "missed": _first(lowest_there),
         "mistakes": _first(-highest_not_there),
     }
-    positions = {}
+    positions: dict[int, list[str]] = {}
     for group, members in chosen.items():
         for position in members:
             positions.setdefault(position, []).append(group)
     return positions
 
 
-def _first(values):
+def _first(values: np.ndarray) -> list[int]:
     """Positions of the smallest finite values."""
     order = np.argsort(values, kind="stable")
-    return [int(each) for each in order if np.isfinite(values[each])][:PER_GROUP]
+    return [int(position) for position in order if np.isfinite(values[position])][:PER_GROUP]
 
 
-def _listed(scored, position):
+def _listed(scored: Scores, position: int) -> list[dict]:
     order = np.argsort(-scored.scores[position], kind="stable")
     present = scored.labels[position]
     listed = [index for rank, index in enumerate(order) if rank < TOP or present[index]]
@@ -310,8 +309,8 @@ def _listed(scored, position):
     ]
 
 
-def _pictures(content):
-    """dict position -> data URI; empty, and said so, where the records are not what they were."""
+def _pictures(content: dict) -> dict[int, str | None]:
+    """Data URIs by position; empty, and said so, where the records are not what they were."""
     gallery = content["gallery"]
     if gallery is None:
         return {}
@@ -325,11 +324,11 @@ def _pictures(content):
         what = f"pictures from {pattern}"
         content["not_checked"].append({"what": what, "why": why})
         return {}
-    encoded = records.encoded_images(pattern, [each["position"] for each in gallery["images"]])
+    encoded = records.encoded_images(pattern, [image["position"] for image in gallery["images"]])
     return {position: _thumbnail(image) for position, image in encoded.items()}
 
 
-def _thumbnail(encoded):
+def _thumbnail(encoded: bytes) -> str | None:
     """None for what TensorFlow decodes and Pillow does not."""
     try:
         return thumbnail(io.BytesIO(encoded))

@@ -9,7 +9,8 @@ import pathlib
 from replicate import environment
 from replicate.errors import UserError
 from replicate.recognition import classes
-from replicate.run import read_json, write_json
+from replicate.recognition.classes import Class
+from replicate.run import RunDir, read_json, write_json
 
 OPTIMIZERS = ("adam", "sgd")
 DEFAULT_EPOCHS = 30.0
@@ -58,24 +59,25 @@ class RecognitionRequest:
     flip: bool = True
     seed: int = 0
 
-    def steps(self, images):
+    def steps(self, images: int) -> int:
         """The step at which training ends, for so many images an epoch."""
         if self.num_steps is not None:
             return self.num_steps
+        assert self.num_epochs is not None  # one of the two is given
         return math.ceil(self.num_epochs * images / self.batch_size)
 
-    def classes(self):
+    def classes(self) -> tuple[Class, ...]:
         """The classes of its label map; raises as `classes.of_label_map`."""
         return classes.of_label_map(self.label_map)
 
 
-def files(pattern):
+def files(pattern: str) -> list[str]:
     """The record files that a pattern (or several, with commas between) matches, sorted.
 
     Raises:
       UserError: none does, or a manifest or ledger does too.
     """
-    paths = sorted(path for each in pattern.split(",") for path in glob.glob(each))
+    paths = sorted(path for part in pattern.split(",") for path in glob.glob(part))
     if not paths:
         raise UserError(
             f"{pattern}: no such records; make them with tools/create_coco_tf_record.py, and give "
@@ -90,12 +92,12 @@ def files(pattern):
     return paths
 
 
-def absolute(paths):
+def absolute(paths: str) -> str:
     """Paths (or patterns, with commas between) that hold from any directory."""
-    return ",".join(os.path.abspath(each) for each in paths.split(","))
+    return ",".join(os.path.abspath(path) for path in paths.split(","))
 
 
-def check(request):
+def check(request: RecognitionRequest) -> None:
     """What is wrong with a request, before anything heavy is loaded.
 
     Raises:
@@ -103,7 +105,7 @@ def check(request):
     """
     files(request.records)
     request.classes()
-    if request.num_steps is None and not request.num_epochs > 0:
+    if request.num_steps is None and not (request.num_epochs or 0) > 0:
         raise UserError("--num_epochs=0 trains nothing; give more, or --num_train_steps")
     weights = request.weights
     if weights and weights != DOWNLOADED and not _exists(weights):
@@ -113,13 +115,13 @@ def check(request):
         )
 
 
-def keep(run, request, command, begun):
+def keep(run: RunDir, request: RecognitionRequest, command: str, begun: bool) -> None:
     """Writes spec.json; of a run that has a checkpoint, checks that it asks for the same.
 
     Args:
-      run: RunDir.
-      request: RecognitionRequest.
-      command: str, the command line.
+      run: of the training.
+      request: what is asked for now.
+      command: the command line.
       begun: whether there is a checkpoint.
 
     Raises:
@@ -144,7 +146,7 @@ def keep(run, request, command, begun):
         )
 
 
-def of_run(run):
+def of_run(run: RunDir) -> RecognitionRequest:
     """The RecognitionRequest in a run's spec.json.
 
     Raises:
@@ -159,5 +161,5 @@ def of_run(run):
     return RecognitionRequest(**spec["request"])
 
 
-def _exists(weights):
+def _exists(weights: str) -> bool:
     return pathlib.Path(weights).is_file() or pathlib.Path(f"{weights}.index").is_file()

@@ -1,6 +1,8 @@
 """One training step after the other: sigmoid cross-entropy over the categories."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import orbit
@@ -8,6 +10,8 @@ import orbit
 from replicate.errors import UserError
 from replicate.recognition import records
 from replicate.recognition.engine import tf
+from replicate.recognition.model import Recognizer
+from replicate.recognition.request import RecognitionRequest
 from replicate.train import randomness
 
 _SGD_MOMENTUM = 0.9
@@ -20,8 +24,8 @@ class RecognitionTrainer(orbit.AbstractTrainer):
     is the mean over its images.
 
     Args:
-      request: RecognitionRequest.
-      recognizer: Recognizer.
+      request: of the training.
+      recognizer: with the weights to begin with.
       num_steps: the step where the learning rate reaches 0.
 
     Attributes:
@@ -29,7 +33,7 @@ class RecognitionTrainer(orbit.AbstractTrainer):
       checkpoint: tf.train.Checkpoint of everything a resumed run needs.
     """
 
-    def __init__(self, request, recognizer, num_steps):
+    def __init__(self, request: RecognitionRequest, recognizer: Recognizer, num_steps: int) -> None:
         self._request, self._model = request, recognizer
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self._learning_rate = learning_rate(request, num_steps)
@@ -41,14 +45,15 @@ class RecognitionTrainer(orbit.AbstractTrainer):
             description=recognizer.description_variable(),
         )
         self._made, self._first_step_done = time.monotonic(), False
-        self._batches = None
-        self._update = tf.function(self._update)
+        self._batches: Any = None
+        self._update = tf.function(self._one_update)
 
     @property
-    def step(self):
+    def step(self) -> int:
+        """Updates done."""
         return int(self.global_step.numpy())
 
-    def resume(self, path):
+    def resume(self, path: str) -> None:
         """Takes every variable, and with the step the position in the data, of a checkpoint.
 
         Raises:
@@ -62,23 +67,25 @@ class RecognitionTrainer(orbit.AbstractTrainer):
                 "--model_dir to train anew"
             ) from None
 
-    def describe_execution(self):
+    def describe_execution(self) -> dict:
+        """How the steps are executed, for training.json."""
         return {"precision": "float32", "replicas": 1}
 
-    def train(self, num_steps):
+    def train(self, num_steps: int) -> dict:
         """Runs `num_steps` steps (orbit's interface).
 
         Returns:
-          dict of the last step: "losses" {name: float}, "learning_rate", "images" (the batch's,
+          Of the last step: "losses" {name: float}, "learning_rate", "images" (the batch's,
           [n, size, size, 3]), "input_wait" (share of the time spent waiting for batches),
-          "seconds" and "steps". The first call leaves its
-          first step, which is traced, out of the times where it can.
+          "seconds" and "steps". The first call leaves its first step, which is traced, out of the
+          times where it can.
 
         Raises:
           UserError: a loss that is not a number, an image that does not decode.
         """
         num_steps = timed_steps = int(num_steps)
-        started, waited, first = time.monotonic(), 0.0, {}
+        started, waited = time.monotonic(), 0.0
+        first: dict[str, float] = {}
         losses, source_ids = [], []
         for number in range(num_steps):
             asked = time.monotonic()
@@ -103,7 +110,7 @@ class RecognitionTrainer(orbit.AbstractTrainer):
             "steps": timed_steps,
         } | first
 
-    def _next(self):
+    def _next(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         if self._batches is None:
             first_example = self.step * self._request.batch_size
             self._batches = iter(
@@ -118,25 +125,27 @@ class RecognitionTrainer(orbit.AbstractTrainer):
                 "damaged records"
             ) from None
 
-    def _update(self, images, labels):
+    def _one_update(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """One update from one batch; its loss."""
         with tf.GradientTape() as tape:
             source = randomness.of_step(self._request.seed, self.global_step)
             with randomness.drawn_from(source):
                 logits = self._model(images, training=True)
-            each = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-            loss = tf.reduce_mean(tf.reduce_sum(each, axis=1))
+            by_category = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+            loss = tf.reduce_mean(tf.reduce_sum(by_category, axis=1))
         variables = self._model.trainable_variables
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         self.global_step.assign_add(1)
         return loss
 
-    def _check_finite(self, losses, source_ids):
+    def _check_finite(self, losses: np.ndarray, source_ids: Sequence[tf.Tensor]) -> None:
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return
         step = self.step - len(losses) + int(bad[0]) + 1
-        ids = ", ".join(each.decode(errors="replace") for each in source_ids[bad[0]].numpy())
+        ids = ", ".join(
+            source_id.decode(errors="replace") for source_id in source_ids[bad[0]].numpy()
+        )
         raise UserError(
             f"the loss of step {step} is {losses[bad[0]]} (image ids {ids}). Known causes: a "
             "learning rate too high for the batch (lower it, or give --warmup_steps). The last "
@@ -144,7 +153,7 @@ class RecognitionTrainer(orbit.AbstractTrainer):
         )
 
 
-def learning_rate(request, num_steps):
+def learning_rate(request: RecognitionRequest, num_steps: int) -> Any:
     """The schedule: a linear rise from 0 in warmup_steps, then a cosine to 0 at num_steps."""
     warmup = min(request.warmup_steps, num_steps - 1)
     if not warmup:
@@ -154,7 +163,7 @@ def learning_rate(request, num_steps):
     )
 
 
-def _optimizer(request, schedule, recognizer):
+def _optimizer(request: RecognitionRequest, schedule: Any, recognizer: Recognizer) -> Any:
     """The optimizer with its variables built, so that a checkpoint can be read into them."""
     settings = {
         "learning_rate": schedule,
@@ -167,7 +176,7 @@ def _optimizer(request, schedule, recognizer):
         optimizer = tf.keras.optimizers.Adam(**settings)
     if request.weight_decay:
         optimizer.exclude_from_weight_decay(
-            var_list=[each for each in recognizer.trainable_variables if each.shape.rank < 2]
+            var_list=[bias for bias in recognizer.trainable_variables if bias.shape.rank < 2]
         )
     optimizer.build(recognizer.trainable_variables)
     return optimizer

@@ -138,6 +138,7 @@ def dataset_build(
             )
         paths = paths[pipeline::pipelines]
         decoder = decoder_builder.build(input_reader_config)
+        assert transform_input_data_fn is not None  # which the API gives
 
         def example(index: tf.Tensor, record: tf.Tensor) -> Any:
             with randomness.drawn_from(randomness.PerElement(seed + pipeline, index)):

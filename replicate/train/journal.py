@@ -103,6 +103,7 @@ class TrainingJournal(contextlib.ExitStack):
             self._metrics.write(metrics_line(line))
             self._metrics.flush()
             if step % IMAGES_EVERY_N < output["steps"]:
+                assert self.events is not None
                 self.events.write_images(output["images"][:IMAGES])
         self._bar.set_postfix_str(
             f"loss {line['losses']['Loss/total_loss']:.3f}, lr {line['learning_rate']:.4g}, "

@@ -71,21 +71,22 @@ class Trainer(orbit.AbstractTrainer):
         from object_detection.builders import optimizer_builder
 
         self._made = time.monotonic()
-        self._execution = dataclasses.replace(execution, precision=execution.precision or "float32")
+        computed_in = execution.precision or "float32"
+        self._execution = dataclasses.replace(execution, precision=computed_in)
         self.config = type(config)()
         self.config.CopyFrom(config)
         # Here the field means the images' format, which goes with the precision of the run.
-        self.config.train_config.use_bfloat16 = self._execution.precision == "bfloat16"
+        self.config.train_config.use_bfloat16 = computed_in == "bfloat16"
         self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
         if execution.jit_compile and (reason := xla.obstacle(config.model)):
             raise UserError(f"--jit_compile: XLA cannot compile this model: {reason}. Leave it out")
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
         tf.keras.utils.set_random_seed(execution.seed or 2**30)
-        precision.activate(self._execution.precision, tf32=self._execution.tf32)
+        precision.activate(computed_in, tf32=self._execution.tf32)
         with self._strategy.scope():
             self.model = odapi.build_model(config.model, is_training=True)
-            if self._execution.precision == "float16":
+            if computed_in == "float16":
                 precision.predict_in_float32(self.model)
             self.global_step = tf.Variable(
                 0,
@@ -97,7 +98,7 @@ class Trainer(orbit.AbstractTrainer):
             optimizer, (learning_rate,) = optimizer_builder.build(
                 config.train_config.optimizer, global_step=self.global_step
             )
-            self.optimizer = precision.scaled(optimizer, self._execution.precision)
+            self.optimizer = precision.scaled(optimizer, computed_in)
         self._learning_rate = learning_rate if callable(learning_rate) else lambda: learning_rate
         self.checkpoint = tf.train.Checkpoint(
             step=self.global_step, model=self.model, optimizer=self.optimizer
@@ -297,6 +298,7 @@ class _Stream:
         """What to trace a step with; of a distributed batch, its spec forgets the batch size."""
         if isinstance(self._dataset, tf.data.Dataset):
             return self._dataset.element_spec
+        assert self._first is not None  # asked for before the first batch is taken
         return self._first.result()
 
     def next(self) -> tuple[dict, dict, float]:

@@ -126,6 +126,7 @@ def _drawn(image: coco.SourceImage) -> tuple[np.ndarray, int, int]:
     """(instance numbers [H, W], instances, crowds) of a `coco.SourceImage`."""
     drawn: list[tuple[int, int, dict]] = []
     objects = image.objects
+    assert objects.segmentations is not None
     for row, text in enumerate(objects.segmentations):
         if objects.crowd[row]:
             continue

@@ -280,9 +280,9 @@ def _categories(
     names: list[str] | None, label_map: dict[int, str] | None, where: str
 ) -> tuple[list[int], dict[int, str]]:
     """(category id by label, {category id: name})."""
-    if names is None and label_map is None:
-        raise InputError(f"{where}: does not name its labels; give a label map")
     if label_map is None:
+        if names is None:
+            raise InputError(f"{where}: does not name its labels; give a label map")
         return list(range(1, len(names) + 1)), dict(enumerate(names, start=1))
     if names is None:
         return sorted(label_map), dict(sorted(label_map.items()))
@@ -304,7 +304,7 @@ def _told_layout(entries: list[dict], file: pq.ParquetFile) -> str:
         for box, area in zip(columns["bbox"], areas, strict=True):
             for layout in list(possible):
                 x, y, w, h = _xywh(box, layout)
-                inside = not width or (
+                inside = not (width and height) or (
                     x + w <= width + _TOLERANCE_PX and y + h <= height + _TOLERANCE_PX
                 )
                 if not (inside and w >= 0 and h >= 0 and area <= (w + 1) * (h + 1)):
