@@ -101,27 +101,27 @@ def main(_: list[str]) -> int:
     )
     print(record.text())
     if FLAGS.categories:
-        for each in record.scores.values():
-            print("\n" + text.of_categories(each["per_category"]))
+        for score in record.scores.values():
+            print("\n" + text.of_categories(score["per_category"]))
     if FLAGS.pictures:
         print("\n" + pictures.draw(dataset, record.results(), FLAGS.pictures))
     if FLAGS.detections_output:
         write_json(FLAGS.detections_output, record.results())
     if FLAGS.output:
         record.write(FLAGS.output)
-    missed = any(each["verdict"] == "NOT REPLICATED" for each in record.published)
+    missed = any(figure["verdict"] == "NOT REPLICATED" for figure in record.published)
     return cli.NEGATIVE if missed else cli.DONE
 
 
-def _paper_results(given):
+def _paper_results(given: list[str]) -> dict[str, float]:
     results = {}
-    for each in given:
-        name, equals, value = each.partition("=")
+    for result in given:
+        name, equals, value = result.partition("=")
         try:
             results[name.strip()] = float(value)
         except ValueError:
             raise UserError(
-                f"--paper_results: '{each}' is not NAME=POINTS, like 'box AP=22.2'"
+                f"--paper_results: '{result}' is not NAME=POINTS, like 'box AP=22.2'"
             ) from None
     return results
 

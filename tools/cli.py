@@ -20,6 +20,8 @@ import signal
 import sys
 import types
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
 
 from absl import flags
 
@@ -66,7 +68,11 @@ _OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output")
 _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def run(main, required=(), elsewhere=types.MappingProxyType({})):
+def run(
+    main: Callable[[list[str]], int | None],
+    required: Iterable[str] = (),
+    elsewhere: Mapping[str, str] = types.MappingProxyType({}),
+) -> NoReturn:
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
     `main` returns an exit status (None means 0). What the user can mend is printed as one message
@@ -75,10 +81,10 @@ def run(main, required=(), elsewhere=types.MappingProxyType({})):
     behind (`replicate.stopping`).
 
     Args:
-      main: callable taking the list of positional arguments. Where its parameter is named `_`, it
-        takes none, and a stray word is refused.
+      main: takes the positional arguments. Where its parameter is named `_`, it takes none, and
+        a stray word is refused.
       required: names of flags without which the tool cannot start.
-      elsewhere: dict of flags that other tools have -> what to give here in their place.
+      elsewhere: flags that other tools have -> what to give here in their place.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -98,9 +104,10 @@ def run(main, required=(), elsewhere=types.MappingProxyType({})):
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
     except flags.Error as error:
+        message = str(error)
         if isinstance(error, flags.UnrecognizedFlagError) and error.flagname in elsewhere:
-            error = f"unknown flag --{error.flagname}: give it as {elsewhere[error.flagname]}"
-        _fail(tool, f"{error}\n  see: python tools/{tool} --help")
+            message = f"unknown flag --{error.flagname}: give it as {elsewhere[error.flagname]}"
+        _fail(tool, f"{message}\n  see: python tools/{tool} --help")
     _try_outputs(tool)
     try:
         stopping.at_work()
@@ -122,14 +129,14 @@ def run(main, required=(), elsewhere=types.MappingProxyType({})):
     sys.exit(status or DONE)
 
 
-def _stopped(tool, number):
+def _stopped(tool: str, number: int) -> NoReturn:
     """Ends after a signal that asked to stop."""
-    told = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-    print(f"\n{tool}: {told}; run the same command to continue", file=sys.stderr)
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    print(f"\n{tool}: {how}; run the same command to continue", file=sys.stderr)
     sys.exit(128 + number)
 
 
-def _failed(tool, error):
+def _failed(tool: str, error: BaseException) -> NoReturn:
     """Ends after an exception: with a message where it is the user's to mend."""
     if isinstance(error, SystemExit):
         raise error
@@ -145,7 +152,7 @@ def _failed(tool, error):
     _fail(tool, message)
 
 
-def _try_outputs(tool):
+def _try_outputs(tool: str) -> None:
     """Ends with ERROR where what the tool will write at its end cannot be written."""
     for name in _OUTPUTS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
@@ -156,7 +163,7 @@ def _try_outputs(tool):
                 _fail(tool, f"--{name}: {_of_a_path(error) or error}")
 
 
-def unexpected(words):
+def unexpected(words: Sequence[str]) -> str:
     """The message about words that the tool does not take, with what was probably meant."""
     lines = [f"unexpected: {' '.join(words)}"]
     for word in words:
@@ -166,7 +173,7 @@ def unexpected(words):
     return "\n  ".join(lines)
 
 
-def _meant(word):
+def _meant(word: str) -> str | None:
     """The flag that a stray word was probably part of, or None."""
     arguments = sys.argv[1:]
     before = arguments[arguments.index(word) - 1] if word in arguments[1:] else ""
@@ -179,12 +186,12 @@ def _meant(word):
         if name in registered and registered[name].boolean:
             return None  # a switch, and a word that has nothing to do with it
     name, equals, value = word.lstrip("-").partition("=")
-    known = [each for each in registered if not each.startswith("no")]
+    known = [flag for flag in registered if not flag.startswith("no")]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"--{close[0]}{equals}{value}" if close else None
 
 
-def _of_a_path(error):
+def _of_a_path(error: BaseException) -> str | None:
     """The message about a path that cannot be read or written, or about an input that is too deep
     or too large for this machine; None for any other exception."""
     if isinstance(error, RecursionError):
@@ -199,16 +206,17 @@ def _of_a_path(error):
         tensorflow = sys.modules.get("tensorflow")
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
             return None
-        what = next((each for each in _OF_TENSORFLOW if each in error.message), None)
-        if what is None:
+        words = next((text for text in _OF_TENSORFLOW if text in error.message), None)
+        if words is None:
             return None
+        what = words
         number, path = _OF_TENSORFLOW[what], error.message.split(";")[0].strip()
-    advice = _ADVICE.get(number)
+    advice = None if number is None else _ADVICE.get(number)
     where = f"{path}: " if path else ""
     return f"{where}{what}" + (f"; {advice}" if advice else "")
 
 
-def _crash(tool, error):
+def _crash(tool: str, error: BaseException) -> NoReturn:
     """Ends with CRASHED: one message, and the traceback where it can be sent from."""
     import platform
     import shlex
@@ -241,7 +249,7 @@ def _crash(tool, error):
     sys.exit(CRASHED)
 
 
-def _show_controls():
+def _show_controls() -> None:
     """Names from files reach the terminal as text, whatever they hold; messages hold no secrets,
     and commands in them are such as the user can type."""
     for name in ("stdout", "stderr"):
@@ -254,7 +262,7 @@ def _message(text: str) -> str:
     return as_called(without_secrets(text))
 
 
-def _quiet_libraries():
+def _quiet_libraries() -> None:
     """Keeps TensorFlow's notices (deprecations, CPU features) out of the tools' output."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not sys.stderr.isatty():
@@ -263,7 +271,7 @@ def _quiet_libraries():
     warnings.filterwarnings("ignore", module=r"(tf_keras|tensorflow|object_detection|google)\b.*")
 
 
-def _flags_help():
+def _flags_help() -> str:
     """The help of the flags that the tool itself defines (absl's own are left out)."""
     lines = []
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
@@ -272,6 +280,6 @@ def _flags_help():
     return "\n".join(lines)
 
 
-def _fail(tool, message):
+def _fail(tool: str, message: str) -> NoReturn:
     print(f"{tool}: {message}", file=sys.stderr)
     sys.exit(ERROR)

@@ -27,6 +27,7 @@ output; docs/tfrecords.md has the table.
 import json
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -36,6 +37,9 @@ from absl import flags
 from tfrecords import mending
 from tfrecords.errors import InputError
 from tools import cli
+
+if TYPE_CHECKING:
+    from tfrecords.formats.parquet import Dataset
 
 _FORMATS = ["coco", "voc", "yolo", "albumentations", "mask_pngs", "parquet"]
 _FROM = flags.DEFINE_enum("from", None, _FORMATS, "format of the input")
@@ -88,22 +92,21 @@ def main(_: list[str]) -> None:
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _to_coco():
+def _to_coco() -> dict[str, int]:
     from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
     from tfrecords.whole_files import written_whole
 
-    folder = None if _FROM.value == "parquet" else _one_input()
     match _FROM.value:
         case "voc":
-            content = voc.read(folder)
+            content = voc.read(_one_input())
         case "yolo":
             _need(image_dir=_IMAGE_DIR.value)
-            content = yolo.read(folder, _IMAGE_DIR.value)
+            content = yolo.read(_one_input(), _IMAGE_DIR.value)
         case "albumentations":
-            content = albumentations.read(folder)
+            content = albumentations.read(_one_input())
         case "mask_pngs":
             _need(image_dir=_IMAGE_DIR.value)
-            content = mask_pngs.read(folder, _IMAGE_DIR.value, _CATEGORY.value)
+            content = mask_pngs.read(_one_input(), _IMAGE_DIR.value, _CATEGORY.value)
         case "parquet":
             _need(image_dir=_IMAGE_DIR.value)
             content = parquet.read(_parquet(), _IMAGE_DIR.value)
@@ -112,7 +115,7 @@ def _to_coco():
     return {name: len(content[name]) for name in ("images", "annotations", "categories")}
 
 
-def _from_coco():
+def _from_coco() -> dict[str, int]:
     from tfrecords import coco
     from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
 
@@ -129,9 +132,10 @@ def _from_coco():
         case "parquet":
             _need(image_dir=_IMAGE_DIR.value)
             return parquet.write(coco.load(path), _IMAGE_DIR.value, _OUTPUT.value, _SPLIT.value)
+    raise AssertionError(_TO.value)  # the flag takes no other
 
 
-def _parquet():
+def _parquet() -> "Dataset":
     from tfrecords import label_map
     from tfrecords.formats import parquet
 
@@ -139,13 +143,13 @@ def _parquet():
     return parquet.Dataset(_INPUT.value, labels, _BOX_LAYOUT.value)
 
 
-def _one_input():
+def _one_input() -> str:
     if len(_INPUT.value) != 1:
         raise InputError("several --input are for parquet; give one")
     return _INPUT.value[0]
 
 
-def _need(**values):
+def _need(**values: str | None) -> None:
     missing = [f"--{name}" for name, value in values.items() if value is None]
     if missing:
         raise InputError(f"--from={_FROM.value} --to={_TO.value} needs {', '.join(missing)}")

@@ -26,6 +26,7 @@ pipeline, with requirements-beam.txt; options of the runner follow after --:
 
 import pathlib
 import sys
+import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -107,7 +108,7 @@ def main(runner_options: list[str]) -> None:
     print(f"already done\n{summary}" if summary.reused else summary)
 
 
-def _beam():
+def _beam() -> types.ModuleType:
     try:
         from tfrecords import beam_pipeline
     except ImportError as error:

@@ -25,6 +25,7 @@ needed while unpacking.
 
 import pathlib
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> None:
             raise InputError(f"say what to download: coco, zoo MODEL, or starting MODEL; got {got}")
 
 
-def _coco(folder):
+def _coco(folder: str) -> None:
     if not _SPLIT.value:
         raise InputError(f"say which --split: {', '.join(sorted(coco_download.SPLITS))}")
     for name in _SPLIT.value:
@@ -77,14 +78,14 @@ def _coco(folder):
         print(made)
 
 
-def _zoo(models, folder, mirror=None):
+def _zoo(models: list[str], folder: str, mirror: str | None = None) -> None:
     for row in [zoo.find(_name(model)) for model in models]:
         if not row.url:
             raise UserError(f"{row.archive}: no archive was released, its config alone is public")
         print(archive.unpack(archive.fetch(_from_mirror(row, mirror), folder)))
 
 
-def _starting(models, folder, mirror=None):
+def _starting(models: list[str], folder: str, mirror: str | None = None) -> None:
     for point in [_published(model) for model in models]:
         unpacked = archive.unpack(
             archive.fetch(_from_mirror(point, mirror), folder), marker="*.index"
@@ -93,14 +94,14 @@ def _starting(models, folder, mirror=None):
         print(f"--fine_tune_checkpoint={prefix}")
 
 
-def _name(model):
+def _name(model: str) -> str:
     """The name of a zoo model: itself, or of what a config, an archive or a run is of."""
     if zoo.get(model) is None and pathlib.Path(model).exists():
         return config.recipe_of(model).model or model
     return model
 
 
-def _published(model):
+def _published(model: str) -> zoo.StartingPoint:
     """The starting weights of a model, which must have been published."""
     model = _name(model)
     point = zoo.starting_point(model)
@@ -116,7 +117,7 @@ def _published(model):
     return point
 
 
-def _from_mirror(row, mirror):
+def _from_mirror(row: Any, mirror: str | None) -> Any:
     """A row or starting point, fetched from the mirror where one is given."""
     if mirror is None:
         return row

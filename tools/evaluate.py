@@ -27,6 +27,7 @@ same command again passes over what is evaluated.
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -35,6 +36,12 @@ from absl import flags
 
 from replicate.errors import UserError
 from tools import cli
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.evaluate.kept import Kept
+    from replicate.run import RunDir
 
 _HELP = "\n  see: python tools/evaluate.py --help"
 
@@ -87,20 +94,22 @@ def main(_: list[str]) -> int:
     return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()
 
 
-def _evaluate_one():
+def _evaluate_one() -> int:
     _require(annotations_file=_ANNOTATIONS.value, image_dir=_IMAGES.value, output=_OUTPUT.value)
     from replicate import config, weights
     from replicate.run import write_json
     from tfrecords import annotation_file
 
-    found = weights.of(_CHECKPOINT.value)
-    _require(pipeline_config_path=_CONFIG.value or found.config)
-    message = config.read(_CONFIG.value or found.config)
+    trained = weights.of(_CHECKPOINT.value)
+    config_path = _CONFIG.value or trained.config
+    if not config_path:
+        raise UserError(f"missing --pipeline_config_path{_HELP}")
+    message = config.read(config_path)
     scored = annotation_file.read(_ANNOTATIONS.value).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text
 
-    checkpoint = detector.find_checkpoint(found.checkpoint)
+    checkpoint = detector.find_checkpoint(trained.checkpoint)
     evaluation = detections.Evaluation(
         message,
         _ANNOTATIONS.value,
@@ -114,15 +123,17 @@ def _evaluate_one():
     print(text.of_inference(evaluation.inference))
     if not scored:
         print(f"{_ANNOTATIONS.value} has no annotations: not scored")
-        return
+        return cli.DONE
+    assert result is not None
     others = results.beside_boxes(message, _ANNOTATIONS.value, _OUTPUT.value)
-    scores = [each.to_json(evaluation.inference) for each in [result, *others]]
+    scores = [score.to_json(evaluation.inference) for score in [result, *others]]
     print(text.of_scores(scores))
     if _METRICS.value:
         write_json(_METRICS.value, scores[0] | ({"others": scores[1:]} if others else {}))
+    return cli.DONE
 
 
-def _evaluate_run():
+def _evaluate_run() -> int:
     from replicate import config
     from replicate.run import RunDir
 
@@ -146,7 +157,13 @@ def _evaluate_run():
         return _evaluate_kept(run, message, directory, checkpoints, watching)
 
 
-def _evaluate_kept(run, message, directory, checkpoints, watching):
+def _evaluate_kept(
+    run: "RunDir",
+    message: "Message",
+    directory: pathlib.Path,
+    checkpoints: "Kept",
+    watching: bool,
+) -> int:
     from replicate.evaluate import watch
     from replicate.score import text
 
@@ -162,13 +179,15 @@ def _evaluate_kept(run, message, directory, checkpoints, watching):
     if not checkpoints.checkpoints():
         raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
     metrics = checkpoints.evaluate_all()
+    assert metrics is not None  # there is a checkpoint
     print(f"step {metrics['step']}, in {run.eval_at(metrics['step'])}:")
     if metrics.get("inference"):
         print(text.of_inference(metrics["inference"]))
     print(text.of_scores(run.scores_at(metrics["step"])))
+    return cli.DONE
 
 
-def _groundtruth(run):
+def _groundtruth(run: "RunDir") -> tuple[str, str]:
     """The annotation file and image folder: the flags', else those that the run was asked for."""
     from replicate.run import read_json
 
@@ -176,10 +195,10 @@ def _groundtruth(run):
     annotations_file = _ANNOTATIONS.value or request.get("val_annotations")
     image_dir = _IMAGES.value or request.get("val_images")
     _require(annotations_file=annotations_file, image_dir=image_dir)
-    return annotations_file, image_dir
+    return str(annotations_file), str(image_dir)
 
 
-def _require(**values):
+def _require(**values: str | None) -> None:
     missing = [f"--{name}" for name, value in values.items() if not value]
     if missing:
         raise UserError(f"missing {', '.join(missing)}{_HELP}")

@@ -73,11 +73,11 @@ def main(arguments: list[str]) -> int:
         if not getattr(FLAGS, name):
             raise UserError(f"missing --{name}\n  see: python tools/explain.py --help")
     if runs:
-        return _told_of(*_from_runs(runs))
-    return _told_of(*(_from_model() if FLAGS.model else _from_detections()))
+        return _print_and_write(*_from_runs(runs))
+    return _print_and_write(*(_from_model() if FLAGS.model else _from_detections()))
 
 
-def _from_detections():
+def _from_detections() -> tuple[dict, str, int]:
     from replicate import explain
     from replicate.explain import text
 
@@ -98,7 +98,7 @@ def _from_detections():
     )
 
 
-def _from_model():
+def _from_model() -> tuple[dict, str, int]:
     from replicate import explain, run
     from replicate.explain import text
 
@@ -118,7 +118,7 @@ def _from_model():
     return content, text.of_model(content), cli.DONE
 
 
-def _from_runs(runs):
+def _from_runs(runs: list[str]) -> tuple[dict, str, int]:
     from replicate import explain
     from replicate.explain import text
 
@@ -126,7 +126,7 @@ def _from_runs(runs):
     return content, text.of_runs(content), cli.DONE
 
 
-def _told_of(content, lines, status):
+def _print_and_write(content: dict, lines: str, status: int) -> int:
     from replicate import environment, run
 
     print(lines)

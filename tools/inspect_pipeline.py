@@ -93,9 +93,9 @@ def main(_: list[str]) -> int:
         draw=_DRAW.value,
         recipe=_RECIPE.value,
     )
-    found, images = content.inspect(message, request, settings)
+    inspected, images = content.inspect(message, request, settings)
     command = ["python", "tools/inspect_pipeline.py", *sys.argv[1:]]
-    path, answer = page.write(found, images, _OUTPUT.value, command)
+    path, answer = page.write(inspected, images, _OUTPUT.value, command)
     print(f"{answer['verdict']}: {answer['sentence']}")
     for fact in answer["facts"]:
         print(f"  {fact['label']}: {fact['text']}")

@@ -20,6 +20,7 @@ run again that stopped, and it continues.
 import pathlib
 import shlex
 import sys
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -30,6 +31,9 @@ from replicate import installation
 from replicate.errors import UserError
 from tools import cli
 from tools import replicate as tool
+
+if TYPE_CHECKING:
+    from replicate.launch import Plan
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(tool)
@@ -106,13 +110,13 @@ def main(_: list[str]) -> int:
     return _TARGETS[FLAGS.target](plan)
 
 
-def _refuse_flags_of_other_targets():
+def _refuse_flags_of_other_targets() -> None:
     for name, targets in _ONLY_FOR.items():
         if FLAGS[name].present and FLAGS.target not in targets:
             raise UserError(f"--{name} is for --target={' and '.join(targets)} alone")
 
 
-def _plan():
+def _plan() -> "Plan":
     from replicate.launch import Plan
     from replicate.launch.plan import parse_duration
 
@@ -130,16 +134,16 @@ def _plan():
     )
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise UserError(f"--seeds: {text!r} is no whole number") from None
 
 
-def _arguments():
+def _arguments() -> list[str]:
     """The flags of tools/replicate.py that were given, --run_dir and --seed aside, as arguments."""
-    arguments = []
+    arguments: list[str] = []
     for flag in FLAGS.get_key_flags_for_module(tool):
         if not flag.present or flag.name == "run_dir":
             continue
@@ -148,13 +152,13 @@ def _arguments():
     return arguments
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _local(plan):
+def _local(plan: "Plan") -> int:
     from replicate.launch import local
 
     if FLAGS.nodes > 1:
@@ -172,19 +176,19 @@ def _local(plan):
     return cli.DONE
 
 
-def _print_commands(plan):
+def _print_commands(plan: "Plan") -> None:
     for run in plan.runs:
         print(shlex.join(plan.command(run)))
 
 
-def _check_inputs():
+def _check_inputs() -> None:
     from replicate import replication
 
     request = replication.resolved(tool.request())
     replication.check_inputs(request)
 
 
-def _preflight(plan):
+def _preflight(plan: "Plan") -> None:
     """What can be told here before a queue is waited through; the run checks again, where it is."""
     from replicate import preflight, replication
     from replicate.launch import status
@@ -196,7 +200,7 @@ def _preflight(plan):
     preflight.gate(intent, preflight.Terms(FLAGS.rehearsal, FLAGS.force, trial=False))
 
 
-def _slurm(plan):
+def _slurm(plan: "Plan") -> int:
     from replicate.launch import slurm
 
     _check_inputs()
@@ -210,7 +214,7 @@ def _slurm(plan):
         account=FLAGS.account,
         save_before_s=FLAGS.save_before_s,
         rendezvous_timeout_s=FLAGS.rendezvous_timeout_s,
-        options=tuple(_option(each) for each in FLAGS.sbatch),
+        options=tuple(_option(option) for option in FLAGS.sbatch),
         setup=tuple(FLAGS.setup),
         exported=tuple(FLAGS.export),
     )
@@ -231,16 +235,16 @@ def _slurm(plan):
     return cli.DONE
 
 
-def _option(text):
+def _option(text: str) -> tuple[str, str]:
     name, _, value = text.removeprefix("--").partition("=")
     return name, value
 
 
-def _watch(plan):
+def _watch(plan: "Plan") -> str:
     return f"watch it: python tools/status.py {shlex.quote(str(plan.directory))} --watch"
 
 
-def _skypilot(plan):
+def _skypilot(plan: "Plan") -> int:
     from replicate.launch import skypilot
 
     if not FLAGS.run_dir.startswith("/"):
@@ -253,7 +257,7 @@ def _skypilot(plan):
         cpus=FLAGS.cpus,
         memory=FLAGS.memory,
         run_store=FLAGS.run_store,
-        mounts=tuple(_mount(each) for each in FLAGS.mount),
+        mounts=tuple(_mount(mount) for mount in FLAGS.mount),
         setup=tuple(FLAGS.setup),
         rendezvous_timeout_s=FLAGS.rendezvous_timeout_s,
     )
@@ -267,7 +271,7 @@ def _skypilot(plan):
     return cli.DONE
 
 
-def _mount(text):
+def _mount(text: str) -> tuple[str, str]:
     path, equals, source = text.partition("=")
     if not (path and equals and source):
         raise UserError(f"--mount={text}: write PATH=SOURCE, such as /coco=s3://bucket/coco")

@@ -19,6 +19,7 @@ Exit status: 0 all within 1e-4 or explained, 1 something is not.
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -29,6 +30,9 @@ from replicate.errors import UserError
 from replicate.parity import models, native
 from replicate.run import write_text
 from tools import cli
+
+if TYPE_CHECKING:
+    from replicate.parity.tables import Place
 
 _MODELS = flags.DEFINE_list("models", [], "labels of models (default: all; see docs/engine.md)")
 _DIRECTORY = flags.DEFINE_string(
@@ -54,22 +58,23 @@ def main(_: list[str]) -> int:
     try:
         native_python = native.python(pathlib.Path(_DIRECTORY.value).expanduser())
         place = tables.Place(native_python, work, _KEEP.value)
-        unexplained, told = [], []
+        unexplained: list[str] = []
+        written: list[str] = []
         for table in (tables.of_augmentation, tables.of_input, _of_chosen_models):
             lines, not_explained = table(place)
-            told.append("\n".join(lines))
-            print(told[-1], end="\n\n", flush=True)
+            written.append("\n".join(lines))
+            print(written[-1], end="\n\n", flush=True)
             unexplained += not_explained
     except native.NativeError as error:
         raise UserError(str(error)) from error
     if _OUTPUT.value:
-        write_text(_OUTPUT.value, "\n\n".join(told) + "\n")
+        write_text(_OUTPUT.value, "\n\n".join(written) + "\n")
     for line in unexplained:
         print(f"not explained: {line}", file=sys.stderr)
     return cli.NEGATIVE if unexplained else cli.DONE
 
 
-def _of_chosen_models(place):
+def _of_chosen_models(place: "Place") -> tuple[list[str], list[str]]:
     from replicate.parity import tables
 
     return tables.of_models(place, _MODELS.value)

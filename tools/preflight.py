@@ -17,6 +17,7 @@ Exit status: 0 nothing fails, 1 something does, 2 usage.
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -28,6 +29,9 @@ from absl import flags
 from replicate.errors import UserError
 from tools import cli, training_flags
 from tools import replicate as tool
+
+if TYPE_CHECKING:
+    from replicate.preflight import Intent
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(tool)
@@ -53,22 +57,24 @@ def main(_: list[str]) -> int:
     return cli.NEGATIVE if answer.failed else cli.DONE
 
 
-def _of_config(asked):
+def _of_config(asked: dict[str, Any]) -> "Intent":
     """The Intent of a config file, as tools/train.py would train it."""
     from replicate import config, preflight
 
     message = config.read(_CONFIG.value)
-    overrides = [config.parse_override(each) for each in FLAGS.set]
+    overrides = [config.parse_override(text) for text in FLAGS.set]
     for path, value in overrides:
         config.set_field(message, path, value)
     if FLAGS.fine_tune_checkpoint:
         message.train_config.fine_tune_checkpoint = FLAGS.fine_tune_checkpoint
-    data = ("train_annotations", "train_images", "val_annotations", "val_images")
     return preflight.Intent(
         message=message,
         run_dir=FLAGS.run_dir,
-        model=_recipe(),
-        **{name: FLAGS[name].value or "" for name in data},
+        model=_recipe() or "",
+        train_annotations=FLAGS.train_annotations or "",
+        train_images=FLAGS.train_images or "",
+        val_annotations=FLAGS.val_annotations or "",
+        val_images=FLAGS.val_images or "",
         asked_for=tuple(path for path, _ in overrides),
         num_steps=FLAGS.num_steps,
         checkpoint_every_n=FLAGS.checkpoint_every_n,
@@ -79,14 +85,14 @@ def _of_config(asked):
     )
 
 
-def _recipe():
+def _recipe() -> str | None:
     """What the config is compared with: --model, else what it can be told to be of."""
     from replicate import train_run
 
     return train_run.request_for(_CONFIG.value, FLAGS.model or "").model
 
 
-def _of_request(asked):
+def _of_request(asked: dict[str, Any]) -> "Intent":
     """The Intent of what tools/replicate.py would do with the same flags."""
     from replicate import replication
 

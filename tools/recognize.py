@@ -45,14 +45,14 @@ def main(paths: list[str]) -> None:
     from replicate.run import write_json
 
     recognizer, checkpoint = model.load(FLAGS.model, FLAGS.label_map)
-    found = prediction.top(recognizer, paths, FLAGS.top_k)
-    for each in found:
-        each["categories"] = [it for it in each["categories"] if it["score"] >= FLAGS.min_score]
-        print(each["image"])
-        for category in each["categories"]:
+    recognised = prediction.top(recognizer, paths, FLAGS.top_k)
+    for image in recognised:
+        image["categories"] = [it for it in image["categories"] if it["score"] >= FLAGS.min_score]
+        print(image["image"])
+        for category in image["categories"]:
             print(f"  {category['score']:.3f}  {category['name']}")
     if FLAGS.output:
-        write_json(FLAGS.output, {"checkpoint": checkpoint, "images": found})
+        write_json(FLAGS.output, {"checkpoint": checkpoint, "images": recognised})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declare
 import pathlib
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -27,6 +28,9 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 from tools import cli, training_flags
+
+if TYPE_CHECKING:
+    from replicate.replication import ReplicationRequest
 
 REQUIRED = (
     "model",
@@ -75,8 +79,8 @@ _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the r
 flags.adopt_module_key_flags(training_flags)
 
 
-def request():
-    """What the flags ask for, as a `replicate.replication.ReplicationRequest`."""
+def request() -> "ReplicationRequest":
+    """What the flags ask for."""
     from replicate import config, replication
 
     terms = training_flags.terms()
@@ -87,7 +91,7 @@ def request():
         val_annotations=_VAL_ANNOTATIONS.value,
         val_images=_VAL_IMAGES.value,
         num_steps=_STEPS.value,
-        overrides=tuple(config.parse_override(each) for each in _SET.value),
+        overrides=tuple(config.parse_override(text) for text in _SET.value),
         fine_tune_checkpoint=_START.value,
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,

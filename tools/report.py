@@ -33,10 +33,11 @@ flags.DEFINE_list("tracker", [], "also write the run for these: tensorboard, mlf
 flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run directory)")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     run = RunDir.existing(FLAGS.run_dir)
     if read_json(run.spec).get("kind") == "recognition":
-        return _recognition(run)
+        _recognition(run)
+        return
     from replicate import report
 
     print(report.write(run))
@@ -47,7 +48,7 @@ def main(_):
             print(how)
 
 
-def _recognition(run):
+def _recognition(run: RunDir) -> None:
     """The report of a run of tools/train_recognition.py."""
     from replicate.recognition import report as recognition
 

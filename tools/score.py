@@ -85,7 +85,7 @@ def main(_: list[str]) -> int:
     return status
 
 
-def _score(detections):
+def _score(detections: str) -> score.Result:
     return score.score(
         FLAGS.annotations_file,
         detections,

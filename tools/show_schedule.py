@@ -10,6 +10,7 @@ SVG, by the name's end). The values are those of the Object Detection API's lear
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -20,6 +21,9 @@ from replicate import config
 from replicate.config import schedule
 from replicate.errors import UserError
 from tools import cli
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _OUTPUT = flags.DEFINE_string("output", None, "draw the schedules here (.png or .svg)")
 _LOG = flags.DEFINE_bool("log", False, "draw the rate on a logarithmic axis")
@@ -37,7 +41,7 @@ def main(arguments: list[str]) -> None:
         _draw(messages, _OUTPUT.value)
 
 
-def _table(name, message):
+def _table(name: str, message: "Message") -> str:
     batch = message.train_config.batch_size
     marks = schedule.boundaries(message)
     rates = schedule.learning_rates(message, [step for step, _ in marks])
@@ -52,7 +56,7 @@ def _table(name, message):
     return "\n".join(lines)
 
 
-def _draw(messages, path):
+def _draw(messages: dict[str, "Message"], path: str) -> None:
     import matplotlib
 
     matplotlib.use("agg")

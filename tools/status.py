@@ -13,6 +13,7 @@ import json
 import pathlib
 import sys
 import time
+from typing import TYPE_CHECKING, NoReturn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -21,6 +22,11 @@ from absl import flags
 
 from replicate.errors import UserError
 from tools import cli
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from replicate.launch.status import Status
 
 _WATCH = flags.DEFINE_bool("watch", False, "show it again and again, until Ctrl-C.")
 _INTERVAL = flags.DEFINE_float("interval_s", 5, "--watch: seconds between.", lower_bound=0.1)
@@ -34,24 +40,24 @@ def main(folders: list[str]) -> int:
         return _watch(folders[0])
     from replicate.launch import status
 
-    found = status.of_folder(folders[0])
+    runs = status.of_folder(folders[0])
     if _JSON.value:
-        print(json.dumps([dataclasses.asdict(each) for each in found], indent=1))
+        print(json.dumps([dataclasses.asdict(run) for run in runs], indent=1))
     else:
         from rich.console import Console
 
         console = Console()
-        console.print(_page(folders[0], found, console.width))
+        console.print(_page(folders[0], runs, console.width))
     return cli.DONE
 
 
-def _page(folder, found, width):
+def _page(folder: str, runs: "list[Status]", width: int) -> "Table | str":
     from replicate.launch import board
 
-    return board.table(found, width) if found else f"no run in {folder} yet"
+    return board.table(runs, width) if runs else f"no run in {folder} yet"
 
 
-def _watch(folder):
+def _watch(folder: str) -> NoReturn:
     from rich.console import Console
     from rich.live import Live
 

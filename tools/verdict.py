@@ -60,7 +60,7 @@ def main(run_dirs: list[str]) -> int:
     return verdict.exit_status(decided.verdict)
 
 
-def _of_metrics(paths, official):
+def _of_metrics(paths: list[str], official: dict | None) -> verdict.Verdict:
     if not FLAGS.model:
         raise UserError("--metrics needs --model, the zoo model whose figure they are held against")
     message = None

@@ -21,6 +21,7 @@ is asked for.
 
 import pathlib
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -41,7 +42,7 @@ _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer 
 _COLUMNS = ("model", "input", "ms", "box", "mask", "keypoint", "training config")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     match arguments:
         case ["list"]:
             rows = _listed()
@@ -55,9 +56,10 @@ def main(arguments):
             print(_json(record) if _as_json() else _sheet(record))
         case _:
             raise UserError("say what to do: python tools/zoo.py list, show MODEL, or reruns")
+    return cli.DONE
 
 
-def _check_links():
+def _check_links() -> int:
     """Asks the server for every archive's header; tells those that are not there."""
     from tfrecords import fetch
 
@@ -69,7 +71,7 @@ def _check_links():
     return cli.NEGATIVE if broken else cli.DONE
 
 
-def _listed():
+def _listed() -> list[zoo.Row]:
     rows = [row for row in zoo.rows() if _FAMILY.value in (None, row.family)]
     if _SORT.value == "speed":
         rows.sort(key=lambda row: row.speed_ms or float("inf"))
@@ -78,22 +80,23 @@ def _listed():
     return rows
 
 
-def _record(row):
+def _record(row: zoo.Row) -> dict[str, Any]:
     return {**dataclasses.asdict(row), "input_size": row.input_size}
 
 
-def _details(model):
+def _details(model: str) -> dict[str, Any]:
     """What is known of one model: its row (if the zoo has one) and the facts of its config."""
     row, template = zoo.get(model), config.template_name(model)
     if row is None and pathlib.Path(model).exists():
         row = config.recipe_of(model).row
     elif row is None and template is None:
         zoo.find(model)
+    record: dict[str, Any]
     record = _record(row) if row else {"archive": pathlib.Path(model).name, "note": "no zoo row"}
     if template or pathlib.Path(model).exists():
         facts = config.facts(config.read(model))
         record["config"] = {**dataclasses.asdict(facts), "images_seen": facts.images_seen}
-    record["reruns"] = [dataclasses.asdict(each) for each in zoo.reruns(model)]
+    record["reruns"] = [dataclasses.asdict(rerun) for rerun in zoo.reruns(model)]
     if (point := zoo.starting_point(model)) is not None:
         record["starting_point"] = {
             key: value for key, value in dataclasses.asdict(point).items() if key != "templates"
@@ -101,25 +104,25 @@ def _details(model):
     return record
 
 
-def _reruns():
+def _reruns() -> dict[str, Any]:
     return {
-        "reruns": [dataclasses.asdict(each) | {"gap": each.gap} for each in zoo.all_reruns()],
-        "gaps": {name: dataclasses.asdict(each) for name, each in zoo.gaps_by_resizer().items()},
+        "reruns": [dataclasses.asdict(rerun) | {"gap": rerun.gap} for rerun in zoo.all_reruns()],
+        "gaps": {name: dataclasses.asdict(gap) for name, gap in zoo.gaps_by_resizer().items()},
     }
 
 
-def _reruns_text():
-    lines = [f"{each.zoo:7}{each.model:55}{each}" for each in zoo.all_reruns()]
+def _reruns_text() -> str:
+    lines = [f"{rerun.zoo:7}{rerun.model:55}{rerun}" for rerun in zoo.all_reruns()]
     lines += ["", "SavedModels of the TF2 zoo, by their recipe's resizer, against the table:"]
     lines += [
-        f"  {name:12}{each.models:4}  {-each.least:.2f} to {-each.most:.2f} below, "
-        f"median {-each.median:.2f}"
-        for name, each in zoo.gaps_by_resizer().items()
+        f"  {name:12}{gap.models:4}  {-gap.least:.2f} to {-gap.most:.2f} below, "
+        f"median {-gap.median:.2f}"
+        for name, gap in zoo.gaps_by_resizer().items()
     ]
     return "\n".join(lines)
 
 
-def _table(rows):
+def _table(rows: list[zoo.Row]) -> str:
     lines = [
         (
             row.archive,
@@ -143,7 +146,7 @@ def _table(rows):
     )
 
 
-def _sheet(record):
+def _sheet(record: dict[str, Any]) -> str:
     lines = []
     for name, value in record.items():
         if name == "reruns":
@@ -158,15 +161,15 @@ def _sheet(record):
     return "\n".join(lines)
 
 
-def _number(value, digits):
+def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _json(value):
+def _json(value: Any) -> str:
     return json.dumps(value, indent=1)
 
 
-def _as_json():
+def _as_json() -> bool:
     return _FORMAT.value == "json"
 
 
