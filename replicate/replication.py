@@ -142,7 +142,11 @@ def _mended(run: RunDir, request: ReplicationRequest, write: bool = True) -> Rep
         )
         account = mending.write(given, paths[f"{split}_annotations"], request.fix, images)
         print("\n".join(f"{given}: {sentence}" for sentence in account), file=sys.stderr)
-    return dataclasses.replace(request, **paths)
+    return dataclasses.replace(
+        request,
+        train_annotations=paths["train_annotations"],
+        val_annotations=paths["val_annotations"],
+    )
 
 
 def _workers() -> "Cluster | None":

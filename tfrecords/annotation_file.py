@@ -266,10 +266,11 @@ def content(path: str | os.PathLike) -> bytes:
 
 def _check_skeletons(text: bytes, path: str | os.PathLike) -> None:
     """Raises InputError where a category's keypoints are not those of COCO's person."""
-    fields = [("name", str), ("keypoints", list[str], [])]
+    fields: list[tuple] = [("name", str), ("keypoints", list[str], [])]
     skeleton = msgspec.defstruct("Skeleton", fields)
-    document = msgspec.json.decode(
-        text, type=msgspec.defstruct("Skeletons", [("categories", list[skeleton])])
+    skeletons: Any = list[skeleton]  # type: ignore[valid-type]
+    document: Any = msgspec.json.decode(
+        text, type=msgspec.defstruct("Skeletons", [("categories", skeletons)])
     )
     expected = [_plain(name) for name in COCO_KEYPOINTS]
     for category in document.categories:
@@ -393,7 +394,11 @@ def _decoded(
     try:
         return text, False, decoder.decode(text)
     except msgspec.ValidationError as error:
-        types = {"images": Image, "categories": Category, "annotations": annotation_type}
+        types: dict[str, type[msgspec.Struct]] = {
+            "images": Image,
+            "categories": Category,
+            "annotations": annotation_type,
+        }
         try:
             first = not_coco.first_bad(text, types, error)
         except (msgspec.DecodeError, RecursionError) as worse:  # further on it is no JSON at all

@@ -12,7 +12,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -100,7 +100,8 @@ def mended(
     account = []
     for code, (_, repair) in FIXES.items():
         if code in fixes:
-            work = _Mending(document, str(annotations_file), image_dir and os.fspath(image_dir))
+            folder = None if image_dir is None else os.fspath(image_dir)
+            work = _Mending(document, str(annotations_file), folder)
             repair(work)
             account.append(
                 f"--fix={code}: {work.changed:,} changed" + (f" ({work.first})" * bool(work.first))
@@ -183,7 +184,7 @@ def _ids(work: _Mending) -> None:
             work.put(where, entry, "id", number)
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -236,7 +237,7 @@ def _sizes(work: _Mending) -> None:
             work.put(where, entry, "height", size[1])
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

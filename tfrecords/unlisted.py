@@ -147,6 +147,7 @@ def _object_differences(annotation: dict, expected: coco.SourceImage, row: int) 
     if annotation["iscrowd"] != objects.crowd[row]:
         yield "iscrowd"
     if "segmentation" in annotation:
+        assert objects.segmentations is not None
         rle = masks.rle_of(json.loads(objects.segmentations[row]), expected.image_hw)
         if not np.array_equal(coco_mask.decode(rle), coco_mask.decode(annotation["segmentation"])):
             yield "mask"
