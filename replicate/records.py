@@ -5,7 +5,7 @@ import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from tfrecords import framing
@@ -40,6 +40,29 @@ class Records:
     num_shards: int
     manifest: dict | None
     damaged: str = ""
+
+    def category_names(self) -> dict[int, str]:
+        """Names by id of the categories that the conversion knew; {} where no manifest tells."""
+        said = (self.manifest or {}).get("source", {}).get("category_names", {})
+        return {int(id_): name for id_, name in said.items()}
+
+
+def not_named(path: str, lacking: list[str], ids: Collection[str]) -> str:
+    """The sentence on categories of the records that a label map does not name.
+
+    Args:
+      path: of the label map.
+      lacking: names in the records.
+      ids: the label map's names.
+    """
+    by_look = {name.strip().casefold(): name for name in ids}
+    near = by_look.get(lacking[0].strip().casefold())
+    return (
+        f"{path}: no label names {', '.join(map(repr, lacking[:5]))}"
+        + f" (and {len(lacking) - 5} more)" * (len(lacking) > 5)
+        + ", which the records have; their objects would be trained on as background"
+        + (f". It has {near!r}; names must be equal to the letter" if near else "")
+    )
 
 
 def of_reader(reader: "Message | None") -> Records:

@@ -421,6 +421,7 @@ def source_entry(
         "annotations": source.num_annotations,
         "crowd": source.num_crowd,
         "categories": len(source.categories),
+        "category_names": {str(id_): name for id_, name in source.categories.items()},
         "image_ids_sha256": annotation_file.ids_sha256(image.id for image in source.images),
         "readings": source.readings,
     }

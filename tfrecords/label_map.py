@@ -3,6 +3,7 @@
 Beside each lies the same as `id,name` lines (CSV), which TF-Vision's label map decoder reads.
 """
 
+import codecs
 import csv
 import functools
 import os
@@ -19,6 +20,7 @@ from tfrecords import coco
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
+_SHAPE = "a label map is, for each category, item { id: 1 name: 'red' }"
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
@@ -74,39 +76,85 @@ def csv_path_of(path: str | os.PathLike) -> pathlib.Path:
 
 
 def read(path: str | os.PathLike) -> dict[int, str]:
-    """Reads a label map, StringIntLabelMap text or (`.csv`) lines of `id,name`.
-
-    Returns:
-      dict of id to display name (or name, where there is none).
+    """Reads a label map: names by id; the display name where an item has one.
 
     Raises:
-      InputError: the file is missing or not a label map, has no items, or one without an id.
+      InputError: as `parse`, or the file cannot be read.
     """
-    if pathlib.Path(path).suffix == ".csv":
-        return _read_csv(path)
+    try:
+        with open(path, "rb") as file:
+            return parse(file.read(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a label map: {error.strerror}") from error
+
+
+def has_byte_order_mark(path: str | os.PathLike) -> bool:
+    """Whether a file begins with the mark that the API's parser does not take."""
+    with open(path, "rb") as file:
+        return file.read(3) == codecs.BOM_UTF8
+
+
+def parse(content: bytes, path: str) -> dict[int, str]:
+    """`read` of a file's bytes.
+
+    Raises:
+      InputError: not a label map (line, column, what it is instead), no items, an item without a
+        name, without an id or with one below 1, or an id or a name that two items have.
+    """
     message = _label_map_class()()
     try:
-        with open(path, encoding="utf-8") as file:
-            text_format.Parse(file.read(), message, allow_unknown_field=True)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise InputError(f"{path}: cannot be read as a label map: {error}") from error
+        text = content.decode("utf-8-sig")
+        text_format.Parse(text, message, allow_unknown_field=True)
+    except UnicodeDecodeError as error:
+        utf16 = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        raise InputError(
+            f"{path}: cannot be read as a label map: "
+            + (
+                "it is encoded in UTF-16: iconv -f UTF-16 -t UTF-8 OLD > NEW"
+                if utf16
+                else f"it is not UTF-8 ({error})"
+            )
+        ) from error
+    except text_format.ParseError as error:
+        raise InputError(
+            f"{path}: cannot be read as a label map: {error}{_what_it_is(text)}"
+        ) from error
     if not message.item:
         raise InputError(f"{path}: no item {{…}} found; a label map is StringIntLabelMap text")
-    for item in message.item:
+    names: dict[int, str] = {}
+    for number, item in enumerate(message.item, start=1):
+        what = f"{path}: item {number} ({item.display_name or item.name!r})"
         if not item.HasField("id"):
-            raise InputError(f"{path}: item {item.name!r} has no id")
-    return {item.id: item.display_name or item.name for item in message.item}
+            raise InputError(f"{what} has no id")
+        if item.id < 1:
+            raise InputError(
+                f"{what} has id {item.id}: ids start at 1, 0 is the background, which has no item"
+            )
+        name = item.display_name or item.name
+        if not name:
+            raise InputError(f"{what} has no name, by which records name its objects")
+        if item.id in names:
+            raise InputError(
+                f"{what}: id {item.id} is also that of {names[item.id]!r}; ids must differ"
+            )
+        if name in names.values():
+            raise InputError(f"{what}: there are two items of that name; names must differ")
+        names[item.id] = name
+    return names
 
 
-def _read_csv(path: str | os.PathLike) -> dict[int, str]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            found = {int(id_): name for id_, name in csv.reader(file)}
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as lines of id,name: {error}") from error
-    if not found:
-        raise InputError(f"{path}: no line of id,name found")
-    return found
+def _what_it_is(text: str) -> str:
+    """What a text is that is no label map, in words; "" where that is not told."""
+    start = text.strip()
+    if any(mark in text for mark in "‘’“”"):
+        return ". Its quotes are typographic (‘ ’ “ ”); write ' or \""
+    if start[:1] in "{[":
+        return f". It is JSON; {_SHAPE}"
+    if start[:1] in "'\"" and "item" in start[:20]:
+        return ". The whole text stands in quotes; take them off"
+    if "item" not in text:
+        return f". It looks like a list of names; {_SHAPE}"
+    return ""
 
 
 @functools.cache

@@ -3,7 +3,8 @@
     manifest-NAME.json, beside the shards NAME-?????-of-?????.tfrecord
       format    1
       source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
-                 images, annotations, crowd, categories, image_ids_sha256, readings}
+                 images, annotations, crowd, categories, category_names, image_ids_sha256,
+                 readings}
       settings  {num_shards, include_masks, include_keypoints, invalid_boxes, …}
       shards    [{name, sha256, records, bytes}]
       counts    {images, images_without_annotations, images_skipped: {reason: n},

@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from replicate import records
 from replicate.config import known_names, labelmap, schedule, textproto
 from replicate.config.facts import facts, learning_rate
 from replicate.errors import UserError
+from tfrecords import label_map
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -98,12 +100,11 @@ def class_count(message: "Message") -> Iterator[ConfigProblem]:
     """`num_classes` against the highest id of each label map that exists."""
     name = message.model.WhichOneof("model")
     count = getattr(message.model, name).num_classes
-    maps = {message.train_input_reader.label_map_path}
-    maps |= {reader.label_map_path for reader in message.eval_input_reader}
-    for path in sorted(maps):
-        if not os.path.isfile(path):
-            continue
-        highest = labelmap.highest_id(path)
+    for _, path in _label_maps(message):
+        try:
+            highest = labelmap.highest_id(path)
+        except UserError:
+            continue  # `label_maps` says why
         if highest != count:
             yield ConfigProblem(
                 ERROR,
@@ -111,6 +112,68 @@ def class_count(message: "Message") -> Iterator[ConfigProblem]:
                 f"num_classes is {count}, but the highest id in {path} is {highest}; the two must "
                 "be equal",
             )
+
+
+def label_maps(message: "Message") -> Iterator[ConfigProblem]:
+    """Label maps that are none, or give ids or names twice; and against the records' categories."""
+    for reader_path, path in _label_maps(message):
+        field = f"{reader_path}.label_map_path"
+        try:
+            names = label_map.read(path)
+        except UserError as error:
+            yield ConfigProblem(ERROR, field, str(error))
+            continue
+        if label_map.has_byte_order_mark(path):
+            yield ConfigProblem(
+                WARNING,
+                field,
+                f"{path} begins with a byte-order mark, which the API's parser does not take: "
+                f"sed -i '1s/^\\xEF\\xBB\\xBF//' {path}",
+            )
+        yield from _against_records(message, reader_path, path, names)
+
+
+def _label_maps(message: "Message") -> list[tuple[str, str]]:
+    """(reader's path in the config, label map), each file once, of those that exist."""
+    found: dict[str, str] = {}
+    for reader_path, reader in _readers(message):
+        if os.path.isfile(reader.label_map_path):
+            found.setdefault(reader.label_map_path, reader_path)
+    return [(reader_path, path) for path, reader_path in sorted(found.items())]
+
+
+def _readers(message: "Message") -> list[tuple[str, "Message"]]:
+    readers = [("train_input_reader", message.train_input_reader)]
+    return readers + [
+        (f"eval_input_reader[{i}]", reader) for i, reader in enumerate(message.eval_input_reader)
+    ]
+
+
+def _against_records(
+    message: "Message", reader_path: str, path: str, names: dict[int, str]
+) -> Iterator[ConfigProblem]:
+    """The map against the categories that the manifests of the readers' records name."""
+    field = f"{reader_path}.label_map_path"
+    ids = {name: label for label, name in names.items()}
+    for _, reader in _readers(message):
+        if reader.label_map_path != path:
+            continue
+        categories = records.of_reader(reader).category_names()
+        lacking = [name for name in categories.values() if name not in ids]
+        if lacking:
+            yield ConfigProblem(ERROR, field, records.not_named(path, lacking, ids))
+            return
+        other = {id_: name for id_, name in categories.items() if ids[name] != id_}
+        if other:
+            id_, name = next(iter(other.items()))
+            yield ConfigProblem(
+                WARNING,
+                field,
+                f"{path}: {len(other)} of {len(categories)} categories have another id than in the "
+                f"annotation file, the first {name!r}: {ids[name]} here, {id_} there. Training "
+                "goes by names; whatever reads the model's classes must go by this map",
+            )
+            return
 
 
 def moving_averages(message: "Message") -> Iterator[ConfigProblem]:
@@ -209,6 +272,7 @@ RULES = (
     required_paths,
     fine_tuning,
     class_count,
+    label_maps,
     moving_averages,
     schedule_length,
     metrics,

@@ -12,10 +12,10 @@ from replicate.config import lint_rules
 from replicate.preflight import overlap, recipe_checks
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
-from replicate.records import Records
+from replicate.records import Records, not_named
 from replicate.score.groundtruth import ids_sha256
 from replicate.verdict import official
-from tfrecords import boxes, coco, inverse
+from tfrecords import boxes, coco, inverse, label_map
 from tfrecords import manifest as manifests
 
 # A conversion that leaves out more than this share of the annotations trains another set.
@@ -221,6 +221,20 @@ def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
     yield from recipe_checks.labelled(material)
     for problem in lint_rules.class_count(material.message):
         yield breaks(f"{problem.path}: {problem.message}", "take the label map's number of ids")
+    path = material.message.train_input_reader.label_map_path
+    if material.labels is not None and label_map.has_byte_order_mark(path):
+        yield breaks(
+            f"{path} begins with a byte-order mark, which the API's parser does not take",
+            f"sed -i '1s/^\\xEF\\xBB\\xBF//' {path}",
+        )
+    unused = set(material.labels or {}) - set(material.train_records.category_names())
+    if unused and material.train_records.category_names():
+        first = (material.labels or {})[min(unused)]
+        yield mind(
+            f"{len(unused)} labels, first {first!r}, are no category of the training records: the "
+            "model has classes that nothing teaches",
+            "take them out, or mind that the model never finds them",
+        )
     num_classes = material.facts.num_classes
     names = material.labels
     if names is None and material.intent.convert and material.train_source is not None:
@@ -289,12 +303,18 @@ def _coco(categories: dict[int, str], published: Any) -> Iterator[CheckFinding]:
 
 
 def _record_labels(split: str, held: Records, names: dict[int, str]) -> Iterator[CheckFinding]:
-    """Records that number their objects and do not name them: the numbers must be the map's ids.
+    """The records' own words for their objects against the label map.
 
-    Where objects are named the API's decoder goes by the names.
+    Where objects are named the API's decoder goes by the names, and takes what it does not find
+    for background; else by the numbers, which must be the map's ids.
     """
+    labels = {name: label for label, name in names.items()}
+    lacking = [name for name in held.category_names().values() if name not in labels]
     for features in overlap.sample_records(held):
-        if features.get("image/object/class/text", (None, ()))[1]:
+        texts = features.get("image/object/class/text", (None, ()))[1]
+        if texts:
+            found = {text.decode("utf-8", "replace") for text in texts}
+            lacking += sorted(found - labels.keys() - set(lacking))
             continue
         numbers = features.get("image/object/class/label", (None, ()))[1]
         unknown = sorted(set(numbers) - set(names))
@@ -305,6 +325,11 @@ def _record_labels(split: str, held: Records, names: dict[int, str]) -> Iterator
                 CONVERT,
             )
             return
+    if lacking:
+        yield breaks(
+            f"{split}: {not_named('the label map', lacking, labels)}",
+            "the label map that was written with the records (--label_map of the converter)",
+        )
 
 
 def _ledger(held: Records) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from replicate import config as configs
 from replicate import preflight, reasons
+from replicate.errors import UserError
 from replicate.preflight import data_checks, evaluators, file_checks, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.launch_facts import LaunchFacts
@@ -405,8 +406,28 @@ class Test7Labels:
     def test_background_named(self, intent, told, records):
         path = records / "label_map.pbtxt"
         path.write_text("item { id: 0 name: 'background' }\n" + path.read_text())
-        result = told(intent())[7]
-        assert result.status == "fail" and "0 background" in result.seen
+        with pytest.raises(UserError, match=r"item 1 \('background'\) has id 0"):
+            intent()
+        made = intent(run_dir=path.parent / "elsewhere")
+        made.message.train_input_reader.label_map_path = str(path)
+        result = told(made)[7]
+        assert result.status == "fail" and "('background') has id 0" in result.seen
+
+    @pytest.mark.parametrize("manifest", [True, False])
+    def test_records_alone_name_a_category_that_the_map_does_not(
+        self, intent, told, records, manifest
+    ):
+        """As tools/train.py sees it, with no annotation file; it would train at a loss of 0."""
+        if not manifest:
+            (records / "manifest-train.json").unlink()
+            (records / "manifest-val.json").unlink()
+        alone = {"train_annotations": "", "val_annotations": ""}
+        assert told(intent(), **alone)[7].status == "pass"
+        path = records / "label_map.pbtxt"
+        path.write_text(path.read_text().replace("triangle", "TRIANGLE"))
+        result = told(intent(), **alone)[7]
+        assert result.status == "fail" and "no label names 'triangle'" in result.seen
+        assert "It has 'TRIANGLE'" in result.seen
 
     def test_labels_off_by_one_in_the_records(self, intent, told, records):
         from tfrecords import example
