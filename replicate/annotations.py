@@ -114,7 +114,7 @@ def keep(run: "RunDir", paths: Iterable[str | os.PathLike]) -> None:
         there["files"][os.path.abspath(path)] = _seen(path, file_facts.sha256)
         there["facts"][file_facts.sha256] = file_facts.to_json()
     if there != before:
-        write_json(run.annotations, there, checksum=True)
+        write_json(run.annotations, there, kind="annotations")
 
 
 def kept(run: "RunDir") -> dict:

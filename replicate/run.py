@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Self
 
-from replicate import shapes
+from replicate import contracts, shapes
 from replicate.errors import UserError
 from tfrecords import checked_json, locks, redaction, whole_files
 from tfrecords import manifest as manifests
@@ -183,16 +183,24 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         stream.write(text)
 
 
-def write_json(path: str | os.PathLike[str], value: Any, *, checksum: bool | None = None) -> None:
+def write_json(
+    path: str | os.PathLike[str],
+    value: Any,
+    *,
+    kind: str | None = None,
+    checksum: bool | None = None,
+) -> None:
     """Writes `value` as JSON to `path` atomically; `.gz` at the end of the name compresses it.
 
     A compressed file holds no time and no name, so the same value gives the same bytes.
 
     Args:
       path: of the file.
-      value: what it shall hold; in the files that a run keeps, without what lets someone in.
+      value: what it shall hold; in the kit's own files, without what lets someone in.
+      kind: which of the kit's files it is, see `contracts`: it then names its version. None goes by
+        the name ("verdict.json").
       checksum: whether it ends with one (see `tfrecords.checked_json`), by which `read_json` finds
-        a damage; None for the objects that a run keeps.
+        a damage; None for the objects among the kit's own files.
     """
     path = pathlib.Path(path)
     if path.name.endswith(".gz"):
@@ -203,11 +211,14 @@ def write_json(path: str | os.PathLike[str], value: Any, *, checksum: bool | Non
         ):
             packed.write(text.encode())
         return
+    kind = kind or contracts.kind_of_name(path)
     if checksum is None:
-        checksum = path.name in shapes.OF_FILES and isinstance(value, dict)
-    if path.name in shapes.OF_FILES:
+        checksum = kind is not None and isinstance(value, dict)
+    if kind is not None:
         value = redaction.everywhere(value)
-    value = checked_json.sealed(value) if checksum else value
+        value = (contracts.sealed if checksum else contracts.checked)(kind, value)
+    elif checksum:
+        value = checked_json.sealed(value)
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
@@ -230,6 +241,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}). {_again(path)}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    value = contracts.opened(value, path)
     shape: Any = shapes.OF_FILES.get(path.name)
     if manifests.is_name(path.name):
         shape = manifests.Manifest
@@ -289,4 +301,4 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
 
 def metrics_line(entry: dict) -> str:
     """A logged step as a line of metrics.jsonl."""
-    return json.dumps(checked_json.sealed(entry)) + "\n"
+    return json.dumps(contracts.sealed("log_line", entry)) + "\n"

@@ -83,7 +83,6 @@ class _VerdictMore(TypedDict, total=False):
     achieved: dict[str, Any]
     published: dict[str, Any]
     seeds: dict[str, Any]
-    tests: dict[str, Any]
     likely_causes: list[dict[str, Any]]
 
 

@@ -1,8 +1,8 @@
 """JSON that tells when it is no longer what was written: a checksum inside, out of the way.
 
-An object ends with the key "checksum", a list with an element of that key alone: the CRC-32 of
-what comes before, as `json.dumps` writes it without spaces. Readers who do not know it have one
-key more; who edits such a file by hand removes it.
+An object ends with the key "checksum", a list with an element that has it and, at most, a "schema"
+(see `replicate.contracts`): the CRC-32 of what comes before, as `json.dumps` writes it without
+spaces. Readers who do not know it have one key more; who edits such a file by hand removes it.
 """
 
 import json
@@ -16,11 +16,15 @@ class Changed(ValueError):
     """The content is not what its checksum was made of."""
 
 
-def sealed(value: dict | list) -> dict | list:
-    """`value`, an object or a list, with its checksum."""
+def sealed(value: dict | list, **beside: str) -> dict | list:
+    """`value`, an object or a list, with its checksum.
+
+    Args:
+      beside: what stands beside the checksum of a list.
+    """
     if isinstance(value, dict):
         return value | {KEY: _checksum(value)}
-    return [*value, {KEY: _checksum(value)}]
+    return [*value, {**beside, KEY: _checksum(value)}]
 
 
 def unsealed(value: Any) -> Any:
@@ -57,7 +61,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def _is_seal(element: Any) -> bool:
-    return isinstance(element, dict) and list(element) == [KEY]
+    return isinstance(element, dict) and KEY in element and set(element) <= {KEY, "schema"}
 
 
 def _checksum(value: Any) -> str:

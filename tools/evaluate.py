@@ -129,7 +129,8 @@ def _evaluate_one() -> int:
     scores = [score.to_json(evaluation.inference) for score in [result, *others]]
     print(text.of_scores(scores))
     if _METRICS.value:
-        write_json(_METRICS.value, scores[0] | ({"others": scores[1:]} if others else {}))
+        metrics = scores[0] | ({"others": scores[1:]} if others else {})
+        write_json(_METRICS.value, metrics, kind="metrics")
     return cli.DONE
 
 

@@ -114,7 +114,8 @@ def _from_model() -> tuple[dict, str, int]:
         only=FLAGS.steps,
     )
     if run.RunDir.at(FLAGS.model).spec.is_file():
-        run.write_json(pathlib.Path(FLAGS.model) / "explain" / "model.json", content)
+        path = pathlib.Path(FLAGS.model) / "explain" / "model.json"
+        run.write_json(path, content, kind="explain")
     return content, text.of_model(content), cli.DONE
 
 
@@ -131,7 +132,7 @@ def _print_and_write(content: dict, lines: str, status: int) -> int:
 
     print(lines)
     if FLAGS.output:
-        run.write_json(FLAGS.output, content)
+        run.write_json(FLAGS.output, content, kind="explain")
     if FLAGS.html:
         from replicate.explain import page
 

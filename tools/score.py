@@ -81,7 +81,7 @@ def main(_: list[str]) -> int:
     if FLAGS.plots:
         print("\n" + "\n".join(score.draw(result, FLAGS.plots)))
     if FLAGS.output:
-        run.write_json(FLAGS.output, metrics)
+        run.write_json(FLAGS.output, metrics, kind="metrics")
     return status
 
 

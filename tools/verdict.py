@@ -56,7 +56,7 @@ def main(run_dirs: list[str]) -> int:
         decided = _of_metrics(FLAGS.metrics, official)
     print(decided.text())
     if FLAGS.output:
-        write_json(FLAGS.output, decided.to_json())
+        write_json(FLAGS.output, decided.to_json(), kind="verdict")
     return verdict.exit_status(decided.verdict)
 
 

@@ -112,7 +112,7 @@ class BenchmarkRecord:
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes the record as JSON."""
-        write_json(path, self.to_json())
+        write_json(path, self.to_json(), kind="record")
 
     def text(self) -> str:
         """The record as lines for a terminal."""

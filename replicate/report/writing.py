@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from replicate import contracts
 from replicate.report import (
     charts,
     compare_charts,
@@ -18,7 +19,6 @@ from replicate.report.participants import Participant
 from replicate.report.plots import SERIES, Plot
 from replicate.run import RunDir, write_text
 from replicate.score.text import OF
-from tfrecords import checked_json
 
 
 def write(run: RunDir) -> pathlib.Path:
@@ -46,7 +46,7 @@ def write(run: RunDir) -> pathlib.Path:
     common = {"content": report, "plots": plots, "tide_names": charts.TIDE, "interval_of": OF}
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
-    write_text(run.report / "report.json", pages.json_text(checked_json.sealed(report)))
+    write_text(run.report / "report.json", pages.json_text(contracts.sealed("report", report)))
     write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
     write_text(run.report / "index.html", page_of_run(pictures=pictures, **common))
     return run.report / "index.html"

@@ -47,7 +47,7 @@ def _other_records(config):
     document = json.loads(path.read_text())
     document["annotations"][0]["bbox"][2] -= 1
     path.write_text(json.dumps(document))
-    for each in folder.glob("train-*"):
+    for each in [*folder.glob("train-*"), *folder.glob("*-train.json*")]:
         each.unlink()
     tfrecords.convert(path, folder / "images", folder / "train", 2, progress=False)
 

@@ -1,0 +1,193 @@
+"""verdict.json and deviations.json."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from replicate.contracts.common import Count, FigureName, Pair, Sha256, VerdictName
+
+Kind = Literal["training", "checkpoint"]
+ConfigClass = Literal[
+    "architecture", "training", "evaluation", "speed only", "paths", "cosmetic", ""
+]
+
+# "class" is a word of Python's, so that the functional form is needed.
+Deviation = TypedDict(
+    "Deviation",
+    {
+        "op": Literal["set", "modify", "delete"],
+        "path": str,
+        "a": Any,
+        "b": Any,
+        "class": ConfigClass,
+        "why": str,
+        "source": str,
+    },
+)
+
+DeviationsFile = list[Deviation] | None
+
+
+class Change(TypedDict):
+    cls: Literal["architecture", "training", "evaluation", "facts"]
+    path: str
+    sentence: str
+
+
+class Scaling(TypedDict):
+    rule: str
+    factor: float
+    batch: Count
+    published_batch: Count
+    optimizer: str
+    established: bool
+    follows: list[str]
+
+
+class Conditions(TypedDict):
+    answer: Literal["as published", "scaled", "changed", "not known"]
+    sentence: str
+    scaling: Scaling | None
+    changes: list[Change]
+    unknown: list[str]
+
+
+class Figure(TypedDict):
+    """One published figure, and how it was judged where it could be."""
+
+    published: float | None
+    header: float | None
+    rounding: NotRequired[float]
+    runs: NotRequired[int]
+    spread: NotRequired[float | None]
+    val2017: NotRequired[Literal["stated", "inferred"]]
+    against: NotRequired[Literal["table", "header"] | None]
+    verdict: NotRequired[VerdictName]
+    reason: NotRequired[str]
+    seeds: NotRequired[Count]
+    gap: NotRequired[float]
+    bands: NotRequired[Pair]
+    sigma: NotRequired[float | None]
+    own_sigma: NotRequired[bool]
+    standard_error: NotRequired[float | None]
+    interval90: NotRequired[Pair | None]
+    seeds_needed: NotRequired[int | None]
+
+
+class Sigma(TypedDict):
+    low: float
+    high: float
+    pooled: float
+
+
+class Tolerance(TypedDict):
+    kind: Kind
+    replicated: float
+    near: float
+    unit: str
+    why: str
+    sigma: Sigma
+
+
+class Cause(TypedDict):
+    cause: str
+    number: int
+    likelihood: Literal["shown by this run", "likely", "possible", "not ruled out"]
+    evidence: list[str]
+    effect: str
+    measured: bool
+    source: str
+    check: str
+    mend: str
+
+
+class StartFacts(TypedDict):
+    path: str
+    type: NotRequired[str]
+    sha256: NotRequired[str | None]
+    matched: Count
+    variables: Count
+    others: NotRequired[Count]
+
+
+class TrainingFacts(TypedDict):
+    file: str | None
+    sha256: Sha256 | None
+    images: Count
+    annotations: Count
+    crowds: Count | None
+    image_ids_sha256: Sha256 | None
+    arrived: Count | None
+    dropped: Count
+
+
+class LossFacts(TypedDict):
+    finite: bool
+    first: float | None
+    last: float | None
+
+
+class PreflightFacts(TypedDict):
+    statuses: dict[str, Literal["pass", "warn", "fail"]]
+    seen: dict[str, str]
+    rehearsal: bool
+    forced: list[str]
+
+
+class EvaluationFacts(TypedDict):
+    file: str
+    sha256: Sha256 | None
+    images: Count
+    annotations: Count
+    crowds: Count | None
+    image_ids_sha256: Sha256
+    image_bytes_sha256: Sha256 | None
+    decoder: str | None
+    suppression: str | None
+    official: bool | None
+
+
+class RunFacts(TypedDict):
+    """What is known of one run; null where its files do not say."""
+
+    run: str
+    checkpoint_sha256: Sha256 | None
+    seed: int | None
+    step: int | None
+    num_steps: int | None
+    global_batch: int | None
+    replicas: int | None
+    micro_batches: int | None
+    images_seen: int | None
+    published_batch: int | None
+    published_replicas: int | None
+    published_images_seen: int | None
+    precision: str | None
+    recipe_bfloat16: bool | None
+    recipe_starts: bool
+    start: StartFacts | None
+    training: TrainingFacts | None
+    losses: LossFacts | None
+    preflight: PreflightFacts | None
+    accepted: list[str]
+    evaluation: EvaluationFacts | None
+
+
+class Verdict(TypedDict):
+    """What verdict.json and the report's verdict share."""
+
+    verdict: VerdictName
+    reached: bool | None
+    headline: str
+    conditions: Conditions
+    reasons: list[str]
+    achieved: dict[FigureName, float | None]
+    published: dict[FigureName, float]
+    seeds: dict[FigureName, list[float | None]]
+    tolerance: Tolerance
+    sources: list[str]
+    facts: list[RunFacts]
+    notes: list[str]
+
+
+class VerdictFile(Verdict):
+    figures: dict[FigureName, Figure]
+    likely_causes: list[Cause]

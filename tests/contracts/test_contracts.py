@@ -1,0 +1,267 @@
+"""The schemas that are shipped: those of the types, of what the writers write, and strict."""
+
+import copy
+import dataclasses
+import json
+import typing
+
+import jsonschema
+import pytest
+
+from replicate import contracts, shapes
+from replicate.benchmarking.benchmark import BenchmarkRecord
+from replicate.config import Scaling
+from replicate.contracts import __main__ as made
+from replicate.contracts import explained, runs, scores, verdicts
+from replicate.errors import UserError
+from replicate.execution import Execution
+from replicate.explain.runs import Difference
+from replicate.explain.search import Answer
+from replicate.preflight.forecast import Forecast
+from replicate.recognition.request import RecognitionRequest
+from replicate.replication import ReplicationRequest
+from replicate.run import read_json, write_json
+from replicate.score.scoring import Result
+from replicate.train_run import TrainingRequest
+from replicate.verdict.conditions import Change, Conditions
+from replicate.verdict.deciding import Verdict
+from replicate.verdict.facts import Facts
+from replicate.verdict.tolerance import Judged
+from tests.report import making
+
+KINDS = sorted(contracts.VERSIONS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run directory that the kit's own functions wrote, with its report."""
+    from replicate import report
+
+    folder = tmp_path_factory.mktemp("contracts")
+    written = making.run_directory(folder / "run", *making.groundtruth(folder), steps=(100, 200))
+    report.write(written)
+    return written
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shipped_schema_is_that_of_the_types(kind):
+    shipped = contracts.path_of(kind).read_text(encoding="utf-8")
+    assert shipped == made.text(kind), "run python -m replicate.contracts"
+    schema = json.loads(shipped)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"] == f"urn:replicate-tf2-zoo:{kind}:{contracts.VERSIONS[kind]}"
+
+
+def test_there_is_no_schema_too_many():
+    folder = contracts.path_of("verdict").parent
+    assert sorted(path.name.split(".")[0] for path in folder.iterdir()) == KINDS
+
+
+def _names(typed):
+    return set(typing.get_type_hints(typed))
+
+
+@pytest.mark.parametrize(
+    ("written", "typed", "beside"),
+    [
+        (Verdict, verdicts.VerdictFile, set()),
+        (Conditions, verdicts.Conditions, set()),
+        (Change, verdicts.Change, set()),
+        (Facts, verdicts.RunFacts, set()),
+        (Forecast, runs.Forecast, {"disk_bytes"}),
+        (RecognitionRequest, runs.RecognitionRequest, set()),
+        (Answer, explained.OfDetections, {"format", "form"}),
+        (Difference, explained.RunsDiffer, set()),
+    ],
+)
+def test_a_dataclass_and_its_type_have_the_same_fields(written, typed, beside):
+    assert {field.name for field in dataclasses.fields(written)} | beside == _names(typed)
+
+
+def test_what_is_written_of_other_dataclasses_is_in_their_types():
+    def fields(each):
+        return {field.name for field in dataclasses.fields(each)}
+
+    judged = fields(Judged)
+    assert fields(Scaling) - {"rest"} == _names(verdicts.Scaling)
+    assert judged <= _names(verdicts.Figure)
+    asked = fields(ReplicationRequest) | fields(TrainingRequest)
+    assert asked - {"accept"} == _names(runs.Request)
+    assert fields(Execution) - {"accept"} <= _names(runs.Request)
+    assert fields(BenchmarkRecord) - {"scores", "detected", "cached", "fix"} <= _names(
+        scores.RecordFile
+    )
+    kept = fields(Result) - {"evaluations", "groundtruth", "image_ids"}
+    assert kept <= _names(scores.Score)
+
+
+def _field(shape):
+    return typing.get_type_hints(shape)
+
+
+def test_what_readers_rely_on_is_promised():
+    """Every field of replicate/shapes.py is a field of its file's contract."""
+    for name, shape in shapes.OF_FILES.items():
+        if not typing.is_typeddict(shape):
+            continue
+        kind = contracts.kind_of_name(name)
+        properties = made.document(kind)["properties"]
+        # `model` of a spec and `official`-style halves are optional on both sides.
+        assert set(_field(shape)) - set(properties) == set(), name
+
+
+def _files(run):
+    yield "spec", run.spec
+    yield "deviations", run.deviations
+    yield "environment", run.environment
+    yield "verdict", run.verdict
+    yield "report", run.report / "report.json"
+    yield "metrics", run.eval_at(200) / "metrics.json"
+
+
+def test_what_the_kit_writes_is_valid(run):
+    """By the library itself, from the schema's file and the bytes on the disk."""
+    for kind, path in _files(run):
+        schema = json.loads(contracts.path_of(kind).read_bytes())
+        document = json.loads(path.read_bytes())
+        jsonschema.Draft202012Validator(schema).validate(document)
+        assert contracts.violations(kind, document) == []
+    for line in run.metrics.read_text().splitlines():
+        document = json.loads(line)
+        assert contracts.violations("log_line", document) == [
+            "$: 'device' is a required property",  # the fixture draws its log
+            "$: 'host' is a required property",
+        ]
+
+
+def _resolved(schema, root):
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def _leaves(value, schema, root, path=()):
+    """Paths of the values whose type the schema promises."""
+    schema = _resolved(schema, root)
+    if "anyOf" in schema:
+        fitting = [
+            each
+            for each in schema["anyOf"]
+            if not list(
+                jsonschema.Draft202012Validator(each | {"$defs": root["$defs"]}).iter_errors(value)
+            )
+        ]
+        schema = _resolved(fitting[0], root)
+    if isinstance(value, dict):
+        for name, each in value.items():
+            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+            if isinstance(inner, dict) and inner:
+                yield from _leaves(each, inner, root, (*path, name))
+    elif isinstance(value, list):
+        inner = schema.get("items", {})
+        for index, each in enumerate(value[:2]):
+            if inner and "if" not in inner:
+                yield from _leaves(each, inner, root, (*path, index))
+            elif "else" in inner and "checksum" not in each:
+                yield from _leaves(each, inner["else"], root, (*path, index))
+    else:
+        yield path
+
+
+def _dotted(path):
+    """As jsonschema writes a path: $.a[0].b, $.a['b c']."""
+    from jsonschema.exceptions import ValidationError
+
+    return ValidationError("", path=path).json_path
+
+
+def test_an_altered_field_is_rejected_with_its_path(run):
+    """Each promised value of each file in turn becomes one of another type."""
+    tried = 0
+    for kind, path in _files(run):
+        schema, document = contracts.schema(kind), json.loads(path.read_bytes())
+        for leaf in _leaves(document, schema, schema):
+            altered = copy.deepcopy(document)
+            where = altered
+            for name in leaf[:-1]:
+                where = where[name]
+            where[leaf[-1]] = ["altered"]
+            told = contracts.violations(kind, altered)
+            assert any(each.startswith(f"{_dotted(leaf)}: ") for each in told), (kind, leaf, told)
+            tried += 1
+            if kind == "report" and tried > 1500:
+                break
+    assert tried > 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "told"),
+    [
+        ("verdict", lambda v: v.update(verdict="SURELY"), "$.verdict: 'SURELY' is not one of"),
+        ("verdict", lambda v: v.pop("conditions"), "$: 'conditions' is a required property"),
+        ("verdict", lambda v: v.update(mood="good"), "('mood' was unexpected)"),
+        ("metrics", lambda v: v["metrics"].update(AP=22.2), "$.metrics.AP: 22.2 is greater"),
+        ("metrics", lambda v: v["metrics"].update(mAP=0.2), "$.metrics: 'mAP' is not one of"),
+        (
+            "metrics",
+            lambda v: v["protocol"].update(sha256="0"),
+            "$.protocol.sha256: '0' does not match",
+        ),
+        ("environment", lambda v: v["cpu"].update(cores="2"), "$.cpu.cores: '2' is not of type"),
+        ("spec", lambda v: v.update(schema="urn:replicate-tf2-zoo:spec:0"), "$.schema: "),
+        ("deviations", lambda v: v[0].pop("why"), "$[0]: 'why' is a required property"),
+        (
+            "report",
+            lambda v: v["verdict"]["figures"][0].update(gap="small"),
+            "$.verdict.figures[0].gap: 'small' is not of type",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(run, kind, change, told):
+    document = json.loads(dict(_files(run))[kind].read_bytes())
+    change(document)
+    (message,) = contracts.violations(kind, document)
+    assert told in message
+
+
+def test_a_file_says_what_it_is(run):
+    document = json.loads(run.verdict.read_bytes())
+    assert next(iter(document)) == "schema"
+    assert document["schema"] == "urn:replicate-tf2-zoo:verdict:1"
+    assert "schema" not in read_json(run.verdict)
+    held = json.loads(run.deviations.read_bytes())
+    assert held[-1]["schema"] == "urn:replicate-tf2-zoo:deviations:1"
+    assert read_json(run.deviations) == held[:-1]
+
+
+def test_an_older_version_is_told_and_read(run, monkeypatch, capsys):
+    monkeypatch.setitem(contracts.VERSIONS, "verdict", 3)
+    monkeypatch.setattr(contracts, "_told", set())
+    assert read_json(run.verdict)["verdict"] == "NOT COMPARABLE"
+    read_json(run.verdict)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == f"{run.verdict}: version 1, the present one is 3; read as far as it goes"
+
+
+def test_one_from_before_there_were_versions_likewise(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contracts, "_told", set())
+    path = tmp_path / "verdict.json"
+    path.write_text(json.dumps(read_json(run.verdict)))
+    assert read_json(path)["verdict"] == "NOT COMPARABLE"
+    assert "a version from before files said theirs" in capsys.readouterr().err
+
+
+def test_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / "verdict.json"
+    path.write_text(json.dumps({"schema": "urn:replicate-tf2-zoo:verdict:2", "verdict": "NEAR"}))
+    with pytest.raises(UserError, match="written by a newer version of the kit"):
+        read_json(path)
+
+
+def test_in_tests_the_kit_cannot_write_what_its_contract_does_not_say(tmp_path):
+    """As a room of the kit, that is: what a test itself writes is its own business."""
+    write_json(tmp_path / "verdict.json", {"verdict": "NEAR"})
+    room = {"__name__": "replicate.some_room", "write_json": write_json, "folder": tmp_path}
+    with pytest.raises(contracts.Broken, match="is a required property"):
+        exec("write_json(folder / 'verdict.json', {'verdict': 'NEAR'})", room)
