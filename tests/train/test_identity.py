@@ -27,7 +27,7 @@ def begun(even_config, even_records, tmp_path):
     weights.with_name("ckpt-1.index").write_bytes(b"weights")
     config.train_config.fine_tune_checkpoint = str(weights)
     run = RunDir.at(tmp_path / "run")
-    write_json(run.spec, {"request": {}})
+    write_json(run.spec, {"format": 1, "request": {}, "command": "python tools/train.py"})
     identity.keep(run, identity.of(config, 1, "float32"), 0)
     return run, config
 
