@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from replicate.errors import UserError
-from tfrecords import checked_json
+from tfrecords import checked_json, manifest
 
 KEY = "schema"
 #: The version of each kind of file; 0 is what was written before files said their version.
@@ -67,7 +67,7 @@ def urn(kind: str) -> str:
 def kind_of_name(path: str | os.PathLike[str]) -> str | None:
     """The kind of a run's file by its name, or None: verdict.json is a "verdict"."""
     name = pathlib.Path(path).name
-    return "manifest" if name.endswith("-manifest.json") else _OF_NAMES.get(name)
+    return "manifest" if manifest.is_name(name) else _OF_NAMES.get(name)
 
 
 def schema(kind: str) -> dict[str, Any]:

@@ -15,13 +15,16 @@ class Source(TypedDict):
     annotations: Count
     crowd: Count
     categories: Count
+    category_names: NotRequired[dict[str, str]]
     image_ids_sha256: Sha256 | None
+    readings: NotRequired[list[str]]
 
 
 class Settings(TypedDict):
     num_shards: Count
     include_masks: bool
     include_keypoints: bool
+    include_class_labels: NotRequired[bool]
     invalid_boxes: Literal["clip", "skip"]
     keep_images_without_annotations: bool
     on_error: Literal["skip", "stop"]
@@ -59,7 +62,7 @@ class ManifestFile(TypedDict):
 class LedgerLine(TypedDict):
     """A line of the drop ledger."""
 
-    image_id: int
+    image_id: int | None
     annotation_id: int | None
     reason: str
     detail: NotRequired[Any]

@@ -19,6 +19,8 @@ class Request(TypedDict, total=False):
 
     seed: int
     precision: str | None
+    tf32: bool
+    profile: int
     jit_compile: bool
     gradient_accumulation_steps: int
     input_service: str
@@ -34,6 +36,7 @@ class Request(TypedDict, total=False):
     fine_tune_checkpoint: str
     include_masks: bool
     shorten_schedule: bool
+    fix: list[str]
     config: str
     recipe_told_by: str
     log_every_n: int
@@ -83,6 +86,7 @@ class Git(TypedDict):
 class Execution(TypedDict):
     precision: str | None
     jit_compile: NotRequired[bool]
+    tf32: NotRequired[bool]
     gradient_accumulation_steps: NotRequired[int]
     replicas: int
     input_service: NotRequired[str]
@@ -250,3 +254,4 @@ class LogLine(TypedDict):
     host: HostUse
     device: DeviceUse
     seconds_to_first_step: NotRequired[float]
+    seconds_to_compile: NotRequired[float]

@@ -15,7 +15,7 @@ from replicate.contracts import __main__ as made
 from replicate.contracts import explained, runs, scores, verdicts
 from replicate.errors import UserError
 from replicate.execution import Execution
-from replicate.explain.runs import Difference
+from replicate.explain.runs import RunDifference
 from replicate.explain.search import Answer
 from replicate.preflight.forecast import Forecast
 from replicate.recognition.request import RecognitionRequest
@@ -23,9 +23,9 @@ from replicate.replication import ReplicationRequest
 from replicate.run import read_json, write_json
 from replicate.score.scoring import Result
 from replicate.train_run import TrainingRequest
-from replicate.verdict.conditions import Change, Conditions
+from replicate.verdict.conditions import ConditionChange, Conditions
 from replicate.verdict.deciding import Verdict
-from replicate.verdict.facts import Facts
+from replicate.verdict.run_facts import RunFacts
 from replicate.verdict.tolerance import Judged
 from tests.report import making
 
@@ -67,12 +67,12 @@ def _names(typed):
     [
         (Verdict, verdicts.VerdictFile, set()),
         (Conditions, verdicts.Conditions, set()),
-        (Change, verdicts.Change, set()),
-        (Facts, verdicts.RunFacts, set()),
+        (ConditionChange, verdicts.Change, set()),
+        (RunFacts, verdicts.RunFacts, set()),
         (Forecast, runs.Forecast, {"disk_bytes"}),
         (RecognitionRequest, runs.RecognitionRequest, set()),
         (Answer, explained.OfDetections, {"format", "form"}),
-        (Difference, explained.RunsDiffer, set()),
+        (RunDifference, explained.RunsDiffer, set()),
     ],
 )
 def test_a_dataclass_and_its_type_have_the_same_fields(written, typed, beside):
