@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import functools
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Collection
 
 import tqdm
@@ -173,7 +175,7 @@ def _convert(
         }
         _check_same_conversion(output_path, before, asked | hashes)
         redo = manifest.differing_shards(output_path, before)
-        if not redo:
+        if not redo and manifest.ledger_is_whole(output_path, before):
             return summary_of(output_path, before, reused=True)
 
     source = coco.load(annotations_file, segmentations=include_masks, keypoints_file=keypoints_file)
@@ -183,7 +185,7 @@ def _convert(
     try:
         if redo is not None:
             assert before is not None  # whose shards they are
-            work.write(redo, on_shard=lambda index, result: _check_remade(before, index, result))
+            _remake(output_path, before, redo, work, unknown)
             return summary_of(output_path, before, reused=False)
         progress_file = journal.ConversionJournal(output_path, header)
         try:
@@ -225,15 +227,19 @@ class _Work:
     progress: bool
 
     def write(
-        self, indices: list[int], on_shard: Callable[[int, shards.WrittenShard], None]
+        self,
+        indices: list[int],
+        on_shard: Callable[[int, shards.WrittenShard], None],
+        *,
+        ledger_alone: bool = False,
     ) -> None:
-        """Writes the shards of these indices."""
+        """Writes the shards of these indices, or does so for their part of the ledger alone."""
         images = [
             position
             for index in indices
             for position in range(index, len(self.source.images), self.num_shards)
         ]
-        self._check_files(images)
+        self._check_files(images, room=not ledger_alone)
         workers = pool.num_workers_for(self.num_workers, len(indices), len(images))
         with tqdm.tqdm(
             total=len(self.source.images),
@@ -256,10 +262,13 @@ class _Work:
                 )
                 for index in indices
             )
-            pool.run(shards.write, tasks, workers, bar.update, on_shard)
+            write = shards.write
+            if ledger_alone:
+                write = functools.partial(write, open_shard=shards.nowhere)
+            pool.run(write, tasks, workers, bar.update, on_shard)
 
-    def _check_files(self, images: list[int]) -> None:
-        """Before the work starts: is every image there, and is there room for the records?"""
+    def _check_files(self, images: list[int], room: bool) -> None:
+        """Before the work starts: is every image there, and (if asked) room for the records?"""
         needed, missing = 0, []
         for position in images:
             entry = self.source.images[position]
@@ -282,7 +291,7 @@ class _Work:
             )
         folder = os.path.dirname(self.output_path) or "."
         free = shutil.disk_usage(folder).free
-        if needed > free:
+        if room and needed > free:
             raise InputError(
                 f"{folder}: {free / 1e9:.1f} GB free, the records need about "
                 f"{needed / 1e9:.1f} GB. Free some space, or choose another --output_path"
@@ -394,6 +403,30 @@ def ledger_of_unknown(source: coco.Source, settings: features.FeatureSettings) -
         {"image_id": image_id, "annotation_id": annotation_id, "reason": reason}
         for annotation_id, image_id, reason in source.unknown
     ]
+
+
+def _remake(
+    output_path: str, before: dict, redo: list[int], work: _Work, unknown: list[dict]
+) -> None:
+    """Makes again what a finished conversion has lost: shards, the ledger."""
+    results: dict[int, shards.WrittenShard] = {}
+
+    def remade(index: int, result: shards.WrittenShard) -> None:
+        _check_remade(before, index, result)
+        results[index] = result
+
+    work.write(redo, remade)
+    if manifest.ledger_is_whole(output_path, before):
+        return
+    print(
+        f"{manifest.ledger_path_of(output_path)}: missing or changed; the images are looked at "
+        "again to write it",
+        file=sys.stderr,
+    )
+    rest = [index for index in range(work.num_shards) if index not in results]
+    work.write(rest, remade, ledger_alone=True)
+    in_order = [results[index] for index in range(work.num_shards)]
+    manifest.write_ledger(output_path, manifest.ledger_of(before, unknown, in_order))
 
 
 def _check_remade(before: dict, index: int, result: shards.WrittenShard) -> None:

@@ -10,6 +10,7 @@
       counts    {images, images_without_annotations, images_skipped: {reason: n},
                  annotations_written, crowd, boxes_clipped, dropped: {reason: n}, crowd_dropped,
                  notes: {what: n}}
+      ledger_sha256  of the ledger's bytes
     dropped-NAME.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
       annotation_id is null where a whole image was left out. With reason "read_as" and no image_id
       it says what of the file was taken in another way than it is written (source.readings).
@@ -24,12 +25,13 @@ and NAME-dropped.jsonl; those are read where they lie.
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, TypedDict
+from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
 from tfrecords import checked_json
 from tfrecords.errors import InputError
@@ -86,6 +88,7 @@ class Manifest(TypedDict):
     settings: _Settings
     shards: list[_Shard]
     counts: _Counts
+    ledger_sha256: NotRequired[str]
 
 
 def path_of(output_path: str) -> str:
@@ -198,6 +201,8 @@ def assemble(
         "shards": [result.manifest_entry for result in results],
         "counts": counts_of(counter),
     }
+    ledger = _ledger_bytes(ledger_of(made, unknown, results))
+    made["ledger_sha256"] = hashlib.sha256(ledger).hexdigest()
     check_sums(made)
     return made
 
@@ -223,8 +228,21 @@ def write_ledger(
 ) -> None:
     """Writes the ledger, likewise."""
     with opened(ledger_path_of(output_path)) as file:
-        for entry in entries:
-            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+        file.write(_ledger_bytes(entries))
+
+
+def ledger_is_whole(output_path: str, manifest: dict) -> bool:
+    """Whether a conversion's ledger is there as its manifest knows it."""
+    try:
+        with open(ledger_path_of(output_path), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return False
+    return digest == manifest.get("ledger_sha256", digest)  # older manifests have none
+
+
+def _ledger_bytes(entries: Iterable[dict]) -> bytes:
+    return b"".join((json.dumps(entry, ensure_ascii=False) + "\n").encode() for entry in entries)
 
 
 def ledger_of(

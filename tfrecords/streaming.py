@@ -139,7 +139,8 @@ def _write(
         )
         for path, writer in zip(paths, writers, strict=True)
     ]
-    results[0] = dataclasses.replace(results[0], counts=counts)  # of all: they are one stream's
+    # Of all: they are one stream's.
+    results[0] = dataclasses.replace(results[0], counts=counts, ledger=ledger)
     source = {
         "annotations_file": None,
         "keypoints_file": None,
@@ -154,7 +155,7 @@ def _write(
         "image_ids_sha256": annotation_file.ids_sha256(image_ids),
     }
     made = manifest.assemble(source, asked, results)
-    manifest.write_ledger(output_path, ledger)
+    manifest.write_ledger(output_path, manifest.ledger_of(made, (), results))
     manifest.write(output_path, made)
     return made
 

@@ -129,9 +129,15 @@ def _ledger(output_path: str) -> Counter:
     try:
         with open(path, encoding="utf-8") as file:
             entries = [json.loads(line) for line in file]
-        return Counter((entry["image_id"], entry["annotation_id"]) for entry in entries)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable ledger: {error}") from error
+        return Counter(
+            (entry["image_id"], entry["annotation_id"])
+            for entry in entries
+            if entry["reason"] != "read_as"  # of the file as a whole
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a readable ledger ({error}); the conversion's command writes it again"
+        ) from error
 
 
 def _sums(held: dict, source: coco.Source, left_out: Counter) -> Iterator[str]:

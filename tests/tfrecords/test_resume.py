@@ -39,9 +39,9 @@ def count_shards(monkeypatch):
     """Names of the shards that are written in this process."""
     names, real = [], shards.write
 
-    def write(task, *arguments):
+    def write(task, *arguments, **options):
         names.append(os.path.basename(task.path))
-        return real(task, *arguments)
+        return real(task, *arguments, **options)
 
     monkeypatch.setattr(shards, "write", write)
     return names
@@ -111,6 +111,30 @@ def test_missing_or_cut_shard_is_made_again(dataset, tmp_path, count_shards):
     convert(dataset, tmp_path / "out" / "set", num_workers=1)
     assert count_shards == ["set-00001-of-00004.tfrecord", "set-00003-of-00004.tfrecord"]
     assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "and a shard"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_lost_ledger_is_told_and_written_again(dataset, tmp_path, capsys, damage, workers):
+    """The records stay as they are."""
+    dataset.document["annotations"][3]["bbox"][2] = 0  # left out, so that the ledger has a line
+    dataset.write()
+    first = convert(dataset, tmp_path / "out" / "set")
+    before = content(tmp_path / "out")
+    times = {path: pathlib.Path(path).stat().st_mtime_ns for path in first.shard_paths[1:]}
+    ledger = tmp_path / "out" / "dropped-set.jsonl"
+    assert '"reason": "box_empty"' in ledger.read_text()
+    text = ledger.read_text()
+    ledger.unlink()
+    if damage == "cut":
+        ledger.write_text(text[: len(text) // 2])
+    elif damage == "and a shard":
+        pathlib.Path(first.shard_paths[0]).unlink()
+    convert(dataset, tmp_path / "out" / "set", num_workers=workers)
+    assert content(tmp_path / "out") == before
+    assert {path: pathlib.Path(path).stat().st_mtime_ns for path in times} == times
+    assert f"{ledger}: missing or changed" in capsys.readouterr().err
+    assert convert(dataset, tmp_path / "out" / "set").reused
 
 
 def test_missing_shard_of_changed_images_is_told(dataset, tmp_path):
