@@ -138,6 +138,8 @@ def _outcome(path: pathlib.Path, status: int) -> Any:
                 + (" (out of memory?)" if status == -signal.SIGKILL else "")
                 + "; the same command continues from the last checkpoint"
             )
+        if status == Unavailable.TRY_AGAIN:
+            raise Unavailable("the training's process ended, see above")
         raise RuntimeError(f"the training's process ended with status {status}, see above")
     outcome = json.loads(path.read_text(encoding="utf-8"))
     if outcome["kind"] == "result":

@@ -82,6 +82,7 @@ def clean(directory: str | os.PathLike) -> None:
     for data in directory.glob("ckpt-*.data-*"):
         if not data.with_name(data.name.split(".data-")[0] + ".index").exists():
             data.unlink(missing_ok=True)
+            print(f"{data}: without its index, of no use; removed", file=sys.stderr)
 
 
 class FullDisk:

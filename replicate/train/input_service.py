@@ -11,15 +11,17 @@ import argparse
 import atexit
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from replicate.errors import UserError
+from replicate.errors import Unavailable, UserError
 
 START_TIMEOUT_S = 120
 # Batches that each process keeps ready.
@@ -82,7 +84,10 @@ def served(dataset_of_part: Callable[[int, int], tf.data.Dataset], service: str)
 
 
 def _start() -> int:
-    """Starts one process on a free port of this machine; the port."""
+    """Starts one process on a free port of this machine; the port.
+
+    It ends with this process, and this one with it: TensorFlow would wait for it without an end.
+    """
     with socket.create_server(("localhost", 0)) as probe:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
@@ -91,8 +96,26 @@ def _start() -> int:
         env=os.environ | {"PYTHONPATH": str(_PROJECT), "CUDA_VISIBLE_DEVICES": ""},
         start_new_session=True,  # Ctrl-C is for the run, which ends it in its turn
     )
+    ending = threading.Event()
+    threading.Thread(target=_end_with, args=(process, ending), daemon=True).start()
     atexit.register(process.kill)
+    atexit.register(ending.set)  # the last to be registered is the first to be called
     return port
+
+
+def _end_with(process: subprocess.Popen, ending: threading.Event) -> None:
+    """Ends this process where one that makes its input has been lost."""
+    status = process.wait()
+    if ending.is_set():
+        return
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    print(
+        f"\na process that makes the training input was ended ({how}; out of memory?); run the "
+        "same command to continue from the last checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(Unavailable.TRY_AGAIN)  # the main thread waits in TensorFlow, which nothing ends
 
 
 def _wait_for(address: str) -> None:
@@ -133,4 +156,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--for_parent", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in TensorFlow, no handler of Python's is called
     _serve(arguments.port, arguments.for_parent)

@@ -28,11 +28,14 @@ SMALL = {
 }
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 # How many faults of each kind: stops; damaged files, each of which five readers are put to (None:
-# every file in every way); sizes of files; times. 110 stops are in them.
+# every file in every way); sizes of files; times. 148 stops are in them.
 SIZES = {
     "conversions stopped": 60,
+    "conversion workers stopped": 14,
     "reports stopped": 40,
     "replications stopped": 10,
+    "input workers stopped": 12,
+    "evaluations stopped": 12,
     "files of a made run damaged": None,
     "files of a trained run damaged": 16,
     "files of a half-trained run damaged": 16,
@@ -41,7 +44,8 @@ SIZES = {
     "two at once": 5,
 }
 _OF_TRAINED = (
-    *("replications stopped", "files of a trained run damaged"),
+    *("replications stopped", "input workers stopped", "evaluations stopped"),
+    "files of a trained run damaged",
     *("files of a half-trained run damaged", "half-trained runs damaged and continued"),
 )
 
@@ -102,6 +106,10 @@ def _small(folder, seed, sizes, series_of):
         writers = series.writers(drawn, made)
         for what, call in (
             ("conversions stopped", lambda at, n: series.conversions_stopped(tools, at, n, seed)),
+            (
+                "conversion workers stopped",
+                lambda at, n: series.conversions_stopped(tools, at, n, seed, workers_alone=True),
+            ),
             ("reports stopped", lambda at, n: series.reports_stopped(tools, made, at, n, seed)),
             ("no room", lambda at, n: series.no_room(tools, at, writers, n)),
             ("full and read-only disks", lambda at, n: series.full_disks(tools, at, writers)),
@@ -129,6 +137,16 @@ def _trained(folder, seed, sizes, series_of):
                 lambda at, n: series.replications_stopped(
                     tools, whole, seconds, at, command, n, seed
                 ),
+            ),
+            (
+                "input workers stopped",
+                lambda at, n: series.replications_stopped(
+                    tools, whole, seconds, at, command, n, seed, input_workers=True
+                ),
+            ),
+            (
+                "evaluations stopped",
+                lambda at, n: series.evaluations_stopped(tools, whole, at, n, seed),
             ),
             (
                 "files of a trained run damaged",

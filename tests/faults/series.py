@@ -18,6 +18,7 @@ from tests.faults.tools import (
     ANSWERED,
     MENDABLE,
     Figures,
+    Running,
     content,
     gone,
     partial_files,
@@ -29,7 +30,7 @@ from tests.faults.tools import (
 # What holds times, machines or process numbers, which differ between two runs without a fault.
 NOT_COMPARED = (
     r"^(environment|training|preflight|spec|annotations)\.json$|^launch/|events\.out\.tfevents"
-    r"|^checkpoints/(checkpoint$|damaged-)|^metrics\.jsonl$|^report/|^data/.*-manifest\.json$"
+    r"|^checkpoints/(checkpoint$|damaged-)|^metrics\.jsonl$|^report/|^data/manifest-"
 )
 DAMAGES = ("missing", "empty", "cut", "flipped", "other", "null", "binary", "folder")
 
@@ -37,8 +38,12 @@ DAMAGES = ("missing", "empty", "cut", "flipped", "other", "null", "binary", "fol
 # --- (a) stopped at any moment
 
 
-def conversions_stopped(tools, folder, faults, seed=0, images=60):
-    """A conversion with two workers, stopped at random moments, until `faults` are injected."""
+def conversions_stopped(tools, folder, faults, seed=0, images=60, workers_alone=False):
+    """A conversion, every third with two workers, stopped at random moments, `faults` times.
+
+    Args:
+      workers_alone: whether all have two workers and these are what is stopped.
+    """
     rng, figures = rng_of(seed), Figures()
     annotations_file, image_dir = drawing.draw(folder / "drawn", train_images=images, val_images=2)[
         "train"
@@ -61,12 +66,14 @@ def conversions_stopped(tools, folder, faults, seed=0, images=60):
     number = 0
     while figures.injected < faults:
         number += 1
-        workers = 2 if number % 3 == 0 else 1
+        workers = 2 if workers_alone or number % 3 == 0 else 1
         real = workers == 2  # spawned workers need a main module that can be found
         name = f"stopped{number}"
 
         def check(name=name):
-            there = content(folder / name, r"progress\.jsonl$|/?\.[^/]*$") if _is(name) else {}
+            there = (
+                content(folder / name, r"progress-[^/]*\.jsonl$|/?\.[^/]*$") if _is(name) else {}
+            )
             wrong = [path for path, sha in there.items() if whole.get(path) != sha]
             return f"not whole under its final name: {wrong}" if wrong else ""
 
@@ -78,6 +85,7 @@ def conversions_stopped(tools, folder, faults, seed=0, images=60):
             check=check,
             root=folder / name,
             real=real,
+            **({"child": 1, "ready": Running.children} if workers_alone else {}),
         )
         same = content(folder / name) == whole
         left = partial_files(folder / name)
@@ -116,24 +124,30 @@ def reports_stopped(tools, run, folder, faults, seed=0):
     return figures
 
 
-def replications_stopped(tools, whole, seconds, folder, command_of, faults, seed=0):
+def replications_stopped(
+    tools, whole, seconds, folder, command_of, faults, seed=0, input_workers=False
+):
     """A whole replication (conversion, training, evaluation, report), stopped at random moments.
 
     Args:
       whole: folder of an undisturbed one, which took `seconds`.
       command_of: function of a run directory to (tool, *arguments).
+      input_workers: whether processes of its own make the training's input and are what is stopped.
     """
     rng, figures = rng_of(seed), Figures()
-    seconds, number = [seconds], 0
+    seconds, number = [3 if input_workers else seconds], 0
+    more = ("--input_service=2",) if input_workers else ()
+    options = {"child": 1, "ready": Running.children} if input_workers else {}
     while figures.injected < faults:
         number += 1
         root = folder / f"stopped{number}"
         ended, lost = until_done(
-            *(tools, command_of(root), rng, seconds, figures),
+            *(tools, (*command_of(root), *more), rng, seconds, figures),
             most=min(5, faults - figures.injected),
             stage=lambda root=root: stage(root),
             root=root,
             real=True,
+            **options,
         )
         differing = differences(whole, root)
         left = partial_files(root)
@@ -146,6 +160,66 @@ def replications_stopped(tools, whole, seconds, folder, command_of, faults, seed
         )
         shutil.rmtree(root)
     return figures
+
+
+def evaluations_stopped(tools, whole, folder, faults, seed=0):
+    """The evaluation of a trained run's checkpoints, stopped while it evaluates.
+
+    Args:
+      whole: folder of the run, evaluated without a fault.
+    """
+    rng, figures = rng_of(seed), Figures()
+    root, number = folder / "run", 0
+    command = ("evaluate", f"--model_dir={root}")
+    expected = _evaluations(whole)
+
+    def check():
+        wrong = [
+            path for path, text in _evaluations(root).items() if not _same(text, expected[path])
+        ]
+        return f"not whole under its final name: {wrong}" if wrong else ""
+
+    while figures.injected < faults:
+        number += 1
+        shutil.copytree(whole, root, ignore=shutil.ignore_patterns("evals", "eval", "report"))
+        ended, lost = until_done(
+            *(tools, command, rng, [4], figures),
+            most=min(5, faults - figures.injected),
+            check=check,
+            root=root,
+            real=True,
+            ready=lambda running: "evaluate ckpt" in running.says(),
+        )
+        left = partial_files(root)
+        found = _evaluations(root)
+        figures.end(
+            f"evaluation {number}: {ended.status} {check()} {left} {ended.stderr[-500:]}",
+            traceback=ended.crashed,
+            changed=bool(check()) or found.keys() != expected.keys() or ended.status != 0,
+            partial=len(left),
+            lost=lost,
+        )
+        shutil.rmtree(root)
+    return figures
+
+
+def _evaluations(root):
+    """{path below evals/: bytes}."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted((root / "evals").rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _same(text, other):
+    """Whether two files are equal but for the seal, which is of a text with the run's own path."""
+    if text == other:
+        return True
+    try:
+        return _without(json.loads(text)) == _without(json.loads(other))
+    except ValueError:
+        return False
 
 
 def undisturbed(tools, command):
@@ -434,7 +508,7 @@ def no_room(tools, folder, commands, limits):
             out = folder / f"{name}-{limit}"
             out.mkdir()
             ended = tools.run(*command(out), file_bytes=limit)
-            there = content(out, r"progress\.jsonl$")
+            there = content(out, r"progress-[^/]*\.jsonl$")
             wrong = [each for each in there if not _equal(out, whole_at, each)]
             finished = work(out)
             again = tools.run(*command(out))

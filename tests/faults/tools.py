@@ -21,6 +21,7 @@ import time
 
 from tfrecords import manifest
 
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 ANSWERED = (0, 1, 3)  # done, a negative answer, not comparable
 MENDABLE = (*ANSWERED, 2)  # or a message
@@ -99,9 +100,9 @@ class Ended:
 
     @property
     def loading(self):
-        """Whether it was interrupted while Python loaded it, before the kit can answer for it."""
+        """Whether it was interrupted before its tool's first lines, which Python itself answers."""
         stopped = self.status == -signal.SIGINT or self.stderr.endswith("\nKeyboardInterrupt\n")
-        return stopped and not re.search(r'cli\.py", line \d+, in run', self.stderr)
+        return stopped and not re.search(r'/tools/\w+\.py", line \d+, in', self.stderr)
 
 
 class Tools:
@@ -156,7 +157,9 @@ class Tools:
         return json.loads(self._forker.stdout.readline())
 
 
-class _Running:
+class Running:
+    """A tool that has been started."""
+
     def __init__(self, base):
         self._base = base
 
@@ -168,6 +171,11 @@ class _Running:
             return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+    def says(self):
+        """What it has written to its terminal so far."""
+        path = pathlib.Path(f"{self._base}.err")
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def children(self):
         import psutil
@@ -189,7 +197,7 @@ class _Running:
         return Ended(status, *texts)
 
 
-class _Forked(_Running):
+class _Forked(Running):
     def __init__(self, tools, pid, base):
         super().__init__(base)
         self._tools, self.pid = tools, pid
@@ -198,7 +206,7 @@ class _Forked(_Running):
         return self._told(self._tools.ask({"do": "wait", "pid": self.pid}))
 
 
-class _Real(_Running):
+class _Real(Running):
     def __init__(self, argv, base):
         super().__init__(base)
         with open(f"{base}.out", "wb") as out, open(f"{base}.err", "wb") as err:
@@ -212,7 +220,19 @@ class _Real(_Running):
 
 
 def until_done(
-    tools, command, rng, seconds, figures, *, most=8, check=None, stage=None, root=None, real=False
+    tools,
+    command,
+    rng,
+    seconds,
+    figures,
+    *,
+    most=8,
+    check=None,
+    stage=None,
+    root=None,
+    real=False,
+    ready=None,
+    child=1 / 3,
 ):
     """Stops a command at random moments until it gets through; counts each stop as a fault.
 
@@ -230,26 +250,30 @@ def until_done(
       stage: called at each stop; says in a word what was going on.
       root: folder of the finished work that no stop may lose.
       real: as of `Tools.start`.
+      ready: of the running command; the moment is counted from when it is true.
+      child: the probability that one of its children is stopped, where it has any.
 
     Returns:
       (Ended, lost): of the last run; bytes of finished work gone or made again.
     """
     finished, lost = {}, 0
     for number in range(most):
-        begun, moment = time.monotonic(), rng.uniform(0, seconds[0])
         running = tools.start(*command, real=real)
+        while ready is not None and running.runs() and not ready(running):
+            time.sleep(0.02)
+        begun, moment = time.monotonic(), rng.uniform(0, seconds[0])
         while running.runs() and time.monotonic() - begun < moment:
             time.sleep(min(0.005, moment))
-        if not running.runs() and not number:  # what goes on is done sooner
+        if not running.runs() and not number and ready is None:  # what goes on is done sooner
             seconds[0] = min(seconds[0], time.monotonic() - begun)
         kind = rng.choice(("KILL", "TERM", "INT", "STOP"))
-        who = _stop(running, kind, rng)
+        who = _stop(running, kind, rng, child)
         if who is None:
             ended = running.ended()
             return ended, lost + _gone(root, finished)
         kind = f"{kind} of {who}" + (f" in {stage()}" if stage is not None else "")
         ended = running.ended()
-        kind += " while Python loaded it" if ended.loading else ""
+        kind += ", before its first line" if ended.loading else ""
         wrong = check() if check is not None else ""
         lost += _gone(root, finished)
         finished = work(root) if root is not None else {}
@@ -270,13 +294,13 @@ def _gone(root, finished):
     return gone(finished, work(root)) if root is not None else 0
 
 
-def _stop(running, kind, rng):
-    """Stops a process, or one of its children in a third of the cases.
+def _stop(running, kind, rng, child):
+    """Stops a process, or with the probability `child` one of its children.
 
     Returns:
       "parent" or "child"; None where the process has ended.
     """
-    children = running.children() if rng.random() < 1 / 3 else []
+    children = running.children() if rng.random() < child else []
     who = rng.choice(children).pid if children else running.pid
     if not running.runs():
         return None
@@ -362,6 +386,7 @@ def _serve():
     import replicate.launch.status
     import replicate.report
     import replicate.score
+    import replicate.stopping
     import replicate.verdict
     import tfrecords.conversion
 
@@ -370,7 +395,10 @@ def _serve():
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":
+            # Until the child stands where a tool's first line is, a stop waits.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
             answer = os.fork() or _child(request)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         else:
             _, status = os.waitpid(request["pid"], 0)
             answer = os.waitstatus_to_exitcode(status)
@@ -379,8 +407,9 @@ def _serve():
 
 
 def _child(request):
+    from replicate import stopping
+
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open(os.devnull, os.O_RDONLY)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     out, err = (os.open(f"{request['base']}.{name}", flags) for name in ("out", "err"))
@@ -393,6 +422,8 @@ def _child(request):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     sys.argv = request["argv"]
     status = 1
+    stopping.while_loading()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     try:
         runpy.run_path(request["argv"][0], run_name="__main__")
         status = 0
