@@ -7,6 +7,7 @@ own work and not a second of imports. Each is a process group of its own, which 
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -177,15 +178,20 @@ class Running:
         path = pathlib.Path(f"{self._base}.err")
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def children(self):
+    def children(self, named=""):
+        """Its processes that have `named` in their command line."""
         import psutil
 
-        try:
-            children = psutil.Process(self.pid).children(recursive=True)
-            # Python's own tracker of shared memory is no worker, and tells of its death at length.
-            return [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            return []
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            for each in psutil.Process(self.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    line = " ".join(each.cmdline())
+                    # Python's own tracker of shared memory is no worker, and tells of its death
+                    # at length.
+                    if named in line and "resource_tracker" not in line:
+                        found.append(each)
+        return found
 
     def _told(self, status):
         texts = []
@@ -232,7 +238,7 @@ def until_done(
     root=None,
     real=False,
     ready=None,
-    child=1 / 3,
+    workers="",
 ):
     """Stops a command at random moments until it gets through; counts each stop as a fault.
 
@@ -251,7 +257,8 @@ def until_done(
       root: folder of the finished work that no stop may lose.
       real: as of `Tools.start`.
       ready: of the running command; the moment is counted from when it is true.
-      child: the probability that one of its children is stopped, where it has any.
+      workers: its children with this in their command line are stopped alone, and the moment is
+        counted from when there are some; otherwise a third of the stops is of any child.
 
     Returns:
       (Ended, lost): of the last run; bytes of finished work gone or made again.
@@ -259,6 +266,8 @@ def until_done(
     finished, lost = {}, 0
     for number in range(most):
         running = tools.start(*command, real=real)
+        if workers:
+            ready = functools.partial(Running.children, named=workers)
         while ready is not None and running.runs() and not ready(running):
             time.sleep(0.02)
         begun, moment = time.monotonic(), rng.uniform(0, seconds[0])
@@ -267,7 +276,7 @@ def until_done(
         if not running.runs() and not number and ready is None:  # what goes on is done sooner
             seconds[0] = min(seconds[0], time.monotonic() - begun)
         kind = rng.choice(("KILL", "TERM", "INT", "STOP"))
-        who = _stop(running, kind, rng, child)
+        who = _stop(running, kind, rng, workers)
         if who is None:
             ended = running.ended()
             return ended, lost + _gone(root, finished)
@@ -294,13 +303,13 @@ def _gone(root, finished):
     return gone(finished, work(root)) if root is not None else 0
 
 
-def _stop(running, kind, rng, child):
+def _stop(running, kind, rng, workers):
     """Stops a process, or with the probability `child` one of its children.
 
     Returns:
       "parent" or "child"; None where the process has ended.
     """
-    children = running.children() if rng.random() < child else []
+    children = running.children(workers) if workers or rng.random() < 1 / 3 else []
     who = rng.choice(children).pid if children else running.pid
     if not running.runs():
         return None
