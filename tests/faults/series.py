@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -272,7 +273,8 @@ def _same_but_paths(whole, root, path):
     """Whether two texts are equal but for the runs' own paths, and how they were launched.
 
     A config holds its run's paths, so its hash differs; a verdict tells what preflight saw, which
-    of a run that goes on is another thing than of a new one.
+    of a run that goes on is another thing than of a new one: of one whose last checkpoint does not
+    read back it warns of the resume, which the verdict does not rule out as a cause.
     """
     try:
         texts = [(each / path).read_text().replace(str(each), "RUN") for each in (whole, root)]
@@ -280,7 +282,18 @@ def _same_but_paths(whole, root, path):
         return False
     if not path.endswith(".json"):  # a config, whose last line is its checksum
         return texts[0].splitlines()[:-1] == texts[1].splitlines()[:-1]
-    return _without(json.loads(texts[0])) == _without(json.loads(texts[1]))
+    values = [json.loads(text) for text in texts]
+    if path == "verdict.json" and len({_warns_of_the_resume(each) for each in values}) > 1:
+        for each in values:
+            each["likely_causes"] = [c for c in each["likely_causes"] if c["number"] != _RESUME]
+    return _without(values[0]) == _without(values[1])
+
+
+_RESUME = 9  # the reason's number
+
+
+def _warns_of_the_resume(verdict):
+    return any(facts["preflight"]["statuses"][str(_RESUME)] == "warn" for facts in verdict["facts"])
 
 
 def _without(value):
@@ -395,9 +408,16 @@ def damages_continued(tools, whole, half, folder, command_of, faults, seed=0):
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(kept, half)
         damaged(half / path, how, rng)
-        before = {name: seen for name, seen in work(half).items() if name != str(half / path)}
+        own = _of_damaged(path)  # what the damage itself takes away
+        before = {
+            name: seen
+            for name, seen in work(half).items()
+            if not own.match(str(pathlib.Path(name).relative_to(half)))
+        }
         ended = tools.run(*command_of(half), real=True)
         differing = differences(whole, half) if ended.status in ANSWERED else []
+        if _passed_over(path, ended.stderr):
+            differing = [each for each in differing if not own.match(each)]
         told = ended.status == 2 and ended.stderr.strip()
         left = partial_files(half)
         figures.fault(
@@ -409,6 +429,21 @@ def damages_continued(tools, whole, half, folder, command_of, faults, seed=0):
             lost=gone(before, work(half)),
         )
     return figures
+
+
+def _of_damaged(path):
+    """What belongs to a damaged file: itself; of a checkpoint's its other file, its evaluation."""
+    checkpoint = re.match(r"checkpoints/ckpt-(\d+)\.", path)
+    if checkpoint is None:
+        return re.compile(re.escape(path) + "$")
+    return re.compile(rf"(checkpoints/ckpt-{checkpoint[1]}\.|evals/{checkpoint[1]}/)")
+
+
+def _passed_over(path, told):
+    """Whether it was told that a damaged checkpoint, not the last, is of no use any more."""
+    name = re.match(r"checkpoints/(ckpt-\d+)\.", path)
+    words = "damaged, cannot be read.*passed over|without its index"
+    return name is not None and re.search(rf"{name[1]}\b.*({words})", told) is not None
 
 
 def _names(ended, root, path):
