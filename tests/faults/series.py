@@ -137,7 +137,7 @@ def replications_stopped(
       input_workers: whether processes of its own make the training's input and are what is stopped.
     """
     rng, figures = rng_of(seed), Figures()
-    seconds, number = [3 if input_workers else seconds], 0
+    seconds, number = [10 if input_workers else seconds], 0  # 10: they load, then training begins
     more = ("--input_service=2",) if input_workers else ()
     while figures.injected < faults:
         number += 1
