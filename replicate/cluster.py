@@ -119,7 +119,7 @@ class Cluster:
             with contextlib.suppress(TimeoutError):
                 connection = open_sockets.enter_context(server.accept()[0])
                 self._welcome(connection, arrived)
-            arrived = {index: each for index, each in arrived.items() if not _has_gone(each)}
+            arrived = {index: worker for index, worker in arrived.items() if not _has_gone(worker)}
         self._say("all workers are here")
         return arrived
 
@@ -318,10 +318,10 @@ def _tasks_per_node(text: str) -> list[int]:
     """Slurm's counts by node: "2(x3),1" is 2, 2, 2, 1."""
     counts = []
     for piece in text.split(","):
-        found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", piece)
-        if not found:
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", piece)
+        if not match:
             raise ValueError(f"{piece!r} in SLURM_STEP_TASKS_PER_NODE is no count")
-        counts += [int(found[1])] * int(found[2] or 1)
+        counts += [int(match[1])] * int(match[2] or 1)
     return counts
 
 

@@ -56,10 +56,10 @@ def driver() -> Driver | None:
 
 def gpus() -> list[Gpu]:
     """All GPUs of the machine, whether this process may use them or not."""
-    found = []
+    machine = []
     for index in range(pynvml.nvmlDeviceGetCount() if _nvml() else 0):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        found.append(
+        machine.append(
             Gpu(
                 index=index,
                 uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
@@ -68,26 +68,28 @@ def gpus() -> list[Gpu]:
                 compute_capability=_told(pynvml.nvmlDeviceGetCudaComputeCapability, handle),
             )
         )
-    return found
+    return machine
 
 
-def visible(found: list[Gpu], variable: str | None = None) -> list[Gpu]:
-    """Those of `found` that CUDA_VISIBLE_DEVICES leaves to this process.
+def visible(machine: list[Gpu], variable: str | None = None) -> list[Gpu]:
+    """Those of `machine` that CUDA_VISIBLE_DEVICES leaves to this process.
 
     As CUDA reads it: comma-separated indices or the beginnings of UUIDs; nothing after the first
     that is no device counts; unset means all.
 
     Args:
-      found: of this machine.
+      machine: its GPUs, as `gpus` gives them.
       variable: its value; by default the environment's.
     """
     variable = os.environ.get("CUDA_VISIBLE_DEVICES") if variable is None else variable
     if variable is None:
-        return found
+        return machine
     chosen: list[Gpu] = []
     for word in variable.split(","):
         word = word.strip()
-        match = [g for g in found if str(g.index) == word or (word and g.uuid.startswith(word))]
+        match = [
+            gpu for gpu in machine if str(gpu.index) == word or (word and gpu.uuid.startswith(word))
+        ]
         if len(match) != 1:
             break
         chosen += match

@@ -400,4 +400,4 @@ _BY_PATH = (AVERAGES, SCHEDULE, START, LABELS, CUT, IMAGES, RATE, RECORDS)
 
 def of_path(path: str) -> Reason:
     """The reason that a difference from the recipe at a config path is evidence of."""
-    return next((each for each in _BY_PATH if re.search(each.paths, path)), DRIFT)
+    return next((reason for reason in _BY_PATH if re.search(reason.paths, path)), DRIFT)

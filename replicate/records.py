@@ -130,7 +130,7 @@ def _miscounted(counts: dict[str, int]) -> tuple[str, int, int] | None:
         output_path = match["output_path"]
         if output_path not in counted:
             held = manifests.read(output_path) or {"shards": []}
-            counted[output_path] = {each["name"]: each["records"] for each in held["shards"]}
+            counted[output_path] = {shard["name"]: shard["records"] for shard in held["shards"]}
         expected = counted[output_path].get(os.path.basename(path))
         if expected is not None and there != expected:
             return path, expected, there

@@ -173,7 +173,7 @@ class RunDir:
         """Steps of an evaluation that lies there incomplete: in progress, stopped or damaged."""
         if not self.evals.is_dir():
             return []
-        steps = {int(each.name) for each in self.evals.iterdir() if each.name.isdigit()}
+        steps = {int(folder.name) for folder in self.evals.iterdir() if folder.name.isdigit()}
         return sorted(steps - set(self.evaluated_steps()))
 
 

@@ -137,9 +137,9 @@ QUESTIONS = {
 
 def loader_log(log: str) -> tuple[set[str], dict[str, str]]:
     """What TensorFlow's loader wrote: ({name: path or name found}, {name: why not})."""
-    found = set(re.findall(r"Successfully opened dynamic library (\S+)", log))
+    opened = set(re.findall(r"Successfully opened dynamic library (\S+)", log))
     missing = dict(re.findall(r"Could not load dynamic library '([^']+)'; dlerror: ([^;\n]+)", log))
-    return found, {name: why for name, why in missing.items() if name not in found}
+    return opened, {name: why for name, why in missing.items() if name not in opened}
 
 
 def _keras_version(keras: types.ModuleType) -> str:

@@ -33,21 +33,21 @@ _GPU_INSTALL = "`make venv-gpu`, or `pip install -r requirements.txt -r requirem
 def findings(answers: dict[str, dict]) -> Iterator[Finding]:
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     machine = devices.gpus()
-    found, missing = libraries(answers["cuda_libraries"])
+    opened, missing = libraries(answers["cuda_libraries"])
     yield from gpus(machine, answers["engine"], missing)
-    if not machine and DRIVER_LIBRARY not in found:
+    if not machine and DRIVER_LIBRARY not in opened:
         yield without_gpu()
-    yield driver(machine, DRIVER_LIBRARY in found)
-    yield cuda(answers["cuda_libraries"], missing, bool(machine) or DRIVER_LIBRARY in found)
+    yield driver(machine, DRIVER_LIBRARY in opened)
+    yield cuda(answers["cuda_libraries"], missing, bool(machine) or DRIVER_LIBRARY in opened)
     yield precision(machine)
     yield nccl(answers["cuda_libraries"], machine)
 
 
 def libraries(answer: dict) -> tuple[set[str], dict[str, str]]:
     """(names that TensorFlow's loader found, {name: why not} of the others)."""
-    found, missing = asked.loader_log(answer.get("log", ""))
+    opened, missing = asked.loader_log(answer.get("log", ""))
     # A library that is there and lacks another one itself: the other is what is missing.
-    return found, {_lacking(name, why): why for name, why in missing.items()}
+    return opened, {_lacking(name, why): why for name, why in missing.items()}
 
 
 def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> Iterator[Finding]:
@@ -102,8 +102,8 @@ def without_gpu() -> Finding:
 
 def driver(machine: list[devices.Gpu], has_library: bool) -> Finding:
     """NVIDIA's driver, its version and the CUDA it can run."""
-    told = devices.driver()
-    if told is None and has_library:
+    installed = devices.driver()
+    if installed is None and has_library:
         return Finding(
             "Driver",
             WARN,
@@ -111,10 +111,10 @@ def driver(machine: list[devices.Gpu], has_library: bool) -> Finding:
             "cannot be listed",
             "run nvidia-smi: it says what is wrong; after an update of the driver, restart",
         )
-    if told is None:
+    if installed is None:
         return Finding("Driver", OK, "none, and none needed on the CPU")
-    seen = f"{told.version}, for CUDA up to {'.'.join(map(str, told.cuda))}"
-    version = tuple(int(part) for part in re.findall(r"\d+", told.version))
+    seen = f"{installed.version}, for CUDA up to {'.'.join(map(str, installed.cuda))}"
+    version = tuple(int(part) for part in re.findall(r"\d+", installed.version))
     if version < OLDEST_DRIVER:
         oldest = ".".join(map(str, OLDEST_DRIVER))
         return Finding(
@@ -165,18 +165,21 @@ def precision(machine: list[devices.Gpu]) -> Finding:
             "float32 on a CPU; use_bfloat16 of a config is ignored there, as by the API",
         )
     lowest = min(gpu.compute_capability or (0, 0) for gpu in usable)
-    told = f"compute capability {'.'.join(map(str, lowest))}"
+    capability = f"compute capability {'.'.join(map(str, lowest))}"
     if lowest >= (8, 0):
-        return Finding("Mixed precision", OK, f"bfloat16 and float16 ({told})")
+        return Finding("Mixed precision", OK, f"bfloat16 and float16 ({capability})")
     if lowest >= (7, 0):
         return Finding(
             "Mixed precision",
             WARN,
-            f"float16, no bfloat16 ({told}); use_bfloat16 of a config is ignored",
+            f"float16, no bfloat16 ({capability}); use_bfloat16 of a config is ignored",
             "--precision=float16 is the fast one here (with loss scaling, which the kit does)",
         )
     return Finding(
-        "Mixed precision", WARN, f"none is fast here ({told})", "train in float32 (the default)"
+        "Mixed precision",
+        WARN,
+        f"none is fast here ({capability})",
+        "train in float32 (the default)",
     )
 
 

@@ -164,17 +164,17 @@ def api() -> Finding:
 
     release = provenance.release()
     name = f"{release['distribution']} {release['version']}"
-    found = provenance.differences()
-    if not found:
+    differences = provenance.differences()
+    if not differences:
         return Finding(
             "Object Detection API",
             OK,
             f"unmodified: its {len(release['files'])} files equal the upstream release's, {name} "
             "(SHA-256)",
         )
-    if found == [(release["distribution"], "not installed")]:
+    if differences == [(release["distribution"], "not installed")]:
         return Finding("Object Detection API", FAIL, "not installed", _INSTALL)
-    differing = _some([f"{path} {what}" for path, what in found])
+    differing = _some([f"{path} {what}" for path, what in differences])
     return Finding(
         "Object Detection API",
         FAIL,

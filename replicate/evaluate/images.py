@@ -10,10 +10,10 @@ from replicate.errors import UserError
 from tfrecords import annotation_file
 
 
-def bytes_sha256(found: "Iterable[Image]") -> str:
+def bytes_sha256(images: "Iterable[Image]") -> str:
     """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the pixel."""
     digest = hashlib.sha256()
-    for image in sorted(found, key=lambda image: image.id):
+    for image in sorted(images, key=lambda image: image.id):
         content = pathlib.Path(image.path).read_bytes()
         digest.update(f"{image.id} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -62,7 +62,7 @@ def watch(
     while True:
         # First the state, then the folder: a checkpoint saved right before the end is seen.
         ended = training.ended()
-        fresh = [each for each in kept.checkpoints() if each not in handled]
+        fresh = [checkpoint for checkpoint in kept.checkpoints() if checkpoint not in handled]
         for checkpoint in fresh:
             handled.add(checkpoint)
             if _evaluated(kept, checkpoint):

@@ -81,10 +81,10 @@ def predict_in_float32(model: Any) -> None:
 
     def in_float32(*args: Any, **kwargs: Any) -> Any:
         return tf.nest.map_structure(
-            lambda each: (
-                tf.cast(each, tf.float32)
-                if tf.is_tensor(each) and each.dtype == tf.float16
-                else each
+            lambda leaf: (
+                tf.cast(leaf, tf.float32)
+                if tf.is_tensor(leaf) and leaf.dtype == tf.float16
+                else leaf
             ),
             predict(*args, **kwargs),
         )
