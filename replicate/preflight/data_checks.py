@@ -40,7 +40,7 @@ def evaluation_images(material: LaunchFacts) -> Iterator[CheckFinding]:
 def _against_val2017(source: coco.Source) -> Iterator[CheckFinding]:
     ids = sorted(image.id for image in source.images)
     seen = f"{len(ids):,} images, {source.num_annotations:,} annotations"
-    first = pathlib.PurePath(source.images[0].file_name).name if ids else ""
+    first = pathlib.PurePath(source.images[0].file_name or "").name if ids else ""
     named = " (their files are val2014's)" if first.startswith("COCO_val2014") else ""
     if len(ids) != official.VAL2017.images:
         named = named or (" (as many as minival's)" if len(ids) in (8059, 8000) else "")
@@ -115,7 +115,7 @@ def conversion(material: LaunchFacts) -> Iterator[CheckFinding]:
         elif material.intent.convert and not held.paths:
             yield from _expected_records(material, split)
         elif held.manifest is not None:
-            yield from _manifest(material, split, held)
+            yield from _manifest(material, split, held, held.manifest)
         elif held.paths:
             yield from _unmanifested(material, split, held)
         elif split == "train":
@@ -141,8 +141,10 @@ def _expected_records(material: LaunchFacts, split: str) -> Iterator[CheckFindin
     )
 
 
-def _manifest(material: LaunchFacts, split: str, held: Records) -> Iterator[CheckFinding]:
-    counts, source = held.manifest["counts"], held.manifest["source"]
+def _manifest(
+    material: LaunchFacts, split: str, held: Records, manifest: dict
+) -> Iterator[CheckFinding]:
+    counts, source = manifest["counts"], manifest["source"]
     given = getattr(material, f"{split}_source")
     if given is not None and source["sha256"] and given.sha256 != source["sha256"]:
         yield breaks(
@@ -275,7 +277,7 @@ def _categories(
             "one label map for training and evaluation, with every category",
         )
         return
-    highest = max(source.categories.values(), key=ids.get)
+    highest = max(source.categories.values(), key=lambda name: ids[name])
     if ids[highest] > num_classes:
         yield breaks(
             f"{highest!r} is label {ids[highest]}, but the model has {num_classes} classes",

@@ -81,7 +81,7 @@ def _image_files(split: str, source: coco.Source, folder: str) -> Iterator[Check
     missing = [
         image
         for image in source.images
-        if not os.path.isfile(os.path.join(folder, image.file_name))
+        if not os.path.isfile(os.path.join(folder, image.file_name or ""))
     ]
     if missing:
         yield breaks(
@@ -92,7 +92,7 @@ def _image_files(split: str, source: coco.Source, folder: str) -> Iterator[Check
         return
     sample = evenly(source.images, SAMPLE)
     for image in sample:
-        path = pathlib.Path(folder) / image.file_name
+        path = pathlib.Path(folder) / (image.file_name or "")
         try:
             encoded = path.read_bytes()
             images.check(encoded, str(path), (image.height, image.width))

@@ -75,7 +75,7 @@ class Forecast:
 
     def text(self) -> str:
         """The forecast in a few lines; "" where no step was tried."""
-        if self.step_seconds is None:
+        if self.step_seconds is None or self.train_hours is None:
             return ""
         device = f"{self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "the CPU"
         scaled = "" if self.tried_batch == self.batch else f", scaled to {self.batch}"
@@ -110,15 +110,14 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
       material: LaunchFacts.
       trial: the dict of `trial.run`; {} without one.
     """
-    known = {
-        "records_bytes": _records_to_make(material),
-        "host_available_bytes": memory.available_bytes(),
-        "gpu_available_bytes": 2**30
-        * min((gpu.memory_total_gib for gpu in material.gpus), default=0),
-    }
+    known = Forecast(
+        records_bytes=_records_to_make(material),
+        host_available_bytes=memory.available_bytes(),
+        gpu_available_bytes=2**30 * min((gpu.memory_total_gib for gpu in material.gpus), default=0),
+    )
     tried = trial.get("steps")
     if tried is None:
-        return Forecast(**known)
+        return known
     done = material.checkpoint_steps[-1] if material.checkpoint_steps else 0
     left = max(0, material.num_steps - done)
     scale = tried["of_batch"] / tried["batch"]
@@ -129,8 +128,8 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
     images = len(material.val_source.images) if material.val_source is not None else 0
     peak = max(tried["peak_bytes"], (evaluated or {}).get("peak_bytes", 0))
     above = 0 if tried["gpus"] else max(0, tried["peak_bytes"] - tried["built_bytes"])
-    return Forecast(
-        **known,
+    return dataclasses.replace(
+        known,
         batch=tried["of_batch"],
         tried_batch=tried["batch"],
         gpus=tried["gpus"],

@@ -69,7 +69,7 @@ class LaunchFacts:
     def __init__(self, intent: Intent, trial: dict | None = None) -> None:
         self.intent, self.trial = intent, trial
         self.run = RunDir.at(intent.run_dir)
-        self.problems = {}
+        self.problems: dict[str, str] = {}
 
     @property
     def message(self) -> Any:

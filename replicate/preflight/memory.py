@@ -73,7 +73,7 @@ def _image_sizes(material: LaunchFacts, most: int = 200) -> list[int]:
     sizes = []
     for image in source.images[::step]:
         try:
-            sizes.append(os.path.getsize(os.path.join(folder, image.file_name)))
+            sizes.append(os.path.getsize(os.path.join(folder, image.file_name or "")))
         except OSError:
             continue
     return sizes

@@ -15,7 +15,7 @@ from replicate.evenly import evenly
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import CheckFinding, Note, differs, mind
 from replicate.records import Records
-from tfrecords import annotation_file, example, framing
+from tfrecords import annotation_file, coco, example, framing
 from tfrecords.errors import InputError
 
 SAMPLE = 24  # images looked at, and records read, of each split
@@ -58,9 +58,9 @@ def of_launch(material: LaunchFacts) -> Iterator[CheckFinding]:
     else:
         training = _training(material, manifest)
         if training is not None:
-            yield _of_images(material, training)
+            yield _of_images(material, material.val_source, training)
         else:
-            yield _of_records(material)
+            yield _of_records(material, material.val_source)
 
 
 def _evaluated(material: LaunchFacts) -> tuple[str | None, str | None]:
@@ -94,13 +94,18 @@ def _training(material: LaunchFacts, manifest: dict | None) -> _TrainingImages |
     return _TrainingImages(file, manifest["source"]["sha256"], named, folder)
 
 
-def _of_images(material: LaunchFacts, training: _TrainingImages) -> CheckFinding:
+def _of_images(
+    material: LaunchFacts, evaluated: coco.Source, training: _TrainingImages
+) -> CheckFinding:
     """Told by the bytes of image files that have the same number in both annotation files."""
     of_train = {_coco_number(image): image for image in training.images}
     val = pathlib.Path(material.intent.val_images)
     twins = [
-        (val / image.file_name, training.folder / of_train[_coco_number(image)].file_name)
-        for image in material.val_source.images
+        (
+            val / (image.file_name or ""),
+            training.folder / (of_train[_coco_number(image)].file_name or ""),
+        )
+        for image in evaluated.images
         if _coco_number(image) in of_train
     ]
     if not twins:
@@ -126,10 +131,12 @@ def _of_images(material: LaunchFacts, training: _TrainingImages) -> CheckFinding
     )
 
 
-def _of_records(material: LaunchFacts) -> CheckFinding:
+def _of_records(material: LaunchFacts, evaluated: coco.Source) -> CheckFinding:
     """Told by the images that training records hold."""
     val = pathlib.Path(material.intent.val_images)
-    of_val = {_coco_number(image): val / image.file_name for image in material.val_source.images}
+    of_val: dict[int | None, pathlib.Path] = {
+        _coco_number(image): val / (image.file_name or "") for image in evaluated.images
+    }
     looked_at = 0
     for features in sample_records(material.train_records):
         name, source_id, encoded = (

@@ -66,7 +66,7 @@ class Standby:
         Args:
           config, settings: as of `train`.
         """
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self._tried is None or self._process.poll() is not None:
             return False
         tried_config, tried = self._tried
         return tried_config == _of_step(config) and all(
@@ -87,12 +87,13 @@ class Standby:
         Raises:
           UserError, Interrupted, Unavailable: as `train.loop.train`.
         """
-        if not self.serves(config, settings):
+        process = self._process
+        if process is None or not self.serves(config, settings):
             self.__exit__()  # it would hold its memory
             from replicate.train import loop
 
             return loop.train(config, run_dir, loop.TrainingSettings(**settings))
-        process, self._process = self._process, None
+        self._process = None
         folder = self.folder()
         write_text(folder / "pipeline.config", configs.to_text(config))
         order = {
@@ -102,6 +103,7 @@ class Standby:
             "outcome": str(folder / "outcome.json"),
         }
         with _forwarded(process) as forwarded:
+            assert process.stdin is not None  # a pipe, as `trial` opened it
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(order) + "\n")
                 process.stdin.close()
@@ -183,6 +185,7 @@ def _forwarded(process: subprocess.Popen) -> Iterator[list[int]]:
 
 def _end(process: subprocess.Popen) -> None:
     """Ends a process that still waits: its standard input ends."""
+    assert process.stdin is not None and process.stdout is not None  # pipes
     with contextlib.suppress(OSError):
         process.stdin.close()
     try:

@@ -134,7 +134,7 @@ def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
                 f"checkpoint {steps[-1]} is of another run: {sentence}",
                 f"continue it as it began, name another run directory, or --accept={field}",
             )
-    changed = changed or differences
+    as_it_began = not changed and not differences
     logged = read_metrics(material.run.metrics)
     if not logged or logged[-1]["step"] < steps[-1]:
         yield mind(
@@ -142,7 +142,7 @@ def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"step {steps[-1]}: the losses between are lost",
             "bring metrics.jsonl along with the checkpoints",
         )
-    if not changed:
+    if as_it_began:
         known = "its config" if before is not None else "no record of its config"
         yield Note(f"continues after step {steps[-1]} with {known}")
 

@@ -19,11 +19,11 @@ from typing import Any
 from tqdm import tqdm
 
 from replicate import config as configs
-from replicate.preflight.launch_facts import LaunchFacts
+from replicate.preflight.launch_facts import Intent, LaunchFacts
 from replicate.preflight.standby import Standby
 from replicate.preflight.trial_process import WAITING
 from replicate.run import write_json, write_text
-from tfrecords import features, framing, label_map
+from tfrecords import coco, features, framing, label_map
 from tfrecords.errors import InputError
 from tfrecords.shards import read_image
 
@@ -98,16 +98,17 @@ def _job(material: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
     cpu_batch = max(1, _CPU_PIXELS // pixels)
     reader = config.train_input_reader
     reader.shuffle_buffer_size = min(reader.shuffle_buffer_size, 4 * config.train_config.batch_size)
-    sampled = not material.train_records.paths and material.train_source is not None
-    if sampled:
-        _sample(material, config, folder, 2 * min(cpu_batch, config.train_config.batch_size))
+    source = material.train_source if not material.train_records.paths else None
+    if source is not None:
+        count = 2 * min(cpu_batch, config.train_config.batch_size)
+        _sample(source, intent, config, folder, count)
     val = _two_images(material, folder) if steps else None
     write_text(folder / "pipeline.config", configs.to_text(config))
     return {
         "config": str(folder / "pipeline.config"),
         "folder": str(folder),
         "execution": intent.of_steps()
-        | {"input_service": _input_service(intent.input_service, sampled)},
+        | {"input_service": _input_service(intent.input_service, source is not None)},
         "run_input_service": intent.input_service,
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,
@@ -125,9 +126,10 @@ def _input_service(service: str, sampled: bool) -> str:
     return "" if sampled and not service.isdigit() else service
 
 
-def _sample(material: LaunchFacts, config: Any, folder: pathlib.Path, count: int) -> None:
+def _sample(
+    source: coco.Source, intent: Intent, config: Any, folder: pathlib.Path, count: int
+) -> None:
     """Records of some training images, made by the converter itself, and their label map."""
-    source, intent = material.train_source, material.intent
     count = min(len(source.images), max(count, 8))
     settings = features.FeatureSettings(include_masks=intent.include_masks)
     shard = folder / "train-00000-of-00001.tfrecord"
@@ -135,7 +137,7 @@ def _sample(material: LaunchFacts, config: Any, folder: pathlib.Path, count: int
         writer = framing.Writer(file)
         for number in range(count):
             image = source.image(number * len(source.images) // count)
-            path = os.path.join(intent.train_images, image.file_name)
+            path = os.path.join(intent.train_images, image.file_name or "")
             made = features.convert_image(
                 image, read_image(path), path, source.categories, settings
             )
@@ -205,6 +207,7 @@ def _process(
                 pass_fds=(here,),
                 start_new_session=True,  # Ctrl-C is this process's, which passes it on
             )
+            assert process.stdin is not None and process.stdout is not None  # pipes
             with _ended_with_this(process, seconds):
                 for line in process.stdout:
                     if line.strip() == WAITING:

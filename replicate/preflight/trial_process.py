@@ -32,7 +32,7 @@ class Trial:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.outcome = {}
+        self.outcome: dict[str, Any] = {}
 
     def stage(self, name: str) -> None:
         """Begins a stage."""

@@ -36,7 +36,7 @@ def small_multiples(curves: dict | None) -> dict[str, Plot]:
     Args:
       curves: "category_curves" of the content.
     """
-    drawn = {}
+    drawn: dict[str, Plot] = {}
     if not curves:
         return drawn
     # One figure for all of them: making axes costs more than drawing two lines.

@@ -49,7 +49,7 @@ def of(
     Raises:
       UserError: `baseline` is not among them.
     """
-    not_checked = []
+    not_checked: list[dict] = []
     scored = _scored(participants, not_checked)
     base = _baseline(participants, scored, baseline, not_checked)
     together = _on_the_same_images(scored, base, not_checked)
@@ -89,7 +89,8 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
     runs = [participant for participant in participants if participant.message is not None]
     if len(runs) < 2:
         return []
-    first, paths = runs[0], {}
+    first = runs[0]
+    paths: dict[str, dict[str, config.Operation]] = {}
     for run in runs[1:]:
         for operation in config.diff(first.message, run.message):
             paths.setdefault(operation.path, {})[run.key] = operation
@@ -178,7 +179,7 @@ def _curves(participants: Iterable[Participant]) -> list[dict]:
       list of {name, y_label, share, of_machine, lines}: `share` where values are shares of one,
       shown in percent; a line is {run, step, value}, None a gap.
     """
-    curves = {}
+    curves: dict[str, dict] = {}
 
     def add(
         name: str,
@@ -263,17 +264,23 @@ def _per_category(together: _ByKey, base: Participant, samples: int) -> list[dic
 
 def _speed(participants: Iterable[Participant]) -> dict:
     """Accuracy against latency: the zoo's published points with their frontier, and ours."""
-    published = [row for row in zoo.rows() if row.speed_ms and row.box_map]
-    points = sorted(published, key=lambda row: (row.speed_ms, -row.box_map))
-    frontier, best = [], 0
-    for row in points:
-        if row.box_map > best:
-            frontier.append(row.archive)
-            best = row.box_map
+    points = sorted(
+        (
+            (row.archive, row.speed_ms, row.box_map)
+            for row in zoo.rows()
+            if row.speed_ms and row.box_map
+        ),
+        key=lambda point: (point[1], -point[2]),
+    )
+    frontier, best = [], 0.0
+    for name, _, box_map in points:
+        if box_map > best:
+            frontier.append(name)
+            best = box_map
     return {
         "zoo": [
-            {"name": row.archive, "latency_ms": row.speed_ms, "AP": row.box_map / 100}
-            for row in points
+            {"name": name, "latency_ms": speed_ms, "AP": box_map / 100}
+            for name, speed_ms, box_map in points
         ],
         "frontier": frontier,
         "runs": [

@@ -249,7 +249,7 @@ def _deviations(material: RunFiles) -> dict | None:
     """Deviations by class, those that affect AP first."""
     if material.deviations is None:
         return None
-    groups = {name: [] for name in config.CLASSES}
+    groups: dict[str, list[dict]] = {name: [] for name in config.CLASSES}
     for deviation in material.deviations:
         groups.setdefault(deviation["class"], []).append(deviation)
     return {

@@ -63,7 +63,7 @@ def _balance(material: RunFiles, per_category: list[dict]) -> list[dict]:
             "val": category["groundtruth"],
             "val_share": category["groundtruth"] / in_val if in_val else None,
             "train": train.get(category["id"], 0) if train is not None else None,
-            "train_share": train.get(category["id"], 0) / in_train if in_train else None,
+            "train_share": train.get(category["id"], 0) / in_train if train and in_train else None,
         }
         for category in per_category
     ]

@@ -22,13 +22,13 @@ class Scored:
     """An evaluation scored again for the report.
 
     Attributes:
-      step: of the checkpoint.
+      step: of the checkpoint; None of a benchmark.
       metrics: the dict of its metrics.json.
       result: score.Result of its detections, by hotcoco.
       diagnostics: hotcoco's image_diagnostics at IoU 0.5.
     """
 
-    step: int
+    step: int | None
     metrics: dict
     result: score.Result
     diagnostics: dict

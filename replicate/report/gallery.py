@@ -121,10 +121,10 @@ def thumbnail(file: str | os.PathLike[str] | BinaryIO, longer_side_px: int = LON
     """
     with Image.open(file) as picture:
         picture.draft("RGB", (longer_side_px, longer_side_px))
-        picture = picture.convert("RGB")
-    picture.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
+        small = picture.convert("RGB")
+    small.thumbnail((longer_side_px, longer_side_px), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    small.save(encoded, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
@@ -147,7 +147,7 @@ def _chosen(last: Scored, per_group: int) -> dict[int, list[str]]:
         )[:per_group],
         "mistakes": sorted(mistakes, key=lambda image_id: -mistakes[image_id])[:per_group],
     }
-    chosen = {}
+    chosen: dict[int, list[str]] = {}
     for group, image_ids in ranked.items():
         for image_id in image_ids:
             chosen.setdefault(image_id, []).append(group)
@@ -157,7 +157,7 @@ def _chosen(last: Scored, per_group: int) -> dict[int, list[str]]:
 def _worst_mistakes(last: Scored) -> dict[int, float]:
     """dict image id -> score of its most confident false positive."""
     detections = last.result.detections
-    worst = {}
+    worst: dict[int, float] = {}
     wrong = np.flatnonzero(last.statuses() == "fp")
     for index in wrong:
         image_id = int(detections.image_ids[index])
@@ -173,7 +173,7 @@ def _image_ap50(last: Scored, image_id: int) -> float | None:
 def annotations_of(last: Scored, image_ids: Iterable[int]) -> dict[int, list[dict]]:
     """dict image id -> its COCO annotations that have a box."""
     truth = last.result.evaluations["hotcoco"].handle.coco_gt
-    annotations = {image_id: [] for image_id in image_ids}
+    annotations: dict[int, list[dict]] = {image_id: [] for image_id in image_ids}
     for annotation in truth.load_anns(truth.get_ann_ids(img_ids=list(image_ids))):
         if annotation.get("bbox"):
             annotations[annotation["image_id"]].append(annotation)
@@ -200,7 +200,7 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
       annotations: dict image id -> COCO annotations.
     """
     detections, statuses = scored.result.detections, scored.statuses()
-    shown = {image_id: [] for image_id in annotations}
+    shown: dict[int, list[list]] = {image_id: [] for image_id in annotations}
     if detections.iou_type != "bbox":
         return shown
     position = {

@@ -37,7 +37,7 @@ def html(
       **context: what the template says.
     """
     environment = _environment(templates)
-    script = "\n".join(environment.loader.get_source(environment, name)[0] for name in scripts)
+    script = "\n".join(_loader(templates).get_source(environment, name)[0] for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     style = (
         plots.css() + _WASH + (_TEMPLATES / "page.css").read_text(encoding="utf-8") + extra_style
@@ -61,11 +61,16 @@ def markdown(template: str, **context: Any) -> str:
 
 
 @functools.cache
+def _loader(templates: pathlib.Path | None) -> jinja2.FileSystemLoader:
+    return jinja2.FileSystemLoader([templates, _TEMPLATES] if templates else [_TEMPLATES])
+
+
+@functools.cache
 def _environment(templates: pathlib.Path | None = None) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([templates, _TEMPLATES] if templates else [_TEMPLATES]),
+        loader=_loader(templates),
         trim_blocks=True,
-        autoescape=lambda name: name.endswith(".html.j2"),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
     )
     environment.filters |= {
         "percent": percent,

@@ -94,13 +94,13 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> list[Participant]:
     Raises:
       UserError: a path that is neither.
     """
-    paths = [str(path) for path in paths]
-    names = _names([path.split(":")[0] for path in paths])
+    given = [str(path) for path in paths]
+    names = _names([path.split(":")[0] for path in given])
     return [
         _of_run(f"r{number}", name, path)
         if pathlib.Path(path).is_dir()
         else _of_record(f"r{number}", name, path)
-        for number, (name, path) in enumerate(zip(names, paths, strict=True))
+        for number, (name, path) in enumerate(zip(names, given, strict=True))
     ]
 
 

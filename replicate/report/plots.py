@@ -9,11 +9,12 @@ import dataclasses
 import html
 import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 
 matplotlib.use("Agg")  # never a window
 from matplotlib import pyplot, ticker
@@ -128,6 +129,7 @@ def axes(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> Iterat
 def finished(holder: Axes, name: str, title: str) -> Plot:
     """The Plot of axes that are complete."""
     buffer = io.StringIO()
+    assert isinstance(holder.figure, Figure)  # `axes` makes no subfigures
     holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return Plot(name, title, _themed(buffer.getvalue(), name, title))
 
@@ -137,7 +139,7 @@ def lines(
     title: str,
     x_label: str,
     y_label: str,
-    series: dict[str, tuple[Sequence, Sequence]],
+    series: Mapping[str, tuple[Sequence, Sequence]],
     *,
     percent: bool = False,
     marker: str | None = None,

@@ -29,16 +29,16 @@ def fingerprint(run: RunDir) -> dict:
     files += [run.verdict, run.metrics, run.training]
     files += manifests.in_folder(run.data).values()
     files += sorted((run.root / "explain").glob("*.json"))
-    annotation_files = set()
+    annotation_files: set[str | None] = set()
     for step in run.evaluated_steps():
         metrics = run.eval_at(step) / "metrics.json"
         files += [metrics, run.eval_at(step) / "detections.json.gz"]
         annotation_files.add(_annotations_file(metrics))
-    hashes = {
+    hashes: dict[str, str | None] = {
         path.relative_to(run.root).as_posix(): _sha256(path) for path in files if path.is_file()
     }
-    for path in sorted(annotation_files - {None}):
-        hashes[path] = annotation_file.sha256_of(path) if pathlib.Path(path).is_file() else None
+    for file in sorted(file for file in annotation_files if file is not None):
+        hashes[file] = annotation_file.sha256_of(file) if pathlib.Path(file).is_file() else None
     versions = {name: importlib.metadata.version(name) for name in score.EVALUATORS}
     return hashes | {"code": environment.code_sha256(*_CODE), "evaluators": versions}
 

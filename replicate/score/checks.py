@@ -103,7 +103,7 @@ def _changed(before: Detections, after: Detections) -> int:
         return len(before) - len(after)
     changed = before.category_ids != after.category_ids
     if before.iou_type == "bbox":
-        changed = changed | (before.shapes != after.shapes).any(axis=1)
+        changed = changed | (np.asarray(before.shapes) != np.asarray(after.shapes)).any(axis=1)
     return int(changed.sum())
 
 
@@ -159,7 +159,7 @@ def _unknown_categories(
 def _negative_boxes(detections: Detections, *_: Any) -> DetectionsProblem | None:
     if detections.iou_type != "bbox":
         return None
-    bad = (np.asarray(detections.shapes)[:, 2:] < 0).any(axis=1)
+    bad = np.any(np.asarray(detections.shapes)[:, 2:] < 0, axis=1)
     return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
 
 

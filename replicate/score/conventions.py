@@ -208,7 +208,9 @@ def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Det
 
     def mend(detections: "Detections") -> "Detections":
         sizes = image_hw(detections.image_ids, groundtruth)
-        return dataclasses.replace(detections, shapes=layout.to_xywh_px(detections.shapes, sizes))
+        return dataclasses.replace(
+            detections, shapes=layout.to_xywh_px(np.asarray(detections.shapes), sizes)
+        )
 
     return DetectionsProblem(
         code=code,

@@ -155,7 +155,7 @@ def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:
     truth = hotcoco.COCO(dataset)
     if detections.iou_type == "bbox":
         # Columns image_id, x, y, width, height, score, category_id: no dict for each detection.
-        results = np.column_stack(
+        results: np.ndarray | list[dict] = np.column_stack(
             [
                 detections.image_ids,
                 detections.shapes,

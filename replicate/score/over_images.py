@@ -123,9 +123,9 @@ def compare(
             f"{baseline.iou_type}) differ"
         )
     differences = {
-        name: value - baseline.metrics[name]
+        name: value - other
         for name, value in result.metrics.items()
-        if value is not None and baseline.metrics[name] is not None
+        if value is not None and (other := baseline.metrics[name]) is not None
     }
     by_metric = {}
     samples = samples if bootstrap is None else bootstrap
@@ -133,8 +133,8 @@ def compare(
         subsets = _subsets(result.image_ids, samples, seed)
         ours, theirs = _scored(result, subsets), _scored(baseline, subsets)
         for name, whole in differences.items():
-            paired = [a - b for a, b in zip(ours[name], theirs[name], strict=True)]
-            interval = interval_of(whole, *paired, confidence, too_rare(result, name))
+            halves, groups = (a - b for a, b in zip(ours[name], theirs[name], strict=True))
+            interval = interval_of(whole, halves, groups, confidence, too_rare(result, name))
             if interval is not None:
                 by_metric[name] = interval
     before = {category["id"]: category["AP"] for category in baseline.per_category}
@@ -253,8 +253,8 @@ def of_categories(
             sliced = of_category.slice_by(subsets)
             wholes.append(sliced["_overall"]["AP"])
             scored.append(_figures(sliced, "AP"))
-        paired = [a - b for a, b in zip(*scored, strict=True)]
-        yield interval_of(wholes[0] - wholes[1], *paired, confidence)
+        halves, groups = (a - b for a, b in zip(*scored, strict=True))
+        yield interval_of(wholes[0] - wholes[1], halves, groups, confidence)
 
 
 def _subsets(image_ids: list[int], samples: int, seed: int) -> dict[str, list[int]]:

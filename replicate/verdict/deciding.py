@@ -159,7 +159,7 @@ def decide(
         conditions=conditioned,
         reasons=reasons,
         achieved={
-            name: statistics.fmean(values) if None not in values else None
+            name: None if (known := _known(values)) is None else statistics.fmean(known)
             for name, values in seeds.items()
         },
         published={name: figure["published"].points for name, figure in figures.items()},
@@ -201,6 +201,12 @@ def _check_distinct(evaluations: Iterable[dict]) -> None:
         files[key] = evaluation["detections"].get("file") or "another of the evaluations"
 
 
+def _known(values: list[float | None]) -> list[float] | None:
+    """The values, None where one of them is undefined."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
+
+
 def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
     seeds: dict[str, list[float | None]] = {}
     for evaluation in evaluations:
@@ -212,23 +218,27 @@ def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
 
 def _figures(row: zoo.Row | None) -> dict[str, dict]:
     """Figure's name -> {published, header (where it differs), val2017}."""
+    if row is None:
+        return {}
     figures = {}
-    for name, attribute in FIGURES.values() if row is not None else ():
+    for name, attribute in FIGURES.values():
         kind = attribute.removesuffix("_map")
         table, header = row.table_figure(kind), row.header_figure(kind)
         first = table or header
         if first is None:
             continue
-        differs = table and header and abs(table.points - header.points) > table.rounding + 1e-9
-        said = header if header and not differs else first
+        other = None
+        if table and header and abs(table.points - header.points) > table.rounding + 1e-9:
+            other = header
+        said = header if header and not other else first
         figures[name] = {
             "published": tolerance.PublishedFigure(
                 first.points, first.rounding, said.runs or 1, said.spread
             ),
             "header": tolerance.PublishedFigure(
-                header.points, header.rounding, header.runs or 1, header.spread
+                other.points, other.rounding, other.runs or 1, other.spread
             )
-            if differs
+            if other
             else None,
             "val2017": said.val2017,
         }
@@ -253,7 +263,7 @@ def _obstacles(
         which = " and ".join(seeds) or "anything"
         obstacles[
             "no figure was published to compare with"
-            if not figures
+            if row is None or not figures
             else f"{row.archive} was published with {', '.join(figures)}, not {which}"
         ] = None
     return list(obstacles)

@@ -140,7 +140,7 @@ def _parameters(report: dict, message: Any) -> dict[str, Any]:
 
 
 def _series(report: dict) -> dict[str, list[tuple[int, float]]]:
-    series = {}
+    series: dict[str, list[tuple[int, float]]] = {}
     training, plan = report["training"], report["schedule"]
     if training:
         steps = training["step"]
