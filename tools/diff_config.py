@@ -3,10 +3,15 @@
     python tools/diff_config.py ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8 pipeline.config
     python tools/diff_config.py A B --format=html > diff.html
 
+    python tools/diff_config.py retinanet_mobilenetv2_256 params.yaml
+
 A and B are each a zoo model's name, a pipeline.config file, a released archive (MODEL.tar.gz), or
 a folder with a pipeline.config (a run directory, an unpacked archive). Every difference is listed
 with its class: architecture, training, evaluation, speed only, paths, cosmetic (the same value
 written otherwise, or a default written out).
+
+Of TF-Vision, A and B are each a published row's name (tools/zoo.py list --engine=tfvision), a
+params YAML or a run directory with params.yaml; both sides are completed from their factory.
 
 Exit status: 0 same (differences of paths and cosmetic ones count as same and are still listed),
 1 differs, 2 error.
@@ -23,8 +28,9 @@ import json
 from absl import flags
 
 from replicate import config
-from replicate.config import view
+from replicate.config import operations, view
 from replicate.errors import UserError
+from replicate.tfvision import configs
 from tools import cli
 
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "html"], "how the answer is written")
@@ -37,17 +43,38 @@ def main(arguments: list[str]) -> int:
             "  each a zoo model's name, a pipeline.config, MODEL.tar.gz, or a run directory"
         )
     a, b = arguments
-    (message_a, text_a), (message_b, text_b) = map(config.read_with_text, arguments)
-    operations = config.diff(message_a, message_b) + config.written_otherwise(text_a, text_b)
-    same = config.same(operations)
+    found = _operations(a, b)
+    same = config.same(found)
     if _FORMAT.value == "json":
-        listed = config.operations_to_json(operations)
+        listed = config.operations_to_json(found)
         print(json.dumps({"a": a, "b": b, "same": same, "operations": listed}, indent=1))
     elif _FORMAT.value == "html":
-        print(view.html(operations, a, b, same))
+        print(view.html(found, a, b, same))
     else:
-        print(view.text(operations, colour=view.colour_wanted(sys.stdout)))
+        print(view.text(found, colour=view.colour_wanted(sys.stdout)))
     return cli.DONE if same else cli.NEGATIVE
+
+
+def _operations(a: str, b: str) -> list[operations.Operation]:
+    ours = [configs.is_one(source) for source in (a, b)]
+    if ours == [True, True]:
+        return _of_vision(a, b)
+    if any(ours):
+        raise UserError(
+            f"{a} and {b} are configs of two engines, whose fields have no counterparts"
+        )
+    (message_a, text_a), (message_b, text_b) = map(config.read_with_text, (a, b))
+    return config.diff(message_a, message_b) + config.written_otherwise(text_a, text_b)
+
+
+def _of_vision(a: str, b: str) -> list[operations.Operation]:
+    from replicate.tfvision import diff
+
+    sides = [configs.read(a), configs.read(b)]
+    for side in sides:
+        for problem in side.problems:
+            print(f"{side.origin}: {problem.path}: {problem.message}", file=sys.stderr)
+    return diff.diff(sides[0].params, sides[1].params)
 
 
 if __name__ == "__main__":

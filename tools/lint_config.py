@@ -13,6 +13,11 @@ count and label map, averaged weights in training and evaluation, the checkpoint
 version, the schedule's length and num_steps, the metrics. --fix writes the blocks right that the
 API does not have but answers on the web do (piecewise_constant_learning_rate).
 
+A TF-Vision params YAML (FILE.yaml, or a run with params.yaml) is held to its factory: unknown
+fields, wrong types, the schedule against the steps, num_classes, a missing annotation file, a
+validation batch that drops images. --experiment names the factory where the YAML's comments do not;
+--fix puts in commas that are left out of a list of numbers.
+
 Exit status: 0 no errors (warnings may be listed), 1 errors, 2 the file cannot be read.
 """
 
@@ -23,16 +28,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses
+import functools
 import json
+import os
+from collections.abc import Callable
 
 from absl import flags
 
 from replicate import run
 from replicate.config import lint, sources
 from replicate.errors import UserError
+from replicate.tfvision import configs
 from tools import cli
 
 _FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the file")
+_EXPERIMENT = flags.DEFINE_string("experiment", None, "a params YAML's factory")
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
 
 
@@ -40,8 +50,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UserError("give one config: python tools/lint_config.py pipeline.config")
     (path,) = arguments
-    text, origin = sources.text_of(path)
-    findings = lint.lint(text, origin=origin)
+    text, origin, linted = _read(path)
+    findings = linted(text)
     if _FIX.value and origin != path:
         raise UserError(f"--fix writes into a file; {path} is none. Give the pipeline.config")
     if _FIX.value and any(finding.fix for finding in findings):
@@ -49,7 +59,7 @@ def main(arguments: list[str]) -> int:
         text = lint.fixed(text, findings)
         run.write_text(path, text)
         print(f"{path}: {fixed} fixed", file=sys.stderr)
-        findings = lint.lint(text, origin=origin)
+        findings = linted(text)
     if _FORMAT.value == "json":
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:
@@ -58,6 +68,26 @@ def main(arguments: list[str]) -> int:
             print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
     errors = any(finding.level == lint.ERROR for finding in findings)
     return cli.NEGATIVE if errors else cli.DONE
+
+
+def _read(path: str) -> tuple[str, str, Callable[[str], list[lint.Finding]]]:
+    """(text, where it is from, the function that finds its mistakes)."""
+    if not configs.is_one(path):
+        text, origin = sources.text_of(path)
+        return text, origin, functools.partial(lint.lint, origin=origin)
+    from replicate.tfvision import lint as vision_lint
+    from replicate.tfvision import render
+
+    if not os.path.exists(path):  # a published row's name
+        text, origin = render.text_of(configs.read(path), path), path
+    else:
+        origin = os.path.join(path, configs.FILE) if os.path.isdir(path) else path
+        text = configs.text_of(origin)
+    return (
+        text,
+        origin,
+        functools.partial(vision_lint.lint, origin=origin, experiment=_EXPERIMENT.value or ""),
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,15 @@ with its class and why it matters; --deviations=FILE keeps it as JSON.
 rate with the batch, and warm-up and steps against it, so that the images seen stay equal;
 --scale=none changes the batch alone. --schedule=piecewise_1x and piecewise_3x drop the rate
 tenfold at numbers of images seen (0.96 and 1.28 of 1.44 million; 3.36 and 4 of 4.32 million).
+
+Of TF-Vision (tools/zoo.py list --engine=tfvision) it writes a complete params YAML:
+
+    python tools/render_config.py --model=retinanet_mobilenetv2_256 --output=params.yaml \\
+        --train_records='data/train*' --val_records='data/val*' \\
+        --annotations_file=annotations/instances_val2017.json --global_batch_size=32 --epochs=72
+
+there PATH is dotted (task.model.num_classes), VALUE is YAML, and --label_map is the CSV of id,name
+for records without class labels. --epochs count --num_images each (train2017's by default).
 """
 
 import pathlib
@@ -26,7 +35,10 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 from replicate import config, run
-from replicate.config import view
+from replicate.config import operations as config_operations
+from replicate.config import parse_override, view
+from replicate.errors import UserError
+from replicate.tfvision import configs
 from tools import cli
 
 _MODEL = flags.DEFINE_string(
@@ -65,10 +77,23 @@ _SCHEDULE = flags.DEFINE_enum("schedule", None, config.SCHEDULES, "another sched
 _DEVIATIONS = flags.DEFINE_string("deviations", None, "write the differences here, as JSON")
 
 
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations_file", None, "TF-Vision: COCO JSON that the evaluation scores against"
+)
+_EPOCHS = flags.DEFINE_float("epochs", None, "TF-Vision: the training's length", lower_bound=0)
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 118287, "TF-Vision: images of an epoch")
+
+
 def main(_: list[str]) -> None:
+    if configs.is_one(_MODEL.value):
+        _render_vision()
+        return
+    for flag, given in (("annotations_file", _ANNOTATIONS.value), ("epochs", _EPOCHS.value)):
+        if given is not None:
+            raise UserError(f"--{flag} is of TF-Vision's configs alone")
     message = config.render(
         _MODEL.value,
-        overrides=[config.parse_override(text) for text in _SET.value],
+        overrides=[parse_override(text) for text in _SET.value],
         train_records=_TRAIN_RECORDS.value,
         val_records=_VAL_RECORDS.value,
         label_map=_LABEL_MAP.value,
@@ -85,6 +110,39 @@ def main(_: list[str]) -> None:
     run.write_text(_OUTPUT.value, config.text_of(message, recipe))
     if _DEVIATIONS.value:
         run.write_json(_DEVIATIONS.value, config.operations_to_json(deviations))
+    print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))
+
+
+def _render_vision() -> None:
+    from replicate.tfvision import diff, render
+
+    for flag, given in (
+        *(("num_classes", _NUM_CLASSES.value), ("num_gpus", _GPUS.value)),
+        ("schedule", _SCHEDULE.value),
+    ):
+        if given is not None:
+            raise UserError(f"--{flag} has no counterpart in TF-Vision's configs; use --set")
+    published = configs.read(_MODEL.value)
+    config = render.render(
+        _MODEL.value,
+        render.RenderRequest(
+            overrides=[parse_override(text) for text in _SET.value],
+            train_records=_TRAIN_RECORDS.value,
+            val_records=_VAL_RECORDS.value,
+            annotations_file=_ANNOTATIONS.value,
+            label_map=_LABEL_MAP.value,
+            init_checkpoint=_CHECKPOINT.value,
+            num_steps=_STEPS.value,
+            epochs=_EPOCHS.value,
+            num_images=_NUM_IMAGES.value,
+            global_batch_size=_BATCH.value,
+            scale=_SCALE.value,
+        ),
+    )
+    deviations = diff.diff(published.params, config.params)
+    run.write_text(_OUTPUT.value, render.text_of(config, _MODEL.value))
+    if _DEVIATIONS.value:
+        run.write_json(_DEVIATIONS.value, config_operations.to_json(deviations))
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))
 
 

@@ -5,6 +5,7 @@
     python tools/zoo.py list --format=json
     python tools/zoo.py check_links
     python tools/zoo.py reruns
+    python tools/zoo.py list --engine=tfvision
 
 `list` prints one line a model: input size (pixels), speed (published ms an image), COCO mAP in
 points (boxes, masks, keypoints) and whether its training config is public. `show` prints all that
@@ -12,6 +13,10 @@ is known of one: each published figure with its document, the weights that train
 what others measured when they evaluated the released model again. `reruns` lists all of those and
 how far they lie from the table by the recipe's resizer (docs/replications.md).
 `check_links` asks the server for every archive; exit status 1: one is not there.
+
+--engine=tfvision lists TF-Vision's published detectors instead (docs/tfvision.md): input, epochs,
+box and mask AP, the figures in the header of the YAML where it has others, the factory. Their names
+are the kit's; `show` gives both sources of every figure that they disagree on.
 
 MODEL may be the archive's name, the training config's, the display name, a released archive
 (MODEL.tar.gz), a pipeline.config or a run of one. Where no training config was published, the
@@ -28,22 +33,38 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 from absl import flags
 
 from replicate import config, zoo
 from replicate.errors import UserError
+from replicate.zoo import vision
 from tools import cli
 
-_FAMILY = flags.DEFINE_enum("family", None, zoo.families(), "list this family alone")
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "odapi",
+    ["odapi", "tfvision"],
+    "whose models: the Object Detection API's, TF-Vision's",
+)
+_FAMILY = flags.DEFINE_enum(
+    "family", None, [*zoo.families(), *vision.families()], "list this family alone"
+)
 _SORT = flags.DEFINE_enum("sort", None, ["map", "speed"], "best mAP or fastest first")
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
 
+_VISION_COLUMNS = (
+    *("model", "input", "epochs", "box", "mask", "header box", "header mask", "experiment"),
+)
 _COLUMNS = ("model", "input", "ms", "box", "mask", "keypoint", "training config")
 
 
 def main(arguments: list[str]) -> int:
     match arguments:
+        case ["list"] if _ENGINE.value == "tfvision":
+            found = _listed_vision()
+            print(_json([_vision_record(row) for row in found]) if _as_json() else _vision(found))
         case ["list"]:
             rows = _listed()
             print(_json([_record(row) for row in rows]) if _as_json() else _table(rows))
@@ -51,12 +72,56 @@ def main(arguments: list[str]) -> int:
             print(_json(_reruns()) if _as_json() else _reruns_text())
         case ["check_links"]:
             return _check_links()
+        case ["show", model] if _is_vision(model):
+            record = _vision_record(vision.find(model))
+            print(_json(record) if _as_json() else _sheet(record))
         case ["show", model]:
             record = _details(model)
             print(_json(record) if _as_json() else _sheet(record))
         case _:
             raise UserError("say what to do: python tools/zoo.py list, show MODEL, or reruns")
     return cli.DONE
+
+
+def _is_vision(model: str) -> bool:
+    """Whether `model` is asked of TF-Vision: by the flag, or as only its rows have the name."""
+    return _ENGINE.value == "tfvision" or (zoo.get(model) is None and vision.get(model) is not None)
+
+
+def _listed_vision() -> list[vision.VisionRow]:
+    rows = [row for row in vision.rows() if _FAMILY.value in (None, row.family)]
+    if _SORT.value == "speed":
+        raise UserError("--sort=speed: TF-Vision's tables give no speeds; --sort=map sorts by AP")
+    if _SORT.value == "map":
+        rows.sort(key=lambda row: row.box_ap or 0.0, reverse=True)
+    return rows
+
+
+def _vision_record(row: vision.VisionRow) -> dict:
+    record = {**dataclasses.asdict(row), "input_size": row.input_size}
+    return record | {"checkpoint_state": row.checkpoint_state, "disagrees": row.disagrees}
+
+
+def _vision(rows: list[vision.VisionRow]) -> str:
+    lines = [
+        (
+            row.name,
+            row.input_size,
+            "" if row.epochs is None else str(row.epochs),
+            _ap(row.box_ap),
+            _ap(row.mask_ap),
+            _ap(row.header_box_ap),
+            _ap(row.header_mask_ap),
+            row.experiment,
+        )
+        for row in rows
+    ]
+    return _aligned(_VISION_COLUMNS, lines, range(2, 7))
+
+
+def _ap(value: float | None) -> str:
+    """As many digits as the document gives."""
+    return "" if value is None else f"{value:.2f}".removesuffix("0")
 
 
 def _check_links() -> int:
@@ -135,14 +200,18 @@ def _table(rows: list[zoo.Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in [_COLUMNS, *lines]) for i in range(len(_COLUMNS))]
-    right = range(2, 6)
+    return _aligned(_COLUMNS, lines, range(2, 6))
+
+
+def _aligned(columns: Sequence[str], lines: Sequence[tuple[str, ...]], right: range) -> str:
+    """A table with a head; the cells of the columns in `right` stand to the right."""
+    widths = [max(len(line[i]) for line in [columns, *lines]) for i in range(len(columns))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if i in right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in [_COLUMNS, *lines]
+        for line in [columns, *lines]
     )
 
 
@@ -151,6 +220,8 @@ def _sheet(record: dict[str, Any]) -> str:
     for name, value in record.items():
         if name == "reruns":
             lines += [f"re-evaluated by others: {zoo.Rerun(**rerun)}" for rerun in value]
+        elif name == "disagrees":
+            lines += [f"disagrees: {text}" for text in value]
         elif name == "figures":
             lines += [f"published: {zoo.Figure(**figure)}" for figure in value]
         elif isinstance(value, dict):

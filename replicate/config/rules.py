@@ -43,7 +43,12 @@ WRITTEN_DEFAULT = Rule("**", "cosmetic", "the field's default, written out on on
 @functools.cache
 def table() -> tuple[Rule, ...]:
     """The rules in the file's order; the first that fits holds."""
-    with open(_TABLE, "rb") as file:
+    return read(_TABLE)
+
+
+def read(path: pathlib.Path) -> tuple[Rule, ...]:
+    """The rules of a table such as `diff_rules.toml`."""
+    with open(path, "rb") as file:
         rows = tomllib.load(file)["rule"]
     return tuple(Rule(cls=row.pop("class"), **row) for row in rows)
 

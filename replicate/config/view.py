@@ -9,6 +9,7 @@ from typing import IO, Any
 from replicate.config import paths, rules
 from replicate.config.operations import DELETE, SET, Operation, show, value_of
 from replicate.config.textproto import pipeline_class
+from replicate.errors import UserError
 
 _PAGE = pathlib.Path(__file__).resolve().parent / "diff.html.j2"
 _COLOURS = {DELETE: "31", SET: "32"}
@@ -126,8 +127,14 @@ def _shown(value: Any, path: str) -> str:
 
 
 def default_of(path: str) -> Any:
-    """The default of a scalar field of `TrainEvalPipelineConfig`, or None where it has none."""
-    field = paths.field_at(pipeline_class().DESCRIPTOR, path)
+    """The default of a scalar field of `TrainEvalPipelineConfig`, or None where it has none.
+
+    None too for a path of another kind of config.
+    """
+    try:
+        field = paths.field_at(pipeline_class().DESCRIPTOR, path)
+    except UserError:
+        return None
     if field.is_repeated or field.message_type or field.containing_oneof:
         return None
     return value_of(field, field.default_value)
