@@ -23,6 +23,7 @@ KEY = "schema"
 #: The version of each kind of file; 0 is what was written before files said their version.
 VERSIONS = {
     "annotations": 1,
+    "claim": 1,
     "deviations": 1,
     "environment": 1,
     "explain": 1,

@@ -17,6 +17,7 @@ _SEAL = {
 }
 SHAPES: dict[str, tuple[str, Any]] = {
     "annotations": ("annotations.json of a run directory", runs.AnnotationsFile),
+    "claim": ("claim.json: the contents of a bundle", scores.ClaimFile),
     "deviations": (
         "deviations.json: differences from the published config; null where none is "
         "known to compare with",

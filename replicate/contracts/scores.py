@@ -194,3 +194,25 @@ class RecordFile(TypedDict):
     protocol: dict[IouType, Protocol]
     speed: Speed | None
     published: list[PublishedBeside]
+
+
+class ClaimedAnnotations(TypedDict):
+    sha256: Sha256
+    images: Count
+    image_ids_sha256: Sha256
+    annotations: Count
+    content: AnnotationColumns
+
+
+class ClaimFile(TypedDict):
+    """claim.json: what a bundle claims, and the SHA-256 of each of its files."""
+
+    kit: str
+    run: str
+    step: Count
+    verdict: VerdictName
+    headline: str
+    metrics: dict[IouType, Metrics]
+    protocol_sha256: Sha256
+    annotations: ClaimedAnnotations
+    files: dict[str, Sha256]

@@ -158,8 +158,17 @@ def _manifest(annotations_file):
         [],
     )
     header = {"sha256": source.sha256, "keypoints_sha256": None}
+    settings = {
+        "num_shards": 1,
+        "include_masks": False,
+        "include_keypoints": False,
+        "include_class_labels": False,
+        "invalid_boxes": "clip",
+        "keep_images_without_annotations": True,
+        "on_error": "stop",
+    }
     entry = conversion.source_entry(source, header, pathlib.Path(annotations_file).parent, None)
-    return manifest.assemble(entry, {"num_shards": 1}, [shard])
+    return manifest.assemble(entry, settings, [shard])
 
 
 def _log(num_steps, learning_rate, seed):

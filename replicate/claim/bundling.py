@@ -1,0 +1,93 @@
+"""A run's claim into one file."""
+
+import os
+
+from replicate import __version__, installation
+from replicate.claim import contents
+from replicate.errors import UserError
+from replicate.report import sources
+from replicate.run import RunDir, read_json
+from tfrecords import checked_json, redaction
+
+
+def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> str:
+    """Writes the bundle of a run's last evaluation.
+
+    Args:
+      run_dir: a run directory that has been evaluated, judged and reported.
+      output: the .tar.gz to write. The same run gives the same bytes.
+
+    Returns:
+      the SHA-256 of the bundle's list of contents (claim.json), which stands for all of it.
+
+    Raises:
+      UserError: something of it is not there, is of another evaluation, or holds what lets someone
+        in (a password or token).
+    """
+    run = RunDir.existing(run_dir)
+    steps = run.evaluated_steps()
+    if not steps:
+        raise UserError(
+            f"{run.root}: nothing to claim, no complete evaluation in it; "
+            f"python tools/evaluate.py --model_dir={run.root} makes one"
+        )
+    _refuse_incomplete(run)
+    files = contents.of_run(run, steps[-1])
+    members = {name: path.read_bytes() for name, path in files.items()}
+    members[contents.LOCK] = installation.REQUIREMENTS.read_bytes()
+    _refuse_secrets(members)
+    metrics, verdict = read_json(run.eval_at(steps[-1]) / "metrics.json"), read_json(run.verdict)
+    if "protocol" not in metrics:
+        raise UserError(
+            f"{run.eval_at(steps[-1])}: scored by a kit that did not write the protocol; remove "
+            "its metrics.json, and "
+            f"python tools/evaluate.py --model_dir={run.root} scores it again"
+        )
+    annotations = metrics["annotations"]
+    claim = {
+        "kit": __version__,
+        "run": run.root.resolve().name,
+        "step": steps[-1],
+        "verdict": verdict["verdict"],
+        "headline": verdict["headline"],
+        "metrics": {score["iou_type"]: score["metrics"] for score in run.scores_at(steps[-1])},
+        "protocol_sha256": metrics["protocol"]["sha256"],
+        "annotations": {
+            name: annotations[name]
+            for name in ("sha256", "images", "image_ids_sha256", "annotations", "content")
+        },
+        "files": {name: contents.sha256(content) for name, content in sorted(members.items())},
+    }
+    listed = contents.text_of(claim)
+    contents.pack({contents.CLAIM: listed} | dict(sorted(members.items())), output)
+    return contents.sha256(listed)
+
+
+def _refuse_incomplete(run: RunDir) -> None:
+    """Raises UserError where verdict or report are missing, or are not of what lies there now."""
+    if not run.verdict.is_file():
+        raise UserError(
+            f"{run.verdict}: no such file; python tools/verdict.py {run.root} "
+            f"--output={run.verdict} judges the run"
+        )
+    report, again = run.report / "report.json", f"python tools/report.py --run_dir={run.root}"
+    if not report.is_file():
+        raise UserError(f"{report}: no such file; {again} writes the report")
+    then, now = read_json(report)["sources"], sources.fingerprint(run)
+    of_run = [name for name in now if (run.root / name).is_file()]
+    changed = [name for name in of_run if then.get(name) != now[name]]
+    if changed:
+        raise UserError(f"{report}: older than {changed[0]}; {again} writes it anew")
+
+
+def _refuse_secrets(members: dict[str, bytes]) -> None:
+    for name, content in members.items():
+        if name.endswith(".gz") or name == contents.LOCK:
+            continue
+        text = content.decode("utf-8", "replace")
+        if redaction.without_secrets(text) != text:
+            raise UserError(
+                f"{name.removeprefix('run/')}: holds what lets someone in (a password or token in "
+                "an address); a claim is for others to read. Take it out of the file, and with it "
+                f'the "{checked_json.KEY}"'
+            )

@@ -1,0 +1,243 @@
+"""A claim checked again, from the bundle, the kit and the user's own annotation file alone."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from replicate import __version__, contracts, score
+from replicate.claim import contents
+from replicate.errors import UserError
+from replicate.run import RunDir, read_json
+from replicate.score import protocol, text
+from replicate.score.scoring import AGREEMENT
+from tfrecords.whole_files import in_temporary_folder
+
+# Of a run's facts: where it lies, and whether this machine remembers the official file.
+_OF_THE_MACHINE = ("run", "official")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+      claim_sha256: of the list of contents, which stands for the whole bundle.
+      claim: the dict of claim.json; empty where that is not readable.
+      checked: what was compared and is as claimed: sentences.
+      differences: what is not, each beginning with the name of the file.
+      notes: what else is to be known: sentences.
+    """
+
+    claim_sha256: str
+    claim: dict
+    checked: list[str]
+    differences: list[str]
+    notes: list[str]
+
+    def text(self) -> str:
+        """The answer as lines for a terminal."""
+        lines = [f"ok       {each}" for each in self.checked]
+        lines += [f"!        {each}" for each in self.notes]
+        lines += [f"DIFFERS  {each}" for each in self.differences]
+        if self.differences:
+            return "\n".join([*lines, f"not verified: {len(self.differences)} differ"])
+        lines += ["", f"verified: {self.claim['run']}, step {self.claim['step']}"]
+        lines += [f"  {self.claim['headline']}"]
+        for iou_type, metrics in self.claim["metrics"].items():
+            lines.append(f"  {text.KINDS[iou_type]}: AP {text.shown(metrics['AP'])}")
+        return "\n".join([*lines, f"  claim.json has SHA-256 {self.claim_sha256}"])
+
+
+def verify(path: str | os.PathLike[str], annotations_file: str | os.PathLike[str]) -> Verification:
+    """Compares every hash of a bundle, and recomputes its metrics and its verdict.
+
+    Args:
+      path: the bundle.
+      annotations_file: the verifier's own copy of the groundtruth.
+
+    Raises:
+      UserError: no archive, or no annotation file.
+    """
+    members = contents.unpack(path)
+    listed = members.pop(contents.CLAIM, b"")
+    claim = contents.claim_of(listed) if listed else "not in the archive"
+    if isinstance(claim, str):
+        return Verification(contents.sha256(listed), {}, [], [f"{contents.CLAIM}: {claim}"], [])
+    found = Verification(contents.sha256(listed), claim, [], [], [])
+    if claim["kit"] != __version__:
+        found.notes.append(f"made by version {claim['kit']} of the kit, this is {__version__}")
+    found.differences.extend(_hashes(claim, members))
+    if not found.differences:
+        found.checked.append(f"{len(members)} files have the hashes that {contents.CLAIM} lists")
+        with in_temporary_folder("claim-") as folder:
+            _unpacked(members, folder)
+            _recomputed(RunDir.at(folder / "run"), annotations_file, found)
+    return found
+
+
+def _hashes(claim: dict, members: dict[str, bytes]) -> Iterator[str]:
+    for name in sorted(set(claim["files"]) | set(members)):
+        if name not in members:
+            yield f"{name}: not in the archive"
+        elif name not in claim["files"]:
+            yield f"{name}: not listed in {contents.CLAIM}"
+        elif contents.sha256(members[name]) != claim["files"][name]:
+            yield f"{name}: not the file that was bundled, its SHA-256 is another"
+
+
+def _unpacked(members: dict[str, bytes], folder: pathlib.Path) -> None:
+    for name, content in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _recomputed(run: RunDir, annotations_file: str | os.PathLike[str], found: Verification) -> None:
+    """Adds what the files, which are as they were bundled, say against each other."""
+    claim, step = found.claim, found.claim["step"]
+    found.differences.extend(_not_as_promised(run))
+    if found.differences:
+        return
+    scores = run.scores_at(step)
+    if {each["iou_type"]: each["metrics"] for each in scores} != claim["metrics"]:
+        found.differences.append(f"{contents.CLAIM}: its metrics are not those of metrics.json")
+    for claimed in scores:
+        _scored_again(run, claimed, annotations_file, found)
+    _judged_again(run, found)
+    _reported(run, found)
+
+
+def _not_as_promised(run: RunDir) -> Iterator[str]:
+    """Files that are not what their contracts say."""
+    for path in sorted(run.root.rglob("*.json")):
+        kind = contracts.kind_of_name(path)
+        kind = "explain" if path.parent.name == "explain" else kind
+        if kind is not None:
+            for wrong in contracts.violations(kind, json.loads(path.read_bytes()))[:1]:
+                yield f"{path.relative_to(run.root.parent).as_posix()}: {wrong}"
+
+
+def _scored_again(
+    run: RunDir, claimed: dict, annotations_file: str | os.PathLike[str], found: Verification
+) -> None:
+    """The detections scored against the verifier's annotations, beside the claimed score."""
+    name = f"run/evals/{found.claim['step']}/metrics.json"
+    kind = text.KINDS[claimed["iou_type"]]
+    asked = list(claimed["evaluators"])
+    try:
+        result = score.score(
+            annotations_file,
+            run.eval_at(found.claim["step"]) / "detections.json.gz",
+            iou_type=claimed["iou_type"],
+            evaluator="both" if len(asked) > 1 else asked[0],
+            fix=[each["problem"] for each in claimed["repairs"]],
+        )
+    except score.EvaluatorsDisagree as error:
+        found.differences.append(f"{name}: of {kind}, here {str(error).splitlines()[0]}")
+        return
+    again = result.to_json(claimed.get("inference"))
+    differing = protocol.differences(claimed["protocol"], again["protocol"])
+    versions = [each for each in differing if each.startswith("evaluators.")]
+    for each in versions:
+        found.notes.append(f"{name}: {each} was another version; the figures are compared")
+    for each in [each for each in differing if each not in versions]:
+        of_groundtruth = each.startswith("images.")
+        whose = f"{annotations_file} is not the groundtruth that was claimed" * of_groundtruth
+        found.differences.append(
+            f"{name}: protocol.{each} of {kind} is another; {whose}".rstrip("; ")
+        )
+    if again["annotations"]["sha256"] != claimed["annotations"]["sha256"]:
+        found.notes.append(
+            f"{annotations_file}: another file than the one that was claimed (SHA-256), with the "
+            "same images and annotations"
+            if not differing
+            else f"{annotations_file}: another file than the one that was claimed (SHA-256)"
+        )
+    moved = _moved(claimed["metrics"], again["metrics"], "metrics")
+    moved += _moved(claimed["evaluators"], again["evaluators"], "evaluators")
+    moved += _moved(claimed["per_category"], again["per_category"], "per_category")
+    of_detections = dict(again["detections"], file=claimed["detections"]["file"])
+    moved += _moved(claimed["detections"], of_detections, "detections")
+    for each in moved[:5]:
+        found.differences.append(f"{name}: of {kind}, {each}")
+    if not moved and not differing:
+        ap = text.shown(again["metrics"]["AP"])
+        found.checked.append(
+            f"{len(again['metrics'])} metrics of {kind} recomputed from {len(result.detections):,} "
+            f"detections: AP {ap}"
+        )
+
+
+def _judged_again(run: RunDir, found: Verification) -> None:
+    from replicate import verdict
+
+    claimed = read_json(run.verdict)
+    try:
+        decided = verdict.of_runs([run], kind=claimed["tolerance"]["kind"])
+    except UserError as error:
+        found.differences.append(f"run/verdict.json: cannot be decided again: {error}")
+        return
+    again = json.loads(json.dumps(decided.to_json()))
+    moved = _moved(_of_any_machine(claimed), _of_any_machine(again), "")
+    for each in moved[:5]:
+        found.differences.append(f"run/verdict.json: {each}")
+    if (claimed["verdict"], claimed["headline"]) != (
+        found.claim["verdict"],
+        found.claim["headline"],
+    ):
+        found.differences.append(f"{contents.CLAIM}: its verdict is not that of verdict.json")
+    if not moved:
+        found.checked.append(f"the verdict decided again: {again['verdict']}")
+
+
+def _of_any_machine(verdict: dict) -> dict:
+    """A verdict without what follows from where it was decided."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: kept(each) for k, each in value.items() if k not in _OF_THE_MACHINE}
+        return [kept(each) for each in value] if isinstance(value, list) else value
+
+    return kept({name: each for name, each in verdict.items() if name != "notes"})
+
+
+def _reported(run: RunDir, found: Verification) -> None:
+    """The report against the files that it says it was made of."""
+    report = read_json(run.report / "report.json")
+    moved = [
+        name
+        for name, digest in report["sources"].items()
+        if (run.root / name).is_file() and contents.sha256((run.root / name).read_bytes()) != digest
+    ]
+    for name in moved:
+        found.differences.append(f"run/report/report.json: made of another {name}")
+    said = report["verdict"] and report["verdict"]["verdict"]
+    if said != found.claim["verdict"]:
+        found.differences.append(f"run/report/report.json: its verdict is {said}")
+    if not moved:
+        found.checked.append("the report was made of these files")
+
+
+def _moved(claimed: Any, again: Any, path: str) -> list[str]:
+    """Where two values differ, numbers by more than 1e-12: "metrics.AP is 0.5, claimed was 0.6"."""
+    if isinstance(claimed, dict) and isinstance(again, dict):
+        names = dict.fromkeys([*claimed, *again])
+        dot = "." if path else ""
+        return [
+            told
+            for name in names
+            for told in _moved(claimed.get(name), again.get(name), f"{path}{dot}{name}")
+        ]
+    if isinstance(claimed, list) and isinstance(again, list) and len(claimed) == len(again):
+        return [
+            told
+            for index, (mine, theirs) in enumerate(zip(claimed, again, strict=True))
+            for told in _moved(mine, theirs, f"{path}[{index}]")
+        ]
+    numbers = all(isinstance(each, int | float) for each in (claimed, again))
+    if numbers and math.isclose(claimed, again, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
+        return []
+    return [] if claimed == again else [f"{path} is {again!r}, claimed was {claimed!r}"]

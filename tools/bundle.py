@@ -1,0 +1,36 @@
+"""Packs what a run claims into one file that others can check again.
+
+    python tools/bundle.py runs/first --output=claim.tar.gz
+    python tools/verify_claim.py claim.tar.gz --annotations_file=instances_val2017.json
+
+It holds the config, the manifests of the records, the detections and metrics of the last
+evaluation, the log, the environment, the lock file, the verdict and the report, and a list of them
+with the SHA-256 of each. Of the groundtruth it holds hashes alone: no image, no annotation. What
+lets someone in (a password in an address) is refused. The same run gives the same bytes.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+__import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+from absl import flags
+
+from replicate.errors import UserError
+from tools import cli
+
+_OUTPUT = flags.DEFINE_string("output", None, "the .tar.gz to write")
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise UserError("give one run: python tools/bundle.py runs/first --output=claim.tar.gz")
+    from replicate import claim
+
+    digest = claim.bundle(arguments[0], _OUTPUT.value)
+    print(f"{_OUTPUT.value}\nclaim.json has SHA-256 {digest}; publish it beside the file")
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["output"])
