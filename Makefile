@@ -3,7 +3,8 @@
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
 # make check  style and types
-# make bench  evaluation and training beside the Object Detection API's own loops, in ratios
+# make bench  evaluation, training, conversion and scoring beside their peers, in ratios; the input
+# make gpu-check  on a machine with NVIDIA GPUs, after `make venv-gpu`: does it train there as on a CPU?
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -13,9 +14,10 @@ STAMP := $(VENV)/.requirements-installed
 TRACKERS := $(VENV)/.trackers-installed
 GPU := $(VENV)/.gpu-installed
 SKYPILOT := build/skypilot/.installed
+JAX := build/jax/.installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv venv-gpu demo test test-all test-odapi check bench clean
+.PHONY: venv venv-gpu demo test test-all test-odapi check bench gpu-check clean
 
 venv: $(STAMP)
 
@@ -50,13 +52,19 @@ $(SKYPILOT): requirements-skypilot.txt $(STAMP)
 	build/skypilot/bin/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
+# JAX executes the training step that the tests export.
+$(JAX): requirements-jax.txt $(STAMP)
+	$(VENV)/bin/python -m venv build/jax
+	build/jax/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
 test: $(TRACKERS) $(SKYPILOT)
 	$(PYTEST)
 
-test-all: $(TRACKERS) $(SKYPILOT)
+test-all: $(TRACKERS) $(SKYPILOT) $(JAX)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).
@@ -70,10 +78,19 @@ check: venv
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# On a machine that does nothing else (about 10 minutes on 2 cores); fails where a target is missed.
+# On a machine that does nothing else; fails where a target is missed. What cannot tell says so.
 bench: venv
 	$(VENV)/bin/python tests/bench/bench_evaluate.py
 	$(VENV)/bin/python tests/bench/bench_train.py
+	$(VENV)/bin/python tests/bench/bench_convert.py
+	$(VENV)/bin/python tests/bench/bench_convert.py --masks --images=500
+	$(VENV)/bin/python tests/bench/bench_score.py
+	$(VENV)/bin/python tests/bench/bench_input.py --turns=3 --images=128
+
+# Goes on where it was stopped; MINUTES=10 ends it sooner or later.
+MINUTES ?= 10
+gpu-check: $(GPU)
+	$(VENV)/bin/python tools/gpu_check.py --minutes=$(MINUTES)
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache

@@ -1,5 +1,6 @@
 """Conversion beside the Object Detection API's converter and a plain copy, in one run.
 
+    python tests/bench/bench_convert.py                     # on drawn images
     python tests/bench/bench_convert.py --annotations_file=A.json --image_dir=D --images=4000
     python tests/bench/bench_convert.py --annotations_file=A.json --image_dir=D --images=400 --masks
 
@@ -26,10 +27,11 @@ sys.path.insert(0, str(PROJECT))
 
 from absl import flags
 
+from tests.bench import paired
 from tools import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("annotations_file", None, "COCO annotations to repeat")
+flags.DEFINE_string("annotations_file", None, "COCO annotations to repeat; drawn ones by default")
 flags.DEFINE_string("image_dir", None, "their images")
 flags.DEFINE_integer("images", 2000, "images to convert", lower_bound=1)
 flags.DEFINE_integer("shards", 8, "shards", lower_bound=1)
@@ -42,19 +44,18 @@ flags.DEFINE_string("folder", None, "where to work (default: a temporary folder)
 def main(_):
     with tempfile.TemporaryDirectory(dir=FLAGS.folder) as name:
         folder = pathlib.Path(name)
-        annotations, images = repeat(
-            pathlib.Path(FLAGS.annotations_file),
-            pathlib.Path(FLAGS.image_dir),
-            folder / "data",
-            FLAGS.images,
-        )
+        given = FLAGS.annotations_file, FLAGS.image_dir
+        source = map(pathlib.Path, given if FLAGS.annotations_file else drawn(folder))
+        annotations, images = repeat(*source, folder / "data", FLAGS.images)
         runs = {"copy": copy, "API": convert_by_api, "ours": convert}
         best, cpu_ms = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, float("inf"))
+        rates = {what: [] for what in runs}
         for _ in range(FLAGS.repeats):
             for what, run in runs.items():
                 output = folder / "out"
                 output.mkdir()
                 seconds, cpu_seconds = run(annotations, images, output)
+                rates[what].append(FLAGS.images / seconds)
                 best[what] = max(best[what], FLAGS.images / seconds)
                 cpu_ms[what] = min(cpu_ms[what], cpu_seconds / FLAGS.images * 1e3)
                 shutil.rmtree(output)
@@ -66,9 +67,16 @@ def main(_):
     )
     for what, rate in best.items():
         print(f"{what:<20} {rate:8.0f} images/s {cpu_ms[what]:8.2f} ms of processor an image")
-    ours = best["ours"]
     for other in ("API", "copy"):
-        print(f"{'ours / ' + other:<20} {ours / best[other]:8.2f}")
+        ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates[other], strict=True)]
+        print(f"{'ours / ' + other:<20} {paired.text(ratios)}")
+
+
+def drawn(folder):
+    """(annotation file, image folder) of drawn objects with polygons."""
+    from replicate.demo import drawing
+
+    return drawing.draw(folder / "drawn", train_images=64, val_images=1)["train"]
 
 
 def repeat(annotations_file, image_dir, folder, num_images):
@@ -142,4 +150,4 @@ def children_cpu_seconds():
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["annotations_file", "image_dir"])
+    cli.run(main)

@@ -184,6 +184,8 @@ NOT_RUN = {
         "the released detect.tflite is not part of the project; tests/explain runs the tool"
     ),
     ("docs/launch.md", "sky jobs launch"): "needs SkyPilot and an account",
+    ("docs/performance.md", "make venv-gpu"): "installs from the network, for GPUs",
+    ("docs/performance.md", "make gpu-check"): "needs a GPU; tests/gpu_check rehearses it",
     ("docs/report.md", "pip install"): "the network; `make test` installs it",
     ("docs/scoring.md", "python tools/benchmark.py"): (
         "the released detect.tflite is not part of the project; tests/benchmark runs the command"

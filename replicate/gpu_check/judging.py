@@ -1,0 +1,223 @@
+"""The check's answer: every figure against a stated tolerance, as JSON and as a Markdown page."""
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import platform
+import re
+
+from replicate import devices, environment
+from replicate.errors import UserError
+from replicate.run import write_json, write_text
+
+TOTAL = "Loss/total_loss"
+#: By how much losses may differ from the CPU's in float32, relative. Chosen, before any GPU was
+#: seen: float32 sums in another order, TensorFloat-32 has 10 bits of mantissa, bfloat16 7.
+TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "float16": 2e-2, "bfloat16": 5e-2}
+#: Which proposals a two-stage model samples follows from the order of their scores, which a rounded
+#: score changes; its total loss in a reduced precision is held to this alone.
+OF_PROPOSALS = 0.5
+_REPLICAS = 1e-4
+#: Dense peaks in TFLOPS, (TensorFloat-32 or else float32, bfloat16 or else float16), of NVIDIA's
+#: data sheets.
+_PEAKS = (
+    (r"H200|H100.*(SXM|HBM3)", (494.7, 989.4)),
+    (r"H100.*PCIe", (378.0, 756.0)),
+    (r"A100", (156.0, 312.0)),
+    (r"\bL4\b", (60.0, 121.0)),
+    (r"\bA10\b", (62.5, 125.0)),
+    (r"V100", (15.7, 125.0)),
+    (r"\bT4\b", (8.1, 65.0)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+      page: path of the Markdown page; the JSON lies beside it.
+      failed: what is outside its tolerance or came to no end.
+      left: stages that there was no time for; the same command goes on with them.
+    """
+
+    page: pathlib.Path
+    failed: list[str]
+    left: list[str]
+
+
+def name_of_machine(rehearse: bool) -> str:
+    """The name of the page: device, driver and TensorFlow.
+
+    Raises:
+      UserError: no GPU, and no rehearsal.
+    """
+    tensorflow = f"tensorflow-{importlib.metadata.version('tensorflow')}"
+    if rehearse:
+        return f"rehearsal-{platform.machine()}-{tensorflow}"
+    gpus, driver = devices.gpus(), devices.driver()
+    if not gpus or driver is None:
+        raise UserError(
+            "no NVIDIA GPU that the driver lists; python tools/doctor.py says why. "
+            "--rehearse tries the check itself on a CPU"
+        )
+    device = re.sub(r"[^A-Za-z0-9]+", "-", gpus[0].name).strip("-").lower()
+    return f"{len(gpus)}x-{device}-driver-{driver.version}-{tensorflow}"
+
+
+def write(path: pathlib.Path, found: dict[str, dict], left: list[str], rehearse: bool) -> Verdict:
+    """Writes PATH.json and PATH.md.
+
+    Args:
+      found: {name of a stage: what it gave}.
+      left: names of stages that were not begun.
+    """
+    from replicate.gpu_check.stages import VARIANTS
+
+    lines, failed = [], []
+    sections = (
+        _losses(found, list(VARIANTS)),
+        _throughput(found),
+        _replicas(found),
+        _commands(found),
+    )
+    for section, bad in sections:
+        lines += section
+        failed += bad
+    failed += [
+        f"{name}: {each['error']}"
+        for name, each in found.items()
+        if "error" in each and name not in left and not name.startswith("throughput")
+    ]
+    head = ["# GPU check: " + path.name, ""]
+    if rehearse:
+        head += [
+            "A rehearsal on a CPU at tiny sizes: it shows that the check runs, and no more.",
+            "",
+        ]
+    head += [f"Not measured yet ({len(left)}): {', '.join(left)}", ""] if left else []
+    head += ["Outside its tolerance: " + ("; ".join(failed) or "nothing"), ""]
+    described = {"stages": found, "left": left, "failed": failed, "rehearsal": rehearse}
+    write_json(
+        path.with_name(path.name + ".json"),
+        described | {"code": environment.code_sha256("train", "odapi", "gpu_check")},
+    )
+    page = path.with_name(path.name + ".md")
+    write_text(page, "\n".join(head + lines) + "\n")
+    return Verdict(page, failed, left)
+
+
+def tolerance_of(variant: str, label: str) -> float:
+    """By how much a variant's losses may differ from the CPU's in float32."""
+    for name in ("bfloat16", "float16", "TF32"):
+        if name in variant:
+            reduced = TOLERANCES[name]
+            return max(reduced, OF_PROPOSALS) if "R-CNN" in label else reduced
+    return TOLERANCES["float32"]
+
+
+def _losses(found: dict[str, dict], variants: list[str]) -> tuple[list[str], list[str]]:
+    lines = [
+        "## Losses against the CPU's in float32", "",
+        "The largest relative difference over all steps and terms; of a reduced precision, of the "
+        "first total loss.", "", "| model | execution | difference | tolerance | first step, s |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    failed = []
+    for stage, each in found.items():
+        label = stage.removeprefix("losses, ")
+        if label == stage or label.startswith("CPU, ") or "variants" not in each:
+            continue
+        reference = found.get(f"losses, CPU, {label}", {}).get("variants", [{}])[0].get("losses")
+        names = variants if len(each["variants"]) == len(variants) else _rehearsed()
+        for name, got in zip(names, each["variants"], strict=True):
+            if "error" in got or reference is None:
+                lines.append(f"| {label} | {name} | {got.get('error', 'no reference')} | | |")
+                failed += [] if reference is None else [f"{label}, {name}: {got['error']}"]
+                continue
+            allowed = tolerance_of(name, label)
+            apart = _apart(got["losses"], reference, whole=allowed == TOLERANCES["float32"])
+            lines.append(
+                f"| {label} | {name} | {apart:.1e} | {allowed:g} | {got['first_step_s']:.1f} |"
+            )
+            if not apart <= allowed:
+                failed.append(f"{label}, {name}: losses differ by {apart:.1e}")
+    return [*lines, ""], failed
+
+
+def _apart(ours: list[dict], reference: list[dict], whole: bool) -> float:
+    from replicate.gpu_check import small
+
+    if whole:
+        return small.difference(ours, reference)
+    return abs(ours[0][TOTAL] - reference[0][TOTAL]) / abs(reference[0][TOTAL])
+
+
+def _rehearsed() -> tuple[str, ...]:
+    from replicate.gpu_check import stages
+
+    return stages._REHEARSED
+
+
+def _throughput(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+    lines = [
+        "## Images a second of training", "",
+        "| stage | images/s | to first step, s | input wait | memory, GiB | share of peak |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for stage, each in found.items():
+        if not stage.startswith("throughput"):
+            continue
+        if "error" in each:
+            lines.append(f"| {stage} | {each['error'][:120]} | | | | |")
+            continue
+        memory = max(each["peak_memory_bytes"], default=0) / 2**30
+        lines.append(
+            f"| {stage} | {each['images_per_second']:.1f} | {each['seconds_to_first_step']:.0f} | "
+            f"{each['input_wait']:.0%} | {memory:.1f} | {_share_of_peak(stage, each)} |"
+        )
+    return [*lines, ""], []
+
+
+def _share_of_peak(stage: str, measured: dict) -> str:
+    device = measured["devices"][0]
+    peak = next((peaks for pattern, peaks in _PEAKS if re.search(pattern, device)), None)
+    if peak is None:
+        return "peak not known"
+    flops = measured["images_per_second"] * measured["model_flops_per_image"]
+    tera = peak["float16" in stage or "bfloat16" in stage] * len(measured["devices"])
+    return f"{flops / 1e12 / tera:.1%}"
+
+
+def _replicas(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+    lines = ["## The same losses over several devices", ""]
+    failed = []
+    alone = found.get("replicas, 1", {}).get("losses")
+    for stage, each in found.items():
+        if not stage.startswith("replicas, ") or "losses" not in each or alone is None:
+            continue
+        apart = _apart(each["losses"], alone, whole=True)
+        lines.append(f"- {each['replicas']} of them: {apart:.1e} (tolerance {_REPLICAS:g})")
+        if not apart <= _REPLICAS:
+            failed.append(f"{stage}: losses differ by {apart:.1e}")
+    one = found.get("throughput, float32, TF32, batch 32", {}).get("images_per_second")
+    for count in (2, 4, 8):
+        several = found.get(f"throughput, {count} GPUs", {}).get("images_per_second")
+        if one and several:
+            share = several / one / count
+            lines.append(f"- {count} GPUs, 32 images each: {share:.0%} of {count} times one's")
+    return [*lines, ""], failed
+
+
+def _commands(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+    lines = []
+    for stage, each in found.items():
+        if "output" in each:
+            told = f"exit status {each['status']}"
+            lines += [f"## {stage}", "", told, "", "```", each["output"].strip(), "```", ""]
+    failed = [
+        f"{name}: exit status {each['status']}"
+        for name, each in found.items()
+        if each.get("status") and name.startswith("beside")
+    ]
+    return lines, failed

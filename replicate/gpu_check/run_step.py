@@ -1,0 +1,172 @@
+"""Executes a training step that `tools/gpu_check.py --export_step=FOLDER` wrote, with JAX alone.
+
+    python run_step.py FOLDER                   # losses and weights beside TensorFlow's
+    python run_step.py FOLDER --seconds=10      # and how long a step takes
+
+Needs jax and numpy; on a GPU jax with CUDA. NVIDIA_TF32_OVERRIDE=0 keeps float32 from
+TensorFloat-32 there. Prints one JSON object: device, losses of each step, `loss_difference` (the
+largest relative one) and `weight_difference` (worst weight tensor, relative to its norm) from
+TensorFlow's, `movement_difference` (root mean square of all weights and momenta, relative to how
+far the steps moved them), and with --seconds milliseconds a step. Exit status 1 where losses or
+weights differ by more than --tolerance.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import time
+
+import jax
+import ml_dtypes
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from jax._src.lib import xla_client
+
+
+class Step:
+    """The module on one device.
+
+    Args:
+      folder: what was exported.
+      device: of jax.devices().
+    """
+
+    def __init__(self, folder, device):
+        self.folder, self.device = folder, device
+        self.described = json.loads((folder / "step.json").read_text(encoding="utf-8"))
+        begun = time.monotonic()
+        self._executable = device.client.compile_and_load(
+            (folder / "step.stablehlo").read_bytes(),
+            _device_list(device),
+            xla_client.CompileOptions(),
+        )
+        self.compile_s = time.monotonic() - begun
+        self.initial = self._loaded("arrays.npz", range(len(self.described["arguments"])))
+        self.state = {
+            at: jax.device_put(self.initial[at], device) for at in self.described["parameters"]
+        }
+
+    def feed(self, number):
+        """Takes the batch of step `number`, counted from 1."""
+        batch = [
+            at for at, each in enumerate(self.described["arguments"]) if each["kind"] == "batch"
+        ]
+        name = "arrays.npz" if number == 1 else f"batch_{number}.npz"
+        for at, value in self._loaded(name, batch).items():
+            if at in self.state:
+                self.state[at] = jax.device_put(value, self.device)
+
+    def take(self):
+        """One update; {name of a loss: array on the device}."""
+        arguments = [self.state[at] for at in self.described["parameters"]]
+        results = self._executable.execute_sharded(arguments)
+        arrays = [
+            each[0] if isinstance(each, list | tuple) else each
+            for each in results.disassemble_into_single_device_arrays()
+        ]
+        names = self.described["losses_first"]
+        for at, array in zip(self.described["updated"], arrays[len(names) :], strict=True):
+            self.state[at] = array
+        return dict(zip(names, arrays, strict=False))
+
+    def _loaded(self, name, places):
+        with np.load(self.folder / name) as file:
+            return {at: self._typed(file[f"a{at:04d}"], at) for at in places}
+
+    def _typed(self, array, at):
+        named = self.described["arguments"][at]
+        if named["dtype"] == "bfloat16":
+            array = array.view(ml_dtypes.bfloat16)
+        if list(array.shape) != named["shape"]:
+            sys.exit(f"argument {at} is {array.shape}, the module wants {named['shape']}")
+        return array
+
+    def expected(self):
+        """{place of a variable: its value after the last step, by TensorFlow}."""
+        return self._loaded("expected.npz", self.described["updated"])
+
+
+def _device_list(device):
+    try:
+        from jax._src.lib import _jax
+    except ImportError:
+        from jaxlib import _jax
+    return _jax.DeviceList((device,)) if hasattr(_jax, "DeviceList") else [device]
+
+
+def weights_differences(step):
+    """(of the whole movement, of the worst weight tensor's norm) from TensorFlow's."""
+    apart = moved = worst = 0.0
+    for at, expected in step.expected().items():
+        ours = np.asarray(step.state[at])
+        if not np.issubdtype(expected.dtype, np.floating) and expected.dtype != ml_dtypes.bfloat16:
+            if not np.array_equal(ours, expected):
+                sys.exit(f"{step.described['arguments'][at]['name']}: {ours}, not {expected}")
+            continue
+        ours, expected, before = (
+            np.asarray(value, np.float64) for value in (ours, expected, step.initial[at])
+        )
+        apart += ((ours - expected) ** 2).sum()
+        moved += ((expected - before) ** 2).sum()
+        if step.described["arguments"][at]["kind"] == "weight":
+            norm = max(np.linalg.norm(expected), 1e-9)
+            worst = max(worst, np.linalg.norm(ours - expected) / norm)
+    return float(np.sqrt(apart / moved)), float(worst)
+
+
+def milliseconds(step, seconds):
+    """Milliseconds a step, over so many seconds of steps on one batch; the first is not counted."""
+    jax.block_until_ready(list(step.take().values()))
+    begun, steps = time.monotonic(), 0
+    while time.monotonic() - begun < seconds:
+        losses = step.take()
+        steps += 1
+        if steps % 10 == 0:
+            jax.block_until_ready(list(losses.values()))
+    jax.block_until_ready(list(step.state.values()))
+    return (time.monotonic() - begun) / steps * 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--tolerance", type=float, default=1e-5)
+    options = parser.parse_args()
+    step = Step(options.folder, jax.devices()[0])
+    theirs, ours = step.described["losses"], []
+    for number in range(1, len(theirs) + 1):
+        step.feed(number)
+        ours.append({name: float(value) for name, value in step.take().items()})
+    loss_difference = max(
+        abs(mine[name] - reference[name]) / max(abs(reference[name]), 1e-6)
+        for mine, reference in zip(ours, theirs, strict=True)
+        for name in reference
+    )
+    movement, worst = weights_differences(step)
+    found = {
+        "device": step.device.device_kind,
+        "jax": jax.__version__,
+        "precision": step.described["precision"],
+        "batch_size": step.described["batch_size"],
+        "compile_s": round(step.compile_s, 2),
+        "losses": ours,
+        "tensorflow": theirs,
+        "loss_difference": loss_difference,
+        "weight_difference": worst,
+        "movement_difference": movement,
+        "tolerance": options.tolerance,
+    }
+    if options.seconds:
+        found["milliseconds_a_step"] = round(milliseconds(step, options.seconds), 3)
+    print(json.dumps(found))
+    return 0 if max(loss_difference, worst) <= options.tolerance else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

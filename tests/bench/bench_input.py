@@ -1,0 +1,173 @@
+"""The training input by its parts, beside the bare JPEG decode of the same files.
+
+    python tests/bench/bench_input.py                            # five recipes, drawn images
+    python tests/bench/bench_input.py --images=64 --turns=3      # a quick look
+    python tests/bench/bench_input.py --records='train-*.tfrecord' --label_map=label_map.pbtxt
+
+For each recipe, on the records that the kit converts: reading, the bare decode of each record's
+JPEG, the API's decoder (all features), the batches without augmentation (resized, targets padded),
+and with it, as the training gets them. Each is a tf.data
+pipeline of its own over the same images; they run in turns. Printed: images a second, processor
+milliseconds an image (the difference between two lines is a part's), and the ratio of the whole to
+the bare decode by processor time, with its 95 % interval from paired turns. Images a second a core
+are 1000 over these milliseconds. The target is --target for the SSD recipes; where the interval
+does not tell, that is said. Exit status 1 where a target is missed.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from tests.bench import paired
+
+RECIPES = (
+    "ssd_mobilenet_v2_320x320_coco17_tpu-8",
+    "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+    "ssd_efficientdet_d0_512x512_coco17_tpu-8",
+    "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8",
+    "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8",
+)
+BATCH = 8
+
+
+def make(folder):
+    """Drawn images of 640×480, most photographs' size, as records; (pattern, label map)."""
+    import tfrecords
+    from tests.bench.bench_evaluate import _drawn, write_label_map
+
+    annotations, images = _drawn(folder)
+    tfrecords.convert(annotations, images, str(folder / "train"), 2, progress=False)
+    write_label_map(annotations, folder / "label_map.pbtxt")
+    return f"{folder}/train-*.tfrecord", folder / "label_map.pbtxt"
+
+
+def pipelines(recipe, pattern, label_map):
+    """{part: a dataset without end of one element an image, or of batches}."""
+    import tensorflow as tf
+    from object_detection.builders import decoder_builder
+
+    from replicate import config, odapi
+    from replicate.train import input_stream
+
+    message = config.render(
+        recipe,
+        overrides=[("train_config.batch_size", str(BATCH))],
+        train_records=pattern,
+        label_map=str(label_map),
+        num_classes=90,
+        fine_tune_checkpoint="",
+    )
+    reader = message.train_input_reader
+    reader.shuffle = False
+    paths = sorted(tf.io.gfile.glob(pattern))
+    model = odapi.build_model(message.model, is_training=True)
+    records = input_stream.numbered_records(paths, reader, seed=0, first_example=0).map(
+        lambda number, record: record
+    )
+    decoder = decoder_builder.build(reader)
+
+    def bare(record):
+        field = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return tf.io.decode_jpeg(tf.io.parse_single_example(record, field)["image/encoded"], 3)
+
+    def mapped(function):
+        function = tf.autograph.experimental.do_not_convert(function)
+        return records.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+
+    plain = type(message)()
+    plain.CopyFrom(message)
+    del plain.train_config.data_augmentation_options[:]
+
+    def stream(config_message):
+        return input_stream.train_dataset(config_message, model, seed=0, first_example=0)
+
+    return {
+        "read": records,
+        "bare JPEG decode": mapped(bare),
+        "decoder": mapped(decoder.decode),
+        "batches, not augmented": stream(plain),
+        "batches, augmented": stream(message),
+    }
+
+
+def turn(iterator, elements):
+    """(seconds, processor's seconds) for so many elements."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    for _ in range(elements):
+        next(iterator)
+    return time.perf_counter() - begun, time.process_time() - cpu
+
+
+def measure(recipe, pattern, label_map, images, turns):
+    """{part: [(images a second, processor ms an image) of each turn]}."""
+    import tensorflow as tf
+
+    datasets = pipelines(recipe, pattern, label_map)
+    found = {part: [] for part in datasets}
+    with tf.device("/CPU:0"):
+        for number in range(turns + 1):
+            for part, dataset in datasets.items():
+                of_batches = part.startswith("batches")
+                elements = images // BATCH if of_batches else images
+                # A new iterator each turn: nothing is made ahead of it in another's.
+                iterator = iter(dataset)
+                next(iterator)
+                seconds, cpu = turn(iterator, elements)
+                del iterator
+                if number:  # the first turn warms caches and traces
+                    rate = elements * (BATCH if of_batches else 1)
+                    found[part].append((rate / seconds, cpu / rate * 1e3))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=256, help="images a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--records", help="pattern of records, instead of drawn ones")
+    parser.add_argument("--label_map", help="of --records")
+    parser.add_argument("--target", type=float, default=0.8)
+    options = parser.parse_args()
+    from replicate import odapi
+
+    odapi.load()
+    missed = False
+    with tempfile.TemporaryDirectory() as folder:
+        given = options.records, options.label_map
+        pattern, label_map = given if options.records else make(pathlib.Path(folder))
+        for recipe in options.recipes.split(","):
+            found = measure(recipe, pattern, label_map, options.images, options.turns)
+            missed |= _report(recipe, found, options) == paired.MISSED
+    return 1 if missed else 0
+
+
+def _report(recipe, found, options):
+    print(f"{recipe} ({options.images} images a turn, {os.cpu_count()} cores)")
+    before = 0.0
+    for part, turns in found.items():
+        rate, cpu = (statistics.median(values) for values in zip(*turns, strict=True))
+        print(f"  {part:24} {rate:8.0f} images/s {cpu:8.2f} ms of processor an image")
+        before = cpu
+    ratios = [
+        bare[1] / whole[1]
+        for bare, whole in zip(found["bare JPEG decode"], found["batches, augmented"], strict=True)
+    ]
+    target = options.target if recipe.startswith("ssd_") else None
+    print(f"  whole beside the bare decode, a core: {paired.text(ratios, target)}", flush=True)
+    print(f"  that is {1e3 / before:.0f} images/s a core")
+    return paired.answer(ratios, target) if target else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

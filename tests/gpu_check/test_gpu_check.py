@@ -1,0 +1,153 @@
+"""The check of a machine with GPUs: its judgement of made figures, its rehearsal, the export."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from replicate import devices
+from replicate.errors import UserError
+from replicate.gpu_check import check, judging, stages
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+LABEL = "SSD MobileNet v2 FPNLite"
+
+
+def _losses(*totals):
+    return [{"Loss/total_loss": total} for total in totals]
+
+
+def _found(**apart):
+    """Results of one model: the CPU's losses, and each variant's, `apart` from them."""
+    variants = [
+        {"losses": _losses(2.0 * (1 + apart.get(name, 0.0)), 1.0), "first_step_s": 3.0}
+        for name in stages.VARIANTS
+    ]
+    reference = {"variants": [{"losses": _losses(2.0, 1.0)}]}
+    return {f"losses, CPU, {LABEL}": reference, f"losses, {LABEL}": {"variants": variants}}
+
+
+def test_equal_losses_are_within_every_tolerance(tmp_path):
+    answer = judging.write(tmp_path / "machine", _found(), [], rehearse=False)
+    assert not answer.failed and not answer.left
+    page = answer.page.read_text()
+    for name in stages.VARIANTS:
+        assert f"| {LABEL} | {name} | 0.0e+00 |" in page
+    assert json.loads((tmp_path / "machine.json").read_text())["failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("variant", "apart", "fails"),
+    [
+        ("float32", 2e-3, True),
+        ("float32", 5e-4, False),
+        ("float32, XLA", 2e-3, True),
+        ("float32, TF32", 5e-3, False),
+        ("float32, TF32", 2e-2, True),
+        ("bfloat16", 4e-2, False),
+        ("bfloat16, XLA", 6e-2, True),
+        ("float16", 3e-2, True),
+    ],
+)
+def test_each_execution_has_its_tolerance(variant, apart, fails, tmp_path):
+    answer = judging.write(tmp_path / "machine", _found(**{variant: apart}), [], rehearse=False)
+    assert bool(answer.failed) == fails
+    assert not fails or answer.failed[0].startswith(f"{LABEL}, {variant}: losses differ by")
+
+
+def test_a_loss_that_is_not_a_number_fails(tmp_path):
+    answer = judging.write(
+        tmp_path / "machine", _found(**{"bfloat16": float("nan")}), [], rehearse=False
+    )
+    assert len(answer.failed) == 1
+
+
+def test_what_is_left_and_what_ended_early_is_told(tmp_path):
+    found = {"replicas, 1": {"error": "killed"}, "replicas, 2": {"error": "not measured yet"}}
+    answer = judging.write(tmp_path / "machine", found, ["replicas, 2"], rehearse=False)
+    assert answer.failed == ["replicas, 1: killed"]
+    assert "Not measured yet (1): replicas, 2" in answer.page.read_text()
+
+
+def test_the_share_of_the_peak_by_hand():
+    """1,000 images of 10 GFLOP a second are 10 TFLOPS, of 989.4 in bfloat16: 1.0 %."""
+    measured = {
+        "devices": ["NVIDIA H100 80GB HBM3"],
+        "images_per_second": 1000.0,
+        "model_flops_per_image": 1e10,
+    }
+    assert judging._share_of_peak("throughput, bfloat16, batch 32", measured) == "1.0%"
+    assert judging._share_of_peak("throughput, float32, batch 32", measured) == "2.0%"
+    unknown = measured | {"devices": ["NVIDIA GeForce RTX 4090"]}
+    assert judging._share_of_peak("throughput, float32, batch 32", unknown) == "peak not known"
+
+
+def test_without_a_gpu_it_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "gpus", list)
+    with pytest.raises(UserError, match="tools/doctor.py.*--rehearse"):
+        check(tmp_path / "work", tmp_path / "pages")
+
+
+def _tool(*arguments, **more):
+    command = [sys.executable, "tools/gpu_check.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, **more)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_rehearsal_runs_to_its_end_and_goes_on(tmp_path):
+    options = "--rehearse", f"--output={tmp_path / 'pages'}", f"--work={tmp_path / 'work'}"
+    stopped = _tool(*options, "--minutes=0")
+    assert stopped.returncode == 1 and "not measured yet: doctor" in stopped.stdout
+    done = _tool(*options, "--minutes=60")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    (page,) = (tmp_path / "pages").glob("rehearsal-*.md")
+    text = page.read_text()
+    assert "it shows that the check runs, and no more" in text
+    assert "Outside its tolerance: nothing" in text
+    assert re.search(rf"\| {LABEL} \| float32, XLA \| \d\.\de-\d+ \|", text)
+    assert "- 2 of them: " in text
+    kept = {path: path.stat().st_mtime for path in (tmp_path / "work").rglob("*.json")}
+    assert len(kept) > 4
+    assert _tool(*options, "--minutes=0").returncode == 0, "nothing is measured again"
+    assert kept == {path: path.stat().st_mtime for path in kept}
+
+
+def _jax():
+    """A Python with JAX: that of `make test-all`, or of the environment."""
+    for python in (os.environ.get("JAX_PYTHON"), PROJECT / "build" / "jax" / "bin" / "python"):
+        if python and shutil.which(str(python)):
+            return str(python)
+    pytest.skip("no Python with JAX: make build/jax/.installed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_jax_gives_the_exported_step_s_losses_and_weights(tmp_path):
+    python = _jax()
+    exported = _tool(f"--export_step={tmp_path / 'step'}")
+    assert exported.returncode == 0, exported.stderr[-2000:]
+    assert "custom calls: none" in exported.stdout
+    runner = tmp_path / "step" / "run_step.py"
+    done = subprocess.run(
+        [python, runner, tmp_path / "step"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["loss_difference"] < 1e-5 and found["weight_difference"] < 1e-5
+    assert len(found["losses"]) == 3 and found["losses"][0] != found["losses"][2]
+    # A weight that is wrong is seen.
+    import numpy as np
+
+    with np.load(tmp_path / "step" / "expected.npz") as file:
+        arrays = dict(file)
+    largest = max((each for each in arrays if arrays[each].ndim == 4), key=lambda k: arrays[k].size)
+    arrays[largest] = arrays[largest] * 1.001
+    np.savez_compressed(tmp_path / "step" / "expected.npz", **arrays)
+    wrong = subprocess.run([python, runner, tmp_path / "step"], capture_output=True, text=True)
+    assert wrong.returncode == 1

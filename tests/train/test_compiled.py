@@ -1,0 +1,119 @@
+"""Training steps that XLA compiles: the losses of those that it does not, and one compilation."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from replicate import config as configs
+from replicate import odapi
+from replicate.errors import UserError
+from replicate.execution import Execution
+from replicate.gpu_check import small, ties
+from replicate.odapi import xla
+from replicate.parity import models
+
+odapi.load()
+
+from replicate.train.trainer import Trainer
+from tests.train import compiled
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+_REFUSED = [label for label in models.MODELS if "Inception" in label]
+
+
+def _measured(label, folder, *options):
+    """`compiled.measure` in a process of its own, with a cache of its own."""
+    output = folder / "measured.json"
+    command = [sys.executable, "-m", "tests.train.compiled", label, str(output), *options]
+    surroundings = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run(command, cwd=PROJECT, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(output.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("label", [each for each in models.MODELS if each not in _REFUSED])
+def test_twenty_steps_with_xla_have_the_losses_of_those_without(label, tmp_path):
+    # Five images in batches of two: an epoch does not end with a batch.
+    found = _measured(label, tmp_path, "--images=5")
+    after_first, after_all = found["compilations"]
+    assert 0 < after_first == after_all, "nothing is compiled after the first step"
+    assert found["losses"][0] != found["losses"][-1]
+    ours, theirs = zip(*found["of_same_weights"], strict=True)
+    if label.startswith(("SSD", "EfficientDet")):
+        assert small.difference(ours, theirs) < 1e-5
+        # Batch norm is fixed there: what gradients differ by is not multiplied from step to step.
+        assert small.difference(found["compiled"], found["losses"]) < 1e-5
+        return
+    # Through a hundred layers, or proposals in the order of scores, a small term has less of its
+    # own digits right; the total has.
+    assert small.difference(ours, theirs) < 1e-2
+    first, reference = (each[0][compiled.TOTAL] for each in (ours, theirs))
+    assert first == pytest.approx(reference, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_second_process_finds_what_was_compiled(tmp_path):
+    label = "SSD MobileNet v2 FPNLite"
+    first, second = (_measured(label, tmp_path) for _ in range(2))
+    assert first["compilations"] == second["compilations"], "none is added"
+    assert second["compiled"] == first["compiled"]
+
+
+@pytest.mark.parametrize("label", _REFUSED)
+def test_what_xla_cannot_compile_is_refused_before_anything_is_built(label, tmp_path):
+    models.write_config(label, tmp_path, tmp_path / "pipeline.config")
+    config = configs.read(tmp_path / "pipeline.config")
+    assert xla.obstacle(config.model)
+    with pytest.raises(UserError, match="--jit_compile.*use_static_shapes.*Leave it out"):
+        Trainer(config, Execution(jit_compile=True))
+
+
+def test_a_box_between_four_cells_is_tied_and_named():
+    """A square of 8 px about a corner of the 8 px grid: four anchors overlap it equally, and less
+    than the threshold. The other box has one best anchor on the grid's 32 px map."""
+    annotations = {
+        "images": [{"id": 7, "height": 320, "width": 320}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "bbox": [60, 60, 8, 8]},
+            {"id": 2, "image_id": 7, "bbox": [103, 97, 115, 121]},
+            {"id": 3, "image_id": 7, "bbox": [60, 60, 8, 8], "iscrowd": 1},
+        ],
+    }
+    config = configs.template("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")
+    found = ties.of_annotations(config, annotations)
+    assert found == ties.Ties(boxes=2, tied=[(7, 1)], decisive=[(7, 1)])
+    assert set(ties.taken_otherwise(config, annotations)) <= {(7, 1)}
+
+
+@pytest.mark.parametrize(
+    ("model", "size_hw", "count"),
+    [
+        # Figures of the API's own anchors: two of aspect and two scales a place for FPN.
+        ("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8", (320, 320), 12804),
+        ("ssd_mobilenet_v2_320x320_coco17_tpu-8", (300, 300), 1917),
+        ("ssd_resnet50_v1_fpn_640x640_coco17_tpu-8", (640, 640), 51150),
+        ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", (640, 640), 40 * 40 * 12),
+    ],
+)
+def test_anchors_are_as_many_as_the_model_has(model, size_hw, count):
+    anchors = ties.anchors_yxyx_px(configs.template(model).model, size_hw)
+    assert anchors.shape == (count, 4)
+    middle = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert (middle >= 0).all() and (middle <= size_hw[0]).all()
+    assert anchors.max() > size_hw[0] / 2
+
+
+def test_the_table_tells_each_model():
+    losses = [{compiled.TOTAL: 2.0}, {compiled.TOTAL: 1.0}]
+    refused = {"label": "a", "losses": losses, "bfloat16": {compiled.TOTAL: 2.02}}
+    assert compiled.row(refused) == "| a | refused | – | – | – | 2.02, 2 (1.0%) |"
+    runs = refused | {"compiled": losses, "compile_s": 31.0, "plain_first_s": 1.0}
+    runs["of_same_weights"] = [[losses[0], losses[0]]]
+    assert compiled.row(runs) == "| a | runs | 0e+00 | 0e+00 | 30 s | 2.02, 2 (1.0%) |"
