@@ -3,15 +3,15 @@
 Each rule is a function of the message that yields `ConfigProblem`s; `RULES` lists them.
 """
 
-import dataclasses
 import glob
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from replicate import records
-from replicate.config import known_names, labelmap, schedule, textproto
+from replicate.config import build_rules, known_names, labelmap, schedule, textproto
 from replicate.config.facts import facts, learning_rate
+from replicate.config.problem import ERROR, WARNING, ConfigProblem
 from replicate.errors import UserError
 from tfrecords import label_map
 
@@ -19,18 +19,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-ERROR, WARNING = "error", "warning"
 PLACEHOLDER = ("PATH_TO_BE_CONFIGURED", "PATH_TO_BEE_CONFIGURED")
 _TYPES = ("classification", "detection", "full")
-
-
-@dataclasses.dataclass(frozen=True)
-class ConfigProblem:
-    """A finding without its place in the text: level, field path, message."""
-
-    level: str
-    path: str
-    message: str
 
 
 def check(message: "Message") -> Iterator[ConfigProblem]:
@@ -86,7 +76,12 @@ def fine_tuning(message: "Message") -> Iterator[ConfigProblem]:
             ERROR,
             "train_config.fine_tune_checkpoint_type",
             f"'{kind}' is no type of V2; it is classification (a backbone), detection or full (a "
-            "detector)",
+            "detector)"
+            + (
+                ", and a CenterNet's fine_tune is detection under another name: write that"
+                if kind == "fine_tune" and message.model.HasField("center_net")
+                else ""
+            ),
         )
     if train.from_detection_checkpoint:
         yield ConfigProblem(
@@ -277,6 +272,7 @@ RULES = (
     schedule_length,
     metrics,
     feature_extractor,
+    *build_rules.RULES,
 )
 
 

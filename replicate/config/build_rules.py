@@ -1,0 +1,319 @@
+"""What the API refuses to build, said before it is asked; and what it builds and nobody wants.
+
+`tests/config/test_mutations.py` holds the errors against the API's own refusals.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from replicate.config.facts import facts, learning_rate
+from replicate.config.problem import ERROR, WARNING, ConfigProblem
+from replicate.errors import UserError
+from tfrecords import label_map
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+# A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
+_DEPLOYED_SCORE = 0.01
+
+
+def resizer(message: "Message") -> Iterator[ConfigProblem]:
+    """Image resizers that are not possible, and one that leaves images of different sizes."""
+    path, meta = _meta(message)
+    kind = meta.image_resizer.WhichOneof("image_resizer_oneof")
+    if kind is None:
+        yield ConfigProblem(ERROR, f"{path}.image_resizer", "no resizer: how large are images?")
+        return
+    here, each = f"{path}.image_resizer.{kind}", getattr(meta.image_resizer, kind)
+    if kind == "keep_aspect_ratio_resizer":
+        if each.min_dimension > each.max_dimension:
+            yield ConfigProblem(
+                ERROR,
+                f"{here}.min_dimension",
+                f"min_dimension {each.min_dimension} is above max_dimension "
+                f"{each.max_dimension}; swap them, or raise max_dimension",
+            )
+        batch = message.train_config.batch_size
+        if not each.pad_to_max_dimension and batch > 1:
+            yield ConfigProblem(
+                WARNING,
+                f"{here}.pad_to_max_dimension",
+                f"false, at batch_size {batch}: images of different shapes cannot be put into one "
+                "batch; write pad_to_max_dimension: true",
+            )
+    if kind == "pad_to_multiple_resizer" and each.multiple < 1:
+        yield ConfigProblem(ERROR, f"{here}.multiple", f"{each.multiple}: it must be above 0")
+
+
+def suppression(message: "Message") -> Iterator[ConfigProblem]:
+    """Non-maximum suppression: thresholds, counts, kinds that exclude each other."""
+    path, meta = _meta(message)
+    kind = message.model.WhichOneof("model")
+    if kind == "faster_rcnn":
+        yield from _fraction(path, meta, "first_stage_nms_iou_threshold")
+        post, where = meta.second_stage_post_processing, f"{path}.second_stage_post_processing"
+    elif kind == "ssd":
+        post, where = meta.post_processing, f"{path}.post_processing"
+    else:
+        return
+    nms, where = post.batch_non_max_suppression, f"{where}.batch_non_max_suppression"
+    yield from _fraction(where, nms, "iou_threshold")
+    if nms.max_detections_per_class > nms.max_total_detections:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.max_detections_per_class",
+            f"{nms.max_detections_per_class} of a class are more than max_total_detections, "
+            f"{nms.max_total_detections}; raise that",
+        )
+    if nms.soft_nms_sigma < 0:
+        yield ConfigProblem(ERROR, f"{where}.soft_nms_sigma", "below 0; 0 is none")
+    if nms.use_combined_nms and nms.use_class_agnostic_nms:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.use_combined_nms",
+            "use_combined_nms and use_class_agnostic_nms exclude each other; keep one of them",
+        )
+    if nms.score_threshold > _DEPLOYED_SCORE:
+        yield ConfigProblem(
+            WARNING,
+            f"{where}.score_threshold",
+            f"{nms.score_threshold:.3g} cuts off what AP counts; recipes have about 1e-8",
+        )
+
+
+def proposals(message: "Message") -> Iterator[ConfigProblem]:
+    """The two stages of a Faster R-CNN against each other."""
+    if message.model.WhichOneof("model") != "faster_rcnn":
+        return
+    path, meta = _meta(message)
+    if not 1 <= meta.number_of_stages <= 3:
+        yield ConfigProblem(
+            ERROR, f"{path}.number_of_stages", f"{meta.number_of_stages}: it is 1, 2 or 3"
+        )
+    if meta.second_stage_batch_size > meta.first_stage_max_proposals:
+        yield ConfigProblem(
+            ERROR,
+            f"{path}.second_stage_batch_size",
+            f"second_stage_batch_size {meta.second_stage_batch_size} is above "
+            f"first_stage_max_proposals {meta.first_stage_max_proposals}, of which it is drawn; "
+            "lower the one or raise the other",
+        )
+    for name in ("maxpool_kernel_size", "maxpool_stride"):
+        if getattr(meta, name) < 0:
+            yield ConfigProblem(ERROR, f"{path}.{name}", f"{getattr(meta, name)}: below 0")
+
+
+def matcher(message: "Message") -> Iterator[ConfigProblem]:
+    """SSD's matching thresholds."""
+    if message.model.WhichOneof("model") != "ssd":
+        return
+    path, meta = _meta(message)
+    where = f"{path}.matcher"
+    kind = meta.matcher.WhichOneof("matcher_oneof")
+    if kind != "argmax_matcher":
+        yield ConfigProblem(
+            ERROR,
+            where,
+            f"{kind or 'none'}: TensorFlow 2 has argmax_matcher alone",
+        )
+        return
+    argmax, where = meta.matcher.argmax_matcher, f"{where}.argmax_matcher"
+    if argmax.ignore_thresholds:
+        return
+    matched, unmatched = argmax.matched_threshold, argmax.unmatched_threshold
+    if unmatched > matched:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.unmatched_threshold",
+            f"unmatched_threshold {unmatched:.3g} is above matched_threshold {matched:.3g}; an "
+            "anchor would be both",
+        )
+    elif unmatched == matched and not argmax.negatives_lower_than_unmatched:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.negatives_lower_than_unmatched",
+            "false takes negatives from between the two thresholds, which are equal; write true, "
+            "or an unmatched_threshold below matched_threshold",
+        )
+
+
+def anchors(message: "Message") -> Iterator[ConfigProblem]:
+    """Levels, and what is divided by."""
+    if message.model.WhichOneof("model") != "ssd":
+        return
+    path, meta = _meta(message)
+    kind = meta.anchor_generator.WhichOneof("anchor_generator_oneof")
+    where = f"{path}.anchor_generator"
+    if kind is None:
+        yield ConfigProblem(ERROR, where, "no anchor generator")
+        return
+    each, where = getattr(meta.anchor_generator, kind), f"{where}.{kind}"
+    if kind == "multiscale_anchor_generator":
+        yield from _levels(where, each)
+        if each.scales_per_octave < 1:
+            yield ConfigProblem(
+                ERROR, f"{where}.scales_per_octave", f"{each.scales_per_octave}: at least 1"
+            )
+    if kind == "ssd_anchor_generator" and each.num_layers < 1:
+        yield ConfigProblem(ERROR, f"{where}.num_layers", f"{each.num_layers}: at least 1")
+    for pyramid in ("fpn", "bifpn"):
+        if meta.feature_extractor.HasField(pyramid):
+            yield from _levels(
+                f"{path}.feature_extractor.{pyramid}", getattr(meta.feature_extractor, pyramid)
+            )
+
+
+def box_coder(message: "Message") -> Iterator[ConfigProblem]:
+    """Scales that the API asserts to be above 0."""
+    if message.model.WhichOneof("model") != "ssd":
+        return
+    path, meta = _meta(message)
+    kind = meta.box_coder.WhichOneof("box_coder_oneof")
+    if kind not in ("faster_rcnn_box_coder", "keypoint_box_coder"):
+        return
+    each = getattr(meta.box_coder, kind)
+    for name in ("y_scale", "x_scale", "height_scale", "width_scale"):
+        if getattr(each, name) <= 0:
+            yield ConfigProblem(
+                ERROR, f"{path}.box_coder.{kind}.{name}", f"{getattr(each, name)}: above 0"
+            )
+
+
+def box_predictor(message: "Message") -> Iterator[ConfigProblem]:
+    """Kernels and depths of SSD's convolutional box predictors."""
+    if message.model.WhichOneof("model") != "ssd":
+        return
+    path, meta = _meta(message)
+    kind = meta.box_predictor.WhichOneof("box_predictor_oneof")
+    if kind is None:
+        yield ConfigProblem(ERROR, f"{path}.box_predictor", "no box predictor")
+        return
+    each, where = getattr(meta.box_predictor, kind), f"{path}.box_predictor.{kind}"
+    if kind == "convolutional_box_predictor" and each.min_depth > each.max_depth:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.min_depth",
+            f"min_depth {each.min_depth} is above max_depth {each.max_depth}; swap them",
+        )
+    if kind not in ("convolutional_box_predictor", "weight_shared_convolutional_box_predictor"):
+        return
+    if each.kernel_size < 1:
+        yield ConfigProblem(ERROR, f"{where}.kernel_size", f"{each.kernel_size}: at least 1")
+    elif each.use_depthwise and each.kernel_size == 1:
+        yield ConfigProblem(
+            ERROR,
+            f"{where}.kernel_size",
+            "1 with use_depthwise: a depthwise kernel of one pixel; write 3, or use_depthwise: "
+            "false",
+        )
+
+
+def optimizer(message: "Message") -> Iterator[ConfigProblem]:
+    """Momentum, and rates and batches of nothing."""
+    chosen = message.train_config.optimizer
+    kind = chosen.WhichOneof("optimizer")
+    path = f"train_config.optimizer.{kind}"
+    if kind == "momentum_optimizer":
+        momentum = chosen.momentum_optimizer.momentum_optimizer_value
+        if not 0 <= momentum <= 1:
+            yield ConfigProblem(
+                ERROR, f"{path}.momentum_optimizer_value", f"{momentum:.3g}: between 0 and 1"
+            )
+    if message.train_config.batch_size < 1:
+        yield ConfigProblem(
+            WARNING,
+            "train_config.batch_size",
+            f"{message.train_config.batch_size}: nothing is trained on",
+        )
+    try:
+        rate = learning_rate(message)
+    except UserError:
+        return
+    if rate.WhichOneof("learning_rate") == "constant_learning_rate" and not (
+        rate.constant_learning_rate.learning_rate
+    ):
+        yield ConfigProblem(
+            WARNING,
+            f"{path}.learning_rate.constant_learning_rate.learning_rate",
+            "0: no weight ever changes",
+        )
+    cosine = rate.cosine_decay_learning_rate
+    if rate.HasField("cosine_decay_learning_rate") and not cosine.learning_rate_base:
+        yield ConfigProblem(
+            WARNING,
+            f"{path}.learning_rate.cosine_decay_learning_rate.learning_rate_base",
+            "0: no weight ever changes",
+        )
+
+
+def readers(message: "Message") -> Iterator[ConfigProblem]:
+    """What is read of masks, and evaluation that leaves images out or takes them twice."""
+    if facts(message).predicts_masks and not message.train_input_reader.load_instance_masks:
+        yield ConfigProblem(
+            WARNING,
+            "train_input_reader.load_instance_masks",
+            "false, but the model has a mask head: its loss has nothing to learn from; write true",
+        )
+    for index, reader in enumerate(message.eval_input_reader):
+        path = f"eval_input_reader[{index}]"
+        if reader.sample_1_of_n_examples > 1:
+            yield ConfigProblem(
+                WARNING,
+                f"{path}.sample_1_of_n_examples",
+                f"{reader.sample_1_of_n_examples}: evaluates a part of the images alone",
+            )
+        if reader.num_epochs > 1:
+            yield ConfigProblem(
+                WARNING,
+                f"{path}.num_epochs",
+                f"{reader.num_epochs}: evaluates each image so often; write 1",
+            )
+
+
+def keypoint_class(message: "Message") -> Iterator[ConfigProblem]:
+    """CenterNet's keypoints belong to a class of the keypoint label map."""
+    meta = message.model.center_net
+    path = meta.keypoint_label_map_path
+    if not meta.keypoint_estimation_task or not os.path.isfile(path):
+        return
+    try:
+        names = label_map.read(path).values()
+    except UserError as error:
+        yield ConfigProblem(ERROR, "model.center_net.keypoint_label_map_path", str(error))
+        return
+    for index, task in enumerate(meta.keypoint_estimation_task):
+        if task.keypoint_class_name not in names:
+            yield ConfigProblem(
+                ERROR,
+                f"model.center_net.keypoint_estimation_task[{index}].keypoint_class_name",
+                f"{task.keypoint_class_name!r} is no label of {path}: {', '.join(names)}",
+            )
+
+
+RULES = (
+    *(resizer, suppression, proposals, matcher, anchors, box_coder, box_predictor, optimizer),
+    readers,
+    keypoint_class,
+)
+
+
+def _meta(message: "Message") -> tuple[str, "Message"]:
+    name = message.model.WhichOneof("model")
+    return f"model.{name}", getattr(message.model, name)
+
+
+def _fraction(path: str, holder: "Message", name: str) -> Iterator[ConfigProblem]:
+    value = getattr(holder, name)
+    if not 0 <= value <= 1:
+        yield ConfigProblem(ERROR, f"{path}.{name}", f"{value:.3g}: an IoU is between 0 and 1")
+
+
+def _levels(path: str, holder: "Message") -> Iterator[ConfigProblem]:
+    if holder.min_level > holder.max_level:
+        yield ConfigProblem(
+            ERROR,
+            f"{path}.min_level",
+            f"min_level {holder.min_level} is above max_level {holder.max_level}; swap them",
+        )
