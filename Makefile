@@ -1,5 +1,6 @@
 # make venv   set up .venv with the pinned requirements and the kit itself (Python 3.11 or 3.12)
 # make venv-gpu   the same with TensorFlow's CUDA libraries (requirements-gpu.txt)
+# make venv-publish   the libraries that read what tools/publish.py writes, for its tests
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
 # make check  style and types
@@ -12,12 +13,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 STAMP := $(VENV)/.requirements-installed
 TRACKERS := $(VENV)/.trackers-installed
+PUBLISH := build/publish/.installed
 GPU := $(VENV)/.gpu-installed
 SKYPILOT := build/skypilot/.installed
 JAX := build/jax/.installed
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: venv venv-gpu demo test test-all test-odapi check bench gpu-check clean
+.PHONY: venv venv-gpu venv-publish demo test test-all test-odapi check bench gpu-check clean
 
 venv: $(STAMP)
 
@@ -58,13 +60,21 @@ $(JAX): requirements-jax.txt $(STAMP)
 	build/jax/bin/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
+# The libraries that read what is published, for the tests of tools/publish.py.
+$(PUBLISH): requirements-publish.txt
+	$(PYTHON) -m venv build/publish
+	build/publish/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+venv-publish: $(PUBLISH)
+
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
-test: $(TRACKERS) $(SKYPILOT)
+test: $(TRACKERS) $(SKYPILOT) $(PUBLISH)
 	$(PYTEST)
 
-test-all: $(TRACKERS) $(SKYPILOT) $(JAX)
+test-all: $(TRACKERS) $(SKYPILOT) $(JAX) $(PUBLISH)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).

@@ -25,7 +25,7 @@ class Settings(TypedDict):
     include_masks: bool
     include_keypoints: bool
     include_class_labels: NotRequired[bool]
-    invalid_boxes: Literal["clip", "skip"]
+    invalid_boxes: Literal["skip", "clip", "error"]
     keep_images_without_annotations: bool
     on_error: Literal["skip", "stop"]
 
@@ -57,6 +57,7 @@ class ManifestFile(TypedDict):
     settings: Settings
     shards: list[Shard]
     counts: Counts
+    ledger_sha256: NotRequired[Sha256 | None]
 
 
 class LedgerLine(TypedDict):

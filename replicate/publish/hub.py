@@ -1,0 +1,117 @@
+"""For the Hugging Face Hub: `.eval_results/*.yaml` and a model card.
+
+The entries are those of huggingface_hub's `EvalResultEntry`: a value with the data set and task of
+a benchmark on the Hub, where it was shown, and notes of how it was measured.
+"""
+
+import pathlib
+import re
+
+import jinja2
+import yaml
+
+from replicate.errors import UserError
+from replicate.publish.material import Material, Terms, figure, kind, kit
+from replicate.run import write_text
+from replicate.score import text
+
+_TEMPLATES = pathlib.Path(__file__).resolve().parent
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def write(material: Material, folder: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+    """Writes `.eval_results/coco.yaml` and README.md into a folder.
+
+    Raises:
+      UserError: no --dataset_id, or one that is not of the form owner/name.
+    """
+    if not _REPO.fullmatch(terms.dataset_id):
+        raise UserError(
+            f"--dataset_id={terms.dataset_id}: the data set of the benchmark on the Hugging Face "
+            "Hub, as owner/name; the Hub shows a result under the benchmark that this names"
+        )
+    results, card = folder / ".eval_results" / "coco.yaml", folder / "README.md"
+    entries = [entry(material, iou_type, terms) for iou_type in material.scores]
+    write_text(results, yaml.safe_dump([e for e in entries if e], sort_keys=False, width=100))
+    write_text(card, model_card(material, terms))
+    return [results, card]
+
+
+def entry(material: Material, iou_type: str, terms: Terms) -> dict | None:
+    """One entry of a `.eval_results` file; None of an undefined figure."""
+    points = material.points(iou_type)
+    if points is None:
+        return None
+    task = terms.task_id if len(material.scores) == 1 else f"{terms.task_id}_{iou_type}"
+    made = {
+        "dataset": {"id": terms.dataset_id, "task_id": task},
+        "value": round(points, 4),
+        "notes": notes(material, iou_type),
+    }
+    if terms.source_url:
+        source = {"url": terms.source_url, "name": terms.organization or kit()}
+        made["source"] = source
+    return made
+
+
+def notes(material: Material, iou_type: str) -> str:
+    """Figure, protocol and verdict in a line."""
+    protocol = material.scores[iou_type]["protocol"]
+    evaluators = " and ".join(
+        f"{name} {version}" for name, version in protocol["evaluators"].items()
+    )
+    said = [
+        f"{figure(iou_type)} in points over IoU {protocol['iou_thresholds'][0]:.2f} to "
+        f"{protocol['iou_thresholds'][-1]:.2f}, {protocol['max_detections'][-1]} detections an "
+        f"image, {material.images:,} images; {evaluators}",
+        f"protocol {protocol['sha256']}",
+    ]
+    if material.verdict:
+        said.append(material.headline)
+    return "; ".join(said)
+
+
+def model_card(material: Material, terms: Terms) -> str:
+    """README.md: metadata, what was run, the verdict, the protocol, how to do it again."""
+    name = terms.model_id or material.model
+    results = [
+        {
+            "task": {"type": "object-detection"},
+            "dataset": {"type": terms.dataset_id, "name": f"COCO, {material.images:,} images"},
+            "metrics": [
+                {"type": "coco_ap", "name": f"{figure(iou_type)}", "value": round(points, 4)}
+            ],
+        }
+        for iou_type in material.scores
+        if (points := material.points(iou_type)) is not None
+    ]
+    metadata: dict = {
+        "library_name": "tensorflow",
+        "pipeline_tag": "object-detection",
+        "tags": ["object-detection", "coco", "tf2-detection-zoo"],
+        "datasets": [terms.dataset_id],
+        "model-index": [{"name": name, "results": results}],
+    }
+    if terms.license:
+        metadata = {"license": terms.license} | metadata
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    first = next(iter(material.scores.values()))
+    return environment.get_template("model_card.md.j2").render(
+        metadata=yaml.safe_dump(metadata, sort_keys=False, width=100),
+        material=material,
+        name=name,
+        figures=[
+            (kind(iou_type), key, text.shown(value))
+            for iou_type, score in material.scores.items()
+            for key, value in score["metrics"].items()
+        ],
+        published=material.published(),
+        protocol=first["protocol"],
+        making=text.of_inference(first.get("inference")),
+        kit=kit(),
+    )

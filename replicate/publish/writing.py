@@ -1,0 +1,46 @@
+"""`write`: one result in one format."""
+
+import os
+import pathlib
+
+from replicate.errors import UserError
+from replicate.publish import croissant, every_eval, hub, small
+from replicate.publish import material as materials
+from replicate.publish.material import Terms
+
+_OF_RESULTS = {
+    "hf": hub.write,
+    "eee": every_eval.write,
+    "badge": small.write_badge,
+    "citation": small.write_citation,
+}
+FORMATS = (*_OF_RESULTS, "croissant")
+
+
+def write(
+    source: str | os.PathLike[str],
+    format: str,
+    output: str | os.PathLike[str],
+    terms: Terms = Terms(),  # noqa: B008 (frozen)
+) -> list[pathlib.Path]:
+    """Writes a result for others to read.
+
+    Args:
+      source: a run directory or a record of tools/benchmark.py; for "croissant" a run directory
+        or the folder of the records.
+      format: one of FORMATS.
+      output: a file; for "hf" a folder.
+      terms: what the publisher says.
+
+    Returns:
+      the files that were written.
+
+    Raises:
+      UserError: an unknown format, a source without a result, or what the format wants to know
+        besides.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format={format}; there are: {', '.join(FORMATS)}")
+    if format == "croissant":
+        return croissant.write(pathlib.Path(source), pathlib.Path(output), terms)
+    return _OF_RESULTS[format](materials.of(source), pathlib.Path(output), terms)

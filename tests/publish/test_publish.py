@@ -1,0 +1,318 @@
+"""What is published is read by the other side's own code or schema; an altered copy is refused."""
+
+import copy
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import yaml
+
+import tfrecords
+from replicate import benchmark, publish, report
+from replicate.errors import UserError
+from replicate.publish import every_eval
+from replicate.run import read_json
+from tests.conftest import PROJECT
+from tests.publish import others
+from tests.report import making
+
+LICENSE = "https://creativecommons.org/licenses/by/4.0/"
+TERMS = publish.Terms(
+    organization="Example Lab", dataset_id="owner/coco", license=LICENSE, samples=40
+)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return making.groundtruth(tmp_path_factory.mktemp("drawn"), images=24)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, drawn):
+    """A run with its report, and records of its own."""
+    made = making.run_directory(tmp_path_factory.mktemp("runs") / "a", *drawn, steps=(100, 200))
+    for path in made.data.glob("*.json"):
+        path.unlink()
+    for split in ("train", "val"):
+        tfrecords.convert(*drawn, str(made.data / split), 2, progress=False)
+    report.write(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory, drawn, run):
+    """The record of a benchmark of the same detections."""
+    path = tmp_path_factory.mktemp("records") / "record.json"
+    detections = run.eval_at(200) / "detections.json.gz"
+    benchmark(str(detections), drawn, cache_dir=None, progress=False).write(path)
+    return path
+
+
+@pytest.fixture
+def written(run, tmp_path):
+    """A function: the files of a format, written anew."""
+
+    def write(format, source=run.root, name="out", terms=TERMS):
+        return publish.write(source, format, tmp_path / name, terms)
+
+    return write
+
+
+# --- Hugging Face
+
+_READ_ENTRIES = """
+import sys, json, yaml, dataclasses
+from huggingface_hub import parse_eval_result_entries
+entries = parse_eval_result_entries(yaml.safe_load(open(sys.argv[1])))
+print(json.dumps([dataclasses.asdict(each) for each in entries]))
+"""
+_READ_CARD = """
+import sys, json
+from huggingface_hub import ModelCard
+card = ModelCard.load(sys.argv[1])
+result = card.data.eval_results[0]
+print(json.dumps({"tag": card.data.pipeline_tag, "value": result.metric_value,
+                  "dataset": result.dataset_type, "task": result.task_type, "text": card.text}))
+"""
+
+
+def test_the_hubs_entries_are_what_its_library_reads(written, run):
+    path, _ = written("hf", terms=publish.Terms(dataset_id="owner/coco", source_url="https://a.b"))
+    status, output = others.run(_READ_ENTRIES, path)
+    assert status == 0, output
+    (entry,) = json.loads(output.splitlines()[-1])
+    metrics = read_json(run.eval_at(200) / "metrics.json")
+    assert entry["value"] == pytest.approx(100 * metrics["metrics"]["AP"], abs=1e-4)
+    assert (entry["dataset_id"], entry["task_id"]) == ("owner/coco", "default")
+    assert metrics["protocol"]["sha256"] in entry["notes"] and "pycocotools" in entry["notes"]
+    assert entry["source_url"] == "https://a.b"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry["dataset"].pop("task_id"),
+        lambda entry: entry.pop("value"),
+        lambda entry: entry["source"].pop("url"),
+    ],
+)
+def test_an_altered_entry_is_refused_by_it(written, tmp_path, change):
+    path, _ = written("hf", terms=publish.Terms(dataset_id="owner/coco", source_url="https://a.b"))
+    entries = yaml.safe_load(path.read_text())
+    change(entries[0])
+    (tmp_path / "altered.yaml").write_text(yaml.safe_dump(entries))
+    assert others.run(_READ_ENTRIES, tmp_path / "altered.yaml")[0] != 0
+
+
+def test_the_model_card_is_what_its_library_reads(written, run, tmp_path):
+    _, card = written("hf")
+    status, output = others.run(_READ_CARD, card)
+    assert status == 0, output
+    read = json.loads(output.splitlines()[-1])
+    metrics = read_json(run.eval_at(200) / "metrics.json")
+    assert read["value"] == pytest.approx(100 * metrics["metrics"]["AP"], abs=1e-4)
+    assert (read["tag"], read["dataset"], read["task"]) == (
+        *("object-detection", "owner/coco"),
+        "object-detection",
+    )
+    verdict = read_json(run.verdict)
+    for said in (verdict["headline"], *verdict["reasons"], metrics["protocol"]["sha256"]):
+        assert said in read["text"]
+    assert read_json(run.spec)["command"] in read["text"]
+    altered = card.read_text().replace("model-index:", "model-index: 3\nother:", 1)
+    (tmp_path / "altered.md").write_text(altered)
+    assert others.run(_READ_CARD, tmp_path / "altered.md")[0] != 0
+
+
+def test_the_entry_alone_without_the_library(written):
+    """Held against the fields that EvalResultEntry documents, where it is not installed."""
+    path, _ = written("hf")
+    (entry,) = yaml.safe_load(path.read_text())
+    assert set(entry) == {"dataset", "value", "notes"}
+    assert entry["dataset"] == {"id": "owner/coco", "task_id": "default"}
+
+
+# --- Every Eval Ever
+
+
+@pytest.fixture
+def evaluated(written):
+    return json.loads(written("eee")[0].read_text())
+
+
+def test_every_eval_ever_has_nothing_against_it(evaluated, run):
+    assert every_eval.violations(evaluated) == []
+    metrics = read_json(run.eval_at(200) / "metrics.json")
+    first = evaluated["evaluation_results"][0]
+    assert first["score_details"]["score"] == metrics["metrics"]["AP"]
+    said = first["metric_config"]["additional_details"]
+    assert said["protocol.sha256"] == metrics["protocol"]["sha256"]
+    assert json.loads(said["protocol.max_detections"]) == [1, 10, 100]
+    defined = [name for name, value in metrics["metrics"].items() if value is not None]
+    assert [e["metric_config"]["metric_name"] for e in evaluated["evaluation_results"]] == defined
+
+
+def test_its_uncertainty_is_that_of_the_score(evaluated, run, drawn):
+    from replicate import score
+
+    found = score.score(drawn[0], run.eval_at(200) / "detections.json.gz", evaluator="hotcoco")
+    interval = score.intervals(found, samples=40)["AP"]
+    told = evaluated["evaluation_results"][0]["score_details"]["uncertainty"]
+    assert told["confidence_interval"]["lower"] == interval["low"]
+    assert told["confidence_interval"]["upper"] == interval["high"]
+    assert told["confidence_interval"]["confidence_level"] == 0.95
+    assert told["standard_error"]["value"] == interval["standard_error"]
+    assert told["num_samples"] == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d.pop("eval_library"), "'eval_library' is a required property"),
+        (lambda d: d.update(mood="good"), "'mood' was unexpected"),
+        (
+            lambda d: d["source_metadata"].update(evaluator_relationship="friend"),
+            "$.source_metadata.evaluator_relationship",
+        ),
+        (
+            lambda d: d["evaluation_results"][0]["score_details"].update(score="high"),
+            "$.evaluation_results[0].score_details.score",
+        ),
+        (
+            lambda d: d["evaluation_results"][0]["metric_config"]["additional_details"].update(a=1),
+            "$.evaluation_results[0].metric_config.additional_details.a",
+        ),
+    ],
+)
+def test_an_altered_one_has_it_against_it(evaluated, change, told):
+    altered = copy.deepcopy(evaluated)
+    change(altered)
+    assert any(told in each for each in every_eval.violations(altered))
+
+
+def test_the_schema_is_that_of_its_release():
+    schema = json.loads(every_eval.SCHEMA.read_bytes())
+    assert schema["version"] == every_eval.VERSION == "0.2.2"
+    assert "MIT License" in (every_eval.SCHEMA.parent / "every_eval_ever.LICENSE").read_text()
+
+
+# --- Croissant
+
+_VALIDATE = """
+import sys, json
+import mlcroissant
+dataset = mlcroissant.Dataset(sys.argv[1])
+metadata = dataset.metadata
+print(json.dumps({
+    "conforms_to": metadata.conforms_to, "license": metadata.license,
+    "files": {each.name: each.sha256 for each in metadata.file_objects},
+    "sets": [each.uuid for each in metadata.file_sets],
+    "fields": {each.uuid: [f.name for f in each.fields] for each in metadata.record_sets},
+    "splits": [record for record in dataset.records("splits")],
+}, default=lambda value: value.decode()))
+"""
+
+
+def test_croissant_is_what_mlcroissant_reads(written, run):
+    (path,) = written("croissant")
+    status, output = others.run(_VALIDATE, path)
+    assert status == 0, output
+    (line,) = (each for each in output.splitlines() if each.startswith("{"))
+    read = json.loads(line)
+    assert read["conforms_to"] == ["http://mlcommons.org/croissant/1.1"]
+    assert read["license"] == [LICENSE] and read["sets"] == ["train", "val"]
+    shards = [
+        shard
+        for split in ("train", "val")
+        for shard in read_json(run.data / f"manifest-{split}.json")["shards"]
+    ]
+    assert read["files"] == {shard["name"]: shard["sha256"] for shard in shards}
+    assert [each["splits/images"] for each in read["splits"]] == [24, 24]
+
+
+def _features(run):
+    import tensorflow as tf
+
+    record = next(iter(tf.data.TFRecordDataset(sorted(map(str, run.data.glob("val-*"))))))
+    return set(tf.train.Example.FromString(record.numpy()).features.feature)
+
+
+def test_its_fields_are_the_features_of_the_records(written, run):
+    document = json.loads(written("croissant")[0].read_text())
+    sets = {each["@id"]: each for each in document["recordSet"]}
+    fields = {field["name"] for field in sets["val_examples"]["field"]}
+    assert fields == _features(run)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["distribution"][0].pop("contentUrl"),
+        lambda d: d["distribution"][0].pop("encodingFormat"),
+        lambda d: d["recordSet"][1]["field"][0]["source"]["fileSet"].update({"@id": "nothing"}),
+        lambda d: d["distribution"][-1]["containedIn"][0].update({"@id": "nothing"}),
+    ],
+)
+def test_an_altered_croissant_is_refused_by_it(written, tmp_path, change):
+    document = json.loads(written("croissant")[0].read_text())
+    change(document)
+    (tmp_path / "altered.json").write_text(json.dumps(document))
+    assert others.run(_VALIDATE, tmp_path / "altered.json")[0] != 0
+
+
+# --- badge, citation, records, mistakes
+
+
+def test_the_badge_is_an_svg_that_says_figure_and_verdict(written, run):
+    (path,) = written("badge")
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    ap = 100 * read_json(run.eval_at(200) / "metrics.json")["metrics"]["AP"]
+    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == [f"box AP {ap:.2f}", "NOT COMPARABLE"]
+
+
+def test_the_citation_is_a_line(written, run):
+    text = written("citation")[0].read_text()
+    metrics = read_json(run.eval_at(200) / "metrics.json")
+    assert text.count("\n") == 1 and metrics["protocol"]["sha256"][:16] in text
+    assert f"box AP {100 * metrics['metrics']['AP']:.2f} on 24 images" in text
+
+
+def test_a_record_is_published_too(written, record, run):
+    """The same detections have the same AP and the same protocol but for how they were made."""
+    path, card = written("hf", source=record)
+    entry = yaml.safe_load(path.read_text())[0]
+    ap = read_json(run.eval_at(200) / "metrics.json")["metrics"]["AP"]
+    assert entry["value"] == pytest.approx(100 * ap, abs=1e-4)
+    assert "a benchmark, no verdict on a run" in card.read_text()
+    document = json.loads(written("eee", source=record, name="eee")[0].read_text())
+    assert document["source_metadata"]["evaluator_relationship"] == "third_party"
+    assert every_eval.violations(document) == []
+
+
+@pytest.mark.parametrize(
+    ("format", "terms", "told"),
+    [
+        ("hf", publish.Terms(), "--dataset_id"),
+        ("eee", publish.Terms(), "--organization"),
+        ("eee", publish.Terms(organization="A", relationship="friend"), "--relationship"),
+        ("croissant", publish.Terms(), "--license"),
+        ("pdf", publish.Terms(), "there are: hf, eee, badge, citation, croissant"),
+    ],
+)
+def test_what_it_wants_to_know_is_asked_for(run, tmp_path, format, terms, told):
+    with pytest.raises(UserError, match=told):
+        publish.write(run.root, format, tmp_path / "out", terms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_tool(run, tmp_path):
+    command = [sys.executable, str(PROJECT / "tools" / "publish.py"), str(run.root)]
+    asked = ["--format=badge", f"--output={tmp_path / 'badge.svg'}"]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "badge.svg")), done.stderr
+    wrong = subprocess.run([*command[:2], str(tmp_path), *asked], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "not a run directory" in wrong.stderr

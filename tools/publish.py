@@ -1,0 +1,73 @@
+"""Writes a result in the formats that others read. Nothing is uploaded.
+
+    python tools/publish.py runs/first --format=hf --output=hub --dataset_id=owner/coco
+    python tools/publish.py runs/first --format=eee --output=eee.json --organization='Example Lab'
+    python tools/publish.py runs/first --format=croissant --output=croissant.json \\
+        --license=https://creativecommons.org/licenses/by/4.0/
+    python tools/publish.py runs/first --format=badge --output=badge.svg
+    python tools/publish.py runs/first --format=citation --output=citation.txt
+
+The result is the last evaluation of a run directory, or a record of tools/benchmark.py --output:
+
+  hf         a folder for a model repository of the Hugging Face Hub: .eval_results/coco.yaml and a
+             model card (README.md)
+  eee        Every Eval Ever's JSON, schema 0.2.2, with the protocol and, where detections and
+             annotations are at hand, intervals over images
+  croissant  Croissant 1.1 of the TFRecords of a run, or of a folder of them
+  badge      an SVG
+  citation   a line of text
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+__import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+from absl import flags
+
+from replicate.errors import UserError
+from tools import cli
+
+FLAGS = flags.FLAGS
+_FORMATS = ["hf", "eee", "croissant", "badge", "citation"]
+flags.DEFINE_enum("format", None, _FORMATS, "what is written, see above")
+flags.DEFINE_string("output", None, "the file; of hf the folder")
+flags.DEFINE_string("organization", "", "who publishes")
+flags.DEFINE_string(
+    "model_id", "", "the model's id, owner/name (default: of organization and model)"
+)
+flags.DEFINE_string(
+    "relationship",
+    "",
+    "of who evaluated to who made the model: first_party, third_party, collaborative, other "
+    "(default: first_party of a trained run, third_party of a record)",
+)
+flags.DEFINE_string("dataset_id", "", "the benchmark's data set on the Hub, owner/name")
+flags.DEFINE_string("task_id", "default", "the benchmark's task there")
+flags.DEFINE_string("source_url", "", "where the result can be looked at")
+flags.DEFINE_string("license", "", "of the model (hf: an identifier), of the data set (croissant)")
+flags.DEFINE_integer("samples", 200, "halves of the images for intervals; 0: none", lower_bound=0)
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise UserError("give one run directory or record: python tools/publish.py runs/first …")
+    from replicate import publish
+
+    terms = publish.Terms(
+        organization=FLAGS.organization,
+        model_id=FLAGS.model_id,
+        relationship=FLAGS.relationship,
+        dataset_id=FLAGS.dataset_id,
+        task_id=FLAGS.task_id,
+        source_url=FLAGS.source_url,
+        license=FLAGS.license,
+        samples=FLAGS.samples,
+    )
+    for path in publish.write(arguments[0], FLAGS.format, FLAGS.output, terms):
+        print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main, required=["format", "output"])
