@@ -102,6 +102,10 @@ class RunDir:
         return self.root / "start.json"
 
     @property
+    def profile(self) -> pathlib.Path:
+        return self.root / "profile.json"
+
+    @property
     def training(self) -> pathlib.Path:
         """The state of its training, kept up to date while it runs; see `train.journal`."""
         return self.root / "training.json"

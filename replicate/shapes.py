@@ -133,6 +133,20 @@ class _AnnotationFacts(TypedDict):
     facts: dict[str, _Facts]
 
 
+class _Operation(TypedDict):
+    device: str
+    operation: str
+    seconds: Number
+    share: Number
+
+
+class _Profile(TypedDict):
+    first_step: int
+    steps: int
+    seconds: Number
+    operations: list[_Operation]
+
+
 class _Line(TypedDict):
     step: int
 
@@ -152,6 +166,7 @@ class _MoreOfLine(_Line, total=False):
 LINE = _MoreOfLine
 ANNOTATION_FACTS = _AnnotationFacts  # apart: annotations.json is what COCO's files are called too
 OF_FILES = {
+    "profile.json": _Profile,
     "spec.json": _Spec,
     "identity.json": _Identity,
     "training.json": _Training,

@@ -24,6 +24,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+__import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags
 

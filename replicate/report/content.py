@@ -10,7 +10,7 @@ from replicate.evenly import evenly
 from replicate.report import data_section, findings, gallery, run_files, sources
 from replicate.report.findings import Scored
 from replicate.report.run_files import RunFiles
-from replicate.run import RunDir
+from replicate.run import RunDir, read_json
 from replicate.score import METRICS, text
 from replicate.score.text import KINDS
 from replicate.verdict import FIGURES, measured
@@ -19,6 +19,8 @@ from tfrecords import redaction
 FORMAT = 1
 # Points of a plotted line; a longer log is thinned out evenly, its last step kept.
 MAX_POINTS = 600
+# Operations of a profile that are named.
+_LONGEST = 5
 
 MEANINGS = {
     "AP": "mean over IoU 0.50 to 0.95",
@@ -285,7 +287,24 @@ def _execution(material: RunFiles) -> list[str]:
         )
     if executed["jit_compile"]:
         said.append("Steps were compiled by XLA, which rounds in another order")
-    return said
+    return said + _profiled(material.run)
+
+
+def _profiled(run: RunDir) -> list[str]:
+    """Where the time of the profiled steps went, as a sentence."""
+    if not run.profile.is_file():
+        return []
+    profile = read_json(run.profile)
+    longest = ", ".join(
+        f"{each['operation']} {each['share']:.0%} of {each['device']}"
+        for each in profile["operations"][:_LONGEST]
+    )
+    first, last = profile["first_step"], profile["first_step"] + profile["steps"] - 1
+    return [
+        f"Steps {first} to {last} were profiled, "
+        f"{profile['seconds'] / profile['steps']:.3g} s each; "
+        f"most of what devices and threads executed: {longest or 'not traced'}"
+    ]
 
 
 def _schedule(material: RunFiles) -> dict | None:

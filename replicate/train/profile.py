@@ -73,7 +73,7 @@ class Profile:
             "seconds": seconds,
             "operations": operations[:KEPT],
         }
-        write_json(self._run.root / "profile.json", described)
+        write_json(self._run.profile, described)
         longest = ", ".join(
             f"{each['operation']} {each['share']:.0%} ({each['device']})"
             for each in operations[:SHOWN]

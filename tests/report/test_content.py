@@ -248,6 +248,22 @@ def test_a_batch_computed_in_parts_is_said(run):
     assert read_json(run.report / "report.json")["environment"]["precision"] == "bfloat16"
 
 
+def test_where_the_profiled_steps_time_went_is_said(run):
+    operations = [
+        {"device": "host:CPU", "operation": "Conv2D", "seconds": 3.0, "share": 0.6},
+        {"device": "host:CPU", "operation": "Relu", "seconds": 2.0, "share": 0.4},
+    ]
+    profile = {"first_step": 11, "steps": 20, "seconds": 8.0, "operations": operations}
+    write_json(run.profile, profile)
+    executed = {"precision": "float32", "jit_compile": False, "gradient_accumulation_steps": 1}
+    ended = {"state": "done", "step": 8, "num_steps": 8, "pid": 1, "host": "a", "updated": 0.0}
+    write_json(run.training, ended | {"execution": executed | {"replicas": 1}})
+    report.write(run)
+    (said,) = read_json(run.report / "report.json")["execution"]
+    assert "Steps 11 to 30 were profiled, 0.4 s each" in said
+    assert "Conv2D 60% of host:CPU, Relu 40% of host:CPU" in said
+
+
 def test_a_line_cut_off_by_a_kill(run):
     text = run.metrics.read_text()
     run.metrics.write_text(text[:-40])
