@@ -34,6 +34,7 @@ VERSIONS = {
     "manifest": 1,
     "metrics": 1,
     "preflight": 1,
+    "profile": 1,
     "record": 1,
     "report": 1,
     "spec": 1,

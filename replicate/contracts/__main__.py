@@ -35,6 +35,7 @@ SHAPES: dict[str, tuple[str, Any]] = {
     "record": ("the record of a benchmark", scores.RecordFile),
     "report": ("report.json: everything that the report's page says", reports.ReportFile),
     "spec": ("spec.json: what was asked", runs.SpecFile),
+    "profile": ("profile.json: where the time of some training steps went", runs.ProfileFile),
     "start": ("start.json: the weights that a training began with", runs.StartFile),
     "training": ("training.json: the state of a training", runs.TrainingFile),
     "verdict": (

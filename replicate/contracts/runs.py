@@ -168,6 +168,24 @@ class IdentityFile(TypedDict):
     accepted: list[Accepted]
 
 
+class ProfiledOperation(TypedDict):
+    """What a device spent on one type of operation: seconds of its threads or streams."""
+
+    device: str
+    operation: str
+    seconds: float
+    share: Share
+
+
+class ProfileFile(TypedDict):
+    """profile.json: some steps of a training, and its operations, the longest first."""
+
+    first_step: Count
+    steps: Count
+    seconds: float
+    operations: list[ProfiledOperation]
+
+
 class StartFile(TypedDict):
     """start.json: the weights that the training began with."""
 

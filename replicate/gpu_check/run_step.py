@@ -16,6 +16,8 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import ml_dtypes
@@ -34,7 +36,7 @@ class Step:
       device: of jax.devices().
     """
 
-    def __init__(self, folder, device):
+    def __init__(self, folder: pathlib.Path, device: Any) -> None:
         self.folder, self.device = folder, device
         self.described = json.loads((folder / "step.json").read_text(encoding="utf-8"))
         begun = time.monotonic()
@@ -49,7 +51,7 @@ class Step:
             at: jax.device_put(self.initial[at], device) for at in self.described["parameters"]
         }
 
-    def feed(self, number):
+    def feed(self, number: int) -> None:
         """Takes the batch of step `number`, counted from 1."""
         batch = [
             at for at, each in enumerate(self.described["arguments"]) if each["kind"] == "batch"
@@ -59,7 +61,7 @@ class Step:
             if at in self.state:
                 self.state[at] = jax.device_put(value, self.device)
 
-    def take(self):
+    def take(self) -> dict[str, Any]:
         """One update; {name of a loss: array on the device}."""
         arguments = [self.state[at] for at in self.described["parameters"]]
         results = self._executable.execute_sharded(arguments)
@@ -72,11 +74,11 @@ class Step:
             self.state[at] = array
         return dict(zip(names, arrays, strict=False))
 
-    def _loaded(self, name, places):
+    def _loaded(self, name: str, places: Iterable[int]) -> dict[int, np.ndarray]:
         with np.load(self.folder / name) as file:
             return {at: self._typed(file[f"a{at:04d}"], at) for at in places}
 
-    def _typed(self, array, at):
+    def _typed(self, array: np.ndarray, at: int) -> np.ndarray:
         named = self.described["arguments"][at]
         if named["dtype"] == "bfloat16":
             array = array.view(ml_dtypes.bfloat16)
@@ -84,12 +86,12 @@ class Step:
             sys.exit(f"argument {at} is {array.shape}, the module wants {named['shape']}")
         return array
 
-    def expected(self):
+    def expected(self) -> dict[int, np.ndarray]:
         """{place of a variable: its value after the last step, by TensorFlow}."""
         return self._loaded("expected.npz", self.described["updated"])
 
 
-def _device_list(device):
+def _device_list(device: Any) -> Any:
     try:
         from jax._src.lib import _jax
     except ImportError:
@@ -97,7 +99,7 @@ def _device_list(device):
     return _jax.DeviceList((device,)) if hasattr(_jax, "DeviceList") else [device]
 
 
-def weights_differences(step):
+def weights_differences(step: Step) -> tuple[float, float]:
     """(of the whole movement, of the worst weight tensor's norm) from TensorFlow's."""
     apart = moved = worst = 0.0
     for at, expected in step.expected().items():
@@ -117,7 +119,7 @@ def weights_differences(step):
     return float(np.sqrt(apart / moved)), float(worst)
 
 
-def milliseconds(step, seconds):
+def milliseconds(step: Step, seconds: float) -> float:
     """Milliseconds a step, over so many seconds of steps on one batch; the first is not counted."""
     jax.block_until_ready(list(step.take().values()))
     begun, steps = time.monotonic(), 0
@@ -130,7 +132,7 @@ def milliseconds(step, seconds):
     return (time.monotonic() - begun) / steps * 1e3
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -101,7 +101,7 @@ def check(
 
 def _stages(found: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> Iterator[Stage]:
     """The stages, one after the other; some depend on what was `found` before."""
-    yield Stage("doctor", {"command": ["tools/doctor.py", "--json"]})
+    yield Stage("doctor", {"command": ["tools/doctor.py"]})
     names = list(VARIANTS) if not rehearse else list(_REHEARSED)
     variants = [VARIANTS[name] for name in names]
     steps = 2 if rehearse else _STEPS
