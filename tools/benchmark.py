@@ -19,14 +19,23 @@ chooses; it is part of the result. Default: tensorflow for a .tflite file, whose
 and evaluated with it (Pillow's pixels moved AP by 0.3 points, docs/scoring.md); pillow otherwise,
 which torchvision's own evaluation reads images with.
 
+Of a folder that tools/export.py made, --all_forms runs every form and the checkpoint over the same
+pixels and prints one table: AP with its paired interval, latency, size (docs/export.md):
+
+    python tools/benchmark.py --model=exported/a --all_forms \\
+        --annotations_file=instances_val2017.json --image_dir=val2017 --output=ladder.json
+
 The same model on the same images with the same settings is not run again: its detections are kept
 under --cache_dir (--nocache runs and keeps nothing). Latency is measured after warm-up.
 
-Exit status 1: a figure that can be compared was not replicated.
+Exit status 1: a figure that can be compared was not replicated; with --all_forms, a form of the
+checkpoint's own float32 weights lost more than 0.1 points.
 """
 
+import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -35,6 +44,9 @@ from absl import flags
 
 from replicate.errors import UserError
 from tools import cli
+
+if TYPE_CHECKING:
+    from replicate.benchmarking import Dataset
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "what to benchmark: a path, see above")
@@ -56,6 +68,26 @@ flags.DEFINE_enum(
     ["kit", "api"],
     "of a checkpoint: the kit's suppression (the default: equal to the API's, faster), or the "
     "API's own",
+)
+flags.DEFINE_enum(
+    "resizer",
+    None,
+    ["api", "opencv"],
+    "of a .tflite file: whose resizing; default the API's for a form of tools/export.py, else "
+    "OpenCV's",
+)
+flags.DEFINE_integer(
+    "num_threads", None, "of LiteRT and ONNX Runtime; default all cores", lower_bound=1
+)
+flags.DEFINE_bool("all_forms", False, "every form of the export that --model names, in one table")
+flags.DEFINE_bool(
+    "own_preprocessing",
+    False,
+    "with --all_forms: the TFLite forms once more on the pixels that a program on a device makes "
+    "(Pillow's decoder, OpenCV's resizing), to tell that loss from the form's",
+)
+flags.DEFINE_integer(
+    "samples", 200, "with --all_forms: halves of the images, for intervals", lower_bound=0
 )
 flags.DEFINE_string("labels", None, "class names of a .tflite or SavedModel, one a line")
 flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
@@ -80,9 +112,14 @@ def main(_: list[str]) -> int:
 
     dataset = Dataset(FLAGS.annotations_file, FLAGS.image_dir, FLAGS.num_images)
     folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
+    if FLAGS.all_forms:
+        return _all_forms(dataset, folder)
     options = {
         name: getattr(FLAGS, name)
-        for name in ("labels", "pipeline_config", "label_map", "suppression")
+        for name in (
+            *("labels", "pipeline_config", "label_map", "suppression"),
+            *("resizer", "num_threads"),
+        )
         if getattr(FLAGS, name)
     }
     record = benchmark(
@@ -111,6 +148,23 @@ def main(_: list[str]) -> int:
         record.write(FLAGS.output)
     missed = any(figure["verdict"] == "NOT REPLICATED" for figure in record.published)
     return cli.NEGATIVE if missed else cli.DONE
+
+
+def _all_forms(dataset: "Dataset", folder: str | os.PathLike | None) -> int:
+    from replicate.benchmarking import ladder
+
+    found = ladder.of(
+        FLAGS.model,
+        dataset,
+        on_device=FLAGS.own_preprocessing,
+        samples=FLAGS.samples,
+        num_threads=FLAGS.num_threads,
+        cache_dir=folder,
+    )
+    print(found.text())
+    if FLAGS.output:
+        found.write(FLAGS.output)
+    return cli.NEGATIVE if found.lost else cli.DONE
 
 
 def _paper_results(given: list[str]) -> dict[str, float]:

@@ -15,6 +15,14 @@ tflite_float16, tflite_int8 (SSD, EfficientDet and CenterNet, as far as the API'
 takes them); onnx (needs requirements-onnx.txt). The folder's export.json says what each takes and
 gives, how it was made, and its hash; labels.txt has the class names.
 
+--evaluate runs the checkpoint and every form over the same images with the same pixels and prints
+what each keeps: AP with its paired interval, latency at batch 1, size (also in ladder.json, which
+tools/compare_runs.py draws):
+
+    python tools/export.py --trained_checkpoint_dir=runs/a --output_directory=exported/b \\
+        --format=saved_model,tflite,tflite_int8 --evaluate \\
+        --annotations_file=annotations/instances_val2017.json --image_dir=val2017
+
 Try it:
 
     python tools/benchmark.py --model=exported/a \\
@@ -65,12 +73,27 @@ _REPRESENTATIVE = flags.DEFINE_integer(
     lower_bound=1,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "of the sample of representative images.")
+_EVALUATE = flags.DEFINE_bool(
+    "evaluate", False, "run every form over the images, and print what each keeps."
+)
+_ANNOTATIONS = flags.DEFINE_string("annotations_file", None, "--evaluate: COCO annotations.")
+_IMAGES = flags.DEFINE_string("image_dir", None, "--evaluate: the folder of their images.")
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", None, "--evaluate: the first N images by id alone.", lower_bound=1
+)
 
 
-def main(_: list[str]) -> None:
+def main(_: list[str]) -> int:
     from replicate import config, weights
     from replicate.errors import UserError
 
+    if _EVALUATE.value:
+        from replicate.benchmarking import Dataset
+
+        if not (_ANNOTATIONS.value and _IMAGES.value):
+            raise UserError("--evaluate: needs --annotations_file and --image_dir")
+        dataset = Dataset(_ANNOTATIONS.value, _IMAGES.value, _NUM_IMAGES.value)
+        _ = dataset.images  # a missing one is told before minutes of work
     found = weights.of(_CHECKPOINT.value)
     config_path = _CONFIG.value or found.config
     if not config_path:
@@ -92,6 +115,14 @@ def main(_: list[str]) -> None:
         progress=True,
     )
     print(f"{prefix} exported to {_OUTPUT.value}: {', '.join(_FORMAT.value)}")
+    if not _EVALUATE.value:
+        return cli.DONE
+    from replicate.benchmarking import ladder
+
+    rungs = ladder.of(_OUTPUT.value, dataset)
+    rungs.write(pathlib.Path(_OUTPUT.value) / ladder.FILE)
+    print("\n" + rungs.text())
+    return cli.NEGATIVE if rungs.lost else cli.DONE
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ def export(
                 written |= _tflites(
                     config, detector, weights, made, names, settings, stages, images
                 )
+        if "saved_model" not in names:
+            saved_model.write_checkpoint(config, weights, made)
         write_json(made / RECORD, _record(config, prefix, made, written))
         if output.exists():
             output.rmdir()

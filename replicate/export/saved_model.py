@@ -1,7 +1,10 @@
 """The form in which the zoo publishes its models, written by the API's own exporter."""
 
 import pathlib
+import shutil
 from typing import TYPE_CHECKING, Any
+
+from replicate.run import write_text
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -40,8 +43,26 @@ def write(config: "Message", weights: pathlib.Path, folder: pathlib.Path, input_
     """
     from object_detection import exporter_lib_v2
 
+    exporter_lib_v2.export_inference_graph(input_type, _exported(config), str(weights), str(folder))
+
+
+def write_checkpoint(config: "Message", weights: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes checkpoint/ and pipeline.config alone, where there is no SavedModel.
+
+    Args:
+      config, weights, folder: as of `write`.
+    """
+    from replicate import config as configs
+
+    (folder / "checkpoint").mkdir()
+    for part in weights.glob("ckpt-0.*"):
+        shutil.copyfile(part, folder / "checkpoint" / part.name)
+    write_text(folder / "pipeline.config", configs.to_text(_exported(config)))
+
+
+def _exported(config: "Message") -> "Message":
+    """The config of the exported weights: they are the averages now, and hold no others."""
     exported = type(config)()
     exported.CopyFrom(config)
-    # The weights are the averages now, and the checkpoint holds no others.
     exported.eval_config.use_moving_averages = False
-    exporter_lib_v2.export_inference_graph(input_type, exported, str(weights), str(folder))
+    return exported

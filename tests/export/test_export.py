@@ -105,6 +105,7 @@ def test_the_zoos_layout_and_signature(exported, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoint",
         "export.json",
+        "label_map.csv",
         "label_map.pbtxt",
         "labels.txt",
         "pipeline.config",

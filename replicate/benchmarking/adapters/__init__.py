@@ -40,7 +40,9 @@ def of(
     Args:
       model: a `Model`; a PyTorch module; any other callable on a batch; or a path: a run
         directory, a checkpoint (with the option pipeline_config), a folder with a SavedModel or
-        a zoo archive (a folder or .tar.gz), a .tflite file, a detections file.
+        a zoo archive (a folder or .tar.gz), a .tflite or .onnx file, a frozen graph (.pb), a
+        detections file, a folder of the Transformers library, or FILE.py:NAME, a detector that
+        runs in a process of its own.
       dataset: Dataset; its categories give class indices their ids.
       identity: text that changes when the detections would; overrides the adapter's own.
       decoder: what makes the pixels, one of `decoders.NAMES`; None takes the adapter's: for a
@@ -65,8 +67,7 @@ def of(
     elif _is_torch(model):
         adapted = _called("torchvision", model, dataset, options)
     elif callable(model):
-        name = getattr(model, "__name__", type(model).__name__)
-        adapted = _without_options(Model(model, name=name), options)
+        adapted = _of_callable(model, dataset, options)
     else:
         raise UserError(
             f"model: a {type(model).__name__} is neither a path nor a callable on a batch"
@@ -82,6 +83,20 @@ def of(
     elif identity is not None:
         adapted = dataclasses.replace(adapted, identity=identity)
     return adapted
+
+
+def _of_callable(model: Any, dataset: "Dataset", options: dict[str, Any]) -> Model:
+    """A callable on a batch; what it gives as sv.Detections is converted."""
+    from replicate.benchmarking.adapters import supervision
+
+    numbering = options.pop("numbering", None)
+    _check_options("callable", options, ["numbering"])
+    name = getattr(model, "__name__", type(model).__name__)
+    return Model(
+        model,
+        name=name,
+        output_transform=lambda found, _: supervision.converted(found, dataset, numbering),
+    )
 
 
 def _decoding(adapted: Any, kind: str, decoder: str | None) -> Any:
@@ -107,6 +122,8 @@ def _decoding(adapted: Any, kind: str, decoder: str | None) -> Any:
 
 
 def _kind_of_path(path: pathlib.Path) -> str:
+    if _is_function(path):
+        return "elsewhere"
     if not path.exists() and not pathlib.Path(f"{path}.index").is_file():
         raise UserError(f"{path}: no such file or folder")
     name = path.name.lower()
@@ -123,13 +140,24 @@ def _kind_of_path(path: pathlib.Path) -> str:
         for name_in_it in ("saved_model.pb", "saved_model/saved_model.pb")
     ):
         return "saved_model"
+    if name.endswith(".pb"):
+        return "frozen_graph"
+    if (path / "config.json").is_file() and (path / "preprocessor_config.json").is_file():
+        return "elsewhere"
     if path.is_dir() or not path.exists():
         return "checkpoint"
     raise UserError(
         f"{path}: not a model that can be benchmarked; give a run directory, a checkpoint (…/ckpt-0"
         " with --pipeline_config), a zoo archive (.tar.gz or its folder), a SavedModel folder, a "
-        ".tflite or .onnx file or detections (.json, .json.gz)"
+        ".tflite, .onnx or frozen .pb file, a Transformers folder, a detector FILE.py:NAME or "
+        "detections (.json, .json.gz)"
     )
+
+
+def _is_function(path: pathlib.Path) -> bool:
+    """Whether it is FILE.py:NAME."""
+    file, colon, name = str(path).rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()
 
 
 def _called(kind: str, model: Any, dataset: "Dataset", options: dict[str, Any]) -> Any:

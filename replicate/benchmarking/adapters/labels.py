@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from replicate.errors import UserError
 from replicate.export.labels import FILE as LABELS
+from replicate.export.reading import contract_of
 
 if TYPE_CHECKING:
     from replicate.benchmarking.dataset import Dataset
@@ -52,19 +53,22 @@ def _of_names(path: str | os.PathLike, names: list[str], dataset: "Dataset") -> 
     return ids
 
 
-def labels_of(path: str | os.PathLike, dataset: "Dataset") -> list[int | None]:
-    """The category id of each class index of an exported form, by the labels beside it.
+def category_ids_of(
+    path: str | os.PathLike, labels: str | os.PathLike | None, dataset: "Dataset"
+) -> list[int | None]:
+    """The category id of each class index of a form.
 
     Args:
-      path: a form in a folder of tools/export.py; where that holds no labels, as `category_ids`
-        without any.
+      path: the model; a form in a folder of tools/export.py has its labels beside it.
+      labels: as of `category_ids`; they come before those.
 
     Raises:
-      UserError: none of the names is a category.
+      UserError: as `category_ids`.
     """
-    labels = pathlib.Path(path).parent / LABELS
-    if not labels.is_file():
-        return category_ids(None, dataset)
+    beside = pathlib.Path(path).parent / LABELS
+    if labels or not contract_of(path) or not beside.is_file():
+        return category_ids(labels, dataset)
+    labels = beside
     names = labels.read_text("utf-8").splitlines()
     return _of_names(labels, names, dataset)
 

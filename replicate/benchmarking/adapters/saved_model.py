@@ -14,7 +14,7 @@ from replicate.benchmarking.adapters.frameworks import (
     tensorflow_device,
     tensorflow_version,
 )
-from replicate.benchmarking.adapters.labels import category_ids
+from replicate.benchmarking.adapters.labels import category_ids_of
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
 from replicate.errors import UserError
 from tfrecords.whole_files import temporary_folder
@@ -39,13 +39,14 @@ def of(
         none of the file's is left out, as `tools/evaluate.py` does).
     """
     path = pathlib.Path(path)
-    id_of = category_ids(labels, dataset)
     if path.is_file():
         name, content = path.name.removesuffix(".tgz").removesuffix(".tar.gz"), [path]
+        folder = path
     else:
         folder = path if (path / "saved_model.pb").is_file() else path / "saved_model"
         name = path.parent.name if path.name == "saved_model" else path.name
         content = sorted(file for file in folder.rglob("*") if file.is_file())
+    id_of = category_ids_of(folder, labels, dataset)
     names = [] if path.is_file() else [str(file.relative_to(folder)) for file in content]
     return Deferred(
         name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replicate.benchmarking.adapters.labels import category_ids, labels_of
+from replicate.benchmarking.adapters.labels import category_ids_of
 from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
 from replicate.errors import UserError
 from replicate.export import postprocess
@@ -65,7 +65,7 @@ def of(
         )
     height, width = entry["shape"][1:3]
     contract = contract_of(path)
-    id_of = category_ids(labels, dataset) if labels or not contract else labels_of(path, dataset)
+    id_of = category_ids_of(path, labels, dataset)
     if contract:
         given = Pixels.of_contract(contract["input"], resizer or "api")
     else:

@@ -1,0 +1,229 @@
+"""A detector in a process of its own, under another Python where its libraries contradict ours.
+
+Images and detections travel by file (`runner/serve.py` says how), so that nothing but NumPy need be
+common. FILE.py:NAME is a function that makes a detector; a folder of the Transformers library's
+`save_pretrained` is run by `runner/hugging_face.py`.
+"""
+
+import atexit
+import collections
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from replicate.benchmarking import runner
+from replicate.benchmarking.adapters.outputs import LABELS, ids_of
+from replicate.benchmarking.model import (
+    Deferred,
+    Found,
+    Model,
+    cpu_name,
+    sha256_of,
+    sha256_of_files,
+)
+from replicate.benchmarking.names import ids_of_names
+from replicate.errors import UserError
+from tfrecords.whole_files import temporary_folder
+
+if TYPE_CHECKING:
+    from replicate.benchmarking.dataset import Dataset
+
+_RUNNER = pathlib.Path(runner.__file__).parent
+_HUGGING_FACE = "hugging_face.py"
+
+
+def is_transformers(path: pathlib.Path) -> bool:
+    """Whether a folder is one of the Transformers library's `save_pretrained`."""
+    return (path / "config.json").is_file() and (path / "preprocessor_config.json").is_file()
+
+
+def of(
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    python: str | None = None,
+    numbering: str | None = None,
+    scores: str | None = None,
+) -> Deferred:
+    """A detector of a file or of a Transformers folder.
+
+    Args:
+      path: "FILE.py:NAME", NAME being a function of a dict that makes the detector; or a folder.
+      dataset: Dataset; its categories give names and numbers their ids.
+      python: the interpreter of the environment that has its libraries; default this one.
+      numbering: what the detector's class_ids count, one of outputs.LABELS.
+      scores: of a Transformers model of a type that is not known: "softmax" or "sigmoid".
+
+    Raises:
+      UserError: no such file, interpreter or numbering.
+    """
+    text = str(path)
+    if numbering is not None and numbering not in LABELS:
+        raise UserError(f"--numbering={numbering}; there are: {', '.join(LABELS)}")
+    interpreter = python or sys.executable
+    if shutil.which(interpreter) is None:
+        raise UserError(f"--python={interpreter}: no such interpreter")
+    options: dict[str, Any] = {}
+    if pathlib.Path(text).is_dir():
+        spec = f"{_RUNNER / _HUGGING_FACE}:Detector"
+        options = {"folder": os.path.abspath(text)} | ({"scores": scores} if scores else {})
+        content = [file for file in sorted(pathlib.Path(text).iterdir()) if file.is_file()]
+        name = pathlib.Path(text).resolve().name
+    else:
+        file, _, function = text.rpartition(":")
+        if not pathlib.Path(file).is_file():
+            raise UserError(f"{text}: no such file; a detector is FILE.py:NAME")
+        spec, content, name = f"{os.path.abspath(file)}:{function}", None, function
+    identity = None  # what a user's file loads cannot be told from the file
+    if content is not None:
+        told = [numbering, scores, _versions(interpreter)]
+        identity = sha256_of("transformers", sha256_of_files(content), told)
+    return Deferred(
+        name,
+        identity,
+        lambda: _model(_Process(interpreter, spec, options), name, dataset, numbering),
+        decoder="pillow",
+    )
+
+
+def _model(process: "_Process", name: str, dataset: "Dataset", numbering: str | None) -> Model:
+    def detections_of(outputs: list[tuple[dict, float]], image_hw: list) -> list[Found]:
+        return [found_of(arrays, dataset, numbering) for arrays, _ in outputs]
+
+    about = process.hello.get("about") or f"Python {process.hello.get('python')}"
+    return Model(
+        lambda batch: [process.detections(image) for image in batch],
+        name=name,
+        device=f"{cpu_name()}, {about}, in a process of its own",
+        output_transform=detections_of,
+        seconds_of=lambda outputs: sum(seconds for _, seconds in outputs),
+    )
+
+
+def found_of(
+    arrays: dict[str, np.ndarray], dataset: "Dataset", numbering: str | None = None
+) -> Found:
+    """A detector's arrays (runner/serve.py's FIELDS) as a Found.
+
+    Raises:
+      UserError: a field is missing, or its classes cannot be told.
+    """
+    has_boxes = [name for name in ("boxes_xywh_px", "boxes_xyxy_px") if name in arrays]
+    if len(has_boxes) != 1 or "scores" not in arrays:
+        raise UserError(
+            f"the detector gave {', '.join(arrays) or 'nothing'}; expected scores and one of "
+            "boxes_xyxy_px and boxes_xywh_px"
+        )
+    boxes = np.asarray(arrays[has_boxes[0]], np.float64).reshape(-1, 4)
+    if has_boxes[0] == "boxes_xyxy_px":
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    scores = np.asarray(arrays["scores"], np.float64).reshape(-1)
+    if "category_ids" in arrays:
+        ids: list[int | None] = list(arrays["category_ids"].astype(int).tolist())
+    elif "class_ids" in arrays and numbering is not None:
+        by_number = ids_of(numbering, dataset)
+        ids = [by_number.get(number) for number in arrays["class_ids"].astype(int).tolist()]
+    elif "class_names" in arrays:
+        of_names = [str(name) for name in arrays["class_names"].tolist()]
+        by_name = ids_of_names(of_names, dataset)
+        ids = [by_name.get(name) for name in of_names]
+    elif len(boxes):
+        raise UserError(
+            "the detector gave neither category_ids nor class_names; of class_ids say what they "
+            f"count: --numbering={'|'.join(LABELS)}"
+        )
+    else:
+        ids = []
+    if not len(ids) == len(boxes) == len(scores):
+        raise UserError(
+            f"the detector gave {len(boxes)} boxes, {len(scores)} scores and {len(ids)} classes"
+        )
+    known = [index for index, id in enumerate(ids) if id is not None]
+    return Found(boxes[known], scores[known], [ids[index] for index in known])
+
+
+class _Process:
+    """The other Python with its detector, for as long as this process lives."""
+
+    def __init__(self, interpreter: str, spec: str, options: dict[str, Any]) -> None:
+        self._folder = temporary_folder("replicate-images-")
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        own = ("TF_USE_LEGACY_KERAS", "PYTHONPATH", "PYTHONHOME")
+        environment = {name: value for name, value in os.environ.items() if name not in own}
+        self._said: collections.deque[str] = collections.deque(maxlen=12)
+        self._process = subprocess.Popen(
+            [interpreter, str(_RUNNER / "serve.py"), spec, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+        )
+        atexit.register(self.close)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self.hello = self._answer()
+
+    def detections(self, image: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+        """(arrays by their names, seconds that the detector took) of one image."""
+        path = self._folder / "image.npy"
+        np.save(path, image)
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{path}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # told by the answer that does not come
+        answer = self._answer()
+        with np.load(answer["path"], allow_pickle=False) as arrays:
+            return dict(arrays), float(answer["seconds"])
+
+    def close(self) -> None:
+        """Ends the process: its input is closed, and it goes."""
+        if self._process.poll() is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            status = self._process.wait()
+            self._listener.join(5)
+            said = "\n  ".join(self._said) or "nothing"
+            raise UserError(
+                f"the detector's own process ended with status {status}; it said:\n  {said}"
+            )
+        return json.loads(line)
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._said.append(line.rstrip())
+
+
+def _versions(interpreter: str) -> str:
+    """The versions of the libraries that decide a Transformers model's detections."""
+    asks = (
+        "import importlib.metadata as m, sys; print(sys.version.split()[0], "
+        "*(m.version(n) for n in ('transformers', 'torch')))"
+    )
+    done = subprocess.run([interpreter, "-c", asks], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(
+            f"{interpreter}: has no transformers and torch; name with --python the interpreter of "
+            "an environment that has (pip install -r requirements-transformers.txt)"
+        )
+    return done.stdout.strip()

@@ -1,0 +1,74 @@
+"""Runs a detector in this process for the kit in another one. Needs NumPy alone.
+
+    python serve.py FILE.py:NAME [OPTIONS as JSON]
+
+NAME is a function of the options (a dict) that gives the detector: a callable on an image, uint8
+RGB [height, width, 3]. A detector gives a dict or an object with
+
+    boxes_xyxy_px or boxes_xywh_px   (N, 4), or xyxy (sv.Detections)
+    scores                           (N,), or confidence
+    class_names or category_ids      (N,), or class_ids (with the caller's --numbering)
+
+Line by line: standard input has the path of an image (.npy), standard output, once the detections
+lie in a file (.npz), its path and the seconds that the detector took, as JSON. What the detector
+prints goes to standard error.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+FIELDS = ("boxes_xyxy_px", "boxes_xywh_px", "scores", "class_names", "category_ids", "class_ids")
+
+
+def main(spec, options):
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    path, _, name = spec.rpartition(":")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    module_spec = importlib.util.spec_from_file_location("detector_of_the_user", path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    detector = getattr(module, name)(options)
+    about = {"ready": True, "python": sys.version.split()[0], "about": getattr(detector, "about", "")}
+    print(json.dumps(about), file=answers, flush=True)
+    for line in sys.stdin:
+        place = line.rstrip("\n")
+        image = np.load(place)
+        before = time.perf_counter()
+        found = fields_of(detector(image))
+        seconds = time.perf_counter() - before
+        np.savez(place + ".npz", **found)
+        print(json.dumps({"path": place + ".npz", "seconds": seconds}), file=answers, flush=True)
+
+
+def fields_of(found):
+    """A detector's answer as a dict of arrays, FIELDS alone."""
+    if not isinstance(found, dict):
+        if not hasattr(found, "xyxy"):
+            raise TypeError(
+                "the detector gave %s; a dict or sv.Detections is expected" % type(found).__name__
+            )
+        names = (getattr(found, "data", None) or {}).get("class_name")
+        found = {
+            "boxes_xyxy_px": found.xyxy,
+            "scores": found.confidence,
+            "class_ids": found.class_id,
+            "class_names": names,
+        }
+    unknown = set(found) - set(FIELDS)
+    if unknown:
+        raise ValueError("the detector gave %s; there are %s" % (sorted(unknown), list(FIELDS)))
+    arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}
+    # Names as fixed-width text: no pickle is read on the other side.
+    if "class_names" in arrays:
+        arrays["class_names"] = arrays["class_names"].astype(str)
+    return arrays
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
