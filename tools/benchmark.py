@@ -5,7 +5,9 @@
         --pictures=pictures --output=record.json
 
 --model is a run directory of this kit, a checkpoint (with --pipeline_config), a zoo archive
-(.tar.gz, or its folder) or SavedModel, a .tflite file, or detections (.json, .json.gz). Callables
+(.tar.gz, or its folder) or SavedModel, a frozen graph of the TF1 zoo (.pb), a .tflite or .onnx
+file, a folder of the Transformers library, detections (.json, .json.gz), or FILE.py:NAME, a
+detector that runs in a process of its own, with --python under another Python. Callables
 and PyTorch modules are benchmarked from Python: `replicate.benchmark`, see docs/scoring.md.
 
 What to compare with: --name (a zoo model's name, a torchvision builder's, one of a paper's table),
@@ -18,6 +20,14 @@ it, those of TensorFlow's decoder. For a .tflite file, a callable or a PyTorch m
 chooses; it is part of the result. Default: tensorflow for a .tflite file, whose family is trained
 and evaluated with it (Pillow's pixels moved AP by 0.3 points, docs/scoring.md); pillow otherwise,
 which torchvision's own evaluation reads images with.
+
+What an ONNX model's outputs mean is said, not guessed: --outputs has one of the known contracts
+(tf_zoo, torchvision, rt_detr, rf_detr, yolo), or says boxes, scores and labels itself:
+
+    python tools/benchmark.py --model=detector.onnx \\
+        --inputs=layout:nchw,pixels:0..1,resize:stretch \\
+        --outputs=boxes=dets:cxcywh_norm,scores=logits:sigmoid,labels:contiguous \\
+        --annotations_file=instances_val2017.json --image_dir=val2017
 
 Of a folder that tools/export.py made, --all_forms runs every form and the checkpoint over the same
 pixels and prints one table: AP with its paired interval, latency, size (docs/export.md):
@@ -79,6 +89,24 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     "num_threads", None, "of LiteRT and ONNX Runtime; default all cores", lower_bound=1
 )
+flags.DEFINE_string("outputs", None, "of an .onnx file: what its outputs mean, see above")
+flags.DEFINE_string("inputs", None, "of an .onnx file: how an image goes in, see above")
+flags.DEFINE_string(
+    "python", None, "of FILE.py:NAME or a Transformers folder: the Python that has its libraries"
+)
+flags.DEFINE_enum(
+    "numbering",
+    None,
+    ["coco", "contiguous", "contiguous_from_one"],
+    "of FILE.py:NAME: what the detector's class_ids count",
+)
+flags.DEFINE_enum(
+    "scores",
+    None,
+    ["softmax", "sigmoid"],
+    "of a Transformers model of a type that the kit does not know: softmax with a last class that "
+    "is none, or a sigmoid of each class",
+)
 flags.DEFINE_bool("all_forms", False, "every form of the export that --model names, in one table")
 flags.DEFINE_bool(
     "own_preprocessing",
@@ -118,7 +146,7 @@ def main(_: list[str]) -> int:
         name: getattr(FLAGS, name)
         for name in (
             *("labels", "pipeline_config", "label_map", "suppression"),
-            *("resizer", "num_threads"),
+            *("resizer", "num_threads", "outputs", "inputs", "python", "numbering", "scores"),
         )
         if getattr(FLAGS, name)
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from replicate import decoders, environment, python_api
 from replicate import score as scoring
-from replicate.benchmarking import adapters, cache, published
+from replicate.benchmarking import adapters, cache, findings, published
 from replicate.benchmarking.dataset import Dataset
 from replicate.benchmarking.model import Detected, sha256_of
 from replicate.run import write_json
@@ -33,6 +33,7 @@ class BenchmarkRecord:
       detected: Detected; `detected.as_list()` are the COCO results as they were detected.
       fix: problems of them that were mended, see `score.mended`.
       cached: whether the detections were kept from before.
+      findings: what they give away of the conventions they were made with, see `findings.of`.
     """
 
     model: dict
@@ -45,6 +46,7 @@ class BenchmarkRecord:
     detected: Detected = dataclasses.field(repr=False)
     cached: bool
     fix: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         told = ", ".join(
@@ -104,6 +106,7 @@ class BenchmarkRecord:
             },
             "detections_sha256": first["detections"]["sha256"],
             "remarks": {iou_type: text.remarks(score) for iou_type, score in self.scores.items()},
+            "findings": list(self.findings),
             "inference": self.inference,
             "protocol": {iou_type: score["protocol"] for iou_type, score in self.scores.items()},
             "speed": self.speed,
@@ -128,6 +131,7 @@ class BenchmarkRecord:
                 f"of {self.speed['batch_size']} on {self.speed['device']}"
                 + (", as measured when it ran" if self.cached else "")
             )
+        lines += [f"\nfound: {sentence}" for sentence in self.findings]
         before = None
         for row in self.published:
             table = f"{row['model']} ({row['paper']}, {row['dataset']})"
@@ -166,7 +170,7 @@ def benchmark(
     Args:
       model: a callable on a batch of images; a `Model`; a PyTorch module of torchvision's
         convention; or the path of a run directory or checkpoint of this kit, of a zoo archive or
-        SavedModel, of a .tflite file, or of detections (.json, .json.gz). See `adapters.of`.
+        SavedModel, of a .tflite or .onnx file, of detections …, see `adapters.of`.
       dataset: a `Dataset`, or (annotations_file, image_dir); image_dir is None where detections
         from a file are scored, which takes no pixels.
       name: the model's name in the published tables (a zoo model's, a torchvision builder's, a
@@ -192,7 +196,7 @@ def benchmark(
     known = published.find(name, arxiv)
     if paper_results:
         known.append(published.given(paper_results, name or "the model"))
-    dataset = Dataset.of(dataset)
+    dataset, iou_types = Dataset.of(dataset), tuple(iou_types)
     adapted = adapters.of(model, dataset=dataset, identity=identity, decoder=decoder, **hooks)
     if adapted.decoder:
         _ = dataset.images  # a missing one is told before anything is built
@@ -212,6 +216,8 @@ def benchmark(
         detected = adapted.detect(dataset, batch_size=batch_size, progress=progress)
         store.keep_detections(key, detected)
 
+    if "bbox" in iou_types:
+        findings.refuse_unscaled(detected.results, dataset.groundtruth, fix)
     versions = {
         evaluator_name: importlib.metadata.version(evaluator_name)
         for evaluator_name in scoring.EVALUATORS
@@ -251,4 +257,5 @@ def benchmark(
         detected=detected,
         cached=earlier is not None,
         fix=tuple(fix),
+        findings=tuple(findings.of(detected.as_list(), scores["bbox"])) if "bbox" in scores else (),
     )

@@ -44,8 +44,8 @@ def ids_of_names(names: Iterable[str], dataset: "Dataset") -> dict[str, int]:
     if given and not found:
         near = difflib.get_close_matches(given[0].lower(), id_of, 1)
         raise UserError(
-            f"none of the model's {len(given)} class names ({', '.join(given[:3])}, …) is a category"
-            f" of {dataset.annotations_file} ({', '.join(list(id_of)[:3])}, …)"
+            f"none of the model's {len(given)} class names ({', '.join(given[:3])}, …) is a "
+            f"category of {dataset.annotations_file} ({', '.join(list(id_of)[:3])}, …)"
             + (f"; did it mean '{near[0]}'?" if near else "")
         )
     return found

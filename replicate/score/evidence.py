@@ -9,14 +9,13 @@ Images are shuffled, not boxes, because the boxes of one image are not independe
 """
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
     from replicate.score.groundtruth import Groundtruth
-    from tfrecords.layouts import Layout
 
 
 #: Shuffles, none of which may agree as well: a reading that tells nothing passes with a
@@ -54,6 +53,13 @@ def beyond_chance(agreement: np.ndarray) -> tuple[bool, float]:
     return True, by_chance
 
 
+class Reading(Protocol):
+    """A way to read boxes (`tfrecords.layouts.Layout` is one)."""
+
+    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes as boxes_xywh_px; `image_hw` is (N, 2) in px."""
+
+
 class Sample:
     """The best detections of some images that have objects.
 
@@ -81,11 +87,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def hits(self, layout: "Layout") -> int:
+    def hits(self, layout: "Reading") -> int:
         """How many boxes lie on an object of their image, read in `layout`."""
         return int((self._best(layout)[0] >= IOU).sum())
 
-    def hits_across(self, layout: "Layout") -> np.ndarray:
+    def hits_across(self, layout: "Reading") -> np.ndarray:
         """(n, n): how many boxes of image i would lie on an object of image j.
 
         Boxes are carried over as fractions of the image.
@@ -109,13 +115,13 @@ class Sample:
             float,
         ).reshape(len(images), len(images))
 
-    def on_objects(self, layout: "Layout") -> tuple[np.ndarray, np.ndarray]:
+    def on_objects(self, layout: "Reading") -> tuple[np.ndarray, np.ndarray]:
         """(N,) bool: the boxes on an object, read in `layout`; and the category ids of those."""
         overlap, category_ids = self._best(layout)
         hit = overlap >= IOU
         return hit, category_ids[hit]
 
-    def _best(self, layout: "Layout") -> tuple[np.ndarray, np.ndarray]:
+    def _best(self, layout: "Reading") -> tuple[np.ndarray, np.ndarray]:
         """Of each box the largest IoU with an object of its image, and that one's category."""
         boxes = layout.to_xywh_px(self._boxes, self.image_hw)
         overlap, category_ids = np.zeros(len(self)), np.zeros(len(self), int)

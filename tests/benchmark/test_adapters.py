@@ -235,3 +235,30 @@ def test_saved_model_of_another_signature(drawn, tmp_path):
     )
     with pytest.raises(UserError, match="no output 'detection_boxes'; the zoo's has"):
         benchmark(tmp_path, drawn, cache_dir=None)
+
+
+def test_a_frozen_graph_of_the_tf1_zoo(drawn, tmp_path):
+    """Its tensors are the zoo's: image_tensor in; boxes, scores, classes from 1, their number out."""
+    tf = tensorflow()
+    with tf.Graph().as_default() as graph:
+        image = tf.compat.v1.placeholder(tf.uint8, [1, None, None, 3], name="image_tensor")
+        # One box, a quarter of the image, of class 3, scored by the image's mean.
+        mean = tf.reduce_mean(tf.cast(image, tf.float32)) / 255
+        tf.constant([[[0.0, 0.0, 0.5, 0.5]]], name="detection_boxes")
+        tf.reshape(mean, [1, 1], name="detection_scores")
+        tf.constant([[3.0]], name="detection_classes")
+        tf.constant([1.0], name="num_detections")
+        (tmp_path / "ssd").mkdir()
+        path = tmp_path / "ssd" / "frozen_inference_graph.pb"
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+    record = benchmark(path, drawn, cache_dir=None, progress=False)
+    assert record.model["name"] == "ssd" and record.inference["decoder"] == "tensorflow"
+    found = record.detected.as_list()
+    sizes = {image_id: hw for image_id, hw in drawn.groundtruth.image_hw.items()}
+    assert len(found) == len(drawn.images) and {each["category_id"] for each in found} == {3}
+    for each in found:
+        height, width = sizes[each["image_id"]]
+        assert each["bbox"] == pytest.approx([0, 0, width / 2, height / 2])
+    (tmp_path / "other.pb").write_bytes(b"not a graph")
+    with pytest.raises(UserError, match="other.pb: no frozen graph of the TF1 zoo"):
+        benchmark(tmp_path / "other.pb", drawn, cache_dir=None, progress=False)

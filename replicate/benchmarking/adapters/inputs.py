@@ -1,6 +1,6 @@
 """From an image to what a detector of another framework takes, said by name.
 
-    layout:nchw,pixels:imagenet,resize:stretch
+layout:nchw,pixels:imagenet,resize:stretch
 """
 
 import dataclasses
@@ -96,9 +96,7 @@ class Inputs:
     def _resized(self, image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
         import cv2
 
-        (top, left), (height, width) = self._content(
-            (image.shape[0], image.shape[1]), input_hw
-        )
+        (top, left), (height, width) = self._content((image.shape[0], image.shape[1]), input_hw)
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         fill = _GRAY if self.resize == "letterbox" else 0
         whole = np.full((*input_hw, 3), fill, np.uint8)

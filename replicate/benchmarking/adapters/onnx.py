@@ -30,9 +30,9 @@ _ZOO = ("detection_boxes", "detection_classes", "detection_scores", "num_detecti
 ZOO = "tf_zoo"
 #: Contracts by the family's name: how an image goes in, what comes out.
 #: torchvision: an image of any size, 0..1; COCO's ids.
-#: rt_detr: logits of Transformers' and the paper's model (their processor stretches to the input and
-#: does not normalize); rf_detr: its export's "dets" and "labels", a column for each of COCO's ids;
-#: yolo: Ultralytics' raw output [1, 4 + classes, N], suppression left to the caller (its IoU of 0.7).
+#: rt_detr: logits of Transformers' model, whose processor stretches to the input and does not
+#: normalize; rf_detr: its export's "dets" and "labels", a column for each of COCO's ids; yolo:
+#: Ultralytics' raw output [1, 4 + classes, N], suppression left to the caller (at IoU 0.7).
 KNOWN: dict[str, tuple[Inputs, Outputs]] = {
     "torchvision": (
         Inputs("chw", "0..1", "none"),
@@ -68,7 +68,7 @@ def of(
     Args:
       path: the file.
       dataset: Dataset; its categories give class numbers their ids.
-      labels: of a zoo signature: file with a class name a line; by default classes are category ids.
+      labels: of a zoo signature: file with a class name a line; by default classes are the ids.
       num_threads: of the session; default all cores.
       outputs: "tf_zoo", a name of KNOWN, or a contract as `Outputs.parsed` reads it; None takes the
         zoo's signature and nothing else.
@@ -155,8 +155,8 @@ def _of_zoo(
         raise UserError(
             f"{path}: {_told(session)}; that is not the zoo's signature (one uint8 image [1, "
             f"height, width, 3] in, {', '.join(_ZOO)} out), and what else it means cannot be told. "
-            f"Say it: --outputs=NAME, of {', '.join(KNOWN)}; or --outputs=boxes:…,scores:…,labels:… "
-            "with --inputs=…"
+            f"Say it: --outputs=NAME, of {', '.join(KNOWN)}; or --outputs=boxes:…,scores:…,"
+            "labels:… with --inputs=…"
         )
 
     def call(batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -91,9 +91,7 @@ class Outputs:
                     f"--outputs: '{part}' is not boxes:…, scores:… or labels:…; {_offer()}"
                 )
             if value not in choices[role]:
-                raise UserError(
-                    f"--outputs: {role}:{value} is none of {', '.join(choices[role])}"
-                )
+                raise UserError(f"--outputs: {role}:{value} is none of {', '.join(choices[role])}")
             chosen[role] = value
             if name:
                 names[role] = name
@@ -206,7 +204,7 @@ def _best(
 def _suppressed(boxes: np.ndarray, order: np.ndarray, iou: float) -> list[int]:
     """Those of `order`, best first, that overlap no better one above `iou`."""
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    kept = []
+    kept: list[int] = []
     while len(order) and len(kept) < TOP:
         first, rest = order[0], order[1:]
         kept.append(int(first))

@@ -2,7 +2,8 @@
 
     import supervision as sv
     def detect(batch):
-        return [sv.Detections.from_ultralytics(model(image[..., ::-1], conf=0.001)[0]) for image in batch]
+        results = [model(image[..., ::-1], conf=0.001)[0] for image in batch]  # takes BGR
+        return [sv.Detections.from_ultralytics(result) for result in results]
     benchmark(detect, dataset, numbering="contiguous")
 
 Told by its attributes, so supervision itself is not imported: xyxy (boxes_xyxy_px), confidence,
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from replicate.benchmarking.adapters.outputs import LABELS, ids_of
-from replicate.benchmarking.names import ids_of_names
 from replicate.benchmarking.model import Found
+from replicate.benchmarking.names import ids_of_names
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def is_one(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("xyxy", "confidence", "class_id"))
 
 
-def converted(
-    detections: Any, dataset: "Dataset", numbering: str | None = None
-) -> list[Any]:
+def converted(detections: Any, dataset: "Dataset", numbering: str | None = None) -> list[Any]:
     """A batch's detections, each sv.Detections as a Found; others are left as they are.
 
     Args:
@@ -46,9 +45,7 @@ def converted(
             "the model gave one sv.Detections for a batch; it is given a list of images and gives "
             "a list, one for each"
         )
-    return [
-        _found(one, dataset, numbering) if is_one(one) else one for one in detections
-    ]
+    return [_found(one, dataset, numbering) if is_one(one) else one for one in detections]
 
 
 def _found(one: Any, dataset: "Dataset", numbering: str | None) -> Found:

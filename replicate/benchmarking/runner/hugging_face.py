@@ -1,4 +1,4 @@
-"""A detector of the Transformers library, from a folder of `save_pretrained`. Needs nothing of the kit.
+"""A detector of the Transformers library, from a folder of `save_pretrained`; nothing of the kit.
 
 Threshold 0, and the best 100 over queries × classes: `post_process_object_detection` of DETR's
 processor has one class a query and a threshold of 0.5, both of which cost AP.
@@ -30,7 +30,7 @@ class Detector:
         "sigmoid", of a model type that is in neither list; "device".
     """
 
-    def __init__(self, options):
+    def __init__(self, options: dict) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
         import transformers
@@ -49,19 +49,21 @@ class Detector:
         )
         if self._scores not in ("softmax", "sigmoid"):
             raise ValueError(
-                "whether the scores of a %r are a softmax with a class that is none or a sigmoid "
-                "is not known; say scores=softmax or scores=sigmoid" % kind
+                f"whether the scores of a {kind!r} are a softmax with a class that is none or a "
+                "sigmoid is not known; say scores=softmax or scores=sigmoid"
             )
         self._names = self._model.config.id2label
-        self.about = "transformers %s, torch %s, %s, %s, %s thread(s)" % (
-            *(transformers.__version__, torch.__version__, kind, self._device),
-            torch.get_num_threads(),
+        self.about = (
+            f"{kind} by transformers {transformers.__version__}, torch {torch.__version__} on "
+            f"{self._device}, {torch.get_num_threads()} threads"
         )
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> dict:
         torch = self._torch
         height, width = image.shape[:2]
-        given = self._processor(images=image, return_tensors="pt", input_data_format="channels_last")
+        given = self._processor(
+            images=image, return_tensors="pt", input_data_format="channels_last"
+        )
         given = {name: value.to(self._device) for name, value in given.items()}
         with torch.inference_mode():
             outputs = self._model(**given)

@@ -14,27 +14,29 @@ lie in a file (.npz), its path and the seconds that the detector took, as JSON. 
 prints goes to standard error.
 """
 
-import importlib.util
 import json
 import os
+import runpy
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
 FIELDS = ("boxes_xyxy_px", "boxes_xywh_px", "scores", "class_names", "category_ids", "class_ids")
 
 
-def main(spec, options):
+def main(spec: str, options: dict) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     path, _, name = spec.rpartition(":")
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    module_spec = importlib.util.spec_from_file_location("detector_of_the_user", path)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    detector = getattr(module, name)(options)
-    about = {"ready": True, "python": sys.version.split()[0], "about": getattr(detector, "about", "")}
+    detector = runpy.run_path(path)[name](options)
+    about = {
+        "ready": True,
+        "python": sys.version.split()[0],
+        "about": getattr(detector, "about", ""),
+    }
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
         place = line.rstrip("\n")
@@ -46,12 +48,12 @@ def main(spec, options):
         print(json.dumps({"path": place + ".npz", "seconds": seconds}), file=answers, flush=True)
 
 
-def fields_of(found):
+def fields_of(found: Any) -> dict:
     """A detector's answer as a dict of arrays, FIELDS alone."""
     if not isinstance(found, dict):
         if not hasattr(found, "xyxy"):
             raise TypeError(
-                "the detector gave %s; a dict or sv.Detections is expected" % type(found).__name__
+                f"the detector gave {type(found).__name__}; a dict or sv.Detections is expected"
             )
         names = (getattr(found, "data", None) or {}).get("class_name")
         found = {
@@ -62,7 +64,7 @@ def fields_of(found):
         }
     unknown = set(found) - set(FIELDS)
     if unknown:
-        raise ValueError("the detector gave %s; there are %s" % (sorted(unknown), list(FIELDS)))
+        raise ValueError(f"the detector gave {sorted(unknown)}; there are {list(FIELDS)}")
     arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}
     # Names as fixed-width text: no pickle is read on the other side.
     if "class_names" in arrays:

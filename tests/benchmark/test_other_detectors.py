@@ -1,0 +1,433 @@
+"""Detectors of other frameworks, each by its own convention, give the recorded detections' AP."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import venv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from replicate import benchmark
+from replicate.benchmarking import Dataset
+from replicate.benchmarking.adapters.inputs import Inputs
+from replicate.benchmarking.adapters.outputs import TOP, Outputs, probabilities
+from replicate.benchmarking.names import ids_of_names
+from replicate.errors import UserError
+from tests.benchmark.conftest import NAMES, find_colours
+
+IDS = sorted(NAMES)
+
+
+def _images(dataset):
+    return [np.asarray(Image.open(path).convert("RGB")) for _, path in dataset.images]
+
+
+def _spoilt(found, rng):
+    """Detections that are not all right: moved a little, and wrong ones among them."""
+    boxes = found.boxes_xywh_px + rng.normal(0, 1.5, found.boxes_xywh_px.shape)
+    boxes = np.concatenate([boxes, rng.uniform(1, 60, (5, 4))]).clip(1)
+    ids = np.concatenate([found.category_ids, rng.choice(IDS, 5)])
+    scores = rng.permutation(np.linspace(0.15, 0.95, len(ids)))
+    return dataclasses.replace(found, boxes_xywh_px=boxes, scores=scores, category_ids=ids)
+
+
+@pytest.fixture(scope="module")
+def recorded(drawn, tmp_path_factory):
+    """Detections of each image, recorded once, and their metrics."""
+    rng = np.random.default_rng(2)
+    found = [_spoilt(find_colours(image), rng) for image in _images(drawn)]
+    return found, _metrics(drawn, found, tmp_path_factory.mktemp("recorded") / "detections.json")
+
+
+def _metrics(dataset, found, path):
+    results = [
+        result
+        for (image_id, _), one in zip(dataset.images, found, strict=True)
+        for result in one.as_results(image_id)
+    ]
+    path.write_text(json.dumps(results))
+    metrics = benchmark(str(path), dataset, cache_dir=None).metrics["bbox"]
+    assert 0.2 < metrics["AP"] < 0.9
+    return metrics
+
+
+def _corners(found):
+    x, y, w, h = found.boxes_xywh_px.T
+    return np.stack([x, y, x + w, y + h], axis=1)
+
+
+def _replay(dataset, found, convert):
+    """A detector that knows its images by their pixels."""
+    known = {
+        image.tobytes(): convert(one) for image, one in zip(_images(dataset), found, strict=True)
+    }
+    return lambda batch: [known[image.tobytes()] for image in batch]
+
+
+def _run(model, dataset, **options):
+    return benchmark(model, dataset, cache_dir=None, progress=False, **options)
+
+
+# --- supervision
+
+
+def _supervision(found, class_ids, names=None):
+    supervision = pytest.importorskip(
+        "supervision", reason="optional: requirements-supervision.txt"
+    )
+    return supervision.Detections(
+        xyxy=_corners(found),
+        confidence=found.scores,
+        class_id=np.array(class_ids),
+        data={} if names is None else {"class_name": np.array(names)},
+    )
+
+
+@pytest.mark.parametrize("numbering", ["contiguous", "contiguous_from_one", "coco", None])
+def test_hand_built_sv_detections(drawn, recorded, numbering):
+    found, metrics = recorded
+
+    def convert(one):
+        places = [IDS.index(id) for id in one.category_ids]
+        class_ids = {"coco": one.category_ids, "contiguous_from_one": np.array(places) + 1}
+        names = [NAMES[id].upper() for id in one.category_ids] if numbering is None else None
+        return _supervision(one, class_ids.get(numbering, places), names)
+
+    options = {"numbering": numbering} if numbering else {}
+    record = _run(_replay(drawn, found, convert), drawn, **options)
+    assert record.metrics["bbox"] == metrics
+
+
+def test_sv_detections_that_do_not_say_what_they_count(drawn, recorded):
+    convert = _replay(drawn, recorded[0], lambda one: _supervision(one, one.category_ids))
+    with pytest.raises(UserError, match="counts differently in every framework"):
+        _run(convert, drawn)
+    without = _replay(
+        drawn,
+        recorded[0],
+        lambda one: dataclasses.replace(_supervision(one, one.category_ids), confidence=None),
+    )
+    with pytest.raises(UserError, match="without confidence"):
+        _run(without, drawn, numbering="coco")
+
+
+# --- ONNX
+
+
+def _onnx_model(path, dataset, tables, inputs, input_hw, names):
+    """An ONNX model that knows its images by their mean and looks their outputs up.
+
+    Args:
+      tables: dict output name -> (images, …) float32 or int64, what it gives of each image.
+      inputs: Inputs, how the images go in.
+      input_hw: its input's size, or None.
+    """
+    onnx = pytest.importorskip("onnx", reason="optional: requirements-onnx.txt")
+    pytest.importorskip("onnxruntime", reason="optional: requirements-onnx.txt")
+    from onnx import TensorProto, helper, numpy_helper
+
+    prepared = [inputs.prepared(image, input_hw).astype(np.float32) for image in _images(dataset)]
+    means = np.array([image.mean(dtype=np.float64) for image in prepared], np.float32)
+    assert np.abs(np.subtract.outer(means, means))[~np.eye(len(means), dtype=bool)].min() > 2e-5
+    height, width = input_hw or ("height", "width")
+    shape = {"nchw": [1, 3, height, width], "chw": [3, height, width]}[inputs.layout]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["means", "mean"], ["off"]),
+        helper.make_node("Abs", ["off"], ["distance"]),
+        helper.make_node("ArgMin", ["distance"], ["which"], axis=0, keepdims=0),
+    ]
+    constants = [numpy_helper.from_array(means, "means")]
+    outputs = []
+    for name, values in tables.items():
+        constants.append(numpy_helper.from_array(values, f"all_{name}"))
+        nodes.append(helper.make_node("Gather", [f"all_{name}", "which"], [name], axis=0))
+        kind = TensorProto.INT64 if values.dtype == np.int64 else TensorProto.FLOAT
+        outputs.append(helper.make_tensor_value_info(name, kind, values.shape[1:]))
+    graph = helper.make_graph(
+        nodes,
+        "lookup",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        outputs,
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _centres(corners):
+    return np.concatenate(
+        [(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1
+    )
+
+
+def _columns(one, count, kind, ids):
+    """(N, count) of each detection's score in its class's column, as `kind` writes it."""
+    at = [ids.index(id) for id in one.category_ids]
+    values = np.full((len(at), count), 1e-6)
+    values[np.arange(len(at)), at] = one.scores
+    if kind == "probabilities":
+        return values
+    if kind == "sigmoid":
+        return np.log(values / (1 - values))
+    # A last class that is none takes the rest.
+    rest = 1 - values.sum(axis=1, keepdims=True)
+    return np.log(np.concatenate([values, rest], axis=1))
+
+
+STRETCH = Inputs("nchw", "0..1", "stretch")
+CASES = {
+    "coco's own": (Inputs("chw", "0..1", "none"), None, "boxes:xyxy_px,scores:score,labels:coco"),
+    "corners y first": (
+        STRETCH, (64, 96), "boxes:yxyx_norm,scores:probabilities,labels:contiguous",
+    ),
+    "sizes of the input": (STRETCH, (64, 96), "boxes:xywh_input,scores:score,labels:contiguous"),
+    "softmax": (
+        Inputs("nchw", "imagenet", "stretch"), (64, 96),
+        "boxes=dets:cxcywh_norm,scores=logits:softmax,labels:contiguous",
+    ),
+    "letterbox": (
+        Inputs("nchw", "-1..1", "letterbox"), (96, 96),
+        "boxes:xyxy_input,scores:sigmoid,labels:contiguous",
+    ),
+    "padded": (
+        Inputs("nchw", "0..1", "pad"), (96, 96), "boxes:xyxy_norm,scores:sigmoid,labels:coco",
+    ),
+}  # fmt: skip
+
+
+def _as_written(corners, image_hw, contract, inputs, input_hw):
+    """Corners in pixels of the image, written as a contract has boxes: worked out by hand."""
+    layout, frame = contract.boxes.split("_")
+    height, width = image_hw
+    if frame != "px":
+        high, wide = input_hw
+        if inputs.resize == "stretch":
+            corners = corners * np.array([wide / width, high / height] * 2)
+        else:
+            factor = min(high / height, wide / width)
+            new = round(height * factor), round(width * factor)
+            corners = corners * np.array([new[1] / width, new[0] / height] * 2)
+            if inputs.resize == "letterbox":
+                left, top = (wide - new[1]) // 2, (high - new[0]) // 2
+                corners = corners + [left, top, left, top]
+        if frame == "norm":
+            corners = corners / np.array([wide, high] * 2)
+    if layout == "yxyx":
+        return corners[:, [1, 0, 3, 2]]
+    if layout == "xywh":
+        return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    return _centres(corners) if layout == "cxcywh" else corners
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_onnx_by_a_named_contract(case, drawn, recorded, tmp_path):
+    found, metrics = recorded
+    inputs, input_hw, text = CASES[case]
+    contract = Outputs.parsed(text)
+    of_images = [
+        _as_written(_corners(one), image.shape[:2], contract, inputs, input_hw)
+        for one, image in zip(found, _images(drawn), strict=True)
+    ]
+    tables = {contract.name_of("boxes"): np.array(of_images, np.float32)}
+    if contract.by_class:
+        ids = IDS if contract.labels == "contiguous" else list(range(IDS[-1] + 1))
+        scores = [_columns(one, len(ids), contract.scores, ids) for one in found]
+        tables[contract.name_of("scores")] = np.array(scores, np.float32)
+    else:
+        tables["scores"] = np.array([one.scores for one in found], np.float32)
+        labels = [
+            [id if contract.labels == "coco" else IDS.index(id) for id in one.category_ids]
+            for one in found
+        ]
+        tables["labels"] = np.array(labels, np.int64)
+    path = tmp_path / "detector.onnx"
+    _onnx_model(path, drawn, tables, inputs, input_hw, contract.names)
+    told = f"layout:{inputs.layout},pixels:{inputs.pixels},resize:{inputs.resize}"
+    record = _run(path, drawn, outputs=text, inputs=told)
+    assert record.metrics["bbox"]["AP"] == pytest.approx(metrics["AP"], abs=1e-12)
+    assert record.metrics["bbox"]["AP50"] == pytest.approx(metrics["AP50"], abs=1e-12)
+    assert "ONNX Runtime" in record.speed["device"]
+
+
+@pytest.mark.parametrize("family", ["torchvision", "rt_detr", "rf_detr", "yolo"])
+def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
+    from replicate.benchmarking.adapters.onnx import KNOWN
+
+    found, metrics = recorded
+    inputs, outputs = KNOWN[family]
+    input_hw = None if inputs.resize == "none" else (96, 96)
+    images = _images(drawn)
+    boxes = [
+        _as_written(_corners(one), image.shape[:2], outputs, inputs, input_hw)
+        for one, image in zip(found, images, strict=True)
+    ]
+    if family == "torchvision":
+        tables = {
+            "boxes": np.array(boxes, np.float32),
+            "labels": np.array([one.category_ids for one in found], np.int64),
+            "scores": np.array([one.scores for one in found], np.float32),
+        }
+    else:
+        ids = IDS if outputs.labels == "contiguous" else list(range(IDS[-1] + 1))
+        scores = [_columns(one, len(ids), outputs.scores, ids) for one in found]
+        if family == "yolo":
+            # [1, 4 + classes, N]
+            both = np.concatenate([np.array(boxes), np.array(scores)], axis=2)
+            tables = {"output0": both.transpose(0, 2, 1)[:, None].astype(np.float32)}
+        else:
+            tables = {
+                outputs.name_of("boxes"): np.array(boxes, np.float32)[:, None],
+                outputs.name_of("scores"): np.array(scores, np.float32)[:, None],
+            }
+    path = tmp_path / "detector.onnx"
+    _onnx_model(path, drawn, tables, inputs, input_hw, outputs.names)
+    assert _run(path, drawn, outputs=family).metrics["bbox"]["AP"] == pytest.approx(
+        metrics["AP"], abs=1e-12
+    )
+    with pytest.raises(UserError, match="what else it means cannot be told"):
+        _run(path, drawn)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("boxes:xyxy_px,scores:score", "labels is not said"),
+        ("boxes:xyxy,scores:score,labels:coco", "boxes:xyxy is none of xyxy_px"),
+        ("boxes,scores:score,labels:coco", "'boxes' is not boxes:"),
+        ("suppression:2,boxes:xyxy_px,scores:score,labels:coco", "no IoU between 0 and 1"),
+    ],
+)
+def test_a_contract_that_says_too_little(text, says):
+    with pytest.raises(UserError, match=says):
+        Outputs.parsed(text)
+
+
+def test_an_input_that_says_too_little():
+    with pytest.raises(UserError, match="resize is not said"):
+        Inputs.parsed("layout:nchw,pixels:0..1")
+    with pytest.raises(UserError, match="'pixels:bgr' is not known"):
+        Inputs.parsed("layout:nchw,pixels:bgr,resize:none")
+
+
+def test_logits_as_probabilities():
+    """By hand: softmax of (log 1, log 2, log 5) is (1, 2, 5)/8, the last class none."""
+    logits = np.log(np.array([[1.0, 2.0, 5.0]]))
+    assert probabilities(logits, "softmax") == pytest.approx(np.array([[1 / 8, 2 / 8]]))
+    first = probabilities(logits, "softmax_background_first")
+    assert first == pytest.approx(np.array([[0, 2 / 8, 5 / 8]]))
+    assert probabilities(np.array([[0.0, 800.0, -800.0]]), "sigmoid").tolist() == [[0.5, 1, 0]]
+
+
+def test_the_best_of_boxes_times_classes():
+    """A box counts under each class that is among the best; an argmax would leave it one."""
+    outputs = {"boxes": np.array([[0, 0, 9, 9], [5, 5, 9, 9]]), "scores": [[0.9, 0.8], [0.1, 0.7]]}
+    contract = Outputs("xyxy_px", "probabilities", "contiguous")
+    found = contract.found(outputs, None, None, {0: 1, 1: 3})
+    assert list(zip(found.category_ids, found.scores, strict=True)) == [
+        (1, 0.9),
+        (3, 0.8),
+        (3, 0.7),
+        (1, 0.1),
+    ]
+    many = {"boxes": np.zeros((200, 4)), "scores": np.random.default_rng(0).random((200, 2))}
+    assert len(contract.found(many, None, None, {0: 1, 1: 3}).scores) == TOP
+
+
+def test_suppression_that_is_left_to_the_caller():
+    boxes = np.array(
+        [[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 6]]
+    )  # IoU 0.8 and 0.6 with the first
+    contract = Outputs("xyxy_px", "probabilities", "contiguous", suppression_iou=0.7)
+    scores = np.array([[0.9], [0.8], [0.7]])
+    found = contract.found({"boxes": boxes, "scores": scores}, None, None, {0: 1})
+    assert found.scores.tolist() == [0.9, 0.7]
+
+
+def test_names_of_other_lists(drawn):
+    dataset = Dataset(drawn.annotations_file, drawn.image_dir)
+    assert ids_of_names(["Red", "N/A", "blue"], dataset) == {"Red": 1, "blue": 7}
+    with pytest.raises(UserError, match="none of the model's 1 class names"):
+        ids_of_names(["purple"], dataset)
+
+
+# --- another Python
+
+DETECTOR = """
+import sys, json, pathlib
+import numpy as np
+
+def make(options):
+    here = pathlib.Path(__file__).parent
+    recorded = np.load(here / "recorded.npz", allow_pickle=False)
+    def detect(image):
+        print("a library that talks")  # must not come between the answers
+        key = str(int(image.astype(np.int64).sum()))
+        return {"boxes_xyxy_px": recorded[key + "/boxes"], "scores": recorded[key + "/scores"],
+                "class_names": recorded[key + "/names"]}
+    detect.about = sys.prefix
+    return detect
+
+def broken(options):
+    raise RuntimeError("weights are missing")
+
+def silent(options):
+    return lambda image: {"boxes_xyxy_px": [[0, 0, 1, 1]]}
+"""
+
+
+@pytest.fixture(scope="module")
+def detector(drawn, recorded, tmp_path_factory):
+    """(a detector's file, the Python of another environment, which has NumPy alone)."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "detector.py").write_text(DETECTOR)
+    arrays = {}
+    for image, one in zip(_images(drawn), recorded[0], strict=True):
+        key = str(int(image.astype(np.int64).sum()))
+        arrays[f"{key}/boxes"] = _corners(one)
+        arrays[f"{key}/scores"] = one.scores
+        arrays[f"{key}/names"] = np.array([NAMES[id] for id in one.category_ids])
+    np.savez(folder / "recorded.npz", **arrays)
+    venv.create(folder / "env", symlinks=True, with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    site = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    ours = pathlib.Path(np.__file__).parent
+    for package in (ours, ours.with_name("numpy.libs")):
+        if package.exists():
+            os.symlink(package, pathlib.Path(site) / package.name)
+    return folder / "detector.py", str(python)
+
+
+def test_a_detector_in_another_environment(drawn, recorded, detector):
+    path, python = detector
+    alone = subprocess.run([python, "-c", "import tensorflow"], capture_output=True)
+    assert alone.returncode != 0
+    record = _run(f"{path}:make", drawn, python=python)
+    assert record.metrics["bbox"] == recorded[1]
+    assert str(path.parent / "env") in record.speed["device"]
+    assert record.model["identity"] is None  # what the file loads cannot be told from it
+    # The detector's own seconds, without the way of the images through files.
+    assert record.speed["latency_ms"]["median"] > 0
+
+
+def test_a_detector_elsewhere_that_fails(drawn, detector):
+    path, python = detector
+    with pytest.raises(UserError, match="(?s)ended with status 1.*weights are missing"):
+        _run(f"{path}:broken", drawn, python=python)
+    with pytest.raises(UserError, match="expected scores and one of"):
+        _run(f"{path}:silent", drawn, python=python)
+    with pytest.raises(UserError, match="no such interpreter"):
+        _run(f"{path}:make", drawn, python="/nowhere/python")
+    with pytest.raises(UserError, match="no such file"):
+        _run(f"{path}x:make", drawn, python=sys.executable)
