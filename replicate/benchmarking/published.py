@@ -38,6 +38,9 @@ class Published:
       source: the table they stand in.
       score_threshold, max_detections: of the evaluation they come from; COCO's and the zoo's cut
         nothing and take 100 an image, torchvision's are its builders' defaults.
+      categories: "person" where the figures are of persons alone; "" of COCO's 80.
+      rounding: half of the last digit's step, points: a figure of 21 is 20.5 to 21.5 with 0.5.
+      why_not: why no evaluation on val2017 can be held against them; "" where it can.
     """
 
     model: str
@@ -48,6 +51,9 @@ class Published:
     source: str
     score_threshold: float = 0.0
     max_detections: int = 100
+    categories: str = ""
+    rounding: float = 0.05
+    why_not: str = ""
 
 
 def find(model: str | None = None, arxiv: str | None = None) -> list[Published]:
@@ -74,7 +80,7 @@ def find(model: str | None = None, arxiv: str | None = None) -> list[Published]:
         id = arxiv.strip().lower().removeprefix("arxiv:").split("v")[0]
         of_paper = [entry for entry in rows() if entry.arxiv == id]
         if not of_paper:
-            known = sorted({f"{entry.arxiv} ({entry.paper})" for entry in rows()})
+            known = sorted({f"{entry.arxiv} ({entry.paper})" for entry in rows() if entry.arxiv})
             raise UserError(
                 f"no published results of arXiv {arxiv} in the kit's tables; there are:\n  "
                 + "\n  ".join(known)
@@ -120,8 +126,11 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                 continue
             achieved = 100 * score["metrics"][metric]
             reasons = comparable.obstacles(
-                score, cut=entry.score_threshold, cap=entry.max_detections
+                _of_persons(score) if entry.categories == "person" else score,
+                cut=entry.score_threshold,
+                cap=entry.max_detections,
             )
+            reasons = [entry.why_not] * bool(entry.why_not) + reasons
             if entry.dataset != "val2017":
                 reasons = [f"published on {entry.dataset}", *reasons]
             verdict = "NOT COMPARABLE"
@@ -138,6 +147,8 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                     "source": entry.source,
                     "dataset": entry.dataset,
                     "metric": name,
+                    "categories": entry.categories,
+                    "rounding": entry.rounding,
                     "published": figure,
                     "achieved": achieved,
                     "difference": achieved - figure,
@@ -146,6 +157,15 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                 }
             )
     return rows
+
+
+def _of_persons(score: dict) -> dict:
+    """A score as it is held against figures of persons alone.
+
+    COCO's keypoint file is what such figures are of, boxes among them; of the boxes of 80
+    categories it is said that they are something else.
+    """
+    return score | {"iou_type": "keypoints"}
 
 
 @functools.cache
@@ -162,6 +182,9 @@ def rows() -> tuple[Published, ...]:
                 source=row["source"],
                 score_threshold=float(row["score_threshold"] or 0),
                 max_detections=int(row["max_detections"] or 100),
+                categories=row["categories"],
+                rounding=float(row["rounding"] or 0.05),
+                why_not=row["why_not"],
             )
             for row in csv.DictReader(table)
         )

@@ -238,7 +238,7 @@ def test_saved_model_of_another_signature(drawn, tmp_path):
 
 
 def test_a_frozen_graph_of_the_tf1_zoo(drawn, tmp_path):
-    """Its tensors are the zoo's: image_tensor in; boxes, scores, classes from 1, their number out."""
+    """Its tensors are the zoo's: image_tensor in; boxes, scores, classes from 1, number out."""
     tf = tensorflow()
     with tf.Graph().as_default() as graph:
         image = tf.compat.v1.placeholder(tf.uint8, [1, None, None, 3], name="image_tensor")

@@ -1,5 +1,7 @@
 """The kit's tables of published figures, and the comparison with them."""
 
+import csv
+
 import pytest
 
 from replicate import zoo
@@ -71,7 +73,9 @@ def test_table_is_sound():
     for each in published.rows():
         assert each.figures and set(each.figures) <= set(METRICS)
         assert all(5 < value < 75 for value in each.figures.values())
-        assert each.arxiv and each.paper and each.source and each.dataset
+        assert each.paper and each.source and each.dataset
+        # A figure that is of no paper stands in a document's table, on images that it may not name.
+        assert each.arxiv or each.why_not
         if "AP50" in each.figures:
             assert each.figures["AP50"] > each.figures["box AP"]
             assert each.figures["APL"] > each.figures["APM"] > each.figures["APS"]
@@ -120,3 +124,62 @@ def test_given_figures():
     assert row.figures == {"box AP": 22.2, "mask AP50": 30, "keypoint APM": 40.0}
     with pytest.raises(UserError, match="unknown metric 'keypoint APS'"):
         published.given({"keypoint APS": 20.0}, "mine")
+
+
+@pytest.mark.parametrize("name", ["ssd_mobilenet_v1_coco", "faster_rcnn_nas"])
+def test_the_tf1_zoo_is_never_comparable_on_val2017(name):
+    (entry,) = published.find(name)
+    assert entry.rounding == 0.5 and entry.dataset == "COCO 2014 minival (8,059 images)"
+    figure = entry.figures["box AP"]
+    (row,) = published.compare([entry], {"bbox": metrics(figure)})
+    assert row["verdict"] == "NOT COMPARABLE" and row["rounding"] == 0.5
+    assert "trained on images that are in val2017" in " ".join(row["reasons"])
+    assert "typically 0.3" in " ".join(row["reasons"])
+
+
+def test_the_tf1_table_is_whole(shared):
+    """Every COCO row of the page that has a figure, by name and figure."""
+    with open(shared / "tf1zoo" / "published.csv", encoding="utf-8", newline="") as table:
+        page = [row for row in csv.DictReader(table) if row["map"]]
+    expected = sorted(float(row["map"]) for row in page if row["dataset"].startswith("COCO"))
+    ours = [each for each in published.rows() if "TensorFlow 1" in each.paper]
+    assert sorted(each.figures["box AP"] for each in ours) == expected
+    assert len({(each.model, each.dataset) for each in ours}) == len(ours) == 37
+
+
+def test_efficientdet_lite_has_a_figure_in_each_source():
+    """26.41 and 26.10, 25.69, 30.4: three documents that must not be mixed."""
+    found = {
+        each.model: each.figures["box AP"]
+        for each in published.rows()
+        if each.model.lower().startswith("efficientdet-lite0")
+    }
+    assert found == {
+        "EfficientDet-lite0": 26.41,
+        "EfficientDet-lite0, int8": 26.10,
+        "EfficientDet-Lite0 (Model Maker)": 25.69,
+        "EfficientDet-Lite0 (Coral)": 30.4,
+    }
+    for each in published.find("EfficientDet-lite0"):
+        assert published.compare([each], {"bbox": metrics(26.41)})[0]["verdict"] == "NOT COMPARABLE"
+
+
+@pytest.mark.parametrize(
+    ("name", "boxes", "keypoints"),
+    [
+        ("keypointrcnn_resnet50_fpn", 54.6, 65.0),
+        ("keypointrcnn_resnet50_fpn (COCO_LEGACY)", 50.6, 61.1),
+    ],
+)
+def test_boxes_of_persons_alone(name, boxes, keypoints):
+    (entry,) = published.find(name)
+    assert entry.categories == "person"
+    assert entry.figures == {"box AP": boxes, "keypoint AP": keypoints}
+    # Boxes of COCO's 80 categories are something else, however near.
+    row = published.compare([entry], {"bbox": metrics(boxes)})[0]
+    assert row["verdict"] == "NOT COMPARABLE" and row["categories"] == "person"
+    assert "categories scored: 80; COCO has 1" in " ".join(row["reasons"]), row["reasons"]
+    made = metrics(boxes)
+    persons = made | {"per_category": [each for each in made["per_category"] if each["id"] == 1]}
+    reasons = published.compare([entry], {"bbox": persons})[0]["reasons"]
+    assert not [reason for reason in reasons if reason.startswith("categories")]
