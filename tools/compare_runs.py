@@ -9,6 +9,9 @@ latency; with the detections that it scored after a colon, also with its categor
     python tools/benchmark.py … --output=tflite.json --detections_output=tflite_dt.json.gz
     python tools/compare_runs.py runs/seed0 tflite.json:tflite_dt.json.gz --zoo
 
+Beside runs, a ladder of exported forms (tools/benchmark.py --all_forms --output=ladder.json, or the
+folder of tools/export.py --evaluate) is drawn in a part of its own.
+
 index.html is one file that needs no network; comparison.json has every figure of it. Differences
 by category are against the first run, or --baseline, with paired intervals over the images
 (--samples=0 leaves them out: on all of val2017 they take a while).

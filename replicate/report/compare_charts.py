@@ -4,7 +4,7 @@ import re
 
 from matplotlib import ticker
 
-from replicate.report import plots
+from replicate.report import ladders, plots
 from replicate.report.plots import Plot
 
 
@@ -14,6 +14,7 @@ def of(comparison: dict) -> dict[str, Plot]:
     drawn = {}
     for curve in comparison["curves"]:
         drawn[name_of(curve)] = _overlay(curve, keys)
+    drawn |= ladders.drawn(comparison.get("ladders", []))
     if comparison["speed"]["runs"] or comparison["zoo"]:
         drawn["speed-accuracy"] = _speed(comparison, keys)
     return drawn

@@ -12,6 +12,7 @@ from replicate.report import (
     comparison,
     content,
     gallery,
+    ladders,
     pages,
     participants,
 )
@@ -88,7 +89,7 @@ def write_comparison(
     """Writes index.html and comparison.json: several runs on one page.
 
     Args:
-      paths: as `participants.read` takes them.
+      paths: as `participants.read` takes them; beside them ladders, as `ladders.split` does.
       output: folder.
       **options: with_zoo, baseline, samples, images of `comparison.of`.
 
@@ -99,8 +100,9 @@ def write_comparison(
       UserError: a path that is no run, the same run twice, an unknown baseline.
     """
     output = pathlib.Path(output)
+    paths, drawn = ladders.split(paths)
     taking_part = participants.read(paths)
-    compared = comparison.of(taking_part, **options)
+    compared = comparison.of(taking_part, **options) | {"ladders": drawn}
     images = compared["gallery"]["images"] if compared["gallery"] else []
     image_dir = _image_dir(taking_part, compared)
     pictures = gallery.pictures(images, image_dir)

@@ -156,6 +156,14 @@ IN_ONE = (
 # (document, how the command begins): why it is not run.
 NOT_RUN = {
     (
+        "docs/export.md",
+        "python tools/export.py",
+    ): "minutes of conversion; tests/export makes every form",
+    (
+        "docs/export.md",
+        "python tools/benchmark.py",
+    ): "needs the export before it; tests/export/test_forms.py runs the ladder",
+    (
         "docs/how-to-released-checkpoint.md",
         "python tools/download.py",
     ): "the network; tests/zoo/test_archive.py",
