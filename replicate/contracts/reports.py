@@ -96,9 +96,44 @@ DeviationClass = TypedDict(
 )
 
 
+class DeviationChoice(TypedDict):
+    name: str
+    what: str
+    affects_ap: bool
+    operations: list[Deviation]
+
+
 class ReportDeviations(TypedDict):
     affecting: Count
     classes: list[DeviationClass]
+    choices: NotRequired[list[DeviationChoice]]
+
+
+class ReportPreflightResult(TypedDict):
+    number: Count | None
+    title: str | None
+    status: str | None
+    seen: str | None
+    fix: str | None
+
+
+class ReportPreflight(TypedDict):
+    rehearsal: bool
+    forced: list[str]
+    results: list[ReportPreflightResult]
+
+
+class NextCommand(TypedDict):
+    why: str
+    command: str
+
+
+class ReportAnswers(TypedDict):
+    reached: str
+    runs: str
+    interval: str | None
+    rehearsal: bool
+    next: list[NextCommand]
 
 
 class ReportRecords(TypedDict):
@@ -268,6 +303,8 @@ class ReportFile(TypedDict):
     gallery: Gallery | None
     environment: Environment | None
     forced: list[str]
+    preflight: NotRequired[ReportPreflight | None]
+    answers: NotRequired[ReportAnswers]
     sources: dict[str, Sha256 | dict[Evaluator, str] | None]
     facts: list[Fact]
     not_checked: list[NotChecked]

@@ -43,10 +43,14 @@ def small_multiples(curves: dict | None) -> dict[str, Plot]:
     with plots.axes("", "", size=(1.5, 1.1)) as holder:
         holder.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 1), yticks=(0, 1))
         pair = {
-            iou: holder.plot([], [], color=plots.colour(series), linestyle=style)[0]
+            iou: holder.plot(
+                [], [], color=plots.colour(series), linestyle=style, label=f"IoU {iou}"
+            )[0]
             for iou, series, style in (("0.50", "s1", "-"), ("0.75", "s2", "--"))
         }
         for category in curves["categories"]:
+            if not any(category["0.50"]) and not any(category["0.75"]):
+                continue  # nothing found: an empty plot says no more than AP 0
             for iou, line in pair.items():
                 line.set_data(curves["recall"], category[iou])
             title = f"Precision over recall of {category['name']}"
@@ -145,6 +149,7 @@ def _checkpoints(content: dict) -> Iterator[Plot]:
         marker="o",
         highlight="AP",
         from_zero=True,
+        x_ticks=steps,
         level=_published_level(content),
     )
 
@@ -230,4 +235,11 @@ def _tide(tide: dict) -> Plot:
         holder.margins(x=0.14)
         holder.grid(axis="y", visible=False)
         holder.xaxis.set_major_locator(ticker.MaxNLocator(nbins=5))
-        return plots.finished(holder, "tide", "Errors by kind (TIDE)")
+        for number, bar in enumerate(bars):
+            bar.set_gid(f"bar-{number}")
+        drawn = plots.finished(holder, "tide", "Errors by kind (TIDE)")
+    told = {
+        f"bar-{number}": f"{TIDE[name]}: {gain:.2f} points"
+        for number, (name, gain) in enumerate(zip(names, gains, strict=True))
+    }
+    return plots.marked(drawn, told)

@@ -69,9 +69,7 @@ def _overlay(curve: dict, keys: list[str]) -> Plot:
             holder.set_ylim(0, 1.06 * (max(holder.dataLim.y1, 0) or 1))
         drawn = _themed(plots.finished(holder, name, curve["name"]), keys)
         # For curves.js, which fits the axes to the runs that are shown.
-        limits = " ".join(map(repr, map(float, (*holder.get_xlim(), *holder.get_ylim()))))
-        marks = " data-from-zero" * from_zero + " data-share" * curve["share"]
-        svg = drawn.svg.replace("<svg", f'<svg data-limits="{limits}"{marks}', 1)
+        svg = drawn.svg.replace("<svg", "<svg data-fits" + " data-from-zero" * from_zero, 1)
         return plots.Plot(drawn.name, drawn.title, svg)
 
 

@@ -7,7 +7,15 @@ from replicate import config, zoo
 from replicate.config import schedule
 from replicate.errors import UserError
 from replicate.evenly import evenly
-from replicate.report import data_section, findings, gallery, run_files, sources
+from replicate.report import (
+    answers,
+    choices,
+    data_section,
+    findings,
+    gallery,
+    run_files,
+    sources,
+)
 from replicate.report.findings import Scored
 from replicate.report.run_files import RunFiles
 from replicate.run import RunDir, read_json
@@ -94,13 +102,20 @@ def of_run(run: RunDir) -> dict:
         "gallery": None,
         "environment": material.environment,
         "forced": material.forced,
+        "preflight": _preflight(material),
         "sources": sources.fingerprint(run),
     }
     if scored:
-        content["analysis"] = findings.analysis(scored[-1])
+        content["analysis"] = findings.with_intervals(scored[-1])
         content["category_curves"] = findings.category_curves(scored[-1])
         content["gallery"] = gallery.gallery(scored)
+    if content["deviations"] is not None:
+        conditions = (content["verdict"] or {}).get("conditions") or {}
+        content["deviations"]["choices"] = choices.grouped(
+            content["deviations"]["classes"], conditions.get("scaling")
+        )
     content["facts"] = _facts(content)
+    content["answers"] = answers.of_run(content, material)
     content["not_checked"] = material.not_checked + _never_checked(content)
     return redaction.everywhere(content)
 
@@ -417,11 +432,10 @@ def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
 
 
 def _facts(content: dict) -> list[dict]:
-    """The facts that decide how to read the verdict: what was evaluated, with what config, trained
-    for how long, and what --force overrode. Each: label, text, ok (True, False, or None where
-    unknown)."""
+    """The facts that decide how to read the verdict: what was evaluated, what was trained on, the
+    setup, and what --force overrode. Each: label, text, ok (True, False, or None where unknown)."""
     return [
-        *(_evaluated(content), _configured(content), _trained(content)),
+        *(_evaluated(content), answers.trained_on(content), answers.setup(content)),
         *_remarked(content),
         *_forced(content),
     ]
@@ -442,6 +456,21 @@ def _forced(content: dict) -> Iterator[dict]:
         yield {"label": "Preflight", "text": text, "ok": False}
 
 
+def _preflight(material: RunFiles) -> dict | None:
+    """What was checked before the first step, and what was forced."""
+    said = material.preflight
+    if said is None:
+        return None
+    return {
+        "rehearsal": said.get("rehearsal", False),
+        "forced": said.get("forced", []),
+        "results": [
+            {key: result.get(key) for key in ("number", "title", "status", "seen", "fix")}
+            for result in said.get("results", [])
+        ],
+    }
+
+
 def _evaluated(content: dict) -> dict:
     metrics = content["metrics"]
     if metrics is None:
@@ -457,53 +486,6 @@ def _evaluated(content: dict) -> dict:
         return {"label": "Evaluated on", "text": f"{text}; the evaluators DISAGREE", "ok": False}
     both = "; both evaluators agree" if metrics["agree"] else "; one evaluator only"
     return {"label": "Evaluated on", "text": text + both, "ok": whole}
-
-
-def _configured(content: dict) -> dict:
-    deviations = content["deviations"]
-    if deviations is None:
-        return {"label": "Config", "text": "not compared with the published one", "ok": None}
-    counts = ", ".join(
-        f"{len(deviation['operations'])} {deviation['class']}"
-        for deviation in deviations["classes"]
-        if deviation["affects_ap"]
-    )
-    if not counts:
-        return {"label": "Config", "text": "as published in all that affects AP", "ok": True}
-    return {
-        "label": "Config",
-        "text": f"{deviations['affecting']} differences that affect AP: {counts}",
-        "ok": False,
-    }
-
-
-def _trained(content: dict) -> dict:
-    plan = content["schedule"]
-    if plan is None or plan["steps_run"] is None:
-        return {"label": "Training", "text": "no log of a training in the run", "ok": None}
-    text = (
-        f"{plan['steps_run']:,} of {plan['num_steps']:,} planned steps at batch "
-        f"{plan['batch_size']:,}: {plan['images_seen']:,} images seen"
-    )
-    published = _published_plan(content["model"].get("name"))
-    if published is None:
-        return {"label": "Training", "text": text, "ok": None}
-    return {
-        "label": "Training",
-        "text": f"{text}; the published recipe sees {published:,}",
-        "ok": plan["images_seen"] == published,
-    }
-
-
-def _published_plan(model: str | None) -> int | None:
-    """Images seen by the published recipe, or None where it has no public config."""
-    row = zoo.get(model or "")
-    if row is None or row.template is None:
-        return None
-    try:
-        return config.facts(config.template(row.template)).images_seen
-    except UserError:
-        return None
 
 
 def _never_checked(content: dict) -> list[dict]:

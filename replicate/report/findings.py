@@ -10,10 +10,15 @@ from replicate import score
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report.run_files import RunFiles
+from replicate.score import over_images
 from replicate.score.groundtruth import read_bytes
 
 # More checkpoints than this are thinned out for the gallery's step slider; the last one stays.
 MAX_STEPS = 8
+# Intervals of the metrics are computed for at most so many images without being asked for: 120
+# images with 12,000 detections take 2 s, and the time grows with the detections.
+FEW_IMAGES = 500
+SAMPLES = 100
 _PR_POINTS = slice(None, None, 4)  # of COCO's 101 recall thresholds, for the small multiples
 
 
@@ -98,6 +103,16 @@ def _scored(material: RunFiles, metrics: dict) -> Scored:
 def analysis(last: Scored) -> dict:
     """The curves, errors and calibration of the last evaluation: `score.analyse`'s dict."""
     return last.metrics.get("analysis") or score.analyse(last.result)
+
+
+def with_intervals(last: Scored) -> dict:
+    """`analysis`, with intervals of the metrics where they take but seconds and are not there."""
+    found = analysis(last)
+    images = len(last.result.image_ids)
+    if "intervals" in found or not over_images.FEWEST_IMAGES <= images <= FEW_IMAGES:
+        return found
+    intervals = over_images.intervals(last.result, samples=SAMPLES)
+    return found | {"intervals": intervals, "intervals_method": over_images.METHOD}
 
 
 def category_curves(last: Scored) -> dict:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import html
 import io
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -15,6 +16,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+
+from replicate.evenly import evenly
 
 matplotlib.use("Agg")  # never a window
 from matplotlib import pyplot, ticker
@@ -37,6 +40,8 @@ PALETTE = {
 SERIES = tuple(name for name in PALETTE if re.fullmatch(r"s\d", name))
 _STAND_INS = {name: f"#0a0b{number:02x}" for number, name in enumerate(PALETTE, 16)}
 
+# Ticks of an axis over checkpoints.
+MAX_TICKS = 6
 # Inches. Small, so that text is readable on a narrow screen as well.
 SIZE = (4.5, 2.9)
 
@@ -59,6 +64,7 @@ _STYLE = {
     "xtick.color": _STAND_INS["muted"],
     "ytick.color": _STAND_INS["muted"],
     "text.color": _STAND_INS["ink"],
+    "path.simplify": False,  # every point of a line stays, for its value to be told
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
@@ -128,10 +134,54 @@ def axes(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> Iterat
 
 def finished(holder: Axes, name: str, title: str) -> Plot:
     """The Plot of axes that are complete."""
+    named = _named(holder)
     buffer = io.StringIO()
     assert isinstance(holder.figure, Figure)  # `axes` makes no subfigures
     holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return Plot(name, title, _themed(buffer.getvalue(), name, title))
+    svg = _themed(buffer.getvalue(), name, title)
+    return Plot(name, title, svg.replace("<svg", f"<svg {_readable(holder, named)}", 1))
+
+
+def _named(holder: Axes) -> dict[str, str]:
+    """Gives each drawn line an id in the SVG: dict id -> what it is called."""
+    named = {}
+    for number, line in enumerate(holder.get_lines()):
+        label = str(line.get_label())
+        if line.get_gid() is None and label.startswith("_"):
+            continue
+        if line.get_gid() is None:
+            line.set_gid(f"line-{number}")
+        named[str(line.get_gid())] = label
+    return named
+
+
+def _readable(holder: Axes, named: dict[str, str]) -> str:
+    """Attributes by which values.js tells the values of points: axes' limits, units, names."""
+    limits = " ".join(map(repr, map(float, (*holder.get_xlim(), *holder.get_ylim()))))
+    formatter = holder.yaxis.get_major_formatter()
+    attributes = {
+        "data-limits": limits,
+        "data-lines": json.dumps(named, ensure_ascii=False),
+        "data-x": holder.get_xlabel(),
+        "data-y": holder.get_ylabel(),
+    }
+    if isinstance(formatter, ticker.PercentFormatter):
+        attributes["data-share"] = ""
+    if holder.get_xscale() == "log":
+        attributes["data-log"] = ""
+    return 'tabindex="0" ' + " ".join(
+        f'{name}="{html.escape(value)}"' for name, value in attributes.items()
+    )
+
+
+def marked(plot: Plot, values: Mapping[str, str]) -> Plot:
+    """The Plot with a title in each of its elements of these ids: what it is and its value."""
+    svg = plot.svg
+    for gid, value in values.items():
+        opening = f'<g id="{plot.name}-{gid}">'
+        told = html.escape(value)
+        svg = svg.replace(opening, f'{opening[:-1]} data-told="{told}"><title>{told}</title>', 1)
+    return dataclasses.replace(plot, svg=svg)
 
 
 def lines(
@@ -148,6 +198,7 @@ def lines(
     from_zero: bool = False,
     unit_square: bool = False,
     level: tuple[str, float] | None = None,
+    x_ticks: Sequence[int] | None = None,
 ) -> Plot:
     """A plot of one or more lines.
 
@@ -161,6 +212,7 @@ def lines(
       dashed: labels of lines to draw dashed, over others.
       from_zero: whether y starts at zero.
       level: (label, y) of a horizontal line to compare with, or None.
+      x_ticks: where x's ticks stand, thinned out where they are many; None for round values.
       unit_square: whether both axes go from 0 to 1; otherwise x is a whole number.
 
     Returns:
@@ -186,6 +238,8 @@ def lines(
             holder.set(xlim=(0, 1), ylim=(0, 1.02))
         else:
             thousands(holder.xaxis)
+        if x_ticks:
+            holder.xaxis.set_major_locator(ticker.FixedLocator(evenly(x_ticks, MAX_TICKS)))
         if percent:
             holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         if from_zero:

@@ -22,6 +22,7 @@ class RunFiles:
       message: the TrainEvalPipelineConfig, from pipeline.config.
       log: the logged steps of metrics.jsonl.
       evaluations: list of metrics.json's dicts, ascending by step.
+      preflight: preflight.json as a dict, None where there is none.
       forced: sentences of preflight that --force overrode.
       manifests: dict split ("train", "val") -> the manifest's dict.
       measured: what tools/explain.py measured of the run's model, as of verdict.measured.of_run.
@@ -33,6 +34,7 @@ class RunFiles:
     environment: dict | None = None
     verdict: dict | None = None
     deviations: list[dict] | None = None
+    preflight: dict | None = None
     message: Any = None
     log: list[dict] = dataclasses.field(default_factory=list)
     evaluations: list[dict] = dataclasses.field(default_factory=list)
@@ -91,8 +93,8 @@ def read(run: RunDir) -> RunFiles:
     material.manifests = _manifests(material)
     material.measured = measured.of_run(run)
     if run.preflight.is_file():
-        preflight = _json(material, run.preflight, "what preflight said at the launch") or {}
-        material.forced = preflight.get("forced", [])
+        material.preflight = _json(material, run.preflight, "what preflight said at the launch")
+        material.forced = (material.preflight or {}).get("forced", [])
     return material
 
 

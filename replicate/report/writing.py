@@ -66,7 +66,7 @@ def page_of_run(
     """
     return pages.html(
         "run.html.j2",
-        ["page.js", "gallery.js", "run.js"],
+        ["page.js", "values.js", "gallery.js", "run.js"],
         content=content,
         plots=plots,
         pictures=pictures,
@@ -127,7 +127,7 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
     return pages.html(
         "compare.html.j2",
-        ["page.js", "gallery.js", "curves.js", "compare.js"],
+        ["page.js", "values.js", "gallery.js", "curves.js", "compare.js"],
         extra_style=compare_charts.css(compared),
         comparison=compared,
         base=by_key.get(compared["baseline"]),

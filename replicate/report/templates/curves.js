@@ -9,7 +9,7 @@ const MARGIN = 0.05;      // matplotlib's, on each side
 const HEADROOM = 1.06;    // above the highest value, as the plots are drawn
 
 function startCurves() {
-  const curves = [...document.querySelectorAll("svg[data-limits]")].map(readCurve);
+  const curves = [...document.querySelectorAll("svg[data-fits]")].map(readCurve);
   return (shown) => curves.forEach((curve) => fit(curve, shown));
 }
 
@@ -51,6 +51,7 @@ function fit(curve, shown) {
   if (whole && curve.whole) return;
   curve.whole = whole;
   const [x0, x1, y0, y1] = whole ? curve.limits : limitsOf(curve, mine);
+  curve.svg.dataset.fitted = [x0, x1, y0, y1].join(" ");
   const { left, right, bottom, top } = curve.box;
   const toX = (px) => left + (curve.xOf(px) - x0) / (x1 - x0) * (right - left);
   const toY = (px) => bottom + (curve.yOf(px) - y0) / (y1 - y0) * (top - bottom);

@@ -1,0 +1,160 @@
+"""The top of a run's page: was the figure reached, how sure is that, and what to change next."""
+
+import re
+from collections.abc import Iterator
+
+from replicate.report.run_files import RunFiles
+
+TRAIN2017_IMAGES = 118_287
+# At most so many commands: the first ones are the likeliest.
+_MOST = 6
+_SETUP_OK = {"as published": True, "scaled": True, "changed": False}
+
+
+def of_run(content: dict, material: RunFiles) -> dict:
+    """The answers at the top of the page.
+
+    Args:
+      content: the report's dict with verdict, metrics, schedule and command.
+      material: RunFiles.
+
+    Returns:
+      dict: reached (sentence), runs ("one run" or how many seeds), interval (sentence or None),
+      rehearsal (True where the run was launched as one) and next (list of {why, command}).
+    """
+    return {
+        "reached": _reached(content),
+        "runs": _runs(content),
+        "interval": _interval(content),
+        "rehearsal": bool((material.preflight or {}).get("rehearsal")),
+        "next": list(_next(content, material)),
+    }
+
+
+def _reached(content: dict) -> str:
+    verdict = content["verdict"]
+    if verdict is None:
+        return "Figure reached? Not decided: there is no verdict"
+    return {
+        "REPLICATED": "Figure reached: yes",
+        "NEAR": "Figure reached: nearly",
+        "NOT REPLICATED": "Figure reached: no",
+        "INCONCLUSIVE": "Figure reached? This cannot tell",
+        "NOT COMPARABLE": "Figure reached? It cannot be held against this run",
+    }[verdict["verdict"]]
+
+
+def _runs(content: dict) -> str:
+    figures = (content["verdict"] or {}).get("figures", [])
+    seeds = max((len(figure["seeds"]) for figure in figures), default=0)
+    return "one run" if seeds < 2 else f"{seeds} seeds"
+
+
+def _interval(content: dict) -> str | None:
+    """How far AP would move on other images, where that was computed."""
+    found = ((content["analysis"] or {}).get("intervals") or {}).get("AP")
+    if found is None:
+        return None
+    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+
+
+def trained_on(content: dict) -> dict:
+    """The fact "Trained on": images, their share of train2017, images seen."""
+    plan, verdict = content["schedule"], content["verdict"]
+    facts = (verdict or {}).get("facts") or []
+    images = ((facts[0].get("training") or {}) if facts else {}).get("images")
+    if images is None:
+        split = (each for each in content["data"]["records"] if each["split"] == "train")
+        images = next((each["images"] for each in split), None)
+    seen = plan["images_seen"] if plan else None
+    if images is None and seen is None:
+        return {"label": "Trained on", "text": "no log of a training in the run", "ok": None}
+    said = []
+    if images is not None:
+        share = images / TRAIN2017_IMAGES
+        said.append(f"{images:,} images ({_share(share)} of train2017's {TRAIN2017_IMAGES:,})")
+    if seen is not None:
+        said.append(
+            f"{seen:,} images seen: {plan['steps_run']:,} of {plan['num_steps']:,} planned steps "
+            f"at batch {plan['batch_size']:,}"
+        )
+    published = (facts[0] if facts else {}).get("published_images_seen")
+    if seen is not None and published:
+        said.append(f"the published recipe sees {published:,}")
+    ok = None
+    if images is not None and seen is not None and published:
+        ok = images == TRAIN2017_IMAGES and seen == published
+    return {"label": "Trained on", "text": "; ".join(said), "ok": ok}
+
+
+def _share(share: float) -> str:
+    return "all" if share == 1 else f"{100 * share:.3g} %"
+
+
+def setup(content: dict) -> dict:
+    """The fact "Setup": the recipe's own, scaled by a rule, or changed."""
+    verdict, deviations = content["verdict"], content["deviations"]
+    answer = verdict["conditions"]["answer"] if verdict else None
+    counts = ", ".join(
+        f"{len(each['operations'])} of {each['class']}"
+        for each in (deviations or {"classes": []})["classes"]
+        if each["affects_ap"]
+    )
+    if answer == "as published" or (answer is None and deviations and not counts):
+        text, ok = "identical to the published recipe in all that affects AP", True
+    elif answer == "scaled":
+        scaling = verdict["conditions"]["scaling"]
+        text = (
+            f"scaled by the {scaling['rule']} rule: batch {scaling['batch']:,} for "
+            f"{scaling['published_batch']:,}"
+        )
+        ok = scaling["established"]
+    elif deviations is None:
+        text, ok = "not compared with the published config", None
+    else:
+        number = deviations["affecting"]
+        text = f"changed in {number} setting{'s' * (number != 1)} that affect AP ({counts})"
+        if not counts:
+            text = "config as published; changed in what it was trained on or from"
+        ok = False
+    return {"label": "Setup", "text": text, "ok": ok}
+
+
+def _next(content: dict, material: RunFiles) -> Iterator[dict]:
+    """What to change next: commands, the likeliest cause's first."""
+    run, model = str(material.run.root), content["model"]["name"] or "MODEL"
+    verdict = content["verdict"]
+    if not content["metrics"]:
+        yield {
+            "why": "score the last checkpoint",
+            "command": f"python tools/evaluate.py --model_dir={run}",
+        }
+        return
+    decided = verdict["verdict"] if verdict else None
+    if decided in ("REPLICATED", "NEAR", "INCONCLUSIVE") and _runs(content) == "one run":
+        yield {
+            "why": "one run says little of the spread; train two more seeds, each into a directory "
+            "of its own, and judge the three together",
+            "command": f"python tools/verdict.py {run} {run}-seed2 {run}-seed3",
+        }
+    if decided == "REPLICATED":
+        yield {
+            "why": "how far its AP would move on other images",
+            "command": f"python tools/score.py --annotations_file="
+            f"{content['metrics']['annotations']['file']} --detections="
+            f"{run}/evals/{content['metrics']['step']}/detections.json.gz --samples=200",
+        }
+        return
+    seen: set[str] = set()
+    for cause in (verdict or {}).get("likely_causes", []):
+        command = _filled(cause["mend"], model)
+        if cause["likelihood"] == "not ruled out" and len(seen) >= 3:
+            continue
+        if command in seen or len(seen) >= _MOST:
+            continue
+        seen.add(command)
+        yield {"why": cause["cause"], "command": command}
+
+
+def _filled(mend: str, model: str) -> str:
+    return re.sub(r"\bMODEL\b", model, mend)

@@ -1,0 +1,71 @@
+"""Deviations that follow from one choice, together: another data set is six fields of a config."""
+
+import re
+from collections.abc import Iterable
+
+# Name of the choice, what it is, and the config paths that follow from it.
+_CHOICES = (
+    (
+        "another data set",
+        "its classes, label map and records",
+        r"\.num_classes$|label_map_path|input_path|num_examples|^(train|eval)_input_reader",
+    ),
+    (
+        "another batch size or length of training",
+        "the batch, the learning rate and the schedule that follows from them",
+        r"train_config\.(batch_size|num_steps|optimizer)|batch_norm\.(decay|momentum)",
+    ),
+    (
+        "another size of the network or its input",
+        "the input, the backbone's width and depth, and the heads that go with them",
+        r"image_resizer|depth_multiplier|min_depth|additional_layer_depth|num_filters|num_scales"
+        r"|num_layers|_predictor\.depth$|_depth$|anchor_scale|anchor_generator",
+    ),
+    (
+        "another start",
+        "the checkpoint that training begins with",
+        r"train_config\.(fine_tune_checkpoint|load_all_detection)",
+    ),
+)
+
+
+def grouped(classes: Iterable[dict], scaling: dict | None) -> list[dict]:
+    """The deviations by the choice that each follows from.
+
+    Args:
+      classes: "classes" of the report's deviations.
+      scaling: the verdict's conditions.scaling: a rule that explains batch and schedule, or None.
+
+    Returns:
+      list of dicts: name, what, affects_ap (whether one of them can), operations (list of
+      deviations), in the order of _CHOICES; then, a field each by class, those of no known choice,
+      with `what` "".
+    """
+    of_choice: dict[str, dict] = {}
+    others: list[dict] = []
+    for group in classes:
+        alone = []
+        for operation in group["operations"]:
+            found = next((each for each in _CHOICES if re.search(each[2], operation["path"])), None)
+            if found is None:
+                alone.append(operation)
+                continue
+            name, what, _ = found
+            if scaling and name.startswith("another batch"):
+                name = f"the batch, scaled by the {scaling['rule']} rule"
+            choice = of_choice.setdefault(
+                found[0], {"name": name, "what": what, "affects_ap": False, "operations": []}
+            )
+            choice["affects_ap"] |= group["affects_ap"]
+            choice["operations"].append(operation)
+        if alone:
+            others.append(
+                {
+                    "name": group["class"],
+                    "what": "",
+                    "affects_ap": group["affects_ap"],
+                    "operations": alone,
+                }
+            )
+    ordered = [of_choice[name] for name, _, _ in _CHOICES if name in of_choice]
+    return sorted(ordered + others, key=lambda group: not group["affects_ap"])
