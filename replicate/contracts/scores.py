@@ -155,6 +155,7 @@ class RecordedEvaluators(TypedDict):
 class Latency(TypedDict):
     median: float
     p90: float
+    p95: NotRequired[float]
 
 
 class Speed(TypedDict):
@@ -173,6 +174,8 @@ class PublishedBeside(TypedDict):
     source: str
     dataset: str
     metric: FigureName | MetricName
+    categories: NotRequired[str]
+    rounding: NotRequired[float]
     published: float
     achieved: float
     difference: float
@@ -190,6 +193,7 @@ class RecordFile(TypedDict):
     evaluators: RecordedEvaluators
     detections_sha256: Sha256
     remarks: dict[IouType, list[str]]
+    findings: NotRequired[list[str]]
     inference: Inference
     protocol: dict[IouType, Protocol]
     speed: Speed | None
