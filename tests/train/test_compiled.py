@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 
@@ -50,11 +51,13 @@ def test_twenty_steps_with_xla_have_the_losses_of_those_without(label, tmp_path)
         # Batch norm is fixed there: what gradients differ by is not multiplied from step to step.
         assert small.difference(found["compiled"], found["losses"]) < 1e-5
         return
-    # Through a hundred layers, or proposals in the order of scores, a small term has less of its
-    # own digits right; the total has.
-    assert small.difference(ours, theirs) < 1e-2
-    first, reference = (each[0][compiled.TOTAL] for each in (ours, theirs))
-    assert first == pytest.approx(reference, rel=1e-5)
+    totals = compiled.of_totals(found)
+    if "R-CNN" in label:
+        # Where rounding changes two proposals' places in the order of scores, another is sampled.
+        assert statistics.median(totals) < 5e-5 and max(totals) < 1e-2
+    else:
+        # Through a hundred layers a small term has less of its own digits right; the total has.
+        assert max(totals) < 1e-5 and small.difference(ours, theirs) < 1e-3
 
 
 @pytest.mark.slow
@@ -116,4 +119,4 @@ def test_the_table_tells_each_model():
     assert compiled.row(refused) == "| a | refused | – | – | – | 2.02, 2 (1.0%) |"
     runs = refused | {"compiled": losses, "compile_s": 31.0, "plain_first_s": 1.0}
     runs["of_same_weights"] = [[losses[0], losses[0]]]
-    assert compiled.row(runs) == "| a | runs | 0e+00 | 0e+00 | 30 s | 2.02, 2 (1.0%) |"
+    assert compiled.row(runs) == "| a | runs | 0e+00, 0e+00 | 0e+00 | 30 s | 2.02, 2 (1.0%) |"
