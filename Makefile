@@ -71,7 +71,7 @@ venv-publish: $(PUBLISH)
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
-test: $(TRACKERS) $(SKYPILOT) $(PUBLISH)
+test: $(TRACKERS) $(SKYPILOT)
 	$(PYTEST)
 
 test-all: $(TRACKERS) $(SKYPILOT) $(JAX) $(PUBLISH)

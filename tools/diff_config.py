@@ -23,7 +23,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import contextlib
 import json
+import os
 
 from absl import flags
 
@@ -33,7 +35,12 @@ from replicate.errors import UserError
 from replicate.tfvision import configs
 from tools import cli
 
-_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "html"], "how the answer is written")
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "text",
+    ["text", "json", "html", "junit", "github", "sarif"],
+    "how the answer is written; the last three are for continuous integration, at B's lines",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -50,9 +57,36 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"a": a, "b": b, "same": same, "operations": listed}, indent=1))
     elif _FORMAT.value == "html":
         print(view.html(found, a, b, same))
+    elif _FORMAT.value in ("junit", "github", "sarif"):
+        from replicate import ci
+
+        print(ci.text(_FORMAT.value, "diff_config", _checks(found, a, b)))
     else:
         print(view.text(found, colour=view.colour_wanted(sys.stdout)))
     return cli.DONE if same else cli.NEGATIVE
+
+
+def _checks(found: list[operations.Operation], a: str, b: str) -> list:
+    """Each difference as a ci.Check, at B's line that has it; what counts as same is a notice."""
+    from replicate import ci
+    from replicate.config import lint, syntax
+
+    tree = None
+    if os.path.isfile(b) and not configs.is_one(b):
+        with contextlib.suppress(syntax.NotTextFormat, UnicodeDecodeError), open(b) as file:
+            tree = syntax.Text(file.read())
+    checks = []
+    for each in found:
+        line, column = lint.position(tree, each.path) if tree is not None else (None, None)
+        values = " against ".join(
+            "not set" if value is None else operations.show(value) for value in (each.b, each.a)
+        )
+        why = f": {each.why}" if each.why else ""
+        level = ci.NOTICE if config.same([each]) else ci.ERROR
+        message = f"{values} in {a} ({each.cls}){why}"
+        where = b if tree is not None else None
+        checks.append(ci.Check(each.path, level, message, where, line, column))
+    return checks
 
 
 def _operations(a: str, b: str) -> list[operations.Operation]:

@@ -3,8 +3,12 @@
     python tools/lint_config.py pipeline.config
     python tools/lint_config.py pipeline.config --fix
     python tools/lint_config.py runs/a
+    python tools/lint_config.py configs/*.config --format=github
 
-The argument is a pipeline.config, a run directory, a released archive (MODEL.tar.gz) or a zoo
+--format=junit, github (annotations at file, line and column of a pull request), sarif (code
+scanning) are for continuous integration, see docs/how-to-ci.md.
+
+An argument is a pipeline.config, a run directory, a released archive (MODEL.tar.gz) or a zoo
 model's name; --fix takes a file alone.
 
 Each finding has line and column: fields that do not exist (with the nearest names), wrong values,
@@ -43,13 +47,37 @@ from tools import cli
 
 _FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the file")
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "a params YAML's factory")
-_FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
+_FORMAT = flags.DEFINE_enum(
+    "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
+)
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        raise UserError("give one config: python tools/lint_config.py pipeline.config")
-    (path,) = arguments
+    if not arguments:
+        raise UserError("give a config: python tools/lint_config.py pipeline.config")
+    found = [(origin, finding) for path in arguments for origin, finding in _findings(path)]
+    if _FORMAT.value == "json":
+        print(json.dumps([dataclasses.asdict(finding) for _, finding in found], indent=1))
+    elif _FORMAT.value != "text":
+        from replicate import ci
+
+        checks = [
+            ci.Check(
+                each.path or "syntax", each.level, each.message, origin, each.line, each.column
+            )
+            for origin, each in found
+        ]
+        print(ci.text(_FORMAT.value, "lint_config", checks))
+    else:
+        for origin, finding in found:
+            where = f"{origin}:{finding.line}:{finding.column}"
+            print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
+    errors = any(finding.level == lint.ERROR for _, finding in found)
+    return cli.NEGATIVE if errors else cli.DONE
+
+
+def _findings(path: str) -> list[tuple[str, lint.Finding]]:
+    """The findings of a config, each with where it is from; of what is left after --fix."""
     text, origin, linted = _read(path)
     findings = linted(text)
     if _FIX.value and origin != path:
@@ -60,14 +88,7 @@ def main(arguments: list[str]) -> int:
         run.write_text(path, text)
         print(f"{path}: {fixed} fixed", file=sys.stderr)
         findings = linted(text)
-    if _FORMAT.value == "json":
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            where = f"{origin}:{finding.line}:{finding.column}"
-            print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
-    errors = any(finding.level == lint.ERROR for finding in findings)
-    return cli.NEGATIVE if errors else cli.DONE
+    return [(origin, finding) for finding in findings]
 
 
 def _read(path: str) -> tuple[str, str, Callable[[str], list[lint.Finding]]]:

@@ -18,7 +18,12 @@ this better than that", paired over the images.
 Below the metrics stands, after "!", what is to be known beside them: detections cut at a score or
 capped, images without detections, what --fix changed.
 
-Exit status 1: the evaluators disagree.
+    python tools/score.py … --at_least=AP=0.40 --at_least=AP50=0.60 --format=github
+
+--at_least makes it a gate: a metric (0..1) below that is a negative answer. --format=junit, github
+or sarif are for continuous integration, see docs/how-to-ci.md.
+
+Exit status 1: the evaluators disagree, or a metric is below --at_least.
 """
 
 import pathlib
@@ -27,9 +32,13 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import json
+import math
+
 from absl import flags
 
-from replicate import run, score
+from replicate import ci, run, score
+from replicate.errors import UserError
 from replicate.score import text
 from tools import cli
 
@@ -59,10 +68,16 @@ flags.DEFINE_alias("bootstrap", "samples")
 flags.DEFINE_string("baseline", None, "detections of another model on the same images to compare")
 flags.DEFINE_string("plots", None, "draw curves and errors as PNG files into this folder")
 flags.DEFINE_string("output", None, "write metrics.json here")
+flags.DEFINE_multi_string("at_least", [], "a metric that must be reached, AP=0.40; once a metric")
+flags.DEFINE_enum(
+    "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
+)
 
 
 def main(_: list[str]) -> int:
     status = cli.DONE
+    wanted = [_wanted(each) for each in FLAGS.at_least]
+    say = print if FLAGS.format == "text" else _say_nothing
     try:
         result = _score(FLAGS.detections)
     except score.EvaluatorsDisagree as disagreement:
@@ -70,19 +85,63 @@ def main(_: list[str]) -> int:
         result, status = disagreement.result, cli.NEGATIVE
     metrics = result.to_json()
     if status == cli.DONE:
-        print(text.of_scores([metrics]))
+        say(text.of_scores([metrics]))
     if FLAGS.analysis or FLAGS.samples:
         metrics["analysis"] = score.analyse(result, samples=FLAGS.samples)
-        print("\n" + text.of_categories(result.per_category))
-        print("\n" + text.of_analysis(metrics["analysis"]))
+        say("\n" + text.of_categories(result.per_category))
+        say("\n" + text.of_analysis(metrics["analysis"]))
     if FLAGS.baseline:
         metrics["comparison"] = score.compare(result, _score(FLAGS.baseline), samples=FLAGS.samples)
-        print("\n" + text.of_comparison(metrics["comparison"], FLAGS.baseline))
+        say("\n" + text.of_comparison(metrics["comparison"], FLAGS.baseline))
     if FLAGS.plots:
-        print("\n" + "\n".join(score.draw(result, FLAGS.plots)))
+        say("\n" + "\n".join(score.draw(result, FLAGS.plots)))
     if FLAGS.output:
         run.write_json(FLAGS.output, metrics, kind="metrics")
-    return status
+    checks = _checks(metrics, wanted)
+    for each in checks if FLAGS.format == "text" else ():
+        if each.rule in dict(wanted):
+            print(f"{'below' if each.level == ci.ERROR else 'reached'}: {each.message}")
+    if FLAGS.format == "json":
+        print(json.dumps(metrics, indent=1))
+    elif FLAGS.format != "text":
+        print(ci.text(FLAGS.format, "score", checks))
+    below = any(each.level == ci.ERROR for each in checks)
+    return cli.NEGATIVE if below else status
+
+
+def _say_nothing(text: str) -> None:
+    """Where the answer is for a program."""
+
+
+def _wanted(text: str) -> tuple[str, float]:
+    """ "AP=0.40" as a metric and a value."""
+    name, _, value = text.partition("=")
+    names = score.METRICS[FLAGS.iou_type]
+    if name not in names:
+        raise UserError(f"--at_least={text}: no metric {name!r}; there are: {', '.join(names)}")
+    try:
+        least = float(value)
+    except ValueError:
+        least = math.nan
+    if not 0 <= least <= 1:
+        raise UserError(f"--at_least={text}: METRIC=VALUE with a value in 0..1, as AP=0.40")
+    return name, least
+
+
+def _checks(metrics: dict, wanted: list[tuple[str, float]]) -> list[ci.Check]:
+    """What was asked for and what is to be known of the detections."""
+    checks = [] if metrics["agree"] is not False else [_disagree()]
+    for name, least in wanted:
+        value = metrics["metrics"][name]
+        level = ci.NOTICE if value is not None and value >= least else ci.ERROR
+        checks.append(ci.Check(name, level, f"{name} is {text.shown(value)}, wanted {least:.4f}"))
+    if not wanted:
+        checks.append(ci.Check("AP", ci.NOTICE, f"AP is {text.shown(metrics['metrics']['AP'])}"))
+    return checks + [ci.Check("detections", ci.WARNING, each) for each in text.remarks(metrics)]
+
+
+def _disagree() -> ci.Check:
+    return ci.Check("evaluators", ci.ERROR, "the evaluators give different figures")
 
 
 def _score(detections: str) -> score.Result:

@@ -19,6 +19,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import json
+
 from absl import flags
 
 from replicate import verdict
@@ -42,6 +44,9 @@ flags.DEFINE_string(
     "is compared with it, now and, its hashes kept, from now on",
 )
 flags.DEFINE_string("output", None, "write verdict.json here")
+flags.DEFINE_enum(
+    "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
+)
 
 
 def main(run_dirs: list[str]) -> int:
@@ -54,10 +59,25 @@ def main(run_dirs: list[str]) -> int:
         decided = verdict.of_runs(run_dirs, FLAGS.model, FLAGS.kind, official)
     else:
         decided = _of_metrics(FLAGS.metrics, official)
-    print(decided.text())
+    print(_written(decided))
     if FLAGS.output:
         write_json(FLAGS.output, decided.to_json(), kind="verdict")
     return verdict.exit_status(decided.verdict)
+
+
+def _written(decided: verdict.Verdict) -> str:
+    """The answer in the format that was asked for."""
+    if FLAGS.format == "text":
+        return decided.text()
+    if FLAGS.format == "json":
+        return json.dumps(decided.to_json(), indent=1)
+    from replicate import ci
+
+    level = ci.NOTICE if decided.reached else ci.ERROR
+    checks = [ci.Check("verdict", level, decided.headline)]
+    checks += [ci.Check("reason", level, reason) for reason in decided.reasons]
+    checks += [ci.Check("note", ci.NOTICE, note) for note in decided.notes]
+    return ci.text(FLAGS.format, "verdict", checks)
 
 
 def _of_metrics(paths: list[str], official: dict | None) -> verdict.Verdict:

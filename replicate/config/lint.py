@@ -64,7 +64,7 @@ def lint(text: str, origin: str) -> list[Finding]:
     if not findings:
         message = textproto.parse(text, origin)
         findings = [
-            Finding(problem.level, *_position(tree, problem.path), problem.path, problem.message)
+            Finding(problem.level, *position(tree, problem.path), problem.path, problem.message)
             for problem in lint_rules.check(message)
         ]
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
@@ -135,7 +135,7 @@ def _error(tree: syntax.Text, node: syntax.Node, message: str) -> Finding:
     return Finding(ERROR, *tree.line_column(node.start), node.path, message)
 
 
-def _position(tree: syntax.Text, path: str) -> tuple[int, int]:
+def position(tree: syntax.Text, path: str) -> tuple[int, int]:
     """Line and column of a field; of the nearest message around it where it is not written."""
     while path:
         node = tree.find(path)
