@@ -29,6 +29,12 @@ from tools import cli
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "the run directory")
+flags.DEFINE_enum(
+    "images",
+    "embedded",
+    ["embedded", "folder"],
+    "of the gallery: thumbnails in the page, or the originals in a folder beside it as well",
+)
 flags.DEFINE_list("tracker", [], "also write the run for these: tensorboard, mlflow, comet")
 flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run directory)")
 
@@ -40,7 +46,7 @@ def main(_: list[str]) -> None:
         return
     from replicate import report
 
-    print(report.write(run))
+    print(report.write(run, images=FLAGS.images))
     if FLAGS.tracker:
         from replicate.report import trackers
 

@@ -245,6 +245,9 @@ class ShownTruth(TypedDict):
     category_id: int
     box_xywh_px: list[float]
     crowd: bool
+    size: NotRequired[Literal["small", "medium", "large"]]
+    polygons: NotRequired[list[list[float]]]
+    keypoints: NotRequired[list[float]]
 
 
 class ShownImage(TypedDict):
@@ -252,6 +255,7 @@ class ShownImage(TypedDict):
     file_name: str
     image_hw: list[int]
     ap50: Share | None
+    ap50_by_step: NotRequired[dict[str, Share | None]]
     groups: list[str]
     groundtruth: list[ShownTruth]
     detections: dict[str, list[list[float | None]]]
@@ -265,6 +269,9 @@ class ShownStep(TypedDict):
 
 class Gallery(TypedDict):
     steps: list[ShownStep]
+    best_threshold: NotRequired[Share | None]
+    highest_score: NotRequired[float | None]
+    error_kinds: NotRequired[list[str]]
     groups: dict[str, str]
     categories: dict[str, str]
     iou_threshold: float

@@ -108,7 +108,9 @@ def of_run(run: RunDir) -> dict:
     if scored:
         content["analysis"] = findings.with_intervals(scored[-1])
         content["category_curves"] = findings.category_curves(scored[-1])
-        content["gallery"] = gallery.gallery(scored)
+        content["gallery"] = gallery.gallery(
+            scored, best_threshold=content["analysis"]["f1"]["best_threshold"]
+        )
     if content["deviations"] is not None:
         conditions = (content["verdict"] or {}).get("conditions") or {}
         content["deviations"]["choices"] = choices.grouped(

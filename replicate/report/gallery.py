@@ -4,13 +4,17 @@ import base64
 import io
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from replicate.evenly import evenly
+from replicate.report.error_kinds import KINDS, kind_of
 from replicate.report.findings import Scored
+from replicate.score.over_images import SIZES
 
 # Detections below this score are counted in no figure of the gallery and not drawn.
 MIN_SCORE = 0.05
@@ -19,7 +23,12 @@ PER_GROUP = 10
 LONGER_SIDE_PX = 480
 _JPEG_QUALITY = 72
 
-DETECTION_FIELDS = ["category_id", "score", "x_px", "y_px", "width_px", "height_px", "groundtruth"]
+DETECTION_FIELDS = [
+    *("category_id", "score", "x_px", "y_px", "width_px", "height_px", "groundtruth"),
+    "error_kind",
+]
+# A polygon of more points is thinned out evenly.
+_MAX_POLYGON_POINTS = 60
 
 GROUPS = {
     "worst": "lowest AP50 of the image",
@@ -30,19 +39,24 @@ GROUPS = {
 }
 
 
-def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
+def gallery(
+    scored: list[Scored], per_group: int = PER_GROUP, best_threshold: float | None = None
+) -> dict:
     """The gallery's content, without the pictures.
 
     Args:
       scored: list of findings.Scored, ascending by step; images are chosen by the last one.
       per_group: images a group.
+      best_threshold: the score with the best F1, from which the page starts to draw.
 
     Returns:
-      dict: steps (list of step, checkpoint, AP), groups (name -> explanation), categories (id ->
-      name), min_score and images: each with id, file_name, image_hw, ap50, groups, groundtruth
-      (category_id, box_xywh_px, crowd) and detections (step -> list of lists, best first, whose
-      items `detection_fields` names; `groundtruth` is the index of the object found, -1 for a
-      false positive, None for one in a crowd region, which counts neither way).
+      dict: best_threshold, highest_score (over all images), error_kinds, steps (list of step,
+      checkpoint, AP), groups (name -> explanation), categories (id -> name), min_score and images:
+      each with id, file_name, image_hw, ap50, ap50_by_step, groups, groundtruth (category_id,
+      box_xywh_px, crowd, size and, where there are any, polygons, keypoints) and detections (step
+      -> list of lists, best first, whose items `detection_fields` names; `groundtruth` is the index
+      of the object found, -1 for a false positive, None for one in a crowd region, which counts
+      neither way; `error_kind` the index in error_kinds of a false positive, None otherwise).
     """
     last = scored[-1]
     truth = last.result.groundtruth
@@ -60,6 +74,9 @@ def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
                 "file_name": truth.file_names[image_id],
                 "image_hw": [height, width],
                 "ap50": _image_ap50(last, image_id),
+                "ap50_by_step": {
+                    str(evaluation.step): _image_ap50(evaluation, image_id) for evaluation in scored
+                },
                 "groups": groups,
                 "groundtruth": groundtruth_of(annotations[image_id]),
                 "detections": {step: of_images[image_id] for step, of_images in by_step.items()},
@@ -75,6 +92,9 @@ def gallery(scored: list[Scored], per_group: int = PER_GROUP) -> dict:
             for evaluation in scored
         ],
         "groups": GROUPS,
+        "best_threshold": best_threshold,
+        "highest_score": _highest(last),
+        "error_kinds": list(KINDS),
         "categories": {str(key): name for key, name in truth.categories.items()},
         "iou_threshold": last.diagnostics["iou_thr"],
         "detection_fields": DETECTION_FIELDS,
@@ -165,6 +185,36 @@ def _worst_mistakes(last: Scored) -> dict[int, float]:
     return worst
 
 
+def _highest(last: Scored) -> float | None:
+    scores = last.result.detections.scores
+    return round(float(scores.max()), 4) if len(scores) else None
+
+
+def copied(
+    images: Iterable[dict], image_dir: str | os.PathLike[str] | None, folder: pathlib.Path
+) -> dict[str, str]:
+    """Copies the originals of a gallery's images beside its page.
+
+    Args:
+      images: the gallery's images.
+      image_dir: folder of the image files, or None.
+      folder: where they go; its name is part of the addresses.
+
+    Returns:
+      dict image id (str) -> address relative to the page; one that is missing is left out.
+    """
+    addresses = {}
+    for image in images if image_dir else ():
+        name = f"{image['id']}{pathlib.Path(image['file_name']).suffix.lower()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(pathlib.Path(str(image_dir)) / image["file_name"], folder / name)
+        except OSError:
+            continue
+        addresses[str(image["id"])] = f"{folder.name}/{name}"
+    return addresses
+
+
 def _image_ap50(last: Scored, image_id: int) -> float | None:
     summary = last.diagnostics["img_summary"].get(image_id)
     return None if summary is None else summary["ap"]
@@ -187,9 +237,33 @@ def groundtruth_of(annotations: Iterable[dict]) -> list[dict]:
             "category_id": annotation["category_id"],
             "box_xywh_px": [round(value, 1) for value in annotation["bbox"]],
             "crowd": bool(annotation.get("iscrowd")),
+            "size": _size(annotation),
         }
+        | _outline(annotation)
         for annotation in annotations
     ]
+
+
+def _size(annotation: dict) -> str:
+    """COCO's size of an object, by its annotated area."""
+    width, height = annotation["bbox"][2:]
+    area = annotation.get("area") or width * height
+    return next((name for name, (low, high) in SIZES.items() if low <= area < high), "large")
+
+
+def _outline(annotation: dict) -> dict:
+    """Polygons (lists of x, y in pixels) and keypoints (x, y, visibility), where there are any."""
+    drawn: dict[str, list] = {}
+    polygons = annotation.get("segmentation")
+    if isinstance(polygons, list) and polygons:
+        drawn["polygons"] = [
+            [round(value, 1) for point in evenly(pairs, _MAX_POLYGON_POINTS) for value in point]
+            for polygon in polygons
+            if (pairs := list(zip(polygon[::2], polygon[1::2], strict=False)))
+        ]
+    if any(annotation.get("keypoints") or ()):
+        drawn["keypoints"] = [round(value, 1) for value in annotation["keypoints"]]
+    return drawn
 
 
 def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[int, list[list]]:
@@ -209,18 +283,33 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
         for index, annotation in enumerate(image)
     }
     match = scored.diagnostics["dt_match"]
+    objects = {image_id: _objects(of_image) for image_id, of_image in annotations.items()}
     keep = (detections.scores >= MIN_SCORE) & np.isin(detections.image_ids, list(annotations))
     order = np.flatnonzero(keep)
     for index in order[np.argsort(-detections.scores[order], kind="stable")].tolist():
         of_image = shown[int(detections.image_ids[index])]
         if len(of_image) < MAX_PER_IMAGE:
             hit = position.get(match.get(index + 1)) if statuses[index] == "tp" else None
+            wrong = statuses[index] == "fp"
+            kind = None
+            if wrong:
+                category = int(detections.category_ids[index])
+                of_truth = objects[int(detections.image_ids[index])]
+                kind = KINDS.index(kind_of(detections.shapes[index], category, *of_truth))
             of_image.append(
                 [
                     int(detections.category_ids[index]),
                     round(float(detections.scores[index]), 4),
                     *np.round(detections.shapes[index], 1).tolist(),
-                    -1 if statuses[index] == "fp" else hit,
+                    -1 if wrong else hit,
+                    kind,
                 ]
             )
     return shown
+
+
+def _objects(annotations: Iterable[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (M, 4) xywh in pixels and categories (M,) of annotations that are no crowd region."""
+    plain = [annotation for annotation in annotations if not annotation.get("iscrowd")]
+    boxes = np.array([annotation["bbox"] for annotation in plain], float).reshape(-1, 4)
+    return boxes, np.array([annotation["category_id"] for annotation in plain], int)

@@ -21,24 +21,35 @@ from replicate.report.plots import SERIES, Plot
 from replicate.run import RunDir, write_text
 from replicate.score.text import OF
 
+_RUN_SCRIPTS = (
+    *("page.js", "values.js", "gallery.js", "gallery_filters.js"),
+    *("enlarged.js", "category.js", "run.js"),
+)
 
-def write(run: RunDir) -> pathlib.Path:
+
+def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
     """Writes report/index.html, report.md, report.json and plots/ of a run directory.
 
     What the directory does not hold is named in the report as not checked.
 
     Args:
       run: RunDir.
+      images: "embedded" (thumbnails in the page) or "folder": the originals beside it as well.
 
     Returns:
       path of index.html.
     """
     report = content.of_run(run)
     plots = charts.of_run(report)
-    pictures = {}
+    pictures: dict[str, str] = {}
+    originals: dict[str, str] = {}
     if report["gallery"]:
         image_dir = report["request"].get("val_images")
         pictures = gallery.pictures(report["gallery"]["images"], image_dir)
+        if images == "folder":
+            originals = gallery.copied(
+                report["gallery"]["images"], image_dir, run.report / "images"
+            )
         absent = len(report["gallery"]["images"]) - len(pictures)
         if absent:
             report["not_checked"].append(
@@ -49,12 +60,18 @@ def write(run: RunDir) -> pathlib.Path:
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
     write_text(run.report / "report.json", pages.json_text(contracts.sealed("report", report)))
     write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
-    write_text(run.report / "index.html", page_of_run(pictures=pictures, **common))
+    write_text(
+        run.report / "index.html", page_of_run(pictures=pictures, originals=originals, **common)
+    )
     return run.report / "index.html"
 
 
 def page_of_run(
-    content: dict, plots: dict[str, Plot], pictures: dict[str, str], **more: Any
+    content: dict,
+    plots: dict[str, Plot],
+    pictures: dict[str, str],
+    originals: dict[str, str] | None = None,
+    **more: Any,
 ) -> str:
     """The HTML of a run's report.
 
@@ -62,14 +79,18 @@ def page_of_run(
       content: `content.of_run`'s dict.
       plots: `charts.of_run`'s.
       pictures: `gallery.pictures`'s.
+      originals: `gallery.copied`'s, where the originals lie beside the page.
       **more: what else the template says.
     """
     return pages.html(
         "run.html.j2",
-        ["page.js", "values.js", "gallery.js", "run.js"],
+        _RUN_SCRIPTS,
         content=content,
         plots=plots,
         pictures=pictures,
+        originals=originals or {},
+        # From a file or a server, the folder beside the page.
+        image_source="'self' file:" if originals else "",
         multiples=charts.small_multiples(content["category_curves"]),
         largest_share=max(
             (

@@ -61,7 +61,7 @@ def test_boxes_lie_where_the_json_says(page, told):
     page.set("#gallery-score", 0.05)
     image = told["gallery"]["images"][0]
     height, width = image["image_hw"]
-    category, score, x, y, box_width, box_height, _ = image["detections"]["300"][0]
+    category, score, x, y, box_width, box_height, *_ = image["detections"]["300"][0]
     share = page.run(
         """((card) => {
           const outer = card.querySelector('.canvas').getBoundingClientRect();

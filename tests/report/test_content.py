@@ -306,7 +306,7 @@ def test_right_wrong_and_crowd_by_hand(tmp_path, drawn):
     ]
     making.write_evaluation(run, 5, tmp_path / "truth.json", detections)
     image = content.of_run(run)["gallery"]["images"][0]
-    assert [each[-1] for each in image["detections"]["5"]] == [0, -1, None]
+    assert [each[6] for each in image["detections"]["5"]] == [0, -1, None]
     assert [each["crowd"] for each in image["groundtruth"]] == [False, False, True]
     assert set(image["groups"]) == {"worst", "median", "best", "missed", "mistakes"}
     # At IoU 0.5 half of the recall at full precision: 51 of COCO's 101 recall thresholds.

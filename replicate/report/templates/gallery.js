@@ -1,7 +1,7 @@
 // Pictures with groundtruth and detections: what a run's gallery and a comparison's share.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND] = [0, 1, 2, 3, 4, 5, 6];
+const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND, KIND] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 function shape(tag, attributes, text) {
   const made = document.createElementNS(SVG, tag);
@@ -38,6 +38,7 @@ function drawBoxes(svg, image, seen, view, names) {
     for (const each of seen.objects) {
       const kind = each.crowd ? "crowd" : seen.found.has(each.index) ? "found" : "missed";
       addBox(svg, each.box_xywh_px, kind);
+      addOutline(svg, each, kind, size);
       if (kind === "missed" || !view.detections) {
         const [x, y, , h] = each.box_xywh_px;
         tags.push([names[each.category_id], x,
@@ -55,7 +56,23 @@ function drawBoxes(svg, image, seen, view, names) {
     tags.unshift([text, each[X],
       [top - size * 0.25, top + size, bottom + size, bottom - size * 0.25, top + 2.2 * size]]);
   }
-  addTags(svg, tags, size, width, height);
+  if (view.names !== false) addTags(svg, tags, size, width, height);
+}
+
+// The mask and the keypoints of an object, where it has any.
+function addOutline(svg, each, kind, size) {
+  for (const polygon of each.polygons ?? []) {
+    const points = polygon.map((value, index) => value + (index % 2 ? " " : ",")).join("");
+    svg.append(shape("polygon", { points, class: `mask ${kind}` }));
+  }
+  const keypoints = each.keypoints ?? [];
+  for (let i = 0; i + 2 < keypoints.length; i += 3) {
+    if (keypoints[i + 2] > 0) {
+      svg.append(shape("circle", {
+        cx: keypoints[i], cy: keypoints[i + 1], r: size / 5, class: `keypoint ${kind}`,
+      }));
+    }
+  }
 }
 
 // Each tag at the first of its baselines where it covers no other; where none is free, the first.

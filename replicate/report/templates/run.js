@@ -1,46 +1,56 @@
-// A run's own gallery: groups, pages, and the slider through its checkpoints.
+// A run's own gallery: its controls, pages, and the slider through its checkpoints.
 
 const PER_PAGE = 12;
+const FILTERS = ["group", "category", "size", "error", "crowd", "sort"];
 
-function startGallery() {
-  const data = readData("gallery-data");
-  if (!data) return;
+function startGallery(data) {
   const pictures = readData("gallery-pictures");
+  const originals = readData("gallery-originals") ?? {};
   const cards = byId("gallery-cards");
   const control = (name) => byId(`gallery-${name}`);
   let page = 0;
+  let images = [];
   let made = [];
 
   const view = () => ({
+    ...Object.fromEntries(FILTERS.map((name) => [name, control(name).value])),
     score: Number(control("score").value),
-    category: control("category").value,
     groundtruth: control("groundtruth").checked,
     detections: control("detections").checked,
+    names: control("names").checked,
     step: data.steps[Number(control("step").value)],
   });
+  const background = () =>
+    [control("gray").checked && "gray", control("dim").checked && "dim"].filter(Boolean).join(" ");
+  const enlarge = startEnlarged({
+    images: () => images,
+    view,
+    background,
+    names: data.categories,
+    original: (image) => originals[image.id] ?? pictures[image.id],
+  });
 
-  function chosen() {
-    const group = control("group").value;
-    const category = control("category").value;
-    const holds = (image) =>
-      category === "" ||
-      image.groundtruth.some((each) => String(each.category_id) === category) ||
-      Object.values(image.detections).some((list) =>
-        list.some((each) => String(each[CATEGORY]) === category));
-    return data.images.filter((image) =>
-      (group === "" || image.groups.includes(group)) && holds(image));
+  function cardOf(image) {
+    const each = { image, ...makeCard(image, pictures[image.id]) };
+    const canvas = each.card.querySelector(".canvas");
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "button");
+    canvas.setAttribute("aria-label", `enlarge ${image.file_name}`);
+    canvas.addEventListener("click", () => enlarge(image));
+    canvas.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(image); }
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      const next = made[made.indexOf(each) + by];
+      if (next) { event.preventDefault(); next.card.querySelector(".canvas").focus(); }
+    });
+    return each;
   }
 
   function build() {
-    const images = chosen();
+    images = chosenImages(data, view());
     const pages = Math.max(1, Math.ceil(images.length / PER_PAGE));
     page = Math.min(page, pages - 1);
-    made = images.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((image) => ({
-      image,
-      ...makeCard(image, pictures[image.id],
-        image.ap50 === null ? image.file_name
-          : `${image.file_name} · AP50 ${(100 * image.ap50).toFixed(1)}`),
-    }));
+    made = images.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(cardOf);
     cards.replaceChildren(...made.map((each) => each.card));
     control("previous").disabled = page === 0;
     control("next").disabled = page >= pages - 1;
@@ -49,21 +59,43 @@ function startGallery() {
     update();
   }
 
+  function headingOf(image, step) {
+    const ap50 = image.ap50_by_step ? image.ap50_by_step[step] : image.ap50;
+    return ap50 === null || ap50 === undefined
+      ? image.file_name : `${image.file_name} · AP50 ${(100 * ap50).toFixed(1)}`;
+  }
+
   function update() {
     const now = view();
     byId("gallery-score-shown").textContent = now.score.toFixed(2);
     const ap = now.step.AP === null ? "" : ` (AP ${(100 * now.step.AP).toFixed(1)})`;
     byId("gallery-step-shown").textContent = `${now.step.step}${ap}`;
     control("step").setAttribute("aria-valuetext", `step ${now.step.step}`);
+    cards.className = `cards ${background()}`;
     for (const each of made) {
-      updateCard(each, each.image, each.image.detections[now.step.step] ?? [], now, data.categories);
+      each.heading = headingOf(each.image, now.step.step);
+      updateCard(each, each.image, detectionsAt(each.image, now), now, data.categories);
     }
+    const highest = Math.max(0, ...images.flatMap((image) =>
+      detectionsAt(image, now).slice(0, 1).map((each) => each[SCORE])));
+    byId("gallery-none").textContent = images.length && now.detections && highest < now.score
+      ? `No detection on these images scores ${now.score.toFixed(2)} at step ${now.step.step}: ` +
+        (highest ? `the highest score there is is ${highest.toFixed(2)}.`
+          : `none reaches ${data.min_score}` + (data.highest_score === null ? "." :
+            `; the highest of the last checkpoint on all images is ${data.highest_score}.`))
+      : "";
   }
 
-  for (const name of ["score", "step", "groundtruth", "detections"]) {
+  function rebuildIfChosenBy() {
+    const now = view();
+    if (now.error !== "" || now.sort !== "") build(); else update();
+  }
+
+  for (const name of ["groundtruth", "detections", "names", "gray", "dim"]) {
     control(name).addEventListener("input", update);
   }
-  for (const name of ["group", "category"]) {
+  for (const name of ["score", "step"]) control(name).addEventListener("input", rebuildIfChosenBy);
+  for (const name of FILTERS) {
     control(name).addEventListener("input", () => { page = 0; build(); });
   }
   control("previous").addEventListener("click", () => { page -= 1; build(); });
@@ -71,4 +103,8 @@ function startGallery() {
   build();
 }
 
-document.addEventListener("DOMContentLoaded", startGallery);
+document.addEventListener("DOMContentLoaded", () => {
+  const data = readData("gallery-data");
+  if (data) startGallery(data);
+  startCategories(data);
+});

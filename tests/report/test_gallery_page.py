@@ -1,0 +1,262 @@
+"""The gallery: what its data say, and each of its controls in a real browser."""
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from replicate import report, score
+from replicate.report import content, error_kinds, gallery
+from replicate.run import read_json, write_json
+from tests.report import browsing, making
+from tests.report.conftest import HOSTILE
+
+
+@pytest.fixture(scope="module")
+def driver():
+    made = browsing.driver(browsing.binaries())
+    yield made
+    made.quit()
+
+
+@pytest.fixture(scope="module")
+def told(finished_run):
+    return read_json(finished_run.report / "report.json")
+
+
+@pytest.fixture
+def page(driver, finished_run):
+    opened = browsing.Page(driver, finished_run.report / "index.html")
+    yield opened
+    assert opened.errors() == []
+    assert opened.requests() == []
+
+
+def _shown(page):
+    return page.run("[...document.querySelectorAll('.card')].map((e) => Number(e.dataset.image))")
+
+
+def _of(told, image_id):
+    return next(each for each in told["gallery"]["images"] if each["id"] == image_id)
+
+
+def test_kinds_by_hand():
+    truth, ids = np.array([[0, 0, 10, 10], [50, 50, 10, 10]], float), np.array([1, 2])
+    kind = error_kinds.kind_of
+    assert kind([0, 0, 10, 4], 1, truth, ids) == "Loc"  # IoU 0.4 with its own category
+    assert kind([0, 0, 10, 10], 2, truth, ids) == "Cls"
+    assert kind([0, 0, 10, 9], 1, truth, ids) == "Dupe"
+    assert kind([200, 200, 5, 5], 1, truth, ids) == "Bkg"
+    assert kind([0, 0, 10, 4], 2, truth, ids) == "Both"
+    assert kind([0, 0, 1, 1], 1, np.zeros((0, 4)), np.zeros(0, int)) == "Bkg"
+
+
+def test_kinds_are_counted_as_hotcoco_counts_them(tmp_path):
+    """Of every false positive of a data set without crowds."""
+    truth, _ = making.groundtruth(tmp_path, images=12)
+    raw = read_json(truth)
+    annotations = [each for each in raw["annotations"] if not each.get("iscrowd")]
+    found = making.detections(truth, skill=0.5)
+    raw["annotations"] = annotations
+    write_json(tmp_path / "truth.json", raw)
+    write_json(tmp_path / "found.json", found)
+    result = score.score(
+        str(tmp_path / "truth.json"), str(tmp_path / "found.json"), evaluator="hotcoco"
+    )
+    handle = result.evaluations["hotcoco"].handle
+    status, expected = handle.image_diagnostics()["dt_status"], handle.tide_errors()["counts"]
+    counts = dict.fromkeys(error_kinds.KINDS, 0)
+    for number, each in enumerate(found, 1):
+        if status.get(number) == "fp":
+            own = [a for a in annotations if a["image_id"] == each["image_id"]]
+            boxes = np.array([a["bbox"] for a in own], float).reshape(-1, 4)
+            ids = np.array([a["category_id"] for a in own], int)
+            counts[error_kinds.kind_of(each["bbox"], each["category_id"], boxes, ids)] += 1
+    assert sum(counts.values()) > 20
+    assert counts == {kind: expected[kind] for kind in counts}
+
+
+def test_threshold_starts_at_the_best_f1(page, told):
+    best = told["analysis"]["f1"]["best_threshold"]
+    assert told["gallery"]["best_threshold"] == best
+    assert float(page.one("#gallery-score").get_attribute("value")) == pytest.approx(best, abs=0.01)
+
+
+def test_where_nothing_scores_so_high_the_highest_is_said(page, told):
+    page.set("#gallery-score", 1.0)
+    shown = [_of(told, each)["detections"]["300"] for each in _shown(page)]
+    assert max(each[1] for found in shown for each in found) < 1.0
+    highest = max(each["detections"]["300"][0][1] for each in told["gallery"]["images"]
+                  if each["detections"]["300"])  # fmt: skip
+    assert f"highest score there is is {highest:.2f}" in page.one("#gallery-none").text
+
+
+def test_captions_follow_the_checkpoint(page, told):
+    for index, step in enumerate(["100", "200", "300"]):
+        page.set("#gallery-step", index)
+        for card in page.all(".card"):
+            image = _of(told, int(card.get_attribute("data-image")))
+            assert f"AP50 {100 * image['ap50_by_step'][step]:.1f}" in card.text
+    steps = [tuple(each["ap50_by_step"].values()) for each in told["gallery"]["images"]]
+    assert any(len(set(each)) > 1 for each in steps)
+
+
+@pytest.mark.parametrize("order", ["ap", "missed", "wrong", "confidence"])
+def test_orders(page, told, order):
+    page.set("#gallery-score", 0.3)
+    page.set("#gallery-sort", order)
+
+    def key(image_id):
+        image = _of(told, image_id)
+        found = [each for each in image["detections"]["300"] if each[1] >= 0.3]
+        hit = {each[6] for each in found}
+        if order == "ap":
+            return image["ap50_by_step"]["300"]
+        if order == "missed":
+            return -sum(not each["crowd"] and index not in hit
+                        for index, each in enumerate(image["groundtruth"]))  # fmt: skip
+        if order == "wrong":
+            return -sum(each[6] == -1 for each in found)
+        return -max((each[1] for each in image["detections"]["300"]), default=0)
+
+    keys = [key(each) for each in _shown(page)]
+    assert keys == sorted(keys) and len(set(keys)) > 1
+
+
+def test_filters_by_size_error_and_crowd(page, told):
+    images = told["gallery"]["images"]
+    page.set("#gallery-score", 0.05)
+
+    def count():
+        return int(page.one("#gallery-page").text.split(", ")[1].split()[0])
+
+    for size in ("small", "medium", "large"):
+        page.set("#gallery-size", size)
+        assert count() == sum(
+            any(each["size"] == size for each in image["groundtruth"]) for image in images
+        )
+    page.set("#gallery-size", "")
+    for crowd in ("with", "without"):
+        page.set("#gallery-crowd", crowd)
+        assert count() == sum(
+            any(each["crowd"] for each in image["groundtruth"]) == (crowd == "with")
+            for image in images
+        )
+    page.set("#gallery-crowd", "")
+    for number, kind in enumerate(told["gallery"]["error_kinds"]):
+        page.set("#gallery-error", kind)
+        assert count() == sum(
+            any(each[7] == number for each in image["detections"]["300"]) for image in images
+        )
+    page.set("#gallery-error", "Miss")
+    assert count() == sum(
+        any(not truth["crowd"] and index not in {e[6] for e in image["detections"]["300"]}
+            for index, truth in enumerate(image["groundtruth"]))
+        for image in images
+    )  # fmt: skip
+
+
+def test_names_and_backgrounds(page):
+    page.set("#gallery-score", 0.05)
+    assert page.all(".card .tag")
+    page.one("#gallery-names").click()
+    assert not page.all(".card .tag") and page.all(".card .box")
+    style = "getComputedStyle(document.querySelector('.card img')).filter"
+    assert page.run(style) == "none"
+    page.one("#gallery-gray").click()
+    assert page.run(style) == "grayscale(1)"
+    page.one("#gallery-dim").click()
+    assert page.run(style) == "grayscale(1) brightness(0.45)"
+
+
+def test_enlarging_from_the_keyboard_and_going_on(page):
+    shown = page.run("[...document.querySelectorAll('.card figcaption b')].map(e => e.textContent)")
+    names = [each.split(" · ")[0] for each in shown]
+    page.one(".card .canvas").send_keys(Keys.ENTER)
+    assert page.run("document.getElementById('enlarged').open")
+    title = page.one("#enlarged-title")
+    assert title.text.startswith(names[0])
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert title.text.startswith(names[1])
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert title.text.startswith(names[0])
+    page.one("#enlarged-next").click()
+    page.one("#enlarged-previous").click()
+    assert title.text.startswith(names[0])
+    page.one("#enlarged-beside").click()
+    left, right = page.all("#enlarged-canvas .canvas")
+    assert not left.find_elements("css selector", "rect[data-score]")
+    assert len(left.find_elements("css selector", ".box.found, .box.missed, .box.crowd"))
+    assert not right.find_elements("css selector", ".box.found, .box.missed")
+    page.one("#enlarged-close").click()
+    assert not page.run("document.getElementById('enlarged').open")
+
+
+def test_arrow_keys_go_from_card_to_card(page):
+    first, second = page.all(".card .canvas")[:2]
+    first.send_keys(Keys.ARROW_RIGHT)
+    assert page.driver.switch_to.active_element == second
+
+
+def test_controls_stay_in_view(page):
+    last = page.all(".card")[-1]
+    page.run("arguments[0].scrollIntoView({block: 'end'})", last)
+    top, height = page.run(
+        "[document.querySelector('.sticky').getBoundingClientRect().top, innerHeight]"
+    )
+    assert 0 <= top < height / 2
+
+
+def test_a_category_shows_curve_confusions_and_images(page, told):
+    name, category_id = HOSTILE, 2
+    button = next(each for each in page.all("#category-table button.link") if each.text == name)
+    page.run("arguments[0].click()", button)
+    assert page.one("#category-title").text == name
+    assert page.all("#category-body figure svg")
+    pairs = [each for each in told["analysis"]["confusion"]["most_confused"]
+             if name in (each["groundtruth"], each["called"])]  # fmt: skip
+    rows = page.run(
+        "[...document.querySelectorAll('#category-body table')].at(-1).tBodies[0].rows.length"
+    )
+    assert rows == (len(pairs) or 1)
+    page.run("[...document.querySelectorAll('#category-body button')].at(-1).click()")
+    assert not page.run("document.getElementById('category-dialog').open")
+    assert page.one("#gallery-category").get_attribute("value") == str(category_id)
+
+
+def test_originals_beside_the_page(driver, run):
+    report.write(run, images="folder")
+    page = browsing.Page(driver, run.report / "index.html")
+    page.one(".card .canvas").send_keys(Keys.ENTER)
+    source = page.one("#enlarged-canvas img").get_attribute("src")
+    assert source.startswith("file://") and "/report/images/" in source
+    assert page.run(
+        "new Promise((done) => {const e = document.querySelector('#enlarged-canvas img');"
+        "const say = () => done(e.naturalWidth); e.complete ? say() : e.onload = e.onerror = say})"
+    ) == 256  # fmt: skip
+    assert page.errors() == []
+    told = content.of_run(run)
+    assert len(list((run.report / "images").iterdir())) == len(told["gallery"]["images"])
+
+
+def test_masks_and_keypoints_are_drawn(page):
+    truth = gallery.groundtruth_of(
+        [
+            {
+                "category_id": 1,
+                "bbox": [0, 0, 40, 40],
+                "area": 900,
+                "segmentation": [[0, 0, 40, 0, 40, 40]],
+                "keypoints": [5, 6, 2, 0, 0, 0],
+            }
+        ]  # fmt: skip
+    )
+    assert truth[0]["size"] == "small"
+    image = {"id": 1, "file_name": "x", "image_hw": [50, 50], "groundtruth": truth}
+    page.run(
+        "(() => {const svg = document.querySelector('.card svg');"
+        "const view = {category: '', score: 0, groundtruth: true, detections: true};"
+        "drawBoxes(svg, arguments[0], visible(arguments[0], [], view), view, {1: 'a'});})()",
+        image,
+    )
+    assert page.one(".card svg polygon").get_attribute("points").split() == ["0,0", "40,0", "40,40"]
+    assert len(page.all(".card svg circle.keypoint")) == 1
