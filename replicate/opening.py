@@ -142,14 +142,19 @@ def write_config(
     if not run.pipeline_config.is_file() or configs.load(run.pipeline_config) != message:
         text = configs.text_of(message, recipe)
         write_text(run.pipeline_config, configs.sealed(text))
-        if redaction.without_secrets(text) != text:
-            print(
-                f"{run.pipeline_config} keeps what lets someone in (a password or token in an "
-                "address): the training needs it. Do not publish that file",
-                file=sys.stderr,
-            )
+        tell_of_secrets(run.pipeline_config, text)
     deviations = configs.deviations(message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
     if not run.deviations.is_file() or read_json_or_none(run.deviations) != held:
         write_json(run.deviations, held, checksum=held is not None)
     return deviations
+
+
+def tell_of_secrets(path: str | os.PathLike, text: str) -> None:
+    """Says so where the text of a config, just written, holds a password or token."""
+    if redaction.without_secrets(text) != text:
+        print(
+            f"{path} keeps what lets someone in (a password or token in an address): the training "
+            "needs it. Do not publish that file",
+            file=sys.stderr,
+        )

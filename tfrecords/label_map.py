@@ -16,7 +16,6 @@ from google.protobuf import (
     text_format,
 )
 
-from tfrecords import coco
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -47,6 +46,8 @@ def write(
         )
     categories = annotations_file_or_categories
     if not isinstance(categories, dict):
+        from tfrecords import coco  # which reads annotation files, for this alone
+
         categories = coco.load_categories(categories)
     message = _label_map_class()()
     ids: dict[str, int] = {}

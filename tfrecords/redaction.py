@@ -15,20 +15,28 @@ _PARAMETER = re.compile(
     r"([?&][\w-]*(?:token|secret|password|signature|sig|credential|api_?key)[\w-]*=)[^&\s'\"#]+",
     re.I,
 )
+# What a line of a shell gives to a variable whose name speaks of one: no path, no other variable.
+_ASSIGNMENT = re.compile(
+    r"(?<![\w$-])([A-Z0-9_]*(?:TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE)[A-Z0-9_]*"
+    r"=[\"']?)(?![$/~.<])[^\s\"'<>;&|]{8,}"
+)
+_BEARER = re.compile(r"(\b(?:Bearer|Basic) )(?!<)[\w.+/=-]{8,}")
 
 
 def without_secrets(text: str) -> str:
     """`text` as it may be written down: what lets someone in is replaced.
 
     That is the value of any variable of this process whose name speaks of a token, a key or a
-    password, wherever it stands, and the credentials inside an address.
+    password, wherever it stands, the credentials inside an address or a header, and what a line of
+    a shell gives to such a variable.
     """
     for name, value in os.environ.items():
         if len(value) >= _SECRET_LENGTH and _SECRET_NAME.search(name):
             text = text.replace(value, f"<{name}>")
     if "://" in text or "=" in text:
         text = _PARAMETER.sub(r"\1<secret>", _ADDRESS.sub(r"\1<secret>@", text))
-    return text
+        text = _ASSIGNMENT.sub(r"\1<secret>", text)
+    return _BEARER.sub(r"\1<secret>", text)
 
 
 def everywhere(value: Any) -> Any:

@@ -21,7 +21,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -98,8 +98,10 @@ def run(
         sys.exit(DONE)
     try:
         positional = flags.FLAGS(sys.argv)[1:]
-        if positional and next(iter(inspect.signature(main).parameters)) == "_":
-            raise flags.Error(unexpected(positional))
+        takes_words = next(iter(inspect.signature(main).parameters)) != "_"
+        strays = [word for word in positional if not takes_words or _of_a_switch(word)]
+        if strays:
+            raise flags.Error(unexpected(strays))
         missing = [name for name in required if not getattr(flags.FLAGS, name)]
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
@@ -173,12 +175,34 @@ def unexpected(words: Sequence[str]) -> str:
     return "\n  ".join(lines)
 
 
+def _of_a_switch(word: str) -> bool:
+    """Whether a word was meant as the value of the switch before it."""
+    if word.lower() not in _YES_OR_NO or word not in sys.argv[2:]:
+        return False
+    name = sys.argv[sys.argv.index(word, 2) - 1]
+    known = _flag(name)
+    return known is not None and bool(known.boolean)
+
+
+def _flag(argument: str) -> Any:
+    """The absl flag that an argument such as "--set" is, or None."""
+    name = argument.lstrip("-")
+    if argument.startswith("-") and name in flags.FLAGS:
+        return flags.FLAGS[name]
+    return None
+
+
 def _meant(word: str) -> str | None:
     """The flag that a stray word was probably part of, or None."""
     arguments = sys.argv[1:]
-    before = arguments[arguments.index(word) - 1] if word in arguments[1:] else ""
+    at = arguments.index(word) if word in arguments else 0
+    before = arguments[at - 1] if at else ""
     name = before.lstrip("-")
     registered = flags.FLAGS
+    option = arguments[at - 2] if at > 1 else ""
+    known = _flag(option)
+    if known is not None and "=VALUE" in (known.help or ""):
+        return f"{option}={before}={word}"
     if before.startswith("-") and name.removeprefix("no") in registered:
         if word.lower() in _YES_OR_NO:
             switched = _YES_OR_NO[word.lower()] != name.startswith("no")

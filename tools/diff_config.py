@@ -33,6 +33,7 @@ from replicate import config
 from replicate.config import operations, view
 from replicate.errors import UserError
 from replicate.tfvision import configs
+from tfrecords import redaction
 from tools import cli
 
 _FORMAT = flags.DEFINE_enum(
@@ -54,7 +55,8 @@ def main(arguments: list[str]) -> int:
     same = config.same(found)
     if _FORMAT.value == "json":
         listed = config.operations_to_json(found)
-        print(json.dumps({"a": a, "b": b, "same": same, "operations": listed}, indent=1))
+        answer = {"a": a, "b": b, "same": same, "operations": listed}
+        print(json.dumps(redaction.everywhere(answer), indent=1))
     elif _FORMAT.value == "html":
         print(view.html(found, a, b, same))
     elif _FORMAT.value in ("junit", "github", "sarif"):

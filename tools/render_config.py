@@ -107,7 +107,11 @@ def main(_: list[str]) -> None:
     )
     recipe = config.recipe_of(_MODEL.value).model or _MODEL.value
     deviations = config.deviations(message, recipe)
-    run.write_text(_OUTPUT.value, config.text_of(message, recipe))
+    text = config.text_of(message, recipe)
+    run.write_text(_OUTPUT.value, text)
+    from replicate import opening
+
+    opening.tell_of_secrets(_OUTPUT.value, text)
     if _DEVIATIONS.value:
         run.write_json(_DEVIATIONS.value, config.operations_to_json(deviations))
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))

@@ -10,6 +10,7 @@ from replicate.config import paths, rules
 from replicate.config.operations import DELETE, SET, Operation, show, value_of
 from replicate.config.textproto import pipeline_class
 from replicate.errors import UserError
+from tfrecords import redaction
 
 _PAGE = pathlib.Path(__file__).resolve().parent / "diff.html.j2"
 _COLOURS = {DELETE: "31", SET: "32"}
@@ -47,7 +48,7 @@ def text(operations: Sequence[Operation], colour: bool = False, width: int = 100
         group = [operation for operation in operations if operation.cls == cls]
         if group:
             lines += [_bold(_HEADINGS[cls], colour), *_group(group, colour, width), ""]
-    return "\n".join([*lines, summary(operations)])
+    return redaction.without_secrets("\n".join([*lines, summary(operations)]))
 
 
 def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
@@ -81,7 +82,9 @@ def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         _PAGE.read_text(encoding="utf-8")
     )
-    return page.render(a=a, b=b, same=is_same, summary=summary(operations), groups=groups)
+    return redaction.without_secrets(
+        page.render(a=a, b=b, same=is_same, summary=summary(operations), groups=groups)
+    )
 
 
 def _group(group: list[Operation], colour: bool, width: int) -> Iterator[str]:

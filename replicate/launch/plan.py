@@ -90,18 +90,20 @@ class Plan:
         python = [self.python, *installation.PYTHON_OPTIONS]
         return [*python, self.tool, *self.arguments, *own, f"--run_dir={run.directory}"]
 
-    def check_arguments_may_be_written(self, where: str) -> None:
-        """Raises UserError where an argument holds what lets someone in, and would stand in a file.
+    def check_may_be_written(self, where: str, lines: Iterable[str]) -> None:
+        """Raises UserError where what would stand in a file holds what lets someone in.
 
         Args:
-          where: the file that would hold it, in words.
+          where: the file, in words.
+          lines: what it would hold beside the run's arguments.
         """
-        for argument in self.arguments:
+        for argument in (*self.arguments, *lines):
             if redaction.without_secrets(argument) != argument:
                 raise UserError(
                     f"{redaction.without_secrets(argument)}: a password or token would stand in "
                     f"{where}, and without it the run could not start. Give the value where the "
-                    "run finds it itself: a credentials file, a mount, a signed-in machine"
+                    "run finds it itself: a credentials file, a mount, a signed-in machine, a "
+                    "variable of this shell (--export=NAME)"
                 )
 
     def record(self, run: Run, target: str, **what: Any) -> None:

@@ -178,7 +178,8 @@ def _task_name(name: str) -> str:
 
 
 def _check(plan: Plan, resources: Resources, request: Any) -> None:
-    plan.check_arguments_may_be_written("the task file")
+    sources = (source for _, source in resources.mounts)
+    plan.check_may_be_written("the task file", (*resources.setup, resources.run_store, *sources))
     if not resources.run_store:
         raise UserError(
             "--run_store is missing: the bucket (s3://…, gs://…) or volume (volume:NAME) that "

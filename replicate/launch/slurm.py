@@ -92,7 +92,8 @@ def script(plan: Plan, resources: Resources) -> str:
 
 def write(plan: Plan, resources: Resources) -> pathlib.Path:
     """Writes the script into the plan's folder; its path."""
-    plan.check_arguments_may_be_written("the batch script")
+    options = (f"{name}={value}" for name, value in resources.options)
+    plan.check_may_be_written("the batch script", (*resources.setup, *options))
     path = plan.folder / "job.sbatch"
     write_text(path, script(plan, resources))
     return path

@@ -4,6 +4,9 @@ import dataclasses
 import gzip
 import json
 import os
+import pathlib
+import subprocess
+import sys
 import types
 
 import pytest
@@ -17,6 +20,7 @@ from replicate.replication import ReplicationRequest
 from replicate.run import RunDir, read_json, write_json
 from tfrecords import fetch
 
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
 PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-wJalrXUtnFEMI",
     "HF_TOKEN": "planted-hf_abcdefgh",
@@ -57,6 +61,15 @@ def assert_clean(folder):
         ("https://h/a?X-Amz-Security-Token=planted", "https://h/a?X-Amz-Security-Token=<secret>"),
         ("https://h/a?access_token=planted#x", "https://h/a?access_token=<secret>#x"),
         ("https://h/a?b=1&api_key=planted'", "https://h/a?b=1&api_key=<secret>'"),
+        ("export WANDB_API_KEY=planted-1234", "export WANDB_API_KEY=<secret>"),
+        ("HF_X_TOKEN='planted1234' run", "HF_X_TOKEN='<secret>' run"),
+        ("export MY_TOKEN=$HF_TOKEN", "export MY_TOKEN=$HF_TOKEN"),
+        ("GOOGLE_CREDENTIALS=/home/me/a.json", "GOOGLE_CREDENTIALS=/home/me/a.json"),
+        ("--max_tokens=12345678", "--max_tokens=12345678"),
+        (
+            "curl -H 'Authorization: Bearer planted.1234'",
+            "curl -H 'Authorization: Bearer <secret>'",
+        ),
         ("git@github.com:me/repo.git me@host", "git@github.com:me/repo.git me@host"),
         ("a <me@host> https://host/~me", "a <me@host> https://host/~me"),
     ],
@@ -119,15 +132,22 @@ def test_a_download_that_is_noted_for_later(tmp_path):
     assert_clean(tmp_path)
 
 
+@pytest.mark.parametrize("where", ["an argument", "a line of the set-up", "an option"])
 @pytest.mark.parametrize("write", ["slurm", "skypilot"])
-def test_a_script_that_would_hold_one_is_not_written(write, tmp_path):
+def test_a_script_that_would_hold_one_is_not_written(write, where, tmp_path):
     request = ReplicationRequest("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
-    plan = Plan.of(tmp_path / "r", [f"--set=train_config.fine_tune_checkpoint={ADDRESS}"])
+    arguments = [f"--set=train_config.fine_tune_checkpoint={ADDRESS}"]
+    plan = Plan.of(tmp_path / "r", arguments if where == "an argument" else ["--model=m"])
+    setup = ("export WANDB_API_KEY=planted-1234",) if where == "a line of the set-up" else ()
+    options = (("comment", ADDRESS),) if where == "an option" else ()
+    store = ADDRESS if where == "an option" else "s3://b/r"
     with pytest.raises(UserError, match="a password or token would stand in the") as told:
         if write == "slurm":
-            slurm.write(plan, slurm.Resources())
+            slurm.write(plan, slurm.Resources(setup=setup, options=options))
         else:
-            resources = skypilot.Resources(run_store="s3://b/r", mounts=(("/coco", "s3://b/c"),))
+            resources = skypilot.Resources(
+                run_store=store, mounts=(("/coco", "s3://b/c"),), setup=setup
+            )
             skypilot.write(plan, resources, request, tmp_path / "t.yaml")
     assert "planted" not in str(told.value)
     assert not list(tmp_path.rglob("*"))
@@ -151,3 +171,22 @@ def test_workers_are_told_nothing_but_who_they_are(planted, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "")
     Cluster(("a:1", "b:2"), 1).export()
     assert "planted" not in os.environ["TF_CONFIG"]
+
+
+def test_a_difference_of_configs_is_shown_without(tmp_path):
+    """The config that needs the address keeps it, and that is said."""
+    config, page = tmp_path / "p.config", []
+    model = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+    address = f"--set=train_config.fine_tune_checkpoint={ADDRESS}"
+    for tool, *arguments in (
+        ("render_config", f"--model={model}", f"--output={config}", address),
+        *(("diff_config", model, str(config), f"--format={form}") for form in ("text", "json")),
+        ("diff_config", model, str(config), "--format=html"),
+    ):
+        command = [sys.executable, str(PROJECT / "tools" / f"{tool}.py"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        page.append(done.stdout + done.stderr)
+        assert done.returncode == 0 and "fine_tune_checkpoint" in done.stdout, done.stderr
+    assert "planted" in config.read_text()
+    assert "keeps what lets someone in" in page[0]
+    assert all("planted" not in text and "secret" in text for text in page)

@@ -25,6 +25,7 @@ sys.path.insert(0, {project!r})
 from absl import flags
 from tools import cli
 WHAT = flags.DEFINE_string("what", "", "an expression that raises.")
+flags.DEFINE_multi_string("set", [], "PATH=VALUE, as the tools' own.")
 REHEARSAL = flags.DEFINE_bool("rehearsal", False, "as the tools' own.")
 def main({words}):
     eval(WHAT.value)
@@ -101,6 +102,7 @@ def test_a_fault_of_the_kit_has_its_own_status_and_a_log(tool, tmp_path):
         (["what=a"], "did you mean --what=a?"),
         (["waht=a"], "did you mean --what=a?"),
         (["stray"], "unexpected: stray"),
+        (["--set", "a.b", "4"], "did you mean --set=a.b=4?"),
     ],
 )
 def test_a_stray_word_is_refused_with_what_was_meant(tool, arguments, meant):
@@ -111,6 +113,8 @@ def test_a_stray_word_is_refused_with_what_was_meant(tool, arguments, meant):
 
 def test_a_tool_that_takes_words_gets_them(tool):
     assert tool("stray", "--what=1", words="words").stdout == "rehearsal False\n"
+    done = tool("stray", "--rehearsal", "false", "--what=1", words="words")
+    assert done.returncode == 2 and "did you mean --norehearsal?" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_a_tool_that_takes_words_gets_them(tool):
 def test_every_tool_refuses_words_or_uses_them(tool_name):
     """A parameter named `_` is refused words; one with another name is read."""
     text = (PROJECT / "tools" / tool_name).read_text()
-    found = re.search(r"^def main\((\w+)\):", text, re.M)
+    found = re.search(r"^def main\((\w+)(?:: [^)]*)?\)", text, re.M)
     if found and found[1] != "_":
         assert len(re.findall(rf"\b{found[1]}\b", text[found.end() :])) >= 1
 
