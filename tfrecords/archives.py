@@ -66,8 +66,9 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, *, progress: 
                 _write(member, folder / member.name)
             return len(members)
     except (*DAMAGE, EOFError) as error:
+        what = str(error).partition("\n")[0].rstrip(": ")  # tarfile lists what it has tried
         raise InputError(
-            f"{archive}: cut off, damaged or not an archive ({error}); download it again"
+            f"{archive}: cut off, damaged or not an archive ({what}); download it again"
         ) from error
     except OSError as error:
         if error.filename is None and error.errno in (None, errno.EINVAL):  # a place out of reach

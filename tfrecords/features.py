@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 from collections import Counter
 from typing import Any
 
@@ -13,6 +12,7 @@ from tfrecords.annotation_file import COCO_KEYPOINTS
 from tfrecords.coco import SourceImage
 from tfrecords.errors import BadImage, InputError
 
+_LARGEST_FLOAT32 = 3.4028234663852886e38  # what a record can hold
 _HOW_TO_SKIP = "; --on_error=skip leaves it out and lists it in the ledger"
 
 
@@ -154,7 +154,7 @@ def _usable_box(
     objects = image.objects
     box = objects.boxes_xywh_px[row]
     xyxy_px, problem = boxes.corners(box, image.image_hw, settings.invalid_boxes)
-    if xyxy_px is not None and not math.isfinite(objects.areas_px[row]):
+    if xyxy_px is not None and not abs(objects.areas_px[row]) <= _LARGEST_FLOAT32:
         xyxy_px, problem = None, "area_not_finite"
     if problem and settings.invalid_boxes == "error":
         height, width = image.image_hw

@@ -122,6 +122,7 @@ def by_geometry(boxes: np.ndarray, image_hw: np.ndarray) -> tuple[list[str], str
 
 def inside(boxes_xywh_px: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
     """(N,) bool: boxes of no negative size that end inside their image, within 2 % of its size."""
-    ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
+    with np.errstate(over="ignore"):  # beyond all numbers is beyond the image
+        ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
     limits = _MARGIN * image_hw[:, [1, 0]]
     return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)

@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from tfrecords.errors import InputError
+
 _PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})\.(\d+)\.partial")
 
 
@@ -56,6 +58,12 @@ def written_whole(
         if isinstance(error, OSError) and error.filename in (partial, str(partial)):
             error.filename, error.filename2 = str(path), None  # the name that was asked for
         raise
+
+
+def refuse_existing(path: str | os.PathLike) -> None:
+    """Raises InputError where there is something at `path`, which is not to be written over."""
+    if os.path.lexists(path):
+        raise InputError(f"{path}: exists already; name a new file, or remove it")
 
 
 def refuse_unwritable(path: str | os.PathLike) -> None:

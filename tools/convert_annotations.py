@@ -36,6 +36,7 @@ from absl import flags
 
 from tfrecords import mending
 from tfrecords.errors import InputError
+from tfrecords.whole_files import refuse_existing, written_whole
 from tools import cli
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def main(_: list[str]) -> None:
         _need(num_shards=_NUM_SHARDS.value)
         print(streaming.convert(_parquet(), _OUTPUT.value, _NUM_SHARDS.value))
         return
+    if _TO.value == "coco":
+        refuse_existing(_OUTPUT.value)
     if _FIX.value:
         if (_FROM.value, _TO.value) != ("coco", "coco"):
             raise InputError("--fix mends COCO JSON: --from=coco --to=coco")
@@ -94,7 +97,6 @@ def main(_: list[str]) -> None:
 
 def _to_coco() -> dict[str, int]:
     from tfrecords.formats import albumentations, mask_pngs, parquet, voc, yolo
-    from tfrecords.whole_files import written_whole
 
     match _FROM.value:
         case "voc":

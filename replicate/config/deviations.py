@@ -30,7 +30,12 @@ def deviations(message: "Message", model: str | os.PathLike) -> list[Operation]:
 
 def _explained(operation: Operation, published: "Message", message: "Message") -> Operation:
     batch, theirs = message.train_config.batch_size, published.train_config.batch_size
-    if batch == theirs or (operation.path, operation.b) not in _scaled(published, batch):
+    if (
+        batch == theirs
+        or not batch
+        or not theirs
+        or (operation.path, operation.b) not in _scaled(published, batch)
+    ):
         return operation
     why = f"{operation.why}; follows from batch {theirs} -> {batch} by the linear scaling rule"
     return dataclasses.replace(operation, why=why)

@@ -81,6 +81,11 @@ def render(
         scaling.set_schedule(message, schedule)
     for path, value in overrides:
         paths.set_field(message, path, value)
+    if overrides and not message.train_config.batch_size:
+        raise UserError(
+            "train_config.batch_size is 0; it is the number of images a step over all devices, 1 "
+            "or more"
+        )
     return message
 
 

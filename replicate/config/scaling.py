@@ -55,9 +55,14 @@ def scale_batch(message: "Message", global_batch_size: int, rule: str = "linear"
         equal (to the nearest step); "none" changes the batch size alone.
 
     Raises:
-      UserError: "linear" on a config without a schedule.
+      UserError: "linear" on a config without a schedule; a batch of no images.
     """
     train = message.train_config
+    if not train.batch_size or global_batch_size < 1:
+        raise UserError(
+            f"train_config.batch_size is {global_batch_size if train.batch_size else 0}; it is the "
+            "number of images a step over all devices, 1 or more"
+        )
     factor = global_batch_size / train.batch_size
     train.batch_size = global_batch_size
     if rule == "none" or factor == 1:

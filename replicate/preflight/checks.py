@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from replicate import reasons
+from replicate.errors import UserError
 from replicate.preflight import (
     data_checks,
     evaluators,
@@ -122,10 +123,15 @@ def check(
       Preflight.
 
     Raises:
-      UserError: a config that names no model.
+      UserError: a config that names no model, or a batch of no images.
     """
     started = time.monotonic()
     material = LaunchFacts(intent)
+    if not material.train.batch_size:
+        raise UserError(
+            "train_config.batch_size is 0; it is the number of images a step over all devices, 1 "
+            "or more"
+        )
     chosen = [check for check in CHECKS if numbers is None or check.number in numbers]
     findings_of = {
         check: [f for function in check.before for f in function(material)] for check in chosen

@@ -38,6 +38,12 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
     if isinstance(here, UserError):
         yield breaks(str(here), "take the recipe's optimizer: python tools/render_config.py")
         return
+    if not 0 < here < float("inf"):
+        yield breaks(
+            f"the peak learning rate is {here:g}, with which nothing is learnt",
+            "set a rate above 0, such as the recipe's: python tools/render_config.py",
+        )
+        return
     batch = material.train.batch_size
     micro = material.intent.gradient_accumulation_steps
     if micro > 1:

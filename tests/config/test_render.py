@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from replicate import config
-from replicate.config import labelmap
+from replicate.config import labelmap, scaling
 from replicate.errors import UserError
 from tests.conftest import PROJECT
 
@@ -89,6 +89,16 @@ def test_linear_scaling(model, batch, expected):
     assert changes(message, model) == pytest.approx(expected)
     published = config.facts(config.template(model))
     assert abs(config.facts(message).images_seen - published.images_seen) <= batch / 2
+
+
+def test_a_batch_of_no_images_is_refused_and_its_difference_shown():
+    with pytest.raises(UserError, match="train_config.batch_size is 0"):
+        config.render(FPNLITE, overrides=[("train_config.batch_size", "0")])
+    message = config.template(FPNLITE)
+    message.train_config.batch_size = 0
+    assert changes(message, FPNLITE) == {"train_config.batch_size": 0}
+    with pytest.raises(UserError, match="train_config.batch_size is 0"):
+        scaling.scale_batch(message, 8)
 
 
 def test_scaled_changes_say_so_and_others_do_not():

@@ -275,6 +275,21 @@ class Test4BatchAndRate:
         made = intent(overrides=[(f"{RATE}.learning_rate_base", "0.4")])
         _caught(told, intent(), made, 4, "5 times too high", status="warn")
 
+    @pytest.mark.parametrize("value", ["0", "nan", "inf"])
+    def test_a_rate_with_which_nothing_is_learnt(self, intent, told, value):
+        made = intent(
+            overrides=[(f"{RATE}.learning_rate_base", value), (f"{RATE}.warmup_learning_rate", "0")]
+        )
+        result = told(made)[4]
+        assert result.status == "fail" and "nothing is learnt" in result.seen, result
+
+    def test_a_batch_of_no_images_is_told_before_any_check(self, intent, told):
+        def edit(message):
+            message.train_config.batch_size = 0
+
+        with pytest.raises(UserError, match="train_config.batch_size is 0"):
+            told(intent(edit))
+
 
 class Test5BatchOverDevices:
     @pytest.mark.parametrize(

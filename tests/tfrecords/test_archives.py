@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -106,6 +107,14 @@ def test_truncated_archive(archive, tmp_path):
     with pytest.raises(InputError, match="cut off, damaged or not an archive"):
         archives.extract(path, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists() or tree(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar" * 1000)])
+def test_what_is_no_archive_is_told_in_one_line(content, tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    with pytest.raises(InputError, match="not an archive") as told:
+        archives.extract(tmp_path / "a.tar.gz", tmp_path / "out", progress=False)
+    assert "\n" not in str(told.value)
 
 
 def test_damaged_content_is_not_kept(tmp_path):

@@ -330,6 +330,16 @@ def test_unusable_segmentation(dataset, tmp_path, segmentation, reason):
     assert len(ledger(summary)) == 1
 
 
+@pytest.mark.parametrize("area_px", [-1e300, 1e39])
+def test_an_area_that_a_record_cannot_hold(dataset, tmp_path, area_px):
+    """A record holds float32, of which it would be an infinity."""
+    dataset.change(lambda document: document["annotations"][2].update(area=area_px))
+    summary = convert(dataset, tmp_path)
+    assert summary.manifest["counts"]["dropped"] == {"area_not_finite": 1}
+    written = [each for features in records(summary) for each in features["image/object/area"][1]]
+    assert len(written) == 8 and np.isfinite(written).all()
+
+
 def test_images_without_annotations(dataset, tmp_path):
     kept = convert(dataset, tmp_path)
     assert kept.manifest["counts"]["images"] == 7 and "2 without annotations (kept)" in str(kept)

@@ -256,6 +256,10 @@ def test_tool_there_and_back(one_box, tmp_path):
     assert (done.returncode, "annotations 1" in done.stdout) == (0, True), done.stderr
     back = tmp_path / "back.json"
     done = run_tool("--from=voc", f"--input={out}", "--to=coco", f"--output={back}")
+    written = back.read_bytes()
+    again = run_tool("--from=voc", f"--input={out}", "--to=coco", f"--output={back}")
+    assert again.returncode == 2 and f"{back}: exists already" in again.stderr
+    assert back.read_bytes() == written
     assert done.returncode == 0, done.stderr
     assert json.loads(back.read_text())["annotations"][0]["bbox"] == XYWH_PX
 

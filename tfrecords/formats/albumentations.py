@@ -15,7 +15,7 @@ import os
 from tfrecords import checked_json, coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
-from tfrecords.whole_files import written_whole
+from tfrecords.whole_files import refuse_existing, written_whole
 
 _LISTS = ("bboxes", "labels", "category_ids", "ids", "areas", "iscrowd")
 
@@ -26,8 +26,7 @@ def write(source: coco.Source, path: str | os.PathLike) -> dict[str, int]:
     Returns:
       dict of counts: images, annotations.
     """
-    if os.path.lexists(path):
-        raise InputError(f"{path}: exists already; name a new file, or remove it")
+    refuse_existing(path)
     with written_whole(path) as file:
         for index in range(len(source.images)):
             line = json.dumps(_line(source.image(index), source.categories), ensure_ascii=False)
