@@ -24,6 +24,7 @@ import numpy as np
 
 from tfrecords import not_coco
 from tfrecords.errors import InputError
+from tfrecords.whole_files import refuse_special
 
 # The names of COCO's keypoints, in their order (cocodataset.org/#format-data).
 COCO_KEYPOINTS = (
@@ -366,6 +367,7 @@ def _mended(info: msgspec.Raw) -> list[str]:
 def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
     """(JSON text without a byte-order mark, SHA-256 of the file, SHA-256 of what it holds)."""
     try:
+        refuse_special(path)
         data = pathlib.Path(path).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if data[:2] != b"\x1f\x8b" and not str(path).endswith(".gz"):

@@ -49,12 +49,17 @@ def run(
             on_shard(index, work(task, lambda: on_images(1)))
         return
     context = multiprocessing.get_context("spawn")
-    images_done, stop = context.Value("q", 0), context.Event()
+    # Nothing of these has a lock, which a worker that is killed would hold for ever: a flag, and a
+    # pipe that gets a byte for every image.
+    stop = context.RawValue("b", 0)
+    counted, count = context.Pipe(duplex=False)
+    for end in (counted, count):
+        os.set_blocking(end.fileno(), False)
     executor = concurrent.futures.ProcessPoolExecutor(
-        num_workers, context, initializer=_start, initargs=(images_done, stop)
+        num_workers, context, initializer=_start, initargs=(count, stop)
     )
-    reported = 0
     tasks = iter(tasks)
+    others, workers = set(multiprocessing.active_children()), set[Any]()
     running: dict[concurrent.futures.Future, int] = {}
     try:
         while True:
@@ -64,18 +69,24 @@ def run(
             if not running:
                 break
             done, _ = concurrent.futures.wait(running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
-            on_images(images_done.value - reported)
-            reported = images_done.value
+            on_images(_arrived(counted))
             for future in done:
                 on_shard(running.pop(future), future.result())
+            # The executor may not watch a worker that it started last until another has finished.
+            alive = set(multiprocessing.active_children()) - others
+            if workers - alive:
+                raise concurrent.futures.process.BrokenProcessPool
+            workers |= alive
     except concurrent.futures.process.BrokenProcessPool:
         raise InputError(
             "a worker process was killed, perhaps for want of memory; run the same command to "
             "continue, with a smaller --num_workers if it happens again"
         ) from None
     finally:
-        stop.set()
+        stop.value = 1
         executor.shutdown(cancel_futures=True)
+        for end in (counted, count):
+            end.close()
         for future, index in running.items():  # what was finished meanwhile is not made again
             if future.done() and not future.cancelled() and not future.exception():
                 result = future.result()
@@ -104,10 +115,19 @@ def _stops_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(images_done: Any, stop: Any) -> None:
+def _arrived(counted: multiprocessing.connection.Connection) -> int:
+    """The images that were counted since the last call."""
+    number = 0
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(16):  # who counts faster than this reads is not waited for
+            number += len(os.read(counted.fileno(), 65536))
+    return number
+
+
+def _start(count: Any, stop: Any) -> None:
     """Sets up a worker."""
-    global _images_done, _stop
-    _images_done, _stop = images_done, stop
+    global _count, _stop
+    _count, _stop = count, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
@@ -127,7 +147,7 @@ def _work(work: Callable, task: Any) -> Any:
 
 
 def _count_image() -> None:
-    if _stop.is_set():
+    if _stop.value:
         raise _Stopped
-    with _images_done.get_lock():
-        _images_done.value += 1
+    with contextlib.suppress(BlockingIOError):  # a bar that is behind is no reason to wait
+        os.write(_count.fileno(), b".")

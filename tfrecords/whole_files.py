@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def written_whole(
     path = pathlib.Path(path)
     if not path.name or path.is_dir():  # now, rather than when all is written
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    refuse_special(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     try:
@@ -66,12 +68,24 @@ def refuse_existing(path: str | os.PathLike) -> None:
         raise InputError(f"{path}: exists already; name a new file, or remove it")
 
 
+def refuse_special(path: str | os.PathLike) -> None:
+    """Raises OSError where `path` is a device, pipe or socket: such have no end, and a file that
+    took its name would be in its place."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # told by who opens it
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "is a device, pipe or socket, not a file", str(path))
+
+
 def refuse_unwritable(path: str | os.PathLike) -> None:
     """Tries whether a file or folder can be made at `path`; nothing stays behind.
 
     Raises:
       OSError: it cannot, named by `path`.
     """
+    refuse_special(path)
     folder = pathlib.Path(path).absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool, message_factory, text_format
 
 from replicate.errors import UserError
 from replicate.odapi import protos
+from tfrecords.whole_files import refuse_special
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -62,6 +63,7 @@ def _checksum(text: str) -> str:
 def read_text(path: str | os.PathLike) -> str:
     """The text of a UTF-8 file; a `UserError` where it cannot be read or `sealed` another text."""
     try:
+        refuse_special(path)
         size = pathlib.Path(path).stat().st_size
         if size > LARGEST_BYTES:
             raise UserError(

@@ -13,6 +13,7 @@ import numpy as np
 from replicate.errors import UserError
 from tfrecords import annotation_file, plausible
 from tfrecords.annotation_file import ids_sha256
+from tfrecords.whole_files import refuse_special
 
 #: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
 #: the others are left out, so that pycocotools takes the area of a mask from the mask and not from
@@ -184,6 +185,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
       UserError: no such file, or not readable.
     """
     try:
+        refuse_special(path)
         content = pathlib.Path(path).read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError:

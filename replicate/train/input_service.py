@@ -96,12 +96,17 @@ def _start() -> int:
     """
     with socket.create_server(("localhost", 0)) as probe:
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "replicate.train.input_service", f"--port={port}", "--for_parent"],
-        stdin=subprocess.PIPE,  # it ends when this process does
-        env=os.environ | {"PYTHONPATH": str(_PROJECT), "CUDA_VISIBLE_DEVICES": ""},
-        start_new_session=True,  # Ctrl-C is for the run, which ends it in its turn
-    )
+    # Ctrl-C is for the run, which ends it in its turn: it inherits that SIGINT waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, f"--port={port}", "--for_parent"],
+            stdin=subprocess.PIPE,  # it ends when this process does
+            env=os.environ | {"PYTHONPATH": str(_PROJECT), "CUDA_VISIBLE_DEVICES": ""},
+            start_new_session=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     ending = threading.Event()
     threading.Thread(target=_end_with, args=(process, ending), daemon=True).start()
     atexit.register(process.kill)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import tfrecords
-from tfrecords import shards
+from tfrecords import pool, shards
 from tfrecords.errors import InputError
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "create_coco_tf_record.py"
@@ -248,3 +248,30 @@ def test_tool_tells_a_mistake_in_one_message(dataset, tmp_path, damage, message)
     assert done.returncode == 2 and done.stdout == ""
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "o").glob("*.tfrecord*")) or "003" in message
+
+
+def counts_for_ever(task, count_image):
+    """The work of a worker that is killed: it holds whatever there is to hold."""
+    while True:
+        count_image()
+
+
+@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.timeout(60)
+def test_a_killed_worker_holds_nothing_that_the_others_wait_for(attempt):
+    counted, killed = [], []
+
+    def on_images(number):
+        counted.append(number)
+        if sum(counted) > 1000 and not killed:
+            workers = [
+                each
+                for each in psutil.Process().children()
+                if "spawn_main" in " ".join(each.cmdline())
+            ]
+            killed.append(workers[attempt % 2])
+            killed[0].kill()
+
+    with pytest.raises(InputError, match="a worker process was killed"):
+        pool.run(counts_for_ever, [(0, 0), (1, 1)], 2, on_images, lambda *_: None)
+    assert killed

@@ -243,3 +243,38 @@ def test_detections_are_given_to_the_benchmark_as_its_model():
     )
     assert done.returncode == 2 and "--model=FILE" in done.stderr
     assert "detections_output" not in done.stderr
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["lint_config", "{}"],
+        ["diff_config", MODEL, "{}"],
+        ["render_config", "--model={}", "--output={}.config"],
+        ["render_config", f"--model={MODEL}", "--output={}"],
+        ["score", "--annotations_file={}", "--detections={}"],
+        ["create_coco_tf_record", "--annotations_file={}", "--image_dir=.", "--output_path={}.r/s"]
+        + ["--num_shards=1"],
+    ],
+    ids=lambda each: " ".join(each[:2]),
+)
+def test_a_pipe_or_device_is_refused_and_stays_what_it_is(pipe, command):
+    """A pipe would be waited for without end, /dev/zero fills the memory, a rename replaces both"""
+    tool, *arguments = command
+    arguments = [each.format(pipe) for each in arguments]
+    done = subprocess.run(
+        [sys.executable, PROJECT / "tools" / f"{tool}.py", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert str(pipe) in done.stderr and "Traceback" not in done.stderr
+    assert pipe.is_fifo() and [each.name for each in pipe.parent.iterdir()] == ["pipe"]
