@@ -76,7 +76,7 @@ def export(
     if precision == "float16":
         raise UserError("--export_step: float16 scales its loss on the host; take bfloat16")
     trainer = small.trainer_of(config, Execution(seed=3, precision=precision, jit_compile=True))
-    replica = trainer._replica
+    replica: Any = trainer._replica
     replica.gradients = replica.gradients.python_function  # the whole step is compiled, not a part
     folder.mkdir(parents=True, exist_ok=True)
     batches = [trainer._input().next()[:2] for _ in range(steps)]

@@ -37,7 +37,7 @@ def losses(label: str, variants: list[dict], steps: int) -> dict:
     from replicate.gpu_check import small
     from replicate.odapi import xla
 
-    found = []
+    found: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         records = pathlib.Path(folder) / "records"
         small.write_records(records)
