@@ -11,8 +11,9 @@ report as not checked.
     python tools/report.py --run_dir=runs/first --tracker=tensorboard,mlflow,comet
 
 --tracker also writes the run for trackers, as local files that nothing is sent from: TensorBoard
-events, MLflow's file store, Comet's offline archive (the last two need
-requirements-trackers.txt). Several runs may share a --tracker_dir.
+events, MLflow's file store, Comet's offline archive (these two need requirements-trackers.txt),
+an offline run of Weights & Biases (wandb), Trackio's local store (trackio; these two need
+requirements-wandb-trackio.txt). Several runs may share a --tracker_dir.
 """
 
 import pathlib
@@ -35,7 +36,9 @@ flags.DEFINE_enum(
     ["embedded", "folder"],
     "of the gallery: thumbnails in the page, or the originals in a folder beside it as well",
 )
-flags.DEFINE_list("tracker", [], "also write the run for these: tensorboard, mlflow, comet")
+flags.DEFINE_list(
+    "tracker", [], "also write the run for these: tensorboard, mlflow, comet, wandb, trackio"
+)
 flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run directory)")
 
 

@@ -188,7 +188,8 @@ def test_comet(record, finished_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names, said", [(["wandb"], "--tracker=wandb; there are: tensorboard, mlflow, comet")]
+    "names, said",
+    [(["neptune"], "--tracker=neptune; there are: tensorboard, mlflow, comet, wandb")],
 )
 def test_unknown_tracker(finished_run, names, said):
     with pytest.raises(UserError, match=said):

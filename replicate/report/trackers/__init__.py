@@ -3,8 +3,8 @@
     from replicate.report import trackers
     trackers.write(RunDir.existing("runs/first"), ["tensorboard", "mlflow"])
 
-TensorBoard needs nothing; MLflow and Comet need `pip install -r requirements-trackers.txt`. All
-three write to local files and send nothing anywhere.
+TensorBoard needs nothing; MLflow and Comet need `pip install -r requirements-trackers.txt`, Weights
+& Biases and Trackio requirements-wandb-trackio.txt. All write to local files and send nothing.
 """
 
 import importlib
@@ -17,7 +17,9 @@ from replicate.errors import UserError
 from replicate.report.trackers.record import TrackedRun, of_run
 from replicate.run import RunDir
 
-TRACKERS = ("tensorboard", "mlflow", "comet")
+TRACKERS = ("tensorboard", "mlflow", "comet", "wandb", "trackio")
+
+_PINS = {"wandb": "wandb-trackio", "trackio": "wandb-trackio"}
 
 __all__ = ["TRACKERS", "TrackedRun", "of_run", "write"]
 
@@ -53,5 +55,5 @@ def _adapter(name: str) -> types.ModuleType:
     except ModuleNotFoundError as error:
         raise UserError(
             f"--tracker={name}: {error.name} is not installed; "
-            "pip install -r requirements-trackers.txt"
+            f"pip install -r requirements-{_PINS.get(name, 'trackers')}.txt"
         ) from None
