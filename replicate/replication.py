@@ -48,6 +48,9 @@ class ReplicationRequest(Execution):
       config: a pipeline.config or run directory that is trained instead of the recipe's own.
       fix: what is mended in the annotation files first (`tfrecords.mending.FIXES`); the mended
         ones lie in the run's data folder.
+      purpose: "replicate", or "finetune": of the starting checkpoint all but the class heads is
+        loaded (fine_tune_checkpoint_type "detection") unless `overrides` say otherwise, and the
+        figure is not judged by the zoo's.
     """
 
     model: str
@@ -62,6 +65,7 @@ class ReplicationRequest(Execution):
     shorten_schedule: bool = False
     config: str = ""
     fix: tuple[str, ...] = ()
+    purpose: str = "replicate"
 
 
 def replicate(
@@ -284,6 +288,9 @@ def compose(request: ReplicationRequest, run: RunDir) -> "Message":
     """The config that `request` trains in a run directory; nothing is written."""
     categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
+    kind = "train_config.fine_tune_checkpoint_type"
+    if request.purpose == "finetune" and request.fine_tune_checkpoint:
+        overrides.insert(0, (kind, "detection"))
     scaled = request.num_steps if request.shorten_schedule else None
     if request.num_steps is not None and scaled is None:
         overrides.append(("train_config.num_steps", str(request.num_steps)))
@@ -340,6 +347,9 @@ def summary(run_dir: str | os.PathLike) -> str:
     lines += [
         f"  {line}" for line in [inference] * bool(inference) + text.of_scores(scores).splitlines()
     ]
-    lines += ["", f"verdict: {verdict.text(decided)}"]
+    if (read_json(run.spec).get("request") or {}).get("purpose") == "finetune":
+        lines += ["", "a fine-tuning: its figure is not the zoo's, and is not judged by it"]
+    else:
+        lines += ["", f"verdict: {verdict.text(decided)}"]
     lines += ["", f"report: {run.report / 'index.html'}"]
     return "\n".join(lines)

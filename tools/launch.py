@@ -197,7 +197,7 @@ def _preflight(plan: "Plan") -> None:
         status.refuse_if_active(run.directory)
     workers = FLAGS.nodes * FLAGS.tasks_per_node
     intent = replication.intent(tool.request(), plan.runs[0].directory, num_workers=workers)
-    preflight.gate(intent, preflight.Terms(FLAGS.rehearsal, FLAGS.force, trial=False))
+    preflight.gate(intent, preflight.Terms(FLAGS.rehearsal, FLAGS.force, False, FLAGS.purpose))
 
 
 def _slurm(plan: "Plan") -> int:

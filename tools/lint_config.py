@@ -15,7 +15,8 @@ Each finding has line and column: fields that do not exist (with the nearest nam
 alternatives given together, paths that are missing, and fields that contradict each other: class
 count and label map, averaged weights in training and evaluation, the checkpoint's type and
 version, the schedule's length and num_steps, the metrics. --fix writes the blocks right that the
-API does not have but answers on the web do (piecewise_constant_learning_rate).
+API does not have but answers on the web do (piecewise_constant_learning_rate). --build lets the
+API itself build model, optimizer and augmentation as well, which takes seconds.
 
 A TF-Vision params YAML (FILE.yaml, or a run with params.yaml) is held to its factory: unknown
 fields, wrong types, the schedule against the steps, num_classes, a missing annotation file, a
@@ -47,6 +48,7 @@ from tools import cli
 
 _FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the file")
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "a params YAML's factory")
+_BUILD = flags.DEFINE_bool("build", False, "let the API build what the config asks for, too")
 _FORMAT = flags.DEFINE_enum(
     "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
 )
@@ -88,6 +90,9 @@ def _findings(path: str) -> list[tuple[str, lint.Finding]]:
         run.write_text(path, text)
         print(f"{path}: {fixed} fixed", file=sys.stderr)
         findings = linted(text)
+    of_api = not (_EXPERIMENT.value or origin.endswith((".yaml", ".yml")))
+    if _BUILD.value and of_api and not any(each.level == lint.ERROR for each in findings):
+        findings += _of_building(text, origin)
     return [(origin, finding) for finding in findings]
 
 
@@ -109,6 +114,17 @@ def _read(path: str) -> tuple[str, str, Callable[[str], list[lint.Finding]]]:
         origin,
         functools.partial(vision_lint.lint, origin=origin, experiment=_EXPERIMENT.value or ""),
     )
+
+
+def _of_building(text, origin):
+    """What the API says where it does not build the config."""
+    from replicate import config
+    from replicate.odapi import building
+
+    refusal = building.refusal(config.parse(text, origin))
+    if refusal is None:
+        return []
+    return [lint.Finding(lint.ERROR, 1, 1, "model", f"the API does not build this: {refusal}")]
 
 
 if __name__ == "__main__":

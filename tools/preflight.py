@@ -48,6 +48,7 @@ def main(_: list[str]) -> int:
 
     terms = training_flags.terms()
     asked = {"num_gpus": _GPUS.value, "num_workers": _WORKERS.value, "rehearsal": terms.rehearsal}
+    asked["purpose"] = terms.purpose
     intent = _of_config(asked) if _CONFIG.value else _of_request(asked)
     answer = preflight.check(intent, trial=terms.trial, progress=not _JSON.value)
     if _JSON.value:

@@ -13,7 +13,12 @@ again continues a run that was stopped or killed and passes over what is done.
 a warning, and with --num_steps warm-up and decay are shortened like the training (--set wins over
 that; without --rehearsal, --num_steps cuts the published schedule off).
 
-Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declared a --rehearsal;
+--purpose=finetune trains on data of one's own from a detector's weights: other classes, images,
+lengths and batches are as expected, all but the class heads of --fine_tune_checkpoint is loaded,
+and the figure is not judged by the zoo's (docs/how-to-fine-tune.md).
+
+Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declared a --rehearsal
+or a fine-tuning;
 1 not reached or inconclusive; 3 not comparable (each reason is named).
 """
 
@@ -97,7 +102,9 @@ def request() -> "ReplicationRequest":
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,
         fix=tuple(_FIX.value),
-        shorten_schedule=terms.rehearsal and _STEPS.value is not None,
+        shorten_schedule=_STEPS.value is not None
+        and (terms.rehearsal or terms.purpose == "finetune"),
+        purpose=terms.purpose,
         **training_flags.execution(),
     )
 
@@ -111,7 +118,11 @@ def main(_: list[str]) -> int:
     if decided is None:  # one worker of several; the first one tells
         return cli.DONE
     print(replication.summary(_RUN_DIR.value))
-    return cli.DONE if terms.rehearsal else verdict.exit_status(decided["verdict"])
+    return (
+        cli.DONE
+        if terms.rehearsal or terms.purpose == "finetune"
+        else verdict.exit_status(decided["verdict"])
+    )
 
 
 if __name__ == "__main__":

@@ -47,6 +47,13 @@ _REHEARSAL = flags.DEFINE_bool(
     False,
     "not meant to be the published experiment: what preflight finds different is a warning.",
 )
+_PURPOSE = flags.DEFINE_enum(
+    "purpose",
+    "replicate",
+    ["replicate", "finetune"],
+    "what the run is for: finetune takes the recipe as a starting point for data of one's own, so "
+    "that other classes, images, lengths and batches are as expected.",
+)
 _FORCE = flags.DEFINE_bool(
     "force", False, "go on although preflight fails; spec, verdict and report say so."
 )
@@ -79,4 +86,4 @@ def terms() -> "Terms":
     """What preflight lets by, as a `replicate.preflight.Terms`."""
     from replicate import preflight
 
-    return preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value)
+    return preflight.Terms(_REHEARSAL.value, _FORCE.value, _TRIAL.value, _PURPOSE.value)

@@ -151,6 +151,7 @@ class PreflightFile(TypedDict):
     tried: NotRequired[bool]
     on: NotRequired[Any]
     rehearsal: NotRequired[bool]
+    purpose: NotRequired[str]
     config: NotRequired[str]
     forced: list[str]
 

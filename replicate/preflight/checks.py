@@ -149,7 +149,9 @@ def check(
         for function in check.after:
             findings_of[check] += function(material, tried, foreseen)
     results = [
-        result.of(check.number, check.reason.title, findings_of[check], intent.rehearsal)
+        result.of(
+            check.number, check.reason.title, findings_of[check], intent.rehearsal, intent.purpose
+        )
         for check in chosen
     ]
     took |= {

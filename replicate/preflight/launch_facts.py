@@ -30,6 +30,8 @@ class Intent(Execution):
         where they are not at hand.
       asked_for: config paths that the user set on purpose.
       rehearsal: differences from the published experiment are meant.
+      purpose: "replicate" the published figure, or "finetune" on data of one's own: the recipe is
+        then a starting point, and what makes the run another experiment is as expected.
       num_steps: steps to train, where they are not the config's.
       include_masks: whether records are made with masks.
       convert: the records are still to be made from the annotations, into run_dir/data.
@@ -46,6 +48,7 @@ class Intent(Execution):
     val_images: str = ""
     asked_for: tuple[str, ...] = ()
     rehearsal: bool = False
+    purpose: str = "replicate"
     num_steps: int | None = None
     include_masks: bool = False
     convert: bool = False
@@ -80,6 +83,11 @@ class LaunchFacts:
         return self.message.train_config
 
     @property
+    def finetunes(self) -> bool:
+        """Whether the run is a fine-tuning on data of its own."""
+        return self.intent.purpose == "finetune"
+
+    @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
         return self.intent.num_steps or self.train.num_steps
@@ -102,7 +110,9 @@ class LaunchFacts:
 
     @functools.cached_property
     def row(self) -> zoo.Row | None:
-        """The zoo's row, or None."""
+        """The zoo's row, or None; of a fine-tuning, whose figure is another one, there is none."""
+        if self.finetunes:
+            return None
         return zoo.get(pathlib.Path(self.intent.model).name) if self.intent.model else None
 
     @functools.cached_property

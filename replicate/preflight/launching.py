@@ -32,11 +32,13 @@ class Terms:
       rehearsal: it is not meant to be the published experiment; differences from it are warnings.
       force: it goes on although a reason fails; the report says so.
       trial: two steps and two images are tried first.
+      purpose: "replicate" or "finetune", see Intent.
     """
 
     rehearsal: bool = False
     force: bool = False
     trial: bool = True
+    purpose: str = "replicate"
 
 
 def gate(
@@ -61,7 +63,7 @@ def gate(
     Raises:
       UserError: a reason fails and `terms` do not force it. Nothing is written then.
     """
-    intent = dataclasses.replace(intent, rehearsal=terms.rehearsal)
+    intent = dataclasses.replace(intent, rehearsal=terms.rehearsal, purpose=terms.purpose)
     material = LaunchFacts(intent)
     if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
         return forced_sentences(material.run)
@@ -92,6 +94,7 @@ def gate(
             "tried": bool(known or "steps" in answer.trial),
             "on": _machine(),
             "rehearsal": terms.rehearsal,
+            "purpose": terms.purpose,
             "config": config,
         }
         if known:
@@ -116,7 +119,8 @@ def _stopped(failed: list[CheckResult], intent: Intent) -> str:
     return (
         f"preflight: reason{'s' * several} {numbers} fail{'s' * (not several)}; nothing was "
         "launched. Mend what is named above; --rehearsal if this is not meant to be the published "
-        "experiment; --force to launch all the same, which the report will say"
+        "experiment, --purpose=finetune if it trains on data of its own; --force to launch all the "
+        "same, which the report will say"
         + _WHERE_FLAGS_ARE
         * (not intent.convert and any("--" in result.fix for result in failed))
     )

@@ -35,6 +35,11 @@ class PreflightProblem:
     differs: bool = False
 
 
+#: Reasons in which a fine-tuning differs from the recipe by what it is: config, length, images.
+EXPECTED = (3, 8, 17)
+
+_OVERLAP = 2  # images in both sets flatter a fine-tuning as they do a replication
+
 #: What a check yields.
 CheckFinding = Note | PreflightProblem
 
@@ -92,15 +97,24 @@ class CheckResult:
 
 
 def of(
-    number: int, title: str, findings: Iterable[CheckFinding], rehearsal: bool = False
+    number: int,
+    title: str,
+    findings: Iterable[CheckFinding],
+    rehearsal: bool = False,
+    purpose: str = "replicate",
 ) -> CheckResult:
     """The CheckResult of a reason's findings.
 
     Args:
       findings: iterable of Note and PreflightProblem.
       rehearsal: whether differences from the published experiment are meant.
+      purpose: of a "finetune" those of EXPECTED are no problem at all, the others warnings.
     """
-    findings = [_softened(finding) if rehearsal else finding for finding in findings]
+    findings = list(findings)
+    if purpose == "finetune" and number in EXPECTED:
+        findings = [_expected(finding) for finding in findings]
+    if rehearsal or (purpose == "finetune" and number != _OVERLAP):
+        findings = [_softened(finding) for finding in findings]
     problems = [finding for finding in findings if isinstance(finding, PreflightProblem)]
     problems.sort(key=lambda problem: -STATUSES.index(problem.status))
     status = problems[0].status if problems else PASS
@@ -129,6 +143,12 @@ def summary(results: list[CheckResult]) -> str:
         if numbers:
             parts.append(f"{len(numbers)} {status}{named}")
     return ", ".join(parts)
+
+
+def _expected(finding: CheckFinding) -> CheckFinding:
+    if isinstance(finding, PreflightProblem) and finding.differs:
+        return Note(f"{finding.seen} (as expected of a fine-tuning)")
+    return finding
 
 
 def _softened(finding: CheckFinding) -> CheckFinding:

@@ -41,7 +41,7 @@ def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
         yield Note(f"{path} ({here.fine_tune_checkpoint_type})")
     if published is not None and published.fine_tune_checkpoint:
         ours, theirs = here.fine_tune_checkpoint_type, published.fine_tune_checkpoint_type
-        if ours != theirs:
+        if ours != theirs and not (material.finetunes and ours in ("detection", "full")):
             field = "train_config.fine_tune_checkpoint_type"
             yield differs(
                 f"type {ours!r}; the recipe's is {theirs!r}",
@@ -53,6 +53,12 @@ def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
 def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
     if material.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
+    elif material.finetunes:
+        yield mind(
+            "random weights: there is nothing to fine-tune",
+            "--fine_tune_checkpoint=… of a detector of this model (python tools/download.py zoo "
+            "MODEL fetches the zoo's)",
+        )
     elif published is None:
         yield mind("random weights; no zoo recipe starts so", _where(material, None))
     elif published.fine_tune_checkpoint:
@@ -90,17 +96,30 @@ def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
     if start is None:
         return
     if "error" in start:
-        yield breaks(start["error"], "the backbone's checkpoint, with the recipe's type")
+        yield breaks(start["error"], _fitting_checkpoint(material))
         return
     share = start["changed"] / max(start["total"], 1)
     seen = f"{start['changed']} of {start['total']} variables loaded"
-    fix = "is it this model's backbone, and of this type?"
+    of_detector = material.train.fine_tune_checkpoint_type in ("detection", "full")
+    fix = f"is it this model's {'detector' if of_detector else 'backbone'}, and of this type?"
     if share < _FEW:
         yield differs(f"only {seen}", fix)
     elif share < _MOST:
         yield mind(seen, fix)
     else:
         yield Note(seen)
+
+
+def _fitting_checkpoint(material: LaunchFacts) -> str:
+    kind = material.train.fine_tune_checkpoint_type
+    if kind == "full":
+        return (
+            "a detector's checkpoint of this model with as many classes; "
+            "fine_tune_checkpoint_type: detection loads all but the class heads of any other"
+        )
+    if kind == "detection":
+        return "the checkpoint of a detector of this model, of any number of classes"
+    return "the backbone's checkpoint, with the recipe's type"
 
 
 def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
@@ -183,11 +202,14 @@ def _restart_in_disguise(material: LaunchFacts) -> Iterator[CheckFinding]:
             "to continue the run, leave fine_tune_checkpoint as it began; the run directory is "
             "all that is needed",
         )
+    elif material.finetunes:
+        return  # from whose weights it starts, is what a fine-tuning is
     elif folder.name == "checkpoints" and (folder.parent / "metrics.jsonl").is_file():
         yield differs(
             f"fine_tune_checkpoint is of another run ({path}): weights alone, from step 0 with a "
             "new optimizer and schedule",
-            "to continue that run, give its run directory",
+            "to continue that run, give its run directory; to train on other data from its "
+            "weights, --purpose=finetune",
         )
 
 

@@ -38,7 +38,13 @@ _UNSET = ("TF_CONFIG",)
 
 
 def wanted(material: LaunchFacts, steps: bool) -> bool:
-    """Whether there is anything to try: steps, a starting checkpoint or one to continue from."""
+    """Whether there is anything to try: steps, a starting checkpoint or one to continue from.
+
+    Of a fine-tuning without steps nothing is: building the model takes a minute, and training
+    counts what it restores all the same (start.json).
+    """
+    if material.finetunes and not steps:
+        return False
     starts = material.train.fine_tune_checkpoint and not material.checkpoint_steps
     return bool(steps or starts or material.checkpoint_steps)
 

@@ -9,6 +9,8 @@ import functools
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from replicate.odapi import building
+
 _MESSAGES = ("model", "train_config")
 # Not of the model's building: what is read from disk, counted, or free text.
 _LEFT = {
@@ -28,6 +30,8 @@ def fields(message, path=""):
     for descriptor, value in message.ListFields():
         where = f"{path}.{descriptor.name}" if path else descriptor.name
         if not path and descriptor.name not in _MESSAGES or descriptor.name in _LEFT:
+            continue
+        if descriptor.message_type is not None and descriptor.message_type.GetOptions().map_entry:
             continue
         if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
             for index, each in enumerate(value if descriptor.is_repeated else [value]):
@@ -71,27 +75,10 @@ def _other(descriptor, value, generator):
 
 def refusal(message):
     """What the API says where it does not build model, optimizer and augmentation, or None."""
-    from object_detection.builders import model_builder, optimizer_builder, preprocessor_builder
+    from object_detection.builders import model_builder
 
-    try:
-        with _extractors_made_once(model_builder):
-            for is_training in (True, False):
-                model_builder.build(message.model, is_training=is_training)
-        _, rates = optimizer_builder.build(message.train_config.optimizer, global_step=_step())
-        for rate in rates:
-            rate() if callable(rate) else None  # a schedule is made when it is asked
-        for option in message.train_config.data_augmentation_options:
-            preprocessor_builder.build(option)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-@functools.cache
-def _step():
-    import tensorflow as tf
-
-    return tf.Variable(0, dtype=tf.int64)
+    with _extractors_made_once(model_builder):
+        return building.refusal(message)
 
 
 _made = {}

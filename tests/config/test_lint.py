@@ -337,6 +337,18 @@ def test_exit_status(complete, tmp_path):
     assert done.returncode == 2 and "a template" in done.stderr
 
 
+def test_the_api_has_the_last_word(complete, tmp_path):
+    """What no rule knows --build finds: a depth of the extractor that Keras does not take."""
+    path = tmp_path / "pipeline.config"
+    path.write_text(config.to_text(complete))
+    assert run_tool(path, "--build").returncode == 0
+    del complete.model.ssd.anchor_generator.multiscale_anchor_generator.aspect_ratios[:]
+    path.write_text(config.to_text(complete))
+    assert run_tool(path).returncode == 0
+    done = run_tool(path, "--build")
+    assert done.returncode == 1 and "the API does not build this" in done.stdout
+
+
 def damaged(text, generator):
     """The text with one to three small changes: a character, a word or a line lost or doubled."""
     for _ in range(generator.randint(1, 3)):

@@ -44,6 +44,12 @@ IN_ONE = (
         "--gradient_accumulation_steps=4",
         f"--gradient_accumulation_steps=2 {_ON_TINY_DATA} --num_steps=2 {small()}",
     ),
+    (
+        "docs/how-to-fine-tune.md",
+        "python tools/replicate.py",
+        "--num_steps=2000",
+        f"--notrial --num_steps=2 {small()}",
+    ),
     ("README.md", "python tools/replicate.py", "", f"{_ON_TINY_DATA} --num_steps=2 {small()}"),
     ("README.md", "python tools/render_config.py", "", f"--num_steps=2 {small()}"),
     (
