@@ -23,6 +23,8 @@ class Execution:
       input_service: processes to start for the input, or addresses of running ones, see
         `train.input_service.addresses`; the batches are the same with it.
       profile: steps of which a TensorBoard profile is written, see `train.profile`; 0 for none.
+      freeze: "backbone", or a regular expression: the layers with a variable whose name it is found
+        in keep their weights and batch-norm statistics, see `train.freezing`; "" freezes none.
       checkpoint_every_n: steps between checkpoints; of a replication, each one kept is evaluated.
       checkpoint_max_to_keep: how many of the last ones stay.
       accept: fields of the run's identity in which it may be continued as another run, see
@@ -36,6 +38,7 @@ class Execution:
     gradient_accumulation_steps: int = 1
     input_service: str = ""
     profile: int = 0
+    freeze: str = ""
     checkpoint_every_n: int = 1000
     checkpoint_max_to_keep: int = 7
     accept: tuple[str, ...] = ()

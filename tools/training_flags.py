@@ -42,6 +42,13 @@ _SERVICE = flags.DEFINE_string(
     "who decodes and augments: a number of processes to start here, or host:port,... of running "
     "ones (python -m replicate.train.input_service); this process where empty.",
 )
+_FREEZE = flags.DEFINE_string(
+    "freeze",
+    "",
+    "what is not trained: backbone, or a regular expression found in variables' names. The layers' "
+    "weights and batch-norm statistics stay as the run begins with them (train_config."
+    "freeze_variables has no effect in TensorFlow 2).",
+)
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
     False,
@@ -78,6 +85,7 @@ def execution() -> dict[str, Any]:
         "profile": _PROFILE.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
+        "freeze": _FREEZE.value,
         "accept": tuple(_ACCEPT.value),
     }
 

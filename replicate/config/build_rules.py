@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from replicate.config import no_effect
 from replicate.config.facts import facts, learning_rate
 from replicate.config.problem import ERROR, WARNING, ConfigProblem
 from replicate.errors import UserError
@@ -292,10 +293,32 @@ def keypoint_class(message: "Message") -> Iterator[ConfigProblem]:
             )
 
 
+def unread(message: "Message") -> Iterator[ConfigProblem]:
+    """Fields that somebody set, and that no TensorFlow 2 code of the API reads.
+
+    Those that published configs set are passed over: there is nothing to do about them.
+    """
+    for path in no_effect.set_in(message):
+        name = path.rpartition(".")[2]
+        yield ConfigProblem(
+            WARNING,
+            path,
+            f"no effect: no TensorFlow 2 code of the API reads {name}{_INSTEAD.get(name, '')}",
+        )
+
+
+_FREEZE = "; what freezes layers is --freeze=backbone or --freeze=PATTERN of the training tools"
+_INSTEAD = {
+    "freeze_variables": _FREEZE,
+    "update_trainable_variables": _FREEZE,
+    "graph_rewriter": "; quantize after training, in the export to TensorFlow Lite",
+}
+
 RULES = (
     *(resizer, suppression, proposals, matcher, anchors, box_coder, box_predictor, optimizer),
     readers,
     keypoint_class,
+    unread,
 )
 
 

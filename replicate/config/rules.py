@@ -7,10 +7,14 @@ import re
 import tomllib
 from typing import Any
 
-from replicate.config import paths
+from replicate.config import no_effect, paths
 
-CLASSES = ("architecture", "training", "evaluation", "speed only", "paths", "cosmetic")
-SAME = ("paths", "cosmetic")
+NO_EFFECT = "no effect in TensorFlow 2"
+CLASSES = (
+    *("architecture", "training", "evaluation", "speed only"),
+    *(NO_EFFECT, "paths", "cosmetic"),
+)
+SAME = (NO_EFFECT, "paths", "cosmetic")
 
 _TABLE = pathlib.Path(__file__).resolve().parent / "diff_rules.toml"
 
@@ -37,6 +41,12 @@ class Rule:
     presence: bool = False
 
 
+UNREAD = Rule(
+    "(unread)",
+    NO_EFFECT,
+    "no TensorFlow 2 code of the API reads the field",
+    "the API's source, tests/odapi/fields_read.py",
+)
 WRITTEN_DEFAULT = Rule("**", "cosmetic", "the field's default, written out on one side")
 
 
@@ -58,7 +68,8 @@ def rule_for(path: str, a: Any, b: Any) -> Rule:
     names = paths.without_indices(path)
     for rule in table():
         if not (rule.emptied and a and b) and matches(rule, names):
-            return rule
+            affects = rule.cls in ("architecture", "training", "evaluation")
+            return UNREAD if affects and no_effect.of(names) else rule
     raise LookupError(f"{_TABLE}: no rule for {path}")
 
 

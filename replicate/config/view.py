@@ -19,6 +19,7 @@ _HEADINGS = {
     "training": "training: other weights",
     "evaluation": "evaluation: another score from the same weights",
     "speed only": "speed only: the same result",
+    rules.NO_EFFECT: "no effect in TensorFlow 2: the API does not read it",
     "paths": "paths only",
     "cosmetic": "cosmetic: the same values",
 }

@@ -37,6 +37,8 @@ class Request(TypedDict, total=False):
     include_masks: bool
     shorten_schedule: bool
     fix: list[str]
+    purpose: str
+    freeze: str
     config: str
     recipe_told_by: str
     log_every_n: int
@@ -90,6 +92,7 @@ class Execution(TypedDict):
     gradient_accumulation_steps: NotRequired[int]
     replicas: int
     input_service: NotRequired[str]
+    freeze: NotRequired[str]
 
 
 class Environment(TypedDict):

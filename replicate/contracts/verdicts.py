@@ -6,7 +6,14 @@ from replicate.contracts.common import Count, FigureName, Pair, Sha256, VerdictN
 
 Kind = Literal["training", "checkpoint"]
 ConfigClass = Literal[
-    "architecture", "training", "evaluation", "speed only", "paths", "cosmetic", ""
+    "architecture",
+    "training",
+    "evaluation",
+    "speed only",
+    "no effect in TensorFlow 2",
+    "paths",
+    "cosmetic",
+    "",
 ]
 
 # "class" is a word of Python's, so that the functional form is needed.

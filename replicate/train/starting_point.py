@@ -100,7 +100,7 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
             "weights into the backbone; of a detection checkpoint, detection loads all but the "
             "heads (to fine-tune on other classes), full everything"
         ) from None
-    variables = {id(v): v for part in _modules(parts) for v in part.variables}.values()
+    variables = {id(v): v for part in modules_of(parts) for v in part.variables}.values()
     before = [variable.numpy() for variable in variables]
     try:
         matched = _restore(tf.train.Checkpoint(**parts), path, variables, before)
@@ -138,11 +138,11 @@ def _restore(
     return matched
 
 
-def _modules(parts: dict) -> Iterator[Any]:
+def modules_of(parts: dict) -> Iterator[Any]:
     for part in parts.values():
         if isinstance(part, dict):
-            yield from _modules(part)
+            yield from modules_of(part)
         elif hasattr(part, "variables"):
             yield part
         else:  # a tf.train.Checkpoint around modules
-            yield from _modules(dict(part._trackable_children()))
+            yield from modules_of(dict(part._trackable_children()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from replicate.odapi import xla
-from replicate.train import randomness, repeatable
+from replicate.train import freezing, randomness, repeatable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -140,6 +140,8 @@ class Replica:
         tf.function(
             lambda *batch: self.on_each(lambda *part: self.losses(*part), *batch)
         ).get_concrete_function(*specs)
+        if self.execution.freeze:
+            freezing.freeze(self.model, self.execution.freeze)
         with self.strategy.scope():
             if self.config.train_config.optimizer.use_moving_average:
                 self.optimizer.shadow_copy(self.model)
@@ -162,8 +164,9 @@ class WholeBatchStep:
         """Creates all variables by tracing."""
         replica = self._replica
         averages = replica.config.train_config.optimizer.use_moving_average
-        if averages or replica.execution.jit_compile:
-            # Averages and XLA need variables that exist before the step is traced.
+        execution = replica.execution
+        if averages or execution.jit_compile or execution.freeze:
+            # Averages, XLA and freezing need variables that exist before the step is traced.
             replica.create_variables(specs)
         else:
             self._update.get_concrete_function(*specs)

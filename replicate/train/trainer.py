@@ -172,6 +172,7 @@ class Trainer(orbit.AbstractTrainer):
     def describe_execution(self) -> dict:
         """dict of what can change the numbers: the precision, XLA, the parts of a batch."""
         return {
+            "freeze": self._execution.freeze,
             "precision": self._execution.precision,
             "tf32": self._execution.tf32 and precision.has_tf32(),
             "jit_compile": self._execution.jit_compile,
