@@ -60,9 +60,10 @@ def test_a_pattern(trainer_of):
     assert changed and not any("BoxPredictor" in name for name in changed)
 
 
-def test_without_it_everything_is_trained(trainer_of):
+def test_without_it_the_backbone_is_trained(trainer_of):
     trainer = trainer_of("")
-    assert changed_by_training(trainer) >= {v.name for v in trainer.model.trainable_variables}
+    backbone = backbone_names(trainer)
+    assert len(changed_by_training(trainer) & backbone) > 0.9 * len(backbone)
 
 
 @pytest.mark.parametrize(
