@@ -293,6 +293,10 @@ def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
     )
     with pytest.raises(UserError, match="what else it means cannot be told"):
         _run(path, drawn)
+    with pytest.raises(UserError, match="--outputs=yolov9: there are tf_zoo, torchvision"):
+        _run(path, drawn, outputs="yolov9")
+    with pytest.raises(UserError, match="--inputs: how an image goes in is not said"):
+        _run(path, drawn, outputs="boxes:xyxy_px,scores:score,labels:coco")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def of(
       UserError: ONNX Runtime is not there or cannot load it, or a contract that is not said.
     """
     content = read_bytes(path)
-    id_of = category_ids_of(path, labels, dataset)
+    contract = None if outputs in (None, ZOO) else _contract(outputs or "", inputs)
+    id_of = [] if contract else category_ids_of(path, labels, dataset)
     try:
         version = importlib.metadata.version("onnxruntime")
     except importlib.metadata.PackageNotFoundError:
@@ -87,7 +88,6 @@ def of(
             "pip install -r requirements.txt -r requirements-onnx.txt"
         ) from None
     threads = num_threads or os.cpu_count() or 1
-    contract = None if outputs in (None, ZOO) else _contract(outputs or "", inputs)
     name = pathlib.Path(path).stem
 
     def build() -> Model:
