@@ -183,3 +183,15 @@ def test_boxes_of_persons_alone(name, boxes, keypoints):
     persons = made | {"per_category": [each for each in made["per_category"] if each["id"] == 1]}
     reasons = published.compare([entry], {"bbox": persons})[0]["reasons"]
     assert not [reason for reason in reasons if reason.startswith("categories")]
+
+
+def test_the_paper_and_the_readme_of_efficientdet_differ():
+    """The README has other figures of D2 and D3 than the paper's table."""
+    on_val = {
+        each.model: each.figures["box AP"]
+        for each in published.rows()
+        if each.model.startswith("EfficientDet-D") and each.dataset == "val2017"
+    }
+    assert (on_val["EfficientDet-D2"], on_val["EfficientDet-D2 (README)"]) == (43.5, 42.5)
+    assert (on_val["EfficientDet-D3"], on_val["EfficientDet-D3 (README)"]) == (46.8, 47.2)
+    assert on_val["EfficientDet-D7x"] == 54.4
