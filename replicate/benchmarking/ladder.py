@@ -54,7 +54,7 @@ class Ladder:
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes it as JSON."""
-        write_json(path, self.to_json())
+        write_json(path, self.to_json(), kind="ladder")
 
     @property
     def lost(self) -> list[str]:

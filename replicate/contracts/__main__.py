@@ -5,7 +5,16 @@ import sys
 from typing import Any
 
 from replicate import contracts
-from replicate.contracts import data, explained, generating, reports, runs, scores, verdicts
+from replicate.contracts import (
+    data,
+    explained,
+    exports,
+    generating,
+    reports,
+    runs,
+    scores,
+    verdicts,
+)
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SEAL = {
@@ -25,7 +34,9 @@ SHAPES: dict[str, tuple[str, Any]] = {
     ),
     "environment": ("environment.json: what a run ran on", runs.EnvironmentFile),
     "explain": ("what tools/explain.py writes", explained.ExplainFile),
+    "export": ("export.json: what was exported, and its contract", exports.ExportFile),
     "identity": ("identity.json: what makes it the same run", runs.IdentityFile),
+    "ladder": ("ladder.json: what each form keeps", exports.LadderFile),
     "launch": ("launch/launch.json: where a run was launched", runs.LaunchFile),
     "ledger_line": ("a line of a conversion's drop ledger", data.LedgerLine),
     "log_line": ("a line of metrics.jsonl", runs.LogLine),
