@@ -169,6 +169,7 @@ NOT_RUN = {
         "docs/export.md",
         "python tools/benchmark.py",
     ): "needs the export before it; tests/export/test_forms.py runs the ladder",
+    ("docs/export.md", "# mine.py"): "a sketch; tests/benchmark/test_other_detectors.py runs one",
     (
         "docs/how-to-released-checkpoint.md",
         "python tools/download.py",
