@@ -205,9 +205,9 @@ def evaluations_stopped(tools, whole, folder, faults, seed=0):
 
 
 def _evaluations(root):
-    """{path below evals/: bytes}."""
+    """{path below evals/: bytes, the run's own path aside}."""
     return {
-        str(path.relative_to(root)): path.read_bytes()
+        str(path.relative_to(root)): path.read_bytes().replace(str(root).encode(), b"RUN")
         for path in sorted((root / "evals").rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
