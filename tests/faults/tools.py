@@ -101,7 +101,7 @@ class Ended:
 
     @property
     def loading(self):
-        """Whether it was interrupted before its tool's first lines, which Python itself answers."""
+        """Whether it was interrupted before the first lines of its tool or after the last."""
         stopped = self.status == -signal.SIGINT or self.stderr.endswith("\nKeyboardInterrupt\n")
         return stopped and not re.search(r'/tools/\w+\.py", line \d+, in', self.stderr)
 
@@ -282,7 +282,7 @@ def until_done(
             return ended, lost + _gone(root, finished)
         kind = f"{kind} of {who}" + (f" in {stage()}" if stage is not None else "")
         ended = running.ended()
-        kind += ", before its first line" if ended.loading else ""
+        kind += ", outside its lines" if ended.loading else ""
         wrong = check() if check is not None else ""
         lost += _gone(root, finished)
         finished = work(root) if root is not None else {}
