@@ -391,7 +391,7 @@ def drawn_pairs(rng, files, faults):
     return [drawn[number % len(DAMAGES)].pop() for number in range(faults)]
 
 
-def damages_continued(tools, whole, half, folder, command_of, faults, seed=0):
+def damages_continued(tools, whole, half, folder, command_of, faults=0, seed=0, pairs=None):
     """Files of a half-trained run damaged, and its command given again: a message, or its end.
 
     Args:
@@ -399,12 +399,13 @@ def damages_continued(tools, whole, half, folder, command_of, faults, seed=0):
       half: folder of one that was killed half-trained; the copies take its place, since a config
         holds its run's path.
       command_of: function of a run directory to (tool, *arguments).
+      pairs: (file, damage) pairs; None draws `faults` of them.
     """
     rng, figures = rng_of(seed), Figures()
     kept = folder / "kept"
     half.rename(kept)
     files = sorted(str(e.relative_to(kept)) for e in kept.rglob("*") if e.is_file())
-    for path, how in drawn_pairs(rng, files, faults):
+    for path, how in pairs or drawn_pairs(rng, files, faults):
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(kept, half)
         damaged(half / path, how, rng)

@@ -55,6 +55,25 @@ def test_replications_stopped_at_any_moment(tools, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_damaged_half_trained_run_is_continued(tools, tmp_path):
+    """An emptied checkpoint that is not the last, one whose index is null, a lost ledger."""
+    command = long_run.replication(drawing.draw(tmp_path / "drawn", train_images=12, val_images=4))
+    whole, half, folder = (tmp_path / name for name in ("whole", "half", "folder"))
+    folder.mkdir()
+    series.undisturbed(tools, command(whole))
+    series.half_done(tools, command(half), half, "ckpt-4")
+    pairs = [
+        ("checkpoints/ckpt-2.data-00000-of-00001", "empty"),
+        ("checkpoints/ckpt-4.index", "null"),
+        ("data/dropped-train.jsonl", "missing"),
+    ]
+    found = series.damages_continued(tools, whole, half, folder, command, pairs=pairs)
+    assert_survived(found, 3)
+    assert sorted(found.kinds) == ["empty, continued", "missing, continued", "null, continued"]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_the_long_run(tmp_path):
     found = long_run.run(tmp_path, 2, long_run.SIZES)
