@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCH = 2
 SIDE_PX = 128
+#: EfficientDet refuses an input below 129 px, and takes multiples of 128.
+_SIDES_PX = {"EfficientDet-D0": 256}
 #: Boxes of no symmetry, so that no two anchors overlap one of them equally.
 BOXES_XYWH_PX = ((11.3, 7.1, 53.7, 61.9), (67.9, 43.3, 41.1, 71.7), (23.9, 71.3, 37.3, 29.1))
 _CATEGORIES = ("person", "bicycle", "car")
@@ -122,7 +124,7 @@ def config_of(label: str, folder: str | os.PathLike, steps: int) -> "Message":
     kind = getattr(resizer, resizer.WhichOneof("image_resizer_oneof"))
     for field in ("height", "width", "min_dimension", "max_dimension"):
         if hasattr(kind, field):
-            setattr(kind, field, SIDE_PX)
+            setattr(kind, field, _SIDES_PX.get(label, SIDE_PX))
     if hasattr(model, "freeze_batchnorm"):
         model.freeze_batchnorm = True
     if message.model.HasField("faster_rcnn"):
