@@ -11,9 +11,11 @@ from replicate.report.plots import Plot
 def of(comparison: dict) -> dict[str, Plot]:
     """dict name -> Plot: the curves, accuracy against speed, and differences by category."""
     keys = [run["key"] for run in comparison["runs"]]
+    names = {run["key"]: run["name"] for run in comparison["runs"]}
+    apart = {key for group in comparison.get("groups", [])[1:] for key in group["runs"]}
     drawn = {}
     for curve in comparison["curves"]:
-        drawn[name_of(curve)] = _overlay(curve, keys)
+        drawn[name_of(curve)] = _overlay(curve, keys, apart, names)
     drawn |= ladders.drawn(comparison.get("ladders", []))
     if comparison["speed"]["runs"] or comparison["zoo"]:
         drawn["speed-accuracy"] = _speed(comparison, keys)
@@ -47,21 +49,41 @@ def _themed(plot: Plot, keys: list[str]) -> Plot:
     return plots.Plot(plot.name, plot.title, svg)
 
 
-def _overlay(curve: dict, keys: list[str]) -> Plot:
+def _overlay(curve: dict, keys: list[str], apart: set[str], names: dict[str, str]) -> Plot:
+    """The lines of a curve; of the evaluation, dotted where it was on other images than the first.
+
+    A line that lies just upon an earlier one is dashed, so that both are seen.
+    """
     name = name_of(curve)
     few = max(len(line["step"]) for line in curve["lines"]) <= 20
     with plots.axes("training step", curve["y_label"]) as holder:
+        before: dict[tuple, int] = {}
         for line in curve["lines"]:
+            same = (tuple(line["step"]), tuple(line["value"]))
+            upon = before.get(same, 0)
+            before[same] = upon + 1
+            style = (
+                (2 * upon, (2, 2 * upon)) if upon
+                else ":" if curve["share"] and not curve["of_machine"] and line["run"] in apart
+                else "-"
+            )  # fmt: skip
             holder.plot(
                 line["step"],
                 [float("nan") if value is None else value for value in line["value"]],
                 color=_stand_in(keys, line["run"]),
                 linewidth=1.5,
+                linestyle=style,
+                label=names[line["run"]],
                 marker="o" if few else None,
                 markersize=3.5,
                 gid=f"of-{line['run']}",
             )
         plots.thousands(holder.xaxis)
+        if few:
+            steps = sorted({step for line in curve["lines"] for step in line["step"]})
+            holder.xaxis.set_major_locator(
+                ticker.FixedLocator(plots.evenly(steps, plots.MAX_TICKS))
+            )
         if curve["share"]:
             holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         from_zero = curve["name"] != "Learning rate"
@@ -76,14 +98,21 @@ def _overlay(curve: dict, keys: list[str]) -> Plot:
 def _speed(comparison: dict, keys: list[str]) -> Plot:
     speed = comparison["speed"]
     with plots.axes("latency of an image (ms)", "box AP (%)", size=(6.2, 3.6)) as holder:
-        holder.scatter(
-            [model["latency_ms"] for model in speed["zoo"]],
-            [model["AP"] for model in speed["zoo"]],
-            s=14,
-            color=plots.colour("muted"),
-            alpha=0.6,
-            label="zoo, as published",
-        )
+        told = {}
+        for number, model in enumerate(speed["zoo"]):
+            holder.scatter(
+                model["latency_ms"],
+                model["AP"],
+                s=14,
+                color=plots.colour("muted"),
+                alpha=0.6,
+                label=None if number else "zoo, as published",
+                gid=f"zoo-{number}",
+            )
+            told[f"zoo-{number}"] = (
+                f"{model['name']}: {100 * model['AP']:.1f} % at {model['latency_ms']:g} ms, "
+                "as published"
+            )
         frontier = [model for model in speed["zoo"] if model["name"] in speed["frontier"]]
         holder.step(
             [model["latency_ms"] for model in frontier],
@@ -98,6 +127,9 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
         for run in speed["runs"]:
             colour = _stand_in(keys, run["run"])
             at = (run["latency_ms"], run["AP"])
+            told[f"of-{run['run']}"] = (
+                f"{names[run['run']]}: {100 * run['AP']:.1f} % at {run['latency_ms']:.1f} ms"
+            )
             holder.scatter(*at, s=46, color=colour, zorder=3, gid=f"of-{run['run']}")
             holder.annotate(
                 names[run["run"]],
@@ -114,4 +146,5 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
         holder.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
         holder.set_ylim(bottom=0)
         holder.legend(loc="lower right")
-        return _themed(plots.finished(holder, "speed-accuracy", "Accuracy against speed"), keys)
+        drawn = plots.finished(holder, "speed-accuracy", "Accuracy against speed")
+        return _themed(plots.marked(drawn, told), keys)

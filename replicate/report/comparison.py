@@ -9,7 +9,7 @@ from replicate import config, score, zoo
 from replicate.config import rules
 from replicate.errors import UserError
 from replicate.evenly import evenly
-from replicate.report import gallery
+from replicate.report import gallery, standing
 from replicate.report.content import MEANINGS, measurement
 from replicate.report.findings import Scored
 from replicate.report.participants import Participant
@@ -53,8 +53,13 @@ def of(
     scored = _scored(participants, not_checked)
     base = _baseline(participants, scored, baseline, not_checked)
     together = _on_the_same_images(scored, base, not_checked)
+    of_groups = standing.groups(participants, base.key if base else None)
+    names = {participant.key: participant.name for participant in participants}
     return {
         "format": FORMAT,
+        "groups": of_groups,
+        "headline": standing.headline(of_groups, names, together, samples),
+        "overall": standing.overall(together, base, samples) if base else {},
         "baseline": base.key if base else None,
         "metrics": list(METRICS),
         "runs": [

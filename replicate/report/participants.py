@@ -135,6 +135,9 @@ def _of_run(key: str, name: str, path: str) -> Participant:
         "device": _device(report["environment"]),
         "seed": report["request"].get("seed"),
         "made_by": metrics["made_by"] if metrics else "",
+        "evaluated_on": _on(metrics["annotations"], metrics["iou_type"]) if metrics else None,
+        "batch_size": plan["batch_size"] if plan else None,
+        "train_images": _train_images(report),
         "remarks": metrics["remarks"] if metrics else [],
     }
     evaluations = [
@@ -175,6 +178,14 @@ def _of_record(key: str, name: str, path: str) -> Participant:
         "latency_ms": (speed.get("latency_ms") or {}).get("median"),
         "device": speed.get("device"),
         "seed": None,
+        "evaluated_on": _on(
+            {"file": record["dataset"].get("annotations_file")}
+            | {"sha256": record["dataset"].get("annotations_sha256")}
+            | {"images": record["dataset"].get("images")},
+            iou_type,
+        ),
+        "batch_size": None,
+        "train_images": None,
         "made_by": text.of_inference(record.get("inference")),
         "remarks": record.get("remarks", {}).get(iou_type, []),
     }
@@ -202,6 +213,21 @@ def _report(run: RunDir) -> dict:
         if report.get("sources") == sources.fingerprint(run):
             return report
     return content.of_run(run)
+
+
+def _on(annotations: dict, iou_type: str) -> dict:
+    """What a run was evaluated on."""
+    return {
+        "annotations_sha256": annotations.get("sha256"),
+        "images": annotations.get("images"),
+        "iou_type": iou_type,
+        "file": pathlib.Path(str(annotations.get("file"))).name,
+    }
+
+
+def _train_images(report: dict) -> int | None:
+    records = report["data"]["records"]
+    return next((each["images"] for each in records if each["split"] == "train"), None)
 
 
 def _total(losses: dict[str, float]) -> float | None:

@@ -159,6 +159,17 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
             compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]
         ],
         pictures=pictures,
+        with_curves={line["run"] for curve in compared["curves"] for line in curve["lines"]},
+        # What a step is of each run: images, and epochs of its training set.
+        units={
+            run["key"]: {
+                "images": run["batch_size"],
+                "epochs": run["batch_size"] / run["train_images"]
+                if run["batch_size"] and run["train_images"]
+                else None,
+            }
+            for run in compared["runs"]
+        },
         colours=len(SERIES),
     )
 

@@ -242,7 +242,9 @@ def _shown_lines(page, curve="curve-total-loss"):
 
 
 def test_runs_sort_with_blanks_at_the_end(compared_page, compared_told):
-    heads = [each.text for each in compared_page.all("#runs-table thead th")]
+    heads = [
+        each.get_attribute("textContent") for each in compared_page.all("#runs-table thead th")
+    ]
     column = heads.index("total loss")
     button = compared_page.all("#runs-table thead th")[column].find_element("tag name", "button")
     compared_page.run("arguments[0].click()", button)
@@ -265,11 +267,24 @@ def test_filter_by_a_metric_hides_rows_lines_columns_and_cards(compared_page, co
     assert set(_shown_lines(compared_page)) == kept - {"r3"}
     cards = compared_page.run("[...document.querySelectorAll('.card')].map((e) => e.dataset.shows)")
     assert set(cards) == kept
-    assert len(compared_page.texts("#legend li")) == 3
+    assert len(compared_page.texts("#legend li")) == len(kept - {"r3"})  # it has no curves
     published = [each["AP"] for each in compared_told["zoo"] if (each["AP"] or 0) >= least]
     assert compared_page.one("#runs-count").text.startswith(f"{3 + len(published)} of")
     compared_page.one("#runs-all").click()
     assert len(compared_page.run("shownRuns()")) == 4
+
+
+def test_dots_have_names_and_runs_without_latency_are_listed(compared_page, compared_told):
+    told = compared_page.run(
+        "[...document.querySelectorAll('#plot-speed-accuracy [data-told]')]"
+        ".map((e) => e.dataset.told)"
+    )
+    ours = compared_told["runs"][3]
+    assert len(told) == len(compared_told["speed"]["zoo"]) + 1
+    assert f"{ours['name']}: {100 * ours['metrics']['AP']:.1f} % at" in told[-1]
+    listed = compared_page.one("#without-latency").text
+    assert all(each["name"].split("/")[-1] in listed for each in compared_told["runs"][:3])
+    assert len(compared_page.texts("#legend li")) == 3  # the benchmark has no curves
 
 
 def test_words_filter_runs(compared_page):

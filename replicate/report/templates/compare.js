@@ -169,7 +169,36 @@ function startComparedImages() {
   return build;
 }
 
+// Which columns of the table of runs are shown, by boxes of their names.
+function startColumns() {
+  const table = byId("runs-table");
+  const holder = byId("columns").querySelector(".controls");
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (column < 2) return;
+    const box = element("input", { type: "checkbox", checked: !head.hasAttribute("data-optional") });
+    const show = () => {
+      for (const row of table.rows) row.cells[column].classList.toggle("hidden", !box.checked);
+    };
+    box.addEventListener("input", show);
+    holder.append(element("label", { class: "check" }, box, head.textContent.trim()));
+    show();
+  });
+}
+
+function startUnits() {
+  byId("curves-x")?.addEventListener("input", (event) => {
+    unit = event.target.value;
+    fitCurves(new Set(shownRuns()));
+    const unknown = [...byId("legend").children].filter((item) =>
+      factorOf(item.dataset.of) === null).map((item) => item.textContent.trim());
+    byId("curves-x-note").textContent = unknown.length
+      ? `not known of ${unknown.join(", ")}, which are left out` : "";
+  });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   fitCurves = startCurves();
+  startColumns();
+  startUnits();
   startRuns(startComparedImages());
 });

@@ -8,6 +8,16 @@ const POINT = /(-?[\d.]+) (-?[\d.]+)/g;
 const MARGIN = 0.05;      // matplotlib's, on each side
 const HEADROOM = 1.06;    // above the highest value, as the plots are drawn
 
+let unit = "steps";
+const UNITS = { steps: "training step", images: "images seen", epochs: "epochs" };
+
+// What a step of a run is in the chosen unit; null where it is not known.
+function factorOf(run) {
+  if (unit === "steps") return 1;
+  startCurves.units ??= readData("curves-units") ?? {};
+  return startCurves.units[run]?.[unit] ?? null;
+}
+
 function startCurves() {
   const curves = [...document.querySelectorAll("svg[data-fits]")].map(readCurve);
   return (shown) => curves.forEach((curve) => fit(curve, shown));
@@ -26,12 +36,14 @@ function readCurve(svg) {
       .map((use) => ({ use, at: [Number(use.getAttribute("x")), Number(use.getAttribute("y"))] }));
     const points = [...paths.flatMap(({ d }) => pointsOf(d)), ...marks.map(({ at }) => at)]
       .map(([x, y]) => [xOf(x), yOf(y)]);
-    return { run: group.id.split("-of-")[1], paths, marks, points };
+    return { run: group.id.split("-of-")[1], group, paths, marks, points };
   });
   const axes = ["x", "y"].map((axis) =>
     [...svg.querySelectorAll(`[id*='-${axis}tick_']`)]);
   return {
     svg, lines, axes, xOf, yOf,
+    unit: "steps",
+    xLabel: [...svg.querySelectorAll("text")].find((each) => each.textContent.trim() === UNITS.steps),
     whole: true,
     box: { left, right, bottom, top },
     limits: [x0, x1, y0, y1],
@@ -46,22 +58,37 @@ function pointsOf(d) {
 }
 
 function fit(curve, shown) {
-  const mine = curve.lines.filter((line) => shown.has(line.run) && line.points.length);
-  const whole = mine.length === 0 || mine.length === curve.lines.length;
+  const mine = curve.lines.filter((line) =>
+    shown.has(line.run) && line.points.length && factorOf(line.run) !== null);
+  const whole = unit === "steps" && (mine.length === 0 || mine.length === curve.lines.length);
+  const named = unit === curve.unit;
+  if (!named) {
+    curve.unit = unit;
+    curve.svg.dataset.x = UNITS[unit];
+    curve.xLabel.textContent = UNITS[unit];
+  }
+  if (!whole && mine.length === 0) {
+    curve.lines.forEach(({ group }) => { group.style.visibility = "hidden"; });
+    return;
+  }
   if (whole && curve.whole) return;
   curve.whole = whole;
   const [x0, x1, y0, y1] = whole ? curve.limits : limitsOf(curve, mine);
   curve.svg.dataset.fitted = [x0, x1, y0, y1].join(" ");
   const { left, right, bottom, top } = curve.box;
-  const toX = (px) => left + (curve.xOf(px) - x0) / (x1 - x0) * (right - left);
+  const toX = (px, factor) =>
+    left + (curve.xOf(px) * factor - x0) / (x1 - x0) * (right - left);
   const toY = (px) => bottom + (curve.yOf(px) - y0) / (y1 - y0) * (top - bottom);
-  for (const { paths, marks } of curve.lines) {
+  for (const { run, group, paths, marks } of curve.lines) {
+    const factor = factorOf(run);
+    group.style.visibility = factor === null ? "hidden" : "";
+    if (factor === null) continue;
     for (const { path, d } of paths) {
       path.setAttribute("d", whole ? d : d.replace(POINT, (_, x, y) =>
-        `${toX(Number(x)).toFixed(3)} ${toY(Number(y)).toFixed(3)}`));
+        `${toX(Number(x), factor).toFixed(3)} ${toY(Number(y)).toFixed(3)}`));
     }
     for (const { use, at } of marks) {
-      use.setAttribute("x", whole ? at[0] : toX(at[0]));
+      use.setAttribute("x", whole ? at[0] : toX(at[0], factor));
       use.setAttribute("y", whole ? at[1] : toY(at[1]));
     }
   }
@@ -71,8 +98,9 @@ function fit(curve, shown) {
 
 function limitsOf(curve, lines) {
   let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
-  for (const { points } of lines) {
-    for (const [x, y] of points) {
+  for (const { run, points } of lines) {
+    for (const [steps, y] of points) {
+      const x = steps * factorOf(run);
       x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
     }
   }
@@ -92,7 +120,7 @@ function setTicks(curve, axis, whole, low, high, place) {
   if (whole) return;
   const use = drawn[0].querySelector("use");
   const home = Number(use.getAttribute(axis === 0 ? "x" : "y"));
-  for (const { value, text } of roundValues(low, high, axis === 1 && curve.share, axis === 0)) {
+  for (const { value, text } of roundValues(low, high, axis === 1 && curve.share, axis === 0 && unit !== "epochs")) {
     const tick = drawn[0].cloneNode(true);
     const by = place(value) - home;
     tick.querySelectorAll("[id]").forEach((each) => each.removeAttribute("id"));

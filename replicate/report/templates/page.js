@@ -47,7 +47,14 @@ function sortTable(table, column, descending) {
   const empty = rows.filter(([value]) => value === null);
   const full = rows.filter(([value]) => value !== null);
   full.sort(([a], [b]) => (descending ? compareValues(b, a) : compareValues(a, b)));
-  body.append(...full.map(([, row]) => row), ...empty.map(([, row]) => row));
+  const ordered = [...full.map(([, row]) => row), ...empty.map(([, row]) => row)];
+  // Rows of one group stay together: what cannot be compared is not mixed.
+  const groups = [...new Set(ordered.map((row) => row.dataset.group))].sort();
+  for (const [index, group] of groups.entries()) {
+    const rows = ordered.filter((row) => row.dataset.group === group);
+    rows.forEach((row, at) => row.classList.toggle("apart", index > 0 && at === 0));
+    body.append(...rows);
+  }
   [...table.tHead.rows[0].cells].forEach((head, index) => {
     if (index === column) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
     else head.removeAttribute("aria-sort");

@@ -31,7 +31,7 @@ function linesOf(svg) {
   const names = JSON.parse(svg.dataset.lines || "{}");
   return Object.entries(names).flatMap(([id, name]) => {
     const group = svg.querySelector(`[id$="-${CSS.escape(id)}"]`);
-    if (!group || group.style.display === "none") return [];
+    if (!group || group.style.display === "none" || group.style.visibility === "hidden") return [];
     const path = [...group.querySelectorAll("path")].find((each) => !each.closest("defs"));
     const uses = [...group.querySelectorAll("use")];
     const points = uses.length

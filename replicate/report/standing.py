@@ -1,0 +1,137 @@
+"""How the runs of a comparison stand: which can be compared at all, which is best, by how much."""
+
+from collections.abc import Iterable
+
+from replicate.errors import UserError
+from replicate.report.participants import Participant
+from replicate.score import over_images, scoring
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def groups(participants: Iterable[Participant], first: str | None = None) -> list[dict]:
+    """The runs by what they were evaluated on: only those of one group can be compared.
+
+    Args:
+      participants: list of Participant.
+      first: key of the participant whose group stands first, or None.
+
+    Returns:
+      list of dicts: letter, text, runs (keys), best (key of the highest AP, or None).
+    """
+    found: dict[tuple, dict] = {}
+    for participant in participants:
+        on = participant.facts.get("evaluated_on")
+        key = (on["annotations_sha256"], on["images"], on["iou_type"]) if on else ("none",)
+        group = found.setdefault(key, {"text": told(on), "members": []})
+        group["members"].append(participant)
+    ordered = sorted(
+        found.items(),
+        key=lambda item: (
+            all(member.key != first for member in item[1]["members"]),
+            item[0] == ("none",),
+        ),
+    )
+    return [
+        {
+            "letter": _LETTERS[number % len(_LETTERS)],
+            "text": group["text"],
+            "runs": [member.key for member in group["members"]],
+            "best": _best(group["members"]),
+        }
+        for number, (_, group) in enumerate(ordered)
+    ]
+
+
+def told(on: dict | None) -> str:
+    """What a run was evaluated on, in words."""
+    if not on:
+        return "not evaluated"
+    kind = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}[on["iou_type"]]
+    return f"{kind} on {on['images']:,} images of {on['file']}"
+
+
+def _best(members: Iterable[Participant]) -> str | None:
+    scored = [member for member in members if member.facts["metrics"].get("AP") is not None]
+    best = max(scored, key=lambda member: member.facts["metrics"]["AP"], default=None)
+    return best.key if best else None
+
+
+def overall(
+    together: dict[str, tuple[Participant, scoring.Result]], base: Participant, samples: int
+) -> dict[str, dict]:
+    """AP of each other run against the baseline, paired over the images.
+
+    Returns:
+      dict key -> {difference, low, high}: AP in -1..1; no interval (None) of fewer than 20 images.
+    """
+    of_base = together[base.key][1]
+    found = {}
+    for key, (_, result) in together.items():
+        if key == base.key:
+            continue
+        found[key] = _difference(result, of_base, samples)
+    return found
+
+
+def _difference(result: scoring.Result, of_base: scoring.Result, samples: int) -> dict:
+    compared = over_images.compare(result, of_base, samples=samples)
+    interval = compared["intervals"].get("AP") or {"low": None, "high": None}
+    return {
+        "difference": compared["differences"].get("AP"),
+        "low": interval["low"],
+        "high": interval["high"],
+    }
+
+
+def headline(
+    of_groups: list[dict],
+    names: dict[str, str],
+    together: dict[str, tuple[Participant, scoring.Result]],
+    samples: int,
+) -> list[str]:
+    """Which run is best on which images, by how much, and which runs can be compared: sentences."""
+    said = []
+    for group in of_groups:
+        best, runs = group["best"], group["runs"]
+        if best is None:
+            continue
+        if len(runs) == 1:
+            said.append(f"{names[best]} alone was evaluated as it was: {group['text']}.")
+            continue
+        sentence = f"Of the {len(runs)} runs with {group['text']}, {names[best]} is best"
+        scored = sorted(
+            (key for key in runs if key in together and key != best),
+            key=lambda key: -(together[key][1].metrics["AP"] or 0),
+        )
+        if best in together and scored:
+            sentence += _by(best, scored[0], names, together, samples)
+        said.append(f"{sentence}.")
+    if len(of_groups) > 1:
+        said.append(
+            f"They were evaluated in {len(of_groups)} ways; a figure of one group tells nothing "
+            "against one of another."
+        )
+    return said
+
+
+def _by(
+    best: str,
+    second: str,
+    names: dict[str, str],
+    together: dict[str, tuple[Participant, scoring.Result]],
+    samples: int,
+) -> str:
+    try:
+        found = _difference(together[best][1], together[second][1], samples)
+    except UserError:
+        return ""
+    if found["difference"] == 0:
+        return f" together with {names[second]}, AP equal"
+    said = f", {100 * found['difference']:.2f} points of AP above {names[second]}"
+    if found["low"] is not None:
+        low, high = (f"{100 * found[side]:+.2f}".replace("-", "−") for side in ("low", "high"))
+        said += f" (95 % interval {low} to {high}, paired)"
+        if found["low"] <= 0 <= found["high"]:
+            said += ", which chance alone can give"
+    return said
