@@ -56,7 +56,7 @@ _FORMAT = flags.DEFINE_enum(
 
 def main(arguments: list[str]) -> int:
     if not arguments:
-        raise UserError("give a config: python tools/lint_config.py pipeline.config")
+        raise UserError("give one config: python tools/lint_config.py pipeline.config")
     found = [(origin, finding) for path in arguments for origin, finding in _findings(path)]
     if _FORMAT.value == "json":
         print(json.dumps([dataclasses.asdict(finding) for _, finding in found], indent=1))
