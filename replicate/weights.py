@@ -15,6 +15,7 @@ from replicate.run import RunDir
 # Where `tools/download.py zoo MODEL` puts what it fetches.
 DOWNLOADED = pathlib.Path("data/zoo")
 _CONFIG = "pipeline.config"
+_OF_VISION = "params.yaml"  # of a TF-Vision model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,4 +97,6 @@ def _in_folder(folder: pathlib.Path) -> Weights:
     inner = next(
         (place for place in (run.checkpoints, folder / "checkpoint") if place.is_dir()), folder
     )
+    if not config.is_file():
+        config = folder / _OF_VISION
     return Weights(str(inner), str(config) if config.is_file() else None)

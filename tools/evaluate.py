@@ -20,6 +20,10 @@ The images are decoded as the API's own input decodes them (TensorFlow). --suppr
 API's own non-maximum suppression; by default the kit's runs where it is equal to that (the same
 boxes, tests/evaluate/), which is faster. metrics.json and the screen say which one ran.
 
+A TF-Vision checkpoint is evaluated likewise, with --pipeline_config_path=params.yaml (or a folder
+that holds both): every image of the annotation file, where TF-Vision's own evaluator scores those
+alone that have detections; docs/tfvision.md says what its figures are made of.
+
 The images are read from --image_dir and not from records, so that what conversion dropped counts
 as missed. Exit status 1: the watch ended before the checkpoint of the last step was there. The
 same command again passes over what is evaluated.
@@ -96,7 +100,7 @@ def main(_: list[str]) -> int:
 
 def _evaluate_one() -> int:
     _require(annotations_file=_ANNOTATIONS.value, image_dir=_IMAGES.value, output=_OUTPUT.value)
-    from replicate import config, weights
+    from replicate import engine, weights
     from replicate.run import write_json
     from tfrecords import annotation_file
 
@@ -104,7 +108,7 @@ def _evaluate_one() -> int:
     config_path = _CONFIG.value or trained.config
     if not config_path:
         raise UserError(f"missing --pipeline_config_path{_HELP}")
-    message = config.read(config_path)
+    message = engine.read(config_path)
     scored = annotation_file.read(_ANNOTATIONS.value).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from replicate.engine import Description
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,6 +85,20 @@ def facts(message: "Message") -> ConfigFacts:
         val_records=tuple(readers[0].tf_record_input_reader.input_path) if readers else (),
         predicts_masks=_predicts_masks(message.model),
         predicts_keypoints=bool(message.model.center_net.keypoint_estimation_task),
+    )
+
+
+def described(message: "Message") -> Description:
+    """What the rest of the kit has to know of a config, whichever engine's (`replicate.engine`)."""
+    held = facts(message)
+    readers = message.eval_input_reader
+    return Description(
+        num_classes=held.num_classes,
+        label_map=readers[0].label_map_path if readers else "",
+        predicts_masks=held.predicts_masks,
+        predicts_keypoints=held.predicts_keypoints,
+        batch_size=held.batch_size,
+        num_steps=held.num_steps,
     )
 
 

@@ -7,6 +7,24 @@ from replicate.errors import UserError
 from tfrecords import label_map
 
 
+def as_they_are(categories: dict[int, str], num_classes: int) -> list[int | None]:
+    """Of a model that was trained on the annotation file's own ids: class index i is id i + 1.
+
+    Args:
+      categories, num_classes: as of `category_ids`.
+
+    Raises:
+      UserError: a category whose id is beyond the model's classes.
+    """
+    beyond = [category_id for category_id in categories if not 1 <= category_id <= num_classes]
+    if beyond:
+        raise UserError(
+            f"category {categories[beyond[0]]!r} has id {beyond[0]}, but the model tells "
+            f"{num_classes} classes apart; is it another data set's model?"
+        )
+    return [i + 1 if i + 1 in categories else None for i in range(num_classes)]
+
+
 def category_ids(
     label_map_path: str | os.PathLike, categories: dict[int, str], num_classes: int
 ) -> list[int | None]:

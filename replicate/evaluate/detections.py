@@ -6,18 +6,17 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from replicate import decoders
+from replicate import decoders, engine
 from replicate.errors import UserError
 from replicate.evaluate import categories, images, suppression
-from replicate.evaluate.detector import Detector
+from replicate.evaluate.detector import find_checkpoint, pasted_masks
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -28,6 +27,9 @@ DECODER = "tensorflow"
 # Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
 # that use one.
 _CALLS_ON_A_CPU = 3
+
+
+MasksOf = Callable[[dict[str, np.ndarray], np.ndarray, int, int], list[dict] | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Evaluation:
     whole model.
 
     Args:
-      config: TrainEvalPipelineConfig; its eval_input_reader names the label map.
+      config: TrainEvalPipelineConfig or VisionConfig, which names the label map.
       annotations_file: COCO annotation JSON; its images are detected, all of them.
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
@@ -97,11 +99,15 @@ class Evaluation:
     ) -> None:
         self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
-        num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
-        self._category_ids = categories.category_ids(
-            _label_map_path(config), category_names, num_classes
+        described = engine.describe(config)
+        self._category_ids = (
+            categories.as_they_are(category_names, described.num_classes)
+            if described.label_map is None
+            else categories.category_ids(
+                _label_map_path(described), category_names, described.num_classes
+            )
         )
-        self._detectors = [Detector(config, device, suppressed_by) for device in _devices()]
+        self._detectors = [engine.detector(config, device, suppressed_by) for device in _devices()]
         static = self._detectors[0].static_shape is not None
         self._batch_size = batch_size if static else 1
         for detector in self._detectors:
@@ -131,8 +137,9 @@ class Evaluation:
         Raises:
           UserError: a checkpoint that is not this model's.
         """
+        prefix = find_checkpoint(checkpoint)
         for detector in self._detectors:
-            detector.restore(checkpoint)
+            detector.restore(prefix)
         return str(self._detectors[0].checkpoint)
 
     def found(self, progress: bool = True) -> Iterator[ImageDetections]:
@@ -156,7 +163,10 @@ class Evaluation:
                 outputs = {name: value.numpy() for name, value in outputs.items()}
                 for row, image in enumerate(itertools.islice(remaining, self._batch_size)):
                     one = {name: value[row] for name, value in outputs.items()}
-                    yield found(image.id, image_hw[row], one, self._category_ids)
+                    yield found(
+                        *(image.id, image_hw[row], one, self._category_ids),
+                        self._detectors[0].masks,
+                    )
                     bar.update()
 
     def detect(
@@ -192,14 +202,14 @@ def _devices() -> list[str | None]:
     return names if len(names) > 1 else [None]
 
 
-def _label_map_path(config: "Message") -> str:
-    if not config.eval_input_reader or not config.eval_input_reader[0].label_map_path:
+def _label_map_path(described: engine.Description) -> str:
+    if not described.label_map:
         raise UserError("eval_input_reader.label_map_path is not set; name the model's label map")
-    return config.eval_input_reader[0].label_map_path
+    return described.label_map
 
 
 def _detected(
-    detectors: list[Detector], to_detect: list[images.Image], batch_size: int
+    detectors: list[engine.Detector], to_detect: list[images.Image], batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
     """Each batch's image_hw and outputs, in order; the last one is filled up with its last image.
 
@@ -226,7 +236,7 @@ def _detected(
 
 
 def _prepared(
-    detector: Detector, to_detect: list[images.Image], batch_size: int
+    detector: engine.Detector, to_detect: list[images.Image], batch_size: int
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, np.ndarray]]:
     """Batches of resized images, their true shapes and their image_hw (numpy)."""
     paths = [image.path for image in to_detect]
@@ -272,6 +282,7 @@ def found(
     image_hw: np.ndarray,
     output: dict[str, np.ndarray],
     category_ids: list[int | None],
+    masks_of: MasksOf = pasted_masks,
 ) -> ImageDetections:
     """One image's detections.
 
@@ -282,6 +293,7 @@ def found(
       image_hw: int [2], the image's size in pixels.
       output: the API's postprocessed detections of the image, numpy, without batch dimension.
       category_ids: list from `categories.category_ids`.
+      masks_of: the engine's `Detector.masks`.
 
     Returns:
       ImageDetections; those of a class that the file does not have are left out, since no
@@ -301,7 +313,7 @@ def found(
         category_ids=[ids[index] for index in rows],
         boxes_xywh_px=np.stack([left, top, right - left, bottom - top], axis=1),
         scores=output["detection_scores"][rows],
-        masks=_masks(output, rows, height, width),
+        masks=masks_of(output, rows, height, width),
         keypoints=_keypoints(output, rows, height, width),
     )
 
@@ -314,24 +326,6 @@ def of_image(
 ) -> list[dict]:
     """One image's detections as COCO results, a list of dicts; arguments as of `found`."""
     return found(image_id, image_hw, output, category_ids).as_results()
-
-
-def _masks(
-    output: dict[str, np.ndarray], rows: np.ndarray, height: int, width: int
-) -> list[dict] | None:
-    """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does; RLE."""
-    if "detection_masks" not in output or not len(rows):
-        return None
-    from object_detection.utils import ops
-
-    pasted = ops.reframe_box_masks_to_image_masks(
-        tf.constant(output["detection_masks"][rows]),
-        tf.constant(output["detection_boxes"][rows]),
-        height,
-        width,
-    ).numpy()
-    encoded = [coco_mask.encode(np.asfortranarray(mask > 0.5, np.uint8)) for mask in pasted]
-    return [{"size": rle["size"], "counts": rle["counts"].decode()} for rle in encoded]
 
 
 def _keypoints(

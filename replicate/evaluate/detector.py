@@ -4,7 +4,9 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
+from pycocotools import mask as coco_mask
 
 from replicate import odapi
 from replicate.errors import UserError
@@ -126,6 +128,13 @@ class Detector:
         with tf.device(self._device):
             return self._detect(images, true_shapes)
 
+    @staticmethod
+    def masks(
+        output: dict[str, np.ndarray], rows: np.ndarray, height: int, width: int
+    ) -> list[dict] | None:
+        """As `pasted_masks`."""
+        return pasted_masks(output, rows, height, width)
+
     def _specs(self, batch_size: int | None) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """Input shapes, with an open batch where `batch_size` is None.
 
@@ -175,6 +184,33 @@ class Detector:
             )
         optimizer.shadow_copy(self.model)
         return optimizer
+
+
+def pasted_masks(
+    output: dict[str, np.ndarray], rows: np.ndarray, height: int, width: int
+) -> list[dict] | None:
+    """Box-relative masks pasted into the image, cut at 0.5 as the API's evaluation does.
+
+    Args:
+      output: postprocessed detections of one image, numpy, without batch dimension.
+      rows: int [N], which of them.
+      height, width: of the image, pixels.
+
+    Returns:
+      N compressed RLEs, or None where the model has no masks or N is 0.
+    """
+    if "detection_masks" not in output or not len(rows):
+        return None
+    from object_detection.utils import ops
+
+    pasted = ops.reframe_box_masks_to_image_masks(
+        tf.constant(output["detection_masks"][rows]),
+        tf.constant(output["detection_boxes"][rows]),
+        height,
+        width,
+    ).numpy()
+    encoded = [coco_mask.encode(np.asfortranarray(mask > 0.5, np.uint8)) for mask in pasted]
+    return [{"size": rle["size"], "counts": rle["counts"].decode()} for rle in encoded]
 
 
 def find_checkpoint(checkpoint: str | os.PathLike) -> str:

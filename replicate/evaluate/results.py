@@ -10,8 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from replicate import config as configs
-from replicate import score
+from replicate import engine, score
 from tfrecords.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def beside_boxes(
     """Scores what detections hold beside boxes, where the annotation file has it too.
 
     Args:
-      config: TrainEvalPipelineConfig of the model, which tells whether it predicts masks or
-        keypoints.
+      config: TrainEvalPipelineConfig or VisionConfig of the model, which tells whether it
+        predicts masks or keypoints.
       annotations_file: COCO annotation JSON.
       path: the detections' COCO results file.
 
@@ -69,7 +68,7 @@ def beside_boxes(
     Raises:
       EvaluatorsDisagree: the two evaluators' figures differ.
     """
-    facts = configs.facts(config)
+    facts = engine.describe(config)
     predicted = {"segm": facts.predicts_masks, "keypoints": facts.predicts_keypoints}
     kinds = [kind for kind, predicts in predicted.items() if predicts]
     held = score.Groundtruth.read(annotations_file).figures() if kinds else ()

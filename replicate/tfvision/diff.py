@@ -69,11 +69,11 @@ def _values(a: Any, b: Any, path: str) -> Iterator[tuple[str, str, Any, Any]]:
 
 def _lists(a: list, b: list, path: str) -> Iterator[tuple[str, str, Any, Any]]:
     for i, j in align.align(a, b, _distance):
-        if i is None:
+        if i is None and j is not None:
             yield SET, f"{path}[{j}]", None, b[j]
-        elif j is None:
+        elif i is not None and j is None:
             yield DELETE, f"{path}[{i}]", a[i], None
-        else:
+        elif i is not None and j is not None:
             yield from _values(a[i], b[j], f"{path}[{j}]")
 
 

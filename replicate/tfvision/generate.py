@@ -27,7 +27,7 @@ from tfrecords.whole_files import written_whole
 
 PATH = pathlib.Path(__file__).with_name("experiments.json")
 PACKAGE = "tf-models-official"
-_MODULES = {
+MODULES = {
     "official.vision.configs.retinanet": (
         *("retinanet_resnetfpn_coco", "retinanet_spinenet_coco", "retinanet_mobile_coco"),
     ),
@@ -53,8 +53,9 @@ def generate() -> dict:
     from official.core import exp_factory
 
     classes: dict[str, dict] = {}
-    experiments, missing = {}, {}
-    for module, factories in _MODULES.items():
+    experiments: dict[str, dict] = {}
+    missing: dict[str, str] = {}
+    for module, factories in MODULES.items():
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:

@@ -23,7 +23,7 @@ from official.core import exp_factory
 from official.modeling import hyperparams
 from replicate.tfvision import generate
 asked = json.load(sys.stdin)
-for module in generate._MODULES:
+for module in generate.MODULES:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError:
