@@ -10,6 +10,9 @@ A checkpoint evaluated again, or detections of another framework, scored by tool
     python tools/verdict.py --model=mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8 \\
         --metrics=boxes.json,masks.json --kind=checkpoint
 
+MODEL may be one of TF-Vision's too (tools/zoo.py list --engine=tfvision), --pipeline_config then a
+params YAML.
+
 Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable.
 """
 
@@ -85,9 +88,9 @@ def _of_metrics(paths: list[str], official: dict | None) -> verdict.Verdict:
         raise UserError("--metrics needs --model, the zoo model whose figure they are held against")
     message = None
     if FLAGS.pipeline_config:
-        from replicate import config
+        from replicate import engine
 
-        message = config.read(FLAGS.pipeline_config)
+        message = engine.read(FLAGS.pipeline_config)
     evaluations = [read_json(path) for path in paths]
     for path, evaluation in zip(paths, evaluations, strict=True):
         if not isinstance(evaluation, dict) or "iou_type" not in evaluation:

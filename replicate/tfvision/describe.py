@@ -1,7 +1,12 @@
 """What the rest of the kit has to know of a TF-Vision config. Imports no TensorFlow."""
 
 from replicate.engine import Description
+from replicate.errors import UserError
+from replicate.tfvision import configs
 from replicate.tfvision.configs import VisionConfig
+
+#: Of the package's detection generators, where a config cannot be composed.
+_DEFAULT_CUT = 0.05
 
 
 def described(config: VisionConfig) -> Description:
@@ -17,3 +22,13 @@ def described(config: VisionConfig) -> Description:
         batch_size=params.at("task.train_data.global_batch_size"),
         num_steps=params.at("trainer.train_steps"),
     )
+
+
+def score_cut(model: str) -> float:
+    """The score below which a published row's detections are thrown away before suppression."""
+    try:
+        params = configs.read(model).params
+    except UserError:
+        return _DEFAULT_CUT
+    found = params.at("task.model.detection_generator.pre_nms_score_threshold")
+    return _DEFAULT_CUT if found is None else float(found)

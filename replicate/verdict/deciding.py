@@ -100,6 +100,7 @@ def decide(
     facts: Iterable[RunFacts] = (),
     scaling: Scaling | None = None,
     explained: Iterable[dict] = (),
+    cut: float = 0.0,
 ) -> Verdict:
     """Decides whether a published figure was reached, and under which conditions.
 
@@ -115,6 +116,7 @@ def decide(
       facts: list of RunFacts, one a run.
       scaling: `config.linear_scaling` of recipe and config, or None.
       explained: as of `measured.of_run`: what changes were measured to cost.
+      cut: score threshold of the published evaluation; the zoo's has none.
 
     Raises:
       UserError: an unknown kind, or the same detections twice: that is one run.
@@ -127,7 +129,7 @@ def decide(
     seeds = _seeds(evaluations)
     figures = _figures(row)
     conditioned = conditions.of(kind, deviations, scaling, facts)
-    reasons = _obstacles(row, evaluations, deviations or (), val2017, seeds, figures)
+    reasons = _obstacles(row, evaluations, deviations or (), val2017, seeds, figures, cut)
     judged = {} if reasons else _judged(seeds, figures, kind)
     if reasons:
         verdict = NOT_COMPARABLE
@@ -181,9 +183,21 @@ def decide(
         facts=[run_facts.to_json() for run_facts in facts],
         notes=[
             *_notes(evaluations, seeds, figures, facts, val2017, by_header),
+            *_uncut(evaluations, cut),
             *_others(row, kind, seeds),
         ],
     )
+
+
+def _uncut(evaluations: Iterable[dict], cut: float) -> list[str]:
+    """That the published evaluation threw detections away, and these did not."""
+    lowest = [evaluation["detections"]["score_threshold"] for evaluation in evaluations]
+    if not cut or None not in lowest:
+        return []
+    return [
+        f"the published evaluation cut detections at a score of {cut:g}, these are not cut: what "
+        "lies below can only add to AP"
+    ]
 
 
 def _check_distinct(evaluations: Iterable[dict]) -> None:
@@ -252,12 +266,13 @@ def _obstacles(
     val2017: dict | None,
     seeds: dict[str, list[float | None]],
     figures: dict[str, dict],
+    cut: float,
 ) -> list[str]:
     cap = _own_cap(row)
     obstacles = dict.fromkeys(
         sentence
         for evaluation in evaluations
-        for sentence in comparable.obstacles(evaluation, deviations, val2017, cap=cap)
+        for sentence in comparable.obstacles(evaluation, deviations, val2017, cut, cap)
     )
     if not set(seeds) & set(figures):
         which = " and ".join(seeds) or "anything"

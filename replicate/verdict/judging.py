@@ -10,7 +10,9 @@ from typing import Any
 from replicate import config, environment, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
+from replicate.tfvision import describe
 from replicate.verdict import comparable, deciding, measured, official, run_facts
+from replicate.zoo import vision
 
 
 def of_runs(
@@ -86,11 +88,18 @@ def of_metrics(
     Args:
       metrics: list of metrics.json dicts; masks or keypoints that stand beside boxes ("others")
         are judged with them, as those of a run directory are.
-      model: the zoo model.
-      message: the config they were made with, None where it is not known.
+      model: the zoo model, or TF-Vision's by the name of its row.
+      message: the config they were made with (TrainEvalPipelineConfig or VisionConfig), None where
+        it is not known.
       kind, val2017: as in `of_runs`.
     """
     metrics = [score for boxes in metrics for score in (boxes, *boxes.get("others", []))]
+    if zoo.get(model) is None and (published := vision.get(model)) is not None:
+        deviations = None if message is None else _deviations_of_vision(message, model)
+        cut = describe.score_cut(model)
+        return deciding.decide(
+            *(published.as_row(), metrics, deviations), kind=kind, val2017=val2017, cut=cut
+        )
     model = _named(model)
     row, deviations, scaling = zoo.find(model), None, None
     if message is not None:
@@ -147,6 +156,12 @@ def _check_distinct(runs: list[RunDir]) -> None:
                 else f"{run.root} is named twice; name each run once"
             )
         named[place] = run
+
+
+def _deviations_of_vision(held: Any, model: str) -> list[dict]:
+    from replicate.tfvision import configs, diff
+
+    return config.operations_to_json(diff.diff(configs.read(model).params, held.params))
 
 
 def _named(model: str) -> str:

@@ -12,12 +12,16 @@ import dataclasses
 import difflib
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from replicate.errors import UserError
+from replicate.zoo import table
+from replicate.zoo.figures import Figure
 
 _DATA = pathlib.Path(__file__).parent.parent / "data" / "tfvision.csv"
+#: The page that says train2017 and val2017 of its tables.
+_SAYS_VAL2017 = "official/vision/README.md"
 #: Where it is reported that the bucket of every published checkpoint is gone.
 GONE = "reported gone with all of tf_model_garden/vision (tensorflow/models#13610)"
 
@@ -72,6 +76,57 @@ class VisionRow:
         """ "640x640" (height x width, pixels), or "" where unknown."""
         return f"{self.input_height}x{self.input_width}" if self.input_height else ""
 
+    def as_row(self) -> table.Row:
+        """The row as the verdict takes it, with every figure that COCO val2017 was scored for.
+
+        The deep mask heads' figures are of the categories that no mask was trained of; they have
+        none here.
+        """
+        figures = [] if self.family == "deep_mask_head_rcnn" else list(self._figures())
+        masks = any(figure.kind == "mask" for figure in figures)
+        return table.Row(
+            archive=self.name,
+            display_name=self.display_name,
+            family=self.family,
+            input_height=self.input_height,
+            input_width=self.input_width,
+            resizer="keep_aspect",
+            speed_ms=None,
+            box_map=self.box_ap,
+            mask_map=self.mask_ap,
+            keypoint_map=None,
+            outputs=("Boxes", "Masks") if masks else ("Boxes",),
+            template=None,
+            url=self.checkpoint_url,
+            note=self.note,
+            sha256="",
+            figures=tuple(figures),
+        )
+
+    def _figures(self) -> Iterator[Figure]:
+        """The table's figures, then the header's; one that stands in the header alone is its."""
+        for origin, source, points in (
+            ("table", self.source, (self.box_ap, self.mask_ap)),
+            ("header", self.yaml_source, (self.header_box_ap, self.header_mask_ap)),
+        ):
+            document, _, commit = source.partition("@")
+            if origin == "table" and document.endswith(".yaml"):
+                continue
+            for kind, value in zip(("box", "mask"), points, strict=True):
+                if value is not None:
+                    yield Figure(
+                        kind=kind,
+                        points=value,
+                        decimals=len(_digits(value).partition(".")[2]),
+                        origin=origin,
+                        runs=None,
+                        spread=None,
+                        val2017="stated" if document.endswith(_SAYS_VAL2017) else "inferred",
+                        document=document,
+                        commit=commit,
+                        released="",
+                    )
+
     @property
     def checkpoint_state(self) -> str:
         """What is known of the published weights."""
@@ -94,8 +149,8 @@ class VisionRow:
 @functools.cache
 def rows() -> list[VisionRow]:
     """The 48 rows, in the order of the published tables."""
-    with open(_DATA, encoding="utf-8", newline="") as table:
-        return [_row(record) for record in csv.DictReader(table)]
+    with open(_DATA, encoding="utf-8", newline="") as file:
+        return [_row(record) for record in csv.DictReader(file)]
 
 
 def families() -> list[str]:
@@ -122,6 +177,11 @@ def find(name: str) -> VisionRow:
         lines.append("all of them: python tools/zoo.py list --engine=tfvision")
         raise UserError("\n  ".join(lines))
     return row
+
+
+def _digits(points: float) -> str:
+    """A figure with the digits that the documents print: one, or two."""
+    return f"{points:.2f}".removesuffix("0")
 
 
 def _row(record: dict[str, str]) -> VisionRow:

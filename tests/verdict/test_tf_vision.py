@@ -1,0 +1,75 @@
+"""TF-Vision's published figures judged: like with like, both sources, its own score cut."""
+
+import copy
+
+import pytest
+
+from replicate import verdict
+from replicate.tfvision import configs, render
+from replicate.zoo import vision
+from tests.verdict import made
+
+MOBILE = "retinanet_mobilenetv2_256"
+
+
+def score(ap, cut=None):
+    metrics = copy.deepcopy(made.metrics(ap))
+    metrics["detections"]["score_threshold"] = cut
+    return metrics
+
+
+def judged(model, *evaluations, config=None):
+    return verdict.of_metrics(list(evaluations), model, config, kind="checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("model", "ap", "expected"),
+    [
+        (MOBILE, 23.5, "REPLICATED"),
+        (MOBILE, 23.2, "NEAR"),
+        (MOBILE, 22.0, "NOT REPLICATED"),
+        # table 28.1, header 27.6: the nearer counts
+        ("retinanet_mobile_spinenet49_384", 28.1, "REPLICATED"),
+        ("retinanet_mobile_spinenet49_384", 27.6, "REPLICATED"),
+        ("retinanet_mobile_spinenet49_384", 26.9, "NOT REPLICATED"),
+        # of classes that no mask was trained of: nothing to compare with
+        ("deep_mask_head_rcnn_resnet50_hg52", 33.1, "NOT COMPARABLE"),
+    ],
+)
+def test_figures(model, ap, expected):
+    assert judged(model, score(ap, 0.05)).verdict == expected
+
+
+def test_its_own_cut_is_no_obstacle_and_a_higher_one_is():
+    """All of TF-Vision's generators throw away what scores below 0.05 (its configs' default)."""
+    assert configs.read(MOBILE).params.at(
+        "task.model.detection_generator.pre_nms_score_threshold"
+    ) == pytest.approx(0.05)
+    assert judged(MOBILE, score(23.5, 0.05)).verdict == "REPLICATED"
+    higher = judged(MOBILE, score(23.5, 0.3))
+    assert higher.verdict == "NOT COMPARABLE"
+    assert "the published figure was cut at 0.05" in higher.reasons[0]
+    uncut = judged(MOBILE, score(23.5))
+    assert any("these are not cut" in note for note in uncut.notes)
+    assert not any("not cut" in note for note in judged(MOBILE, score(23.5, 0.05)).notes)
+
+
+def test_another_network_is_not_comparable():
+    request = render.RenderRequest(overrides=[("task.model.input_size", "[320, 320, 3]")])
+    changed = render.render(MOBILE, request)
+    answer = judged(MOBILE, score(23.5, 0.05), config=changed)
+    assert answer.verdict == "NOT COMPARABLE"
+    assert "320 for 256" in " ".join(answer.reasons)
+    same = render.render(MOBILE, render.RenderRequest(val_records="elsewhere*"))
+    assert judged(MOBILE, score(23.5, 0.05), config=same).verdict == "REPLICATED"
+
+
+def test_figures_have_their_documents():
+    row = vision.find("cascadercnn_spinenet96_1024").as_row()
+    table, header = row.table_figure("mask"), row.header_figure("mask")
+    assert (table.points, table.decimals, header.points) == (43.8, 1, 45.0)
+    assert table.val2017 == "stated" and header.val2017 == "inferred"
+    assert header.document.endswith("coco_spinenet96_cascadercnn_tpu.yaml")
+    alone = vision.find("retinanet_mobilenet_multi_avg_256").as_row()
+    assert alone.table_figure("box") is None
+    assert (alone.header_figure("box").points, alone.header_figure("box").decimals) == (24.92, 2)
