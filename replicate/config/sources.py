@@ -68,6 +68,11 @@ def _text_at(path: pathlib.Path) -> tuple[str, str]:
         path = path / CONFIG_NAME
     elif archive.is_archive(path):
         return archive.read_config(path), f"{path}:{CONFIG_NAME}"
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(
+            f"{path}: a YAML is a config of TF-Vision, of which the kit renders, lints and "
+            "compares configs, evaluates and judges checkpoints, and no more (docs/tfvision.md)"
+        )
     return textproto.read_text(path), str(path)
 
 

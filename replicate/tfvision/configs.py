@@ -84,10 +84,11 @@ def read(source: str, experiment: str = "") -> VisionConfig:
 def of_text(text: str, origin: str, experiment: str = "") -> VisionConfig:
     """The config of a YAML's text, as `read`."""
     document = yaml_text.parse(text, origin)
-    name = experiment or document.experiment or _by_file(origin)
+    name = experiment or document.experiment or _by_file(origin) or _by_content(document.values)
     if not name:
         raise UserError(
-            f"{origin}: names no experiment; add the line `# --experiment_type=NAME` at its head, "
+            f"{origin}: names no experiment, and is not complete without one; add the line "
+            "`# --experiment_type=NAME` at its head, "
             f"NAME one of {', '.join(experiments.names())}"
         )
     params = experiments.factory(name)
@@ -115,6 +116,19 @@ def _by_file(origin: str) -> str:
     name = pathlib.Path(origin).name
     of_rows = {row.yaml: row.experiment for row in vision.rows() if row.yaml}
     return published().get(name, {}).get("experiment", "") or of_rows.get(name, "")
+
+
+def _by_content(values: dict) -> str:
+    """The factory of a complete config, such as TF-Vision's trainer writes beside its checkpoints.
+
+    Complete means that the values are all there is: over whichever factory of that task they are
+    laid, the config is they.
+    """
+    for name in experiments.names():
+        params = experiments.factory(name)
+        if not params.override(values) and params.as_dict() == values:
+            return name
+    return ""
 
 
 # The R50-FPN rows have no YAML; the 72 epochs are the factory's, 462 steps of 256 images each.

@@ -129,6 +129,13 @@ def unknown(name: str, others: Iterable[str] = ()) -> UserError:
       name: what was asked for.
       others: names that would have done besides those of the rows.
     """
+    from replicate.zoo import vision
+
+    if vision.get(name) is not None:
+        return UserError(
+            f"'{name}' is TF-Vision's: the kit renders and compares its config, evaluates and "
+            "judges its checkpoints, and does not train it (docs/tfvision.md)"
+        )
     rows_names = [model for row in rows() for model in (row.archive, row.template) if model]
     known = {_normal(model): model for model in [*rows_names, *others]}
     close = difflib.get_close_matches(_normal(name), known, n=3, cutoff=0.5)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from replicate import config as pipeline_configs
 from replicate.config import same, view
 from replicate.errors import UserError
 from replicate.tfvision import configs, diff, experiments, lint, published, render
@@ -152,6 +153,29 @@ def test_no_yaml_and_no_experiment_are_one_message():
         lint.lint("task: {a: [1}", "p.yaml")
     with pytest.raises(UserError, match="names no experiment"):
         lint.lint("task: {}\n", "p.yaml")
+
+
+@pytest.mark.parametrize("source", ["retinanet_mobilenetv2_256", "params.yaml"])
+def test_what_only_the_other_engine_can_do_says_so(source, tmp_path):
+    """Wherever a pipeline.config is wanted: no parser's mistakes, no nearest names."""
+    if source.endswith(".yaml"):
+        source = str(tmp_path / source)
+        (tmp_path / "params.yaml").write_text(HEAD)
+    with pytest.raises(UserError, match=r"TF-Vision.*docs/tfvision\.md"):
+        pipeline_configs.read(source)
+
+
+def test_a_complete_config_needs_no_experiment():
+    """As TF-Vision's trainer writes it: its name is not in it, and nothing else is missing."""
+    import yaml
+
+    whole = render.render("maskrcnn_resnet50fpn_640", RenderRequest(num_steps=1000)).params
+    text = yaml.dump(whole.as_dict(), default_flow_style=False)
+    read = configs.of_text(text, "params.yaml")
+    assert read.params.as_dict() == whole.as_dict() and not read.problems
+    del whole.values["runtime"]
+    with pytest.raises(UserError, match="not complete without one"):
+        configs.of_text(yaml.dump(whole.as_dict()), "params.yaml")
 
 
 def test_diff_aligns_lists_and_classifies():
