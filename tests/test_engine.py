@@ -1,0 +1,44 @@
+"""The seam: whichever engine's config, the rest is told the same things of it."""
+
+import importlib
+
+import pytest
+
+from replicate import engine
+from replicate.errors import UserError
+
+SSD = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+MASKS = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "classes", "masks", "batch_size", "num_steps"),
+    [
+        # of the published configs: 90 classes, and TF-Vision's 91 with the background
+        (SSD, engine.ODAPI, 90, False, 128, 50000),
+        (MASKS, engine.ODAPI, 90, True, 16, 200000),
+        ("retinanet_mobilenetv2_256", engine.TFVISION, 90, False, 256, 277200),
+        ("maskrcnn_spinenet49_640", engine.TFVISION, 90, True, 256, 231000),
+    ],
+)
+def test_a_config_is_described(source, name, classes, masks, batch_size, num_steps):
+    config = engine.read(source)
+    assert engine.of(config) == name
+    described = engine.describe(config)
+    assert (described.num_classes, described.predicts_masks) == (classes, masks)
+    assert (described.batch_size, described.num_steps) == (batch_size, num_steps)
+    assert (described.label_map is None) == (name == engine.TFVISION)
+
+
+def test_what_fills_a_part_is_there():
+    """Every name of the table; the detectors' rooms load TensorFlow and are looked at as files."""
+    for parts in engine._FILLED.values():
+        for place in parts.values():
+            module, _, attribute = place.partition(":")
+            spec = importlib.util.find_spec(module)
+            assert f" {attribute}" in spec.loader.get_source(module), place
+
+
+def test_a_part_that_an_engine_lacks_is_told():
+    with pytest.raises(UserError, match="the kit has no trainer of it yet"):
+        engine._part(engine.TFVISION, "trainer")
