@@ -6,6 +6,7 @@ coco_utils.py).
 """
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Detector:
         from official.vision.ops import preprocess_ops
 
         self.checkpoint: str | None = None
+        self._one_call = threading.Lock()
         self.suppression = "model"
         self._device = device
         self._params = official_task.experiment(config)
@@ -110,8 +112,12 @@ class Detector:
             self._detect.get_concrete_function(*self._specs(batch_size))
 
     def __call__(self, images: tf.Tensor, facts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The model's detections, their boxes normalized to the original image; classes from 0."""
-        with tf.device(self._device):
+        """The model's detections, their boxes normalized to the original image; classes from 0.
+
+        One call at a time: TensorFlow's memory optimizer gives sums in the box decoding temporary
+        variables, whose names two runs of one function share ("AlreadyExists … tmp_var").
+        """
+        with self._one_call, tf.device(self._device):
             return self._detect(images, facts)
 
     @staticmethod
