@@ -35,11 +35,7 @@ SMALL = {
 }
 MODELS = [
     pytest.param("retinanet_mobilenetv2_256", id="RetinaNet mobile"),
-    pytest.param(
-        "retinanet_resnet50fpn_640_72epochs", id="RetinaNet R50-FPN", marks=pytest.mark.slow
-    ),
     pytest.param("retinanet_spinenet49_640", id="SpineNet", marks=pytest.mark.slow),
-    pytest.param("maskrcnn_resnet50fpn_640", id="Mask R-CNN R50-FPN", marks=pytest.mark.slow),
 ]
 
 
