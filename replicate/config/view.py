@@ -79,7 +79,7 @@ def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
             if operation.cls == cls
         ]
         if rows:
-            groups.append((_HEADINGS[cls], rows))
+            groups.append((_HEADINGS[cls], rows, cls not in rules.SAME))
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         _PAGE.read_text(encoding="utf-8")
     )

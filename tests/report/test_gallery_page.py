@@ -171,7 +171,7 @@ def test_names_and_backgrounds(page):
 def test_enlarging_from_the_keyboard_and_going_on(page):
     shown = page.run("[...document.querySelectorAll('.card figcaption b')].map(e => e.textContent)")
     names = [each.split(" · ")[0] for each in shown]
-    page.one(".card .canvas").send_keys(Keys.ENTER)
+    page.one(".card .open").send_keys(Keys.ENTER)
     assert page.run("document.getElementById('enlarged').open")
     title = page.one("#enlarged-title")
     assert title.text.startswith(names[0])
@@ -192,7 +192,7 @@ def test_enlarging_from_the_keyboard_and_going_on(page):
 
 
 def test_arrow_keys_go_from_card_to_card(page):
-    first, second = page.all(".card .canvas")[:2]
+    first, second = page.all(".card .open")[:2]
     first.send_keys(Keys.ARROW_RIGHT)
     assert page.driver.switch_to.active_element == second
 
@@ -226,7 +226,7 @@ def test_a_category_shows_curve_confusions_and_images(page, told):
 def test_originals_beside_the_page(driver, run):
     report.write(run, images="folder")
     page = browsing.Page(driver, run.report / "index.html")
-    page.one(".card .canvas").send_keys(Keys.ENTER)
+    page.one(".card .open").send_keys(Keys.ENTER)
     source = page.one("#enlarged-canvas img").get_attribute("src")
     assert source.startswith("file://") and "/report/images/" in source
     assert page.run(

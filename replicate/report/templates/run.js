@@ -32,16 +32,15 @@ function startGallery(data) {
 
   function cardOf(image) {
     const each = { image, ...makeCard(image, pictures[image.id]) };
-    const canvas = each.card.querySelector(".canvas");
-    canvas.tabIndex = 0;
-    canvas.setAttribute("role", "button");
-    canvas.setAttribute("aria-label", `enlarge ${image.file_name}`);
-    canvas.addEventListener("click", () => enlarge(image));
-    canvas.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(image); }
+    const open = element("button", {
+      type: "button", class: "open", "aria-label": `Enlarge ${image.file_name}`,
+    });
+    each.card.querySelector(".canvas").append(open);
+    open.addEventListener("click", () => enlarge(image));
+    open.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       const next = made[made.indexOf(each) + by];
-      if (next) { event.preventDefault(); next.card.querySelector(".canvas").focus(); }
+      if (next) { event.preventDefault(); next.card.querySelector(".open").focus(); }
     });
     return each;
   }

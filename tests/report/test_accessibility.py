@@ -1,0 +1,68 @@
+"""axe-core finds no serious fault in the pages, in either theme."""
+
+import pytest
+
+from tests.report import axe, browsing
+
+
+@pytest.fixture(scope="module")
+def driver():
+    made = browsing.driver(browsing.binaries())
+    yield made
+    made.quit()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["run", "comparison"])
+def test_no_serious_fault(driver, finished_run, compared, which, theme):
+    path = finished_run.report / "index.html" if which == "run" else compared / "index.html"
+    assert axe.serious(browsing.Page(driver, path), theme) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_fault_in_what_opens(driver, finished_run, theme):
+    page = browsing.Page(driver, finished_run.report / "index.html")
+    page.run("document.querySelectorAll('details').forEach((each) => {each.open = true})")
+    page.run("document.querySelector('.card .open').click()")
+    assert axe.serious(page, theme) == []
+    page.run("document.getElementById('enlarged').close()")
+    page.run("document.querySelector('#category-table button.link').click()")
+    assert axe.serious(page, theme) == []
+
+
+def test_axe_finds_a_fault_where_there_is_one(driver, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text("<!doctype html><html lang=en><title>x</title><main><img src='data:,'></main>")
+    (found,) = axe.serious(browsing.Page(driver, bad), "light")
+    assert found.startswith("image-alt")
+
+
+def test_a_config_diff_has_both_themes_fits_a_phone_and_hides_what_does_not_matter(
+    driver, tmp_path
+):
+    from replicate import config
+    from replicate.config import view
+
+    model = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+    message = config.template(model)
+    other = config.template(model)
+    other.train_config.batch_size = 16
+    other.train_input_reader.label_map_path = "elsewhere/label_map.pbtxt"
+    path = tmp_path / "diff.html"
+    path.write_text(view.html(config.diff(message, other), "a", "b", False), encoding="utf-8")
+    page = browsing.Page(driver, path)
+    assert "train_config.batch_size" in " ".join(page.texts("td code"))
+    assert "label_map_path" not in " ".join(page.texts("td code"))
+    page.one("#all").click()
+    assert "label_map_path" in " ".join(page.texts("td code"))
+    for theme in ("light", "dark"):
+        assert axe.serious(page, theme) == []
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        assert page.run("document.documentElement.scrollWidth") <= 400
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert page.errors() == []
