@@ -139,7 +139,11 @@ def parse(content: bytes, path: str) -> dict[int, str]:
                 f"{what}: id {item.id} is also that of {names[item.id]!r}; ids must differ"
             )
         if name in names.values():
-            raise InputError(f"{what}: there are two items of that name; names must differ")
+            first = next(id_ for id_, other in names.items() if other == name)
+            raise InputError(
+                f"{what}: there are two items of that name: ids {first} and {item.id} are both "
+                f"{name!r}; names must differ"
+            )
         names[item.id] = name
     return names
 

@@ -1,8 +1,11 @@
 """What a config must know of a label map: its highest id."""
 
+import functools
 import os
 
+from replicate.config import textproto
 from replicate.errors import UserError
+from replicate.odapi import protos
 from tfrecords import label_map
 
 
@@ -14,4 +17,14 @@ def highest_id(path: str | os.PathLike) -> int:
     """
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file")
-    return max(label_map.read(path))
+    try:
+        return max(label_map.read(path))
+    except UserError as error:
+        if "has no name" in str(error):  # a field of another name may be why
+            textproto.parse(textproto.read_text(path), str(path), _label_map_class()())
+        raise
+
+
+@functools.cache
+def _label_map_class() -> type:
+    return protos.load("string_int_label_map").StringIntLabelMap
