@@ -55,9 +55,11 @@ class Status:
         cannot be read, see `reason`).
       step, num_steps: of the training; None before it.
       eta_s: seconds until the last step at the present pace; None where it does not train.
-      ap: the last evaluation's AP, 0..1, and `ap_step` its checkpoint's step; None before.
+      ap: the last evaluation's AP (mean AP of a recognition run), 0..1, and `ap_step` its
+        checkpoint's step; None before.
       verdict: as verdict.json has it, or None.
-      where: where it was launched ("Slurm job 12", "process 4711 on gpu3"), or "".
+      where: where it was launched ("Slurm job 12", "process 4711 on gpu3"), or "";
+        "" of one that is done and ran as a process.
       reason: why it stopped, failed or waits, or "".
       log: path of its log, or "".
     """
@@ -165,7 +167,7 @@ def _status(
         ap=ap,
         ap_step=ap_step,
         verdict=read_json(run.verdict)["verdict"] if run.verdict.is_file() else None,
-        where=_where(training, record),
+        where=_where(training, record, state),
         reason=reason or ("" if state in ACTIVE else _unfinished(run, ap_step)),
         log=record.get("log", ""),
     )
@@ -265,9 +267,19 @@ def _seconds_left(run: RunDir, training: dict) -> float | None:
 def _last_ap(run: RunDir) -> tuple[int | None, float | None]:
     steps = run.evaluated_steps()
     if not steps:
-        return None, None
+        return _last_mean_ap(run)
     metrics = read_json(run.eval_at(steps[-1]) / "metrics.json")
     return steps[-1], metrics.get("metrics", {}).get("AP")
+
+
+def _last_mean_ap(run: RunDir) -> tuple[int | None, float | None]:
+    """The same of a recognition run: mean AP of val, of the training images where there is none."""
+    of_splits = run.evals.glob("*/*.json") if run.evals.is_dir() else ()
+    scored = [path for path in of_splits if path.stem in ("val", "train")]
+    if not scored:
+        return None, None
+    last = max(scored, key=lambda path: (int(path.parent.name), path.stem == "val"))
+    return int(last.parent.name), read_json(last).get("metrics", {}).get("mean_AP")
 
 
 def _unfinished(run: RunDir, ap_step: int | None) -> str:
@@ -276,8 +288,10 @@ def _unfinished(run: RunDir, ap_step: int | None) -> str:
     return f"evals/{later[-1]} is not complete" if later else ""
 
 
-def _where(training: dict, record: dict) -> str:
+def _where(training: dict, record: dict, state: str) -> str:
     if record.get("job"):
         return f"Slurm job {record['job']}"
+    if state == "done":
+        return ""  # its process is no more, and its number may be another's
     source = training if training.get("pid") else record
     return f"process {source['pid']} on {source['host']}" if source.get("pid") else ""

@@ -19,6 +19,10 @@ from replicate.run import RunDir, read_json, read_metrics, write_text
 
 FORMAT = 1
 PER_GROUP = 6
+SAME_SCORES = (
+    " Every image gets the same scores: so it looks where the moving averages of batch norm, which "
+    "evaluation uses, have not formed yet. Train longer before reading anything into these figures."
+)
 # Categories of an image that a card lists beside those that are in it.
 TOP = 5
 
@@ -120,6 +124,10 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
     }
     content["sentence"] = _sentence(headline, classes)
     scored = _scored(run, headline, material)
+    if headline is not None:
+        content["sentence"] += _chance(headline["metrics"])
+    if scored is not None and same_for_every_image(scored.scores):
+        content["sentence"] += SAME_SCORES
     if scored and headline:
         content["gallery"] = _gallery(scored, headline)
     if headline is None:
@@ -229,6 +237,23 @@ def _sentence(headline: dict | None, classes: Sequence[dict]) -> str:
         f"Mean AP {100 * figures['mean_AP']:.1f} on {figures['images']:,} {what}, over "
         f"{counted}{reason}."
     )
+
+
+def _chance(figures: dict) -> str:
+    """The mean AP of scores that say nothing: of a random order, AP is the share of positives."""
+    shares = [
+        each["positives"] / figures["images"]
+        for each in figures["per_category"]
+        if each["positives"]
+    ]
+    if not shares:
+        return ""
+    return f" Chance level: {100 * sum(shares) / len(shares):.1f}."
+
+
+def same_for_every_image(scores: np.ndarray) -> bool:
+    """Whether scores (images, categories) tell no image from another."""
+    return len(scores) > 1 and float(np.ptp(scores, axis=0).max(initial=0.0)) < 1e-4
 
 
 def _scored(run: RunDir, headline: dict | None, material: run_files.RunFiles) -> Scores | None:

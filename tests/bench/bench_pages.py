@@ -1,4 +1,4 @@
-"""How long the report's pages take in a browser, with 1,000 images and with 50 runs.
+"""How long the report's pages take in a browser, with 5,000 images and with 50 runs.
 
     python tests/bench/bench_pages.py
 
@@ -25,6 +25,10 @@ _CLASS = (
     "const e = document.querySelector('#gallery-category'); e.value = '1'; "
     "e.dispatchEvent(new Event('input', {bubbles: true}))"
 )
+_OF = (
+    "const e = document.querySelector('#gallery-{}'); e.value = '{}'; "
+    "e.dispatchEvent(new Event('input', {{bubbles: true}}))"
+)
 _FILTER = (
     "const e = document.querySelector('#runs-words'); e.value = 'run-4'; "
     "e.dispatchEvent(new Event('input', {bubbles: true}))"
@@ -41,8 +45,19 @@ def main():
         told = read_json(run.report / "report.json")
         driver = browsing.driver(browsing.binaries())
         try:
-            images = crowds.page_of_images(told, 1000, folder / "images.html")
-            _print(driver, images, {"slider (3 moves)": _SLIDE, "next": _TURN, "class": _CLASS})
+            images = crowds.page_of_images(told, 5000, folder / "images.html")
+            _print(
+                driver,
+                images,
+                {
+                    "slider (3 moves)": _SLIDE,
+                    "next": _TURN,
+                    "class": _CLASS,
+                    "size": _OF.format("size", "small"),
+                    "error kind": _OF.format("error", "Cls"),
+                    "order by missed": _OF.format("sort", "missed"),
+                },
+            )
             runs = crowds.page_of_runs(run, 50, folder / "runs.html")
             _print(driver, runs, {"slider (3 moves)": _SLIDE, "filter": _FILTER, "sort": _SORT})
         finally:

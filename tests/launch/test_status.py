@@ -226,6 +226,23 @@ def test_figures(tmp_path):
     assert (found.ap, found.ap_step) == (0.2216, 30)
 
 
+def test_a_finished_run_has_no_process(tmp_path):
+    _make(tmp_path / "done", training={"state": "done"}, spec={"kind": "recognition"})
+    _make(tmp_path / "runs", training={})
+    done, runs = status.of_folder(tmp_path)
+    assert done.state == "done" and done.where == ""
+    assert runs.where == f"process {os.getpid()} on {HERE}"
+
+
+def test_mean_ap_of_recognition(tmp_path):
+    """That of the last step, of val before the training images."""
+    run = RunDir.at(_make(tmp_path / "r", training={}, spec={"kind": "recognition"}))
+    for step, split, ap in ((9, "val", 0.1), (20, "train", 0.9), (20, "val", 0.4)):
+        write_json(run.eval_at(step) / f"{split}.json", {"metrics": {"mean_AP": ap}})
+    (found,) = status.of_folder(tmp_path)
+    assert (found.ap, found.ap_step) == (0.4, 20)
+
+
 def test_all_runs_of_a_folder_are_found(tmp_path):
     for name in ("a", "seeds/seed0", "seeds/seed1", "deep/er/still"):
         _make(tmp_path / name, training={})

@@ -14,6 +14,18 @@ function shownRuns() {
     .map((row) => row.dataset.run);
 }
 
+// What is drawn of each run in the plots, looked up once: run -> elements.
+let drawn = null;
+function drawnOf() {
+  if (drawn) return drawn;
+  drawn = new Map();
+  for (const item of document.querySelectorAll("svg [id*='-of-r']")) {
+    const run = item.id.match(/-of-(r\d+)(-name)?$/)?.[1];
+    if (run) drawn.set(run, [...(drawn.get(run) ?? []), item]);
+  }
+  return drawn;
+}
+
 // A shown run keeps its colour, whatever is hidden or shown beside it. A hidden run's may go to a
 // shown one that had none; when it is shown again it gets its own back if that is free.
 const colourOf = {};
@@ -43,11 +55,8 @@ function colourRuns() {
   for (const item of document.querySelectorAll("[data-of]")) {
     item.classList.toggle("hidden", !shown.has(item.dataset.of));
   }
-  for (const run of order) {
-    for (const item of document.querySelectorAll(
-      `svg [id$="-of-${run}"], svg [id$="-of-${run}-name"]`)) {
-      item.style.display = shown.has(run) ? "" : "none";
-    }
+  for (const [run, items] of drawnOf()) {
+    for (const item of items) item.style.display = shown.has(run) ? "" : "none";
   }
 }
 

@@ -61,16 +61,16 @@ function fit(curve, shown) {
   const mine = curve.lines.filter((line) =>
     shown.has(line.run) && line.points.length && factorOf(line.run) !== null);
   const whole = unit === "steps" && (mine.length === 0 || mine.length === curve.lines.length);
+  for (const { run, group } of curve.lines) {
+    group.style.visibility = factorOf(run) === null ? "hidden" : "";
+  }
   const named = unit === curve.unit;
   if (!named) {
     curve.unit = unit;
     curve.svg.dataset.x = UNITS[unit];
     curve.xLabel.textContent = UNITS[unit];
   }
-  if (!whole && mine.length === 0) {
-    curve.lines.forEach(({ group }) => { group.style.visibility = "hidden"; });
-    return;
-  }
+  if (!whole && mine.length === 0) return;
   if (whole && curve.whole) return;
   curve.whole = whole;
   const [x0, x1, y0, y1] = whole ? curve.limits : limitsOf(curve, mine);
@@ -79,10 +79,8 @@ function fit(curve, shown) {
   const toX = (px, factor) =>
     left + (curve.xOf(px) * factor - x0) / (x1 - x0) * (right - left);
   const toY = (px) => bottom + (curve.yOf(px) - y0) / (y1 - y0) * (top - bottom);
-  for (const { run, group, paths, marks } of curve.lines) {
+  for (const { run, group, paths, marks } of whole ? curve.lines : mine) {
     const factor = factorOf(run);
-    group.style.visibility = factor === null ? "hidden" : "";
-    if (factor === null) continue;
     for (const { path, d } of paths) {
       path.setAttribute("d", whole ? d : d.replace(POINT, (_, x, y) =>
         `${toX(Number(x), factor).toFixed(3)} ${toY(Number(y)).toFixed(3)}`));
