@@ -23,6 +23,7 @@ _OF_RUN = (
     *("identity.json", "start.json", "training.json", "metrics.jsonl", "verdict.json"),
     *("report/report.json", "report/report.md"),
 )
+_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of gzip: no name, no time, no system
 _LARGEST = 4 << 30  # bytes of all members: val2017's detections take some 100 MB
 
 
@@ -46,12 +47,18 @@ def pack(members: dict[str, bytes], path: str | os.PathLike[str]) -> None:
     with (
         written_whole(path, "wb") as stream,
         gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
+        packed.write(_tar(members))
+
+
+def _tar(members: dict[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o644
             archive.addfile(entry, io.BytesIO(content))
+    return written.getvalue()
 
 
 def unpack(path: str | os.PathLike[str]) -> dict[str, bytes]:
@@ -63,7 +70,11 @@ def unpack(path: str | os.PathLike[str]) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     size = 0
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with open(path, "rb") as file:
+            head = file.read(10)
+        with gzip.open(path) as packed:  # to its end, where its checksum stands
+            whole = packed.read(_LARGEST + 1)
+        with tarfile.open(fileobj=io.BytesIO(whole), mode="r:") as archive:
             for entry in archive:
                 parts = pathlib.PurePosixPath(entry.name).parts
                 inside = not entry.name.startswith("/") and ".." not in parts and parts
@@ -83,6 +94,9 @@ def unpack(path: str | os.PathLike[str]) -> dict[str, bytes]:
             f"{path}: not readable as a .tar.gz ({error}); fetch it again, or have it made again "
             "by tools/bundle.py"
         ) from None
+    # The level of compression (byte 8) alone may be another: that is zlib's version.
+    if head[:8] + head[9:] != _HEAD[:8] + _HEAD[9:] or _tar(members) != whole:
+        raise UserError(f"{path}: not the archive that tools/bundle.py writes of its members")
     return members
 
 

@@ -119,7 +119,13 @@ def test_one_byte_of_each_file_in_turn(bundled, drawn, tmp_path):
 
 def test_a_byte_of_the_archive_itself(bundled, drawn, tmp_path):
     whole = bundled[0].read_bytes()
-    for place in range(10, len(whole), len(whole) // 25):
+    places = [
+        *range(8),
+        9,
+        *range(10, len(whole), len(whole) // 25),
+        *range(len(whole) - 8, len(whole)),
+    ]
+    for place in places:
         (tmp_path / "c.tar.gz").write_bytes(
             whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :]
         )
