@@ -291,7 +291,7 @@ def _unfinished(run: RunDir, ap_step: int | None) -> str:
 def _where(training: dict, record: dict, state: str) -> str:
     if record.get("job"):
         return f"Slurm job {record['job']}"
-    if state == "done":
+    if state in ("done", "trained"):
         return ""  # its process is no more, and its number may be another's
     source = training if training.get("pid") else record
     return f"process {source['pid']} on {source['host']}" if source.get("pid") else ""

@@ -227,10 +227,10 @@ def test_figures(tmp_path):
 
 
 def test_a_finished_run_has_no_process(tmp_path):
-    _make(tmp_path / "done", training={"state": "done"}, spec={"kind": "recognition"})
+    _make(tmp_path / "done", training=_GONE | {"state": "done"}, spec={"kind": "recognition"})
     _make(tmp_path / "runs", training={})
     done, runs = status.of_folder(tmp_path)
-    assert done.state == "done" and done.where == ""
+    assert done.state == "trained" and done.where == ""
     assert runs.where == f"process {os.getpid()} on {HERE}"
 
 
