@@ -52,9 +52,11 @@ def _does(name: str) -> str:
     import ast
 
     from replicate import installation
+    from tfrecords import commands
 
     text = installation.tool_path(name).read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    first = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return commands.as_called(first)
 
 
 if __name__ == "__main__":

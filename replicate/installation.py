@@ -40,10 +40,10 @@ def tool_path(name: str) -> pathlib.Path:
     Raises:
       UserError: there is no tool of this name.
     """
-    named = name.replace("-", "_").removesuffix(".py")
+    named = name.replace("-", "_").removeprefix("tools/").removesuffix(".py")
     if named not in tool_names():
         near = difflib.get_close_matches(named, tool_names(), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         raise UserError(f"no tool is named {name!r}{hint} There are: {', '.join(tool_names())}")
     return TOOLS / f"{named}.py"
 

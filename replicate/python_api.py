@@ -1,11 +1,14 @@
-"""What `import replicate` needs beside the rooms: rooms that are called, results in notebooks."""
+"""What `import replicate` needs beside the rooms: arguments checked, results in notebooks."""
 
 import html
 import inspect
+import numbers
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from replicate.errors import UserError
 
 _CELL = "text-align:left;vertical-align:top;white-space:normal"
 
@@ -22,6 +25,29 @@ def calls(room: str, function: Callable) -> None:
     module = sys.modules[room]
     module.__class__ = _CallableRoom
     vars(module).update(__wrapped__=function, __signature__=inspect.signature(function))
+
+
+def whole(name: str, value: Any, least: int = 1) -> None:
+    """Refuses an argument that is no whole number, or below `least`; None passes.
+
+    Raises:
+      UserError: with the argument's name and what it was.
+    """
+    if value is None or (
+        isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    ):
+        return
+    raise UserError(f"{name} is {value!r}; it is a whole number, {least} or more")
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Refuses an argument that is none of `choices`; None passes.
+
+    Raises:
+      UserError: with the choices.
+    """
+    if value is not None and value not in (choices := tuple(choices)):
+        raise UserError(f"{name} is {value!r}; there are: {', '.join(choices)}")
 
 
 def table(

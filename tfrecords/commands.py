@@ -15,6 +15,11 @@ INSTALLED = pathlib.Path(__file__).resolve().parents[1] / "replicate_tf2_zoo"
 # is asked to run (.venv/bin/python tools/NAME.py).
 _TOOL = re.compile(r"(?<![\w/.-])(?:python |(?<!python ))tools/(\w+)\.py\b")
 
+# What a wheel brings along elsewhere: a page of the documents, the pins of an extra.
+_DOCUMENT = re.compile(r"(?<![\w/.-])docs/([\w-]+\.(?:md|ipynb))\b")
+_PINS = re.compile(r"(?<![\w/.-])requirements-([\w-]+)\.txt\b")
+_DEMO = re.compile(r"(?<![\w/.-])make demo\b")
+
 _by_console = INSTALLED.is_dir()
 
 
@@ -28,6 +33,13 @@ def as_called(text: str) -> str:
     """`text` with every `python tools/NAME.py` and `tools/NAME.py` as the user can type it.
 
     In a checkout nothing changes; where the kit was installed, or was started through its console
-    command, it is `replicate-tf2-zoo NAME`.
+    command, it is `replicate-tf2-zoo NAME`. Where it was installed, the documents and pins of
+    extras are named where they lie then, too.
     """
-    return _TOOL.sub(rf"{CONSOLE_COMMAND} \1", text) if _by_console else text
+    if not _by_console:
+        return text
+    text = _DEMO.sub(f"{CONSOLE_COMMAND} demo", _TOOL.sub(rf"{CONSOLE_COMMAND} \1", text))
+    if not INSTALLED.is_dir():
+        return text
+    text = _DOCUMENT.sub(lambda found: str(INSTALLED / "docs" / found[1]), text)
+    return _PINS.sub(lambda found: str(INSTALLED / found[0]), text)

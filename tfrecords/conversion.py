@@ -337,8 +337,8 @@ def _check_arguments(
         raise InputError(f"{annotations_file}: no such annotation file")
     if not os.path.isdir(image_dir):
         raise InputError(f"{image_dir}: no such image folder")
-    if not 1 <= num_shards <= 99_999:
-        raise InputError(f"{num_shards} shards: between 1 and 99999 can be named")
+    if not isinstance(num_shards, int) or not 1 <= num_shards <= 99_999:
+        raise InputError(f"{num_shards!r} shards: a whole number, 1 to 99999, can be named")
     if settings.invalid_boxes not in boxes.POLICIES:
         raise InputError(f"invalid_boxes={settings.invalid_boxes!r}: one of {boxes.POLICIES}")
     if settings.on_error not in ("stop", "skip"):

@@ -10,6 +10,7 @@ from replicate.config import sources, textproto
 from replicate.config.diff import diff, same
 from replicate.config.operations import Operation
 from replicate.config.written import written_otherwise
+from replicate.errors import UserError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -65,4 +66,9 @@ def differences(a: "str | os.PathLike | Message", b: "str | os.PathLike | Messag
 def _read(source: "str | os.PathLike | Message") -> "tuple[Message, str, str]":
     if isinstance(source, (str, os.PathLike)):
         return *sources.read_with_text(source), str(source)
+    if not hasattr(source, "DESCRIPTOR"):
+        raise UserError(
+            f"{type(source).__name__} is no config: give a zoo model's name, a path, or what "
+            "replicate.render returns"
+        )
     return source, textproto.to_text(source), "a config"

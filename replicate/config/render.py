@@ -2,10 +2,10 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from replicate import archive
+from replicate import archive, python_api
 from replicate.config import labelmap, paths, recipes, scaling, sources, templates
 from replicate.config.facts import architecture_message
 from replicate.errors import UserError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def render(
     model: str | os.PathLike,
     *,
-    overrides: Iterable[tuple[str, str]] = (),
+    overrides: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     train_records: str | Sequence[str] | None = None,
     val_records: str | Sequence[str] | None = None,
     label_map: str | None = None,
@@ -34,8 +34,8 @@ def render(
     Args:
       model: a zoo model's name, a `pipeline.config` file, a released archive or its folder, or a
         run directory.
-      overrides: (path, value) pairs, both text, set last and in this order; see
-        `paths.set_field`.
+      overrides: (path, value) pairs or a dict path -> value, all text, set last and in this
+        order; see `paths.set_field`.
       train_records, val_records: record path or pattern of training and of evaluation, or a list.
       label_map: path of the label map, for training and evaluation.
       num_classes: number of classes. Where the label map exists it is the highest id in it, and is
@@ -58,6 +58,15 @@ def render(
       UserError: an unknown model, an override that does not fit, or flags that contradict each
         other.
     """
+    for name, value in (
+        ("global_batch_size", global_batch_size),
+        ("num_gpus", num_gpus),
+        ("num_steps", num_steps),
+        ("num_classes", num_classes),
+    ):
+        python_api.whole(name, value)
+    python_api.one_of("scale", scale, scaling.RULES)
+    python_api.one_of("schedule", schedule, scaling.SCHEDULES)
     message = sources.read(model)
     if train_records is not None:
         _set_records(message.train_input_reader, train_records)
@@ -79,7 +88,7 @@ def render(
         scaling.set_steps(message, num_steps)
     if schedule is not None:
         scaling.set_schedule(message, schedule)
-    for path, value in overrides:
+    for path, value in overrides.items() if isinstance(overrides, Mapping) else overrides:
         paths.set_field(message, path, value)
     if overrides and not message.train_config.batch_size:
         raise UserError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 SCHEDULES = ("cosine", "piecewise_1x", "piecewise_3x")
+RULES = ("linear", "none")
 
 # Images seen at each tenfold drop of the rate and at the end. detectron2's schedules of 16 images
 # a step: 1x is 90 000 steps with drops at 60 000 and 80 000; 3x is 270 000 steps with drops at

@@ -118,7 +118,7 @@ def score(
     evaluator: str = "both",
     image_ids: Iterable[int] | None = None,
     num_images: int | None = None,
-    fix: Collection[str] = (),
+    fix: str | Collection[str] = (),
 ) -> Result:
     """Scores detections as COCO does.
 
@@ -131,7 +131,7 @@ def score(
       evaluator: "hotcoco", "pycocotools" or "both".
       image_ids: score these images alone (detections on others are left out); default all.
       num_images: score only the first `num_images` of them, in ascending order of id.
-      fix: codes of problems of the detections to mend, see `checks.CHECKS`.
+      fix: one or more codes of problems of the detections to mend, see `checks.CHECKS`.
 
     Raises:
       UserError: an input that is not what it should be; every problem of the detections is named
@@ -142,6 +142,10 @@ def score(
         raise UserError(f"iou_type '{iou_type}'; there are: {', '.join(FIELDS)}")
     if evaluator not in (*EVALUATORS, "both"):
         raise UserError(f"evaluator '{evaluator}'; there are: {', '.join(EVALUATORS)}, both")
+    python_api.whole("num_images", num_images)
+    fix = (fix,) if isinstance(fix, str) else fix
+    if detections is None:
+        raise UserError("no detections: give a path of COCO results JSON, or a list of its dicts")
     groundtruth = Groundtruth.read(annotations_file)
     detections = Detections.of(detections, iou_type)
     detections, repairs, notes = checked(detections, groundtruth, fix)
@@ -153,6 +157,8 @@ def score(
         absent = sorted(set(image_ids) - set(scored_ids))
         if absent:
             raise UserError(f"{annotations_file}: no image {absent[0]} to score in it")
+        if not set(image_ids):
+            raise UserError("image_ids names no image to score")
         scored_ids = sorted(set(image_ids))
     scored_ids = scored_ids[:num_images]
     if len(scored_ids) < len(groundtruth.image_hw):

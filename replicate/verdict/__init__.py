@@ -10,9 +10,10 @@ answer.conditions.answer     # "as published", "scaled", "changed" or "not known
 """
 
 import os
+from collections.abc import Iterable
 
+from replicate import python_api
 from replicate.errors import UserError
-from replicate.python_api import calls
 from replicate.verdict import deciding
 from replicate.verdict.comparable import obstacles
 from replicate.verdict.conditions import Conditions
@@ -32,23 +33,31 @@ def exit_status(verdict: str) -> int:
     return REACHED if verdict in deciding.REACHED else NOT_REACHED
 
 
-def of(*runs: str | os.PathLike[str], model: str | None = None, kind: str = "training") -> Verdict:
+def of(
+    *runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    model: str | None = None,
+    kind: str = "training",
+) -> Verdict:
     """The verdict of one run directory, or of several that are seeds of one experiment.
 
     Args:
-      runs: run directories; the last evaluation of each is judged.
+      runs: run directories, one by one or in a list; the last evaluation of each is judged.
       model: the zoo model, by name, config, archive or run; a run directory knows its own.
       kind: "training" or "checkpoint" (a published checkpoint that was evaluated again).
 
     Raises:
       UserError: no evaluation in a run, runs of different models, or one run named twice.
     """
-    if not runs:
+    paths = [
+        path for run in runs for path in ([run] if isinstance(run, (str, os.PathLike)) else run)
+    ]
+    python_api.one_of("kind", kind, ("training", "checkpoint"))
+    if not paths:
         raise UserError("name the run directories to judge")
-    return of_runs(runs, model=model, kind=kind)
+    return of_runs(paths, model=model, kind=kind)
 
 
-calls(__name__, of)
+python_api.calls(__name__, of)
 
 __all__ = [
     "Conditions",

@@ -166,11 +166,12 @@ def _evaluated(situation: Situation) -> Iterator[_Evidence]:
         sentences = list(comparable.of_categories(evaluation))
         for sentence in sentences:
             yield reasons.LABELS, 0.97, sentence
-        for sentence in comparable.of_detections(evaluation["detections"], evaluation["iou_type"]):
+        cuts = list(comparable.of_detections(evaluation["detections"], evaluation["iou_type"]))
+        for sentence in cuts:
             yield reasons.CUT, 0.95, sentence
         silent = None if sentences else _without_detections(evaluation)
         if silent:
-            yield reasons.LABELS, *_of_silence(silent, situation)
+            yield reasons.LABELS, *_of_silence(silent, situation, bool(cuts))
     for facts in situation.facts:
         decoder = (facts.evaluation or {}).get("decoder")
         if decoder and not str(decoder).lower().startswith("tensorflow"):
@@ -179,12 +180,15 @@ def _evaluated(situation: Situation) -> Iterator[_Evidence]:
             yield reasons.DECODER, 0.0, None
 
 
-def _of_silence(sentence: str, situation: Situation) -> tuple[float, str]:
-    """(likelihood, sentence): where preflight found the labels right they are hardly the reason."""
+def _of_silence(sentence: str, situation: Situation, is_cut: bool) -> tuple[float, str]:
+    """(likelihood, sentence): where preflight found the labels right they are hardly the reason,
+    and a cut of the detections silences categories as well."""
     for facts in situation.facts:
         statuses = (facts.preflight or {}).get("statuses") or {}
         if statuses.get(str(reasons.LABELS.number)) == "pass":
             return 0.2, f"{sentence}; preflight found label map and classes right"
+    if is_cut:
+        return 0.2, f"{sentence}, which the cut of the detections may have made as well"
     return 0.85, sentence
 
 

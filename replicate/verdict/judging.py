@@ -166,7 +166,9 @@ def _deviations_of_vision(held: Any, model: str) -> list[dict]:
 
 def _named(model: str) -> str:
     """A zoo model by its name, or as the recipe of a config, an archive or a run."""
-    if zoo.get(model) is None and pathlib.Path(model).exists():
+    if zoo.get(model) is None:
+        if not pathlib.Path(model).exists():
+            raise zoo.unknown(model)
         return config.recipe_of(model).model or model
     return model
 

@@ -73,7 +73,7 @@ def _causes(verdict: dict) -> Iterator[str]:
     likely = [cause for cause in causes if cause["likelihood"] != NOT_RULED_OUT]
     open_ones = [cause["cause"] for cause in causes if cause["likelihood"] == NOT_RULED_OUT]
     if verdict["verdict"] == "NOT COMPARABLE":
-        yield "what differs (evidence, checks and what mends it stand in the report):"
+        yield "what differs (evidence, checks, what mends it: in the report, or --output's JSON):"
         yield from (f"  {cause['cause']} ({cause['likelihood']})" for cause in likely)
         return
     yield "what may explain it, by what this run shows:"

@@ -19,6 +19,8 @@ TEXTS = (
         "replicate-tf2-zoo evaluate, then replicate-tf2-zoo verdict RUN",
     ),
     ("`tools/doctor.py`: all well", "`replicate-tf2-zoo doctor`: all well"),
+    ("again: make demo", "again: replicate-tf2-zoo demo"),
+    ("make demos; see docs/explain.md", None),
     # Paths, and what another Python is asked to run, are nobody's hint.
     ("/opt/kit/tools/score.py", "/opt/kit/tools/score.py"),
     ("make venv, then .venv/bin/python tools/doctor.py", None),
@@ -31,6 +33,15 @@ def test_as_called(monkeypatch, written, by_console):
     assert commands.as_called(written) == written
     monkeypatch.setattr(commands, "_by_console", True)
     assert commands.as_called(written) == (by_console or written)
+
+
+def test_what_a_wheel_brings_is_named_where_it_lies(monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, "_by_console", True)
+    monkeypatch.setattr(commands, "INSTALLED", tmp_path)
+    assert commands.as_called("pip install -r requirements-onnx.txt (docs/export.md)") == (
+        f"pip install -r {tmp_path}/requirements-onnx.txt ({tmp_path}/docs/export.md)"
+    )
+    assert commands.as_called("other/docs/export.md") == "other/docs/export.md"
 
 
 def test_errors_and_pages_pass_through_it(monkeypatch):
@@ -56,4 +67,4 @@ def test_a_tool_says_how_it_was_called(command, hint):
         [sys.executable, *command], capture_output=True, text=True, cwd=PROJECT, timeout=120
     )
     assert done.returncode == 2
-    assert done.stderr.strip() == f"lint_config.py: give one config: {hint}"
+    assert done.stderr.strip() == f"lint_config.py: give a config: {hint}"

@@ -56,6 +56,35 @@ def test_a_room_is_called_and_keeps_its_functions(scored):
         replicate.verdict()
 
 
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda truth, found: replicate.score(truth, found, num_images=0), "num_images is 0"),
+        (lambda truth, found: replicate.score(truth, found, num_images=-5), "1 or more"),
+        (lambda truth, found: replicate.score(truth, None), "no detections"),
+        (lambda truth, found: replicate.render(MODEL, scale="sqrt"), "there are: linear, none"),
+        (lambda truth, found: replicate.render(MODEL, num_steps=0), "num_steps is 0"),
+        (lambda truth, found: replicate.render(MODEL, global_batch_size="32"), "is '32'"),
+        (lambda truth, found: replicate.render(MODEL, schedule="foo"), "piecewise_1x"),
+        (lambda truth, found: replicate.diff(MODEL, {}), "dict is no config"),
+        (lambda truth, found: replicate.convert(truth, ".", "r/v", "2"), "'2' shards"),
+        (lambda truth, found: replicate.verdict("runs", model="nope"), "runs"),
+        (lambda truth, found: replicate.verdict("runs", kind="both"), "there are: training"),
+    ],
+)
+def test_a_wrong_argument_is_named(scored, tmp_path, monkeypatch, ask, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(replicate.errors.UserError, match=told):
+        ask(*scored)
+
+
+def test_overrides_may_be_a_dict():
+    (difference,) = replicate.diff(
+        MODEL, replicate.render(MODEL, overrides={"train_config.num_steps": "7"})
+    )
+    assert (difference.path, difference.b) == ("train_config.num_steps", 7)
+
+
 def test_results_are_short_and_tables_in_a_notebook(scored, tmp_path):
     result = replicate.score(*scored)
     assert repr(result) == ("<score of bbox on 1 images: AP 1.0000, AP50 1.0000, AR@100 1.0000>")
