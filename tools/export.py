@@ -93,16 +93,16 @@ def main(_: list[str]) -> int:
         if not (_ANNOTATIONS.value and _IMAGES.value):
             raise UserError("--evaluate: needs --annotations_file and --image_dir")
         dataset = Dataset(_ANNOTATIONS.value, _IMAGES.value, _NUM_IMAGES.value)
-        _ = dataset.images  # a missing one is told before minutes of work
-    found = weights.of(_CHECKPOINT.value)
-    config_path = _CONFIG.value or found.config
+        len(dataset.images)  # a missing one is told before minutes of work
+    trained = weights.of(_CHECKPOINT.value)
+    config_path = _CONFIG.value or trained.config
     if not config_path:
         raise UserError(
             f"--pipeline_config_path: {_CHECKPOINT.value} is no run directory; name its config"
         )
     prefix = export.export(
         config.read(config_path),
-        found.checkpoint,
+        trained.checkpoint,
         _OUTPUT.value,
         names=tuple(dict.fromkeys(_FORMAT.value)),
         settings=export.ExportSettings(

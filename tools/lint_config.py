@@ -116,7 +116,7 @@ def _read(path: str) -> tuple[str, str, Callable[[str], list[lint.Finding]]]:
     )
 
 
-def _of_building(text, origin):
+def _of_building(text: str, origin: str) -> list[lint.Finding]:
     """What the API says where it does not build the config."""
     from replicate import config
     from replicate.odapi import building

@@ -232,6 +232,8 @@ def optimizer(message: "Message") -> Iterator[ConfigProblem]:
         rate = learning_rate(message)
     except UserError:
         return
+    if rate is None:
+        return
     if rate.WhichOneof("learning_rate") == "constant_learning_rate" and not (
         rate.constant_learning_rate.learning_rate
     ):

@@ -58,13 +58,13 @@ def render(
       UserError: an unknown model, an override that does not fit, or flags that contradict each
         other.
     """
-    for name, value in (
+    for name, number in (
         ("global_batch_size", global_batch_size),
         ("num_gpus", num_gpus),
         ("num_steps", num_steps),
         ("num_classes", num_classes),
     ):
-        python_api.whole(name, value)
+        python_api.whole(name, number)
     python_api.one_of("scale", scale, scaling.RULES)
     python_api.one_of("schedule", schedule, scaling.SCHEDULES)
     message = sources.read(model)

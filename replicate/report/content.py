@@ -82,7 +82,7 @@ def of_run(run: RunDir) -> dict:
     last = material.evaluations[-1] if material.evaluations else None
     scored = findings.scored(material) if last else []
     row = zoo.get(material.request.get("model", ""))
-    content = {
+    content: dict = {
         "format": FORMAT,
         "run": run.root.resolve().name,
         "model": _model(material, row),
