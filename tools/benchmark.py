@@ -131,6 +131,7 @@ flags.DEFINE_string(
     "detections_output", None, "write the detections (.json, .json.gz) here, as --fix left them"
 )
 flags.DEFINE_string("output", None, "write the record (JSON) here")
+flags.DEFINE_string("html", None, "write a page of the model (index.html) into this folder")
 
 
 def main(_: list[str]) -> int:
@@ -174,6 +175,11 @@ def main(_: list[str]) -> int:
         write_json(FLAGS.detections_output, record.results())
     if FLAGS.output:
         record.write(FLAGS.output)
+    if FLAGS.html:
+        from replicate import report
+
+        command = " ".join(["python tools/benchmark.py", *sys.argv[1:]])
+        print(report.write_benchmark(record.to_json(), record.results(), FLAGS.html, command))
     missed = any(figure["verdict"] == "NOT REPLICATED" for figure in record.published)
     return cli.NEGATIVE if missed else cli.DONE
 

@@ -6,6 +6,7 @@ report.write(RunDir.existing("runs/first"))       # runs/first/report/index.html
 report.write_comparison(["runs/first", "runs/second"], "comparison")
 """
 
+from replicate.report.of_record import write as write_benchmark
 from replicate.report.writing import write, write_comparison
 
-__all__ = ["write", "write_comparison"]
+__all__ = ["write", "write_benchmark", "write_comparison"]

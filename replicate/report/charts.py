@@ -17,6 +17,11 @@ TIDE = {
     "Miss": "missed object",
 }
 _STEP = "training step"
+# Of a run's page, in the order they run.
+SCRIPTS = (
+    *("page.js", "values.js", "gallery.js", "gallery_filters.js"),
+    *("enlarged.js", "category.js", "run.js"),
+)
 
 
 def of_run(content: dict) -> dict[str, Plot]:

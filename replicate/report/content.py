@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 from replicate import config, zoo
 from replicate.config import schedule
@@ -89,7 +90,7 @@ def of_run(run: RunDir) -> dict:
         "command": (material.spec or {}).get("command"),
         "request": material.request,
         "verdict": _verdict(material),
-        "metrics": _metrics(last, row),
+        "metrics": metrics_of(last, row),
         "deviations": _deviations(material),
         "execution": _execution(material),
         "data": data_section.of_run(material, scored),
@@ -214,7 +215,8 @@ def _figure_said(figure: dict, comparable: bool) -> str:
     return said.replace("-", "−")
 
 
-def _metrics(last: dict | None, row: zoo.Row | None) -> dict | None:
+def metrics_of(last: dict | None, row: zoo.Row | None) -> Any:
+    """ "metrics" of the report: `last` is a metrics.json's dict with its step, or None."""
     if last is None:
         return None
     return {

@@ -21,11 +21,6 @@ from replicate.report.plots import SERIES, Plot
 from replicate.run import RunDir, write_text
 from replicate.score.text import OF
 
-_RUN_SCRIPTS = (
-    *("page.js", "values.js", "gallery.js", "gallery_filters.js"),
-    *("enlarged.js", "category.js", "run.js"),
-)
-
 
 def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
     """Writes report/index.html, report.md, report.json and plots/ of a run directory.
@@ -84,7 +79,7 @@ def page_of_run(
     """
     return pages.html(
         "run.html.j2",
-        _RUN_SCRIPTS,
+        charts.SCRIPTS,
         content=content,
         plots=plots,
         pictures=pictures,
