@@ -168,6 +168,19 @@ def test_names_and_backgrounds(page):
     assert page.run(style) == "grayscale(1) brightness(0.45)"
 
 
+def test_no_name_covers_another_at_low_scores(page):
+    page.set("#gallery-score", 0.05)
+    covered = page.run(
+        """[...document.querySelectorAll('.card svg')].map((svg) => {
+          const tags = [...svg.querySelectorAll('.tag')].map((e) => e.getBBox());
+          return tags.filter((a, i) => tags.some((b, j) => j < i && a.x < b.x + b.width &&
+            b.x < a.x + a.width && a.y + 0.35 * a.height < b.y + b.height &&
+            b.y + 0.35 * b.height < a.y + a.height)).length;
+        }).reduce((a, b) => a + b, 0)"""
+    )
+    assert covered == 0 and len(page.all(".card .tag")) > 12
+
+
 def test_enlarging_from_the_keyboard_and_going_on(page):
     shown = page.run("[...document.querySelectorAll('.card figcaption b')].map(e => e.textContent)")
     names = [each.split(" · ")[0] for each in shown]

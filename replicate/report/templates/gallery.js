@@ -75,7 +75,8 @@ function addOutline(svg, each, kind, size) {
   }
 }
 
-// Each tag at the first of its baselines where it covers no other; where none is free, the first.
+// Each tag at the first of its baselines where it covers no other. Where none is free it is left
+// out: its box stays, and so do the tags of higher scores, which are placed first.
 function addTags(svg, tags, size, width, height) {
   const taken = [];
   for (const [text, left, baselines] of tags) {
@@ -84,7 +85,8 @@ function addTags(svg, tags, size, width, height) {
     const places = baselines.map((y) => Math.min(Math.max(y, size), height - 2));
     const free = (y) => taken.every((other) => Math.abs(other.y - y) > size ||
       other.x > x + length || other.x + other.length < x);
-    const y = places.find(free) ?? places[0];
+    const y = places.find(free);
+    if (y === undefined) continue;
     taken.push({ x, y, length });
     svg.append(shape("text", {
       x, y, class: "tag", "font-size": size, "stroke-width": size * 0.22,
