@@ -42,6 +42,12 @@ _IMAGE_DIR = flags.DEFINE_string(
     "image_dir", "", "the images of --coco; looked for beside the annotations otherwise."
 )
 _PARQUET = flags.DEFINE_string("parquet", "", "a folder, file or pattern of Parquet.")
+_DETECTIONS = flags.DEFINE_string(
+    "detections",
+    "",
+    "COCO results on the annotation file --coco: what they contradict is shown as candidates "
+    "of label errors.",
+)
 _LABEL_MAP = flags.DEFINE_string(
     "label_map", "", "the config's otherwise, or the categories of --coco or --parquet."
 )
@@ -64,6 +70,10 @@ _RECIPE = flags.DEFINE_string(
 
 def main(_: list[str]) -> int:
     from replicate import config
+    from replicate.errors import UserError
+
+    if _DETECTIONS.value and not pathlib.Path(_COCO.value).is_file():
+        raise UserError("--detections belongs to --coco=FILE, the annotations they are held to")
 
     message = config.render(
         _CONFIG.value, overrides=[config.parse_override(text) for text in _SET.value]
@@ -94,6 +104,11 @@ def main(_: list[str]) -> int:
         recipe=_RECIPE.value,
     )
     inspected, images = content.inspect(message, request, settings)
+    if _DETECTIONS.value:
+        from replicate.inspection import suspects
+
+        inspected["suspects"], found = suspects.of(_COCO.value, _DETECTIONS.value, _IMAGE_DIR.value)
+        images = dict(images) | {f"suspect-{key}": picture for key, picture in found.items()}
     command = ["python", "tools/inspect_pipeline.py", *sys.argv[1:]]
     path, answer = page.write(inspected, images, _OUTPUT.value, command)
     print(f"{answer['verdict']}: {answer['sentence']}")

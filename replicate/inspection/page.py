@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from replicate import environment
 from replicate.errors import UserError
-from replicate.inspection import answer, charts, pictures
+from replicate.inspection import answer, charts, pictures, suspects
 from replicate.report import pages
 from replicate.run import write_text
 
@@ -82,6 +82,7 @@ def html(content: dict, images: Mapping[str, str]) -> str:
         pictures=images,
         tags=pictures.tags,
         exact=_exact,
+        suspect_types=suspects.TYPES,
         which=charts.which,
         top=charts.TOP,
     )
