@@ -46,8 +46,10 @@ class RunDir:
         path = pathlib.Path(path)
         run = cls.at(path.parent if path.name == "pipeline.config" and path.is_file() else path)
         if not run.spec.is_file():
+            why = "no spec.json in it" if run.root.is_dir() else "no such folder"
+            why = "a file" if run.root.is_file() else why
             raise UserError(
-                f"{path}: not a run directory (no spec.json in it); "
+                f"{path}: not a run directory ({why}); "
                 "tools/replicate.py and tools/train.py make one. A model without its training is "
                 "scored by tools/evaluate.py --checkpoint and tools/benchmark.py"
             )

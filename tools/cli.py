@@ -20,7 +20,7 @@ import signal
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from absl import flags
@@ -48,7 +48,7 @@ _ADVICE = {
     errno.EROFS: "name an output on a disk that can be written",
     errno.EACCES: "check the permissions of the file and of its folder",
     errno.EPERM: "check the permissions of the file and of its folder",
-    errno.EISDIR: "it is a folder where a file is wanted",
+    errno.EISDIR: "a file is wanted",
     errno.ENOTDIR: "a part of the path is a file where a folder is wanted",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.EIO: "the disk fails; check it",
@@ -64,7 +64,13 @@ _OF_TENSORFLOW = {
     "Not a directory": errno.ENOTDIR,
 }
 # Flags of the tools that name a file or folder to be written.
-_OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output")
+_OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output", "html")
+# What absl says of a value of the wrong kind -> what is wanted.
+_WANTED = {
+    "Non-boolean argument": "true or false is wanted",
+    "invalid literal for int": "a whole number is wanted",
+    "could not convert string to float": "a number is wanted",
+}
 _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -72,6 +78,7 @@ def run(
     main: Callable[[list[str]], int | None],
     required: Iterable[str] = (),
     elsewhere: Mapping[str, str] = types.MappingProxyType({}),
+    folders: Collection[str] = ("output_directory",),
 ) -> NoReturn:
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
@@ -85,6 +92,8 @@ def run(
         a stray word is refused.
       required: names of flags without which the tool cannot start.
       elsewhere: flags that other tools have -> what to give here in their place.
+      folders: flags of outputs that may be folders; a folder that another names is refused before
+        the work.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -109,8 +118,10 @@ def run(
         message = str(error)
         if isinstance(error, flags.UnrecognizedFlagError) and error.flagname in elsewhere:
             message = f"unknown flag --{error.flagname}: give it as {elsewhere[error.flagname]}"
+        if isinstance(error, flags.IllegalFlagValueError):
+            message = _of_a_value(message)
         _fail(tool, f"{message}\n  see: python tools/{tool} --help")
-    _try_outputs(tool)
+    _try_outputs(tool, folders)
     try:
         stopping.at_work()
         try:
@@ -154,11 +165,24 @@ def _failed(tool: str, error: BaseException) -> NoReturn:
     _fail(tool, message)
 
 
-def _try_outputs(tool: str) -> None:
+def _of_a_value(message: str) -> str:
+    """absl's message about a flag's value in the user's words."""
+    given = message.removeprefix("flag ")
+    for said, wanted in _WANTED.items():
+        before, found, _ = given.partition(said)
+        if found:
+            value = before.rstrip("(' ")
+            return f"{value} {wanted}"
+    return given
+
+
+def _try_outputs(tool: str, folders: Collection[str]) -> None:
     """Ends with ERROR where what the tool will write at its end cannot be written."""
     for name in _OUTPUTS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
         if path:
+            if name not in folders and os.path.isdir(path):
+                _fail(tool, f"--{name}: {path}: it is a folder; a file is wanted")
             try:
                 refuse_unwritable(path)
             except OSError as error:

@@ -53,4 +53,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, folders=["output"])

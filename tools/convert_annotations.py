@@ -158,4 +158,4 @@ def _need(**values: str | None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["from", "to", "input", "output"])
+    cli.run(main, required=["from", "to", "input", "output"], folders=["output"])

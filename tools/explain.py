@@ -8,8 +8,9 @@ library combines them, give the told figures within their rounding (all of them,
 many would by chance. Nothing is fitted: every protocol is what somebody's evaluator does, with its
 source (docs/explain.md). Give --told once for each metric you know: --told=AP=0.188
 --told=AP50=0.254; with more digits and more figures, less falls there by chance. Points (18.8) and
-other names of the twelve metrics (mAP, mAP50) are understood. After "!" stands what is to be known
-of the detections beside their figures, as tools/score.py tells it.
+other names of the twelve metrics (mAP, bbox_mAP_50, metrics/mAP50(B)) are understood; a whole
+number is in points (15, 1, 0), and how each was read stands in the answer. After "!" stands what is
+to be known of the detections beside their figures, as tools/score.py tells it.
 
     python tools/explain.py --model=runs/a --annotations_file=instances_val2017.json \\
         --image_dir=val2017 --num_images=200
@@ -62,12 +63,18 @@ _IMAGES = 200
 
 def main(arguments: list[str]) -> int:
     runs = arguments
-    asked = sum((bool(FLAGS.detections), bool(FLAGS.model), bool(runs)))
-    if asked != 1 or (runs and len(runs) != 2):
+    wrong = _wrongly_asked(runs)
+    if wrong:
         raise UserError(
-            "give one of: --detections (with --annotations_file), --model (with "
+            f"{wrong}; give one of: --detections (with --annotations_file), --model (with "
             "--annotations_file and --image_dir), or two run directories\n"
             "  see: python tools/explain.py --help"
+        )
+    if (FLAGS.model or "").endswith((".json", ".json.gz")):
+        raise UserError(
+            f"--model={FLAGS.model}: detections (COCO results) are given by --detections="
+            f"{FLAGS.model}; a model is a run directory, a checkpoint (with --pipeline_config) or "
+            "a .tflite file"
         )
     for name in () if runs else ("annotations_file", *(("image_dir",) if FLAGS.model else ())):
         if not getattr(FLAGS, name):
@@ -75,6 +82,22 @@ def main(arguments: list[str]) -> int:
     if runs:
         return _print_and_write(*_from_runs(runs))
     return _print_and_write(*(_from_model() if FLAGS.model else _from_detections()))
+
+
+def _wrongly_asked(runs: list[str]) -> str | None:
+    """What was given too much or too little, or None."""
+    given = [f"--{name}" for name in ("detections", "model") if getattr(FLAGS, name)]
+    if len(given) == 2:
+        return "--detections and --model were both given"
+    if given and runs:
+        return f"{cli.unexpected(runs)}\n  {given[0]} takes no words beside it"
+    if len(runs) == 1:
+        return (
+            f"one run directory was given ({runs[0]}), and a second to compare it with is missing"
+        )
+    if len(runs) > 2:
+        return f"{len(runs)} run directories were given, of which two can be compared"
+    return None if given or runs else "nothing to explain was given"
 
 
 def _from_detections() -> tuple[dict, str, int]:

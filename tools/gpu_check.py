@@ -90,4 +90,4 @@ def _export() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, folders=["output"])

@@ -119,4 +119,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["pipeline_config_path"])
+    cli.run(main, required=["pipeline_config_path"], folders=["output"])

@@ -70,4 +70,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["format", "output"])
+    cli.run(main, required=["format", "output"], folders=["output"])

@@ -159,11 +159,14 @@ def opened(value: Any, path: str | os.PathLike[str]) -> Any:
 
 
 def _tell(kind: str | None, version: int, path: str | os.PathLike[str]) -> None:
-    if kind is None or (kind, version) in _told:
+    # Of files from before there were versions, a run has many; one line is said of all kinds.
+    told = (kind if version else "", version)
+    if kind is None or told in _told:
         return
-    _told.add((kind, version))
+    _told.add(told)
     which = f"version {version}" if version else "a version from before files said theirs"
+    others = "" if version else " (other such files are not named)"
     print(
-        f"{path}: {which}, the present one is {VERSIONS[kind]}; read as far as it goes",
+        f"{path}: {which}, the present one is {VERSIONS[kind]}; read as far as it goes{others}",
         file=sys.stderr,
     )

@@ -8,13 +8,14 @@ from typing import Any
 from replicate.errors import UserError
 from replicate.explain.search import Answer, search
 from replicate.explain.setting import MAX_DETS
-from replicate.explain.told_figures import ToldFigure
+from replicate.explain.told_figures import ToldFigure, kind_of, parts_of
 from replicate.score import Result, score
 from replicate.score.detections import Detections
 from replicate.score.text import remarks
 
 # The engine here and hotcoco take the same means in another order.
 _AGREEMENT = 1e-9
+_CALLED = {"bbox": "boxes", "segm": "masks"}
 
 
 def from_detections(
@@ -35,14 +36,25 @@ def from_detections(
       **options: image_ids, num_images, fix as score.score takes them; pairs as search takes it.
 
     Raises:
-      UserError: an input or a told figure that is not what it should be; no detections; the
-        engine here and hotcoco give different official figures.
+      UserError: an input or a told figure that is not what it should be; told figures that no
+        evaluation gives together; no objects, no detections; the engine here and hotcoco give
+        different official figures.
     """
     if iou_type not in ("bbox", "segm"):
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
+    told = list(told)
     figures = ToldFigure.all_of(told)
+    for each in (part for text in told for part in parts_of(text)):
+        if kind_of(each) not in (None, iou_type):
+            raise UserError(
+                f"--told={each}: by its name of {_CALLED[kind_of(each)]}, and "
+                f"{_CALLED[iou_type]} are scored; --iou_type={kind_of(each)} scores the others"
+            )
     pairs = options.pop("pairs", True)
     result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
+    objects = result.groundtruth.identity(result.image_ids)
+    if objects["annotations"] == objects["crowd_annotations"]:
+        raise UserError(_without_objects(objects, len(result.groundtruth.annotation_crowd)))
     if not len(result.detections):
         raise UserError(_empty(Detections.of(detections, iou_type), result))
     tried = search(
@@ -86,6 +98,22 @@ def _empty(given: Detections, result: Result) -> str:
             "images that are scored"
         )
     return f"{why}, so that every protocol finds nothing and there is no figure to explain"
+
+
+def _without_objects(objects: dict, in_file: int) -> str:
+    """Why every metric is undefined, of `Groundtruth.identity`."""
+    images, crowds = objects["images"], objects["crowd_annotations"]
+    where = f"the {images:,} images that are scored"
+    why = "holds no objects ('annotations' is empty)"
+    if crowds:
+        why = f"holds no objects but crowds (iscrowd) on {where}"
+    elif in_file:
+        why = f"holds no objects on {where}; its {in_file:,} annotations are on others"
+    return (
+        f"{objects['file']}: {why}, so that AP is undefined and there is no figure to explain. "
+        "Is it the annotation file of these images (instances_val2017.json)? The test sets' are "
+        "not published"
+    )
 
 
 def _notes(result: Result) -> list[str]:

@@ -109,17 +109,23 @@ def _sentences(content: dict) -> list[str]:
     if not written:
         return ["What each protocol would change; no figure was told."]
     if not content["explanations"]:
-        return [f"Told: {written}. Nothing that was tried gives it."]
+        told = text.read_as(content["told"])
+        return [f"Told: {told}. Nothing that was tried gives it.", *map(_sentence, text.NEXT)]
     lines = [
         f"{written} is given by {text.KINDS[explanation['kind']]}"
         + (f": {' + '.join(explanation['protocols'])}." if explanation["protocols"] else ".")
         for explanation in content["explanations"]
     ]
     return [
+        f"Told: {text.read_as(content['told'])}.",
         *lines,
-        f"Of {content['tried']} different figures that were tried, {content['chance']:.2f} would "
-        "be expected to fall there by chance.",
+        f"Of {text.counted(content['tried'], 'different figure')} tried, "
+        f"{content['chance']:.2f} would be expected to fall there by chance.",
     ]
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _of_model(content: dict) -> dict:

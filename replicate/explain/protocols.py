@@ -6,8 +6,8 @@ from typing import Any
 from replicate.explain import geometry
 from replicate.explain.setting import OFFICIAL, Setting
 
-#: Deployment thresholds that detections are found cut at.
-SCORE_CUTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.6)
+#: Thresholds that detections are found cut at: those of deployments, and the other tenths.
+SCORE_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +80,8 @@ PROTOCOLS = (
         (
             "deployment thresholds: tensorflow/models issues 10376 and 10337 (0.3 in frozen "
             "graphs); YOLOv5 validates at 0.001 and detects at 0.25",
+            "0.7: Deformable DETR's usage (groq/mlagility, popular_on_huggingface/"
+            "SenseTime_deformable-detr.py); the other tenths: round figures, of nobody's",
         ),
     ),
     Protocol(

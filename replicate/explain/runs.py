@@ -20,6 +20,15 @@ _OF_EVALUATION = ("post_processing", "eval_config", "eval_input_reader")
 _COUNTED = ("images", "annotations", "image_ids_sha256", "sha256")
 
 
+class _Absent:
+    """A field that a run's files do not have: not recorded, which is no difference."""
+
+
+_ABSENT = _Absent()
+# There a name that is absent is a package that is not installed, a variable that is not set.
+_SETS = ("packages", "variables")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDifference:
     """One difference between two runs.
@@ -47,6 +56,8 @@ def from_runs(
 ) -> dict:
     """Names the differences of two runs and splits the gap between their figures.
 
+    What one of them has not recorded (it is of an older kit) is no difference; `note` names it.
+
     Args:
       a, b: run directories with an evaluation each; the last one is compared.
       evaluate: evaluate each one's checkpoint as the other was, where that differs.
@@ -61,7 +72,7 @@ def from_runs(
     first, second = (_Run.of(path) for path in (a, b))
     if first.root.resolve() == second.root.resolve():
         raise UserError(f"{b} is {a}: one run, which differs from itself in nothing; name two")
-    differences = sorted(
+    found = sorted(
         [
             *_of_data(first, second),
             *_of_weights(first, second),
@@ -71,11 +82,14 @@ def from_runs(
         ],
         key=lambda difference: ORDER.index(difference.part),
     )
+    unrecorded = [each for each in found if _ABSENT in (each.a, each.b)]
+    differences = [each for each in found if _ABSENT not in (each.a, each.b)]
     differing = [difference for difference in differences if difference.part == "evaluation"]
+    unknown = [each for each in unrecorded if each.part == "evaluation"]
     crossed: dict[str, float | None] = {}
     note = ""
     if not differing:
-        note = _evaluated_alike(first, second, differences)
+        note = _evaluated_alike(first, second, differences, bool(unknown))
     elif _gap(first, second) is None:
         note = "AP is undefined, so there is no gap"
     elif not evaluate:
@@ -95,8 +109,8 @@ def from_runs(
         "gap": _gap(first, second),
         "interval": _interval(first, second, samples),
         "crossed": crossed,
-        "split": _split(first, second, crossed, bool(differing)),
-        "note": note,
+        "split": _split(first, second, crossed, bool(differing or unknown)),
+        "note": "\n".join(filter(None, [note, *_not_recorded(unrecorded, first, second)])),
         "differences": [dataclasses.asdict(difference) for difference in differences],
     }
 
@@ -163,12 +177,14 @@ class _Run:
 
 def _of_data(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for name in sorted({"train", *a.manifests, *b.manifests} - {"val"}):
-        yield from _fields("training data", name, a.manifests.get(name), b.manifests.get(name))
+        ours, theirs = (run.manifests.get(name, _ABSENT) for run in (a, b))
+        yield from _fields("training data", name, ours, theirs)
 
 
 def _of_weights(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for field in ("fine_tune_checkpoint", "seed"):
-        yield from _fields("starting weights", field, a.request.get(field), b.request.get(field))
+        ours, theirs = (run.request.get(field, _ABSENT) for run in (a, b))
+        yield from _fields("starting weights", field, ours, theirs)
 
 
 def _of_config(a: _Run, b: _Run) -> Iterator[RunDifference]:
@@ -179,12 +195,11 @@ def _of_config(a: _Run, b: _Run) -> Iterator[RunDifference]:
 
 def _of_evaluation(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for field in _COUNTED:
-        ours, theirs = (run.metrics["annotations"].get(field) for run in (a, b))
+        ours, theirs = (run.metrics["annotations"].get(field, _ABSENT) for run in (a, b))
         if ours != theirs:
             yield RunDifference("evaluation", f"annotations.{field}", ours, theirs)
-    yield from _fields(
-        "evaluation", "inference", a.metrics.get("inference"), b.metrics.get("inference")
-    )
+    ours, theirs = (run.metrics.get("inference") or _ABSENT for run in (a, b))
+    yield from _fields("evaluation", "inference", ours, theirs)
     for operation in configs.diff(a.config, b.config):
         if operation.cls not in configs.rules.SAME and _evaluates(operation.path):
             yield RunDifference(
@@ -206,9 +221,34 @@ def _fields(part: str, name: str, a: Any, b: Any) -> Iterator[RunDifference]:
         for key in dict.fromkeys((*a, *b)):
             if key not in ("diff", "file", "created", "path", "files", "shards", "source"):
                 path = f"{name}.{key}" if name else key
-                yield from _fields(part, path, a.get(key), b.get(key))
+                absent = None if name in _SETS else _ABSENT
+                yield from _fields(part, path, a.get(key, absent), b.get(key, absent))
+    elif isinstance(a, dict) and b is _ABSENT or isinstance(b, dict) and a is _ABSENT:
+        for key in a if isinstance(a, dict) else b:
+            yield RunDifference(
+                part,
+                f"{name}.{key}",
+                *(each[key] if isinstance(each, dict) else _ABSENT for each in (a, b)),
+            )
     elif a != b:
         yield RunDifference(part, name, a, b)
+
+
+def _not_recorded(unrecorded: Collection[RunDifference], a: _Run, b: _Run) -> Iterator[str]:
+    """A line for each run that lacks what the other has recorded."""
+    for run, mine in ((a, "a"), (b, "b")):
+        missing = [each for each in unrecorded if getattr(each, mine) is _ABSENT]
+        if missing:
+            parts = dict.fromkeys(each.part for each in missing)
+            names = "; ".join(
+                f"{part}: {', '.join(each.what for each in missing if each.part == part)}"
+                for part in parts
+            )
+            again = (
+                f". Evaluated again it is: move {run.root}/evals/{run.step} away, then "
+                f"tools/evaluate.py --model_dir={run.root}"
+            )
+            yield f"not recorded in {run.root}: {names}" + (again if "evaluation" in parts else "")
 
 
 def _points_as(run: _Run, other: _Run) -> float | None:
@@ -233,9 +273,17 @@ def _points_as(run: _Run, other: _Run) -> float | None:
     return None if value is None else 100 * value
 
 
-def _evaluated_alike(a: _Run, b: _Run, differences: Collection[RunDifference]) -> str:
-    """What follows where no difference of evaluation was found; what does not is not said."""
+def _evaluated_alike(
+    a: _Run, b: _Run, differences: Collection[RunDifference], unknown: bool
+) -> str:
+    """What follows where no difference of evaluation was found; what does not is not said.
+
+    Args:
+      unknown: whether something of evaluation is recorded of one run alone.
+    """
     alike = "both were evaluated alike"
+    if unknown:
+        alike += " as far as that is recorded"
     gap = _gap(a, b)
     if gap is None:
         return f"{alike}; AP is undefined, so there is no gap"
@@ -244,6 +292,8 @@ def _evaluated_alike(a: _Run, b: _Run, differences: Collection[RunDifference]) -
         return f"{alike}, and their detections are the same: there is no gap"
     if gap == 0:
         return f"{alike} and have the same AP: there is no gap"
+    if unknown:
+        return f"{alike}: how much of the gap is of training is not known"
     if differences:
         return f"{alike}: the gap is of training"
     return f"{alike}: the gap is of training, though nothing that is compared here differs"

@@ -1,7 +1,9 @@
 """Groundtruth and detections as columns, and which detection meets which object."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 from collections.abc import Iterable
 
 import numpy as np
@@ -304,7 +306,8 @@ class Scene:
 
         coco = COCO()
         coco.dataset = self._groundtruth.as_coco()
-        coco.createIndex()
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
+            coco.createIndex()
         annotations = coco.dataset["annotations"]
         masks = [coco.annToRLE(annotations[index]) for index in self._annotations.tolist()]
         return [

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from replicate.explain.figures import SHOWN
+from replicate.explain.protocols import SCORE_CUTS
 from replicate.explain.search import Answer
+from replicate.explain.told_figures import ToldFigure
 
 #: How an explanation is introduced.
 KINDS = {
@@ -15,6 +17,15 @@ KINDS = {
     "ties": "another order of equal scores (within its range)",
     "pair": "two protocols",
 }
+#: What to look at where nothing gives the told figures.
+NEXT = (
+    "next: is this the annotation file, and are these the images, of the told figure "
+    "(--num_images scores the first N by id)? Compare the number of images and detections above",
+    f"other cuts than {', '.join(f'{cut:g}' for cut in SCORE_CUTS)} are not tried: where its "
+    "evaluator's threshold is known, leave out lower scores in the file; detections that were "
+    "cut or suppressed before are to be made again without",
+    "more of its figures (AP50, AP75, AR@100), each with more digits, show whether it is near",
+)
 # More values of a protocol than this are shown by their ends.
 _MANY = 8
 
@@ -44,22 +55,25 @@ def of_scored(annotations: dict, detections: dict) -> str:
     """How many detections were scored on how many images, of `Answer`'s facts of both."""
     images, in_file = annotations["images"], annotations["images_in_file"]
     some = "" if images == in_file else f", the others of the file's {in_file:,} left out"
-    return f"{_counted(detections['count'], 'detection')} on {_counted(images, 'image')}{some}"
+    return f"{counted(detections['count'], 'detection')} on {counted(images, 'image')}{some}"
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """ "1 pair", "2 pairs"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def of_explanations(answer: Answer) -> list[str]:
     """What gives the told figures, and how many would by chance."""
-    written = ", ".join(f"{figure['metric']} {figure['written']}" for figure in answer.told)
+    written = read_as(answer.told)
     if not answer.explanations:
         return [
-            f"told: {written}. Nothing that was tried gives it: {answer.tried} different "
-            f"figures of single protocols and {_counted(answer.pairs, 'pair')}",
+            f"told: {written}. Nothing that was tried gives it: "
+            f"{counted(answer.tried, 'different figure')} of single protocols and "
+            f"{counted(answer.pairs, 'pair')}",
             "  so the detections, the images or the annotations differ from those it was told of, "
             "or the evaluator does something that is not in the list",
+            *(f"  {line}" for line in NEXT),
         ]
     lines = [f"told: {written}. Within its rounding it is given by"]
     for explanation in answer.explanations:
@@ -70,14 +84,22 @@ def of_explanations(answer: Answer) -> list[str]:
         lines.append(f"  {KINDS[explanation['kind']]}{': ' + name if name else ''}   {figures}")
         lines += [f"      {line}" for line in _said_of(explanation, answer)]
     if answer.subsumed:
-        lines.append(
-            f"  ({answer.subsumed} pairs give it too; each holds a protocol that is enough alone)"
+        pairs = (
+            "1 pair gives it too; it holds"
+            if answer.subsumed == 1
+            else f"{answer.subsumed:,} pairs give it too; each holds"
         )
+        lines.append(f"  ({pairs} a protocol that is enough alone)")
     lines.append(
-        f"  of {answer.tried} different figures that were tried, {answer.chance:.2f} would be "
-        "expected to fall there by chance"
+        f"  of {counted(answer.tried, 'different figure')} tried, "
+        f"{answer.chance:.2f} would be expected to fall there by chance"
     )
     return lines
+
+
+def read_as(told: Sequence[dict]) -> str:
+    """The told figures (of `Answer.told`) as they were written and as they were taken."""
+    return ", ".join(ToldFigure(**figure).read_as for figure in told)
 
 
 def of_effects(answer: Answer, output: str | os.PathLike[str] | None = None) -> list[str]:
@@ -100,7 +122,7 @@ def of_effects(answer: Answer, output: str | os.PathLike[str] | None = None) -> 
     ]
     if len(rows) > len(shown):
         place = f"in {output}" if output else "which --output=FILE writes"
-        lines.append(f"  and {len(rows) - len(shown)} more values, {place}")
+        lines.append(f"  and {counted(len(rows) - len(shown), 'more value')}, {place}")
     if others:
         lines.append(f"  other metrics alone: {', '.join(others)}")
     if none:
@@ -214,5 +236,9 @@ def _of_interval(interval: list[float] | None) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(each)}" for name, each in value.items()) or "nothing"
+    if value is None:
+        return "none"
     shown = str(value)
     return shown if len(shown) <= 60 else shown[:57] + "…"

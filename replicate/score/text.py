@@ -47,6 +47,10 @@ def of_scores(scores: list[dict]) -> str:
     )
 
 
+def _objects(count: int) -> str:
+    return "1 object counts" if count == 1 else f"{count:,} objects count"
+
+
 def remarks(score: dict, cuts: bool = True) -> list[str]:
     """What is to be known of the detections beside their metrics: a list of sentences.
 
@@ -73,7 +77,7 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
     if facts.get("objects_in_images_without"):
         sentences.append(
             f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
-            f"detections; their {facts['objects_in_images_without']:,} objects count as missed"
+            f"detections; their {_objects(facts['objects_in_images_without'])} as missed"
         )
     for repair in score["repairs"]:
         count = (

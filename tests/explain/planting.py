@@ -257,7 +257,7 @@ PLANTED = {
     "images_with_groundtruth": with_groundtruth,
     **{
         f"score_cut={cut:g}": score_cut(cut)
-        for cut in (0.001, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.6)
+        for cut in (0.001, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     },
     "max_dets=1": max_dets(1),
     "max_dets=10": max_dets(10),

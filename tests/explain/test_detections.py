@@ -1,5 +1,6 @@
 """From detections: every protocol planted by another evaluation and found by name."""
 
+import dataclasses
 import functools
 import json
 
@@ -224,7 +225,11 @@ def test_the_expected_number_of_chance_matches(val128, real):
         ("AP=18.8", 0.188, 0.0005),
         ("AP=18.8%", 0.188, 0.0005),
         ("AP50=0.5%", 0.005, 0.0005),
-        ("AR@100=1", 1.0, 0.5),
+        # A whole number is in points, 0 and 1 as any other.
+        ("AR@100=1", 0.01, 0.005),
+        ("mAP=0", 0.0, 0.005),
+        ("AP=15", 0.15, 0.005),
+        ("AP=1.0", 1.0, 0.05),
         ("mAP=18.79", 0.1879, 0.00005),
     ],
 )
@@ -240,6 +245,14 @@ def test_told(told, value, half):
         *(("mAP", "AP"), ("ap", "AP"), ("mAP50-95", "AP"), ("mAP@[.5:.95]", "AP")),
         *(("AP @[ IoU=0.50:0.95 ]", "AP"), ("mAP50", "AP50"), ("mAP@0.5", "AP50")),
         *(("AP_small", "APs"), ("mAP (large)", "APl"), ("AR100", "AR@100"), ("arm", "ARm")),
+        *(("bbox_mAP", "AP"), ("bbox_mAP_50", "AP50"), ("coco/bbox_mAP_s", "APs")),
+        *(("segm_mAP", "AP"), ("segm_mAP_75", "AP75"), ("bbox/AP50", "AP50")),
+        *(
+            ("metrics/mAP50-95(B)", "AP"),
+            ("metrics/mAP50(B)", "AP50"),
+            ("metrics/mAP50(M)", "AP50"),
+        ),
+        *(("metrics/mAP_0.5", "AP50"), ("metrics/mAP_0.5:0.95", "AP"), ("mar_100", "AR@100")),
         # The Object Detection API's tags in TensorBoard.
         *((tag, name) for kind in TAGS.values() for name, tag in kind.items()),
     ],
@@ -261,6 +274,93 @@ def test_told_without_a_metric_or_a_figure():
 def test_one_metric_is_told_once(val128, real, second):
     with pytest.raises(UserError, match="AP told twice: 0.1879 and"):
         from_detections(val128, real["ssd_mobilenet_v2"], ["AP=0.1879", "AR@1=0.1", second])
+
+
+def test_several_figures_in_one_word_and_a_decimal_comma():
+    figures = ToldFigure.all_of(["AP=0.152,AP50=0.228", "AR@1=0.1"])
+    assert [(each.metric, each.value) for each in figures] == [
+        *(("AP", 0.152), ("AP50", 0.228), ("AR@1", 0.1)),
+    ]
+    for told in ("AP=0,152", "AP=0,152,AP50=0,228"):
+        with pytest.raises(UserError, match="decimal comma; with a point it is --told=AP=0.152"):
+            ToldFigure.all_of([told])
+
+
+@pytest.mark.parametrize(
+    "told", [["AP=0.30", "AP50=0.10"], ["AP75=0.3", "AP50=10.0"], ["AR@1=0.40", "AR@100=30"]]
+)
+def test_figures_that_exclude_each_other(told):
+    with pytest.raises(UserError, match="cannot exceed"):
+        ToldFigure.all_of(told)
+    ToldFigure.all_of(["AP=0.30", "AP50=0.3"])  # within their rounding
+
+
+def test_a_higher_threshold_never_finds_more():
+    """What "AP cannot exceed AP50" rests on, by pycocotools on boxes drawn at random."""
+    draws = np.random.default_rng(3)
+    images = [{"id": 1 + i, "height": 60, "width": 60} for i in range(200)]
+    annotations, found = [], []
+    for image in images:
+        for boxes, of in ((int(draws.integers(1, 6)), annotations), (6, found)):
+            for _ in range(boxes):
+                xywh = [*draws.uniform(0, 15, 2), *draws.uniform(20, 40, 2)]
+                of.append({"image_id": image["id"], "category_id": 1, "bbox": xywh})
+    for index, each in enumerate(annotations):
+        area = each["bbox"][2] * each["bbox"][3]
+        each |= {"id": 1 + index, "area": area, "iscrowd": int(draws.random() < 0.1)}
+    for each in found:
+        each["score"] = float(draws.random())
+    categories = [{"id": 1, "name": "thing"}]
+    truth = {"images": images, "annotations": annotations, "categories": categories}
+    for size in range(0, 200, 4):  # many small files, so that single crossings would show
+        ids = {image["id"] for image in images[size : size + 4]}
+        few = {
+            **truth,
+            "images": images[size : size + 4],
+            "annotations": [each for each in annotations if each["image_id"] in ids],
+        }
+        evaluation = Pycocotools(few, [e for e in found if e["image_id"] in ids]).evaluation()
+        by_threshold = evaluation.eval["precision"][:, :, 0, 0, -1].mean(axis=1)
+        assert by_threshold.shape == (10,) and by_threshold[0] > by_threshold[-1] >= 0
+        assert (np.diff(by_threshold) <= 1e-12).all()
+
+
+def test_a_name_that_says_masks_where_boxes_are_scored(val128, real):
+    with pytest.raises(UserError, match=r"segm_mAP=0\.3: by its name of masks, and boxes are"):
+        from_detections(val128, real["ssd_mobilenet_v2"], ["AR@1=0.1,segm_mAP=0.3"])
+
+
+def test_a_whole_number_does_not_take_everything(val128, real):
+    answer = from_detections(val128, real["ssd_mobilenet_v3_small"], ["AP=1"], pairs=False)
+    tenth = [each["figures"]["AP"] for each in answer.alone if each["figures"]["AP"] > 0.05]
+    assert tenth and all(each["figures"]["AP"] <= 0.015 for each in answer.explanations)
+    assert "told: AP 1 (0.0050 to 0.0150)" in text.of_answer(answer)
+
+
+def test_no_objects(val128, real, tmp_path):
+    truth = json.loads(val128.read_text())
+    path = tmp_path / "instances.json"
+    crowds = [each for each in truth["annotations"] if each["iscrowd"]]
+    assert crowds
+    for annotations, why in (([], "holds no objects"), (crowds, "no objects but crowds")):
+        path.write_text(json.dumps(truth | {"annotations": annotations}))
+        with pytest.raises(UserError, match=f"instances.json: .*{why}"):
+            from_detections(path, real["ssd_mobilenet_v2"], ["AP=0.3"])
+
+
+def test_what_to_do_next_where_nothing_gives_it(val128, real):
+    shown = text.of_answer(
+        from_detections(val128, real["ssd_mobilenet_v2"], ["AP=0.3333"], pairs=False)
+    )
+    assert "0.6, 0.7, 0.8, 0.9 are not tried" in shown
+    assert "next: is this the annotation file" in shown
+
+
+def test_one_is_not_many(val128, real):
+    answer = from_detections(val128, real["ssd_mobilenet_v2"], ["AP=0.144"], pairs=False)
+    shown = text.of_explanations(dataclasses.replace(answer, subsumed=1, tried=1))
+    assert "  (1 pair gives it too; it holds a protocol that is enough alone)" in shown
+    assert "of 1 different figure tried" in shown[-1]
 
 
 @pytest.mark.parametrize("told", ["mAP60=0.1", "APx=0.1", "AP=abc", "AP=nan", "AP=-0.1", "AP=188"])

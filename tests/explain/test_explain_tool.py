@@ -55,12 +55,20 @@ def test_nothing_gives_it(val128, detections):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of"),
-        (["runs/a"], "give one of"),
+        ([], "nothing to explain was given; give one of"),
+        (["runs/a"], "one run directory was given (runs/a)"),
+        (["a", "b", "c"], "3 run directories were given, of which two can be compared"),
+        (["--detections=a.json", "extra"], "unexpected: extra"),
+        (["--detections=a.json", "--model=a"], "--detections and --model were both given"),
+        (["--model=v3.json"], "detections (COCO results) are given by --detections=v3.json"),
+        (["a", "b", "--html=tests"], "--html: tests: it is a folder; a file is wanted"),
+        (["a", "b", "--output=tests"], "--output: tests: it is a folder; a file is wanted"),
+        (["--pairs=maybe"], "explain.py: --pairs=maybe: true or false is wanted"),
+        (["--samples=maybe"], "explain.py: --samples=maybe: a whole number is wanted"),
         (["--detections=a.json"], "missing --annotations_file"),
         (["--model=a.tflite", "--annotations_file=a.json"], "missing --image_dir"),
         (["--detections=a.json", "--annotations_file=none.json"], "none.json: no such"),
-        (["none/a", "none/b"], "not a run directory"),
+        (["none/a", "none/b"], "none/a: not a run directory (no such folder)"),
     ],
 )
 def test_a_users_mistake(arguments, message):

@@ -113,6 +113,34 @@ def test_damaged_runs_are_named(two, tmp_path):
         from_runs(unfinished, two[0])
 
 
+def test_what_one_has_not_recorded_is_no_difference(two, tmp_path):
+    """An older run: no word of the decoder and its version, none of a seed."""
+    older, newer = (shutil.copytree(two[0], tmp_path / name) for name in ("older", "newer"))
+    path = newer / "evals" / "300" / "metrics.json"
+    scores = read_json(path)
+    assert "inference" not in scores
+    scores["inference"] = {"decoder": "tensorflow", "decoder_version": "2.20.0"}
+    scores["metrics"]["AP"] = 0.25
+    scores["detections"]["sha256"] = "0" * 64
+    write_json(path, scores)
+    spec = read_json(older / "spec.json")
+    del spec["request"]["seed"]
+    write_json(older / "spec.json", spec)
+    content = from_runs(older, newer, samples=0)
+    assert content["differences"] == [] and content["split"] is None
+    first, second = content["note"].splitlines()
+    assert first == (
+        "both were evaluated alike as far as that is recorded: how much of the gap is of training "
+        "is not known"
+    )
+    assert second.startswith(
+        f"not recorded in {older}: starting weights: seed; evaluation: inference.decoder, "
+        "inference.decoder_version. Evaluated again it is: "
+    )
+    assert "tools/evaluate.py --model_dir=" in second
+    assert "None" not in text.of_runs(content) and "{" not in text.of_runs(content)
+
+
 def test_the_split_by_hand():
     """A scores 30 its own way and 34 B's; B 40 its own way and 37 A's: evaluation made 3.5."""
 
