@@ -78,7 +78,7 @@ def run(
     main: Callable[[list[str]], int | None],
     required: Iterable[str] = (),
     elsewhere: Mapping[str, str] = types.MappingProxyType({}),
-    folders: Collection[str] = ("output_directory",),
+    folders: Collection[str] = (),
 ) -> NoReturn:
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
@@ -92,8 +92,8 @@ def run(
         a stray word is refused.
       required: names of flags without which the tool cannot start.
       elsewhere: flags that other tools have -> what to give here in their place.
-      folders: flags of outputs that may be folders; a folder that another names is refused before
-        the work.
+      folders: flags of outputs that may be folders, as --output_directory may everywhere; a folder
+        that another names is refused before the work.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -181,7 +181,7 @@ def _try_outputs(tool: str, folders: Collection[str]) -> None:
     for name in _OUTPUTS:
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
         if path:
-            if name not in folders and os.path.isdir(path):
+            if name not in (*folders, "output_directory") and os.path.isdir(path):
                 _fail(tool, f"--{name}: {path}: it is a folder; a file is wanted")
             try:
                 refuse_unwritable(path)

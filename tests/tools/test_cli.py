@@ -120,6 +120,17 @@ def test_a_tool_that_takes_words_gets_them(tool):
 @pytest.mark.parametrize(
     "tool_name", sorted(each.name for each in (PROJECT / "tools").glob("*.py"))
 )
+def test_a_folder_as_output_is_taken_by_the_tools_that_write_one(tool_name):
+    """And by no other: cli refuses it there before the work."""
+    text = (PROJECT / "tools" / tool_name).read_text()
+    output = re.search(r'DEFINE_string\(\s*"output",.*?"([^"]*)"\s*\)', text, re.S)
+    if output:
+        assert ("folder" in output[1]) == ('folders=["output"]' in text), output[1]
+
+
+@pytest.mark.parametrize(
+    "tool_name", sorted(each.name for each in (PROJECT / "tools").glob("*.py"))
+)
 def test_every_tool_refuses_words_or_uses_them(tool_name):
     """A parameter named `_` is refused words; one with another name is read."""
     text = (PROJECT / "tools" / tool_name).read_text()
