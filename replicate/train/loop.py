@@ -173,18 +173,31 @@ def _begin(
 ) -> str:
     """Gives the trainer its first weights; a sentence that says which.
 
-    Those of a new run are kept in the file `record`, where there is one to write.
+    Those of a new run are kept in the file `record`, where there is one to write; where it is lost
+    it is made again, from the same checkpoint (`identity` has held its hash against the first).
     """
-    if last is not None:
-        trainer.resume(last)
-        return f"resuming after step {trainer.step} from {last}"
-    start = starting_point.Start()
-    if config.train_config.fine_tune_checkpoint:
-        trainer.build_variables()
-        start = starting_point.restore(trainer.model, config.train_config)
-    if record is not None:
-        write_json(record, start.to_json())
-    return start.sentence
+    if last is None:
+        start = _start(trainer, config)
+        if record is not None:
+            write_json(record, start.to_json())
+        return start.sentence
+    lost = ""
+    if record is not None and not record.exists():
+        lost = f"; {record} was gone and is written again"
+        try:
+            write_json(record, _start(trainer, config).to_json())
+        except UserError as error:
+            lost = f"; {record} is gone and cannot be written again: {error}"
+    trainer.resume(last)
+    return f"resuming after step {trainer.step} from {last}{lost}"
+
+
+def _start(trainer: Trainer, config: "Message") -> starting_point.Start:
+    """Loads the recipe's starting checkpoint, where it has one."""
+    if not config.train_config.fine_tune_checkpoint:
+        return starting_point.Start()
+    trainer.build_variables()
+    return starting_point.restore(trainer.model, config.train_config)
 
 
 def _run(

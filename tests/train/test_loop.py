@@ -173,8 +173,12 @@ def test_a_damaged_checkpoint_is_set_aside_and_its_step_ends_the_same(config, tm
     (folder / "ckpt-6.data-00000-of-00001").write_bytes(b"half")
     for damaged in (content[: len(content) // 2], _flipped(content)):
         data.write_bytes(damaged)
+        start = RunDir.at(tmp_path).start
+        began_with = start.read_bytes()
+        start.unlink()  # lost as well: made again
         assert loop.train(config, tmp_path, settings) == str(folder / "ckpt-4")
         assert "ckpt-4 is damaged" in capsys.readouterr().err
+        assert start.read_bytes() == began_with
         assert {path.name for path in folder.glob("ckpt-*")} == names
         now = _values(folder / "ckpt-4")
         assert now.keys() == whole.keys()
