@@ -8,6 +8,7 @@ from typing import Any
 from replicate.errors import UserError
 from replicate.explain.search import Answer, search
 from replicate.explain.setting import MAX_DETS
+from replicate.explain.text import counted
 from replicate.explain.told_figures import ToldFigure, kind_of, parts_of
 from replicate.score import Result, score
 from replicate.score.detections import Detections
@@ -45,10 +46,11 @@ def from_detections(
     told = list(told)
     figures = ToldFigure.all_of(told)
     for each in (part for text in told for part in parts_of(text)):
-        if kind_of(each) not in (None, iou_type):
+        kind = kind_of(each)
+        if kind and kind != iou_type:
             raise UserError(
-                f"--told={each}: by its name of {_CALLED[kind_of(each)]}, and "
-                f"{_CALLED[iou_type]} are scored; --iou_type={kind_of(each)} scores the others"
+                f"--told={each}: by its name of {_CALLED[kind]}, and "
+                f"{_CALLED[iou_type]} are scored; --iou_type={kind} scores the others"
             )
     pairs = options.pop("pairs", True)
     result = score(annotations_file, detections, iou_type=iou_type, evaluator="hotcoco", **options)
@@ -93,27 +95,33 @@ def _empty(given: Detections, result: Result) -> str:
     file = given.file or "the detections"
     why = f"{file}: holds no detections"
     if len(given):
-        why = (
-            f"{file}: none of its {len(given):,} detections is on the {len(result.image_ids):,} "
-            "images that are scored"
+        none = (
+            "its 1 detection is not"
+            if len(given) == 1
+            else f"none of its {len(given):,} detections is"
         )
+        why = f"{file}: {none} on the {_scored(len(result.image_ids))}"
     return f"{why}, so that every protocol finds nothing and there is no figure to explain"
 
 
 def _without_objects(objects: dict, in_file: int) -> str:
     """Why every metric is undefined, of `Groundtruth.identity`."""
     images, crowds = objects["images"], objects["crowd_annotations"]
-    where = f"the {images:,} images that are scored"
+    where = f"the {_scored(images)}"
     why = "holds no objects ('annotations' is empty)"
     if crowds:
         why = f"holds no objects but crowds (iscrowd) on {where}"
     elif in_file:
-        why = f"holds no objects on {where}; its {in_file:,} annotations are on others"
+        why = f"holds no objects on {where}; its {counted(in_file, 'annotation')} lie on others"
     return (
         f"{objects['file']}: {why}, so that AP is undefined and there is no figure to explain. "
         "Is it the annotation file of these images (instances_val2017.json)? The test sets' are "
         "not published"
     )
+
+
+def _scored(images: int) -> str:
+    return counted(images, "image") + (" that is scored" if images == 1 else " that are scored")
 
 
 def _notes(result: Result) -> list[str]:

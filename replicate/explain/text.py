@@ -20,7 +20,7 @@ KINDS = {
 #: What to look at where nothing gives the told figures.
 NEXT = (
     "next: is this the annotation file, and are these the images, of the told figure "
-    "(--num_images scores the first N by id)? Compare the number of images and detections above",
+    "(--num_images scores the first N by id)? Their number, and that of the detections, stands here",
     f"other cuts than {', '.join(f'{cut:g}' for cut in SCORE_CUTS)} are not tried: where its "
     "evaluator's threshold is known, leave out lower scores in the file; detections that were "
     "cut or suppressed before are to be made again without",
@@ -182,7 +182,7 @@ def of_model(content: dict) -> str:
     baseline = content["baseline"]["figures"]
     width = max(len(f"{row['step']}: {row['value']}") for row in content["changes"])
     lines = [
-        f"{content['model']['name']} on {content['annotations']['images']} images: "
+        f"{content['model']['name']} on {counted(content['annotations']['images'], 'image')}: "
         + "  ".join(f"{name} {figure(value)}" for name, value in baseline.items()),
         *(f"! {remark}" for remark in content["remarks"]),
         "",

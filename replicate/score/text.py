@@ -76,8 +76,8 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
         )
     if facts.get("objects_in_images_without"):
         sentences.append(
-            f"{facts['images_without']:,} of {score['annotations']['images']:,} images have no "
-            f"detections; their {_objects(facts['objects_in_images_without'])} as missed"
+            f"{facts['images_without']:,} of {score['annotations']['images']:,} images "
+            f"{'has' if facts['images_without'] == 1 else 'have'} no detections; their {_objects(facts['objects_in_images_without'])} as missed"
         )
     for repair in score["repairs"]:
         count = (

@@ -375,7 +375,7 @@ def test_no_detections(val128, tmp_path):
     with pytest.raises(UserError, match="empty.json: holds no detections"):
         from_detections(val128, empty, ["AP=0"])
     elsewhere = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5}]
-    with pytest.raises(UserError, match="none of its 1 detections is on the 128 images"):
+    with pytest.raises(UserError, match="its 1 detection is not on the 128 images that are scored"):
         from_detections(val128, elsewhere, fix=["unknown_images"])
 
 

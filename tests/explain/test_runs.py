@@ -138,6 +138,11 @@ def test_what_one_has_not_recorded_is_no_difference(two, tmp_path):
         "inference.decoder_version. Evaluated again it is: "
     )
     assert "tools/evaluate.py --model_dir=" in second
+    (newer / "environment.json").unlink()
+    without = from_runs(older, newer, samples=0)
+    assert without["differences"] == []
+    third = without["note"].splitlines()[2]
+    assert third.startswith(f"not recorded in {newer}: environment: python, system, packages, ")
     assert "None" not in text.of_runs(content) and "{" not in text.of_runs(content)
 
 
