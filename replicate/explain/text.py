@@ -20,7 +20,7 @@ KINDS = {
 #: What to look at where nothing gives the told figures.
 NEXT = (
     "next: is this the annotation file, and are these the images, of the told figure "
-    "(--num_images scores the first N by id)? Their number, and that of the detections, stands here",
+    "(--num_images scores the first N by id)? How many were scored, and detections, stands here",
     f"other cuts than {', '.join(f'{cut:g}' for cut in SCORE_CUTS)} are not tried: where its "
     "evaluator's threshold is known, leave out lower scores in the file; detections that were "
     "cut or suppressed before are to be made again without",

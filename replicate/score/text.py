@@ -75,9 +75,11 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
             "at high IoU and of small objects"
         )
     if facts.get("objects_in_images_without"):
+        without, objects = facts["images_without"], facts["objects_in_images_without"]
         sentences.append(
-            f"{facts['images_without']:,} of {score['annotations']['images']:,} images "
-            f"{'has' if facts['images_without'] == 1 else 'have'} no detections; their {_objects(facts['objects_in_images_without'])} as missed"
+            f"{without:,} of {score['annotations']['images']:,} images "
+            f"{'has' if without == 1 else 'have'} no detections; "
+            f"their {_objects(objects)} as missed"
         )
     for repair in score["repairs"]:
         count = (
