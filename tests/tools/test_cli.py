@@ -123,9 +123,10 @@ def test_a_tool_that_takes_words_gets_them(tool):
 def test_a_folder_as_output_is_taken_by_the_tools_that_write_one(tool_name):
     """And by no other: cli refuses it there before the work."""
     text = (PROJECT / "tools" / tool_name).read_text()
-    output = re.search(r'DEFINE_string\(\s*"output",.*?"([^"]*)"\s*\)', text, re.S)
-    if output:
-        assert ("folder" in output[1]) == ('folders=["output"]' in text), output[1]
+    for name in ("output", "html"):
+        output = re.search(rf'DEFINE_string\(\s*"{name}",.*?"([^"]*)"\s*\)', text, re.S)
+        if output:
+            assert ("folder" in output[1]) == (f'folders=["{name}"]' in text), output[1]
 
 
 @pytest.mark.parametrize(
