@@ -219,4 +219,5 @@ if __name__ == "__main__":
         main,
         required=["model", "annotations_file"],
         elsewhere={"detections": "--model=FILE (COCO results JSON)"},
+        folders=["html"],
     )
