@@ -50,8 +50,8 @@ def at_end() -> None:
 def _leave_at(moment: str) -> None:
     def leave(number: int, frame: types.FrameType | None) -> NoReturn:
         tool = os.path.basename(sys.argv[0])
-        told = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
-        os.write(2, f"\n{tool}: {told} {moment}\n".encode())
+        what = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
+        os.write(2, f"\n{tool}: {what} {moment}\n".encode())
         os._exit(128 + number)  # no exception: half-imported modules would make others of it
 
     for number in _STOPS:

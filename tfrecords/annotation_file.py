@@ -361,7 +361,7 @@ def _read(path: str | os.PathLike, segmentations: bool) -> AnnotationFile:
 def _mended(info: msgspec.Raw) -> list[str]:
     said = msgspec.json.decode(info)
     said = said.get("mended") if isinstance(said, dict) else None
-    return [str(each) for each in said] if isinstance(said, list) else []
+    return [str(value) for value in said] if isinstance(said, list) else []
 
 
 def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:

@@ -23,7 +23,6 @@ from tfrecords import (
     not_coco,
     pool,
     shards,
-    whole_files,
 )
 from tfrecords.errors import InputError
 
@@ -138,7 +137,7 @@ def convert(
     output_path = os.fspath(output_path)
     _check_arguments(annotations_file, image_dir, output_path, num_shards, settings)
     with locks.held(output_path, "the conversion"):
-        whole_files.clean(*os.path.split(output_path))
+        manifest.clean(output_path)
         if fix:
             mended = mended_path_of(output_path)
             mending.write(annotations_file, mended, fix, image_dir)

@@ -33,7 +33,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
 
-from tfrecords import checked_json
+from tfrecords import checked_json, whole_files
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -46,6 +46,8 @@ _COUNTS = (
     *("images", "images_without_annotations", "annotations_written", "crowd"),
     *("crowd_dropped", "boxes_clipped"),
 )
+# The kinds of file that lie beside a conversion's shards, see `beside`.
+_BESIDE = ("manifest", "dropped", "progress", "annotations", "problems")
 _COUNTS_BY_REASON = ("images_skipped", "dropped", "notes")
 
 
@@ -101,6 +103,13 @@ def ledger_path_of(output_path: str) -> str:
     return _found(beside(output_path, "dropped", ".jsonl"), f"{output_path}-dropped.jsonl")
 
 
+def clean(output_path: str) -> None:
+    """Removes what processes that died left of a conversion's files, half written."""
+    whole_files.clean(*os.path.split(output_path))
+    for what in _BESIDE:
+        whole_files.clean(*os.path.split(beside(output_path, what, "")))
+
+
 def beside(output_path: str, what: str, ending: str) -> str:
     """The path of a file that belongs to a conversion and that no pattern of its shards matches.
 
@@ -125,14 +134,14 @@ def is_name(name: str) -> bool:
 
 def in_folder(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     """The manifests in a folder by the name of their shards ("train", "val"), sorted."""
-    found = {}
+    paths = {}
     for pattern, before, after in (
         ("*-manifest.json", "", "-manifest.json"),
         ("manifest-*.json", "manifest-", ".json"),  # if there are both, the newer name counts
     ):
         for path in pathlib.Path(folder).glob(pattern):
-            found[path.name.removeprefix(before).removesuffix(after)] = path
-    return dict(sorted(found.items()))
+            paths[path.name.removeprefix(before).removesuffix(after)] = path
+    return dict(sorted(paths.items()))
 
 
 def settings_of(manifest: dict) -> dict:

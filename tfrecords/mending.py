@@ -197,20 +197,20 @@ def _file_names(work: _Mending) -> None:
     for where, entry in work.entries("images"):
         name = entry.get("file_name") or entry.get("coco_url") or ""
         parts = str(name).partition("?")[0].replace("\\", "/").split("/")
-        found = by_base.get(parts[-1], [])
-        if str(name) in found:
+        paths = by_base.get(parts[-1], [])
+        if str(name) in paths:
             continue
         # of one base name in several folders, those that end as the given path does
         for length in range(2, len(parts) + 1):
-            ends = [each for each in found if each.split("/")[-length:] == parts[-length:]]
-            found = ends if len(found) > 1 and ends else found
-        if len(found) > 1:
+            ends = [path for path in paths if path.split("/")[-length:] == parts[-length:]]
+            paths = ends if len(paths) > 1 and ends else paths
+        if len(paths) > 1:
             raise work.refuse(
                 f"image {entry.get('id')} is {shown(name)}, and there are several {parts[-1]} in "
-                f"{folder}: {', '.join(found[:3])}. Nothing tells which is meant"
+                f"{folder}: {', '.join(paths[:3])}. Nothing tells which is meant"
             )
-        if found:
-            work.put(where, entry, "file_name", found[0])
+        if paths:
+            work.put(where, entry, "file_name", paths[0])
 
 
 def _sizes(work: _Mending) -> None:
@@ -314,10 +314,10 @@ def _areas(work: _Mending) -> None:
         area = entry.get("area")
         if _is_number(area) and math.isfinite(area):
             continue
-        found = _area_of(entry, sizes.get(entry.get("image_id")))
-        if found is None:
+        area = _area_of(entry, sizes.get(entry.get("image_id")))
+        if area is None:
             raise work.refuse(f"{where}: no segmentation and no box to compute its area from")
-        work.put(where, entry, "area", found)
+        work.put(where, entry, "area", area)
 
 
 def _area_of(annotation: dict, image_hw: tuple | None) -> float | None:
@@ -325,7 +325,7 @@ def _area_of(annotation: dict, image_hw: tuple | None) -> float | None:
     try:
         if isinstance(segmentation, list) and segmentation:
             # 1,503 polygon annotations of COCO have this area to 1e-3, of pixels a third.
-            outlines = [np.array(each, np.float64).reshape(-1, 2).T for each in segmentation]
+            outlines = [np.array(polygon, np.float64).reshape(-1, 2).T for polygon in segmentation]
             area = sum(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 for x, y in outlines)
             if area > 0 and math.isfinite(area):
                 return float(area)

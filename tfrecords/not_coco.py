@@ -140,7 +140,7 @@ def as_number(value: Any, *, whole: bool) -> Any:
         if isinstance(value, (str, bool, dict)) or value is None:
             raise ValueError
     if isinstance(value, list) and not whole:
-        return [as_number(each, whole=False) for each in value]
+        return [as_number(number, whole=False) for number in value]
     if isinstance(value, bool) and not whole:
         raise ValueError
     if not isinstance(value, (int, float)):

@@ -73,9 +73,10 @@ def check_categories(file: AnnotationFile) -> None:
                 "1: 0 is the background. "
                 + offer("category_ids_plus_one", "moves all ids of categories up by one")
             )
-    twice = [name for name, n in Counter(each.name for each in file.categories).items() if n > 1]
+    names = Counter(category.name for category in file.categories)
+    twice = [name for name, count in names.items() if count > 1]
     if twice:
-        ids = [each.id for each in file.categories if each.name == twice[0]]
+        ids = [category.id for category in file.categories if category.name == twice[0]]
         raise InputError(
             f"{file.path}: categories {some(ids)} are all named {shown(twice[0])}, and records and "
             f"label map go by names. {offer('same_names', 'makes them one, of the lowest id')}; or "
@@ -87,11 +88,13 @@ def readings(file: AnnotationFile) -> list[str]:
     """Sentences on what was taken in another way than it is written, or is odd."""
     said = list(file.mended)
     used = set(file.category_ids.tolist())
-    unused = [each for each in file.categories if each.id < 1 and each.id not in used]
+    unused = [
+        category for category in file.categories if category.id < 1 and category.id not in used
+    ]
     said += [
-        f"category {each.id} ({shown(each.name)}) has no annotation and no place in a label map: "
-        "left out"
-        for each in unused
+        f"category {category.id} ({shown(category.name)}) has no annotation and no place in a "
+        "label map: left out"
+        for category in unused
     ]
     by_name: dict[str, list[int]] = {}
     for image in file.images:

@@ -24,7 +24,6 @@ from tfrecords import (
     manifest,
     redaction,
     shards,
-    whole_files,
 )
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
@@ -68,7 +67,7 @@ def convert(
     asked = {"num_shards": num_shards} | dataclasses.asdict(settings)
     output_path = os.fspath(output_path)
     with locks.held(output_path, "the conversion"):
-        whole_files.clean(*os.path.split(output_path))
+        manifest.clean(output_path)
         return _convert(dataset, output_path, asked, settings, progress)
 
 

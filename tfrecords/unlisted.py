@@ -42,7 +42,7 @@ def verify(
     source = coco.load(annotations_file, segmentations=_have_masks(paths))
     ids = {name: category_id for category_id, name in source.categories.items()}
     positions = {entry.id: position for position, entry in enumerate(source.images)}
-    problems, seen = list(_missing_shards(paths)), set()
+    problems, read_ids = list(_missing_shards(paths)), set()
     with tqdm.tqdm(total=len(positions), unit="image", desc="verify", disable=not progress) as bar:
         for path in paths:
             name = os.path.basename(path)
@@ -56,19 +56,19 @@ def verify(
                         problems.append(f"{where}: {error}")
                         continue
                     where = f"{where}, image {image['id']}"
-                    if image["id"] in seen:
+                    if image["id"] in read_ids:
                         problems.append(f"{where}: is there more than once")
                     elif image["id"] not in positions:
                         problems.append(f"{where}: is not in the JSON")
                     else:
                         expected = source.image(positions[image["id"]])
-                        found = _differences(features, image, annotations, expected)
-                        problems += [f"{where}: {problem}" for problem in found]
-                    seen.add(image["id"])
+                        differences = _differences(features, image, annotations, expected)
+                        problems += [f"{where}: {problem}" for problem in differences]
+                    read_ids.add(image["id"])
                     bar.update()
             except framing.CorruptRecord as error:
                 problems.append(str(error))
-    if missing := [image_id for image_id in positions if image_id not in seen]:
+    if missing := [image_id for image_id in positions if image_id not in read_ids]:
         shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
         problems.append(f"{len(missing)} image(s) of the JSON are in no record: {shown}")
     return problems

@@ -42,10 +42,10 @@ def main(_: list[str]) -> int:
     for problem in problems:
         print(problem)
     if not problems:
-        told = "the manifest and the JSON say" if FLAGS.full else "the manifest says"
+        sources = "the manifest and the JSON say" if FLAGS.full else "the manifest says"
         if not os.path.exists(manifest.path_of(FLAGS.output_path)):
-            told = "the JSON says"
-        print(f"{FLAGS.output_path}: as {told}")
+            sources = "the JSON says"
+        print(f"{FLAGS.output_path}: as {sources}")
     return cli.NEGATIVE if problems else cli.DONE
 
 

@@ -49,11 +49,12 @@ class BenchmarkRecord:
     findings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        told = ", ".join(
+        figures = ", ".join(
             f"{iou_type} AP {text.shown(metrics['AP'])}"
             for iou_type, metrics in self.metrics.items()
         )
-        return f"<benchmark of {self.model['name']} on {self.dataset['images']:,} images: {told}>"
+        images = f"{self.dataset['images']:,} images"
+        return f"<benchmark of {self.model['name']} on {images}: {figures}>"
 
     def _repr_html_(self) -> str:
         return python_api.table(

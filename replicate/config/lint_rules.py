@@ -130,11 +130,11 @@ def label_maps(message: "Message") -> Iterator[ConfigProblem]:
 
 def _label_maps(message: "Message") -> list[tuple[str, str]]:
     """(reader's path in the config, label map), each file once, of those that exist."""
-    found: dict[str, str] = {}
+    readers: dict[str, str] = {}
     for reader_path, reader in _readers(message):
         if os.path.isfile(reader.label_map_path):
-            found.setdefault(reader.label_map_path, reader_path)
-    return [(reader_path, path) for path, reader_path in sorted(found.items())]
+            readers.setdefault(reader.label_map_path, reader_path)
+    return [(reader_path, path) for path, reader_path in sorted(readers.items())]
 
 
 def _readers(message: "Message") -> list[tuple[str, "Message"]]:

@@ -142,12 +142,12 @@ def opened(value: Any, path: str | os.PathLike[str]) -> Any:
     """
     if not isinstance(value, dict):
         return value
-    found = _URN.fullmatch(str(value.get(KEY)))
-    if found is None:
+    match = _URN.fullmatch(str(value.get(KEY)))
+    if match is None:
         if kind_of_name(path) in VERSIONS.keys() - set(UNMARKED):
             _tell(kind_of_name(path), 0, path)
         return value
-    kind, version = found[1], int(found[2])
+    kind, version = match[1], int(match[2])
     if kind not in VERSIONS or version > VERSIONS[kind]:
         raise UserError(
             f"{path}: written by a newer version of the kit ({value[KEY]}), of which this one "
@@ -155,7 +155,7 @@ def opened(value: Any, path: str | os.PathLike[str]) -> Any:
         )
     if version < VERSIONS[kind]:
         _tell(kind, version, path)
-    return {name: each for name, each in value.items() if name != KEY}
+    return {name: field for name, field in value.items() if name != KEY}
 
 
 def _tell(kind: str | None, version: int, path: str | os.PathLike[str]) -> None:

@@ -84,11 +84,11 @@ def _enveloped(root: dict, kind: str) -> dict:
 def _forms(made: dict, definitions: dict[str, dict], kind: str) -> dict:
     """The schema of a file that has several forms, told apart by its field `form`."""
     cases = []
-    for each in made["anyOf"]:
-        name = each["$ref"].rpartition("/")[2]
+    for case in made["anyOf"]:
+        name = case["$ref"].rpartition("/")[2]
         definitions[name] = _enveloped(definitions[name], kind)
         (form,) = definitions[name]["properties"]["form"]["enum"]
-        cases.append({"if": {"properties": {"form": {"const": form}}}, "then": each})
+        cases.append({"if": {"properties": {"form": {"const": form}}}, "then": case})
     forms = [case["if"]["properties"]["form"]["const"] for case in cases]
     return {
         "type": "object",

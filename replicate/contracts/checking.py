@@ -12,8 +12,9 @@ _WRITERS = ("contracts", "contracts.checking", "run")
 
 def violations(kind: str, value: Any) -> list[str]:
     """See `contracts.violations`; in the order of their paths."""
-    errors = [deep for each in _validator(kind).iter_errors(value) for deep in _deepest(each)]
-    return [_told(each) for each in sorted(errors, key=lambda each: (each.json_path, each.message))]
+    errors = [deep for error in _validator(kind).iter_errors(value) for deep in _deepest(error)]
+    errors.sort(key=lambda error: (error.json_path, error.message))
+    return [_told(error) for error in errors]
 
 
 def by_the_kit() -> bool:
@@ -38,14 +39,14 @@ def _deepest(error: Any) -> list[Any]:
     if not error.context:
         return [error]
     branches: dict[Any, list] = {}
-    for each in error.context:
-        branches.setdefault(each.schema_path[0], []).append(each)
+    for cause in error.context:
+        branches.setdefault(cause.schema_path[0], []).append(cause)
 
     def misfit(errors: list[Any]) -> tuple[bool, int]:
-        return any(not each.relative_path for each in errors), len(errors)
+        return any(not error.relative_path for error in errors), len(errors)
 
     best = min(branches.values(), key=misfit)
-    return [deep for each in best for deep in _deepest(each)]
+    return [deep for error in best for deep in _deepest(error)]
 
 
 def _told(error: Any) -> str:

@@ -86,7 +86,7 @@ def _map(key: Any, value: Any, definitions: dict[str, dict]) -> dict[str, Any]:
 
 def _union(members: tuple, definitions: dict[str, dict]) -> dict[str, Any]:
     schemas = [_of(member, definitions) for member in members]
-    plain = [each["type"] for each in schemas if list(each) == ["type"]]
+    plain = [schema["type"] for schema in schemas if list(schema) == ["type"]]
     if len(plain) == len(schemas):
         return {"type": plain}
     return {"anyOf": schemas}

@@ -131,19 +131,19 @@ def _suppress(
     anchors, classes, selected_scores, number = _select(boxes, scores, clip_window, settings)
     at_anchor = anchors[..., tf.newaxis]
     at_box = tf.stack([anchors, _box_of_class(boxes, classes)], axis=-1)
-    kept = tf.range(settings["max_total_size"])[tf.newaxis] < number[:, tf.newaxis]
+    is_kept = tf.range(settings["max_total_size"])[tf.newaxis] < number[:, tf.newaxis]
 
     def gathered(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         """The selected values, and zeros in the places that nothing fills."""
-        found = tf.gather_nd(values, indices, batch_dims=1)
-        axes = tf.concat([tf.shape(kept), tf.ones([found.shape.rank - 2], tf.int32)], 0)
-        return tf.where(tf.reshape(kept, axes), found, 0.0)
+        gathered = tf.gather_nd(values, indices, batch_dims=1)
+        axes = tf.concat([tf.shape(is_kept), tf.ones([gathered.shape.rank - 2], tf.int32)], 0)
+        return tf.where(tf.reshape(is_kept, axes), gathered, 0.0)
 
     selected_boxes = _clipped(tf.gather_nd(boxes, at_box, batch_dims=1), clip_window)
     if settings["change_coordinate_frame"]:
         selected_boxes = _in_frame_of(clip_window, selected_boxes)
     return (
-        tf.where(kept[..., tf.newaxis], selected_boxes, 0.0),
+        tf.where(is_kept[..., tf.newaxis], selected_boxes, 0.0),
         selected_scores,
         tf.cast(classes, tf.float32),
         None if masks is None else gathered(masks, at_box),
@@ -184,23 +184,23 @@ def _select(
                 ),
                 parallel_iterations=32,
             )
-        kept = tf.range(wanted) < number[:, tf.newaxis]
-        found = [
-            tf.where(kept, tf.gather(values, places, batch_dims=1), 0)
+        is_kept = tf.range(wanted) < number[:, tf.newaxis]
+        outputs = [
+            tf.where(is_kept, tf.gather(values, places, batch_dims=1), 0)
             for values in (anchors, classes, best)
         ]
         all_candidates = tf.size(scores[0]) <= count
-        return *found, number, tf.reduce_all(number == wanted) | all_candidates
+        return *outputs, number, tf.reduce_all(number == wanted) | all_candidates
 
     counts = tf.stack([*_CANDIDATES, tf.size(scores[0])])
     shape = [tf.shape(scores)[0], wanted]
     nothing = (tf.zeros(shape, tf.int32), tf.zeros(shape, tf.int32), tf.zeros(shape))
-    _, *found, number, _ = tf.while_loop(
+    _, *outputs, number, _ = tf.while_loop(
         lambda turn, *results: ~results[-1],
         lambda turn, *results: (turn + 1, *among(counts[turn])),
         (0, *nothing, tf.zeros(shape[:1], tf.int32), False),
     )
-    return *(tf.ensure_shape(each, [None, wanted]) for each in found), number
+    return *(tf.ensure_shape(output, [None, wanted]) for output in outputs), number
 
 
 def _candidates(

@@ -33,9 +33,9 @@ def contract_of(path: str | os.PathLike) -> dict[str, Any] | None:
 
 def _forms(record: pathlib.Path) -> dict[str, dict[str, Any]]:
     content = read_json(record)
-    found = content.get("forms") if isinstance(content, dict) else None
-    if not isinstance(found, dict) or not all(
-        isinstance(form, dict) and isinstance(form.get("path"), str) for form in found.values()
+    forms = content.get("forms") if isinstance(content, dict) else None
+    if not isinstance(forms, dict) or not all(
+        isinstance(form, dict) and isinstance(form.get("path"), str) for form in forms.values()
     ):
         raise UserError(f"{record}: not a record of tools/export.py (no forms with a path in it)")
-    return {name: found[name] for name in FORMS if name in found}
+    return {name: forms[name] for name in FORMS if name in forms}

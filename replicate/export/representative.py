@@ -46,15 +46,15 @@ def shards(config: "Message") -> list[str]:
       UserError: there are none here.
     """
     patterns = list(config.train_input_reader.tf_record_input_reader.input_path)
-    found = sorted({path for pattern in patterns for path in glob.glob(pattern)})
-    if not found:
+    paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})
+    if not paths:
         raise UserError(
             "tflite_int8 takes representative images from the training records, and "
             "train_input_reader.tf_record_input_reader.input_path "
             f"({', '.join(patterns) or 'empty'}) matches no file. Name with "
             "--pipeline_config_path a config whose records are here, or leave out tflite_int8"
         )
-    return found
+    return paths
 
 
 def sample(

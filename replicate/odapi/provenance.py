@@ -37,23 +37,23 @@ def differences() -> list[tuple[str, str]]:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return [(distribution, "not installed")]
-    found = []
+    problems = []
     try:
         version = importlib.metadata.version(distribution)
         if version != published["version"]:
-            found.append((distribution, f"version {version}, not {published['version']}"))
+            problems.append((distribution, f"version {version}, not {published['version']}"))
     except importlib.metadata.PackageNotFoundError:
-        found.append((distribution, "not installed as a package: a folder on the path"))
+        problems.append((distribution, "not installed as a package: a folder on the path"))
     installed = _hashes(pathlib.Path(spec.submodule_search_locations[0]))
     files = published["files"]
     for path in sorted(installed.keys() | files.keys()):
         if path not in installed:
-            found.append((path, "missing"))
+            problems.append((path, "missing"))
         elif path not in files:
-            found.append((path, "added"))
+            problems.append((path, "added"))
         elif installed[path] != files[path]:
-            found.append((path, "changed"))
-    return found
+            problems.append((path, "changed"))
+    return problems
 
 
 def _hashes(folder: pathlib.Path) -> dict[str, str]:

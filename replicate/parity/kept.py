@@ -36,14 +36,14 @@ def measured(
       keep_arrays: leave each run's arrays and checkpoints there.
     """
     digest = hashlib.sha256("".join(map(str, prefixes)).encode() + _bytes(COMPARISON)).hexdigest()
-    kept = config_path.with_suffix(".measured.json")
-    if kept.exists():
-        earlier = json.loads(kept.read_text(encoding="utf-8"))
+    kept_path = config_path.with_suffix(".measured.json")
+    if kept_path.exists():
+        earlier = json.loads(kept_path.read_text(encoding="utf-8"))
         if earlier["digest"] == digest:
             return [compare.Difference(**row) for row in earlier["rows"]]
     _remove_others(config_path, prefixes)
     rows = measure()
-    write_json(kept, {"digest": digest, "rows": [dataclasses.asdict(row) for row in rows]})
+    write_json(kept_path, {"digest": digest, "rows": [dataclasses.asdict(row) for row in rows]})
     if not keep_arrays:
         _remove_others(config_path, ())
     return rows

@@ -49,11 +49,11 @@ def of(result: "Result", inference: dict | None = None) -> dict[str, Any]:
       UserError: the evaluators did not take the same parameters.
     """
     evaluations = list(result.evaluations.values())
-    parameters = [_parameters(each, result.iou_type) for each in evaluations]
-    for other, each in zip(parameters[1:], evaluations[1:], strict=True):
+    parameters = [_parameters(evaluation, result.iou_type) for evaluation in evaluations]
+    for other, evaluation in zip(parameters[1:], evaluations[1:], strict=True):
         if other != parameters[0]:
             raise UserError(
-                f"{evaluations[0].name} and {each.name} were run with different parameters: "
+                f"{evaluations[0].name} and {evaluation.name} were run with different parameters: "
                 f"{parameters[0]} and {other}"
             )
     truth = result.groundtruth.identity(result.image_ids)
@@ -61,7 +61,7 @@ def of(result: "Result", inference: dict | None = None) -> dict[str, Any]:
     return sealed(
         {
             "iou_type": result.iou_type,
-            "evaluators": {each.name: each.version for each in evaluations},
+            "evaluators": {evaluation.name: evaluation.version for evaluation in evaluations},
             "provenance": _provenance(evaluations),
             **parameters[0],
             "crowds": _CROWDS,
@@ -74,7 +74,7 @@ def of(result: "Result", inference: dict | None = None) -> dict[str, Any]:
             "detections": {
                 "score_threshold": facts["score_threshold"],
                 "cap_per_image": facts["cap_per_image"],
-                "repairs": [each["problem"] for each in result.repairs],
+                "repairs": [repair["problem"] for repair in result.repairs],
             },
             "inference": inference and {name: inference.get(name) for name in _MAKING},
         }
@@ -95,17 +95,17 @@ def digest(content: dict) -> str:
 
 def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
     """Paths of the fields in which two blocks differ, the hashes left out."""
-    found = []
+    paths = []
     for name in dict.fromkeys([*a, *b]):
         path = f"{prefix}{name}"
         if path == HASH:
             continue
         mine, theirs = a.get(name), b.get(name)
         if isinstance(mine, dict) and isinstance(theirs, dict):
-            found += differences(mine, theirs, f"{path}.")
+            paths += differences(mine, theirs, f"{path}.")
         elif mine != theirs:
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def _parameters(evaluation: "EvaluatorFigures", iou_type: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _parameters(evaluation: "EvaluatorFigures", iou_type: str) -> dict[str, Any]
         # 0.8999999999999999 of one and 0.9 of the other are the same threshold.
         "iou_thresholds": np.round(parameters.iouThrs, 6).tolist(),
         "recall_thresholds": len(parameters.recThrs),
-        "max_detections": [int(each) for each in parameters.maxDets],
+        "max_detections": [int(count) for count in parameters.maxDets],
         "area_ranges_px2": {name: [float(low), float(high)] for name, (low, high) in ranges},
         "by_category": bool(parameters.useCats),
     }
@@ -126,5 +126,5 @@ def _parameters(evaluation: "EvaluatorFigures", iou_type: str) -> dict[str, Any]
 
 def _provenance(evaluations: "list[EvaluatorFigures]") -> str | None:
     """ "parity_verified" or "extension", as hotcoco says of the parameters it ran with."""
-    handles = [each.handle for each in evaluations if each.name == "hotcoco"]
+    handles = [evaluation.handle for evaluation in evaluations if evaluation.name == "hotcoco"]
     return str(handles[0].provenance()) if handles else None

@@ -60,8 +60,8 @@ class Result:
 
     def __repr__(self) -> str:
         figures = [name for name in ("AP", "AP50", "AR@100") if name in self.metrics]
-        told = ", ".join(f"{name} {text.shown(self.metrics[name])}" for name in figures)
-        return f"<score of {self.iou_type} on {len(self.image_ids):,} images: {told}>"
+        shown = ", ".join(f"{name} {text.shown(self.metrics[name])}" for name in figures)
+        return f"<score of {self.iou_type} on {len(self.image_ids):,} images: {shown}>"
 
     def _repr_html_(self) -> str:
         return python_api.table(

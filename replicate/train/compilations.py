@@ -30,12 +30,12 @@ def keep() -> None:
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if _FLAG in flags:
         return
-    kept = folder()
+    cache = folder()
     try:
-        kept.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
     except OSError:  # a home that cannot be written is no reason not to train
         return
-    ours = f"{_FLAG}={kept} --tf_xla_persistent_cache_device_types=CPU,GPU"
+    ours = f"{_FLAG}={cache} --tf_xla_persistent_cache_device_types=CPU,GPU"
     os.environ["TF_XLA_FLAGS"] = f"{flags} {ours}".strip()
 
 
@@ -45,5 +45,5 @@ def _cpu() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    told = ("model name", "flags", "Features")
-    return "\n".join(sorted({line for line in lines if line.startswith(told)}))
+    machine_lines = ("model name", "flags", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(machine_lines)}))

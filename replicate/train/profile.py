@@ -75,8 +75,8 @@ class Profile:
         }
         write_json(self._run.profile, described)
         longest = ", ".join(
-            f"{each['operation']} {each['share']:.0%} ({each['device']})"
-            for each in operations[:SHOWN]
+            f"{operation['operation']} {operation['share']:.0%} ({operation['device']})"
+            for operation in operations[:SHOWN]
         )
         say(
             f"profiled steps {self._first + 1} to {step}: {seconds / (step - self._first):.3f} s a "
@@ -92,7 +92,7 @@ def _operations(folder: pathlib.Path) -> list[dict]:
     if not paths:
         return []
     space = xplane_pb2.XSpace.FromString(paths[-1].read_bytes())
-    found: list[dict] = []
+    operations: list[dict] = []
     for plane in space.planes:
         picoseconds: collections.Counter[str] = collections.Counter()
         on_host = plane.name.startswith("/host:CPU")
@@ -107,7 +107,7 @@ def _operations(folder: pathlib.Path) -> list[dict]:
                 elif not on_host and line.name.startswith("Stream"):
                     picoseconds[name[:80]] += event.duration_ps
         total = sum(picoseconds.values())
-        found += [
+        operations += [
             {
                 "device": plane.name.strip("/"),
                 "operation": name,
@@ -117,4 +117,4 @@ def _operations(folder: pathlib.Path) -> list[dict]:
             for name, spent in picoseconds.items()
             if total
         ]
-    return sorted(found, key=lambda each: -each["seconds"])
+    return sorted(operations, key=lambda operation: -operation["seconds"])

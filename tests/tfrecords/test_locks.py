@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import tfrecords
-from tfrecords import locks, whole_files
+from tfrecords import conversion, locks, manifest, whole_files
 from tfrecords.errors import InputError
 from tfrecords.whole_files import written_whole
 
@@ -125,3 +125,33 @@ def test_partial_files_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
         assert len(os.listdir(tmp_path)) == 2
         mine.write("x")
     assert sorted(os.listdir(tmp_path)) == ["mine.txt", "sub"]
+
+
+def test_what_a_dead_conversion_left_beside_its_shards_goes_too(tmp_path):
+    """Manifest, ledger, journal and mended annotations are named for their kind, then for it."""
+    output_path = str(tmp_path / "val")
+    script = (
+        "import contextlib, sys, time\nfrom tfrecords.whole_files import written_whole\n"
+        "with contextlib.ExitStack() as files:\n"
+        " for path in sys.argv[1:]:\n  files.enter_context(written_whole(path))\n"
+        " print(1, flush=True)\n time.sleep(100)"
+    )
+    paths = [
+        f"{output_path}-00000-of-00001.tfrecord",
+        manifest.path_of(output_path),
+        manifest.ledger_path_of(output_path),
+        manifest.beside(output_path, "progress", ".jsonl"),
+        conversion.mended_path_of(output_path),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *paths, str(tmp_path / "train.json")],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    assert len(os.listdir(tmp_path)) == len(paths) + 1
+    manifest.clean(output_path)
+    (other,) = os.listdir(tmp_path)
+    assert other.startswith(".train.json")

@@ -77,11 +77,11 @@ def of(
     def in_order(values: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         if not contract:
             return roles(values, outputs)
-        told = {
+        tensors = {
             tensor["role"]: value
             for tensor, value in zip(contract["tensors"]["outputs"], values, strict=True)
         }
-        return told["boxes"], told["classes"], told["scores"], told["count"]
+        return tensors["boxes"], tensors["classes"], tensors["scores"], tensors["count"]
 
     def prepare(image: np.ndarray) -> np.ndarray:
         values = given.prepared(image)
@@ -95,7 +95,7 @@ def of(
     def call(batch: np.ndarray) -> list[np.ndarray]:
         interpreter.set_tensor(entry["index"], batch)
         interpreter.invoke()
-        return [interpreter.get_tensor(each["index"]) for each in outputs]
+        return [interpreter.get_tensor(output["index"]) for output in outputs]
 
     def detections_of(values: list[np.ndarray], image_hw: list) -> list[Found]:
         boxes_yxyx_norm, classes, scores, counts = in_order(values)
@@ -109,7 +109,7 @@ def of(
             boxes_yxyx_px = boxes.astype(np.float64) * scale
         y1, x1, y2, x2 = boxes_yxyx_px.T
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-        ids = [id_of[int(each)] for each in classes[0, :count]]
+        ids = [id_of[int(index)] for index in classes[0, :count]]
         known = [index for index, id in enumerate(ids) if id is not None]
         return [Found(boxes_xywh_px[known], scores[0, known], [ids[index] for index in known])]
 
