@@ -57,9 +57,19 @@ _FORMAT = flags.DEFINE_enum(
 def main(arguments: list[str]) -> int:
     if not arguments:
         raise UserError("give one config: python tools/lint_config.py pipeline.config")
-    found = [(origin, finding) for path in arguments for origin, finding in _findings(path)]
+    findings: list[tuple[str, lint.Finding]] = []
+    unreadable: list[UserError] = []
+    for path in arguments:
+        try:
+            findings += _findings(path)
+        except UserError as error:
+            if len(arguments) == 1 and _FORMAT.value == "text":
+                raise
+            unreadable.append(error)
+            findings.append((path, lint.Finding(lint.ERROR, 1, 1, "", str(error))))
     if _FORMAT.value == "json":
-        print(json.dumps([dataclasses.asdict(finding) for _, finding in found], indent=1))
+        listed = [{"file": file} | dataclasses.asdict(finding) for file, finding in findings]
+        print(json.dumps(listed, indent=1))
     elif _FORMAT.value != "text":
         from replicate import ci
 
@@ -67,14 +77,16 @@ def main(arguments: list[str]) -> int:
             ci.Check(
                 each.path or "syntax", each.level, each.message, origin, each.line, each.column
             )
-            for origin, each in found
+            for origin, each in findings
         ]
         print(ci.text(_FORMAT.value, "lint_config", checks))
     else:
-        for origin, finding in found:
+        for origin, finding in findings:
             where = f"{origin}:{finding.line}:{finding.column}"
             print(f"{where}: {finding.level}: {finding.path}: {finding.message}")
-    errors = any(finding.level == lint.ERROR for _, finding in found)
+    if unreadable:
+        raise UserError(f"{len(unreadable)} of {len(arguments)} configs cannot be read, see above")
+    errors = any(finding.level == lint.ERROR for _, finding in findings)
     return cli.NEGATIVE if errors else cli.DONE
 
 

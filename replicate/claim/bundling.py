@@ -33,6 +33,12 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
         )
     _refuse_incomplete(run)
     files = contents.of_run(run, steps[-1])
+    for path in files.values():
+        if path.suffix == ".json" and (wrong := contents.violations(path)):
+            raise UserError(
+                f"{path}: not what this version of the kit promises of it ({wrong[0]}), so nobody "
+                "could verify the claim; the command that made the file writes it anew"
+            )
     members = {name: path.read_bytes() for name, path in files.items()}
     members[contents.LOCK] = installation.REQUIREMENTS.read_bytes()
     _refuse_secrets(members)
@@ -78,6 +84,13 @@ def _refuse_incomplete(run: RunDir) -> None:
     changed = [name for name in of_run if then.get(name) != now[name]]
     if changed:
         raise UserError(f"{report}: older than {changed[0]}; {again} writes it anew")
+    gone = [name for name in then if name not in now and not (run.root / name).exists()]
+    if gone:
+        raise UserError(
+            f"{run.root / gone[0]}: gone since the report was made of it, so the run's verdict is "
+            f"of something else; put it back, or judge and report the run anew: python "
+            f"tools/verdict.py {run.root} --output={run.verdict}, {again}"
+        )
 
 
 def _refuse_secrets(members: dict[str, bytes]) -> None:

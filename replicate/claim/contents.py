@@ -40,6 +40,13 @@ def of_run(run: RunDir, step: int) -> dict[str, pathlib.Path]:
     return {f"run/{name}": run.root / name for name in names}
 
 
+def violations(path: pathlib.Path) -> list[str]:
+    """In what way a JSON file of a run is not what its contract says; [] where there is none."""
+    kind = contracts.kind_of_name(path)
+    kind = "explain" if path.parent.name == "explain" else kind
+    return [] if kind is None else contracts.violations(kind, json.loads(path.read_bytes()))
+
+
 def pack(members: dict[str, bytes], path: str | os.PathLike[str]) -> None:
     """Writes an archive whose bytes follow from its members' names and bytes alone."""
     from tfrecords.whole_files import written_whole

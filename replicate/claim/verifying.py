@@ -8,9 +8,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from replicate import __version__, contracts, score
+from replicate import __version__, score
 from replicate.claim import contents
 from replicate.errors import UserError
+from replicate.report import writing
 from replicate.run import RunDir, read_json
 from replicate.score import protocol, text
 from replicate.score.scoring import AGREEMENT
@@ -113,11 +114,8 @@ def _recomputed(run: RunDir, annotations_file: str | os.PathLike[str], found: Ve
 def _not_as_promised(run: RunDir) -> Iterator[str]:
     """Files that are not what their contracts say."""
     for path in sorted(run.root.rglob("*.json")):
-        kind = contracts.kind_of_name(path)
-        kind = "explain" if path.parent.name == "explain" else kind
-        if kind is not None:
-            for wrong in contracts.violations(kind, json.loads(path.read_bytes()))[:1]:
-                yield f"{path.relative_to(run.root.parent).as_posix()}: {wrong}"
+        for wrong in contents.violations(path)[:1]:
+            yield f"{path.relative_to(run.root.parent).as_posix()}: {wrong}"
 
 
 def _scored_again(
@@ -207,6 +205,13 @@ def _of_any_machine(verdict: dict) -> dict:
 def _reported(run: RunDir, found: Verification) -> None:
     """The report against the files that it says it was made of."""
     report = read_json(run.report / "report.json")
+    page = run.report / "report.md"
+    if page.is_file() and page.read_text(encoding="utf-8") != writing.markdown_of(report):
+        said = "run/report/report.md: not what report.json gives"
+        if found.claim["kit"] == __version__:
+            found.differences.append(said)
+        else:
+            found.notes.append(f"{said} in this version of the kit; do not go by it")
     moved = [
         name
         for name, digest in report["sources"].items()
@@ -218,7 +223,7 @@ def _reported(run: RunDir, found: Verification) -> None:
     if said != found.claim["verdict"]:
         found.differences.append(f"run/report/report.json: its verdict is {said}")
     if not moved:
-        found.checked.append("the report was made of these files")
+        found.checked.append("report.json was made of these files, report.md of report.json")
 
 
 def _moved(claimed: Any, again: Any, path: str) -> list[str]:

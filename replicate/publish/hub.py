@@ -77,7 +77,7 @@ def model_card(material: Material, terms: Terms) -> str:
     results = [
         {
             "task": {"type": "object-detection"},
-            "dataset": {"type": terms.dataset_id, "name": f"COCO, {material.images:,} images"},
+            "dataset": {"type": terms.dataset_id, "name": material.data},
             "metrics": [
                 {"type": "coco_ap", "name": f"{figure(iou_type)}", "value": round(points, 4)}
             ],
@@ -85,10 +85,11 @@ def model_card(material: Material, terms: Terms) -> str:
         for iou_type in material.scores
         if (points := material.points(iou_type)) is not None
     ]
-    metadata: dict = {
-        "library_name": "tensorflow",
+    of_zoo = {"library_name": "tensorflow"} if material.trained else {}
+    tags = ["coco"] * material.is_of_coco + ["tf2-detection-zoo"] * material.trained
+    metadata: dict = of_zoo | {
         "pipeline_tag": "object-detection",
-        "tags": ["object-detection", "coco", "tf2-detection-zoo"],
+        "tags": ["object-detection", *tags],
         "datasets": [terms.dataset_id],
         "model-index": [{"name": name, "results": results}],
     }

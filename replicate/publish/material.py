@@ -10,7 +10,7 @@ from replicate import score as scoring
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from replicate.score.text import KINDS
-from replicate.verdict import FIGURES
+from replicate.verdict import FIGURES, comparable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Material:
       environment: dict of environment.json, or None.
       trained: whether the run trained the model.
       run: the run directory, or None.
+      compared: a record's published figures, each with its verdict; [] of a run.
     """
 
     name: str
@@ -72,11 +73,35 @@ class Material:
     environment: dict | None
     trained: bool
     run: RunDir | None
+    compared: list[dict] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_of_coco(self) -> bool:
+        """Whether the scored categories are known to be COCO's."""
+        return all(
+            "per_category" in score and not list(comparable.of_categories(score))
+            for score in self.scores.values()
+        )
+
+    @property
+    def data(self) -> str:
+        """The images in words."""
+        name = "COCO" if self.is_of_coco else pathlib.Path(self.annotations_file).name
+        return f"{name}, {self.images:,} images"
 
     @property
     def headline(self) -> str:
         """The verdict in a sentence, or what a record says instead."""
-        return self.verdict["headline"] if self.verdict else "a benchmark, no verdict on a run"
+        if self.verdict:
+            return self.verdict["headline"]
+        said = "a benchmark, no verdict on a run"
+        if self.compared:
+            row = self.compared[0]
+            said += (
+                f"; held against {row['model']}'s published {row['metric']} "
+                f"{row['published']:.1f}: {row['verdict']}"
+            )
+        return said
 
     def points(self, iou_type: str) -> float | None:
         """AP of a kind in points, None where it is undefined."""
@@ -155,6 +180,8 @@ def _of_run(run: RunDir) -> Material:
     scores = run.scores_at(steps[-1])
     folder = run.eval_at(steps[-1])
     _require_protocol(folder / "metrics.json", all("protocol" in each for each in scores))
+    verdict = read_json(run.verdict) if run.verdict.is_file() else None
+    _require_one_figure(run, verdict, scores)
     spec = read_json(run.spec)
     request: dict[str, Any] = spec.get("request") or {}
     return Material(
@@ -165,7 +192,7 @@ def _of_run(run: RunDir) -> Material:
         annotations_file=scores[0]["annotations"]["file"],
         annotations_sha256=scores[0]["annotations"]["sha256"],
         detections=folder / "detections.json.gz",
-        verdict=read_json(run.verdict) if run.verdict.is_file() else None,
+        verdict=verdict,
         command=spec.get("command"),
         step=steps[-1],
         checkpoint_sha256=(scores[0].get("checkpoint") or {}).get("sha256"),
@@ -200,7 +227,22 @@ def _of_record(path: pathlib.Path, record: dict) -> Material:
         environment=None,
         trained=False,
         run=None,
+        compared=record.get("published") or [],
     )
+
+
+def _require_one_figure(run: RunDir, verdict: dict | None, scores: list[dict]) -> None:
+    """Raises UserError where the verdict was decided of other figures than metrics.json's."""
+    achieved = (verdict or {}).get("achieved") or {}
+    for score in scores:
+        name, ap = figure(score["iou_type"]), score["metrics"]["AP"]
+        decided = achieved.get(name)
+        if ap is not None and decided is not None and abs(decided - 100 * ap) > 1e-6:
+            raise UserError(
+                f"{run.verdict}: decided of {name} {decided:.2f}, and metrics.json has "
+                f"{100 * ap:.2f}; python tools/verdict.py {run.root} --output={run.verdict} "
+                "decides anew"
+            )
 
 
 def _require_protocol(path: pathlib.Path, there: bool) -> None:

@@ -54,11 +54,24 @@ def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
     write_text(run.report / "report.json", pages.json_text(contracts.sealed("report", report)))
-    write_text(run.report / "report.md", pages.markdown("run.md.j2", **common))
+    write_text(run.report / "report.md", markdown_of(report, plots))
     write_text(
         run.report / "index.html", page_of_run(pictures=pictures, originals=originals, **common)
     )
     return run.report / "index.html"
+
+
+def markdown_of(report: dict, plots: dict[str, Plot] | None = None) -> str:
+    """The text of report.md, which follows from report.json alone.
+
+    Args:
+      report: report.json's content.
+      plots: `charts.of_run`'s, where they are at hand.
+    """
+    plots = charts.of_run(report) if plots is None else plots
+    return pages.markdown(
+        "run.md.j2", content=report, plots=plots, tide_names=charts.TIDE, interval_of=OF
+    )
 
 
 def page_of_run(

@@ -211,6 +211,23 @@ def test_a_forged_file_does_not_follow_from_the_others(
     assert any(told in each for each in found.differences), found.text()
 
 
+def test_a_forged_page_does_not_follow_from_report_json(bundled, drawn, tmp_path):
+    """report.md is what a person reads; every hash that lists it is mended."""
+    from replicate import contracts
+    from tfrecords import checked_json
+
+    def forge(members):
+        name = "run/report/report.md"
+        members[name] = members[name].replace(b"NOT COMPARABLE", b"REPLICATED")
+        listed = checked_json.unsealed(json.loads(members["claim.json"]))
+        listed = contracts.opened(listed, "claim.json")
+        listed["files"][name] = contents.sha256(members[name])
+        members["claim.json"] = contents.text_of(listed)
+
+    found = claim.verify(_repacked(bundled, tmp_path, forge), drawn[0])
+    assert found.differences == ["run/report/report.md: not what report.json gives"]
+
+
 def test_another_groundtruth_is_told(bundled, drawn, tmp_path):
     document = read_json(drawn[0])
     document["annotations"][0]["bbox"][2] += 1
@@ -233,6 +250,12 @@ def test_what_cannot_be_bundled_is_told(run, tmp_path):
     write_json(run.verdict, changed | {"notes": ["another"]})
     with pytest.raises(UserError, match=r"older than verdict.json"):
         claim.bundle(run.root, tmp_path / "c.tar.gz")
+    report.write(run)
+    detections = run.eval_at(200) / "detections.json.gz"
+    detections.rename(tmp_path / "kept")
+    with pytest.raises(UserError, match=r"detections.json.gz: gone since the report was made"):
+        claim.bundle(run.root, tmp_path / "c.tar.gz")
+    (tmp_path / "kept").rename(detections)
     run.verdict.unlink()
     with pytest.raises(UserError, match=r"tools/verdict.py"):
         claim.bundle(run.root, tmp_path / "c.tar.gz")

@@ -67,4 +67,4 @@ def test_a_tool_says_how_it_was_called(command, hint):
         [sys.executable, *command], capture_output=True, text=True, cwd=PROJECT, timeout=120
     )
     assert done.returncode == 2
-    assert done.stderr.strip() == f"lint_config.py: give a config: {hint}"
+    assert done.stderr.strip() == f"lint_config.py: give one config: {hint}"

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -13,7 +14,7 @@ import tfrecords
 from replicate import benchmark, publish, report
 from replicate.errors import UserError
 from replicate.publish import every_eval
-from replicate.run import read_json
+from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
 from tests.publish import others
 from tests.report import making
@@ -233,6 +234,9 @@ def test_croissant_is_what_mlcroissant_reads(written, run):
 
 
 def _features(run):
+    from replicate import odapi
+
+    odapi.load()  # before TensorFlow, for the tests that come after in this process
     import tensorflow as tf
 
     record = next(iter(tf.data.TFRecordDataset(sorted(map(str, run.data.glob("val-*"))))))
@@ -307,6 +311,23 @@ def test_what_it_wants_to_know_is_asked_for(run, tmp_path, format, terms, told):
     with pytest.raises(UserError, match=told):
         publish.write(run.root, format, tmp_path / "out", terms)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_verdict_of_another_figure_is_refused(run, tmp_path):
+    """The card would state two figures."""
+    changed = RunDir(shutil.copytree(run.root, tmp_path / "copy"))
+    verdict = read_json(changed.verdict)
+    verdict["achieved"]["box AP"] += 1
+    write_json(changed.verdict, verdict)
+    with pytest.raises(UserError, match=r"metrics.json has .*tools/verdict.py"):
+        publish.write(changed.root, "citation", tmp_path / "c.txt", publish.Terms())
+
+
+def test_drawn_categories_are_not_published_as_coco(run):
+    from replicate.publish import material
+
+    of_run = material.of(run.root)
+    assert not of_run.is_of_coco and of_run.data.startswith("instances")
 
 
 def test_the_tool(run, tmp_path):

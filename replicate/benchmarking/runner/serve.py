@@ -31,7 +31,13 @@ def main(spec: str, options: dict) -> None:
     os.dup2(2, 1)  # what libraries print must not come between the answers
     path, _, name = spec.rpartition(":")
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    detector = runpy.run_path(path)[name](options)
+    names = runpy.run_path(path)
+    if not callable(names.get(name)):
+        there = sorted(n for n, value in names.items() if callable(value) and n[0] != "_")
+        sys.exit(f"{path}: no function {name!r} in it; there are: {', '.join(there) or 'none'}")
+    detector = names[name](options)
+    if not callable(detector):
+        sys.exit(f"{spec}: gives {type(detector).__name__}; a callable on an image is expected")
     about = {
         "ready": True,
         "python": sys.version.split()[0],
@@ -42,9 +48,12 @@ def main(spec: str, options: dict) -> None:
         place = line.rstrip("\n")
         image = np.load(place)
         before = time.perf_counter()
-        found = fields_of(detector(image))
+        answer = detector(image)
         seconds = time.perf_counter() - before
-        np.savez(place + ".npz", **found)
+        try:
+            np.savez(place + ".npz", **fields_of(answer))
+        except (TypeError, ValueError) as error:
+            sys.exit(f"{spec}: {error}")
         print(json.dumps({"path": place + ".npz", "seconds": seconds}), file=answers, flush=True)
 
 
