@@ -96,7 +96,7 @@ def test_categories_that_no_label_map_holds(tmp_path, categories, message):
     "text, message",
     [
         ("", "no item"),
-        ("item { name: 'a' }", "item 'a' has no id"),
+        ("item { name: 'a' }", r"item 1 \('a'\) has no id"),
         ("item { id: ", "cannot be read as a label map"),
     ],
 )
