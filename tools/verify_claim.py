@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
     from replicate import claim
 
     found = claim.verify(arguments[0], _ANNOTATIONS.value)
-    if _SHA256.value and found.claim_sha256 != _SHA256.value:
-        found.differences.insert(0, f"claim.json: has SHA-256 {found.claim_sha256}, not --sha256")
+    told = (_SHA256.value or "").strip().lower()
+    if told and found.claim_sha256 != told:
+        found.differences.insert(0, f"claim.json: has SHA-256 {found.claim_sha256}, not {told}")
     print(found.text())
     return cli.NEGATIVE if found.differences else cli.DONE
 

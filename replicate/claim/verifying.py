@@ -76,7 +76,7 @@ def verify(path: str | os.PathLike[str], annotations_file: str | os.PathLike[str
         found.checked.append(f"{len(members)} files have the hashes that {contents.CLAIM} lists")
         with in_temporary_folder("claim-") as folder:
             _unpacked(members, folder)
-            _recomputed(RunDir.at(folder / "run"), annotations_file, found)
+            _recomputed_or_told(folder, annotations_file, found)
     return found
 
 
@@ -94,6 +94,26 @@ def _unpacked(members: dict[str, bytes], folder: pathlib.Path) -> None:
     for name, content in members.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+
+
+def _recomputed_or_told(
+    folder: pathlib.Path, annotations_file: str | os.PathLike[str], found: Verification
+) -> None:
+    """`_recomputed`; what cannot be read or scored of the unpacked files is a difference."""
+    groundtruth = score.Groundtruth.read(annotations_file)  # the verifier's own: its faults raise
+    ids = score.ids_sha256(groundtruth.image_hw)
+    if ids != found.claim["annotations"]["image_ids_sha256"]:
+        found.differences.append(
+            f"{annotations_file}: is not the groundtruth that was claimed: it has "
+            f"{len(groundtruth.image_hw):,} images, and not those "
+            f"{found.claim['annotations']['images']:,}"
+        )
+        return
+    try:
+        _recomputed(RunDir.at(folder / "run"), annotations_file, found)
+    except UserError as error:
+        told = str(error).splitlines()[0].replace(f"{folder}/", "")
+        found.differences.append(f"cannot be checked to its end: {told}")
 
 
 def _recomputed(run: RunDir, annotations_file: str | os.PathLike[str], found: Verification) -> None:

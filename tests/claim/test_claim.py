@@ -61,7 +61,7 @@ def test_it_verifies_in_an_empty_folder(finished, drawn, tmp_path):
     digest = made.stdout.split("SHA-256 ")[1].split(";")[0]
     empty = tmp_path / "empty"
     empty.mkdir()
-    asked = (f"--annotations_file={drawn[0]}", f"--sha256={digest}")
+    asked = (f"--annotations_file={drawn[0]}", f"--sha256={digest.upper()}")
     done = _tool("verify_claim", tmp_path / "c.tar.gz", *asked, cwd=empty)
     assert done.returncode == 0, done.stdout + done.stderr
     ap = read_json(finished.eval_at(200) / "metrics.json")["metrics"]["AP"]
@@ -239,6 +239,32 @@ def test_another_groundtruth_is_told(bundled, drawn, tmp_path):
     again = claim.verify(bundled[0], tmp_path / "same.json")
     assert not again.differences
     assert any("with the same images and annotations" in each for each in again.notes)
+
+
+def test_what_cannot_be_checked_is_a_difference(bundled, drawn, tmp_path):
+    """Other images than the claim's, and a file that its list does not miss."""
+    from replicate import contracts
+    from tfrecords import checked_json
+
+    document = read_json(drawn[0])
+    document["images"][0]["id"] = 10**6
+    for annotation in document["annotations"]:
+        if annotation["image_id"] not in {each["id"] for each in document["images"]}:
+            annotation["image_id"] = 10**6
+    write_json(tmp_path / "others.json", document)
+    (difference,) = claim.verify(bundled[0], tmp_path / "others.json").differences
+    assert "others.json: is not the groundtruth that was claimed" in difference
+
+    def forge(members):
+        del members["run/verdict.json"]
+        listed = checked_json.unsealed(json.loads(members["claim.json"]))
+        listed = contracts.opened(listed, "claim.json")
+        del listed["files"]["run/verdict.json"]
+        members["claim.json"] = contents.text_of(listed)
+
+    found = claim.verify(_repacked(bundled, tmp_path, forge), drawn[0])
+    (difference,) = found.differences
+    assert difference.startswith("cannot be checked to its end: run/verdict.json")
 
 
 def test_what_cannot_be_bundled_is_told(run, tmp_path):
