@@ -3,11 +3,12 @@
 `tests/config/test_mutations.py` holds the errors against the API's own refusals.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from replicate.config import no_effect
+from replicate.config import no_effect, paths
 from replicate.config.facts import facts, learning_rate
 from replicate.config.problem import ERROR, WARNING, ConfigProblem
 from replicate.errors import UserError
@@ -316,9 +317,30 @@ _INSTEAD = {
     "graph_rewriter": "; quantize after training, in the export to TensorFlow Lite",
 }
 
+
+def finite(message: "Message") -> Iterator[ConfigProblem]:
+    """Values that are no finite number, which the API takes without a word."""
+    for path, value in _floats(message, ""):
+        if not math.isfinite(value):
+            yield ConfigProblem(WARNING, path, f"{value}: no number to train or evaluate with")
+
+
+def _floats(message: "Message", prefix: str) -> Iterator[tuple[str, float]]:
+    """(path, value) of the float fields that are set, in lists too."""
+    for field, value in message.ListFields():
+        values = list(value) if field.is_repeated and not paths.is_map(field) else [value]
+        for index, element in enumerate(values):
+            path = prefix + field.name + (f"[{index}]" if field.is_repeated else "")
+            if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
+                yield path, element
+            elif field.cpp_type == field.CPPTYPE_MESSAGE and not paths.is_map(field):
+                yield from _floats(element, f"{path}.")
+
+
 RULES = (
     *(resizer, suppression, proposals, matcher, anchors, box_coder, box_predictor, optimizer),
     readers,
+    finite,
     keypoint_class,
     unread,
 )

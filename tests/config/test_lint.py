@@ -406,3 +406,13 @@ def test_names_that_the_api_looks_up():
     for name, known in known_names.FEATURE_EXTRACTORS.items():
         assert sorted(known) == sorted(maps[name])
     assert sorted(known_names.METRICS) == sorted(eval_util.EVAL_METRICS_CLASS_DICT)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_rate_that_is_no_number_is_told(value):
+    text = textproto.to_text(config.template(FPNLITE))
+    text = re.sub(r"learning_rate_base: \S+", f"learning_rate_base: {value}", text)
+    (found,) = [f for f in lint.lint(text, "x.config") if f.path.endswith("learning_rate_base")]
+    assert found.level == lint.WARNING and value in found.message
+    line = text.splitlines()[found.line - 1]
+    assert "learning_rate_base" in line
