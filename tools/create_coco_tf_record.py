@@ -106,6 +106,14 @@ def main(runner_options: list[str]) -> None:
         converted = summary.manifest["source"]["annotations_file"]
         tfrecords.write_label_map(converted, FLAGS.label_map)
     print(f"already done\n{summary}" if summary.reused else summary)
+    if (
+        summary.manifest["source"]["annotations"]
+        and not (summary.manifest["counts"]["annotations_written"])
+    ):
+        raise tfrecords.InputError(
+            f"none of the {summary.manifest['source']['annotations']} annotations was written, so "
+            f"there is nothing to train on or to find; {summary.ledger_path} says why, one by one"
+        )
 
 
 def _beam() -> types.ModuleType:

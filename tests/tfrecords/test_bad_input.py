@@ -6,6 +6,8 @@ import json
 import pathlib
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -397,3 +399,23 @@ def test_no_space_during_the_work(dataset, tmp_path, monkeypatch):
     ]
     monkeypatch.undo()
     assert convert(dataset, tmp_path).manifest["counts"]["images"] == 7
+
+
+def test_a_data_set_that_loses_every_object_is_no_success(tmp_path, dataset):
+    """The ledger has each; the tool does not end as if there were something to train on."""
+    document = json.loads(pathlib.Path(dataset.annotations).read_text(encoding="utf-8"))
+    for annotation in document["annotations"]:
+        annotation["bbox"] = [0, 0, -1, 5]
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps(document), encoding="utf-8")
+    tool = pathlib.Path(__file__).resolve().parents[2] / "tools" / "create_coco_tf_record.py"
+    done = subprocess.run(
+        [sys.executable, tool, f"--annotations_file={broken}", f"--image_dir={dataset.images}"]
+        + [f"--output_path={tmp_path / 'out' / 'set'}", "--num_shards=1"],
+        capture_output=True,
+        text=True,
+    )
+    count = len(document["annotations"])
+    assert done.returncode == 2, done.stderr
+    assert f"none of the {count} annotations was written" in done.stderr
+    assert len((tmp_path / "out" / "dropped-set.jsonl").read_text().splitlines()) >= count
