@@ -46,8 +46,9 @@ class Verification:
         lines += [f"DIFFERS  {each}" for each in self.differences]
         if self.differences:
             return "\n".join([*lines, f"not verified: {len(self.differences)} differ"])
-        lines += ["", f"verified: {self.claim['run']}, step {self.claim['step']}"]
-        lines += [f"  {self.claim['headline']}"]
+        run = " ".join(self.claim["run"].split())  # a name of two lines could write one of its own
+        lines += ["", f"verified: {run}, step {self.claim['step']}"]
+        lines += [f"  {' '.join(self.claim['headline'].split())}"]
         for iou_type, metrics in self.claim["metrics"].items():
             lines.append(f"  {text.KINDS[iou_type]}: AP {text.shown(metrics['AP'])}")
         return "\n".join([*lines, f"  claim.json has SHA-256 {self.claim_sha256}"])

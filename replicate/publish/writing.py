@@ -41,6 +41,8 @@ def write(
     """
     if format not in FORMATS:
         raise UserError(f"--format={format}; there are: {', '.join(FORMATS)}")
+    if terms.source_url and not terms.source_url.startswith(("https://", "http://")):
+        raise UserError(f"--source_url={terms.source_url}: an address, https://… or http://…")
     if format == "croissant":
         return croissant.write(pathlib.Path(source), pathlib.Path(output), terms)
     return _OF_RESULTS[format](materials.of(source), pathlib.Path(output), terms)
