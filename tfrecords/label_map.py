@@ -77,16 +77,35 @@ def csv_path_of(path: str | os.PathLike) -> pathlib.Path:
 
 
 def read(path: str | os.PathLike) -> dict[int, str]:
-    """Reads a label map: names by id; the display name where an item has one.
+    """Reads a label map, StringIntLabelMap text or (`.csv`) lines of `id,name`.
+
+    Returns:
+      dict of id to name; the display name where an item has one.
 
     Raises:
       InputError: as `parse`, or the file cannot be read.
     """
+    if pathlib.Path(path).suffix == ".csv":
+        return _read_csv(path)
     try:
         with open(path, "rb") as file:
             return parse(file.read(), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a label map: {error.strerror}") from error
+
+
+def _read_csv(path: str | os.PathLike) -> dict[int, str]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            entries = [(int(id_), name) for id_, name in csv.reader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as lines of id,name: {error}") from error
+    if not entries:
+        raise InputError(f"{path}: no line of id,name found")
+    names = dict(entries)
+    if len(names) < len(entries) or len(set(names.values())) < len(entries):
+        raise InputError(f"{path}: an id or a name stands there twice; they must differ")
+    return names
 
 
 def has_byte_order_mark(path: str | os.PathLike) -> bool:
