@@ -75,5 +75,5 @@ def test_the_report_shows_them_beside_the_cause(measured, tmp_path):
     )
     for page in ("index.html", "report.md"):
         text = (run.report / page).read_text()
-        assert "Measured by tools/explain.py on this model" in text
+        assert "by tools/explain.py on this model" in text
         assert f"decoder: {decoders[0]['value']}" in text
