@@ -46,9 +46,9 @@ def write(record: TrackedRun, folder: pathlib.Path) -> str:
     ]
     steps = sorted({metric.step for metric in metrics})
     metrics += [
-        Metric("epoch", record.epoch(step), now, step)
+        Metric("epoch", epoch, now, step)
         for step in steps
-        if record.epoch(step) is not None
+        if (epoch := record.epoch(step)) is not None
     ]
     for part in _parts(metrics, _BATCH):
         client.log_batch(run_id, metrics=part)
