@@ -8,6 +8,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import urllib.parse
 from collections.abc import Callable, Iterable
 from xml.etree import ElementTree
 
@@ -15,6 +17,8 @@ from replicate import __version__
 
 ERROR, WARNING, NOTICE = "error", "warning", "notice"
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
+# XML 1.0, 2.2 Characters, but for tab and line ends.
+_IN_XML = re.compile("[\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SARIF_LEVELS = {ERROR: "error", WARNING: "warning", NOTICE: "note"}
 
 
@@ -55,63 +59,63 @@ def github(tool: str, checks: list[Check]) -> str:
     Source: docs.github.com, "Workflow commands for GitHub Actions".
     """
     lines = []
-    for each in checks:
-        places = {"file": each.file, "line": each.line, "col": each.column}
+    for check in checks:
+        places = {"file": check.file, "line": check.line, "col": check.column}
         told = {k: v for k, v in places.items() if v is not None}
-        told |= {"title": f"{tool}: {each.rule}"}
+        told |= {"title": f"{tool}: {check.rule}"}
         properties = ",".join(
             f"{name}={_escaped(str(value), True)}" for name, value in told.items()
         )
-        lines.append(f"::{each.level} {properties}::{_escaped(each.message)}")
+        lines.append(f"::{check.level} {properties}::{_escaped(check.message)}")
     return "\n".join(lines)
 
 
 def junit(tool: str, checks: list[Check]) -> str:
     """JUnit's XML: a test case a check, a failure where it is an error."""
-    failures = sum(each.level == ERROR for each in checks)
+    failures = sum(check.level == ERROR for check in checks)
     counts = {"tests": str(max(1, len(checks))), "failures": str(failures), "errors": "0"}
     root = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(root, "testsuite", {"name": tool, **counts})
-    for each in checks or [Check("all", NOTICE, "nothing to say")]:
+    for check in checks or [Check("all", NOTICE, "nothing to say")]:
         case = ElementTree.SubElement(
-            suite, "testcase", {"classname": tool, "name": _plain(each.rule)}
+            suite, "testcase", {"classname": tool, "name": _plain(check.rule)}
         )
-        if each.file is not None:
-            case.set("file", each.file)
-        if each.line is not None:
-            case.set("line", str(each.line))
-        where = f"{_where(each)}: " if each.file is not None else ""
-        said = _plain(f"{where}{each.message}")
-        if each.level == ERROR:
+        if check.file is not None:
+            case.set("file", check.file)
+        if check.line is not None:
+            case.set("line", str(check.line))
+        where = f"{_where(check)}: " if check.file is not None else ""
+        said = _plain(f"{where}{check.message}")
+        if check.level == ERROR:
             ElementTree.SubElement(
-                case, "failure", {"message": said, "type": each.rule}
+                case, "failure", {"message": said, "type": check.rule}
             ).text = said
         else:
-            ElementTree.SubElement(case, "system-out").text = f"{each.level}: {said}"
+            ElementTree.SubElement(case, "system-out").text = f"{check.level}: {said}"
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
 def sarif(tool: str, checks: list[Check]) -> str:
     """SARIF 2.1.0, which code scanning takes."""
-    rules = list(dict.fromkeys(each.rule for each in checks))
+    rules = list(dict.fromkeys(check.rule for check in checks))
     driver = {
         "name": f"replicate-tf2-zoo {tool}",
         "version": __version__,
         "rules": [{"id": rule} for rule in rules],
     }
     results = []
-    for each in checks:
+    for check in checks:
         result: dict = {
-            "ruleId": each.rule,
-            "ruleIndex": rules.index(each.rule),
-            "level": _SARIF_LEVELS[each.level],
-            "message": {"text": each.message},
+            "ruleId": check.rule,
+            "ruleIndex": rules.index(check.rule),
+            "level": _SARIF_LEVELS[check.level],
+            "message": {"text": check.message},
         }
-        if each.file is not None:
-            place: dict = {"artifactLocation": {"uri": _uri(each.file)}}
-            if each.line is not None:
-                region = {"startLine": each.line, "startColumn": each.column}
+        if check.file is not None:
+            place: dict = {"artifactLocation": {"uri": _uri(check.file)}}
+            if check.line is not None:
+                region = {"startLine": check.line, "startColumn": check.column}
                 place["region"] = {k: v for k, v in region.items() if v is not None}
             result["locations"] = [{"physicalLocation": place}]
         results.append(result)
@@ -121,7 +125,7 @@ def sarif(tool: str, checks: list[Check]) -> str:
 
 def as_json(tool: str, checks: list[Check]) -> str:
     """The checks as a JSON list."""
-    return json.dumps([dataclasses.asdict(each) for each in checks], indent=1)
+    return json.dumps([dataclasses.asdict(check) for check in checks], indent=1)
 
 
 _WRITERS: dict[str, Callable[[str, list[Check]], str]] = {
@@ -134,7 +138,7 @@ FORMATS = tuple(_WRITERS)
 
 
 def _where(check: Check) -> str:
-    return ":".join(str(each) for each in (check.file, check.line, check.column) if each)
+    return ":".join(str(part) for part in (check.file, check.line, check.column) if part)
 
 
 def _escaped(text: str, in_property: bool = False) -> str:
@@ -149,8 +153,8 @@ def _escaped(text: str, in_property: bool = False) -> str:
 def _plain(text: str) -> str:
     """Without the characters that XML cannot hold."""
     return "".join(
-        each if each in "\t\n" or ord(each) >= 0x20 else "\N{REPLACEMENT CHARACTER}"
-        for each in text
+        mark if mark in "\t\n\r" or _IN_XML.match(mark) else "\N{REPLACEMENT CHARACTER}"
+        for mark in text
     )
 
 
@@ -158,7 +162,7 @@ def _uri(path: str) -> str:
     """Relative to where the job runs, where it lies below; code scanning wants that."""
     relative = os.path.relpath(path)
     return (
-        relative.replace(os.sep, "/")
+        urllib.parse.quote(relative.replace(os.sep, "/"))
         if relative[:2] != ".."
         else pathlib.Path(path).resolve().as_uri()
     )

@@ -79,12 +79,17 @@ def write(source: pathlib.Path, output: pathlib.Path, terms: Terms) -> list[path
     """Writes the JSON-LD of the records of a run, or of the manifests in a folder.
 
     Raises:
-      UserError: no license named, or no manifest.
+      UserError: no license named, or not by an address; no manifest.
     """
     if not terms.license:
         raise UserError(
             "--license: the data set's, as an address (COCO's annotations: "
             "https://creativecommons.org/licenses/by/4.0/; its images have Flickr's terms)"
+        )
+    if not terms.license.startswith(("https://", "http://")):
+        raise UserError(
+            f"--license={terms.license}: Croissant names a licence by its address, such as "
+            "https://spdx.org/licenses/CC-BY-4.0.html"
         )
     found = _manifests(source)
     write_text(output, json.dumps(document(source, found, terms), indent=2) + "\n")

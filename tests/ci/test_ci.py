@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -109,6 +110,24 @@ def test_junit_is_what_its_readers_read(tmp_path):
     altered = ci.text("junit", "lint_config", CHECKS).replace("</testsuite>", "", 1)
     (tmp_path / "b.xml").write_text(altered)
     assert others.run(_READ_JUNIT, tmp_path / "b.xml")[0] != 0
+
+
+def test_a_file_is_named_by_an_address_in_sarif(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inside = ci.Check("AP", ci.ERROR, "no", "my configs/a#1.config")
+    outside = ci.Check("AP", ci.ERROR, "no", str(tmp_path.parent / "b c.config"))
+    log = json.loads(ci.text("sarif", "score", [inside, outside]))
+    uris = [
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in log["runs"][0]["results"]
+    ]
+    assert uris == ["my%20configs/a%231.config", (tmp_path.parent / "b c.config").as_uri()]
+
+
+def test_every_character_leaves_xml_readable():
+    marks = "".join(map(chr, range(0x300))) + "\ud800\ufffe\uffff\U0001f600"
+    read = ElementTree.fromstring(ci.text("junit", "score", [ci.Check("AP", ci.NOTICE, marks)]))
+    assert read.find(".//system-out").text.endswith("\ufffd\ufffd\ufffd\U0001f600")
 
 
 _READ_SARIF = """

@@ -304,6 +304,7 @@ def test_a_record_is_published_too(written, record, run):
         ("eee", publish.Terms(), "--organization"),
         ("eee", publish.Terms(organization="A", relationship="friend"), "--relationship"),
         ("croissant", publish.Terms(), "--license"),
+        ("croissant", publish.Terms(license="mit"), "--license=mit: .* by its address"),
         ("hf", publish.Terms(dataset_id="a/b", source_url="javascript:x"), "--source_url"),
         ("pdf", publish.Terms(), "there are: hf, eee, badge, citation, croissant"),
     ],
