@@ -152,7 +152,7 @@ def test_sarif_is_what_its_readers_read(tmp_path):
         "version": "2.1.0",
         "rules": [each.rule for each in CHECKS],
         "level": "error",
-        "uri": "a,b.config",
+        "uri": "a%2Cb.config",
         "line": 3,
         "column": 5,
     }
