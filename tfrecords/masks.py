@@ -9,12 +9,12 @@ import io
 import struct
 import zlib
 
-import hotcoco.mask
 import msgspec
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from tfrecords.hotcoco_loaded import hotcoco
 from tfrecords.segmentation import as_written, check
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

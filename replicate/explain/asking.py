@@ -126,7 +126,7 @@ def _scored(images: int) -> str:
 
 def _notes(result: Result) -> list[str]:
     """hotcoco's own word on the official figure, and on the protocols that it has as parameters."""
-    import hotcoco
+    from tfrecords.hotcoco_loaded import hotcoco
 
     lines = [f"official figure: hotcoco says {result.evaluations['hotcoco'].handle.provenance()}"]
     truth = result.evaluations["hotcoco"].handle.coco_gt

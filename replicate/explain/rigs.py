@@ -139,14 +139,16 @@ def _finished(image_id: int, shape: list[float], output: _Output, running: Runni
 
 def _suppressed(boxes_xywh: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> list[int]:
     """Indices of the boxes that no better one of any category overlaps by `threshold`."""
-    from hotcoco import primitives
+    from tfrecords.hotcoco_loaded import hotcoco
 
     left: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if not left:
             left.append(index)
             continue
-        overlap = primitives.bbox_iou(boxes_xywh[[index]], boxes_xywh[left], [False] * len(left))
+        overlap = hotcoco.primitives.bbox_iou(
+            boxes_xywh[[index]], boxes_xywh[left], [False] * len(left)
+        )
         if overlap.max() < threshold:
             left.append(index)
     return left

@@ -294,11 +294,11 @@ class Scene:
 
     @functools.cached_property
     def _mask_areas(self) -> np.ndarray:
-        from hotcoco import mask
+        from tfrecords.hotcoco_loaded import hotcoco
 
         if not self._shapes:
             return np.zeros(0)
-        return np.asarray(mask.area(list(self._shapes)), float)
+        return np.asarray(hotcoco.mask.area(list(self._shapes)), float)
 
     @functools.cached_property
     def _g_masks(self) -> list[dict]:
@@ -322,14 +322,14 @@ class Scene:
 
     @functools.cached_property
     def _g_mask_areas(self) -> np.ndarray:
-        from hotcoco import mask
+        from tfrecords.hotcoco_loaded import hotcoco
 
-        return np.asarray(mask.area(self._g_masks), float) if self._g_masks else np.zeros(0)
+        return np.asarray(hotcoco.mask.area(self._g_masks), float) if self._g_masks else np.zeros(0)
 
     @functools.cached_property
     def _mask_pairs(self) -> _Pairs:
         """(E,) detections, objects of the same image that share pixels, and how many."""
-        from hotcoco import primitives
+        from tfrecords.hotcoco_loaded import hotcoco
 
         of_image = _positions(self.image)
         sharing = [_NO_PAIRS]
@@ -338,7 +338,7 @@ class Scene:
                 continue
             mine = of_image[image]
             # Of a crowd the evaluators divide by the detection's own area.
-            share = primitives.mask_iou(
+            share = hotcoco.primitives.mask_iou(
                 [self._shapes[i] for i in mine.tolist()],
                 [self._g_masks[i] for i in objects.tolist()],
                 [True] * len(objects),

@@ -150,7 +150,7 @@ def _hotcoco(groundtruth: "Groundtruth", detections: "Detections") -> Any:
 
 
 def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:
-    import hotcoco
+    from tfrecords.hotcoco_loaded import hotcoco
 
     truth = hotcoco.COCO(dataset)
     if detections.iou_type == "bbox":

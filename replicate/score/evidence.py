@@ -137,10 +137,10 @@ class Sample:
     def _boxes(self) -> np.ndarray:
         if self._detections.iou_type == "bbox":
             return self._detections.shapes[self.indices]
-        from hotcoco import mask
+        from tfrecords.hotcoco_loaded import hotcoco
 
         rles = [self._detections.shapes[index] for index in self.indices]
-        return np.array([mask.to_bbox(rle) for rle in rles], float).reshape(-1, 4)
+        return np.array([hotcoco.mask.to_bbox(rle) for rle in rles], float).reshape(-1, 4)
 
     @functools.cached_property
     def image_hw(self) -> np.ndarray:

@@ -234,7 +234,7 @@ def of_categories(
       for each category dict low, high, standard_error, of; None where fewer than 20 images have an
       object of it.
     """
-    import hotcoco
+    from tfrecords.hotcoco_loaded import hotcoco
 
     truth, subsets = result.groundtruth, _subsets(result.image_ids, samples, seed)
     for category_id in category_ids:

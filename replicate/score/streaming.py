@@ -36,14 +36,14 @@ class Stream:
     """
 
     def __init__(self, annotations_file: str | os.PathLike) -> None:
-        from hotcoco import StreamingEval
+        from tfrecords.hotcoco_loaded import hotcoco
 
         self._groundtruth = Groundtruth.read(annotations_file)
         truth = self._groundtruth.as_coco()
         self._objects = collections.defaultdict(list)
         for annotation in truth["annotations"]:
             self._objects[annotation["image_id"]].append(annotation)
-        self._hotcoco = StreamingEval(truth["categories"], iou_type="bbox")
+        self._hotcoco = hotcoco.StreamingEval(truth["categories"], iou_type="bbox")
         self._pycocotools = _Pycocotools(truth["categories"])
         self._rows: list[np.ndarray] = []
         self._added: set[int] = set()

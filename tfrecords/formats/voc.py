@@ -6,11 +6,10 @@ pixel; ids, areas and segmentations are lost; a crowd becomes "difficult" and co
 
 import os
 
-import hotcoco
-
 from tfrecords import coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
+from tfrecords.hotcoco_loaded import hotcoco
 
 
 def read(folder: str | os.PathLike) -> dict:

@@ -8,11 +8,10 @@ import os
 import pathlib
 import re
 
-import hotcoco
-
 from tfrecords import coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
+from tfrecords.hotcoco_loaded import hotcoco
 
 _LINE = re.compile(r"\d+( -?\d+\.\d{6}){4}")
 
