@@ -12,8 +12,9 @@
 and `replicate.verdict` are rooms too: `replicate.score.analyse` stands beside `replicate.score(…)`.
 """
 
-import importlib
-from typing import Any
+TYPE_CHECKING = False  # every import here comes before a tool is ready for Ctrl-C
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.2.0.dev0"
 
@@ -28,7 +29,9 @@ _ROOMS = ("score", "verdict")
 __all__ = sorted([*_FUNCTIONS, *_ROOMS])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    import importlib
+
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _FUNCTIONS:

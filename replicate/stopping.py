@@ -6,14 +6,18 @@ is a tool's first import: until its work begins (`at_work`), such a signal ends 
 message, as nothing has been done. At work it is an exception, so that what is temporary goes. Such
 an exception is lost where Python has nobody to hand it to (`__del__`, callbacks of weak references)
 or where a library catches everything; the signal is then sent again until it has arrived.
+
+What it needs at work is imported then: until `while_loading` has run, Ctrl-C is Python's traceback.
 """
 
 import os
 import signal
 import sys
-import threading
-import types
-from typing import NoReturn
+
+TYPE_CHECKING = False  # typing's own takes as long to import as all the rest
+if TYPE_CHECKING:
+    import types
+    from typing import NoReturn
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _AGAIN_S = 0.1  # until a lost one is sent again: the callback that lost it has ended by then
@@ -29,6 +33,8 @@ def while_loading() -> None:
 
 def at_work() -> None:
     """From here on a signal to stop leaves the main thread's work as an exception."""
+    import threading  # noqa: F401 (ready for a signal that is lost)
+
     hook = sys.unraisablehook
 
     def quiet(unraisable: "sys.UnraisableHookArgs") -> None:
@@ -48,7 +54,7 @@ def at_end() -> None:
 
 
 def _leave_at(moment: str) -> None:
-    def leave(number: int, frame: types.FrameType | None) -> NoReturn:
+    def leave(number: int, frame: "types.FrameType | None") -> "NoReturn":
         tool = os.path.basename(sys.argv[0])
         what = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
         os.write(2, f"\n{tool}: {what} {moment}\n".encode())
@@ -68,6 +74,8 @@ class _Asked(BaseException):
 
     def __del__(self) -> None:
         if not _ended:
+            import threading
+
             again = threading.Timer(_AGAIN_S, _send_again)
             again.daemon = True
             again.start()
@@ -81,7 +89,7 @@ class _Exit(_Asked, SystemExit):
     pass
 
 
-def _stop(number: int, frame: types.FrameType | None) -> NoReturn:
+def _stop(number: int, frame: "types.FrameType | None") -> "NoReturn":
     global _asked
     _asked = number
     raise _Interrupt if number == signal.SIGINT else _Exit(128 + number)

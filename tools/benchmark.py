@@ -43,12 +43,12 @@ checkpoint's own float32 weights lost more than 0.1 points.
 """
 
 import os
-import pathlib
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+from typing import TYPE_CHECKING
 
 from absl import flags
 

@@ -9,10 +9,10 @@ with the SHA-256 of each. Of the groundtruth it holds hashes alone: no image, no
 lets someone in (a password in an address) is refused. The same run gives the same bytes.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

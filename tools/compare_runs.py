@@ -17,10 +17,10 @@ by category are against the first run, or --baseline, with paired intervals over
 (--samples=0 leaves them out: on all of val2017 they take a while).
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

@@ -24,13 +24,14 @@ The result can go on to tools/create_coco_tf_record.py. What a format cannot hol
 output; docs/tfrecords.md has the table.
 """
 
-import json
-import pathlib
+import os
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import json
+from typing import TYPE_CHECKING
 
 from absl import flags
 

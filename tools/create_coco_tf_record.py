@@ -24,12 +24,13 @@ pipeline, with requirements-beam.txt; options of the runner follow after --:
     python tools/create_coco_tf_record.py … --runner=DataflowRunner -- --project=P --region=R
 """
 
-import pathlib
+import os
 import sys
-import types
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import types
 
 from absl import flags
 

@@ -7,11 +7,13 @@ verdict is NOT COMPARABLE, and says why: nothing here is the zoo's data, model o
 again, it reuses what is done.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

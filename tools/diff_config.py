@@ -17,10 +17,10 @@ Exit status: 0 same (differences of paths and cosmetic ones count as same and ar
 1 differs, 2 error.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import contextlib

@@ -11,10 +11,10 @@ NCCL, memory, disk and the open-file limit. It answers even where TensorFlow can
 Exit status: 0 nothing will fail (there may be things to mind), 1 something will fail, 2 usage.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses

@@ -23,14 +23,15 @@ Sizes: val2017 0.8 GB, train2017 19.3 GB, annotations 0.25 GB (0.8 GB unpacked);
 needed while unpacking.
 """
 
-import pathlib
+import os
 import sys
-from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses
+import pathlib
+from typing import Any
 
 from absl import flags
 

@@ -29,12 +29,14 @@ as missed. Exit status 1: the watch ended before the checkpoint of the last step
 same command again passes over what is evaluated.
 """
 
-import pathlib
+import os
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 

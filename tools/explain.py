@@ -28,11 +28,13 @@ training, by evaluating each one's checkpoint as the other was, where that diffe
 Exit status 1: told figures were given, and nothing gives them.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

@@ -29,11 +29,13 @@ Try it:
         --annotations_file=annotations/instances_val2017.json --image_dir=val2017
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

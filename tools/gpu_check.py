@@ -20,11 +20,13 @@ weights with TensorFlow's on the machine that wrote it.
 Exit status: 0 all within its tolerance, 1 something outside it or not measured yet, 2 usage.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

@@ -19,11 +19,13 @@ and its seed, the page shows what step --step of that run is fed, to the last bi
 Exit status: 0 done; 1 the input is not that of --recipe; 2 a usage or input error.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

@@ -17,13 +17,14 @@ its checkpoint saved first. tools/status.py shows how the runs stand; the same c
 run again that stopped, and it continues.
 """
 
-import pathlib
-import shlex
+import os
 import sys
-from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import shlex
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 

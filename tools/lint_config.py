@@ -26,10 +26,10 @@ validation batch that drops images. --experiment names the factory where the YAM
 Exit status: 0 no errors (warnings may be listed), 1 errors, 2 the file cannot be read.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses

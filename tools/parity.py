@@ -17,12 +17,14 @@ Interrupted, it goes on where it was when it is called again.
 Exit status: 0 all within 1e-4 or explained, 1 something is not.
 """
 
-import pathlib
+import os
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 

@@ -15,14 +15,14 @@ checked before it is launched. docs/preflight.md lists the reasons.
 Exit status: 0 nothing fails, 1 something does, 2 usage.
 """
 
-import pathlib
+import os
 import sys
-from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import json
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 

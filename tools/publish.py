@@ -18,10 +18,10 @@ The result is the last evaluation of a run directory, or a record of tools/bench
   citation   a line of text
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

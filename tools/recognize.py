@@ -12,11 +12,13 @@ A score is an estimate of the probability that the category is in the image; sev
 --label_map the model must have been trained for the categories of that label map.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
 
 from absl import flags
 

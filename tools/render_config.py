@@ -26,10 +26,10 @@ there PATH is dotted (task.model.num_classes), VALUE is YAML, and --label_map is
 for records without class labels. --epochs count --num_images each (train2017's by default).
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

@@ -22,13 +22,14 @@ or a fine-tuning;
 1 not reached or inconclusive; 3 not comparable (each reason is named).
 """
 
-import pathlib
-import shlex
+import os
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import shlex
+from typing import TYPE_CHECKING
 
 from absl import flags
 

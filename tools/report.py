@@ -16,10 +16,10 @@ an offline run of Weights & Biases (wandb), Trackio's local store (trackio; thes
 requirements-wandb-trackio.txt). Several runs may share a --tracker_dir.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

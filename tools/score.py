@@ -26,10 +26,10 @@ or sarif are for continuous integration, see docs/how-to-ci.md.
 Exit status 1: the evaluators disagree, or a metric is below --at_least.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import json

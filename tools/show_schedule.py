@@ -8,12 +8,14 @@ a run directory. The rate is printed where the schedule changes course; --output
 SVG, by the name's end). The values are those of the Object Detection API's learning_schedules.
 """
 
-import pathlib
+import os
 import sys
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 

@@ -8,15 +8,16 @@ is one, Slurm's queue. A run whose process is gone without a word, or that has b
 an hour on another machine, is dead: the command that launched it continues it.
 """
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+__import__("replicate.stopping")  # from here on Ctrl-C is one message
+
 import dataclasses
 import json
-import pathlib
-import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-__import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags
 

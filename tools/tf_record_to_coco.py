@@ -7,12 +7,13 @@
 float32, masks become RLE; annotation ids are not in records, so annotations are numbered anew.
 """
 
-import json
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import json
 
 from absl import flags
 

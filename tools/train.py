@@ -15,12 +15,13 @@ checkpoint first and exit with 128 + the signal's number. Preflight comes first
 schedule as it is; tools/render_config.py --num_steps shortens both.
 """
 
-import pathlib
-import shlex
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import shlex
 
 from absl import flags
 

@@ -14,12 +14,13 @@ is not evaluated yet (other --val_records, say). Ctrl-C, SIGTERM and SIGUSR1 sav
 first. tools/recognize.py predicts with the result.
 """
 
-import pathlib
-import shlex
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
+
+import shlex
 
 from absl import flags
 

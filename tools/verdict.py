@@ -16,10 +16,10 @@ params YAML.
 Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import json

@@ -11,10 +11,10 @@ Exit status: 0 verified, 1 not (what differs is named), 2 the bundle or the anno
 be read.
 """
 
-import pathlib
+import os
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 from absl import flags

@@ -24,16 +24,17 @@ archive has one: fetch it with tools/download.py zoo MODEL, and give the archive
 is asked for.
 """
 
-import pathlib
+import os
 import sys
-from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import dataclasses
 import json
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 

@@ -1,5 +1,6 @@
 """A signal that asks to stop arrives: while a tool loads, at work, and where Python loses it."""
 
+import ast
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import sys
 import pytest
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
+_IMPORTS = (ast.Import, ast.ImportFrom)
 # A tool that is sent a signal by itself, at a place of its choice.
 TOOL = """
 \"\"\"Stops.\"\"\"
@@ -86,6 +88,23 @@ def test_every_tool_is_ready_for_a_stop_before_it_loads():
         lines = path.read_text(encoding="utf-8").splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith("sys.path.insert"))
         assert lines[at + 1].startswith('__import__("replicate.stopping")'), path.name
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        first = [each for each in tree.body if each.lineno < at + 1 and isinstance(each, _IMPORTS)]
+        assert [each.names[0].name for each in first] == ["os", "sys"], path.name
+
+
+def test_what_comes_before_it_is_short():
+    """Until then Ctrl-C is Python's traceback; these took longer to import than all the rest."""
+    slow = ("pathlib", "re", "threading", "typing", "importlib")
+    program = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import replicate.stopping; "
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    # -S: without site, which in some environments imports them before any line of a program.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 @pytest.mark.parametrize("command", [["tools/report.py"], ["-m", "replicate", "report"]])
