@@ -4,6 +4,8 @@ import hashlib
 import os
 import pathlib
 
+from replicate.errors import UserError
+
 
 def steps_of(directory: str | os.PathLike[str]) -> list[int]:
     """The steps of the complete checkpoints in `directory`, ascending."""
@@ -22,6 +24,15 @@ def step_of(path: str | os.PathLike[str]) -> int:
 def path_of(directory: str | os.PathLike[str], step: int) -> str:
     """The checkpoint's prefix, as TensorFlow takes it."""
     return str(pathlib.Path(directory) / f"ckpt-{step}")
+
+
+def refuse_fewer(run_dir: str | os.PathLike[str], done: int, num_steps: int) -> None:
+    """Raises UserError where a run has trained more steps than it is asked for."""
+    if done > num_steps:
+        raise UserError(
+            f"{run_dir} has trained {done} steps, more than the {num_steps} that are asked for; "
+            "nothing was changed. Ask for more steps, or name another run directory"
+        )
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

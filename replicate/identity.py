@@ -88,6 +88,31 @@ def differences(run: "RunDir", now: dict) -> dict[str, str]:
     }
 
 
+def refuse_another(run: "RunDir", now: dict, accept: Collection[str] = ()) -> dict[str, str]:
+    """`differences`, all of them accepted.
+
+    Raises:
+      UserError: a difference that is not accepted, or an unknown field in `accept`.
+    """
+    _refuse_unknown(accept)
+    changes = differences(run, now)
+    refused = [field for field in changes if field not in accept]
+    if refused:
+        raise UserError(
+            f"{run.root} was begun as another run: {'; '.join(changes[name] for name in refused)}. "
+            "Continue it as it began, or name another run directory; "
+            + " ".join(f"--accept={name}" for name in refused)
+            + " continues it all the same, and the verdict says so"
+        )
+    return changes
+
+
+def _refuse_unknown(accept: Collection[str]) -> None:
+    unknown = sorted(set(accept) - set(FIELDS))
+    if unknown:
+        raise UserError(f"--accept={unknown[0]}: one of {', '.join(FIELDS)}")
+
+
 def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> None:
     """Keeps the identity of a run that begins, or refuses to continue another one.
 
@@ -99,21 +124,11 @@ def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> N
     Raises:
       UserError: a difference that is not accepted, or an unknown field in `accept`.
     """
-    unknown = sorted(set(accept) - set(FIELDS))
-    if unknown:
-        raise UserError(f"--accept={unknown[0]}: one of {', '.join(FIELDS)}")
+    _refuse_unknown(accept)
     if not step:
         write_json(run.identity, now | {"accepted": []})
         return
-    changes = differences(run, now)
-    refused = [field for field in changes if field not in accept]
-    if refused:
-        raise UserError(
-            f"{run.root} was begun as another run: {'; '.join(changes[name] for name in refused)}. "
-            "Continue it as it began, or name another run directory; "
-            + " ".join(f"--accept={name}" for name in refused)
-            + " continues it all the same, and the verdict says so"
-        )
+    changes = refuse_another(run, now, accept)
     before = read_json(run.identity) if run.identity.is_file() else {}
     identity = {
         field: now[field] if now[field] is not None else before.get(field) for field in FIELDS

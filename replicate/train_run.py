@@ -9,8 +9,8 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+from replicate import checkpoint_files, identity, opening
 from replicate import config as configs
-from replicate import opening
 from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json
@@ -135,6 +135,9 @@ def _open(
     opening.refuse_another(run, request, _MAY_CHANGE)
     if "config" not in request.accept:
         opening.refuse_another_config(run, message, (_STEPS,))
+    done = checkpoint_files.steps_of(run.checkpoints)
+    if done and message.train_config.num_steps:
+        checkpoint_files.refuse_fewer(run.root, done[-1], message.train_config.num_steps)
     meant = preflight.Intent(
         message=message,
         run_dir=str(run.root),
@@ -146,6 +149,9 @@ def _open(
         **request.execution(),
     )
     forced = preflight.gate(meant, terms or preflight.Terms(), waiting=waiting)
+    if done:  # the training asks again, once it knows its precision; until here nothing is changed
+        now = identity.of(message, request.seed, request.precision)
+        identity.refuse_another(run, now, request.accept)
     opening.write_spec(run, request, command, forced, kind="training")
     opening.write_config(run, message, request.model)
 

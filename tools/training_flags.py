@@ -86,7 +86,7 @@ def execution() -> dict[str, Any]:
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
         "freeze": _FREEZE.value,
-        "accept": tuple(_ACCEPT.value),
+        "accept": tuple(field for value in _ACCEPT.value for field in value.split(",")),
     }
 
 

@@ -104,11 +104,7 @@ def _train(
         checkpoints.clean(run.checkpoints)
     last = checkpoints.latest_good(run.checkpoints, checkpoints.set_aside if writes else None)
     done = 0 if last is None else checkpoint_files.step_of(last)
-    if done > num_steps:
-        raise UserError(
-            f"{run.root} has trained {done} steps, more than the {num_steps} that are asked for; "
-            "nothing was changed. Ask for more steps, or name another run directory"
-        )
+    checkpoint_files.refuse_fewer(run.root, done, num_steps)
     chosen = precision.choose(config, settings.precision)
     if writes:
         identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)

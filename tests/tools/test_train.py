@@ -1,5 +1,8 @@
 """tools/train.py makes a run directory, as tools/replicate.py does."""
 
+import json
+import re
+import shutil
 import sys
 
 import pytest
@@ -8,6 +11,7 @@ import tfrecords
 from replicate import config
 from replicate.demo import drawing
 from replicate.run import RunDir, read_json
+from tests.faults.tools import content
 from tests.tools.running import PROJECT, run_tool
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -48,6 +52,17 @@ def _train(path, run_dir, *more):
             *("--rehearsal", "--notrial", *more),
         ]
     )
+
+
+@pytest.fixture
+def kept_records(data):
+    """The records are put back after the test."""
+    folder = data[0].parent / "records"
+    kept = folder.with_name("kept")
+    shutil.copytree(folder, kept)
+    yield
+    shutil.rmtree(folder)
+    kept.rename(folder)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +117,71 @@ def test_another_config_or_seed_is_refused(data, trained, tmp_path):
     refused = _train(other, run.root)
     assert refused.returncode == 2
     assert "train_config.batch_size was 2, now 4" in refused.stderr
+
+
+def _swap_two_ids(folder):
+    path = folder / "records" / "label_map.pbtxt"
+    path.write_text(re.sub(r"id: ([12])\b", lambda id_: f"id: {3 - int(id_[1])}", path.read_text()))
+
+
+def _convert_others(folder):
+    """Other records under the same names, with the manifest of their own conversion."""
+    source = next((folder).rglob("instances_train.json"))
+    document = json.loads(source.read_text())
+    document["annotations"][0]["bbox"][2] -= 1
+    other = source.with_name("other.json")
+    other.write_text(json.dumps(document))
+    for path in (folder / "records").glob("*train*"):
+        path.unlink()
+    images = next(path for path in folder.iterdir() if path.name == "train")
+    tfrecords.convert(other, images, str(folder / "records" / "train"), 1, progress=False)
+    other.unlink()
+
+
+# What happens to the data, flags, what is said.
+OTHER_RUNS = {
+    "label map": (_swap_two_ids, (), "1 was 'disc', is 'square', 2 was 'square', is 'disc'"),
+    "records": (_convert_others, (), "train records have other content"),
+    "precision": (None, ("--precision=bfloat16",), "precision was float32, is bfloat16"),
+    "seed": (None, ("--seed=3",), "seed was 0, now 3"),
+}
+
+
+@pytest.mark.parametrize("steps", [2, 3], ids=["at its end", "to go on"])
+@pytest.mark.parametrize("what", OTHER_RUNS)
+def test_another_run_is_refused_and_nothing_changes(data, trained, kept_records, what, steps):
+    change, flags, said = OTHER_RUNS[what]
+    if change is not None:
+        change(data[0].parent)
+    before = content(trained[0].root)
+    refused = _train(data[0], trained[0].root, f"--num_train_steps={steps}", *flags)
+    assert refused.returncode == 2
+    assert said in " ".join(refused.stderr.split())  # preflight's table breaks its lines
+    assert content(trained[0].root) == before
+
+
+def test_fewer_steps_than_are_done_are_refused_and_nothing_changes(data, trained):
+    before = content(trained[0].root)
+    refused = _train(data[0], trained[0].root, "--num_train_steps=1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "has trained 2 steps, more than the 1 that are asked for" in refused.stderr
+    assert content(trained[0].root) == before
+
+
+@pytest.mark.slow
+def test_what_is_accepted_is_kept_and_told(data, trained, kept_records, tmp_path):
+    """Two fields in one flag, as it is written; the verdict knows."""
+    run = RunDir.at(tmp_path / "run")
+    shutil.copytree(trained[0].root, run.root)
+    _convert_others(data[0].parent)
+    fields = ["train_records", "train_annotations"]
+    went_on = _train(data[0], run.root, "--num_train_steps=3", f"--accept={','.join(fields)}")
+    assert went_on.returncode == 0, went_on.stderr
+    accepted = read_json(run.spec)["accepted"]
+    assert [(each["field"], each["step"]) for each in accepted] == [(f, 2) for f in fields]
+    assert read_json(run.identity)["accepted"] == accepted
+    told = run_tool([sys.executable, str(PROJECT / "tools" / "verdict.py"), str(run.root)])
+    assert "--accept=train_records" in told.stdout + told.stderr
 
 
 def test_a_replication_is_not_trained_over(data, tmp_path):
