@@ -23,6 +23,10 @@ class Layout:
       centre: the centre and a size.
       y_first: y before x, and height before width.
       normalized: as fractions of the image's size.
+      sizes_as_corner: the corner (or centre) was taken from the size, as if that were a corner.
+      taken_for_centre: half the size (or second corner) was taken from the corner, as if from a
+        centre.
+      multiplied: by the image's size as if x came first and they were fractions.
     """
 
     what: str
@@ -30,9 +34,18 @@ class Layout:
     centre: bool = False
     y_first: bool = False
     normalized: bool = False
+    sizes_as_corner: bool = False
+    taken_for_centre: bool = False
+    multiplied: bool = False
 
     def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
         """(N, 4) boxes of this layout as boxes_xywh_px; `image_hw` is (N, 2) in px."""
+        if self.sizes_as_corner:
+            boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] + boxes[:, :2]], axis=1)
+        if self.taken_for_centre:
+            boxes = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+        if self.multiplied:
+            boxes = boxes / image_hw[:, [1, 0, 1, 0]]
         boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
         if self.normalized:
             boxes = boxes * image_hw[:, [1, 0, 1, 0]]
@@ -59,6 +72,51 @@ LAYOUTS = {
     ),
 }
 XYWH_PX = Layout("[x, y, width, height] in pixels")
+#: What is left of a detector's boxes that were converted to COCO's from a layout that they were not
+#: in: "corners x first" of corners y first, "corners" of sizes, "fractions" of pixels. No tool
+#: writes annotations so.
+CONVERTED = {
+    "yxhw_boxes": Layout(
+        "[y, x, height, width] in pixels, of boxes with y first that were taken for x first",
+        y_first=True,
+    ),
+    "multiplied_yxhw_boxes": Layout(
+        "[y, x, height, width], of fractions with y first that were taken for x first and "
+        "multiplied by width, height, width, height",
+        y_first=True,
+        normalized=True,
+        multiplied=True,
+    ),
+    "normalized_yxhw_boxes": Layout(
+        "[y, x, height, width] as fractions, of boxes with y first that were taken for x first",
+        y_first=True,
+        normalized=True,
+    ),
+    "sizes_as_corner_boxes": Layout(
+        "[x, y, width − x, height − y] in pixels, of sizes that were taken for corners",
+        sizes_as_corner=True,
+    ),
+    "centre_as_corner_boxes": Layout(
+        "[x, y, width − x, height − y] in pixels, of centres and sizes that were taken for corners",
+        centre=True,
+        sizes_as_corner=True,
+    ),
+    "sizes_as_centre_boxes": Layout(
+        "[x − width / 2, y − height / 2, width, height] in pixels, of corners that were taken for "
+        "centres",
+        taken_for_centre=True,
+    ),
+    "corners_as_centre_boxes": Layout(
+        "[x1 − x2 / 2, y1 − y2 / 2, x2, y2] in pixels, of two corners that were taken for centre "
+        "and size",
+        corners=True,
+        taken_for_centre=True,
+    ),
+    "multiplied_boxes": Layout(
+        "[x, y, width, height] in pixels that were multiplied by the image's size as fractions are",
+        multiplied=True,
+    ),
+}
 
 
 def are_fractions(boxes: np.ndarray, image_hw: np.ndarray) -> bool:

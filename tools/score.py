@@ -53,8 +53,7 @@ flags.DEFINE_list(
     [],
     "problems of the detections to mend, as the error message offers. A box layout or numbering of "
     "ids is also changed where the boxes cannot tell, on your word; what was changed stands beside "
-    "the score: corner_boxes, yxyx_boxes, centre_boxes, normalized_boxes, "
-    "normalized_corner_boxes, normalized_yxyx_boxes, normalized_centre_boxes, "
+    f"the score: {', '.join(score.BOX_LAYOUTS)}, "
     "category_ids_plus_one, category_ids_minus_one, "
     "contiguous_category_ids, contiguous_category_ids_from_zero",
 )

@@ -11,6 +11,7 @@ The groundtruth is the raw COCO JSON, not what survived a conversion. `replicate
 from replicate.python_api import calls
 from replicate.score.analysis import analyse, draw
 from replicate.score.checks import mended
+from replicate.score.conventions import READINGS as BOX_LAYOUTS
 from replicate.score.evaluators import EVALUATORS, METRICS
 from replicate.score.groundtruth import FIELDS, Groundtruth, ids_sha256
 from replicate.score.over_images import compare, intervals
@@ -18,6 +19,7 @@ from replicate.score.scoring import EvaluatorsDisagree, Result, score
 from replicate.score.streaming import Stream
 
 __all__ = [
+    "BOX_LAYOUTS",
     "EVALUATORS",
     "FIELDS",
     "METRICS",

@@ -13,6 +13,10 @@ from replicate.score.groundtruth import Groundtruth
 from replicate.score.problem import DetectionsNote, DetectionsProblem, number, some
 
 _DROP = "leaves them out"
+# A larger part of all boxes with a negative size is no slip of a few.
+_NO_SLIP = 0.1
+# Layouts that leave negative sizes where their boxes are taken for COCO's.
+_WITH_NEGATIVES = ("sizes_as_corner_boxes", "centre_as_corner_boxes")
 
 
 def checked(
@@ -159,8 +163,20 @@ def _unknown_categories(
 def _negative_boxes(detections: Detections, *_: Any) -> DetectionsProblem | None:
     if detections.iou_type != "bbox":
         return None
-    bad = np.any(np.asarray(detections.shapes)[:, 2:] < 0, axis=1)
-    return _dropping("negative_boxes", bad, detections, "have a negative width or height", "")
+    boxes = np.asarray(detections.shapes)
+    bad = np.any(boxes[:, 2:] < 0, axis=1)
+    otherwise = ""
+    if bad.mean() > _NO_SLIP:
+        otherwise = (
+            "; so many are another layout rather than a slip, and too few lie on objects to tell "
+            "which. If you know it: "
+            + "; ".join(
+                f"--fix={code}: {conventions.READINGS[code].what}" for code in _WITH_NEGATIVES
+            )
+        )
+    return _dropping(
+        "negative_boxes", bad, detections, "have a negative width or height", "", otherwise
+    )
 
 
 def _empty_boxes(detections: Detections, *_: Any) -> DetectionsNote | None:
@@ -238,7 +254,7 @@ _CHECKS = (
 )
 CODES = (
     *("not_finite", "unknown_images", "negative_boxes", "unknown_categories"),
-    *conventions.LAYOUTS,
+    *conventions.READINGS,
     *conventions.NUMBERINGS,
 )
 

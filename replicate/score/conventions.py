@@ -5,9 +5,10 @@ are elsewhere; read in the right one they come to lie on objects. Likewise for c
 the boxes that lie on an object, the right numbering calls most what they are.
 
 Another convention is a problem only on evidence that chance does not give: it explains more than
-twice as many boxes as COCO's, and as many in no shuffle of the images (`evidence`); of a layout,
-the boxes' own geometry speaks for it as well; of a numbering, it is right in several categories and
-takes every id into the file. Short of that it is a note, and a change is made only by request.
+twice as many boxes as COCO's, and as many in no shuffle of the images (`evidence`); a layout that
+tools write explains half of them, or the boxes' own geometry speaks for it as well; a numbering is
+right in several categories and takes every id into the file. Short of that it is a note, and a
+change is made only by request.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ import numpy as np
 from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
 from replicate.score.problem import DetectionsNote, DetectionsProblem, some
 from tfrecords import layouts
-from tfrecords.layouts import LAYOUTS, XYWH_PX
+from tfrecords.layouts import CONVERTED, LAYOUTS, XYWH_PX
 
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Another convention is suspected when it explains at least so many boxes (category ids), and more
 # than twice as many as COCO's.
 _HITS, _CALLS, _TIMES = 10, 5, 2.0
+# Where it explains so much of the boxes, a layout that tools write needs no geometry besides.
+_MOST = 0.5
 # Of two layouts that explain the boxes, one is meant when it explains more by this factor.
 _CLEAR = 1.25
 # Several categories: one given to everything is right by chance.
@@ -39,6 +42,8 @@ _NO_PROOF = (
 )
 
 
+#: Box layouts by the code of their repair.
+READINGS = LAYOUTS | CONVERTED
 # Category ids written for others: code -> (in words, function (ids, COCO's ids) -> ids).
 NUMBERINGS = {
     "category_ids_plus_one": (
@@ -75,7 +80,7 @@ def box_layout(
     if detections.iou_type != "bbox" or not len(detections):
         return None
     sample = Sample(detections, groundtruth)
-    hits = {code: sample.hits(layout) for code, layout in LAYOUTS.items()}
+    hits = {code: sample.hits(layout) for code, layout in READINGS.items()}
     given = sample.hits(XYWH_PX)
     code, *others = sorted(hits, key=hits.__getitem__, reverse=True)
     possible, shape = _by_shape(detections, groundtruth)
@@ -84,12 +89,18 @@ def box_layout(
         f"against {given}"
     )
     suspected = hits[code] >= max(_HITS, _TIMES * given + 1)
-    if suspected and code in possible and hits[code] >= _CLEAR * hits[others[0]]:
-        certain, by_chance = beyond_chance(sample.hits_across(LAYOUTS[code]))
+    rivals = [other for other in others if hits[code] < _CLEAR * hits[other]]
+    meant = [each for each in asked if each in (code, *rivals)]
+    speaks = code in possible or hits[code] >= _MOST * len(sample)
+    if suspected and (code in CONVERTED or (speaks and not rivals)):
+        certain, by_chance = beyond_chance(sample.hits_across(READINGS[code]))
         if certain:
-            evidence = f"{shape}; {observation} and {_chance(by_chance)}"
-            return _layout_problem(code, evidence, groundtruth)
-    chosen = next((layout for layout in asked if layout in LAYOUTS), None)
+            evidence = f"{observation} and {_chance(by_chance)}"
+            evidence = f"{shape}; {evidence}" if code in possible else evidence
+            if rivals and not meant:
+                return _either(code, rivals, evidence)
+            return _layout_problem((*meant, code)[0], evidence, groundtruth)
+    chosen = next((layout for layout in asked if layout in READINGS), None)
     if chosen:
         if given > hits[chosen] and beyond_chance(sample.hits_across(XYWH_PX))[0]:
             return _not_applied(chosen, f"{given} boxes lie on an object as they are")
@@ -102,7 +113,7 @@ def box_layout(
             remedy=f"say which it is: {choices}",
         )
     if possible or suspected:
-        layout = LAYOUTS[possible[0] if possible else code]
+        layout = READINGS[possible[0] if possible else code]
         return DetectionsNote(
             "box_layout", f"the boxes could be {layout.what}: {shape or observation}. {_NO_PROOF}"
         )
@@ -204,7 +215,7 @@ def _numbering_is_certain(
 
 
 def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> DetectionsProblem:
-    layout = LAYOUTS[code]
+    layout = READINGS[code]
 
     def mend(detections: "Detections") -> "Detections":
         sizes = image_hw(detections.image_ids, groundtruth)
@@ -217,6 +228,19 @@ def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Det
         message=f"the boxes are taken for {layout.what}, COCO's are {XYWH_PX.what}: {evidence}",
         remedy="converts them",
         mend=mend,
+    )
+
+
+def _either(code: str, rivals: list[str], evidence: str) -> DetectionsProblem:
+    """A problem of boxes that are certainly not COCO's, and may be in one of several layouts."""
+    choices = "; ".join(f"--fix={each}: {READINGS[each].what}" for each in (code, *rivals))
+    return DetectionsProblem(
+        code="box_layout",
+        message=(
+            f"the boxes are taken for {READINGS[code].what} or the like, COCO's are "
+            f"{XYWH_PX.what}: {evidence}"
+        ),
+        remedy=f"say which it is: {choices}",
     )
 
 

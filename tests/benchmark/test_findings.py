@@ -49,6 +49,22 @@ REFUSED = {
         _boxes(lambda box, h, w: box / [w, h, w, h]),
         "width, height. as fractions|no pixels",
     ),
+    "corners y first taken for x first": (
+        _boxes(lambda box, h, w: box[[1, 0, 3, 2]]),
+        "y, x, height, width. in pixels.*--fix=yxhw_boxes",
+    ),
+    "fractions y first taken for x first": (
+        _boxes(lambda box, h, w: (box / [w, h, w, h])[[1, 0, 3, 2]] * [w, h, w, h]),
+        "y, x, height, width., of fractions.*--fix=multiplied_yxhw_boxes",
+    ),
+    "sizes taken for corners": (
+        _boxes(lambda box, h, w: np.array([*box[:2], *(box[2:] - box[:2])])),
+        "of sizes that were taken for corners.*--fix=sizes_as_corner_boxes",
+    ),
+    "pixels taken for fractions": (
+        _boxes(lambda box, h, w: box * [w, h, w, h]),
+        "multiplied by the image's size as fractions are",
+    ),
     "contiguous against COCO's ids": (_contiguous, "without COCO's gaps"),
     "missing rescale, stretched": (
         _boxes(lambda box, h, w: box * np.array([320 / w, 320 / h] * 2)),

@@ -35,6 +35,20 @@ WHOLE = {
     "normalized_yxyx_boxes": of_box(
         lambda x, y, w, h: [y / 200, x / 300, (y + h) / 200, (x + w) / 300]
     ),
+    "yxhw_boxes": of_box(lambda x, y, w, h: [y, x, h, w]),
+    "normalized_yxhw_boxes": of_box(lambda x, y, w, h: [y / 200, x / 300, h / 200, w / 300]),
+    "multiplied_yxhw_boxes": of_box(
+        lambda x, y, w, h: [y / 200 * 300, x / 300 * 200, h / 200 * 300, w / 300 * 200]
+    ),
+    "multiplied_boxes": of_box(lambda x, y, w, h: [x * 300, y * 200, w * 300, h * 200]),
+    "sizes_as_corner_boxes": of_box(lambda x, y, w, h: [x, y, w - x, h - y]),
+    "centre_as_corner_boxes": of_box(
+        lambda x, y, w, h: [x + w / 2, y + h / 2, w - (x + w / 2), h - (y + h / 2)]
+    ),
+    "sizes_as_centre_boxes": of_box(lambda x, y, w, h: [x - w / 2, y - h / 2, w, h]),
+    "corners_as_centre_boxes": of_box(
+        lambda x, y, w, h: [x - (x + w) / 2, y - (y + h) / 2, x + w, y + h]
+    ),
     "contiguous_category_ids": of_category(lambda id: IDS.index(id) + 1),
     "contiguous_category_ids_from_zero": of_category(IDS.index),
     "category_ids_plus_one": of_category(lambda id: id - 1),
@@ -53,6 +67,40 @@ def test_another_convention_is_named_and_mended(annotations_file, detections, co
     result = score(annotations_file, detections, evaluator="hotcoco", fix=[code])
     assert result.metrics["AP"] == pytest.approx(expected, abs=1e-6)
     assert [each["problem"] for each in result.repairs] == [code]
+
+
+def test_two_layouts_that_explain_the_boxes_as_well(annotations_file, groundtruth, detections):
+    """Of square images y first is the same in both scales: nothing tells, the user says."""
+    for image in groundtruth["images"]:
+        image["height"] = 300
+    annotations_file.write_text(json.dumps(groundtruth))
+    expected = score(annotations_file, detections, evaluator="hotcoco").metrics["AP"]
+    for each in detections:
+        WHOLE["yxhw_boxes"](each)
+    with pytest.raises(UserError, match="say which it is: ") as caught:
+        score(annotations_file, detections)
+    offered = re.findall(r"--fix=(\w+)", str(caught.value))
+    assert offered == ["yxhw_boxes", "multiplied_yxhw_boxes"]
+    for code in offered:
+        result = score(annotations_file, detections, evaluator="hotcoco", fix=[code])
+        assert result.metrics["AP"] == pytest.approx(expected, abs=1e-6)
+        assert [each["problem"] for each in result.repairs] == [code]
+
+
+def test_many_negative_sizes_are_another_layout(annotations_file, detections):
+    """Sizes taken for corners, of a detector that finds nothing: leaving them out is no repair."""
+    for each in detections:
+        each["bbox"] = [250, 150, 5 - 250, 5 - 150]
+    with pytest.raises(UserError, match="so many are another layout rather than a slip") as caught:
+        score(annotations_file, detections)
+    assert "--fix=sizes_as_corner_boxes: " in str(caught.value)
+    result = score(annotations_file, detections, fix=["sizes_as_corner_boxes"])
+    assert [each["problem"] for each in result.repairs] == ["sizes_as_corner_boxes"]
+    detections[0]["bbox"] = [250, 150, 5, 5]
+    one = [*detections[:1] * 19, detections[1]]
+    with pytest.raises(UserError, match="1 of 20 detections have a negative width") as caught:
+        score(annotations_file, one)
+    assert "another layout" not in str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["contiguous_category_ids", "contiguous_category_ids_from_zero"])
@@ -150,12 +198,18 @@ def to_corners(detection, ids):
     detection["bbox"] = [x, y, x + width, y + height]
 
 
+def to_y_first(detection, ids):
+    x, y, width, height = detection["bbox"]
+    detection["bbox"] = [y, x, height, width]
+
+
 @pytest.mark.parametrize(
     "change, code",
     [
         (to_contiguous, "contiguous_category_ids"),
         (to_zero_based, "category_ids_plus_one"),
         (to_corners, "corner_boxes"),
+        (to_y_first, "yxhw_boxes"),
     ],
 )
 def test_cocos_own_categories_and_real_detections(shared, change, code):
