@@ -93,6 +93,18 @@ class Detected:
         return self.results if isinstance(self.results, list) else read_json(self.results)
 
 
+class FailedOnImage(Exception):
+    """What a detector could not do with one image of a batch.
+
+    Attributes:
+      index: of the image in the batch.
+    """
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """A detector: `call` on a batch, and what stands before and after it.
@@ -141,7 +153,8 @@ class Model:
           measured_batches and device.
 
         Raises:
-          UserError: an image that cannot be read, or outputs that are no detections.
+          UserError: an image that cannot be read, a detector that fails on one (FailedOnImage), or
+            outputs that are no detections.
         """
         size = min(batch_size, self.max_batch or batch_size)
         images, decode = dataset.images, decoders.decoder(self.decoder)
@@ -153,15 +166,19 @@ class Model:
                 pixels = [decode(path) for _, path in chunk]
                 image_hw = [image.shape[:2] for image in pixels]
                 batch = self.collate([self.input_transform(image) for image in pixels])
-                if not start:
-                    # First calls compile, allocate and fill caches.
-                    for _ in range(WARMUP_BATCHES):
-                        self.output_transform(self.call(self.to_device(batch)), image_hw)
-                    begun = time.perf_counter()
-                before = time.perf_counter()
-                outputs = self.call(self.to_device(batch))
-                detections = self.output_transform(outputs, image_hw)
-                took = time.perf_counter() - before
+                try:
+                    if not start:
+                        # First calls compile, allocate and fill caches.
+                        for _ in range(WARMUP_BATCHES):
+                            self.output_transform(self.call(self.to_device(batch)), image_hw)
+                        begun = time.perf_counter()
+                    before = time.perf_counter()
+                    outputs = self.call(self.to_device(batch))
+                    detections = self.output_transform(outputs, image_hw)
+                    took = time.perf_counter() - before
+                except FailedOnImage as error:
+                    image_id, path = chunk[error.index]
+                    raise UserError(f"{path} (image {image_id}): {error}") from None
                 if self.seconds_of is not None:
                     took = self.seconds_of(outputs)
                 seconds.append(took / len(chunk))

@@ -383,6 +383,17 @@ def broken(options):
 
 def silent(options):
     return lambda image: {"boxes_xyxy_px": [[0, 0, 1, 1]]}
+
+def fails_on_one(options):
+    def detect(image):
+        if image.shape[0] == 100:
+            raise ValueError("a shape it does not know")
+        return {"boxes_xyxy_px": np.zeros((0, 4)), "scores": [], "class_names": []}
+    return detect
+
+def crashes(options):
+    import os
+    return lambda image: os._exit(7)
 """
 
 
@@ -427,10 +438,22 @@ def test_a_detector_in_another_environment(drawn, recorded, detector):
 
 def test_a_detector_elsewhere_that_fails(drawn, detector):
     path, python = detector
-    with pytest.raises(UserError, match="(?s)ended with status 1.*weights are missing"):
+    line = next(i for i, text in enumerate(DETECTOR.split("\n"), 1) if "weights are" in text)
+    with pytest.raises(UserError) as caught:
         _run(f"{path}:broken", drawn, python=python)
-    with pytest.raises(UserError, match="expected scores and one of"):
+    told = f"RuntimeError: weights are missing ({path}, line {line}, in broken)"
+    assert f"{path}:broken: {told}; its traceback is in " in str(caught.value)
+    log = pathlib.Path(str(caught.value).rpartition(" is in ")[2])
+    assert "Traceback" in log.read_text() and "Traceback" not in str(caught.value)
+    log.unlink()
+    with pytest.raises(UserError, match=r"1\.png \(image 1\): .*expected scores and one of"):
         _run(f"{path}:silent", drawn, python=python)
+    with pytest.raises(UserError, match=r"3\.png \(image 3\): .*ValueError: a shape it does not"):
+        _run(f"{path}:fails_on_one", drawn, python=python, batch_size=2)
+    with pytest.raises(UserError, match="ended with status 7"):
+        _run(f"{path}:crashes", drawn, python=python)
+    with pytest.raises(UserError, match="no function 'mak' in it; there are: broken, crashes"):
+        _run(f"{path}:mak", drawn, python=python)
     with pytest.raises(UserError, match="no such interpreter"):
         _run(f"{path}:make", drawn, python="/nowhere/python")
     with pytest.raises(UserError, match="no such file"):

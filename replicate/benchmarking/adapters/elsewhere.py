@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from replicate.benchmarking import runner
 from replicate.benchmarking.adapters.outputs import LABELS, ids_of
 from replicate.benchmarking.model import (
     Deferred,
+    FailedOnImage,
     Found,
     Model,
     cpu_name,
@@ -94,11 +96,17 @@ def of(
 
 def _model(process: "_Process", name: str, dataset: "Dataset", numbering: str | None) -> Model:
     def detections_of(outputs: list[tuple[dict, float]], image_hw: list) -> list[Found]:
-        return [found_of(arrays, dataset, numbering) for arrays, _ in outputs]
+        found = []
+        for index, (arrays, _) in enumerate(outputs):
+            try:
+                found.append(found_of(arrays, dataset, numbering))
+            except UserError as error:
+                raise FailedOnImage(index, str(error)) from None
+        return found
 
     about = process.hello.get("about") or f"Python {process.hello.get('python')}"
     return Model(
-        lambda batch: [process.detections(image) for image in batch],
+        lambda batch: [process.detections(image, index) for index, image in enumerate(batch)],
         name=name,
         device=f"{cpu_name()}, {about}, in a process of its own",
         output_transform=detections_of,
@@ -170,10 +178,18 @@ class _Process:
         atexit.register(self.close)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+        self._spec = spec
         self.hello = self._answer()
+        if "error" in self.hello:
+            raise UserError(f"{spec}: {_told(self.hello)}")
 
-    def detections(self, image: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-        """(arrays by their names, seconds that the detector took) of one image."""
+    def detections(self, image: np.ndarray, index: int) -> tuple[dict[str, np.ndarray], float]:
+        """(arrays by their names, seconds that the detector took) of one image.
+
+        Raises:
+          FailedOnImage: the detector raised; `index` is the image's in its batch.
+          UserError: the process ended.
+        """
         path = self._folder / "image.npy"
         np.save(path, image)
         assert self._process.stdin is not None
@@ -183,6 +199,8 @@ class _Process:
         except BrokenPipeError:
             pass  # told by the answer that does not come
         answer = self._answer()
+        if "error" in answer:
+            raise FailedOnImage(index, f"the detector {self._spec} failed: {_told(answer)}")
         with np.load(answer["path"], allow_pickle=False) as arrays:
             return dict(arrays), float(answer["seconds"])
 
@@ -212,6 +230,15 @@ class _Process:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._said.append(line.rstrip())
+
+
+def _told(answer: dict[str, Any]) -> str:
+    """A failure of the user's code in a line, its traceback in a file."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="replicate-detector-", suffix=".log", delete=False
+    ) as log:
+        log.write(answer["traceback"])
+    return f"{answer['error']}; its traceback is in {log.name}"
 
 
 def _versions(interpreter: str) -> str:

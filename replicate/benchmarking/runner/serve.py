@@ -10,8 +10,9 @@ RGB [height, width, 3]. A detector gives a dict or an object with
     class_names or category_ids      (N,), or class_ids (with the caller's --numbering)
 
 Line by line: standard input has the path of an image (.npy), standard output, once the detections
-lie in a file (.npz), its path and the seconds that the detector took, as JSON. What the detector
-prints goes to standard error.
+lie in a file (.npz), its path and the seconds that the detector took, as JSON. Where the user's
+code fails the answer has "error" (in a line, with its place) and "traceback", and the process ends.
+What the detector prints goes to standard error.
 """
 
 import json
@@ -19,6 +20,7 @@ import os
 import runpy
 import sys
 import time
+import traceback
 from typing import Any
 
 import numpy as np
@@ -30,31 +32,61 @@ def main(spec: str, options: dict) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     path, _, name = spec.rpartition(":")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    names = runpy.run_path(path)
-    if not callable(names.get(name)):
-        there = sorted(n for n, value in names.items() if callable(value) and n[0] != "_")
-        sys.exit(f"{path}: no function {name!r} in it; there are: {', '.join(there) or 'none'}")
-    detector = names[name](options)
-    if not callable(detector):
-        sys.exit(f"{spec}: gives {type(detector).__name__}; a callable on an image is expected")
-    about = {
-        "ready": True,
-        "python": sys.version.split()[0],
-        "about": getattr(detector, "about", ""),
-    }
-    print(json.dumps(about), file=answers, flush=True)
+    path = os.path.abspath(path)
+
+    def answer(said: dict) -> None:
+        print(json.dumps(said), file=answers, flush=True)
+
+    try:
+        detector = _made(path, name, options)
+    except Exception as error:
+        answer(_failure(error, path))
+        sys.exit(1)
+    answer(
+        {
+            "ready": True,
+            "python": sys.version.split()[0],
+            "about": getattr(detector, "about", ""),
+        }
+    )
     for line in sys.stdin:
         place = line.rstrip("\n")
         image = np.load(place)
-        before = time.perf_counter()
-        answer = detector(image)
-        seconds = time.perf_counter() - before
         try:
-            np.savez(place + ".npz", **fields_of(answer))
-        except (TypeError, ValueError) as error:
-            sys.exit(f"{spec}: {error}")
-        print(json.dumps({"path": place + ".npz", "seconds": seconds}), file=answers, flush=True)
+            before = time.perf_counter()
+            found = detector(image)
+            seconds = time.perf_counter() - before
+            np.savez(place + ".npz", **fields_of(found))
+        except Exception as error:
+            answer(_failure(error, path))
+            sys.exit(1)
+        answer({"path": place + ".npz", "seconds": seconds})
+
+
+def _made(path: str, name: str, options: dict) -> Any:
+    """The detector that the function `name` of a file gives."""
+    sys.path.insert(0, os.path.dirname(path))
+    names = runpy.run_path(path)
+    if not callable(names.get(name)):
+        there = sorted(n for n, value in names.items() if callable(value) and n[0] != "_")
+        raise TypeError(f"no function {name!r} in it; there are: {', '.join(there) or 'none'}")
+    detector = names[name](options)
+    if not callable(detector):
+        raise TypeError(
+            f"{name} gives {type(detector).__name__}; a callable on an image is expected"
+        )
+    return detector
+
+
+def _failure(error: Exception, path: str) -> dict:
+    """An error in a line, with the last place in the user's own file."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+    where = f" ({path}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return {
+        "error": f"{type(error).__name__}: {first}{where}",
+        "traceback": "".join(traceback.format_exception(error)),
+    }
 
 
 def fields_of(found: Any) -> dict:
