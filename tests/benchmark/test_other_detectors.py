@@ -11,6 +11,7 @@ import venv
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from replicate import benchmark
 from replicate.benchmarking import Dataset
@@ -101,6 +102,59 @@ def test_hand_built_sv_detections(drawn, recorded, numbering):
     options = {"numbering": numbering} if numbering else {}
     record = _run(_replay(drawn, found, convert), drawn, **options)
     assert record.metrics["bbox"] == metrics
+
+
+def test_masks_of_sv_detections(drawn, recorded, tmp_path):
+    """Mask AP of masks as sv.Detections has them equals that of the same masks as COCO's RLE."""
+    supervision = pytest.importorskip(
+        "supervision", reason="optional: requirements-supervision.txt"
+    )
+    rng = np.random.default_rng(4)
+    document = json.loads(pathlib.Path(drawn.annotations_file).read_text())
+    for annotation in document["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(document))
+    dataset = Dataset(str(path), drawn.image_dir)
+
+    def masks(one, image):
+        """Of each box an ellipse in it, so that the mask's AP is not the box's."""
+        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+        x, y, w, h = (side[:, None, None] for side in one.boxes_xywh_px.T)
+        shrink = rng.uniform(0.4, 1.2, (len(x), 1, 1))
+        off = ((columns - x - w / 2) / (w * shrink)) ** 2 + ((rows - y - h / 2) / (h * shrink)) ** 2
+        return off <= 0.5
+
+    of_images = [masks(one, image) for one, image in zip(recorded[0], _images(drawn), strict=True)]
+    results, replies = [], []
+    for (image_id, _), one, of_one in zip(drawn.images, recorded[0], of_images, strict=True):
+        for result, mask in zip(one.as_results(image_id), of_one, strict=True):
+            encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+            encoded["counts"] = encoded["counts"].decode()
+            results.append(result | {"segmentation": encoded})
+        replies.append(
+            supervision.Detections(
+                xyxy=_corners(one),
+                confidence=one.scores,
+                class_id=np.array(one.category_ids),
+                mask=of_one,
+            )
+        )
+    (tmp_path / "detections.json").write_text(json.dumps(results))
+    kinds = {"iou_types": ("bbox", "segm")}
+    expected = benchmark(str(tmp_path / "detections.json"), dataset, cache_dir=None, **kinds)
+    known = {
+        image.tobytes(): reply for image, reply in zip(_images(drawn), replies, strict=True)
+    }
+    record = _run(
+        lambda batch: [known[image.tobytes()] for image in batch],
+        dataset,
+        numbering="coco",
+        **kinds,
+    )
+    assert record.metrics == expected.metrics
+    assert 0.02 < record.metrics["segm"]["AP"] != record.metrics["bbox"]["AP"]
 
 
 def test_sv_detections_that_do_not_say_what_they_count(drawn, recorded):
@@ -297,6 +351,70 @@ def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
         _run(path, drawn, outputs="yolov9")
     with pytest.raises(UserError, match="--inputs: how an image goes in is not said"):
         _run(path, drawn, outputs="boxes:xyxy_px,scores:score,labels:coco")
+
+
+WRONG = {
+    "scores of each class": (
+        {"scores": (4, 3)}, "boxes:xyxy_norm,scores:score,labels:coco",
+        r"'scores' is of shape \[4, 3\] for one image; by scores:score these are expected: "
+        r"boxes \[N, 4\], scores \[N\], labels \[N\]",
+    ),
+    "boxes the other way": (
+        {"boxes": (4, 5), "scores": (5,), "labels": (5,)},
+        "boxes:xyxy_norm,scores:score,labels:coco", r"are boxes \[4, 5\], scores \[5\]",
+    ),
+    "labels of another output": (
+        {"labels": (7,)}, "boxes:xyxy_norm,scores:score,labels:coco", r"labels \[7\]; expected",
+    ),
+    "labels that are none": (
+        {}, "boxes:xyxy_norm,scores:score,labels=scores:coco", "are no class numbers",
+    ),
+    "a batch": (
+        {"boxes": (2, 4, 4)}, "boxes:xyxy_norm,scores:score,labels:coco", "a batch of 1",
+    ),
+    "91 columns": (
+        {"scores": (4, 91)}, "boxes:xyxy_norm,scores:sigmoid,labels:contiguous",
+        "scores of 91 classes, where labels:contiguous over the 3 categories .* has 3",
+    ),
+    "a label beyond": (
+        {}, "boxes:xyxy_norm,scores:score,labels:contiguous",
+        "a label of 3, where labels:contiguous over the 3 categories .* ends at 2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_outputs_that_are_not_what_is_said(mistake, drawn, tmp_path):
+    """An error of the user, with the shapes that are there and what to say instead."""
+    shapes, text, says = WRONG[mistake]
+    shapes = {"boxes": (4, 4), "scores": (4,), "labels": (4,)} | shapes
+    rng = np.random.default_rng(0)
+    tables = {name: rng.random((6, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    tables["labels"] = np.full((6, *shapes["labels"]), 3, np.int64)
+    _onnx_model(tmp_path / "detector.onnx", drawn, tables, STRETCH, (64, 96), {})
+    with pytest.raises(UserError, match=says):
+        _run(
+            tmp_path / "detector.onnx",
+            drawn,
+            outputs=text,
+            inputs="layout:nchw,pixels:0..1,resize:stretch",
+        )
+
+
+def test_an_input_in_another_layout(drawn, tmp_path):
+    tables = {
+        "boxes": np.zeros((6, 4, 4), np.float32),
+        "scores": np.zeros((6, 4), np.float32),
+        "labels": np.zeros((6, 4), np.int64),
+    }
+    _onnx_model(tmp_path / "detector.onnx", drawn, tables, STRETCH, (64, 96), {})
+    with pytest.raises(UserError, match=r"fails on an input of float32 .*takes image .*--inputs="):
+        _run(
+            tmp_path / "detector.onnx",
+            drawn,
+            outputs="boxes:xyxy_norm,scores:score,labels:coco",
+            inputs="layout:nhwc,pixels:0..1,resize:stretch",
+        )
 
 
 @pytest.mark.parametrize(

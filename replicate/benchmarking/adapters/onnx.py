@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,7 +161,7 @@ def _of_zoo(
         )
 
     def call(batch: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(_ZOO, session.run(_ZOO, {given[0].name: batch}), strict=True))
+        return dict(zip(_ZOO, _ran(path, session, _ZOO, batch), strict=True))
 
     def detections_of(outputs: dict[str, np.ndarray], image_hw: list) -> list[Found]:
         (height, width) = image_hw[0]
@@ -219,12 +220,15 @@ def _by_contract(
         return values.astype(np.uint8 if as_integers else np.float32)
 
     def call(batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = dict(zip(names, session.run(None, {given[0].name: batch}), strict=True))
+        values = dict(zip(names, _ran(path, session, names, batch), strict=True))
         if raw:
             return _split(values[names[0]])
         dimensions = {"boxes": 2, "scores": 1 + outputs.by_class, "labels": 1}
         return {
-            role: _alone(values[outputs.name_of(role)], dimensions[role]) for role in outputs.roles
+            role: _alone(
+                outputs.name_of(role), values[outputs.name_of(role)], dimensions[role], outputs
+            )
+            for role in outputs.roles
         }
 
     def detections_of(values: dict[str, np.ndarray], image_hw: list) -> list[Found]:
@@ -248,9 +252,50 @@ def _by_contract(
     )
 
 
-def _alone(value: np.ndarray, dimensions: int) -> np.ndarray:
-    """An output of one image, without its batch dimension where it has one."""
-    return value[0] if value.ndim == dimensions + 1 else value
+def _ran(
+    path: str | os.PathLike,
+    session: "onnxruntime.InferenceSession",
+    names: Sequence[str],
+    batch: np.ndarray,
+) -> list[np.ndarray]:
+    """The outputs of one input.
+
+    Raises:
+      UserError: the model does not take it.
+    """
+    try:
+        return session.run(names, {session.get_inputs()[0].name: batch})
+    except Exception as error:  # its errors have no common type of their own
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path}: it fails on an input of {batch.dtype} {list(batch.shape)} ({first}). It "
+            f"{_told(session)}; say with --inputs=layout:…,pixels:…,resize:… how an image goes in, "
+            "or export it again"
+        ) from None
+
+
+def _alone(name: str, value: np.ndarray, dimensions: int, outputs: Outputs) -> np.ndarray:
+    """An output of one image, without its batch dimension where it has one.
+
+    Raises:
+      UserError: it has not so many dimensions, or is of several images.
+    """
+    if value.ndim == dimensions:
+        return value
+    if value.ndim == dimensions + 1 and len(value) == 1:
+        return value[0]
+    shapes = {
+        "boxes": "[N, 4]",
+        "scores": "[N, classes]" if outputs.by_class else "[N]",
+        "labels": "[N]",
+    }
+    expected = ", ".join(f"{role} {shapes[role]}" for role in outputs.roles)
+    raise UserError(
+        f"the output '{name}' is of shape {list(value.shape)} for one image; by "
+        f"scores:{outputs.scores} these are expected: {expected}, with or without a leading 1. "
+        "Name another output (boxes=NAME:…), another kind of scores, or export the model with a "
+        "batch of 1"
+    )
 
 
 def _split(value: np.ndarray) -> dict[str, np.ndarray]:

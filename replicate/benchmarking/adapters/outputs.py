@@ -122,12 +122,16 @@ class Outputs:
         """
         boxes = np.asarray(outputs["boxes"], np.float64)
         scores = np.asarray(outputs["scores"], np.float64)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or len(scores) != len(boxes):
+        if (
+            boxes.shape != (len(scores), 4)
+            or scores.ndim != 1 + self.by_class
+            or (not self.by_class and np.shape(outputs["labels"]) != (len(scores),))
+        ):
+            shapes = ", ".join(f"{role} {list(np.shape(outputs[role]))}" for role in self.roles)
             raise UserError(
-                f"boxes of shape {list(boxes.shape)} and scores of shape {list(scores.shape)} for "
-                "an image; expected [N, 4] and "
-                + ("[N, classes]" if self.by_class else "[N]")
-                + ", one image at a time"
+                f"the outputs of an image are {shapes}; expected are boxes [N, 4], scores "
+                + ("[N, classes]" if self.by_class else "[N], labels [N]")
+                + ". Is another output meant (boxes=NAME:…), or another kind of scores?"
             )
         corners, frame = self.boxes.rsplit("_", 1)
         boxes = _CORNERS[corners](boxes)
@@ -138,10 +142,11 @@ class Outputs:
             boxes = to_image(boxes)
         if self.by_class:
             scores = probabilities(scores, self.scores)
+            self._check_columns(scores.shape[1], id_of)
             rows, columns = _best(boxes, scores, self.suppression_iou)
             boxes, labels, scores = boxes[rows], columns, scores[rows, columns]
         else:
-            labels = np.asarray(outputs["labels"]).astype(int).reshape(-1)
+            labels = self._whole(np.asarray(outputs["labels"]), id_of)
         known = np.array([label in id_of for label in labels.tolist()], bool)
         order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")][:TOP]
         boxes = boxes[order]
@@ -150,6 +155,41 @@ class Outputs:
             scores[order],
             [id_of[label] for label in labels[order].tolist()],
         )
+
+    def _check_columns(self, columns: int, id_of: Mapping[int, int]) -> None:
+        """Raises UserError where a score of each class is not one of each category.
+
+        By COCO's ids there may be columns of none; the other numberings count every category.
+        """
+        expected = len(id_of) + (self.labels == "contiguous_from_one")
+        if self.labels != "coco" and columns != expected:
+            raise UserError(
+                f"scores of {columns} classes, where labels:{self.labels} over the {len(id_of)} "
+                f"categories of the annotation file has {expected}. Say labels:coco where a column "
+                "is COCO's own id, scores:softmax where the last class is none (…_background_first:"
+                " the first); or is the output of another shape, [4 + classes, N] for yolo?"
+            )
+
+    def _whole(self, labels: np.ndarray, id_of: Mapping[int, int]) -> np.ndarray:
+        """Labels as whole numbers.
+
+        Raises:
+          UserError: they are none, or none of this numbering.
+        """
+        if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+            raise UserError(
+                f"labels such as {labels[:3].tolist()} are no class numbers; is another output "
+                "meant (labels=NAME:…)?"
+            )
+        whole = labels.astype(int)
+        outside = sorted(set(whole.tolist()) - set(id_of)) if self.labels != "coco" else []
+        if outside:
+            raise UserError(
+                f"a label of {outside[-1]}, where labels:{self.labels} over the {len(id_of)} "
+                f"categories of the annotation file ends at {max(id_of)} and begins at "
+                f"{min(id_of)}; there are {', '.join(LABELS)}"
+            )
+        return whole
 
 
 def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
