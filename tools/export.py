@@ -115,6 +115,7 @@ def main(_: list[str]) -> int:
             seed=_SEED.value,
         ),
         progress=True,
+        beside=pathlib.Path(config_path).parent,
     )
     print(f"{prefix} exported to {_OUTPUT.value}: {', '.join(_FORMAT.value)}")
     if not _EVALUATE.value:

@@ -14,6 +14,7 @@ from replicate.config.operations import Operation, apply
 from replicate.config.operations import from_json as operations_from_json
 from replicate.config.operations import to_json as operations_to_json
 from replicate.config.paths import get_field, set_field
+from replicate.config.placed import placed
 from replicate.config.recipes import Recipe, recipe_of, text_of
 from replicate.config.render import parse_override, render
 from replicate.config.rules import CLASSES
@@ -46,6 +47,7 @@ __all__ = [
     "operations_to_json",
     "parse",
     "parse_override",
+    "placed",
     "read",
     "read_with_text",
     "recipe_of",

@@ -1,6 +1,9 @@
 """labels.txt: a class name a line, by class index, as TFLite's and ONNX's users have it."""
 
+import os
 from typing import TYPE_CHECKING
+
+from replicate.config.placed import placed
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -11,13 +14,18 @@ LABEL_MAP = "label_map.pbtxt"
 NO_CLASS = "???"
 
 
-def of_config(config: "Message") -> dict[int, str] | None:
-    """The class names of a config's label map by id; None where it cannot be read here."""
+def of_config(config: "Message", beside: str | os.PathLike | None = None) -> dict[int, str] | None:
+    """The class names of a config's label map by id; None where it cannot be read here.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      beside: its folder, from which the label map is looked for too (`config.placed`).
+    """
     from tfrecords import label_map
     from tfrecords.errors import InputError
 
     try:
-        return label_map.read(config.train_input_reader.label_map_path)
+        return label_map.read(placed(config.train_input_reader.label_map_path, beside))
     except InputError:
         return None
 

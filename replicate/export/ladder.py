@@ -56,6 +56,7 @@ def export(
     settings: Settings | None = None,
     progress: bool = False,
     images: "representative.Representative | None" = None,
+    beside: str | os.PathLike | None = None,
 ) -> str:
     """Exports a checkpoint; where the config evaluates moving averages, those are the weights.
 
@@ -71,6 +72,8 @@ def export(
       progress: whether to draw a progress line.
       images: of "tflite_int8": a representative.Representative in place of a sample of the
         training records.
+      beside: the config's folder; records and label map that are not where the config says are
+        looked for from there.
 
     Returns:
       prefix of the checkpoint that was exported.
@@ -90,7 +93,7 @@ def export(
         if settings.input_type != "image_tensor":
             raise UserError("onnx: made of the SavedModel that takes an image_tensor alone")
     if "tflite_int8" in names and images is None:
-        representative.shards(config)  # told before minutes of work, not after
+        representative.shards(config, beside)  # told before minutes of work, not after
     output = pathlib.Path(output_directory)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: is there already; name a folder that is not")
@@ -112,11 +115,11 @@ def export(
                 written |= _saved_models(config, weights, beside, names, settings, stages)
             if set(forms.TFLITE) & set(names):
                 written |= _tflites(
-                    config, detector, weights, made, names, settings, stages, images
+                    config, detector, weights, made, names, settings, stages, images, beside
                 )
         if "saved_model" not in names:
             saved_model.write_checkpoint(config, weights, made)
-        write_json(made / RECORD, _record(config, prefix, made, written))
+        write_json(made / RECORD, _record(config, prefix, made, written, beside))
         if output.exists():
             output.rmdir()
         made.rename(output)
@@ -175,6 +178,7 @@ def _tflites(
     settings: Settings,
     stages: Stages,
     images: "representative.Representative | None",
+    beside: str | os.PathLike | None,
 ) -> dict[str, dict[str, Any]]:
     """{form: what the record says of it}, for the TFLite forms."""
     import tensorflow as tf
@@ -199,7 +203,7 @@ def _tflites(
             chosen: list[np.ndarray] = []
             if name == "tflite_int8":
                 images = images or representative.sample(
-                    config, given.prepared, settings.representative, settings.seed
+                    config, given.prepared, settings.representative, settings.seed, beside
                 )
                 chosen, of_form["representative"] = images.images, images.to_json()
             content = tflite.convert(graph, name, chosen)
@@ -209,10 +213,14 @@ def _tflites(
 
 
 def _record(
-    config: "Message", prefix: str, made: pathlib.Path, written: dict[str, dict[str, Any]]
+    config: "Message",
+    prefix: str,
+    made: pathlib.Path,
+    written: dict[str, dict[str, Any]],
+    beside: str | os.PathLike | None,
 ) -> dict[str, Any]:
     """The content of export.json."""
-    names = labels.of_config(config)
+    names = labels.of_config(config, beside)
     if names is not None:
         write_text(made / labels.FILE, "\n".join(labels.by_index(names)) + "\n")
         label_map.write(names, made / labels.LABEL_MAP)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import glob
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from replicate.config.placed import placed
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,13 +41,17 @@ class Representative:
         }
 
 
-def shards(config: "Message") -> list[str]:
+def shards(config: "Message", beside: str | os.PathLike | None = None) -> list[str]:
     """The files of a config's training records.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      beside: its folder, from which they are looked for too (`config.placed`).
 
     Raises:
       UserError: there are none here.
     """
-    patterns = list(config.train_input_reader.tf_record_input_reader.input_path)
+    patterns = _patterns(config, beside)
     paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})
     if not paths:
         raise UserError(
@@ -57,8 +63,19 @@ def shards(config: "Message") -> list[str]:
     return paths
 
 
+def _patterns(config: "Message", beside: str | os.PathLike | None) -> list[str]:
+    return [
+        placed(pattern, beside)
+        for pattern in config.train_input_reader.tf_record_input_reader.input_path
+    ]
+
+
 def sample(
-    config: "Message", preprocess: Callable[[np.ndarray], np.ndarray], count: int, seed: int
+    config: "Message",
+    preprocess: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    seed: int,
+    beside: str | os.PathLike | None = None,
 ) -> Representative:
     """Draws images from a config's training records.
 
@@ -70,14 +87,15 @@ def sample(
       preprocess: function of a uint8 image [height, width, 3] -> float32 [height', width', 3].
       count: images; fewer where the records hold fewer.
       seed: of the order of shards.
+      beside: as of `shards`.
 
     Raises:
       UserError: there are no records, or none of them holds an image.
     """
     import tensorflow as tf
 
-    patterns = list(config.train_input_reader.tf_record_input_reader.input_path)
-    files = shards(config)
+    patterns = _patterns(config, beside)
+    files = shards(config, beside)
     order = [files[index] for index in np.random.default_rng(seed).permutation(len(files))]
     spec = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),

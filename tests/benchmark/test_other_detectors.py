@@ -144,9 +144,7 @@ def test_masks_of_sv_detections(drawn, recorded, tmp_path):
     (tmp_path / "detections.json").write_text(json.dumps(results))
     kinds = {"iou_types": ("bbox", "segm")}
     expected = benchmark(str(tmp_path / "detections.json"), dataset, cache_dir=None, **kinds)
-    known = {
-        image.tobytes(): reply for image, reply in zip(_images(drawn), replies, strict=True)
-    }
+    known = {image.tobytes(): reply for image, reply in zip(_images(drawn), replies, strict=True)}
     record = _run(
         lambda batch: [known[image.tobytes()] for image in batch],
         dataset,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from replicate import config as configs
 from replicate import export, odapi
 from replicate.benchmarking import Dataset, benchmark, ladder
 from replicate.errors import UserError
-from replicate.export import contract, forms, reading, representative
+from replicate.export import contract, forms, labels, reading, representative
 from replicate.run import read_json
 
 odapi.load()
@@ -234,6 +235,27 @@ def test_no_records_for_representative_images(ssd, tmp_path):
     config.train_input_reader.tf_record_input_reader.input_path[:] = [f"{tmp_path}/none-*"]
     with pytest.raises(UserError, match="none-.* matches no file"):
         export.export(config, "ckpt-1", tmp_path / "out", names=("tflite_int8",))
+
+
+def test_records_are_found_from_the_run_s_folder(ssd, tmp_path, monkeypatch):
+    """Of a config with paths of its own working directory, read from another one."""
+    config = type(ssd.config)()
+    config.CopyFrom(ssd.config)
+    reader = config.train_input_reader
+    expected = representative.shards(config)
+    names = labels.of_config(config)
+    top = ssd.folder.parent
+    reader.tf_record_input_reader.input_path[:] = [
+        str(pathlib.Path(pattern).relative_to(top))
+        for pattern in reader.tf_record_input_reader.input_path
+    ]
+    reader.label_map_path = str(pathlib.Path(reader.label_map_path).relative_to(top))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="matches no file"):
+        representative.shards(config)
+    assert representative.shards(config, ssd.folder) == expected
+    assert labels.of_config(config) is None
+    assert labels.of_config(config, ssd.folder) == names and names
 
 
 def test_an_unknown_form(ssd, tmp_path):

@@ -82,6 +82,11 @@ def read(
         )
     prefix = _prefix(pathlib.Path(place.checkpoint))
     config = configs.read(pipeline_config)
+    if label_map is None and config.eval_input_reader:
+        label_map = configs.placed(
+            config.eval_input_reader[0].label_map_path, pathlib.Path(pipeline_config).parent
+        )
+        label_map = label_map if pathlib.Path(label_map).is_file() else None
     return config, prefix, _category_ids(config, label_map, names)
 
 
@@ -146,9 +151,6 @@ def _category_ids(
     from replicate.evaluate import categories
 
     num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
-    if label_map is None and config.eval_input_reader:
-        label_map = config.eval_input_reader[0].label_map_path
-        label_map = label_map if pathlib.Path(label_map).is_file() else None
     if label_map is not None:
         return categories.category_ids(label_map, names, num_classes)
     return [index + 1 if index + 1 in names else None for index in range(num_classes)]
