@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from replicate import shapes
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
@@ -121,9 +120,8 @@ def kept(run: "RunDir") -> dict:
     """annotations.json of a run; empty where there is none yet, or a damaged one."""
     if run.annotations.is_file():
         with contextlib.suppress(UserError):
-            there = read_json(run.annotations)
-            whole = shapes.fault(there, shapes.ANNOTATION_FACTS) is None
-            if whole and there["format"] == _FORMAT:
+            there = read_json(run.annotations, kind="annotations")
+            if there["format"] == _FORMAT:
                 return there
     return {"format": _FORMAT, "files": {}, "facts": {}}
 

@@ -18,10 +18,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Self
 
-from replicate import contracts, shapes
+from replicate import contracts
 from replicate.errors import UserError
 from tfrecords import checked_json, locks, redaction, whole_files
-from tfrecords import manifest as manifests
 from tfrecords.whole_files import written_whole
 
 
@@ -228,8 +227,12 @@ def write_json(
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file (or `.json.gz`), of a run's files with the shape that they have.
+def read_json(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
+    """The value of a JSON file (or `.json.gz`), one of the kit's own held against its contract.
+
+    Args:
+      path: of the file.
+      kind: which of the kit's files it is, where neither its name nor its version tells.
 
     Raises:
       UserError: the file is missing, is not JSON, not what was written, or of another shape.
@@ -247,14 +250,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}). {_again(path)}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    value = contracts.opened(value, path)
-    shape: Any = shapes.OF_FILES.get(path.name)
-    if manifests.is_name(path.name):
-        shape = manifests.Manifest
-    fault = shape and shapes.fault(value, shape)
-    if fault:
-        raise UserError(f"{path}: not what the kit writes there ({fault}). {_again(path)}")
-    return value
+    try:
+        return contracts.opened(value, path, kind)
+    except contracts.Unlike as error:
+        again = _again(path)
+        raise UserError(f"{path}: not what the kit writes there ({error}). {again}") from None
 
 
 def read_json_or_none(path: str | os.PathLike[str]) -> Any:
@@ -265,9 +265,12 @@ def read_json_or_none(path: str | os.PathLike[str]) -> Any:
         return None
 
 
+_OF_NO_RUN = (None, "claim", "export", "ladder", "manifest")
+
+
 def _again(path: pathlib.Path) -> str:
     """How a file comes back."""
-    if path.name not in shapes.OF_FILES:
+    if contracts.kind_of_name(path) in _OF_NO_RUN:
         return "Restore it, or make it anew"
     if path.name == "spec.json":
         return "Restore it from a copy; what was asked for stands nowhere else"
@@ -295,7 +298,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
             entry = checked_json.loads(line)
         except ValueError:
             entry = None
-        if entry is None or shapes.fault(entry, shapes.LINE):
+        if entry is None or contracts.fault("log_line", entry):
             damaged.append(number)
         else:
             entries.append(entry)

@@ -1,22 +1,6 @@
 """The manifest: what a finished conversion consists of, and from what it was made.
 
-    manifest-NAME.json, beside the shards NAME-?????-of-?????.tfrecord
-      format    1
-      source    {annotations_file, sha256, keypoints_file, keypoints_sha256, image_dir,
-                 images, annotations, crowd, categories, category_names, image_ids_sha256,
-                 readings}
-      settings  {num_shards, include_masks, include_keypoints, invalid_boxes, …}
-      shards    [{name, sha256, records, bytes}]
-      counts    {images, images_without_annotations, images_skipped: {reason: n},
-                 annotations_written, crowd, boxes_clipped, dropped: {reason: n}, crowd_dropped,
-                 notes: {what: n}}
-      ledger_sha256  of the ledger's bytes
-    dropped-NAME.jsonl: the ledger, one {image_id, annotation_id, reason, detail} a line;
-      annotation_id is null where a whole image was left out. With reason "read_as" and no image_id
-      it says what of the file was taken in another way than it is written (source.readings).
-
-images + all of images_skipped is the source's number of images, annotations_written + all of
-dropped that of annotations, crowd + crowd_dropped that of crowd annotations.
+    manifest-NAME.json and dropped-NAME.jsonl, the ledger: see `manifest_shape`
 
 Their names begin otherwise than the shards', because patterns such as `val-*` and `val*`, by which
 TF-Vision names its input, must match shards alone. Conversions of before have NAME-manifest.json
@@ -31,7 +15,7 @@ import os
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, NotRequired, TypedDict
+from typing import IO, TYPE_CHECKING
 
 from tfrecords import checked_json, whole_files
 from tfrecords.errors import InputError
@@ -49,48 +33,6 @@ _COUNTS = (
 # The kinds of file that lie beside a conversion's shards, see `beside`.
 _BESIDE = ("manifest", "dropped", "progress", "annotations", "problems")
 _COUNTS_BY_REASON = ("images_skipped", "dropped", "notes")
-
-
-class _Source(TypedDict):
-    sha256: str
-    keypoints_sha256: str | None
-    images: int
-    annotations: int
-    crowd: int
-    categories: int
-
-
-class _Settings(TypedDict):
-    num_shards: int
-
-
-class _Shard(TypedDict):
-    name: str
-    sha256: str
-    records: int
-    bytes: int
-
-
-class _Counts(TypedDict):
-    images: int
-    images_without_annotations: int
-    images_skipped: dict[str, int]
-    annotations_written: int
-    crowd: int
-    crowd_dropped: int
-    boxes_clipped: int
-    dropped: dict[str, int]
-    notes: dict[str, int]
-
-
-class Manifest(TypedDict):
-    """The shape of a manifest: what must be there, and of what type."""
-
-    source: _Source
-    settings: _Settings
-    shards: list[_Shard]
-    counts: _Counts
-    ledger_sha256: NotRequired[str]
 
 
 def path_of(output_path: str) -> str:
@@ -155,7 +97,8 @@ def _found(path: str, older: str) -> str:
 
 def read(output_path: str) -> dict | None:
     """The manifest of a conversion, None where there is none yet; raises InputError if damaged."""
-    import msgspec
+    from tfrecords.json_shapes import fault
+    from tfrecords.manifest_shape import ManifestFile
 
     path = path_of(output_path)
     try:
@@ -171,12 +114,11 @@ def read(output_path: str) -> dict | None:
         raise InputError(
             f"{path}: not a manifest of format {FORMAT}; remove it, or name another output"
         )
-    try:
-        msgspec.convert(manifest, Manifest)
-    except msgspec.ValidationError as error:
+    wrong = fault(manifest, ManifestFile)
+    if wrong:
         raise InputError(
-            f"{path}: not what a conversion writes there ({error}); remove it, and convert anew"
-        ) from error
+            f"{path}: not what a conversion writes there ({wrong}); remove it, and convert anew"
+        )
     return manifest
 
 

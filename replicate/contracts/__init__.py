@@ -16,42 +16,11 @@ import re
 import sys
 from typing import Any
 
+from replicate.contracts.kinds import KINDS
 from replicate.errors import UserError
 from tfrecords import checked_json, manifest
 
 KEY = "schema"
-#: The version of each kind of file; 0 is what was written before files said their version.
-VERSIONS = {
-    "annotations": 1,
-    "claim": 1,
-    "deviations": 1,
-    "environment": 1,
-    "explain": 1,
-    "export": 1,
-    "identity": 1,
-    "ladder": 1,
-    "launch": 1,
-    "ledger_line": 1,
-    "log_line": 1,
-    "manifest": 1,
-    "metrics": 1,
-    "preflight": 1,
-    "profile": 1,
-    "record": 1,
-    "report": 1,
-    "spec": 1,
-    "start": 1,
-    "training": 1,
-    "verdict": 1,
-}
-#: Kinds whose version stands elsewhere: a manifest's is its `format`; lines have none.
-UNMARKED = ("manifest", "ledger_line", "log_line")
-_OF_NAMES = {
-    f"{kind}.json": kind
-    for kind in VERSIONS
-    # An annotations.json is what COCO's files are called too; a record has the name it is given.
-    if kind not in (*UNMARKED, "annotations", "explain", "record")
-}
 _URN = re.compile(r"urn:replicate-tf2-zoo:(\w+):(\d+)")
 _FOLDER = pathlib.Path(__file__).resolve().parent / "schemas"
 #: Set in the kit's own tests: what the kit writes is held against its contract before that.
@@ -63,19 +32,26 @@ class Broken(AssertionError):
     """The kit was about to write a file that is not what its contract says."""
 
 
+class Unlike(ValueError):
+    """What was read is not what its contract says."""
+
+
 def urn(kind: str) -> str:
     """The name of the present version of a kind, which its files and its schema have."""
-    return f"urn:replicate-tf2-zoo:{kind}:{VERSIONS[kind]}"
+    return f"urn:replicate-tf2-zoo:{kind}:{KINDS[kind].version}"
 
 
 def kind_of_name(path: str | os.PathLike[str]) -> str | None:
     """The kind of a run's file by its name, or None: verdict.json is a "verdict"."""
-    name = pathlib.Path(path).name
-    return "manifest" if manifest.is_name(name) else _OF_NAMES.get(name)
+    path = pathlib.Path(path)
+    if manifest.is_name(path.name):
+        return "manifest"
+    named = path.suffix == ".json" and path.stem in KINDS and KINDS[path.stem].named
+    return path.stem if named else None
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind (one of VERSIONS) as it is shipped."""
+    """The JSON Schema of a kind (one of KINDS) as it is shipped."""
     return json.loads(path_of(kind).read_text(encoding="utf-8"))
 
 
@@ -86,7 +62,7 @@ def path_of(kind: str) -> pathlib.Path:
 
 def marked(kind: str, value: Any) -> Any:
     """`value` with the version of its kind; checked where the environment asks for it."""
-    if isinstance(value, dict) and kind not in UNMARKED:
+    if isinstance(value, dict) and KINDS[kind].marked:
         value = {KEY: urn(kind)} | value
     return checked(kind, value)
 
@@ -120,7 +96,7 @@ def violations(kind: str, value: Any) -> list[str]:
     """In what a file's content is not what its contract says: "$.metrics.AP: …", [] for nothing.
 
     Args:
-      kind: one of VERSIONS.
+      kind: one of KINDS.
       value: the file's content as `json.load` gives it.
     """
     from replicate.contracts import checking
@@ -128,45 +104,80 @@ def violations(kind: str, value: Any) -> list[str]:
     return checking.violations(kind, value)
 
 
-def opened(value: Any, path: str | os.PathLike[str]) -> Any:
-    """What a file holds, without its version.
+def fault(kind: str, value: Any, *, version: int = 0) -> str | None:
+    """What of a file that is read is not as its contract says, or None.
+
+    Fields may be missing, but for those that the contract calls needed, and others may stand beside
+    them; of the present version, every value that is there is held against it.
+
+    Args:
+      kind: one of KINDS.
+      value: the content, without version and checksum.
+      version: which it says that it has; 0 where it says none.
+
+    Returns:
+      such as "Expected `int`, got `str` - at `$.step`".
+    """
+    from tfrecords import json_shapes
+
+    now = version == KINDS[kind].version
+    return json_shapes.fault(value, KINDS[kind].shape(), as_written_now=now)
+
+
+def opened(value: Any, path: str | os.PathLike[str], kind: str | None = None) -> Any:
+    """What a file holds, without its version, held against its contract.
 
     One of an older version is told once a kind, on stderr, and read as far as it goes.
 
     Args:
       value: the content, its checksum left out.
       path: of the file, for messages.
+      kind: of the file, where neither its name nor its version tells.
 
     Raises:
       UserError: the file is of a newer version than this kit's.
+      Unlike: it is not what its contract says, see `fault`.
     """
-    if not isinstance(value, dict):
+    kind = kind or kind_of_name(path)
+    said = _URN.fullmatch(str(value.get(KEY))) if isinstance(value, dict) else None
+    version = int(said[2]) if said else 0
+    if said:
+        value = {name: field for name, field in value.items() if name != KEY}
+        _hold_known(said[1], version, path)
+    elif isinstance(value, dict) and kind and KINDS[kind].marked:
+        _tell(kind, 0, path)
+    kind = kind or (said[1] if said else None)
+    if kind is None:
         return value
-    match = _URN.fullmatch(str(value.get(KEY)))
-    if match is None:
-        if kind_of_name(path) in VERSIONS.keys() - set(UNMARKED):
-            _tell(kind_of_name(path), 0, path)
-        return value
-    kind, version = match[1], int(match[2])
-    if kind not in VERSIONS or version > VERSIONS[kind]:
+    wrong = fault(kind, value, version=version if said and said[1] == kind else 0)
+    if wrong:
+        raise Unlike(wrong)
+    return value
+
+
+def _hold_known(kind: str, version: int, path: str | os.PathLike[str]) -> None:
+    """Refuses a version that is newer than this kit's, tells an older one."""
+    known = KINDS.get(kind)
+    if known is None or version > known.version:
         raise UserError(
-            f"{path}: written by a newer version of the kit ({value[KEY]}), of which this one "
-            f"knows {VERSIONS.get(kind, 'nothing')}; update the kit"
+            f"{path}: written by a newer version of the kit "
+            f"(urn:replicate-tf2-zoo:{kind}:{version}), of which this one knows "
+            f"{known.version if known else 'nothing'}; update the kit"
         )
-    if version < VERSIONS[kind]:
+    if version < known.version:
         _tell(kind, version, path)
-    return {name: field for name, field in value.items() if name != KEY}
 
 
-def _tell(kind: str | None, version: int, path: str | os.PathLike[str]) -> None:
+def _tell(kind: str, version: int, path: str | os.PathLike[str]) -> None:
     # Of files from before there were versions, a run has many; one line is said of all kinds.
     told = (kind if version else "", version)
-    if kind is None or told in _told:
+    if told in _told:
         return
     _told.add(told)
     which = f"version {version}" if version else "a version from before files said theirs"
     others = "" if version else " (other such files are not named)"
     print(
-        f"{path}: {which}, the present one is {VERSIONS[kind]}; read as far as it goes{others}",
+        f"{path}: {which}, the present one is {KINDS[kind].version}; "
+        f"read as far as it goes{others}",
         file=sys.stderr,
     )

@@ -5,16 +5,8 @@ import sys
 from typing import Any
 
 from replicate import contracts
-from replicate.contracts import (
-    data,
-    explained,
-    exports,
-    generating,
-    reports,
-    runs,
-    scores,
-    verdicts,
-)
+from replicate.contracts import generating
+from replicate.contracts.kinds import KINDS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SEAL = {
@@ -24,44 +16,13 @@ _SEAL = {
         "pattern": "^[0-9a-f]{8}$",
     }
 }
-SHAPES: dict[str, tuple[str, Any]] = {
-    "annotations": ("annotations.json of a run directory", runs.AnnotationsFile),
-    "claim": ("claim.json: the contents of a bundle", scores.ClaimFile),
-    "deviations": (
-        "deviations.json: differences from the published config; null where none is "
-        "known to compare with",
-        verdicts.DeviationsFile,
-    ),
-    "environment": ("environment.json: what a run ran on", runs.EnvironmentFile),
-    "explain": ("what tools/explain.py writes", explained.ExplainFile),
-    "export": ("export.json: what was exported, and its contract", exports.ExportFile),
-    "identity": ("identity.json: what makes it the same run", runs.IdentityFile),
-    "ladder": ("ladder.json: what each form keeps", exports.LadderFile),
-    "launch": ("launch/launch.json: where a run was launched", runs.LaunchFile),
-    "ledger_line": ("a line of a conversion's drop ledger", data.LedgerLine),
-    "log_line": ("a line of metrics.jsonl", runs.LogLine),
-    "manifest": ("the manifest of a conversion", data.ManifestFile),
-    "metrics": ("metrics.json: a score with its protocol", scores.MetricsFile),
-    "preflight": ("preflight.json: what was checked at the launch", runs.PreflightFile),
-    "record": ("the record of a benchmark", scores.RecordFile),
-    "report": ("report.json: everything that the report's page says", reports.ReportFile),
-    "spec": ("spec.json: what was asked", runs.SpecFile),
-    "profile": ("profile.json: where the time of some training steps went", runs.ProfileFile),
-    "start": ("start.json: the weights that a training began with", runs.StartFile),
-    "training": ("training.json: the state of a training", runs.TrainingFile),
-    "verdict": (
-        "verdict.json: was the figure reached, under which conditions",
-        verdicts.VerdictFile,
-    ),
-}
 
 
 def document(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind as its file holds it: of the content, with version and seal."""
-    title, shape = SHAPES[kind]
-    made = generating.schema_of(shape)
+    made = generating.schema_of(KINDS[kind].shape())
     definitions = made.pop("$defs", {})
-    head = {"$schema": _DIALECT, "$id": contracts.urn(kind), "title": title}
+    head = {"$schema": _DIALECT, "$id": contracts.urn(kind), "title": KINDS[kind].title}
     if "$ref" in made:
         root = definitions.pop(made["$ref"].rpartition("/")[2])
         made = _enveloped(root, kind)
@@ -74,7 +35,7 @@ def document(kind: str) -> dict[str, Any]:
 
 def _enveloped(root: dict, kind: str) -> dict:
     """An object's schema with the version and the checksum that its file has."""
-    marked = kind not in contracts.UNMARKED
+    marked = KINDS[kind].marked
     version = {contracts.KEY: {"const": contracts.urn(kind)}} if marked else {}
     properties = version | root["properties"] | _SEAL
     required = [*version, *root["required"]]
@@ -120,7 +81,7 @@ def main() -> None:
     """Writes every schema file."""
     from tfrecords.whole_files import written_whole
 
-    for kind in contracts.VERSIONS:
+    for kind in KINDS:
         path = contracts.path_of(kind)
         with written_whole(path) as file:
             file.write(text(kind))

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Meta(ge=0)]
+from tfrecords.json_shapes import Count, Needed, Sha256
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
 IouType = Literal["bbox", "segm", "keypoints"]
@@ -22,8 +22,8 @@ Words = dict[str, Any]
 
 
 class Checkpoint(TypedDict):
-    path: str
-    sha256: Sha256 | None
+    path: Needed[str]
+    sha256: Needed[Sha256 | None]
 
 
 class AnnotationColumns(TypedDict):

@@ -4,13 +4,13 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from replicate.contracts.common import (
     Annotations,
-    Count,
     Detections,
     MetricName,
     Metrics,
     Pair,
     Words,
 )
+from tfrecords.json_shapes import Count
 
 
 class Alone(TypedDict):

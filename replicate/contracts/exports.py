@@ -2,8 +2,8 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-from replicate.contracts.common import Sha256
 from replicate.contracts.scores import Dataset, Latency
+from tfrecords.json_shapes import Sha256
 
 FormName = Literal["saved_model", "tflite", "tflite_float16", "tflite_int8", "onnx"]
 

@@ -4,6 +4,7 @@ Objects of a TypedDict are closed: a field that the type does not name is a mist
 or of who changed the file.
 """
 
+import inspect
 import types
 import typing
 from typing import Any, Literal
@@ -50,7 +51,7 @@ def _of(shape: Any, definitions: dict[str, dict]) -> dict[str, Any]:
         return {"$ref": f"#/$defs/{shape.__name__}"}
     origin, arguments = typing.get_origin(shape), typing.get_args(shape)
     if origin is typing.Annotated:
-        return _of(arguments[0], definitions) | _constraints(arguments[1])
+        return _of(arguments[0], definitions) | _constraints(arguments[1:])
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin is list:
@@ -65,7 +66,7 @@ def _of(shape: Any, definitions: dict[str, dict]) -> dict[str, Any]:
 def _object(shape: Any, definitions: dict[str, dict]) -> dict[str, Any]:
     fields = typing.get_type_hints(shape, include_extras=True)
     properties = {name: _of(_without_marks(field), definitions) for name, field in fields.items()}
-    described = {"description": shape.__doc__} if shape.__doc__ else {}
+    described = {"description": inspect.cleandoc(shape.__doc__)} if shape.__doc__ else {}
     return described | {
         "type": "object",
         "properties": properties,
@@ -92,9 +93,11 @@ def _union(members: tuple, definitions: dict[str, dict]) -> dict[str, Any]:
     return {"anyOf": schemas}
 
 
-def _constraints(meta: msgspec.Meta) -> dict[str, Any]:
+def _constraints(marks: tuple[Any, ...]) -> dict[str, Any]:
     return {
-        word: getattr(meta, name)
+        word: getattr(mark, name)
+        for mark in marks
+        if isinstance(mark, msgspec.Meta)
         for name, word in _CONSTRAINTS.items()
-        if getattr(meta, name) is not None
+        if getattr(mark, name) is not None
     }

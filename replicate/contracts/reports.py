@@ -6,7 +6,6 @@ from replicate.contracts.common import (
     Annotations,
     CategoryScore,
     Checkpoint,
-    Count,
     Detections,
     Evaluator,
     FigureName,
@@ -16,13 +15,13 @@ from replicate.contracts.common import (
     Metrics,
     NotChecked,
     Pair,
-    Sha256,
     Share,
     Words,
 )
 from replicate.contracts.runs import Environment, Request
 from replicate.contracts.scores import ScoreInterval
 from replicate.contracts.verdicts import Cause, ConfigClass, Deviation, Verdict
+from tfrecords.json_shapes import Count, Sha256
 
 
 class ReportModel(TypedDict):

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from replicate.contracts.common import Count, Sha256, Share, Words
+from replicate.contracts.common import Share, Words
+from tfrecords.json_shapes import Count, Needed, Sha256
 
 
 class Accepted(TypedDict):
@@ -98,7 +99,7 @@ class Execution(TypedDict):
 class Environment(TypedDict):
     python: str
     system: str
-    packages: dict[str, str]
+    packages: Needed[dict[str, str]]
     cpu: Cpu
     gpus: list[Words]
     variables: dict[str, str]
@@ -175,19 +176,19 @@ class IdentityFile(TypedDict):
 class ProfiledOperation(TypedDict):
     """What a device spent on one type of operation: seconds of its threads or streams."""
 
-    device: str
-    operation: str
-    seconds: float
-    share: Share
+    device: Needed[str]
+    operation: Needed[str]
+    seconds: Needed[float]
+    share: Needed[Share]
 
 
 class ProfileFile(TypedDict):
     """profile.json: some steps of a training, and its operations, the longest first."""
 
-    first_step: Count
-    steps: Count
-    seconds: float
-    operations: list[ProfiledOperation]
+    first_step: Needed[Count]
+    steps: Needed[Count]
+    seconds: Needed[float]
+    operations: Needed[list[ProfiledOperation]]
 
 
 class StartFile(TypedDict):
@@ -204,12 +205,12 @@ class StartFile(TypedDict):
 class TrainingFile(TypedDict):
     """training.json: the state of the training."""
 
-    state: Literal["running", "done", "stopped", "failed"]
-    step: Count
-    num_steps: Count
-    pid: int
-    host: str
-    updated: float
+    state: Needed[Literal["running", "done", "stopped", "failed"]]
+    step: Needed[Count]
+    num_steps: Needed[Count]
+    pid: Needed[int]
+    host: Needed[str]
+    updated: Needed[float]
     execution: Execution
     reason: NotRequired[str]
 
@@ -217,8 +218,8 @@ class TrainingFile(TypedDict):
 class LaunchFile(TypedDict):
     """launch/launch.json: where the run was launched."""
 
-    target: str
-    launched: float
+    target: Needed[str]
+    launched: Needed[float]
     pid: NotRequired[int]
     host: NotRequired[str]
     log: NotRequired[str]
@@ -230,26 +231,26 @@ class LaunchFile(TypedDict):
 
 
 class SeenFile(TypedDict):
-    bytes: Count
-    mtime_ns: int
-    sha256: Sha256
+    bytes: Needed[Count]
+    mtime_ns: Needed[int]
+    sha256: Needed[Sha256]
 
 
 class AnnotationFacts(TypedDict):
-    images: Count
-    annotations: Count
-    crowd: Count
-    image_ids_sha256: Sha256
-    categories: dict[str, str]
-    objects: dict[str, Count]
+    images: Needed[Count]
+    annotations: Needed[Count]
+    crowd: Needed[Count]
+    image_ids_sha256: Needed[Sha256]
+    categories: Needed[dict[str, str]]
+    objects: Needed[dict[str, Count]]
 
 
 class AnnotationsFile(TypedDict):
     """annotations.json: what several stages need of the annotation files, by their SHA-256."""
 
-    format: Literal[1]
-    files: dict[str, SeenFile]
-    facts: dict[str, AnnotationFacts]
+    format: Needed[Literal[1]]
+    files: Needed[dict[str, SeenFile]]
+    facts: Needed[dict[str, AnnotationFacts]]
 
 
 class HostUse(TypedDict):
@@ -267,7 +268,7 @@ class DeviceUse(TypedDict, total=False):
 class LogLine(TypedDict):
     """A line of metrics.jsonl: one logged step."""
 
-    step: Count
+    step: Needed[Count]
     losses: dict[str, float]
     learning_rate: float
     steps_per_second: float

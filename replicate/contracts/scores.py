@@ -9,7 +9,6 @@ from replicate.contracts.common import (
     Annotations,
     CategoryScore,
     Checkpoint,
-    Count,
     Detections,
     Evaluator,
     FigureName,
@@ -17,11 +16,11 @@ from replicate.contracts.common import (
     IouType,
     MetricName,
     Metrics,
-    Sha256,
     Share,
     VerdictName,
     Words,
 )
+from tfrecords.json_shapes import Count, Sha256
 
 Difference = Annotated[float, Meta(ge=-1, le=1)]
 

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from replicate.contracts.common import Count, FigureName, Pair, Sha256, VerdictName
+from replicate.contracts.common import FigureName, Pair, VerdictName
+from tfrecords.json_shapes import Count, Needed, Sha256
 
 Kind = Literal["training", "checkpoint"]
 ConfigClass = Literal[
@@ -181,7 +182,7 @@ class RunFacts(TypedDict):
 class Verdict(TypedDict):
     """What verdict.json and the report's verdict share."""
 
-    verdict: VerdictName
+    verdict: Needed[VerdictName]
     reached: bool | None
     headline: str
     conditions: Conditions

@@ -1,11 +1,7 @@
 """The same weights evaluated with one change of the pipeline at a time: what each costs."""
 
 import dataclasses
-import json
 import os
-import pathlib
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -15,10 +11,9 @@ from tqdm import tqdm
 from replicate import reasons, score
 from replicate.errors import UserError
 from replicate.explain import controls
+from replicate.explain.asked_model import AskedModel
 from replicate.explain.pixels import KERNELS
-from replicate.explain.rigs import Running, rig_of
-from replicate.score.groundtruth import Groundtruth
-from tfrecords.whole_files import in_temporary_folder
+from replicate.explain.rigs import Running
 
 #: Points of AP within which a published checkpoint, evaluated again, counts as replicated.
 TOLERANCE = 0.1
@@ -127,10 +122,10 @@ def from_model(
     Raises:
       UserError: an input that is not what it should be.
     """
-    given = {"labels": labels, "pipeline_config": pipeline_config, "label_map": label_map}
-    from replicate.benchmarking import Dataset
-
-    dataset = Dataset(annotations_file, image_dir, num_images)
+    asked = AskedModel(
+        model, annotations_file, image_dir, num_images, labels, pipeline_config, label_map
+    )
+    dataset = asked.dataset()
     groundtruth, images = dataset.groundtruth, dataset.images
     unknown = set(only) - {change.step for change in _changes()}
     if unknown:
@@ -138,7 +133,7 @@ def from_model(
             f"no step '{sorted(unknown)[0]}'; there are: "
             + ", ".join(dict.fromkeys(change.step for change in _changes()))
         )
-    rig = rig_of(model, groundtruth, **given)
+    rig = asked.rig(dataset)
     wanted = [
         change
         for change in _changes()
@@ -152,8 +147,8 @@ def from_model(
     first = score.score(annotations_file, baseline, image_ids=image_ids, evaluator="hotcoco")
     rows, left_out = [], []
     for change in tqdm(wanted, desc=rig.name, unit="change"):
-        asked = (*change.running, *change.steps.items())
-        reason = next((rig.without[setting] for setting in asked if setting in rig.without), None)
+        settings = (*change.running, *change.steps.items())
+        reason = next((rig.without[each] for each in settings if each in rig.without), None)
         if reason:
             left_out.append({"step": change.step, "value": change.value, "reason": reason})
             continue
@@ -161,8 +156,10 @@ def from_model(
         running = dataclasses.replace(Running(), **change.running)
         distances: list[float] = []
         on_input = _distance(baseline_pixels, distances) if change.steps else None
-        if not running.accelerated and not hasattr(rig, "_interpreter"):
-            detections = _apart(model, annotations_file, image_dir, num_images, given)
+        if not running.accelerated and not rig.accelerated_by_call:
+            from replicate.explain import apart  # here, because it is run as a script too
+
+            detections = apart.detections(asked)
         else:
             detections = rig.detect(images, steps, running, on_input)
         second = score.score(annotations_file, detections, image_ids=image_ids, evaluator="hotcoco")
@@ -248,50 +245,3 @@ def _elsewhere(interval: list[float] | None) -> str:
     if low > TOLERANCE or high < -TOLERANCE:
         return "yes"
     return "no" if low >= -TOLERANCE and high <= TOLERANCE else "not known"
-
-
-def _apart(
-    model: str | os.PathLike[str],
-    annotations_file: str | os.PathLike[str],
-    image_dir: str | os.PathLike[str],
-    num_images: int | None,
-    given: dict[str, Any],
-) -> list[dict]:
-    """Detections of a process of its own without oneDNN, which TensorFlow chooses as it loads."""
-    with in_temporary_folder("explain-") as folder:
-        output = folder / "detections.json"
-        request = [
-            *(str(pathlib.Path(path).resolve()) for path in (model, annotations_file, image_dir)),
-            num_images,
-            given,
-        ]
-        done = subprocess.run(
-            [sys.executable, "-m", "replicate.explain.apart", json.dumps(request), str(output)],
-            env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
-            cwd=pathlib.Path(__file__).resolve().parents[2],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise UserError(f"evaluation without oneDNN failed: {done.stderr.strip()[-500:]}")
-        return json.loads(output.read_text(encoding="utf-8"))
-
-
-def baseline_detections(
-    model: str | os.PathLike[str],
-    annotations_file: str | os.PathLike[str],
-    image_dir: str | os.PathLike[str],
-    num_images: int | None,
-    given: dict[str, Any],
-) -> list[dict]:
-    """COCO results of a model under the default pipeline.
-
-    Args:
-      model, annotations_file, image_dir, num_images: as of `from_model`.
-      given: its labels, pipeline_config and label_map.
-    """
-    from replicate.benchmarking import Dataset
-
-    dataset = Dataset(annotations_file, image_dir, num_images)
-    rig = rig_of(model, Groundtruth.read(annotations_file), **given)
-    return rig.detect(dataset.images, rig.steps, Running())

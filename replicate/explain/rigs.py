@@ -57,6 +57,8 @@ class Rig:
     steps = pixels.Steps()
     #: What cannot be changed here: a field of Running, or (field of Steps, value) -> why.
     without: dict[str | tuple[str, Any], str] = {}
+    #: Whether each call says if it is accelerated, rather than the process as it begins.
+    accelerated_by_call = False
 
     def outputs(self, images: list[np.ndarray], running: Running) -> list[_Output]:
         """What the model says of float32 images [h, w, 3] in 0..255 after resizing."""
@@ -159,6 +161,7 @@ class TfliteRig(Rig):
 
     batch_size = 1
     steps = pixels.Steps(resize="opencv's bilinear")
+    accelerated_by_call = True
     without = {
         "batch_size": "a .tflite file has one batch size",
         "suppression": "suppression is part of the .tflite file",

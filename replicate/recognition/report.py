@@ -12,8 +12,7 @@ from replicate.recognition import charts, evaluation, metrics, model, records, t
 from replicate.recognition import request as requests
 from replicate.recognition.evaluation import Scores
 from replicate.recognition.request import RecognitionRequest
-from replicate.report import content as detector_content
-from replicate.report import pages, run_files
+from replicate.report import pages, run_files, training_section
 from replicate.report.gallery import thumbnail
 from replicate.run import RunDir, read_json, read_metrics, write_text
 
@@ -115,7 +114,7 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
         "data": [
             _records(split, data[split], request) for split in ("train", "val") if split in data
         ],
-        "training": detector_content.training(material),
+        "training": training_section.training(material),
         "progress": _progress(material.log, data, request),
         "splits": list(last.values()),
         "checkpoints": _checkpoints(evaluated, last),

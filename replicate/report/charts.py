@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from matplotlib import ticker
 
-from replicate.report import content as contents
-from replicate.report import plots
+from replicate.report import plots, training_section
 from replicate.report.plots import Plot
 
 TIDE = {
@@ -103,7 +102,7 @@ def training(logged: dict | None) -> Iterator[Plot]:
             from_zero=True,
         )
     for name, values in logged["system"].items():
-        title, label = contents.measurement(name)
+        title, label = training_section.measurement(name)
         yield plots.lines(
             "system-" + name.replace(".", "-"), f"{title} during training", _STEP, label,
             {name: (steps, values)}, from_zero=True,

@@ -10,9 +10,10 @@ from replicate.config import rules
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report import gallery, standing
-from replicate.report.content import MEANINGS, measurement
 from replicate.report.findings import Scored
 from replicate.report.participants import Participant
+from replicate.report.score_section import MEANINGS
+from replicate.report.training_section import measurement
 from replicate.score import over_images
 from replicate.score.groundtruth import Groundtruth
 from replicate.verdict import FIGURES

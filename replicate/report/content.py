@@ -1,13 +1,8 @@
 """The report as data: everything that the page says, as report.json holds it."""
 
-import statistics
 from collections.abc import Iterator
-from typing import Any
 
 from replicate import config, zoo
-from replicate.config import schedule
-from replicate.errors import UserError
-from replicate.evenly import evenly
 from replicate.report import (
     answers,
     choices,
@@ -15,59 +10,20 @@ from replicate.report import (
     findings,
     gallery,
     run_files,
+    score_section,
     sources,
+    training_section,
 )
 from replicate.report.findings import Scored
 from replicate.report.run_files import RunFiles
-from replicate.run import RunDir, read_json
-from replicate.score import METRICS, text
-from replicate.score.text import KINDS
+from replicate.run import RunDir
 from replicate.verdict import FIGURES, measured
 from tfrecords import redaction
 
 FORMAT = 1
-# Points of a plotted line; a longer log is thinned out evenly, its last step kept.
-MAX_POINTS = 600
-# Operations of a profile that are named.
-_LONGEST = 5
 
-MEANINGS = {
-    "AP": "mean over IoU 0.50 to 0.95",
-    "AP50": "at IoU 0.50",
-    "AP75": "at IoU 0.75",
-    "APs": "small objects, below 32² px",
-    "APm": "medium objects, 32² to 96² px",
-    "APl": "large objects, above 96² px",
-    "AR@1": "recall with 1 detection an image",
-    "AR@10": "recall with 10 detections an image",
-    "AR@100": "recall with 100 detections an image",
-    "ARs": "recall of small objects",
-    "ARm": "recall of medium objects",
-    "ARl": "recall of large objects",
-}
-_KEYPOINT_MEANINGS = {
-    "AP": "mean over object keypoint similarity (OKS) 0.50 to 0.95",
-    "AP50": "at OKS 0.50",
-    "AP75": "at OKS 0.75",
-    "APm": "medium persons, 32² to 96² px",
-    "APl": "large persons, above 96² px",
-    "AR": "recall with 20 detections an image",
-    "AR50": "recall at OKS 0.50",
-    "AR75": "recall at OKS 0.75",
-    "ARm": "recall of medium persons",
-    "ARl": "recall of large persons",
-}
 # Classes of config differences that can move AP, and those that cannot.
 AFFECTING = ("architecture", "training", "evaluation")
-# Measurements of the machine in metrics.jsonl: title, label of the axis.
-_MEASUREMENTS = {
-    "host.cpu_percent": ("Processor use of the machine", "processor use (%)"),
-    "host.memory_gib": ("Memory of the training process", "memory (GiB)"),
-    "device.memory_gib": ("GPU memory in use", "memory, all GPUs (GiB)"),
-    "device.utilization_percent": ("GPU use", "mean GPU use (%)"),
-    "device.power_watts": ("GPU power", "power, all GPUs (W)"),
-    "device.temperature_celsius": ("GPU temperature", "hottest GPU (°C)"),
-}
 
 
 def of_run(run: RunDir) -> dict:
@@ -90,12 +46,12 @@ def of_run(run: RunDir) -> dict:
         "command": (material.spec or {}).get("command"),
         "request": material.request,
         "verdict": _verdict(material),
-        "metrics": metrics_of(last, row),
+        "metrics": score_section.metrics_of(last, row),
         "deviations": _deviations(material),
-        "execution": _execution(material),
+        "execution": training_section.execution(material),
         "data": data_section.of_run(material, scored),
-        "schedule": _schedule(material),
-        "training": training(material),
+        "schedule": training_section.schedule_of(material),
+        "training": training_section.training(material),
         "checkpoints": _checkpoints(material, scored),
         "per_category": last["per_category"] if last else None,
         "analysis": None,
@@ -215,57 +171,6 @@ def _figure_said(figure: dict, comparable: bool) -> str:
     return said.replace("-", "−")
 
 
-def metrics_of(last: dict | None, row: zoo.Row | None) -> Any:
-    """ "metrics" of the report: `last` is a metrics.json's dict with its step, or None."""
-    if last is None:
-        return None
-    return {
-        "step": last["step"],
-        "checkpoint": last.get("checkpoint"),
-        "iou_type": last["iou_type"],
-        "agree": last["agree"],
-        "versions": last.get("versions", {}),
-        "annotations": last["annotations"],
-        "detections": last["detections"],
-        "remarks": text.remarks(last),
-        "inference": last.get("inference"),
-        "made_by": text.of_inference(last.get("inference")),
-        "rows": _rows(last, row),
-        # Beside boxes: masks or keypoints.
-        "others": [
-            {
-                "iou_type": other["iou_type"],
-                "name": KINDS[other["iou_type"]].capitalize(),
-                "agree": other["agree"],
-                "versions": other.get("versions", {}),
-                "remarks": text.remarks(other),
-                "rows": _rows(other, row),
-            }
-            for other in last.get("others", [])
-        ],
-    }
-
-
-def _rows(score: dict, row: zoo.Row | None) -> list[dict]:
-    """Each metric of one kind of evaluation: what it is, its value, the published figure."""
-    _, attribute = FIGURES[score["iou_type"]]
-    figure = row.figure(attribute.removesuffix("_map")) if row is not None else None
-    published = figure.points if figure is not None else None
-    meanings = _KEYPOINT_MEANINGS if score["iou_type"] == "keypoints" else MEANINGS
-    return [
-        {
-            "name": name,
-            "meaning": meanings[name],
-            "value": score["metrics"][name],
-            "published": published if name == "AP" else None,
-            "evaluators": {
-                evaluator: figures[name] for evaluator, figures in score["evaluators"].items()
-            },
-        }
-        for name in METRICS[score["iou_type"]]
-    ]
-
-
 def _deviations(material: RunFiles) -> dict | None:
     """Deviations by class, those that affect AP first."""
     if material.deviations is None:
@@ -281,140 +186,6 @@ def _deviations(material: RunFiles) -> dict | None:
             if operations
         ],
     }
-
-
-def _execution(material: RunFiles) -> list[str]:
-    """How steps were executed, where that is not one whole batch in float32: sentences."""
-    executed = (material.environment or {}).get("execution")
-    if not executed or material.message is None:
-        return []
-    batch = config.facts(material.message).batch_size
-    micro, replicas = executed["gradient_accumulation_steps"], executed["replicas"]
-    said = []
-    if micro * replicas > 1:
-        said.append(
-            f"Each batch of {batch} was computed in {micro * replicas} parts ({replicas} replicas, "
-            f"{micro} micro-batches each): batch-norm statistics and loss normalizers are those of "
-            f"{batch // (micro * replicas)} images, a deviation from one whole batch"
-        )
-    if executed["precision"] != "float32":
-        said.append(f"Computed in {executed['precision']} with float32 weights")
-    if executed["precision"] == "float32" and executed.get("tf32"):
-        said.append(
-            "Convolutions and products of float32 were computed in TensorFloat-32, with 10 bits of "
-            "mantissa, as TensorFlow does by default on such a GPU (--notf32 keeps all)"
-        )
-    if executed["jit_compile"]:
-        said.append("Steps were compiled by XLA, which rounds in another order")
-    return said + _profiled(material.run)
-
-
-def _profiled(run: RunDir) -> list[str]:
-    """Where the time of the profiled steps went, as a sentence."""
-    if not run.profile.is_file():
-        return []
-    profile = read_json(run.profile)
-    longest = ", ".join(
-        f"{each['operation']} {each['share']:.0%} of {each['device']}"
-        for each in profile["operations"][:_LONGEST]
-    )
-    first, last = profile["first_step"], profile["first_step"] + profile["steps"] - 1
-    return [
-        f"Steps {first} to {last} were profiled, "
-        f"{profile['seconds'] / profile['steps']:.3g} s each; "
-        f"most of what devices and threads executed: {longest or 'not traced'}"
-    ]
-
-
-def _schedule(material: RunFiles) -> dict | None:
-    if material.message is None:
-        return None
-    message = material.message
-    facts = config.facts(message)
-    steps = evenly(range(facts.num_steps + 1), MAX_POINTS) if facts.num_steps else []
-    try:
-        planned = schedule.learning_rates(message, steps).tolist()
-        marks = [list(mark) for mark in schedule.boundaries(message)]
-        kind = schedule.kind_of(message)
-    except UserError as error:
-        material.cannot_say("the planned learning rate", str(error))
-        planned, marks, kind, steps = [], [], None, []
-    actual = evenly(material.log, MAX_POINTS)
-    return {
-        "kind": kind,
-        "batch_size": facts.batch_size,
-        "num_steps": facts.num_steps,
-        "steps_run": material.log[-1]["step"] if material.log else None,
-        "images_planned": facts.images_seen,
-        "images_seen": material.log[-1]["step"] * facts.batch_size if material.log else None,
-        "marks": marks,
-        "planned": {"step": steps, "learning_rate": planned},
-        "actual": {
-            "step": [logged["step"] for logged in actual],
-            "learning_rate": [logged.get("learning_rate") for logged in actual],
-        },
-    }
-
-
-def training(material: RunFiles) -> dict | None:
-    """Losses and speed by step, and the speed's middle.
-
-    Args:
-      material: run_files.RunFiles with its log.
-
-    Returns:
-      dict, or None without a log.
-    """
-    log = material.log
-    if not log:
-        return None
-    shown = evenly(log, MAX_POINTS)
-    names = list(dict.fromkeys(name for logged in log for name in logged.get("losses", {})))
-    speeds = [logged["images_per_second"] for logged in log[1:] if logged.get("images_per_second")]
-    waits = [logged["input_wait"] for logged in log if logged.get("input_wait") is not None]
-    measured = _measured(log)
-    for what in ("images_per_second", "input_wait"):
-        if not any(what in logged for logged in log):
-            material.cannot_say(what.replace("_", " "), "not in metrics.jsonl")
-    if not measured:
-        material.cannot_say("device use", "metrics.jsonl does not record it")
-    return {
-        "logged_steps": len(log),
-        "step": [logged["step"] for logged in shown],
-        "losses": {
-            name: [logged.get("losses", {}).get(name) for logged in shown] for name in names
-        },
-        "final_losses": {name: log[-1].get("losses", {}).get(name) for name in names},
-        "images_per_second": [logged.get("images_per_second") for logged in shown],
-        "input_wait": [logged.get("input_wait") for logged in shown],
-        "system": {name: [_at(logged, name) for logged in shown] for name in measured},
-        # The first logged steps hold the tracing of the graph.
-        "median_images_per_second": statistics.median(speeds) if speeds else None,
-        "median_input_wait": statistics.median(waits) if waits else None,
-    }
-
-
-def _measured(log: list[dict]) -> list[str]:
-    """Names of the measurements of the machine in the log, such as "device.memory_bytes"."""
-    names = dict.fromkeys(
-        f"{group}.{name}"
-        for logged in log
-        for group in ("device", "host", "system")
-        if isinstance(logged.get(group), dict)
-        for name, value in logged[group].items()
-        if isinstance(value, (int, float))
-    )
-    return list(names)
-
-
-def measurement(name: str) -> tuple[str, str]:
-    """What a measurement of the machine, as metrics.jsonl names it, is called: title, axis."""
-    return _MEASUREMENTS.get(name, (name, name))
-
-
-def _at(entry: dict, name: str) -> float | None:
-    group, _, key = name.partition(".")
-    return (entry.get(group) or {}).get(key)
 
 
 def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:

@@ -6,7 +6,7 @@ import tempfile
 from typing import Any
 
 from replicate import score, zoo
-from replicate.report import charts, content, findings, gallery, pages, participants
+from replicate.report import charts, content, findings, gallery, pages, participants, score_section
 from replicate.report.findings import Scored
 from replicate.run import write_json, write_text
 from replicate.score.text import OF
@@ -67,7 +67,7 @@ def _content(record: dict, participant: participants.Participant, command: str) 
     handle = result.evaluations["hotcoco"].handle
     scored = Scored(0, {"metrics": result.metrics}, result, handle.image_diagnostics())
     row = zoo.get(record["model"]["name"])
-    metrics = content.metrics_of(
+    metrics = score_section.metrics_of(
         result.to_json() | {"step": 0, "inference": record.get("inference")}, row
     )
     metrics["agree"] = record.get("evaluators", {}).get("agree")

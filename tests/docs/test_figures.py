@@ -8,7 +8,7 @@ import pytest
 from replicate import config, zoo
 from replicate.parity import models
 from replicate.preflight.checks import CHECKS
-from replicate.report import content, gallery
+from replicate.report import gallery, training_section
 from tests.conftest import PROJECT
 
 WORDS = {10: "ten", 14: "fourteen", 17: "seventeen"}
@@ -29,7 +29,7 @@ FIGURES = [
     ),
     (
         "points of a line",
-        content.MAX_POINTS,
+        training_section.MAX_POINTS,
         "docs/report.md",
         r"of more than (\d+) steps is thinned",
     ),

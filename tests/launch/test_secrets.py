@@ -11,8 +11,9 @@ import types
 
 import pytest
 
-from replicate import environment, shapes
+from replicate import environment
 from replicate.cluster import Cluster
+from replicate.contracts.kinds import KINDS
 from replicate.errors import UserError
 from replicate.launch import local, skypilot, slurm
 from replicate.launch.plan import Plan
@@ -114,7 +115,7 @@ ADDRESS = "https://me:planted-password@host/records?sig=planted-signature"
 
 def test_what_a_run_keeps_holds_none(planted, tmp_path):
     """Every file that `write_json` writes for a run, whatever it is asked to hold."""
-    for name in shapes.OF_FILES:
+    for name in (f"{name}.json" for name, kind in KINDS.items() if kind.named):
         value = {"request": {"overrides": [["a", ADDRESS]]}, "reason": PLANTED["HF_TOKEN"]}
         write_json(tmp_path / name, [value] if name == "deviations.json" else value)
     assert_clean(tmp_path)
