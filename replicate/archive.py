@@ -33,8 +33,13 @@ class Released(Protocol):
 
 
 def is_archive(path: str | os.PathLike) -> bool:
-    """Whether `path` is a file that tar reads."""
-    return os.path.isfile(path) and tarfile.is_tarfile(path)
+    """Whether `path` is a file that tar reads, with something in it."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        if not any(file.read(tarfile.BLOCKSIZE)):
+            return False  # zeros pad a tar and an xz: all of them would be read, for nothing
+    return tarfile.is_tarfile(path)
 
 
 def read_config(path: str | os.PathLike) -> str:
