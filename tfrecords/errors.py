@@ -1,17 +1,17 @@
 """The errors of a user's mistake, for every room: `replicate.errors` has those of a run beside."""
 
-from tfrecords import commands
+from tfrecords import commands, redaction
 
 
 class UserError(Exception):
     """Something the user gave is wrong. The message says what, where and what to do next.
 
     The tools print it without a traceback and exit with status 2. A command that it names reads as
-    the kit is called here.
+    the kit is called here; what lets someone in (an address with a password) is left out.
     """
 
     def __str__(self) -> str:
-        return commands.as_called(super().__str__())
+        return redaction.without_secrets(commands.as_called(super().__str__()))
 
 
 class InputError(UserError):
