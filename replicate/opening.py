@@ -10,8 +10,8 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+from replicate import best, environment
 from replicate import config as configs
-from replicate import environment
 from replicate.config.operations import show
 from replicate.errors import UserError
 from replicate.run import read_json, read_json_or_none, write_json, write_text
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from replicate.run import RunDir
 
+
+#: The path of a deviation that is no field of the config.
+FREEZE = "--freeze"
+_FROZEN = "these layers keep the weights and batch-norm statistics that the run begins with"
+_STEPS = "train_config.num_steps"
 
 # Fields of a request under the names that `identity` has for what they change.
 _IDENTITY = {
@@ -130,7 +135,8 @@ def write_config(
     """Writes pipeline.config, and deviations.json: how it differs from the recipe.
 
     Where no recipe is known deviations.json holds `null`: nothing was compared. An empty list
-    says that nothing differs.
+    says that nothing differs. What the config does not tell is among them: --freeze, and a training
+    that ended early.
 
     Args:
       message: TrainEvalPipelineConfig.
@@ -143,11 +149,35 @@ def write_config(
         text = configs.text_of(message, recipe)
         write_text(run.pipeline_config, configs.sealed(text))
         tell_of_secrets(run.pipeline_config, text)
-    deviations = configs.deviations(message, recipe) if recipe else None
+    deviations = deviations_of(run, message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
     if not run.deviations.is_file() or read_json_or_none(run.deviations) != held:
         write_json(run.deviations, held, checksum=held is not None)
     return deviations
+
+
+def deviations_of(run: "RunDir", message: "Message", recipe: str) -> list[configs.Operation]:
+    """How a run differs from its recipe: by its config, by --freeze, by an early end.
+
+    Raises:
+      UserError: no such recipe, or a file of the run that cannot be read.
+    """
+    found = configs.deviations(message, recipe)
+    spec = read_json(run.spec) if run.spec.is_file() else {}
+    if freeze := (spec.get("request") or {}).get("freeze"):
+        found.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
+    training = read_json_or_none(run.training) or {}
+    if best.stopped_early(run) is None or training.get("state") != "done":
+        return found
+    steps, planned = training["step"], message.train_config.num_steps
+    if steps >= planned:
+        return found
+    why = f"ended early by --patience, the config's end is {planned}"
+    same = [each for each in found if each.path == _STEPS]
+    published = same[0].a if same else planned
+    return [each for each in found if each.path != _STEPS] + [
+        configs.Operation("modify", _STEPS, published, steps, "training", why)
+    ]
 
 
 def tell_of_secrets(path: str | os.PathLike, text: str) -> None:

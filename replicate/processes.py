@@ -1,11 +1,15 @@
 """A run's process: whether it still lives, and the signals that ask it to save and stop."""
 
+import contextlib
 import signal
 import sys
 import types
+from collections.abc import Iterator
 from typing import Self
 
 import psutil
+
+from replicate.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -33,6 +37,16 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._at: int | None = None
+
+    @contextlib.contextmanager
+    def at_once(self, step: int) -> Iterator[None]:
+        """Inside, such a signal leaves the block as an Interrupted: `step` is saved already."""
+        self._at = step
+        try:
+            yield
+        finally:
+            self._at = None
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._remember) for number in STOP_SIGNALS}
@@ -43,6 +57,10 @@ class StopSignals:
             raise KeyboardInterrupt
         self.signal = number
         name = signal.Signals(number).name
+        if self._at is not None:
+            step, self._at = self._at, None
+            print(f"\n{name}: stopping, the checkpoint of step {step} is saved", file=sys.stderr)
+            raise Interrupted(number, step)
         print(f"\n{name}: saving a checkpoint after this step, then stopping", file=sys.stderr)
 
     def __exit__(self, *exc_info: object) -> None:

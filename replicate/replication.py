@@ -11,7 +11,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from replicate import annotations, opening
+from replicate import annotations, best, opening
 from replicate import config as configs
 from replicate.config import view
 from replicate.errors import UserError
@@ -51,6 +51,10 @@ class ReplicationRequest(Execution):
       purpose: "replicate", or "finetune": of the starting checkpoint all but the class heads is
         loaded (fine_tune_checkpoint_type "detection") unless `overrides` say otherwise, and the
         figure is not judged by the zoo's.
+      keep_best: the metric ("AP", "segm/AP") by which the best checkpoint is kept beside the last
+        ones (`replicate.best`); each is then evaluated as soon as it is saved. "" keeps none.
+      patience: evaluations in a row without gain in it, after which training ends; None trains to
+        the last step.
     """
 
     model: str
@@ -66,6 +70,8 @@ class ReplicationRequest(Execution):
     config: str = ""
     fix: tuple[str, ...] = ()
     purpose: str = "replicate"
+    keep_best: str = ""
+    patience: int | None = None
 
 
 def replicate(
@@ -96,6 +102,7 @@ def replicate(
     request = resolved(request)
     check_inputs(request)
     workers = _workers()
+    _check_keeping(request, workers)
     helps = workers is not None and not workers.is_chief
     with contextlib.nullcontext() if helps else run.writing():
         request = _mended(run, request, write=not helps)
@@ -121,13 +128,39 @@ def _replicate(
                 num_workers = len(workers.workers) if workers else 1
                 message = _prepare(run, request, command, num_workers, terms, waiting)
         _stage("training")
-        waiting.train(message, run.root, **request.execution())
+        if not helps:
+            best.reconsider(run, request.patience or 0)
+        evaluation = _during(request) if workers is None else None
+        waiting.train(message, run.root, evaluation, **request.execution())
     if helps:
         return None
     _evaluate(run, request, message)
+    opening.write_config(run, message, request.model)  # training may end early
     verdict = _judge(run)
     _report(run)
     return verdict
+
+
+def _during(request: ReplicationRequest) -> dict[str, Any] | None:
+    """How checkpoints are evaluated while it trains, None where that is left to the end."""
+    if not request.keep_best:
+        return None
+    return {
+        "annotations_file": request.val_annotations,
+        "image_dir": request.val_images,
+        "keep_best": request.keep_best,
+        "patience": request.patience,
+    }
+
+
+def _check_keeping(request: ReplicationRequest, workers: "Cluster | None") -> None:
+    if request.keep_best:
+        best.Metric.parse(request.keep_best)
+    if request.patience and workers is not None:
+        raise UserError(
+            "--patience: a training of several workers is not evaluated between its steps; start "
+            "python tools/evaluate.py --model_dir=RUN --watch --patience=N beside it, which ends it"
+        )
 
 
 def _mended(run: RunDir, request: ReplicationRequest, write: bool = True) -> ReplicationRequest:
@@ -172,7 +205,7 @@ def _prepare(
     from replicate import preflight
 
     terms = terms or preflight.Terms()
-    opening.refuse_another(run, request)
+    opening.refuse_another(run, request, ("keep_best", "patience"))
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
@@ -314,7 +347,9 @@ def _evaluate(run: RunDir, request: ReplicationRequest, message: "Message") -> N
     with run.evaluating(wait=True):
         # By their whole paths, as spec.json has them, whichever way a run was asked for.
         annotations, images = map(os.path.abspath, (request.val_annotations, request.val_images))
-        kept.Kept(run, message, annotations, images).evaluate_all()
+        keep = best.Metric.parse(request.keep_best) if request.keep_best else None
+        evaluated = kept.Kept(run, message, annotations, images, keep_best=keep)
+        evaluated.evaluate_all()
 
 
 def _judge(run: RunDir) -> dict:
@@ -347,6 +382,8 @@ def summary(run_dir: str | os.PathLike) -> str:
     lines += [
         f"  {line}" for line in [inference] * bool(inference) + text.of_scores(scores).splitlines()
     ]
+    if sentence := best.sentence_of(run):
+        lines += ["", f"best: {sentence} ({run.best})"]
     if (read_json(run.spec).get("request") or {}).get("purpose") == "finetune":
         lines += ["", "a fine-tuning: its figure is not the zoo's, and is not judged by it"]
     else:

@@ -89,6 +89,20 @@ class RunDir:
         return self.root / "checkpoints"
 
     @property
+    def best(self) -> pathlib.Path:
+        """The best checkpoint by a metric, where one is kept; see `replicate.best`."""
+        return self.root / "best"
+
+    @property
+    def best_record(self) -> pathlib.Path:
+        return self.best / "best.json"
+
+    @property
+    def early_stop(self) -> pathlib.Path:
+        """There once the training is to end before its last step; see `replicate.best`."""
+        return self.root / "early_stop.json"
+
+    @property
     def events(self) -> pathlib.Path:
         return self.root / "train"
 

@@ -110,13 +110,16 @@ def train(
             if writes:
                 num_workers = len(workers.workers) if workers else 1
                 _open(run, request, message, command, num_workers, terms, waiting)
-        return waiting.train(
+        last = waiting.train(
             message,
             run_dir,
             **request.execution(),
             num_steps=request.num_steps,
             log_every_n=request.log_every_n,
         )
+        if writes:
+            opening.write_config(run, message, request.model)  # it may have ended early
+    return last
 
 
 def _open(

@@ -1,14 +1,15 @@
 """Where the trained weights and the config are that a model is named by.
 
-A run directory, a released archive and its folder have both; a zoo model's name stands for what
-tools/download.py fetched of it; a checkpoint has its weights alone.
+A run directory, the best checkpoint that it keeps (RUN/best), a released archive and its folder
+have both; a zoo model's name stands for what tools/download.py fetched of it; a checkpoint has its
+weights alone.
 """
 
 import dataclasses
 import os
 import pathlib
 
-from replicate import archive, zoo
+from replicate import archive, best, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir
 
@@ -35,9 +36,9 @@ def of(source: str | os.PathLike) -> Weights:
     """The weights of a model.
 
     Args:
-      source: a run directory, a released archive (which is unpacked beside itself) or its folder, a
-        pipeline.config in either, a zoo model's name that was downloaded, a checkpoint's prefix,
-        or a folder with checkpoints.
+      source: a run directory, RUN/best where it keeps its best, a released archive (which is
+        unpacked beside itself) or its folder, a pipeline.config in either, a zoo model's name that
+        was downloaded, a checkpoint's prefix, or a folder with checkpoints.
 
     Raises:
       UserError: there are none; the message says where they would come from.
@@ -93,6 +94,9 @@ def place_of(source: str | os.PathLike) -> str:
 
 
 def _in_folder(folder: pathlib.Path) -> Weights:
+    owner = best.run_of(folder)
+    if owner is not None:
+        return _best_of(RunDir.at(owner))
     run, config = RunDir.at(folder), folder / _CONFIG
     inner = next(
         (place for place in (run.checkpoints, folder / "checkpoint") if place.is_dir()), folder
@@ -100,3 +104,10 @@ def _in_folder(folder: pathlib.Path) -> Weights:
     if not config.is_file():
         config = folder / _OF_VISION
     return Weights(str(inner), str(config) if config.is_file() else None)
+
+
+def _best_of(run: RunDir) -> Weights:
+    kept, config = best.checkpoint_of(run), run.pipeline_config
+    if kept is None:
+        raise UserError(f"{run.best}: no checkpoint is kept there yet; none had a figure")
+    return Weights(kept, str(config) if config.is_file() else None)

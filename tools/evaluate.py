@@ -16,6 +16,13 @@ it: until the checkpoint of --num_train_steps has been evaluated, or none came f
 seconds. Beside a training that uses the GPU, evaluate on another one, or on the processor:
 CUDA_VISIBLE_DEVICES= python tools/evaluate.py …
 
+--keep_best=AP keeps the best checkpoint by that metric in MODEL_DIR/best, beside the last ones;
+--patience=N asks a training that goes on to end after N evaluations without gain. Keeping goes on
+when the same command is given again; MODEL_DIR/best can be named wherever a run or a checkpoint is:
+
+    python tools/evaluate.py --model_dir=runs/a --watch --keep_best=AP --patience=5
+    python tools/evaluate.py --model_dir=runs/a --checkpoint=best --output=best.json.gz
+
 The images are decoded as the API's own input decodes them (TensorFlow). --suppression=api runs the
 API's own non-maximum suppression; by default the kit's runs where it is equal to that (the same
 boxes, tests/evaluate/), which is faster. metrics.json and the screen say which one ran.
@@ -46,6 +53,7 @@ from tools import cli
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from replicate import best
     from replicate.evaluate.kept import Kept
     from replicate.run import RunDir
 
@@ -61,7 +69,8 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
     "prefix of a TF2 checkpoint (…/ckpt-400), a folder that holds one, a run directory, a released "
-    "MODEL.tar.gz, or the name of a zoo model that tools/download.py fetched.",
+    "MODEL.tar.gz, or the name of a zoo model that tools/download.py fetched; RUN/best, or best "
+    "with --model_dir: the one that --keep_best kept.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "of --checkpoint: the results file; .json.gz compresses it."
@@ -91,35 +100,57 @@ _SUPPRESSION = flags.DEFINE_enum(
 _METRICS = flags.DEFINE_string(
     "metrics_output", None, "of --checkpoint: write metrics.json here (tools/verdict.py takes it)."
 )
+_KEEP_BEST = flags.DEFINE_string(
+    "keep_best",
+    None,
+    "keep the best checkpoint by this metric (AP, AP50, …, segm/AP) in MODEL_DIR/best; by default "
+    "as the run kept it before; empty: do not.",
+)
+_PATIENCE = flags.DEFINE_integer(
+    "patience",
+    None,
+    "end the training after so many evaluations without gain; 0 takes an end back.",
+    lower_bound=0,
+)
 _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_bound=1)
 
 
 def main(_: list[str]) -> int:
-    if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value):
+    kept = _CHECKPOINT.value == "best" and bool(_MODEL_DIR.value)
+    if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value) and not kept:
         raise UserError(f"give either --checkpoint with --output, or --model_dir{_HELP}")
     return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()
 
 
 def _evaluate_one() -> int:
-    _require(annotations_file=_ANNOTATIONS.value, image_dir=_IMAGES.value, output=_OUTPUT.value)
-    from replicate import engine, weights
-    from replicate.run import write_json
+    from replicate import best, engine, weights
+    from replicate.run import RunDir, write_json
     from tfrecords import annotation_file
 
-    trained = weights.of(_CHECKPOINT.value)
+    source = _CHECKPOINT.value
+    if _MODEL_DIR.value:
+        source = RunDir.existing(_MODEL_DIR.value).best
+    owner = best.run_of(source)
+    if owner is None and _MODEL_DIR.value:
+        raise UserError(f"{source}: no best checkpoint is kept there; --keep_best=AP keeps it")
+    annotations_file, image_dir = _ANNOTATIONS.value, _IMAGES.value
+    if owner is not None:
+        annotations_file, image_dir = _groundtruth(RunDir.at(owner))
+    _require(annotations_file=annotations_file, image_dir=image_dir, output=_OUTPUT.value)
+    trained = weights.of(source)
     config_path = _CONFIG.value or trained.config
     if not config_path:
         raise UserError(f"missing --pipeline_config_path{_HELP}")
     message = engine.read(config_path)
-    scored = annotation_file.read(_ANNOTATIONS.value).has_annotations
+    scored = annotation_file.read(annotations_file).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text
 
     checkpoint = detector.find_checkpoint(trained.checkpoint)
     evaluation = detections.Evaluation(
         message,
-        _ANNOTATIONS.value,
-        _IMAGES.value,
+        annotations_file,
+        image_dir,
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
     )
@@ -128,10 +159,10 @@ def _evaluate_one() -> int:
     print(f"{count} detections of {checkpoint} in {_OUTPUT.value}")
     print(text.of_inference(evaluation.inference))
     if not scored:
-        print(f"{_ANNOTATIONS.value} has no annotations: not scored")
+        print(f"{annotations_file} has no annotations: not scored")
         return cli.DONE
     assert result is not None
-    others = results.beside_boxes(message, _ANNOTATIONS.value, _OUTPUT.value)
+    others = results.beside_boxes(message, annotations_file, _OUTPUT.value)
     scores = [score.to_json(evaluation.inference) for score in [result, *others]]
     print(text.of_scores(scores))
     if _METRICS.value:
@@ -159,6 +190,8 @@ def _evaluate_run() -> int:
         directory=directory,
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
+        keep_best=_kept_by(run),
+        patience=_PATIENCE.value,
     )
     with run.evaluating():
         return _evaluate_kept(run, message, directory, checkpoints, watching)
@@ -182,6 +215,7 @@ def _evaluate_kept(
             _TIMEOUT.value,
         )
         print(end.reason)
+        _print_best(run)
         return cli.DONE if end.complete else cli.NEGATIVE
     if not checkpoints.checkpoints():
         raise UserError(f"{directory}: no checkpoint there; --watch waits for one")
@@ -191,7 +225,28 @@ def _evaluate_kept(
     if metrics.get("inference"):
         print(text.of_inference(metrics["inference"]))
     print(text.of_scores(run.scores_at(metrics["step"])))
+    _print_best(run)
     return cli.DONE
+
+
+def _print_best(run: "RunDir") -> None:
+    from replicate import best
+
+    if sentence := best.sentence_of(run):
+        print(f"best: {sentence} ({run.best})")
+
+
+def _kept_by(run: "RunDir") -> "best.Metric | None":
+    """The metric of --keep_best, or else the one that the run kept its best by."""
+    from replicate import best
+
+    before = best.read(run)
+    metric = _KEEP_BEST.value
+    if metric is None:
+        metric = before["metric"] if before else ("AP" if _PATIENCE.value else "")
+    if _PATIENCE.value is not None and not metric:
+        raise UserError(f"--patience needs a metric: --keep_best=AP{_HELP}")
+    return best.Metric.parse(metric) if metric else None
 
 
 def _groundtruth(run: "RunDir") -> tuple[str, str]:

@@ -17,6 +17,10 @@ that; without --rehearsal, --num_steps cuts the published schedule off).
 lengths and batches are as expected, all but the class heads of --fine_tune_checkpoint is loaded,
 and the figure is not judged by the zoo's (docs/how-to-fine-tune.md).
 
+--keep_best=AP evaluates each checkpoint as soon as it is saved and keeps the best in RUN/best
+beside the last ones; --patience=N ends the training after N evaluations without gain. The verdict
+is of the last checkpoint all the same, as published figures are.
+
 Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declared a --rehearsal
 or a fine-tuning;
 1 not reached or inconclusive; 3 not comparable (each reason is named).
@@ -81,6 +85,18 @@ _FIX = flags.DEFINE_list(
     "what to mend in the annotation files first, as the error messages offer "
     "(tools/create_coco_tf_record.py --help lists it); the mended ones lie in RUN_DIR/data.",
 )
+_KEEP_BEST = flags.DEFINE_string(
+    "keep_best",
+    "",
+    "keep the best checkpoint by this metric (AP, AP50, …, segm/AP) in RUN_DIR/best.",
+)
+_PATIENCE = flags.DEFINE_integer(
+    "patience",
+    None,
+    "end the training after so many evaluations without gain in --keep_best (AP by default); "
+    "0, or leaving it out, trains to the last step.",
+    lower_bound=0,
+)
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 flags.adopt_module_key_flags(training_flags)
 
@@ -106,6 +122,8 @@ def request() -> "ReplicationRequest":
         shorten_schedule=_STEPS.value is not None
         and (terms.rehearsal or terms.purpose == "finetune"),
         purpose=terms.purpose,
+        keep_best=_KEEP_BEST.value or ("AP" if _PATIENCE.value else ""),
+        patience=_PATIENCE.value or None,
         **training_flags.execution(),
     )
 

@@ -60,6 +60,8 @@ def text_of(source: str | os.PathLike) -> tuple[str, str]:
 def _text_at(path: pathlib.Path) -> tuple[str, str]:
     """The text of a file, a folder's `pipeline.config` or an archive's, and what to call it."""
     if path.is_dir():
+        if not (path / CONFIG_NAME).is_file() and (path / "best.json").is_file():
+            path = path.parent  # RUN/best, whose config is the run's
         if not (path / CONFIG_NAME).is_file():
             raise UserError(
                 f"{path}: no {CONFIG_NAME} in this folder; give a run directory, an unpacked "

@@ -35,12 +35,14 @@ KINDS = {
     "annotations": Kind(
         "annotations.json of a run directory", ".runs:AnnotationsFile", named=False
     ),
+    "best": Kind("best/best.json: the best checkpoint by a metric", ".runs:BestFile"),
     "claim": Kind("claim.json: the contents of a bundle", ".scores:ClaimFile"),
     "deviations": Kind(
         "deviations.json: differences from the published config; null where none is known to "
         "compare with",
         ".verdicts:DeviationsFile",
     ),
+    "early_stop": Kind("early_stop.json: why a training is to end early", ".runs:EarlyStopFile"),
     "environment": Kind("environment.json: what a run ran on", ".runs:EnvironmentFile"),
     "explain": Kind("what tools/explain.py writes", ".explained:ExplainFile", named=False),
     "export": Kind("export.json: what was exported, and its contract", ".exports:ExportFile"),

@@ -20,7 +20,7 @@ from replicate.contracts.common import (
 )
 from replicate.contracts.runs import Environment, Request
 from replicate.contracts.scores import ScoreInterval
-from replicate.contracts.verdicts import Cause, ConfigClass, Deviation, Verdict
+from replicate.contracts.verdicts import BestKept, Cause, ConfigClass, Deviation, Verdict
 from tfrecords.json_shapes import Count, Sha256
 
 
@@ -303,6 +303,7 @@ class ReportFile(TypedDict):
     schedule: Schedule | None
     training: ReportTraining | None
     checkpoints: list[ReportCheckpoint]
+    best: NotRequired[BestKept | None]
     per_category: list[CategoryScore] | None
     analysis: ReportAnalysis | None
     category_curves: CategoryCurves | None

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from replicate.contracts.common import Share, Words
+from replicate.contracts.common import Checkpoint, Share, Words
 from tfrecords.json_shapes import Count, Needed, Sha256
 
 
@@ -43,6 +43,8 @@ class Request(TypedDict, total=False):
     config: str
     recipe_told_by: str
     log_every_n: int
+    keep_best: str
+    patience: int | None
 
 
 class RecognitionRequest(TypedDict):
@@ -200,6 +202,42 @@ class StartFile(TypedDict):
     matched: Count
     variables: Count
     others: int
+
+
+class BestConditions(TypedDict):
+    """What the evaluations that are compared have in common."""
+
+    annotations_sha256: Sha256 | None
+    config_sha256: Sha256 | None
+
+
+class BestEvaluation(TypedDict):
+    """An evaluation: the metric, null where it has none, and its checkpoint's hash."""
+
+    step: Needed[Count]
+    value: Needed[Share | None]
+    sha256: Needed[Sha256]
+
+
+class BestFile(TypedDict):
+    """best/best.json: the best checkpoint by a metric; null until an evaluation has a figure."""
+
+    metric: Needed[str]
+    conditions: Needed[BestConditions]
+    step: Needed[Count | None]
+    value: Needed[Share | None]
+    checkpoint: Needed[Checkpoint | None]
+    evaluations: Needed[list[BestEvaluation]]
+
+
+class EarlyStopFile(TypedDict):
+    """early_stop.json: the training is to end, as so many evaluations were no gain."""
+
+    metric: Needed[str]
+    patience: Needed[Count]
+    best_step: Needed[Count]
+    best_value: Needed[Share]
+    at_step: Needed[Count]
 
 
 class TrainingFile(TypedDict):

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from replicate.contracts.common import FigureName, Pair, VerdictName
+from replicate.contracts.common import Checkpoint, FigureName, Pair, Share, VerdictName
 from tfrecords.json_shapes import Count, Needed, Sha256
 
 Kind = Literal["training", "checkpoint"]
@@ -153,6 +153,24 @@ class EvaluationFacts(TypedDict):
     official: bool | None
 
 
+class BestKept(TypedDict):
+    """The best checkpoint by a metric, kept beside the last ones."""
+
+    metric: str
+    step: Count
+    value: Share
+    checkpoint: Checkpoint
+    evaluations: Count
+    without_figure: Count
+    annotations_sha256: Sha256 | None
+
+
+class BestBeside(BestKept):
+    """The same, beside what is judged: `judged` is its metric."""
+
+    judged: Share | None
+
+
 class RunFacts(TypedDict):
     """What is known of one run; null where its files do not say."""
 
@@ -161,6 +179,8 @@ class RunFacts(TypedDict):
     seed: int | None
     step: int | None
     num_steps: int | None
+    ended_early: NotRequired[str | None]
+    best: NotRequired[BestBeside | None]
     global_batch: int | None
     replicas: int | None
     micro_batches: int | None

@@ -1,4 +1,4 @@
-"""The kept checkpoints of a run, each evaluated into evals/<step>/ and TensorBoard events."""
+"""The checkpoints of a run, each evaluated into evals/<step>/ and TensorBoard events."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from replicate import checkpoint_files
+from replicate import best, checkpoint_files
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.evaluate import detections, events, results, suppression
@@ -52,6 +52,9 @@ class Kept:
       directory: folder of the checkpoints; the run's own by default.
       batch_size: images a forward pass.
       suppressed_by: whose suppression to run, one of `suppression.ASKED`.
+      keep_best: the metric by which the best checkpoint is kept, see `replicate.best`; None keeps
+        none.
+      patience: as of `best.reconsider`.
     """
 
     def __init__(
@@ -64,12 +67,16 @@ class Kept:
         directory: str | os.PathLike | None = None,
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
+        keep_best: best.Metric | None = None,
+        patience: int | None = None,
     ) -> None:
         self._run, self._config = run, config
+        self._keep_best, self._patience = keep_best, patience
         self._arguments = config, annotations_file, image_dir
         self._options: dict[str, Any] = {"batch_size": batch_size, "suppressed_by": suppressed_by}
         self._directory = pathlib.Path(directory or run.checkpoints)
         self._evaluation: detections.Evaluation | None = None
+        self._told_best: set[str] = set()
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints there now, as Checkpoint, by ascending step."""
@@ -83,7 +90,7 @@ class Kept:
         """Evaluates a checkpoint, unless that was done with the same settings.
 
         Writes evals/<step>/detections.json.gz, then TensorBoard events, then
-        evals/<step>/metrics.json.
+        evals/<step>/metrics.json; then keeps it where it is the best.
 
         Args:
           checkpoint: Checkpoint.
@@ -94,12 +101,39 @@ class Kept:
         Raises:
           UserError: a checkpoint that cannot be read or is not this model's.
         """
-        folder = self._run.eval_at(checkpoint.step)
         identity = self._identity(checkpoint)
-        before = _whole(folder) if checkpoint.step in self._run.evaluated_steps() else None
-        same = before is not None and before.get("checkpoint") == identity
-        if before is not None and same and self._same_settings(before):
-            return before
+        metrics = self._before(checkpoint, identity)
+        if metrics is None and self._keep_best is not None:
+            self._keeping.hold(checkpoint.step, checkpoint.path)
+        metrics = metrics or self._evaluated(checkpoint, identity)
+        if self._keep_best is not None:
+            found = checkpoint.step, identity["sha256"], metrics, checkpoint.path
+            if self._keeping.offer(*found) and checkpoint.path not in self._told_best:
+                self._told_best.add(checkpoint.path)
+                print(f"kept: {best.sentence_of(self._run)}", file=sys.stderr)
+        return metrics
+
+    @functools.cached_property
+    def _keeping(self) -> best.Keeping:
+        """Made with the first evaluation, when the caller has the lock of the evaluations."""
+        assert self._keep_best is not None
+        conditions = {
+            "annotations_sha256": self._annotations_sha256,
+            "config_sha256": self._config_sha256,
+        }
+        return best.Keeping(self._run, self._keep_best, conditions, self._patience)
+
+    def _before(self, checkpoint: Checkpoint, identity: dict[str, str]) -> dict | None:
+        """The metrics of an earlier evaluation of this checkpoint with these settings, or None."""
+        if checkpoint.step not in self._run.evaluated_steps():
+            return None
+        before = _whole(self._run.eval_at(checkpoint.step))
+        if before is None or before.get("checkpoint") != identity:
+            return None
+        return before if self._same_settings(before) else None
+
+    def _evaluated(self, checkpoint: Checkpoint, identity: dict[str, str]) -> dict:
+        folder = self._run.eval_at(checkpoint.step)
         if self._evaluation is None:
             self._evaluation = detections.Evaluation(*self._arguments, **self._options)
         self._evaluation.restore(checkpoint.path)

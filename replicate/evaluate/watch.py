@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from replicate import processes
+from replicate import best, processes
 from replicate.errors import UserError
-from replicate.run import read_json
+from replicate.run import RunDir, read_json
 from replicate.train import checkpoints
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def watch(
 ) -> End:
     """Evaluates the checkpoints that are there and those that come.
 
-    It ends when the checkpoint of the last step has been evaluated; when training.json has said
+    It ends when the checkpoint of the last step has been evaluated, which is where training ended
+    early (`replicate.best`); when training.json has said
     for `grace` seconds that training is done, stopped or failed, or its process is gone from this
     machine; or when no new checkpoint came for `eval_timeout` seconds.
 
@@ -67,9 +68,15 @@ def watch(
             handled.add(checkpoint)
             if _evaluated(kept, checkpoint):
                 last = max(checkpoint.step, last or 0)
-        end = num_steps or training.num_steps
+        early = best.stopped_early(training.run)
+        end = (early and training.ended_at) or num_steps or training.num_steps
         if end and last is not None and last >= end:
-            return End(True, f"the checkpoint of the last step, {last}, is evaluated")
+            why = f"; training ended early: {best.stop_sentence(early)}" if early else ""
+            return End(True, f"the checkpoint of the last step, {last}, is evaluated{why}")
+        if early and not training.is_known:
+            return End(
+                True, f"{best.stop_sentence(early)}: end the training, which is not the kit's"
+            )
         if fresh:
             waiting_since = time.monotonic()
             continue
@@ -111,14 +118,23 @@ class _Training:
     """What training.json says of the process that trains (`replicate.train.journal` writes it).
 
     Attributes:
+      run: the run that it is of.
       num_steps: the step at which it ends; 0 while that is not known.
+      ended_at: the step at which it says that it is done; 0 before.
     """
 
     def __init__(self, file: pathlib.Path, grace: float) -> None:
         self._file, self._grace = file, grace
+        self.run = RunDir.at(file.parent)
+        self.ended_at = 0
         self._ended: str | None = None
         self._since = 0.0
         self.num_steps = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether training.json is there: a training of model_main_tf2.py writes none."""
+        return self._file.is_file()
 
     def ended(self) -> str:
         """How training ended, once it has been so for the grace; "" while it may go on."""
@@ -132,6 +148,7 @@ class _Training:
             return ""
         training = read_json(self._file)
         self.num_steps = training["num_steps"]
+        self.ended_at = training["step"] if training["state"] == "done" else 0
         if training["state"] != "running":
             reason = training.get("reason", "").strip().splitlines()
             return f"is {training['state']}" + (f" ({reason[0]})" if reason else "")

@@ -45,10 +45,21 @@ def _cells(status: Status) -> tuple[str, ...]:
         status.state,
         "" if status.step is None else f"{status.step:,} of {status.num_steps:,}",
         "" if status.eta_s is None else str(datetime.timedelta(seconds=round(status.eta_s))),
-        "" if status.ap is None else f"AP {status.ap * 100:.1f} at {status.ap_step:,}",
+        ""
+        if status.ap is None
+        else f"AP {status.ap * 100:.1f} at {status.ap_step:,}" + _best(status),
         status.verdict or "",
         ", ".join(text for text in (status.where, _brief(status.reason)) if text),
     )
+
+
+def _best(status: Status) -> str:
+    """The best that is kept, where it is not the last one."""
+    kept = status.best
+    if kept is None or kept["step"] == status.ap_step:
+        return ""
+    figure = f"{kept['metric']} {100 * kept['value']:.1f} at {kept['step']:,}"
+    return f"; best of {kept['evaluations']}: {figure}"
 
 
 def _brief(reason: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from replicate import processes
+from replicate import best, processes
 from replicate.errors import UserError
 from replicate.launch import slurm_queue
 from replicate.launch.plan import launched
@@ -57,6 +57,7 @@ class Status:
       eta_s: seconds until the last step at the present pace; None where it does not train.
       ap: the last evaluation's AP (mean AP of a recognition run), 0..1, and `ap_step` its
         checkpoint's step; None before.
+      best: the best checkpoint that is kept, as `best.told` gives it, or None.
       verdict: as verdict.json has it, or None.
       where: where it was launched ("Slurm job 12", "process 4711 on gpu3"), or "";
         "" of one that is done and ran as a process.
@@ -71,6 +72,7 @@ class Status:
     eta_s: float | None = None
     ap: float | None = None
     ap_step: int | None = None
+    best: dict | None = None
     verdict: str | None = None
     where: str = ""
     reason: str = ""
@@ -166,6 +168,7 @@ def _status(
         eta_s=_seconds_left(run, training) if state == "running" else None,
         ap=ap,
         ap_step=ap_step,
+        best=best.told(run),
         verdict=read_json(run.verdict)["verdict"] if run.verdict.is_file() else None,
         where=_where(training, record, state),
         reason=reason or ("" if state in ACTIVE else _unfinished(run, ap_step)),
@@ -182,7 +185,7 @@ def _state(
     fresh = bool(training) and training["updated"] >= begun
     state, reason = (training["state"], training.get("reason", "")) if fresh else (None, "")
     if run.verdict.is_file() and run.verdict.stat().st_mtime >= begun and state in _AT_END:
-        return "done", ""
+        return "done", reason
     if job and job.state in _SLURM_STATES:
         return _SLURM_STATES[job.state], reason or _slurm_reason(job)
     if not _is_alive(run, training, record, job, queue):
@@ -205,7 +208,7 @@ def _end_of(run: RunDir, state: str | None, reason: str, record: dict) -> tuple[
     if state in ("stopped", "failed"):
         return state, reason
     if state == "done" and not _ends_with_verdict(run):
-        return "trained", ""
+        return "trained", reason
     if "skipped" in record:
         return "skipped", record["skipped"]
     if code := record.get("exit"):

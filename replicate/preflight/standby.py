@@ -73,11 +73,19 @@ class Standby:
             settings[name] == value for name, value in tried.items()
         )
 
-    def train(self, config: Any, run_dir: str | os.PathLike[str], **settings: Any) -> str:
+    def train(
+        self,
+        config: Any,
+        run_dir: str | os.PathLike[str],
+        evaluation: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> str:
         """Trains a run as `train.loop.train` does: in the trial's process, or else in this one.
 
         Args:
           config, run_dir: as of `train.loop.train`.
+          evaluation: the arguments of `evaluate.during.between_steps` but run and config, where the
+            training's checkpoints are evaluated as they come.
           settings: the fields of `train.loop.TrainingSettings`, all that say how steps are executed
             among them; that class itself is the engine's, which takes seconds to load.
 
@@ -90,9 +98,7 @@ class Standby:
         process = self._process
         if process is None or not self.serves(config, settings):
             self.__exit__()  # it would hold its memory
-            from replicate.train import loop
-
-            return loop.train(config, run_dir, loop.TrainingSettings(**settings))
+            return trained(config, run_dir, settings, evaluation)
         self._process = None
         folder = self.folder()
         write_text(folder / "pipeline.config", configs.to_text(config))
@@ -100,6 +106,7 @@ class Standby:
             "config": str(folder / "pipeline.config"),
             "run_dir": str(run_dir),
             "settings": settings,
+            "evaluation": evaluation,
             "outcome": str(folder / "outcome.json"),
         }
         with _forwarded(process) as forwarded:
@@ -111,6 +118,26 @@ class Standby:
         if -status in forwarded:  # before there was anything to save
             raise SystemExit(128 - status)
         return _outcome(folder / "outcome.json", status)
+
+
+def trained(
+    config: Any,
+    run_dir: str | os.PathLike[str],
+    settings: dict[str, Any],
+    evaluation: dict[str, Any] | None,
+    trainer: Any = None,
+) -> str:
+    """Trains in this process; arguments as of `Standby.train`, `trainer` as of `loop.train`."""
+    from replicate.train import loop
+
+    evaluate = None
+    if evaluation is not None:
+        from replicate.evaluate import during
+        from replicate.run import RunDir
+
+        evaluate = during.between_steps(RunDir.at(run_dir), config, **evaluation)
+    chosen = loop.TrainingSettings(**settings)
+    return loop.train(config, run_dir, chosen, trainer=trainer, evaluate=evaluate)
 
 
 def told(call: Callable[[], Any]) -> dict:

@@ -86,13 +86,12 @@ def _wait(trainer: Any, start: str, errors: int) -> None:
     from replicate import config as configs
     from replicate import run
     from replicate.preflight import standby
-    from replicate.train import loop
 
     def train() -> str:
         config = configs.read(order["config"])
         trainer.begin_again(start, config)
-        settings = loop.TrainingSettings(**order["settings"])
-        return loop.train(config, order["run_dir"], settings, trainer=trainer)
+        more = order["settings"], order["evaluation"], trainer
+        return standby.trained(config, order["run_dir"], *more)
 
     run.write_json(order["outcome"], standby.told(train))
 

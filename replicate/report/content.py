@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from replicate import config, zoo
+from replicate import best, config, zoo
 from replicate.report import (
     answers,
     choices,
@@ -53,6 +53,7 @@ def of_run(run: RunDir) -> dict:
         "schedule": training_section.schedule_of(material),
         "training": training_section.training(material),
         "checkpoints": _checkpoints(material, scored),
+        "best": best.told(run),
         "per_category": last["per_category"] if last else None,
         "analysis": None,
         "category_curves": None,
@@ -211,9 +212,17 @@ def _facts(content: dict) -> list[dict]:
     setup, and what --force overrode. Each: label, text, ok (True, False, or None where unknown)."""
     return [
         *(_evaluated(content), answers.trained_on(content), answers.setup(content)),
+        *_kept(content),
         *_remarked(content),
         *_forced(content),
     ]
+
+
+def _kept(content: dict) -> Iterator[dict]:
+    """The best checkpoint, which is not the one that is judged."""
+    if content["best"] is not None:
+        text = f"{best.sentence(content['best'])}; in {content['best']['checkpoint']['path']}"
+        yield {"label": "Best kept", "text": text, "ok": None}
 
 
 def _remarked(content: dict) -> Iterator[dict]:

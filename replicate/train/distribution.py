@@ -83,8 +83,12 @@ def strategy(cluster: "Cluster | None") -> tf.distribute.Strategy | None:
     return None
 
 
+#: Given to `agreed_signal` by who finds that training is to end early; no signal has the number.
+ENDS_EARLY = 64
+
+
 def agreed_signal(strategy: tf.distribute.Strategy, number: int | None) -> int | None:
-    """The signal that any worker got, so that all stop after the same step.
+    """The signal that any worker got (or ENDS_EARLY), so that all stop after the same step.
 
     Args:
       strategy: tf.distribute.Strategy; with one process this is `number` itself.

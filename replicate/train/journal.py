@@ -50,6 +50,7 @@ class TrainingJournal(contextlib.ExitStack):
     Attributes:
       events: Events, or None where this process writes none.
       input_wait: share of the time so far that was spent waiting for batches.
+      reason: why it ends as it does, where there is something to say; None otherwise.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TrainingJournal(contextlib.ExitStack):
         self._run, self._trainer, self._num_steps = run, trainer, num_steps
         self._batch_size, self._writes = batch_size, writes
         self._seconds = self._waited = 0.0
+        self.reason: str | None = None
         self.events = Events(run.events, trainer.global_step) if writes else None
 
     def __enter__(self) -> Self:
@@ -120,7 +122,7 @@ class TrainingJournal(contextlib.ExitStack):
         traceback: TracebackType | None,
     ) -> bool | None:
         if kind is None:
-            self._state("done")
+            self._state("done", self.reason)
         else:
             stopped = kind.__name__ in ("Interrupted", "KeyboardInterrupt")
             self._state("stopped" if stopped else "failed", str(error) or kind.__name__)

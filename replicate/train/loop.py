@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orbit
 import tensorflow as tf
 
-from replicate import checkpoint_files, cluster, environment, identity
+from replicate import best, checkpoint_files, cluster, environment, identity
 from replicate.errors import Interrupted, UserError
 from replicate.execution import Execution
 from replicate.processes import StopSignals
@@ -56,8 +56,11 @@ def train(
     model_dir: str | os.PathLike,
     settings: TrainingSettings,
     trainer: Trainer | None = None,
+    evaluate: Callable[[], None] | None = None,
 ) -> str:
     """Trains until `num_steps`, from the last good checkpoint in `model_dir` where there is one.
+
+    It ends before that once early_stop.json is in the run (`replicate.best`).
 
     Where the environment names several workers (`cluster.from_environment`), this process is one
     of them; all must see the same `model_dir`, in which the chief alone writes.
@@ -67,6 +70,7 @@ def train(
       model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json and
         environment.json are written there.
       trainer: a Trainer of this config and these settings that is there already; one machine's.
+      evaluate: called after each checkpoint that is saved but the last; one machine's.
 
     Returns:
       path (prefix) of the last checkpoint.
@@ -87,7 +91,7 @@ def train(
     workers = cluster.from_environment()
     writes = workers is None or workers.is_chief
     with run.writing() if writes else contextlib.nullcontext():
-        return _train(run, config, settings, num_steps, workers, trainer)
+        return _train(run, config, settings, num_steps, workers, trainer, evaluate)
 
 
 def _train(
@@ -97,6 +101,7 @@ def _train(
     num_steps: int,
     workers: "Cluster | None",
     trainer: Trainer | None,
+    evaluate: Callable[[], None] | None,
 ) -> str:
     """`train` under the run's lock."""
     writes = workers is None or workers.is_chief
@@ -110,6 +115,15 @@ def _train(
         identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)
     if last is not None and done == num_steps:
         return last
+    early = best.stopped_early(run)
+    if early is not None and last is not None:
+        say(
+            f"ended early at step {done}: {best.stop_sentence(early)}. --patience=0, or a larger "
+            "one, trains on"
+        )
+        return last
+    if writes:
+        run.early_stop.unlink(missing_ok=True)  # of a training that is gone
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     if settings.jit_compile:
         compilations.keep()
@@ -136,24 +150,44 @@ def _train(
             contextlib.closing(profile),
         ):
 
+            def agreed() -> int | None:
+                early = writes and run.early_stop.is_file()
+                asked = stop.signal or (distribution.ENDS_EARLY if early else None)
+                return distribution.agreed_signal(strategy, asked)
+
             def after_steps(output: dict) -> None:
                 step = trainer.step
                 journal.log(output)
                 profile.after(step)
-                stopped_by = distribution.agreed_signal(strategy, stop.signal)
+                stopped_by = agreed()
                 if step % settings.checkpoint_every_n == 0 or step >= num_steps or stopped_by:
                     saver.save(step)
+                if evaluate is not None and saver.saved_step == step < num_steps and not stopped_by:
+                    with stop.at_once(step):
+                        evaluate()
+                    stopped_by = agreed()
+                if stopped_by == distribution.ENDS_EARLY:
+                    raise _EndedEarly
                 if stopped_by:
                     raise Interrupted(stopped_by, step)
 
             ends = _steps_per_loop(settings, num_steps, profile)
-            _run(trainer, strategy, journal.events, after_steps, num_steps, saver, ends)
+            try:
+                _run(trainer, strategy, journal.events, after_steps, num_steps, saver, ends)
+            except _EndedEarly:
+                early = best.stopped_early(run)
+                journal.reason = "ended early" + (f": {best.stop_sentence(early)}" if early else "")
+                say(f"step {trainer.step}: {journal.reason}")
             if journal.input_wait > WAITING_MUCH:
                 say(
                     f"{journal.input_wait:.0%} of the time was spent waiting for input; "
                     "--input_service puts more processes or machines on it"
                 )
-    return checkpoint_files.path_of(run.checkpoints, num_steps)
+        return checkpoint_files.path_of(run.checkpoints, trainer.step)
+
+
+class _EndedEarly(Exception):
+    """The training is to end before its last step, its checkpoint is saved."""
 
 
 def _trainer(

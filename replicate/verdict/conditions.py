@@ -89,6 +89,10 @@ def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[
         for deviation in deviations:
             yield ConditionChange(deviation["class"], deviation["path"], comparable.told(deviation))
         return
+    deviations = list(deviations)
+    for deviation in deviations:
+        if deviation["path"].startswith("--"):  # of no config, so that no rule knows it
+            yield ConditionChange(deviation["class"], deviation["path"], comparable.told(deviation))
     published = {deviation["path"]: deviation for deviation in deviations}
     for operation in scaling.rest:
         known = published.get(operation.path)
@@ -216,7 +220,8 @@ def of_images_seen(facts: RunFacts) -> str | None:
     if facts.step is None or not facts.num_steps or facts.step >= WHOLE * facts.num_steps:
         return None
     share = percent(facts.step / facts.num_steps)
-    return f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share} of the images)"
+    sentence = f"evaluated at step {facts.step:,} of {facts.num_steps:,} ({share} of the images)"
+    return sentence + (f": {facts.ended_early}" if facts.ended_early else "")
 
 
 def of_start(facts: RunFacts) -> str | None:

@@ -407,4 +407,5 @@ def _notes(
         for sentence in (run_facts.preflight or {}).get("forced", []):
             notes.append(f"launched with --force although preflight failed: {sentence}")
         notes += run_facts.accepted
+        notes += telling.of_best(run_facts.best)
     return list(dict.fromkeys(notes))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from replicate import config, environment, zoo
+from replicate import config, environment, opening, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from replicate.tfvision import describe
@@ -187,7 +187,8 @@ def _deviations(run: RunDir, model: str) -> list[dict] | None:
     if held is not None:  # null: when it was launched, its recipe was not known
         return held
     try:
-        return config.operations_to_json(config.deviations(config.load(run.pipeline_config), model))
+        message = config.load(run.pipeline_config)
+        return config.operations_to_json(opening.deviations_of(run, message, model))
     except UserError:
         return None
 

@@ -8,8 +8,8 @@ import re
 import statistics
 from typing import Any
 
+from replicate import best, identity, records, zoo
 from replicate import config as configs
-from replicate import identity, records, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json_or_none, read_metrics
 from tfrecords import manifest as manifests
@@ -26,6 +26,9 @@ class RunFacts:
       checkpoint_sha256: of the checkpoint that was evaluated.
       seed: of the training.
       step: of that checkpoint; num_steps: of the config's end.
+      ended_early: why the training ended before it, as --patience asked, in words.
+      best: the best checkpoint by a metric, which is kept beside the judged one: `best.told`'s dict
+        with `judged`, the same metric of the checkpoint that is judged.
       global_batch, replicas, micro_batches, images_seen: how the steps were made up.
       published_batch, published_replicas, published_images_seen: the recipe's.
       precision: of the training; recipe_bfloat16: whether the recipe says use_bfloat16.
@@ -48,6 +51,8 @@ class RunFacts:
     seed: int | None = None
     step: int | None = None
     num_steps: int | None = None
+    ended_early: str | None = None
+    best: dict | None = None
     global_batch: int | None = None
     replicas: int | None = None
     micro_batches: int | None = None
@@ -91,6 +96,8 @@ def of_run(run: RunDir, model: str, metrics: dict) -> RunFacts:
         seed=(spec.get("request") or {}).get("seed"),
         step=step,
         num_steps=message.train_config.num_steps if message is not None else None,
+        ended_early=_ended_early(run),
+        best=_best(run, metrics),
         global_batch=batch,
         replicas=execution.get("replicas"),
         micro_batches=execution.get("gradient_accumulation_steps"),
@@ -103,6 +110,20 @@ def of_run(run: RunDir, model: str, metrics: dict) -> RunFacts:
         accepted=tuple(identity.accepted_notes(run)),
         evaluation=of_evaluation(metrics),
     )
+
+
+def _ended_early(run: RunDir) -> str | None:
+    stop = best.stopped_early(run)
+    return None if stop is None else f"training ended early, {best.stop_sentence(stop)}"
+
+
+def _best(run: RunDir, metrics: dict) -> dict | None:
+    """The best that is kept, where it was chosen on what is judged."""
+    kept = best.told(run)
+    if kept is None or kept["annotations_sha256"] != metrics["annotations"].get("sha256"):
+        return None
+    judged = best.Metric.parse(kept["metric"]).of(metrics)
+    return kept | {"judged": judged}
 
 
 def of_recipe(model: str) -> RunFacts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from replicate import best
+
 if TYPE_CHECKING:
     from replicate.verdict.conditions import Conditions
 
@@ -39,6 +41,22 @@ def text(verdict: dict) -> str:
     if verdict["likely_causes"]:
         lines += _causes(verdict)
     return "\n".join(lines)
+
+
+def of_best(kept: dict | None) -> list[str]:
+    """The best checkpoint beside the judged last one: what choosing it would add."""
+    if kept is None:
+        return []
+    sentence = f"kept beside the judged checkpoint: {best.sentence(kept)}"
+    if kept["judged"] is not None:
+        gain = 100 * (kept["value"] - kept["judged"])
+        sentence += (
+            f"; its {kept['metric']} is {abs(gain):.2f} points {'above' if gain >= 0 else 'below'} "
+            "the judged one's, and chosen on these images it flatters: it is not what is judged"
+            if gain
+            else "; it has the same as the judged one"
+        )
+    return [sentence]
 
 
 def _conditions(conditions: dict) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""Evaluations between the steps of a training: the best is kept, and training may end early."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from replicate import best
+from replicate.evaluate.kept import Checkpoint, Kept
+from tfrecords.errors import InputError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from replicate.run import RunDir
+
+
+def between_steps(
+    run: "RunDir",
+    config: "Message",
+    annotations_file: str,
+    image_dir: str,
+    *,
+    keep_best: str,
+    patience: int | None = None,
+) -> Callable[[], None]:
+    """What a training calls after each checkpoint that it saves.
+
+    It evaluates the checkpoints that it has not seen yet, in the training's process, whose state it
+    leaves as it is; where another process evaluates the run (tools/evaluate.py --watch), that is
+    left to it.
+
+    Args:
+      config, annotations_file, image_dir: as of `kept.Kept`.
+      keep_best, patience: as of `replicate.replication.ReplicationRequest`.
+    """
+    kept = Kept(
+        run,
+        config,
+        os.path.abspath(annotations_file),
+        os.path.abspath(image_dir),
+        keep_best=best.Metric.parse(keep_best),
+        patience=patience or 0,
+    )
+    seen: set[Checkpoint] = set()
+    told: set[str] = set()
+
+    def evaluate() -> None:
+        phase = tf.keras.backend.learning_phase()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(run.evaluating())
+            except InputError as error:  # another process evaluates
+                if not told:
+                    print(f"{error}: evaluation is left to it", file=sys.stderr)
+                told.add(str(error))
+                return
+            stack.callback(tf.keras.backend.set_learning_phase, phase)
+            for checkpoint in kept.checkpoints():
+                if checkpoint not in seen:
+                    kept.evaluate(checkpoint)
+                    seen.add(checkpoint)
+
+    return evaluate
