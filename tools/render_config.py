@@ -36,7 +36,7 @@ from absl import flags
 
 from replicate import config, run
 from replicate.config import operations as config_operations
-from replicate.config import parse_override, view
+from replicate.config import build_rules, parse_override, view
 from replicate.errors import UserError
 from replicate.tfvision import configs
 from tools import cli
@@ -114,6 +114,8 @@ def main(_: list[str]) -> None:
     opening.tell_of_secrets(_OUTPUT.value, text)
     if _DEVIATIONS.value:
         run.write_json(_DEVIATIONS.value, config.operations_to_json(deviations))
+    for problem in build_rules.unread(message):
+        print(f"warning: {problem.path}: {problem.message}", file=sys.stderr)
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))
 
 

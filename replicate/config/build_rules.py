@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
 _DEPLOYED_SCORE = 0.01
+_LOWEST_LEVELS = {"fpn": 2, "bifpn": 1}  # of the feature maps that the API's backbones give
 
 
 def resizer(message: "Message") -> Iterator[ConfigProblem]:
@@ -45,6 +46,9 @@ def resizer(message: "Message") -> Iterator[ConfigProblem]:
                 f"false, at batch_size {batch}: images of different shapes cannot be put into one "
                 "batch; write pad_to_max_dimension: true",
             )
+    for name in ("height", "width", "min_dimension", "max_dimension"):
+        if getattr(each, name, 1) < 1:
+            yield ConfigProblem(WARNING, f"{here}.{name}", f"{getattr(each, name)}: of no image")
     if kind == "pad_to_multiple_resizer" and each.multiple < 1:
         yield ConfigProblem(ERROR, f"{here}.multiple", f"{each.multiple}: it must be above 0")
 
@@ -69,6 +73,11 @@ def suppression(message: "Message") -> Iterator[ConfigProblem]:
             f"{nms.max_detections_per_class} of a class are more than max_total_detections, "
             f"{nms.max_total_detections}; raise that",
         )
+    for name in ("max_detections_per_class", "max_total_detections"):
+        if getattr(nms, name) < 1:
+            yield ConfigProblem(
+                WARNING, f"{where}.{name}", f"{getattr(nms, name)}: nothing is detected"
+            )
     if nms.soft_nms_sigma < 0:
         yield ConfigProblem(ERROR, f"{where}.soft_nms_sigma", "below 0; 0 is none")
     if nms.use_combined_nms and nms.use_class_agnostic_nms:
@@ -160,11 +169,17 @@ def anchors(message: "Message") -> Iterator[ConfigProblem]:
             )
     if kind == "ssd_anchor_generator" and each.num_layers < 1:
         yield ConfigProblem(ERROR, f"{where}.num_layers", f"{each.num_layers}: at least 1")
-    for pyramid in ("fpn", "bifpn"):
+    for pyramid, lowest in _LOWEST_LEVELS.items():
         if meta.feature_extractor.HasField(pyramid):
-            yield from _levels(
-                f"{path}.feature_extractor.{pyramid}", getattr(meta.feature_extractor, pyramid)
-            )
+            held, where = getattr(meta.feature_extractor, pyramid), f"{path}.feature_extractor"
+            yield from _levels(f"{where}.{pyramid}", held)
+            if held.min_level < lowest:
+                yield ConfigProblem(
+                    ERROR,
+                    f"{where}.{pyramid}.min_level",
+                    f"min_level {held.min_level}: backbones have no feature map below level "
+                    f"{lowest}",
+                )
 
 
 def box_coder(message: "Message") -> Iterator[ConfigProblem]:
@@ -318,6 +333,13 @@ _INSTEAD = {
 }
 
 
+def initializers(message: "Message") -> Iterator[ConfigProblem]:
+    """Scales of initial weights that Keras refuses."""
+    for path, value in _floats(message.model, "model."):
+        if path.endswith("variance_scaling_initializer.factor") and value <= 0:
+            yield ConfigProblem(ERROR, path, f"{value:.3g}: it scales initial weights; above 0")
+
+
 def finite(message: "Message") -> Iterator[ConfigProblem]:
     """Values that are no finite number, which the API takes without a word."""
     for path, value in _floats(message, ""):
@@ -341,6 +363,7 @@ RULES = (
     *(resizer, suppression, proposals, matcher, anchors, box_coder, box_predictor, optimizer),
     readers,
     finite,
+    initializers,
     keypoint_class,
     unread,
 )

@@ -58,7 +58,7 @@ def lint(text: str, origin: str) -> list[Finding]:
     try:
         tree = syntax.Text(text)
     except syntax.NotTextFormat as error:
-        textproto.parse(text, origin)  # says why not
+        textproto.parse(text, origin, hint=False)  # says why not
         raise UserError(f"{origin}: not understood at '{error}'") from error
     findings = syntax_findings(tree)
     if not findings:

@@ -1,5 +1,6 @@
 """Text-format `pipeline.config` in and out, with errors that say where and what was meant."""
 
+import codecs
 import difflib
 import functools
 import os
@@ -70,6 +71,7 @@ def read_text(path: str | os.PathLike) -> str:
                 f"{path}: {size / 1e6:.0f} MB; a pipeline.config or label map has some kilobytes, "
                 f"and more than {LARGEST_BYTES / 1e6:.0f} MB are not read"
             )
+        _refuse_encoding(path)
         text = pathlib.Path(path).read_text(encoding="utf-8")
         if not text.strip():
             raise UserError(f"{path}: is empty; restore it, or make it anew")
@@ -92,8 +94,28 @@ def read_text(path: str | os.PathLike) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def _refuse_encoding(path: str | os.PathLike) -> None:
+    """What the API's parser takes for a mistake in the first field: Windows editors write it."""
+    with open(path, "rb") as file:
+        head = file.read(3)
+    if head == codecs.BOM_UTF8:
+        raise UserError(
+            f"{path}: begins with a byte-order mark, which the API's parser does not take. Remove "
+            f"it: sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"
+        )
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise UserError(
+            f"{path}: is UTF-16, and text format is UTF-8. Convert it: "
+            f"iconv -f UTF-16 -t UTF-8 {path} > converted{pathlib.Path(path).suffix}"
+        )
+
+
 def parse(
-    text: str, origin: str = "pipeline.config", message: "Message | None" = None
+    text: str,
+    origin: str = "pipeline.config",
+    message: "Message | None" = None,
+    *,
+    hint: bool = True,
 ) -> "Message":
     """Parses text format into `message` (a new `TrainEvalPipelineConfig` when None).
 
@@ -101,6 +123,7 @@ def parse(
       text: protobuf text format.
       origin: what the text came from; the error names it.
       message: the message to parse into, of any type.
+      hint: whether an error names the tool that lists all mistakes; not where that tool asks.
 
     Raises:
       UserError: the text does not parse.
@@ -112,7 +135,7 @@ def parse(
         raise UserError(f"{origin}: nested too deeply to be a pipeline.config") from None
     except text_format.ParseError as error:
         description = describe_parse_error(error, text, origin)
-        if is_config:
+        if is_config and hint:
             description += f"\n  all of its mistakes: python tools/lint_config.py {origin}"
         raise UserError(description) from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from replicate.config import Operation, lint_rules, scaling, schedule
+from replicate.config import Operation, build_rules, lint_rules, scaling, schedule
 from replicate.config.diff import diff
 from replicate.config.operations import show
 from replicate.errors import UserError
@@ -22,13 +22,20 @@ _COCO_DETECTIONS = 100
 def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
     yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
+    without_effect = list(build_rules.unread(material.message))
+    for problem in without_effect:
+        yield mind(f"{problem.path}: {problem.message}", "take it out")
+    if material.intent.freeze:
+        yield differs(
+            f"--freeze={material.intent.freeze}: not in the recipe, asked for", "", meant=True
+        )
     if material.recipe is None:
         yield _without_recipe(material)
         return
     drifted = material.deviations_of(3)
     for operation in drifted:
         yield _deviation(material, operation)
-    if not drifted:
+    if not (drifted or without_effect or material.intent.freeze):
         yield Note(f"as published for {material.intent.model}, apart from what is told elsewhere")
 
 

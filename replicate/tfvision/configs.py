@@ -100,8 +100,12 @@ def text_of(path: str | os.PathLike) -> str:
     """A file's text. Raises UserError where it cannot be read."""
     try:
         return pathlib.Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; a params YAML is") from None
 
 
 @functools.cache

@@ -416,3 +416,36 @@ def test_a_rate_that_is_no_number_is_told(value):
     assert found.level == lint.WARNING and value in found.message
     line = text.splitlines()[found.line - 1]
     assert "learning_rate_base" in line
+
+
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("a.config", b"\xef\xbb\xbfmodel { }", "begins with a byte-order mark"),
+        ("a.config", "model { }".encode("utf-16"), "is UTF-16, and text format is UTF-8"),
+        ("a.config", b"model { ssd {\r\n", 'Expected "}"'),
+        ("a.yaml", "task: {é: 1}".encode("latin-1"), "not UTF-8 text"),
+        ("a.yaml", None, "no such file"),
+        ("a.config", None, "no such file"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, name, content, told):
+    """The message says what to do, which is not to ask the same tool again."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "tools" / "lint_config.py"), str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and told in done.stderr
+    assert "Errno" not in done.stderr and "lint_config.py " not in done.stderr
+    if "sed -i" in done.stderr:
+        subprocess.run(done.stderr.partition("Remove it: ")[2], shell=True, check=True)
+        assert path.read_bytes() == b"model { }"
+
+
+def test_windows_line_ends_are_read():
+    text = "train_config {\r\n  batch_size: 2.5\r\n}\r\n"
+    assert findings(text) == [("error", 2, 3, "train_config.batch_size")]

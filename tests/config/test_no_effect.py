@@ -1,9 +1,13 @@
 """Fields that do nothing: the list is the API's source's; diff and lint tell them."""
 
+import subprocess
+import sys
+
 import pytest
 
 from replicate import config
 from replicate.config import build_rules, no_effect
+from tests.conftest import PROJECT
 from tests.odapi import fields_read
 
 FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -54,3 +58,17 @@ def test_told_by_lint_and_diff(path):
 def test_published_configs_are_not_warned_of():
     for name in config.template_names():
         assert list(build_rules.unread(config.template(name))) == []
+
+
+def test_told_by_render(tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, str(PROJECT / "tools" / "render_config.py"), f"--model={FPNLITE}"),
+            *(f"--output={tmp_path / 'x.config'}", "--set=train_config.freeze_variables=['.*']"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning: train_config.freeze_variables: no effect" in done.stderr
+    assert "no effect in TensorFlow 2" in done.stdout

@@ -253,6 +253,17 @@ class Test3Drift:
 
         _caught(told, intent(), intent(edit), 3, "no feature extractor")
 
+    def test_a_field_that_nothing_reads(self, intent, told):
+        def edit(message):
+            message.train_config.freeze_variables.append(".*FeatureExtractor.*")
+
+        words = ("train_config.freeze_variables: no effect", "--freeze=backbone")
+        _caught(told, intent(), intent(edit), 3, *words, status="warn")
+
+    def test_frozen_layers(self, intent, told):
+        made = intent(freeze="backbone")
+        _caught(told, intent(), made, 3, "--freeze=backbone: not in the recipe", status="warn")
+
 
 class Test4BatchAndRate:
     def test_smaller_batch_with_the_published_rate(self, intent, told):
