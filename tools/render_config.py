@@ -35,8 +35,8 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 from replicate import config, run
-from replicate.config import operations as config_operations
 from replicate.config import build_rules, parse_override, view
+from replicate.config import operations as config_operations
 from replicate.errors import UserError
 from replicate.tfvision import configs
 from tools import cli

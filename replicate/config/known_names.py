@@ -28,6 +28,17 @@ FEATURE_EXTRACTORS = {
     ),
 }
 
+# TensorFlow 1's, of which TensorFlow 2 has none under the name with _keras (the same file).
+OF_TENSORFLOW_1_ALONE = (
+    "embedded_ssd_mobilenet_v1",
+    *("ssd_inception_v2", "ssd_inception_v3", "ssd_pnasnet", "ssd_spaghettinet"),
+    *(f"ssd_mobiledet_{device}" for device in ("cpu", "dsp", "edgetpu", "gpu")),
+    *("ssd_mobilenet_edgetpu", "ssd_mobilenet_v1_ppn", "ssd_mobilenet_v2_mnasfpn"),
+    *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small"),
+    *(f"ssd_{resnet}_v1_ppn" for resnet in _RESNETS),
+    *("faster_rcnn_inception_v2", "faster_rcnn_nas", "faster_rcnn_pnas"),
+)
+
 # Evaluators (object_detection/eval_util.py).
 METRICS = (
     "coco_detection_metrics",

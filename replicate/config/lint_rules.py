@@ -253,14 +253,19 @@ def feature_extractor(message: "Message") -> Iterator[ConfigProblem]:
     name = message.model.WhichOneof("model")
     kind = getattr(message.model, name).feature_extractor.type
     known = known_names.FEATURE_EXTRACTORS[name]
-    if kind not in known:
-        hint = " (TensorFlow 1's)" if f"{kind}_keras" in known else ""
-        yield ConfigProblem(
-            ERROR,
-            f"model.{name}.feature_extractor.type",
-            f"'{kind}'{hint} is no feature extractor of TensorFlow 2; "
-            f"{textproto.choices(kind, known)}",
-        )
+    if kind in known:
+        return
+    hint = " (TensorFlow 1's)" if f"{kind}_keras" in known else ""
+    if kind in known_names.OF_TENSORFLOW_1_ALONE:
+        hint = " (TensorFlow 1's, which TensorFlow 2 has no counterpart of)"
+    others = [model for model, names in known_names.FEATURE_EXTRACTORS.items() if kind in names]
+    which = name if others else "TensorFlow 2"
+    hint = f" (of {others[0]})" if others else hint
+    yield ConfigProblem(
+        ERROR,
+        f"model.{name}.feature_extractor.type",
+        f"'{kind}'{hint} is no feature extractor of {which}; {textproto.choices(kind, known)}",
+    )
 
 
 RULES = (

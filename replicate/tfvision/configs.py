@@ -87,8 +87,8 @@ def of_text(text: str, origin: str, experiment: str = "") -> VisionConfig:
     name = experiment or document.experiment or _by_file(origin) or _by_content(document.values)
     if not name:
         raise UserError(
-            f"{origin}: names no experiment, and is not complete without one; add the line "
-            "`# --experiment_type=NAME` at its head, "
+            f"{origin}: a params YAML of TF-Vision, which names no experiment and is not complete "
+            "without one; add the line `# --experiment_type=NAME` at its head, "
             f"NAME one of {', '.join(experiments.names())}"
         )
     params = experiments.factory(name)

@@ -1,6 +1,7 @@
 """The linter: places, nearest names, copied blocks and their fix, contradictions."""
 
 import json
+import pathlib
 import random
 import re
 import subprocess
@@ -405,6 +406,11 @@ def test_names_that_the_api_looks_up():
     }
     for name, known in known_names.FEATURE_EXTRACTORS.items():
         assert sorted(known) == sorted(maps[name])
+    source = pathlib.Path(model_builder.__file__).read_text(encoding="utf-8")
+    ours = {name for names in known_names.FEATURE_EXTRACTORS.values() for name in names}
+    theirs = set(re.findall(r"'((?:embedded_)?(?:ssd|faster_rcnn)_\w+)':", source)) - ours
+    alone = {name for name in theirs if f"{name}_keras" not in ours}
+    assert set(known_names.OF_TENSORFLOW_1_ALONE) == alone
     assert sorted(known_names.METRICS) == sorted(eval_util.EVAL_METRICS_CLASS_DICT)
 
 

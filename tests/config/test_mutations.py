@@ -42,8 +42,7 @@ def differing(seeds, names, keypoints):
             f"{problem.path}: {problem.message}"
             for rule in RULES
             for problem in rule(message)
-            if problem.level == "error"
-            and not LATER.search(f"{problem.path}: {problem.message}")
+            if problem.level == "error" and not LATER.search(f"{problem.path}: {problem.message}")
         ]
         refused += refusal is not None
         if (refusal is not None) != bool(errors):
