@@ -88,8 +88,8 @@ def _check_size(image: Image.Image, name: str, image_hw: tuple[int, int]) -> Non
         )
     raise BadImage(
         "image_size",
-        f"{message}. The boxes belong to another version of this image; --fix=sizes takes the "
-        "file's own size where they all fit into it",
+        f"{message}. The boxes belong to another version of this image: put that in its place, or "
+        "scale the boxes. Where all boxes fit into the file's own size, --fix=sizes takes that",
     )
 
 

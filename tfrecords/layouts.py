@@ -175,7 +175,7 @@ def by_geometry(boxes: np.ndarray, image_hw: np.ndarray) -> tuple[list[str], str
     as_given = inside(boxes, image_hw).mean() if len(boxes) else 1.0
     if as_given >= _SOME or not (codes := fitting(boxes, image_hw)):
         return [], ""
-    return codes, f"read so, all lie inside their image, as they are {as_given:.0%} do"
+    return codes, f"read so, no more than {as_given:.0%} lie inside their image"
 
 
 def inside(boxes_xywh_px: np.ndarray, image_hw: np.ndarray) -> np.ndarray:

@@ -162,7 +162,12 @@ def _take(work: _Mending, where: str, entry: dict, field: str, whole: bool) -> N
 
 
 def _ids(work: _Mending) -> None:
-    """New ids, in the file's order, for images by other names and annotations without their own."""
+    """New ids, in the file's order, for images by other names and annotations without their own.
+
+    An image or category that is listed twice, word for word, is listed once.
+    """
+    for name in ("images", "categories"):
+        _once(work, name)
     ids = [entry.get("id") for _, entry in work.entries("images")]
     if not all(map(_is_id, ids)):
         if len(set(map(repr, ids))) < len(ids):
@@ -182,6 +187,18 @@ def _ids(work: _Mending) -> None:
     if not all(map(_is_id, ids)) or 0 in ids or len(set(ids)) < len(ids):
         for number, (where, entry) in enumerate(work.entries("annotations"), start=1):
             work.put(where, entry, "id", number)
+
+
+def _once(work: _Mending, name: str) -> None:
+    """Leaves out entries that repeat an earlier one."""
+    kept: dict[str, dict] = {}
+    for where, entry in work.entries(name):
+        said = json.dumps(entry, sort_keys=True)
+        if kept.setdefault(said, entry) is not entry:
+            work.changed += 1
+            work.first = work.first or f"{where}, listed before, is left out"
+    if len(kept) < len(list(work.entries(name))):
+        work.document[name] = list(kept.values())
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
@@ -215,6 +232,7 @@ def _file_names(work: _Mending) -> None:
 
 def _sizes(work: _Mending) -> None:
     folder = work.folder("sizes")
+    left = 0
     ends: dict = {}
     for _, annotation in work.entries("annotations"):
         box = annotation.get("bbox")
@@ -235,6 +253,10 @@ def _sizes(work: _Mending) -> None:
         if missing or (not turned and x <= size[0] + 1 and y <= size[1] + 1):
             work.put(where, entry, "width", size[0])
             work.put(where, entry, "height", size[1])
+        else:
+            left += said != size
+    if left:
+        work.first += f"{'; ' * bool(work.first)}{left} left, by boxes that do not fit"
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
@@ -341,7 +363,11 @@ def _area_of(annotation: dict, image_hw: tuple | None) -> float | None:
 
 FIXES: dict[str, tuple[str, Callable[[_Mending], None]]] = {
     "numbers": ('values that mean a number ("12", 1.0, true) become that number', _numbers),
-    "ids": ("images and annotations get numbers in the file's order", _ids),
+    "ids": (
+        "images and annotations get numbers in the file's order; an image or category that is "
+        "listed twice, word for word, is listed once",
+        _ids,
+    ),
     "file_names": ("paths and addresses are looked up in the image folder", _file_names),
     "sizes": ("widths and heights are read from the image files", _sizes),
     "names": ("space around category names goes, numbers become text", _names),

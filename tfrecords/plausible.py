@@ -45,7 +45,7 @@ def check_boxes(file: AnnotationFile) -> None:
     choices = "; ".join(f"--fix={code}: {layouts.LAYOUTS[code].what}" for code in codes)
     raise InputError(
         f"{file.path}: the boxes are no {layouts.XYWH_PX.what}: {why} (annotation "
-        f"{file.ids[first]} has {file.boxes_xywh_px[first].tolist()}). They could be "
+        f"{file.ids[first]} has {file.boxes_xywh_px[first].tolist()}). All of them could be "
         f"{' or '.join(layouts.LAYOUTS[code].what for code in codes)}. "
         + offer(codes[0], "converts them")
         + (f". Which of them it is, you have to say: {choices}" if len(codes) > 1 else "")

@@ -35,7 +35,11 @@ REFUSED = {  # file: (what the message says, the fixes that make it whole)
     "area_list": ("'area' is [2695]", ["numbers"]),
     "area_str": ("'area' is \"2695\"", ["numbers"]),
     "norm_bbox": ("as fractions", ["normalized_boxes"]),
-    "xyxy_bbox": ("corners [x1, y1, x2, y2] in pixels", ["corner_boxes"]),
+    "xyxy_bbox": (
+        "read so, no more than 33% lie inside their image (annotation 1 has [53.0, 18.0, 108.0, "
+        "67.0]). All of them could be corners [x1, y1, x2, y2] in pixels",
+        ["corner_boxes"],
+    ),
     "str_bbox": ('\'bbox\' is ["53", "18", "55", "49"]', ["numbers"]),
     "str_joined_bbox": ("'bbox' is \"[53, 18, 55, 49]\"", ["numbers"]),
     "bbox_null": ("'bbox' is null", []),
@@ -258,6 +262,16 @@ SIBLINGS = {  # change: (what the message says, the fixes that mend it)
         'category 3 is named "blue\\t"',
         "names",
     ),
+    "an image listed twice": (
+        lambda d: d["images"].insert(2, dict(d["images"][0])),
+        "1 image id(s) occur more than once: 1. Annotations name their image by its id",
+        "ids",
+    ),
+    "a category listed twice": (
+        lambda d: d["categories"].append(dict(d["categories"][1])),
+        "1 category id(s) occur more than once: 2. Annotations name their category by its id",
+        "ids",
+    ),
     "LVIS": (
         lambda d: [
             i.update(coco_url=f"http://x.org/train2017/{i.pop('file_name')}") for i in d["images"]
@@ -284,6 +298,34 @@ def test_siblings(cases, tmp_path, case):
         for key in ("bbox/xmin", "bbox/ymin", "bbox/xmax", "bbox/ymax", "area"):
             name = f"image/object/{key}"
             np.testing.assert_allclose(got[name][1], want[name][1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["images", "categories"])
+def test_an_id_of_two_is_not_guessed(cases, tmp_path, name):
+    """Two images, or categories, of one id: nothing tells to which an annotation belongs."""
+    document = json.loads((cases / "base.json").read_text())
+    document[name][1]["id"] = document[name][0]["id"]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document))
+    for fix in ([], ["ids"]):
+        with pytest.raises(InputError, match="give each a number of its own"):
+            convert(path, cases / "images", tmp_path, fix=fix)
+
+
+def test_sizes_that_cannot_be_taken_are_told(cases, tmp_path):
+    """Boxes of an image of twice the size: the offer does not come back as the way on."""
+    document = json.loads((cases / "base.json").read_text())
+    document["images"][0].update(width=320, height=240)
+    for annotation in document["annotations"]:
+        if annotation["image_id"] == 1:
+            annotation["bbox"] = [2 * value for value in annotation["bbox"]]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document))
+    _, account = mending.mended(path, ["sizes"], cases / "images")
+    assert account == ["--fix=sizes: 0 changed (1 left, by boxes that do not fit)"]
+    with pytest.raises(InputError, match="put that in its place, or scale the boxes") as caught:
+        convert(path, cases / "images", tmp_path, fix=["sizes"])
+    assert str(caught.value).count("--fix=sizes") == 1
 
 
 def test_what_nothing_tells_is_not_guessed(cases, tmp_path):
