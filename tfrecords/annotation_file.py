@@ -304,7 +304,7 @@ def check_unique(kind: str, ids: Sequence[int] | np.ndarray, path: str | os.Path
                 "Ids must be unique; give the repeated ones new numbers: "
                 + not_coco.offer("ids", "does it")
                 if kind == "annotation"
-                else f"Annotations name their {kind} by its id, so that nothing tells which is meant: "
+                else f"Annotations name their {kind} by its id, and nothing tells which is meant: "
                 "give each a number of its own, there and in its annotations. Where the entries "
                 f"are the same, {not_coco.offer('ids', 'keeps one of them')}"
             )
