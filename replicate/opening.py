@@ -123,6 +123,8 @@ def write_spec(run: "RunDir", request: Any, command: str, forced: list[str], **m
         command = before["command"]
     if "accepted" in before:
         extras["accepted"] = before["accepted"]  # what `identity` has noted
+    if "reference" in before and "reference" not in more:
+        extras["reference"] = before["reference"]  # another start need not name it again
     command = environment.without_secrets(command)
     spec = {"format": 1, **more, "request": asked, "command": command} | extras
     if spec != before:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from replicate import preflight
     from replicate.cluster import Cluster
+    from replicate.verdict import Asked
 
 
 _SPLITS = ("train", "val")
@@ -79,6 +80,7 @@ def replicate(
     run_dir: str | os.PathLike,
     command: str,
     terms: "preflight.Terms | None" = None,
+    reference: "Asked | None" = None,
 ) -> dict | None:
     """Checks (preflight), converts, renders, trains, evaluates, scores, judges and reports.
 
@@ -86,6 +88,8 @@ def replicate(
       run_dir: the run directory; may hold the same run, begun earlier.
       command: the command line, for the report.
       terms: preflight.Terms; None takes the strict ones.
+      reference: what the figure is held against, kept in spec.json; None takes what is kept there,
+        else the zoo's figure, of a fine-tuning nothing.
 
     Of several workers (see `replicate.cluster`), which all see `run_dir`, the first does
     everything; the others wait for its records and config and take part in the training alone.
@@ -101,12 +105,13 @@ def replicate(
     run = RunDir.at(run_dir)
     request = resolved(request)
     check_inputs(request)
+    check_reference(reference, run)
     workers = _workers()
     _check_keeping(request, workers)
     helps = workers is not None and not workers.is_chief
     with contextlib.nullcontext() if helps else run.writing():
         request = _mended(run, request, write=not helps)
-        return _replicate(run, request, command, terms, workers)
+        return _replicate(run, request, command, terms, workers, reference)
 
 
 def _replicate(
@@ -115,6 +120,7 @@ def _replicate(
     command: str,
     terms: "preflight.Terms | None",
     workers: "Cluster | None",
+    reference: "Asked | None",
 ) -> dict | None:
     """`replicate` under the run's lock, which who only helps to train leaves to the first."""
     from replicate import preflight
@@ -126,7 +132,7 @@ def _replicate(
                 message = configs.read(run.pipeline_config)
             else:
                 num_workers = len(workers.workers) if workers else 1
-                message = _prepare(run, request, command, num_workers, terms, waiting)
+                message = _prepare(run, request, command, num_workers, terms, waiting, reference)
         _stage("training")
         if not helps:
             best.reconsider(run, request.patience or 0)
@@ -200,6 +206,7 @@ def _prepare(
     num_workers: int,
     terms: "preflight.Terms | None",
     waiting: "preflight.Standby",
+    reference: "Asked | None",
 ) -> "Message":
     """Everything before the first step; the config that is trained."""
     from replicate import preflight
@@ -212,11 +219,12 @@ def _prepare(
     if "config" not in request.accept:
         opening.refuse_another_config(run, message)
     forced = preflight.gate(meant, terms, waiting=waiting)
-    opening.write_spec(run, request, command, forced)
+    named = {"reference": reference.to_json()} if reference else {}
+    opening.write_spec(run, request, command, forced, **named)
     annotations.keep(run, (request.train_annotations, request.val_annotations))
     _convert(run, request, num_workers)
     forced = preflight.gate(meant, terms, preflight.OF_RECORDS)
-    opening.write_spec(run, request, command, forced)
+    opening.write_spec(run, request, command, forced, **named)
     _stage("differences from the published config")
     deviations = opening.write_config(run, message, request.model)
     assert deviations is not None  # `model` is a recipe
@@ -266,6 +274,18 @@ def check_inputs(request: ReplicationRequest) -> None:
     for field in ("train_images", "val_images"):
         if not pathlib.Path(getattr(request, field)).is_dir():
             raise UserError(f"--{field}: no such image folder: {getattr(request, field)}")
+
+
+def check_reference(reference: "Asked | None", run: RunDir) -> None:
+    """Raises UserError where what the figure is to be held against cannot be read: that is told
+    before the training, not after it."""
+    if reference is None:
+        return
+    from replicate import verdict
+
+    for other in verdict.read_reference(reference).runs:
+        if other.root.resolve() == run.root.resolve():
+            raise UserError(f"--reference={run.root}: the run itself; name another run")
 
 
 def _records(run: RunDir, split: str) -> str:
@@ -384,9 +404,6 @@ def summary(run_dir: str | os.PathLike) -> str:
     ]
     if sentence := best.sentence_of(run):
         lines += ["", f"best: {sentence} ({run.best})"]
-    if (read_json(run.spec).get("request") or {}).get("purpose") == "finetune":
-        lines += ["", "a fine-tuning: its figure is not the zoo's, and is not judged by it"]
-    else:
-        lines += ["", f"verdict: {verdict.text(decided)}"]
+    lines += ["", f"verdict: {verdict.text(decided)}"]
     lines += ["", f"report: {run.report / 'index.html'}"]
     return "\n".join(lines)

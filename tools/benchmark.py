@@ -15,6 +15,8 @@ What to compare with: --name (a zoo model's name, a torchvision builder's, one o
 
     python tools/benchmark.py … --paper_results='box AP=22.2,AP50=36.9'
 
+They are taken to be of val2017; --paper_results_on=this says that they are of these images.
+
 A run directory, checkpoint, archive or SavedModel is fed the pixels that tools/evaluate.py feeds
 it, those of TensorFlow's decoder. For a .tflite file, a callable or a PyTorch module --decoder
 chooses; it is part of the result. Default: tensorflow for a .tflite file, whose family is trained
@@ -123,6 +125,12 @@ flags.DEFINE_string("label_map", None, "label map of a checkpoint, where its con
 flags.DEFINE_string("name", None, "the model's name in the published tables")
 flags.DEFINE_string("arxiv", None, "arXiv id of the paper to compare with")
 flags.DEFINE_list("paper_results", [], "published figures in points: 'box AP=22.2,AP50=36.9'")
+flags.DEFINE_enum(
+    "paper_results_on",
+    "val2017",
+    ["val2017", "this"],
+    "which images --paper_results is of: COCO's val2017, or those that are evaluated here",
+)
 flags.DEFINE_string("cache_dir", None, "folder of kept results (default: ~/.cache/replicate)")
 flags.DEFINE_bool("cache", True, "keep results, and use those kept")
 flags.DEFINE_string("pictures", None, "draw detections of the first images into this folder")
@@ -139,6 +147,8 @@ def main(_: list[str]) -> int:
     from replicate.run import write_json
     from replicate.score import text
 
+    if FLAGS["paper_results_on"].present and not FLAGS.paper_results:
+        raise UserError("--paper_results_on goes with --paper_results")
     dataset = Dataset(FLAGS.annotations_file, FLAGS.image_dir, FLAGS.num_images)
     folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
     if FLAGS.all_forms:
@@ -157,6 +167,7 @@ def main(_: list[str]) -> int:
         name=FLAGS.name,
         arxiv=FLAGS.arxiv,
         paper_results=_paper_results(FLAGS.paper_results),
+        paper_results_on=FLAGS.paper_results_on,
         iou_types=FLAGS.iou_types,
         evaluator=FLAGS.evaluator,
         batch_size=FLAGS.batch_size,

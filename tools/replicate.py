@@ -15,15 +15,20 @@ that; without --rehearsal, --num_steps cuts the published schedule off).
 
 --purpose=finetune trains on data of one's own from a detector's weights: other classes, images,
 lengths and batches are as expected, all but the class heads of --fine_tune_checkpoint is loaded,
-and the figure is not judged by the zoo's (docs/how-to-fine-tune.md).
+and the figure is not judged by the zoo's (docs/how-to-fine-tune.md) but by what you name:
+
+    python tools/replicate.py --purpose=finetune … --reference=runs/shipped
+
+--reference is an earlier run (several are its seeds), a metrics.json, figures (AP=0.412 with
+--reference_on=this) or a zoo model's name; without --purpose=finetune it is the model's.
 
 --keep_best=AP evaluates each checkpoint as soon as it is saved and keeps the best in RUN/best
 beside the last ones; --patience=N ends the training after N evaluations without gain. The verdict
 is of the last checkpoint all the same, as published figures are.
 
-Exit status: 0 the figure was reached (REPLICATED, NEAR), or the run was declared a --rehearsal
-or a fine-tuning;
-1 not reached or inconclusive; 3 not comparable (each reason is named).
+Exit status: 0 the figure was reached (REPLICATED, NEAR), the run was declared a --rehearsal, or a
+fine-tuning has no --reference; 1 not reached or inconclusive; 3 not comparable (each reason is
+named).
 """
 
 import os
@@ -37,7 +42,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tools import cli, training_flags
+from tools import cli, reference_flags, training_flags
 
 if TYPE_CHECKING:
     from replicate.replication import ReplicationRequest
@@ -99,6 +104,7 @@ _PATIENCE = flags.DEFINE_integer(
 )
 _MASKS = flags.DEFINE_bool("include_masks", False, "keep instance masks in the records.")
 flags.adopt_module_key_flags(training_flags)
+flags.adopt_module_key_flags(reference_flags)
 
 
 def request() -> "ReplicationRequest":
@@ -133,15 +139,14 @@ def main(_: list[str]) -> int:
 
     command = " ".join(map(shlex.quote, ["python", "tools/replicate.py", *sys.argv[1:]]))
     terms = training_flags.terms()
-    decided = replication.replicate(request(), _RUN_DIR.value, command, terms)
+    asked = reference_flags.asked()
+    decided = replication.replicate(request(), _RUN_DIR.value, command, terms, asked)
     if decided is None:  # one worker of several; the first one tells
         return cli.DONE
     print(replication.summary(_RUN_DIR.value))
-    return (
-        cli.DONE
-        if terms.rehearsal or terms.purpose == "finetune"
-        else verdict.exit_status(decided["verdict"])
-    )
+    if terms.rehearsal or decided["verdict"] == verdict.NO_REFERENCE:
+        return cli.DONE
+    return verdict.exit_status(decided["verdict"])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ pull request, report.json for machines. tools/replicate.py writes it at its end;
 after another evaluation, or for a run that is still training: what is missing is named in the
 report as not checked.
 
+    python tools/report.py --run_dir=runs/mine --reference=runs/shipped
+
+--reference judges the run anew against what you name (docs/scoring.md): verdict.json is written,
+and the page says so.
+
     python tools/report.py --run_dir=runs/first --tracker=tensorboard,mlflow,comet
 
 --tracker also writes the run for trackers, as local files that nothing is sent from: TensorBoard
@@ -25,8 +30,8 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 from absl import flags
 
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json
-from tools import cli
+from replicate.run import RunDir, read_json, write_json
+from tools import cli, reference_flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "the run directory")
@@ -40,15 +45,21 @@ flags.DEFINE_list(
     "tracker", [], "also write the run for these: tensorboard, mlflow, comet, wandb, trackio"
 )
 flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run directory)")
+flags.adopt_module_key_flags(reference_flags)
 
 
 def main(_: list[str]) -> None:
-    run = RunDir.existing(FLAGS.run_dir)
+    run, asked = RunDir.existing(FLAGS.run_dir), reference_flags.asked()
     if read_json(run.spec).get("kind") == "recognition":
+        if asked:
+            raise UserError("--reference is for detectors; this run is of a recognition")
         _recognition(run)
         return
-    from replicate import report
+    from replicate import report, verdict
 
+    if asked:
+        decided = verdict.of_runs([run], reference=asked)
+        write_json(run.verdict, decided.to_json())
     print(report.write(run, images=FLAGS.images))
     if FLAGS.tracker:
         from replicate.report import trackers

@@ -1,4 +1,4 @@
-"""Was a published figure reached, and under which conditions? From runs, or scores made elsewhere.
+"""Was a figure reached, the zoo's or your own, and under which conditions? From runs or scores.
 
 Several runs of one model are its seeds; each counts once. From the gap's 90 % interval follows
 whether it was reached, or how many seeds would settle it:
@@ -10,10 +10,20 @@ A checkpoint evaluated again, or detections of another framework, scored by tool
     python tools/verdict.py --model=mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8 \\
         --metrics=boxes.json,masks.json --kind=checkpoint
 
+Against a reference of your own: an earlier run (or its seeds), a metrics.json, or figures:
+
+    python tools/verdict.py runs/new --reference=runs/shipped
+    python tools/verdict.py runs/s0 runs/s1 --reference=runs/a0,runs/a1 --margin=1
+    python tools/verdict.py runs/new --reference=AP=0.412,AP50=0.655 --reference_on=this
+
+Between sets of runs it is an equivalence test of the difference, between two evaluations of the
+same images the interval paired over them (docs/scoring.md).
+
 MODEL may be one of TF-Vision's too (tools/zoo.py list --engine=tfvision), --pipeline_config then a
 params YAML.
 
-Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable.
+Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable, or a
+fine-tuning without a reference.
 """
 
 import os
@@ -29,7 +39,7 @@ from absl import flags
 from replicate import verdict
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
-from tools import cli
+from tools import cli, reference_flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -50,16 +60,21 @@ flags.DEFINE_string("output", None, "write verdict.json here")
 flags.DEFINE_enum(
     "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
 )
+flags.adopt_module_key_flags(reference_flags)
 
 
 def main(run_dirs: list[str]) -> int:
     if bool(run_dirs) == bool(FLAGS.metrics):
         raise UserError("give run directories, or --metrics (with --model); see --help")
-    official = None
+    asked, official = reference_flags.asked(), None
+    if asked and FLAGS.model:
+        raise UserError("--model names the zoo's figure and --reference another; give one of them")
     if FLAGS.val2017_annotations:
         official = verdict.remember_official(FLAGS.val2017_annotations)
     if run_dirs:
-        decided = verdict.of_runs(run_dirs, FLAGS.model, FLAGS.kind, official)
+        decided = verdict.of_runs(run_dirs, FLAGS.model, FLAGS.kind, official, asked)
+    elif asked:
+        decided = verdict.of_metrics_files(FLAGS.metrics, asked, FLAGS.kind, official)
     else:
         decided = _of_metrics(FLAGS.metrics, official)
     print(_written(decided))
@@ -76,7 +91,8 @@ def _written(decided: verdict.Verdict) -> str:
         return json.dumps(decided.to_json(), indent=1)
     from replicate import ci
 
-    level = ci.NOTICE if decided.reached else ci.ERROR
+    nothing = decided.verdict == verdict.NO_REFERENCE
+    level = ci.NOTICE if decided.reached else ci.WARNING if nothing else ci.ERROR
     checks = [ci.Check("verdict", level, decided.headline)]
     checks += [ci.Check("reason", level, reason) for reason in decided.reasons]
     checks += [ci.Check("note", ci.NOTICE, note) for note in decided.notes]
@@ -85,7 +101,10 @@ def _written(decided: verdict.Verdict) -> str:
 
 def _of_metrics(paths: list[str], official: dict | None) -> verdict.Verdict:
     if not FLAGS.model:
-        raise UserError("--metrics needs --model, the zoo model whose figure they are held against")
+        raise UserError(
+            "--metrics needs --model, the zoo model whose figure they are held against, or "
+            "--reference, one of your own"
+        )
     message = None
     if FLAGS.pipeline_config:
         from replicate import engine

@@ -156,6 +156,7 @@ def benchmark(
     name: str | None = None,
     arxiv: str | None = None,
     paper_results: dict[str, float] | None = None,
+    paper_results_on: str = "val2017",
     iou_types: Iterable[str] = ("bbox",),
     evaluator: str = "both",
     batch_size: int = 1,
@@ -178,6 +179,7 @@ def benchmark(
         paper's).
       arxiv: the paper's arXiv id.
       paper_results: published figures in points, {"box AP": 22.2, "AP50": …}.
+      paper_results_on: which images they are of: "val2017", or "this" for those of `dataset`.
       iou_types: kinds of score: "bbox", "segm", "keypoints".
       evaluator: "both", "hotcoco" or "pycocotools".
       batch_size: images a call.
@@ -196,7 +198,7 @@ def benchmark(
     # What was published first: a wrong name should not cost an evaluation.
     known = published.find(name, arxiv)
     if paper_results:
-        known.append(published.given(paper_results, name or "the model"))
+        known.append(published.given(paper_results, name or "the model", paper_results_on))
     dataset, iou_types = Dataset.of(dataset), tuple(iou_types)
     adapted = adapters.of(model, dataset=dataset, identity=identity, decoder=decoder, **hooks)
     if adapted.decoder:

@@ -14,6 +14,10 @@ from replicate.verdict import comparable, tolerance
 _TABLE = pathlib.Path(__file__).resolve().parent / "published_results.csv"
 _COLUMNS = ("box AP", "AP50", "AP75", "APS", "APM", "APL", "mask AP", "keypoint AP")
 
+#: Of figures that are given: they are of the images that are evaluated here.
+THIS = "this"
+_HERE = "the images evaluated here"
+
 # A published metric's name -> (kind of score, the kit's name of it).
 _OF_KIND = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 _OF_METRIC = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APS": "APs", "APM": "APm", "APL": "APl"}
@@ -33,7 +37,8 @@ class Published:
       model: its name there.
       arxiv: the paper's id, or "".
       paper: its title, or where the figures were published.
-      dataset: the images they are on: "val2017", "test-dev" …
+      dataset: the images they are on: "val2017", "test-dev" …, or the words of `given` for those
+        that are evaluated.
       figures: dict metric name (of METRICS) -> points.
       source: the table they stand in.
       score_threshold, max_detections: of the evaluation they come from; COCO's and the zoo's cut
@@ -91,8 +96,13 @@ def find(model: str | None = None, arxiv: str | None = None) -> list[Published]:
     return results
 
 
-def given(results: dict[str, float], model: str) -> Published:
+def given(results: dict[str, float], model: str, on: str = "val2017") -> Published:
     """The figures a user states: `{"box AP": 22.2, "AP50": 36.9}` in points.
+
+    Args:
+      results: dict metric name (of METRICS) -> points.
+      model: whose they are.
+      on: "val2017", or THIS: the images that are evaluated here.
 
     Raises:
       UserError: an unknown metric's name, or a value that is no figure in points.
@@ -104,7 +114,10 @@ def given(results: dict[str, float], model: str) -> Published:
             raise UserError(f"unknown metric '{name}'{hint} Known are: {', '.join(METRICS)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 < value <= 100:
             raise UserError(f"{name}: {value!r} is no figure in points (22.2, not 0.222)")
-    return Published(model, "", "paper_results", "val2017", dict(results), "given by the caller")
+    if on not in ("val2017", THIS):
+        raise UserError(f"paper_results_on '{on}'; there are: val2017, {THIS}")
+    dataset = _HERE if on == THIS else on
+    return Published(model, "", "paper_results", dataset, dict(results), "given by the caller")
 
 
 def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dict]:
@@ -125,14 +138,7 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
             if score is None or score["metrics"].get(metric) is None:
                 continue
             achieved = 100 * score["metrics"][metric]
-            reasons = comparable.obstacles(
-                _of_persons(score) if entry.categories == "person" else score,
-                cut=entry.score_threshold,
-                cap=entry.max_detections,
-            )
-            reasons = [entry.why_not] * bool(entry.why_not) + reasons
-            if entry.dataset != "val2017":
-                reasons = [f"published on {entry.dataset}", *reasons]
+            reasons = _reasons(entry, score)
             verdict = "NOT COMPARABLE"
             if not reasons:
                 judged = tolerance.judge(
@@ -157,6 +163,20 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                 }
             )
     return rows
+
+
+def _reasons(entry: Published, score: dict) -> list[str]:
+    """Why a score cannot be held against published figures: sentences."""
+    cut, cap = entry.score_threshold, entry.max_detections
+    if entry.dataset == _HERE:  # with what cut or cap they were made only the caller knows
+        return list(comparable.of_evaluators(score))
+    reasons = comparable.obstacles(
+        _of_persons(score) if entry.categories == "person" else score, cut=cut, cap=cap
+    )
+    reasons = [entry.why_not] * bool(entry.why_not) + reasons
+    if entry.dataset != "val2017":
+        reasons = [f"published on {entry.dataset}", *reasons]
+    return reasons
 
 
 def _of_persons(score: dict) -> dict:

@@ -194,8 +194,21 @@ def _judged_again(run: RunDir, found: Verification) -> None:
     from replicate import verdict
 
     claimed = read_json(run.verdict)
+    if (claimed["verdict"], claimed["headline"]) != (
+        found.claim["verdict"],
+        found.claim["headline"],
+    ):
+        found.differences.append(f"{contents.CLAIM}: its verdict is not that of verdict.json")
+    if verdict.reference_kind(claimed) in ("runs", "metrics"):
+        found.notes.append(
+            f"its verdict is against {claimed['reference']['name']}, which is not in the bundle: "
+            "it was not decided again"
+        )
+        return
     try:
-        decided = verdict.of_runs([run], kind=claimed["tolerance"]["kind"])
+        asked = verdict.Asked.remembered(claimed)
+        kind = claimed["tolerance"]["kind"]
+        decided = verdict.of_runs([run], kind=kind, reference=asked)
     except UserError as error:
         found.differences.append(f"run/verdict.json: cannot be decided again: {error}")
         return
@@ -203,11 +216,6 @@ def _judged_again(run: RunDir, found: Verification) -> None:
     moved = _moved(_of_any_machine(claimed), _of_any_machine(again), "")
     for each in moved[:5]:
         found.differences.append(f"run/verdict.json: {each}")
-    if (claimed["verdict"], claimed["headline"]) != (
-        found.claim["verdict"],
-        found.claim["headline"],
-    ):
-        found.differences.append(f"{contents.CLAIM}: its verdict is not that of verdict.json")
     if not moved:
         found.checked.append(f"the verdict decided again: {again['verdict']}")
 

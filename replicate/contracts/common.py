@@ -15,8 +15,11 @@ MetricName = Literal[
 ]
 Metrics = dict[MetricName, Share | None]
 Evaluator = Literal["hotcoco", "pycocotools"]
-FigureName = Literal["box AP", "mask AP", "keypoint AP"]
-VerdictName = Literal["REPLICATED", "NEAR", "INCONCLUSIVE", "NOT REPLICATED", "NOT COMPARABLE"]
+# The zoo publishes AP alone; of a reference of one's own any metric may be given.
+FigureName = Annotated[str, Meta(pattern="^(box|mask|keypoint) (AP|AR)")]
+VerdictName = Literal[
+    *("REPLICATED", "NEAR", "INCONCLUSIVE", "NOT REPLICATED", "NOT COMPARABLE", "NO REFERENCE"),
+]
 #: What a file says in words of its own, whose shape is not promised.
 Words = dict[str, Any]
 

@@ -3,6 +3,7 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 from replicate.contracts.common import Checkpoint, Share, Words
+from replicate.contracts.verdicts import AskedReference
 from tfrecords.json_shapes import Count, Needed, Sha256
 
 
@@ -76,6 +77,7 @@ class SpecFile(TypedDict):
     command: str
     forced: NotRequired[list[str]]
     accepted: NotRequired[list[Accepted]]
+    reference: NotRequired[AskedReference]
 
 
 class Cpu(TypedDict):

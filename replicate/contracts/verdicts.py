@@ -51,7 +51,7 @@ class Scaling(TypedDict):
 
 
 class Conditions(TypedDict):
-    answer: Literal["as published", "scaled", "changed", "not known"]
+    answer: Literal["as published", "as the reference", "scaled", "changed", "not known"]
     sentence: str
     scaling: Scaling | None
     changes: list[Change]
@@ -78,6 +78,11 @@ class Figure(TypedDict):
     standard_error: NotRequired[float | None]
     interval90: NotRequired[Pair | None]
     seeds_needed: NotRequired[int | None]
+    margin: NotRequired[float | None]
+    method: NotRequired[
+        Literal["two sets of runs", "paired over the images", "a single figure"] | None
+    ]
+    reference_seeds: NotRequired[list[float | None]]
 
 
 class Sigma(TypedDict):
@@ -87,12 +92,33 @@ class Sigma(TypedDict):
 
 
 class Tolerance(TypedDict):
+    """Null where the reference is the user's own: near and sigma; replicated where nothing was
+    judged by a margin."""
+
     kind: Kind
-    replicated: float
-    near: float
+    replicated: float | None
+    near: float | None
     unit: str
     why: str
-    sigma: Sigma
+    sigma: Sigma | None
+
+
+class AskedReference(TypedDict):
+    """What --reference, --reference_on and --margin said, as spec.json keeps it."""
+
+    given: list[str]
+    on: Literal["", "this", "val2017"]
+    margin: float | None
+
+
+class Reference(TypedDict):
+    """What the figure was held against."""
+
+    kind: Literal["zoo", "runs", "metrics", "figures", "none"]
+    name: str
+    given: NotRequired[list[str]]
+    on: NotRequired[Literal["", "this", "val2017"]]
+    margin: NotRequired[float | None]
 
 
 class Cause(TypedDict):
@@ -214,6 +240,7 @@ class Verdict(TypedDict):
     sources: list[str]
     facts: list[RunFacts]
     notes: list[str]
+    reference: NotRequired[Reference]
 
 
 class VerdictFile(Verdict):

@@ -46,7 +46,7 @@ _MOST_RARE = 0.05
 _EXPONENTS = (1.0, 2 / 3)
 _GROUPS = 20
 # Student's t instead of the normal, for the spread is itself estimated.
-_DEGREES_OF_FREEDOM = 30
+DEGREES_OF_FREEDOM = 30
 # hotcoco writes AR1 where pycocotools' lines say maxDets=1.
 _NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
 # pycocotools' areas, in square pixels.
@@ -187,7 +187,7 @@ def interval_of(
     centres = [whole - bias_of_half / (2**exponent - 1) for exponent in _EXPONENTS]
     from scipy import stats  # Half a second to load, of which no --help has any use.
 
-    reach = standard_error * stats.t.ppf(0.5 + confidence / 2, _DEGREES_OF_FREEDOM)
+    reach = standard_error * stats.t.ppf(0.5 + confidence / 2, DEGREES_OF_FREEDOM)
     return {
         "low": float(min(centres) - reach),
         "high": float(max(centres) + reach),

@@ -14,21 +14,29 @@ from collections.abc import Iterable
 
 from replicate import python_api
 from replicate.errors import UserError
-from replicate.verdict import deciding
+from replicate.verdict import deciding, two_sets
 from replicate.verdict.comparable import obstacles
 from replicate.verdict.conditions import Conditions
 from replicate.verdict.deciding import FIGURES, VERDICTS, Verdict, decide
-from replicate.verdict.judging import of_metrics, of_runs, remember_official
+from replicate.verdict.judging import (
+    finetunes,
+    of_metrics,
+    of_metrics_files,
+    of_runs,
+    remember_official,
+)
+from replicate.verdict.references import Asked
+from replicate.verdict.references import read as read_reference
 from replicate.verdict.run_facts import RunFacts
-from replicate.verdict.telling import text
+from replicate.verdict.telling import NO_REFERENCE, reference_kind, text
 
 REACHED, NOT_REACHED, NOT_COMPARABLE = 0, 1, 3
 
 
 def exit_status(verdict: str) -> int:
     """What a tool that judges ends with: 0 reached, 1 not reached or inconclusive, 3 not
-    comparable."""
-    if verdict == deciding.NOT_COMPARABLE:
+    comparable, or held against nothing."""
+    if verdict in (deciding.NOT_COMPARABLE, NO_REFERENCE):
         return NOT_COMPARABLE
     return REACHED if verdict in deciding.REACHED else NOT_REACHED
 
@@ -37,6 +45,9 @@ def of(
     *runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     model: str | None = None,
     kind: str = "training",
+    reference: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    reference_on: str | None = None,
+    margin: float | None = None,
 ) -> Verdict:
     """The verdict of one run directory, or of several that are seeds of one experiment.
 
@@ -44,9 +55,15 @@ def of(
       runs: run directories, one by one or in a list; the last evaluation of each is judged.
       model: the zoo model, by name, config, archive or run; a run directory knows its own.
       kind: "training" or "checkpoint" (a published checkpoint that was evaluated again).
+      reference: what the figure is held against: a zoo model's name, one run directory or several
+        (seeds of one run), a metrics.json, or figures ("AP=0.412,AP50=0.655").
+      reference_on: of figures, which images they are on: "this", those that were evaluated, or
+        "val2017".
+      margin: points of AP that count as no difference; by default it follows from the spread.
 
     Raises:
-      UserError: no evaluation in a run, runs of different models, or one run named twice.
+      UserError: no evaluation in a run, runs of different models, one run named twice, or a
+        reference that cannot be read.
     """
     paths = [
         path for run in runs for path in ([run] if isinstance(run, (str, os.PathLike)) else run)
@@ -54,23 +71,34 @@ def of(
     python_api.one_of("kind", kind, ("training", "checkpoint"))
     if not paths:
         raise UserError("name the run directories to judge")
-    return of_runs(paths, model=model, kind=kind)
+    given = [reference] if isinstance(reference, (str, os.PathLike)) else list(reference)
+    if reference_on:
+        python_api.one_of("reference_on", reference_on, ("this", "val2017"))
+    asked = Asked.of([str(each) for each in given], reference_on, margin)
+    return of_runs(paths, model=model, kind=kind, reference=asked)
 
 
 python_api.calls(__name__, of)
 
 __all__ = [
+    "Asked",
     "Conditions",
     "FIGURES",
+    "NO_REFERENCE",
     "RunFacts",
     "VERDICTS",
     "Verdict",
     "decide",
     "exit_status",
+    "finetunes",
     "obstacles",
     "of",
     "of_metrics",
+    "of_metrics_files",
     "of_runs",
+    "read_reference",
+    "reference_kind",
     "remember_official",
     "text",
+    "two_sets",
 ]

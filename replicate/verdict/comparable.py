@@ -50,6 +50,44 @@ def obstacles(
     ]
 
 
+def of_two(metrics: dict, reference: dict) -> Iterator[str]:
+    """Why two evaluations cannot be held against each other, sentences.
+
+    Args:
+      metrics, reference: dicts of metrics.json, of one kind of evaluation.
+    """
+    for sentence in of_evaluators(reference):
+        yield f"of the reference: {sentence}"
+    here, there = metrics["annotations"], reference["annotations"]
+    if here["image_ids_sha256"] != there["image_ids_sha256"]:
+        counts = [f"{each['images']:,} images of {each['file']}" for each in (here, there)]
+        yield f"evaluated on {counts[0]}; the reference on {counts[1]}, which are other images"
+        return
+    contents = [each.get("content") or {} for each in (here, there)]
+    parts = [part for key, part in _PARTS.items() if contents[0].get(key) != contents[1].get(key)]
+    if here["sha256"] != there["sha256"] and parts:
+        yield f"{here['file']} has other {' and '.join(parts)} than the reference's {there['file']}"
+    scored = [
+        {category["id"]: category["name"] for category in each["per_category"]}
+        for each in (metrics, reference)
+    ]
+    if scored[0] != scored[1]:
+        names = [
+            sorted(map(str, {*each.items()} - {*other.items()}))
+            for each, other in (scored, scored[::-1])
+        ]
+        yield (
+            f"other categories were scored: {len(scored[0])} here, {len(scored[1])} in the "
+            f"reference ({'; '.join(', '.join(each[:4]) for each in names if each)})"
+        )
+    cuts = [each["detections"]["score_threshold"] or 0.0 for each in (metrics, reference)]
+    if abs(cuts[0] - cuts[1]) > 0.01:
+        whose = "the detections" if cuts[0] > cuts[1] else "the reference's detections"
+        yield (
+            f"{whose} were cut at a score of about {max(cuts):.3g}, the other's lower or not at all"
+        )
+
+
 def of_evaluators(metrics: dict) -> Iterator[str]:
     """Evaluators that disagree, or nothing to score."""
     if metrics["agree"] is False:

@@ -10,6 +10,7 @@ from replicate.verdict import comparable, official
 from replicate.verdict.run_facts import RunFacts
 
 AS_PUBLISHED, SCALED, CHANGED, NOT_KNOWN = "as published", "scaled", "changed", "not known"
+AS_REFERENCE = "as the reference"  # of a run of one's own
 
 # Of training: less of the recipe's images, of a checkpoint's variables, is another experiment.
 WHOLE = 0.99
@@ -36,7 +37,7 @@ class Conditions:
     """The second answer of a verdict.
 
     Attributes:
-      answer: AS_PUBLISHED, SCALED, CHANGED or NOT_KNOWN.
+      answer: AS_PUBLISHED, AS_REFERENCE, SCALED, CHANGED or NOT_KNOWN.
       sentence: the answer in words.
       scaling: dict of `config.Scaling` where a rule holds, else None: rule, factor, batch,
         published_batch, optimizer, established, follows.
@@ -80,7 +81,9 @@ def of(
         answer = NOT_KNOWN
     else:
         answer = SCALED if scaling else AS_PUBLISHED
-    return Conditions(answer, _sentence(answer, scaled, changes, unknown), scaled, changes, unknown)
+    return Conditions(
+        answer, sentence_of(answer, changes, unknown, scaled), scaled, changes, unknown
+    )
 
 
 def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[ConditionChange]:
@@ -123,9 +126,20 @@ def told_scaling(scaling: dict) -> str:
     return sentence
 
 
-def _sentence(
-    answer: str, scaling: dict | None, changes: list[ConditionChange], unknown: list[str]
+def sentence_of(
+    answer: str,
+    changes: list[ConditionChange],
+    unknown: list[str],
+    scaling: dict | None = None,
 ) -> str:
+    """The answer in words.
+
+    Args:
+      answer, changes, unknown: as in Conditions.
+      scaling: the same, the dict of a rule that holds.
+    """
+    if answer == AS_REFERENCE:
+        return "as the reference in all that its files tell"
     if answer == NOT_KNOWN:
         return "not known: no config was compared with the recipe's"
     parts = [told_scaling(scaling)] if scaling else []
@@ -251,3 +265,87 @@ def of_precision(facts: RunFacts) -> str | None:
     if precision in (None, "float32") or (facts.recipe_bfloat16 and "bfloat16" in precision):
         return None
     return f"computed in {precision}"
+
+
+def between(ours: list[RunFacts], theirs: list[RunFacts]) -> list[ConditionChange]:
+    """In what runs differ from those of a reference, the config aside, each once.
+
+    Seeds may differ; that is what several runs are for.
+    """
+    first, sentences = theirs[0], []
+    for run_facts in ours:
+        sentences += [
+            sentence
+            for sentence in (
+                _of_records(run_facts, first),
+                of_overlap(run_facts),
+                _of_end(run_facts, first),
+                _of_weights(run_facts, first),
+                _of_way(run_facts, first),
+                _of_pixels(run_facts, first),
+            )
+            if sentence
+        ]
+    return [ConditionChange("facts", "", sentence) for sentence in dict.fromkeys(sentences)]
+
+
+def _of_records(ours: RunFacts, theirs: RunFacts) -> str | None:
+    here, there = ours.training, theirs.training
+    if not here or not there or here["sha256"] == there["sha256"]:
+        return None
+    counts = [
+        f"{each['images']:,} images, {each['annotations']:,} annotations" for each in (here, there)
+    ]
+    if counts[0] == counts[1]:
+        return f"trained on another annotation file of as many images ({counts[0]})"
+    return f"trained on {counts[0]}; the reference on {counts[1]}"
+
+
+def _of_end(ours: RunFacts, theirs: RunFacts) -> str | None:
+    if ours.step == theirs.step or None in (ours.step, theirs.step):
+        return None
+    return f"evaluated at step {ours.step:,}; the reference at {theirs.step:,}"
+
+
+def _of_weights(ours: RunFacts, theirs: RunFacts) -> str | None:
+    here, there = ours.start, theirs.start
+    if here is None or there is None:
+        return None
+    if here.get("sha256") != there.get("sha256") or here.get("path", "") == "" != there.get("path"):
+        said = [each.get("path") or "random weights" for each in (here, there)]
+        of = " (another file of that name)" if said[0] == said[1] else ""
+        return f"started from {said[0]}{of}; the reference from {said[1]}"
+    counts = [(each.get("matched"), each.get("variables")) for each in (here, there)]
+    if counts[0] != counts[1]:
+        said = [f"{matched} of {variables} variables" for matched, variables in counts]
+        return f"{said[0]} came from the starting checkpoint; in the reference {said[1]}"
+    return None
+
+
+def _of_way(ours: RunFacts, theirs: RunFacts) -> str | None:
+    differing = [
+        f"{name} {getattr(ours, field)} for {getattr(theirs, field)}"
+        for name, field in (
+            ("precision", "precision"),
+            ("micro-batches", "micro_batches"),
+            ("replicas", "replicas"),
+        )
+        if None not in (getattr(ours, field), getattr(theirs, field))
+        and getattr(ours, field) != getattr(theirs, field)
+    ]
+    return f"computed with {', '.join(differing)}" if differing else None
+
+
+def _of_pixels(ours: RunFacts, theirs: RunFacts) -> str | None:
+    here, there = ours.evaluation or {}, theirs.evaluation or {}
+    differing = [
+        f"{name} {here[name]} for {there[name]}"
+        for name in ("decoder", "suppression")
+        if here.get(name) and there.get(name) and here[name] != there[name]
+    ]
+    if differing:
+        return f"evaluated with {', '.join(differing)}"
+    hashes = here.get("image_bytes_sha256"), there.get("image_bytes_sha256")
+    if None not in hashes and hashes[0] != hashes[1]:
+        return "the image files that were evaluated are others, byte for byte, under the same ids"
+    return None

@@ -48,6 +48,8 @@ class Verdict:
       likely_causes: list of dicts, by what the run shows; empty when REPLICATED.
       facts: list of dicts of RunFacts, one a run.
       notes: list of sentences that do not bear on the verdict.
+      reference: dict: kind ("zoo", "runs", "metrics", "figures", "none"), name in words, and of one
+        that the user named given, on, margin (`references.Asked`).
     """
 
     verdict: str
@@ -64,6 +66,7 @@ class Verdict:
     likely_causes: list[dict]
     facts: list[dict]
     notes: list[str]
+    reference: dict
 
     def __repr__(self) -> str:
         return f"<verdict: {self.headline}>"
@@ -75,7 +78,7 @@ class Verdict:
         ]
         return python_api.table(
             self.headline,
-            ["figure", "published", "achieved"],
+            ["figure", "published" if self.reference["kind"] == "zoo" else "reference", "achieved"],
             rows,
             [*self.reasons, f"Conditions: {self.conditions.answer}.", *self.notes],
         )
@@ -124,7 +127,7 @@ def decide(
     if kind not in tolerance.KINDS:
         raise UserError(f"kind '{kind}'; there are: {', '.join(tolerance.KINDS)}")
     evaluations = [evaluations] if isinstance(evaluations, dict) else list(evaluations)
-    _check_distinct(evaluations)
+    check_distinct(evaluations)
     facts, margins = list(facts), tolerance.of_kind(kind)
     seeds = _seeds(evaluations)
     figures = _figures(row)
@@ -152,7 +155,6 @@ def decide(
         two_figures=[difference for name in seeds for difference in _differing(name, figures)],
         explained=list(explained),
     )
-    evidence = spread.evidence()
     by_header = [name for name, (_, against) in judged.items() if against == "header"]
     return Verdict(
         verdict=verdict,
@@ -161,7 +163,7 @@ def decide(
         conditions=conditioned,
         reasons=reasons,
         achieved={
-            name: None if (known := _known(values)) is None else statistics.fmean(known)
+            name: None if (held := known(values)) is None else statistics.fmean(held)
             for name, values in seeds.items()
         },
         published={name: figure["published"].points for name, figure in figures.items()},
@@ -170,14 +172,7 @@ def decide(
             for name in dict.fromkeys([*seeds, *figures])
         },
         seeds=seeds,
-        tolerance={
-            "kind": kind,
-            "replicated": margins.replicated,
-            "near": margins.near,
-            "unit": "points of AP",
-            "why": margins.why,
-            "sigma": {"low": evidence.low, "high": evidence.high, "pooled": evidence.pooled},
-        },
+        tolerance=tolerance_json(kind),
         sources=list(margins.sources),
         likely_causes=[] if verdict == tolerance.REPLICATED else causes.likely(situation),
         facts=[run_facts.to_json() for run_facts in facts],
@@ -186,7 +181,21 @@ def decide(
             *_uncut(evaluations, cut),
             *_others(row, kind, seeds),
         ],
+        reference={"kind": "zoo", "name": row.archive if row else ""},
     )
+
+
+def tolerance_json(kind: str) -> dict:
+    """The margins of a published figure, as verdict.json has them."""
+    margins, evidence = tolerance.of_kind(kind), spread.evidence()
+    return {
+        "kind": kind,
+        "replicated": margins.replicated,
+        "near": margins.near,
+        "unit": "points of AP",
+        "why": margins.why,
+        "sigma": {"low": evidence.low, "high": evidence.high, "pooled": evidence.pooled},
+    }
 
 
 def _uncut(evaluations: Iterable[dict], cut: float) -> list[str]:
@@ -200,7 +209,7 @@ def _uncut(evaluations: Iterable[dict], cut: float) -> list[str]:
     ]
 
 
-def _check_distinct(evaluations: Iterable[dict]) -> None:
+def check_distinct(evaluations: Iterable[dict]) -> None:
     """The same detections are one run, however often they are named."""
     files: dict[tuple[str, str | None], str] = {}
     for evaluation in evaluations:
@@ -215,10 +224,10 @@ def _check_distinct(evaluations: Iterable[dict]) -> None:
         files[key] = evaluation["detections"].get("file") or "another of the evaluations"
 
 
-def _known(values: list[float | None]) -> list[float] | None:
+def known(values: list[float | None]) -> list[float] | None:
     """The values, None where one of them is undefined."""
-    known = [value for value in values if value is not None]
-    return known if len(known) == len(values) else None
+    defined = [value for value in values if value is not None]
+    return defined if len(defined) == len(values) else None
 
 
 def _seeds(evaluations: Iterable[dict]) -> dict[str, list[float | None]]:
@@ -400,6 +409,12 @@ def _notes(
             "what was evaluated fits what is publicly known of val2017; --val2017_annotations, "
             "given once, has it compared with your official file by hash"
         )
+    return list(dict.fromkeys([*notes, *notes_of_runs(facts)]))
+
+
+def notes_of_runs(facts: Iterable[RunFacts]) -> list[str]:
+    """What is to be known of the runs themselves: sentences."""
+    facts, notes = list(facts), []
     seeds_said = [run_facts.seed for run_facts in facts if run_facts.seed is not None]
     if len(set(seeds_said)) < len(seeds_said):
         notes.append("two runs have the same --seed: on a CPU they would be one run")
@@ -408,4 +423,4 @@ def _notes(
             notes.append(f"launched with --force although preflight failed: {sentence}")
         notes += run_facts.accepted
         notes += telling.of_best(run_facts.best)
-    return list(dict.fromkeys(notes))
+    return notes

@@ -9,9 +9,18 @@ from typing import Any
 
 from replicate import config, environment, opening, zoo
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json
+from replicate.run import RunDir, read_json, read_json_or_none
 from replicate.tfvision import describe
-from replicate.verdict import comparable, deciding, measured, official, run_facts
+from replicate.verdict import (
+    against,
+    comparable,
+    deciding,
+    measured,
+    official,
+    references,
+    run_facts,
+)
+from replicate.verdict.references import Asked
 from replicate.zoo import vision
 
 
@@ -20,6 +29,7 @@ def of_runs(
     model: str | None = None,
     kind: str = "training",
     val2017: dict | None = None,
+    reference: Asked | None = None,
 ) -> deciding.Verdict:
     """The verdict of one run directory, or of several that are seeds of one experiment.
 
@@ -29,12 +39,23 @@ def of_runs(
         its own.
       kind: "training" or "checkpoint".
       val2017: identity of the user's own official annotation file.
+      reference: what the figure is held against; by default what the run was made with
+        (spec.json), then `model`, then the zoo model that the run is of. A fine-tuning has none.
 
     Raises:
-      UserError: no evaluation in a run, runs of different models, or one run named twice.
+      UserError: no evaluation in a run, runs of different models, one run named twice, or a
+        reference that cannot be read.
     """
     runs = [path if isinstance(path, RunDir) else RunDir.existing(path) for path in paths]
     _check_distinct(runs)
+    asked = reference or (None if model else _remembered(runs))
+    if asked is None and model is None and any(finetunes(run) for run in runs):
+        return against.without_reference(_judging(runs, kind))
+    if asked is not None:
+        held_against = references.read(asked)
+        if held_against.kind != references.ZOO:
+            return against.decide(_judging(runs, kind), held_against, val2017)
+        model = held_against.name
     models = {_named(model) if model else _model(run) for run in runs}
     if len(models) > 1:
         raise UserError(f"the runs are of different models: {', '.join(sorted(map(str, models)))}")
@@ -42,17 +63,7 @@ def of_runs(
     evaluations, known, scalings, explained = [], [], [], []
     deviations: list | None = []
     for run in runs:
-        steps = run.evaluated_steps()
-        if not steps:
-            raise UserError(f"{run.root}: no complete evaluation in it; continue the run")
-        if any(step > steps[-1] for step in run.unfinished_steps()):
-            print(
-                f"{run.evals}: a later evaluation is not complete; judged is that of step "
-                f"{steps[-1]}",
-                file=sys.stderr,
-            )
-        scores = run.scores_at(steps[-1])
-        scores[0] = {"step": steps[-1]} | scores[0]
+        scores = [score.metrics for score in _scores(run)]
         evaluations += scores
         known.append(run_facts.of_run(run, name, scores[0]))
         scalings.append(_scaling(run, name))
@@ -74,6 +85,35 @@ def of_runs(
         scaling=scalings[0] if all(scaling == scalings[0] for scaling in scalings) else None,
         explained=explained,
     )
+
+
+def finetunes(run: RunDir) -> bool:
+    """Whether a run was made for data of its own (--purpose=finetune)."""
+    request = (read_json_or_none(run.spec) or {}).get("request") or {}
+    preflight = read_json_or_none(run.preflight) or {}
+    return "finetune" in (request.get("purpose"), preflight.get("purpose"))
+
+
+def _remembered(runs: list[RunDir]) -> Asked | None:
+    """The reference that the runs were made with, where it is one and the same."""
+    asked = {Asked.remembered(read_json_or_none(run.spec) or {}) for run in runs}
+    return asked.pop() if len(asked) == 1 else None
+
+
+def _judging(runs: list[RunDir], kind: str) -> against.Judging:
+    return against.Judging([score for run in runs for score in _scores(run)], runs, kind)
+
+
+def _scores(run: RunDir) -> list[references.Score]:
+    """The evaluation of a run that is judged: the last complete one."""
+    scores = references.scores_of(run)
+    step = scores[0].metrics["step"]
+    if any(unfinished > step for unfinished in run.unfinished_steps()):
+        print(
+            f"{run.evals}: a later evaluation is not complete; judged is that of step {step}",
+            file=sys.stderr,
+        )
+    return scores
 
 
 def of_metrics(
@@ -106,6 +146,26 @@ def of_metrics(
         deviations = config.operations_to_json(config.deviations(message, model))
         scaling = config.linear_scaling(config.read(model), message)
     return deciding.decide(row, metrics, deviations, kind=kind, val2017=val2017, scaling=scaling)
+
+
+def of_metrics_files(
+    paths: Iterable[str | os.PathLike[str]],
+    reference: Asked,
+    kind: str = "training",
+    val2017: dict | None = None,
+) -> deciding.Verdict:
+    """The verdict of metrics.json files against a reference.
+
+    Args:
+      paths: of metrics.json; of the same kind of evaluation one a run.
+      reference, kind, val2017: as in `of_runs`.
+    """
+    scores = [score for path in paths for score in references.scores_in(path)]
+    held_against = references.read(reference)
+    if held_against.kind == references.ZOO:
+        evaluations = [score.metrics for score in scores]
+        return of_metrics(evaluations, held_against.name, None, kind, val2017)
+    return against.decide(against.Judging(scores, [], kind), held_against, val2017)
 
 
 def remember_official(path: str | os.PathLike[str]) -> dict:
@@ -182,8 +242,10 @@ def _model(run: RunDir) -> str:
 
 
 def _deviations(run: RunDir, model: str) -> list[dict] | None:
-    """deviations.json, or the same told anew; None where neither can be."""
-    held = read_json(run.deviations) if run.deviations.is_file() else None
+    """deviations.json, which is of the run's own model, or the same told anew; None where neither
+    can be."""
+    own = (read_json_or_none(run.spec) or {}).get("request", {}).get("model") in (None, "", model)
+    held = read_json(run.deviations) if own and run.deviations.is_file() else None
     if held is not None:  # null: when it was launched, its recipe was not known
         return held
     try:

@@ -75,12 +75,12 @@ class RunFacts:
         return dataclasses.asdict(self)
 
 
-def of_run(run: RunDir, model: str, metrics: dict) -> RunFacts:
+def of_run(run: RunDir, model: str | None, metrics: dict) -> RunFacts:
     """The RunFacts of a run directory.
 
     Args:
       run: RunDir.
-      model: the zoo model it is to replicate.
+      model: the zoo model it is to replicate; None where it is held against none.
       metrics: the dict of the metrics.json that is judged.
     """
     message = _config(run.pipeline_config)
@@ -90,7 +90,7 @@ def of_run(run: RunDir, model: str, metrics: dict) -> RunFacts:
     step = metrics.get("step")
     batch = message.train_config.batch_size if message is not None else None
     return dataclasses.replace(
-        of_recipe(model),
+        of_recipe(model) if model else RunFacts(),
         run=str(run.root),
         checkpoint_sha256=(metrics.get("checkpoint") or {}).get("sha256"),
         seed=(spec.get("request") or {}).get("seed"),

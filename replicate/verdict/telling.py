@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from replicate.verdict.conditions import Conditions
 
 
+NO_REFERENCE = "NO REFERENCE"  # the verdict where nothing was named to hold the figure against
 NOT_RULED_OUT = "not ruled out"
 _SHOWN = 6  # settings that are listed; more are counted
 _OPEN = 3
@@ -24,19 +25,46 @@ def headline(verdict: str, kind: str, runs: int, conditions: Conditions) -> str:
     return f"{verdict}{count}; conditions: {conditions.sentence}"
 
 
+def headline_against(
+    verdict: str,
+    kind: str,
+    runs: int,
+    conditions: Conditions,
+    reference: str | None,
+    margins: list[float | None],
+) -> str:
+    """Both answers in one sentence, of a reference of one's own: how near is REPLICATED here?
+
+    Args:
+      reference: in words; None where none was given.
+      margins: of the figures that were judged, points.
+    """
+    if reference is None:
+        return f"{verdict}: nothing was named to hold the figure against"
+    count = f", {runs} runs" if runs > 1 else (", one run" if kind == "training" else "")
+    within = max((each for each in margins if each is not None), default=None)
+    near = f" within ±{within:.2f}" if verdict == "REPLICATED" and within else ""
+    against = f"{verdict}{near} (against {reference}{count})"
+    return f"{against}; conditions: {conditions.sentence}"
+
+
 def text(verdict: dict) -> str:
     """A verdict as lines for a terminal: both answers, why, and what may explain a gap.
 
     Args:
       verdict: the dict of verdict.json.
     """
+    of_zoo = reference_kind(verdict) == "zoo"
     lines = [verdict["headline"].partition("; conditions: ")[0]]
     lines += [f"  - {reason}" for reason in verdict["reasons"]]
     for name, points in verdict["achieved"].items():
         shown = "undefined" if points is None else f"{points:.2f}"
         published = verdict["published"].get(name)
-        lines.append(f"{name} {shown}" + (f", published {published:.1f}" * (published is not None)))
-    lines += [*_conditions(verdict["conditions"]), _tolerance(verdict)]
+        if published is not None:
+            shown += f", published {published:.1f}" if of_zoo else f", reference {published:.2f}"
+        lines.append(f"{name} {shown}")
+    if verdict["verdict"] != NO_REFERENCE:
+        lines += [*_conditions(verdict["conditions"], of_zoo), *_tolerance(verdict)]
     lines += [f"note: {note}" for note in verdict["notes"]]
     if verdict["likely_causes"]:
         lines += _causes(verdict)
@@ -59,22 +87,34 @@ def of_best(kept: dict | None) -> list[str]:
     return [sentence]
 
 
-def _conditions(conditions: dict) -> Iterator[str]:
+def reference_kind(verdict: dict) -> str:
+    """What a verdict is against: "zoo", "runs", "metrics", "figures" or "none"."""
+    kind: str = verdict.get("reference", {"kind": "zoo"})["kind"]  # an earlier kit knew the zoo's
+    return kind
+
+
+def _conditions(conditions: dict, of_zoo: bool) -> Iterator[str]:
     yield f"conditions: {conditions['sentence']}"
     settings = [change["sentence"] for change in conditions["changes"] if change["cls"] != "facts"]
     if len(settings) <= _SHOWN:
         yield from (f"    {sentence}" for sentence in settings)
     else:
-        yield "    the settings stand in deviations.json and, foldable, in the report"
+        where = "deviations.json" if of_zoo else "verdict.json"
+        yield f"    the settings stand in {where} and, foldable, in the report"
 
 
-def _tolerance(verdict: dict) -> str:
+def _tolerance(verdict: dict) -> Iterator[str]:
     tolerance = verdict["tolerance"]
+    if tolerance["sigma"] is None:  # of a reference of one's own
+        if tolerance["replicated"] is not None:
+            yield f"margin ±{tolerance['replicated']:.2f} points: {tolerance['why']}"
+        return
     if tolerance["kind"] == "checkpoint":
-        return (
+        yield (
             f"tolerance of a checkpoint evaluated again: REPLICATED within "
             f"{tolerance['replicated']} points, NEAR within {tolerance['near']}"
         )
+        return
     bands = [figure["bands"] for figure in verdict["figures"].values() if figure.get("bands")]
     sentence = (
         f"tolerance of a training run: REPLICATED where a difference of {tolerance['replicated']} "
@@ -83,7 +123,7 @@ def _tolerance(verdict: dict) -> str:
     if bands:
         gaps = f"gaps up to {bands[0][0]:.2f} and {bands[0][1]:.2f}"
         sentence += f"; with these runs {gaps if bands[0][1] else 'no gap is small enough'}"
-    return sentence
+    yield sentence
 
 
 def _causes(verdict: dict) -> Iterator[str]:

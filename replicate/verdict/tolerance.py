@@ -21,11 +21,11 @@ ROUNDING = "a published figure is rounded to 0.1 and alone carries ±0.05"
 REPLICATED, NEAR, NOT_REPLICATED = "REPLICATED", "NEAR", "NOT REPLICATED"
 INCONCLUSIVE = "INCONCLUSIVE"
 
-_EQUIVALENCE = 0.05  # error of either one-sided test
-_DIFFERENCE = 0.01  # error of the two-sided test that shows a difference
+EQUIVALENCE = 0.05  # error of either one-sided test
+DIFFERENCE = 0.01  # error of the two-sided test that shows a difference
 _WIDE = 0.10  # where runs spread more than the series' σ would but once in ten times
-_POWER = 0.8
-_MOST_SEEDS = 30
+POWER = 0.8
+MOST_SEEDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _margin(sigma: float) -> float:
     """The least margin within which one run and one published run without a difference between
     them are shown to lie four times in five; rounded up to 0.1."""
     normal = statistics.NormalDist()
-    quantiles = normal.inv_cdf(1 - _EQUIVALENCE) + normal.inv_cdf(1 - (1 - _POWER) / 2)
+    quantiles = normal.inv_cdf(1 - EQUIVALENCE) + normal.inv_cdf(1 - (1 - POWER) / 2)
     return math.ceil(10 * quantiles * math.sqrt(2) * sigma) / 10
 
 
@@ -120,6 +120,10 @@ class Judged:
       interval90: of the gap, (low, high) points; None of a checkpoint.
       seeds_needed: runs with which REPLICATED would be shown in 80 % of cases, were there no
         difference; None where no number would do, or it is settled.
+      margin: of a reference of one's own, the largest true difference that REPLICATED leaves open,
+        points; None of a published figure, which has the margins of its kind.
+      method: of the same, how it was judged: "two sets of runs", "paired over the images" or "a
+        single figure".
     """
 
     verdict: str
@@ -132,6 +136,8 @@ class Judged:
     standard_error: float | None = None
     interval90: tuple[float, float] | None = None
     seeds_needed: int | None = None
+    margin: float | None = None
+    method: str | None = None
 
     def to_json(self) -> dict:
         """The fields as plain data."""
@@ -190,7 +196,7 @@ def _training(values: list[float], published: PublishedFigure) -> Judged:
         name = NOT_REPLICATED if abs(gap) > quantile_differ * error else INCONCLUSIVE
     needed = None if name in (REPLICATED, NOT_REPLICATED) else seeds_needed(published, sigma)
     interval = (gap - half, gap + half)
-    reason = f"{_told(values, published)}; 90 % interval of the gap {_interval(interval)}"
+    reason = f"{_told(values, published)}; 90 % interval of the gap {told_interval(interval)}"
     reason += f" ({_told_sigma(sigma, own, seeds, gap, published)}): "
     reason += {
         REPLICATED: f"within ±{margins.replicated:.1f} is shown",
@@ -221,7 +227,7 @@ def _quantiles(freedom: int | None) -> tuple[float, float]:
     from scipy import stats
 
     law = stats.norm if freedom is None else stats.t(freedom)
-    return float(law.ppf(1 - _EQUIVALENCE)), float(law.ppf(1 - _DIFFERENCE / 2))
+    return float(law.ppf(1 - EQUIVALENCE)), float(law.ppf(1 - DIFFERENCE / 2))
 
 
 @functools.cache
@@ -248,10 +254,10 @@ def seeds_needed(published: PublishedFigure, sigma: float) -> int | None:
     """
     normal = statistics.NormalDist()
     margin = of_kind("training").replicated
-    for seeds in range(1, _MOST_SEEDS + 1):
+    for seeds in range(1, MOST_SEEDS + 1):
         error = standard_error(sigma, seeds, published)
-        band = margin - normal.inv_cdf(1 - _EQUIVALENCE) * error
-        if band > 0 and 2 * normal.cdf(band / error) - 1 >= _POWER:
+        band = margin - normal.inv_cdf(1 - EQUIVALENCE) * error
+        if band > 0 and 2 * normal.cdf(band / error) - 1 >= POWER:
             return seeds
     return None
 
@@ -263,8 +269,8 @@ def _told_sigma(sigma: float, own: bool, seeds: int, gap: float, published: Publ
     if seeds > 1:
         return f"σ {sigma:.2f}, the largest of the published series"
     pooled = spread.evidence().pooled
-    half = statistics.NormalDist().inv_cdf(1 - _EQUIVALENCE) * standard_error(pooled, 1, published)
-    by_pooled = f"{_interval((gap - half, gap + half))} with the pooled {pooled:.2f}"
+    half = statistics.NormalDist().inv_cdf(1 - EQUIVALENCE) * standard_error(pooled, 1, published)
+    by_pooled = f"{told_interval((gap - half, gap + half))} with the pooled {pooled:.2f}"
     return f"σ {sigma:.2f}, the largest of the published series; {by_pooled}"
 
 
@@ -294,7 +300,8 @@ def _told(values: list[float], published: PublishedFigure) -> str:
     return f"{statistics.fmean(values):.2f}{seeds} against {points}{mean_of}, {away}"
 
 
-def _interval(interval: tuple[float, float]) -> str:
+def told_interval(interval: tuple[float, float]) -> str:
+    """An interval of points in words: −0.30 to +1.20."""
     return " to ".join(f"{value:+.2f}".replace("-", "−") for value in interval)
 
 

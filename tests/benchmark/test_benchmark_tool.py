@@ -50,11 +50,36 @@ def test_tflite_from_the_command_line(shared, tmp_path):
     assert f"{record['metrics']['bbox']['AP']:.4f}" in from_file.stdout
 
 
+def test_figures_of_these_images(drawn, tmp_path):
+    """The figure of another evaluator on the same images: held against, with an exit status."""
+    truth = json.loads(pathlib.Path(drawn.annotations_file).read_text())
+    objects = [each for each in truth["annotations"] if not each.get("iscrowd")]
+    found = [
+        {key: each[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9 - 0.001 * k}
+        for k, each in enumerate(objects)
+    ]
+    detections = tmp_path / "detections.json"
+    detections.write_text(json.dumps(found))
+    arguments = (
+        f"--model={detections}",
+        f"--annotations_file={drawn.annotations_file}",
+        "--nocache",
+        "--paper_results=box AP=100",
+    )
+    here = run(*arguments, "--paper_results_on=this")
+    assert here.returncode == 0 and "REPLICATED: 100.00 against 100.0" in here.stdout
+    assert "the images evaluated here" in here.stdout
+    missed = run(*arguments[:3], "--paper_results=box AP=90", "--paper_results_on=this")
+    assert missed.returncode == 1 and "NOT REPLICATED" in missed.stdout
+    assert "NOT COMPARABLE" in run(*arguments).stdout  # taken to be of val2017
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
         (["--paper_results=box AP"], "'box AP' is not NAME=POINTS"),
         (["--paper_results=boxAP=22"], "unknown metric 'boxAP'; did you mean 'box AP'"),
+        (["--paper_results_on=this"], "--paper_results_on goes with --paper_results"),
         (["--name=ssd_mobilenet"], "no published results of 'ssd_mobilenet'"),
         (["--labels=l.txt"], "labels: the detections_file adapter has no such option"),
         (["--iou_types=boxes"], "iou_type 'boxes'; there are"),

@@ -136,6 +136,8 @@ def run_directory(
     losses=(2.0, 0.4),
     execution=None,
     scores=None,
+    purpose="replicate",
+    found=(),
 ):
     """A finished run of `model` whose last evaluation has a box AP of `points`; its RunDir.
 
@@ -148,9 +150,13 @@ def run_directory(
       train: (images, annotations, crowds) of the training records.
       start: (matched, variables) of the starting checkpoint.
       scores: metrics.json dicts in the place of the box AP's.
+      purpose: "replicate" or "finetune".
+      found: the detections, COCO results.
     """
     run = RunDir.at(root)
-    request = replication.ReplicationRequest(model, "train.json", "t", "val.json", "v", seed=seed)
+    request = replication.ReplicationRequest(
+        *(model, "train.json", "t", "val.json", "v"), seed=seed, purpose=purpose
+    )
     opening.write_spec(run, request, f"python tools/replicate.py --model={model}", [])
     message = config.render(
         model,
@@ -176,14 +182,15 @@ def run_directory(
     write_json(run.start, {"path": "starting/ckpt-1", "matched": matched, "variables": variables})
     executed = {"precision": "float32", "jit_compile": False, "replicas": 1}
     executed |= {"gradient_accumulation_steps": 1} | (execution or {})
-    write_json(run.training, {"state": "done", "execution": executed})
+    now = {"step": 1, "num_steps": 1, "pid": 1, "host": "a", "updated": 0.0}
+    write_json(run.training, {"state": "done", "execution": executed} | now)
     write_json(run.environment, {"packages": {"tensorflow": "2.20.0"}, "gpus": [], "git": None})
     lines = ({"step": k, "losses": {"Loss/total_loss": loss}} for k, loss in enumerate(losses))
     write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in lines))
     step = step or message.train_config.num_steps
     scores = scores or [metrics(points)]
-    found = {"step": step, "checkpoint": {"path": "x", "sha256": f"{next(_COUNT):064x}"}}
-    found |= scores[0] | ({"others": scores[1:]} if scores[1:] else {})
-    write_json(run.eval_at(step) / "metrics.json", found)
-    write_json(run.eval_at(step) / "detections.json.gz", [])
+    held = {"step": step, "checkpoint": {"path": "x", "sha256": f"{next(_COUNT):064x}"}}
+    held |= scores[0] | ({"others": scores[1:]} if scores[1:] else {})
+    write_json(run.eval_at(step) / "detections.json.gz", list(found))
+    write_json(run.eval_at(step) / "metrics.json", held)
     return run
