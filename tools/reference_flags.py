@@ -11,7 +11,7 @@ _REFERENCE = flags.DEFINE_multi_string(
     "reference",
     [],
     "what the figure is held against: a zoo model's name, a run directory or several (seeds of one "
-    "run; comma separated, or repeated), a metrics.json, or figures: AP=0.412,AP50=0.655.",
+    "run; comma separated, or repeated), a metrics.json, or figures: AP=0.412,AP50=0.655",
 )
 _ON = flags.DEFINE_enum(
     "reference_on",

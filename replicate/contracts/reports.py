@@ -293,6 +293,7 @@ class ReportFile(TypedDict):
     format: Literal[1]
     run: str
     model: ReportModel
+    of_zoo: NotRequired[bool]
     command: str | None
     request: Request
     verdict: ReportVerdict | None

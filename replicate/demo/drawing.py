@@ -18,6 +18,15 @@ from replicate.run import write_json
 from tfrecords.whole_files import written_whole
 
 CATEGORIES = ("disc", "square", "triangle")
+#: Every shape that can be drawn: its corners, and how far the inner ones of a star lie out.
+SHAPES = {
+    "disc": (28, 1.0),
+    "square": (4, 1.0),
+    "triangle": (3, 1.0),
+    "hexagon": (6, 1.0),
+    "star": (10, 0.45),
+    "spark": (8, 0.35),
+}
 IMAGE_HW = (256, 256)
 _OVERSAMPLING = 2
 # Diameter in pixels: COCO's small is an area below 32^2, its large one above 96^2.
@@ -31,6 +40,7 @@ def draw(
     train_images: int = 1200,
     val_images: int = 120,
     seed: int = 17,
+    categories: tuple[str, ...] = CATEGORIES,
 ) -> dict[str, tuple[str, str]]:
     """Draws the set into `folder`, unless it is there already.
 
@@ -38,6 +48,7 @@ def draw(
       folder: gets train/, val/ (JPEG) and annotations/instances_{train,val}.json.
       train_images, val_images: how many images.
       seed: int.
+      categories: names of SHAPES, ids 1, 2, … in their order.
 
     Returns:
       {"train" or "val": (annotation file, image folder)}.
@@ -47,7 +58,9 @@ def draw(
     for number, (split, count) in enumerate((("train", train_images), ("val", val_images))):
         annotations_file = folder / "annotations" / f"instances_{split}.json"
         if not _is_drawn(annotations_file, count):
-            write_json(annotations_file, _draw_split(folder / split, count, seed + number))
+            write_json(
+                annotations_file, _draw_split(folder / split, count, seed + number, categories)
+            )
         splits[split] = str(annotations_file), str(folder / split)
     return splits
 
@@ -59,16 +72,18 @@ def _is_drawn(annotations_file: pathlib.Path, count: int) -> bool:
     return len(json.loads(annotations_file.read_text(encoding="utf-8"))["images"]) == count
 
 
-def _draw_split(folder: pathlib.Path, count: int, seed: int) -> dict:
+def _draw_split(
+    folder: pathlib.Path, count: int, seed: int, categories: tuple[str, ...] = CATEGORIES
+) -> dict:
     images: list[dict] = []
     annotations: list[dict] = []
     height, width = IMAGE_HW
     for image_id in tqdm(range(1, count + 1), desc=f"draw {folder.name}", unit="image"):
         rng = np.random.default_rng((seed, image_id))
         canvas = _background(rng)
-        objects = _objects(rng)
+        objects = _objects(rng, categories)
         if image_id % _CROWD_EVERY == 0:
-            objects.insert(0, _crowd(rng))
+            objects.insert(0, _crowd(rng, categories))
         for shapes in objects:
             for _, polygon in shapes:
                 _paint(canvas, polygon, rng)
@@ -84,7 +99,7 @@ def _draw_split(folder: pathlib.Path, count: int, seed: int) -> dict:
         "annotations": annotations,
         "categories": [
             {"id": number + 1, "name": name, "supercategory": "shape"}
-            for number, name in enumerate(CATEGORIES)
+            for number, name in enumerate(categories)
         ],
     }
 
@@ -97,7 +112,9 @@ def _background(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(coarse.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
 
 
-def _objects(rng: np.random.Generator) -> list[list[tuple[int, np.ndarray]]]:
+def _objects(
+    rng: np.random.Generator, categories: tuple[str, ...]
+) -> list[list[tuple[int, np.ndarray]]]:
     """One to five single shapes, the large ones first so that they do not hide the others."""
     height, width = IMAGE_HW
     sizes = sorted(rng.choice(3, size=int(rng.integers(1, 6)), p=(0.25, 0.45, 0.3)), reverse=True)
@@ -109,29 +126,30 @@ def _objects(rng: np.random.Generator) -> list[list[tuple[int, np.ndarray]]]:
             x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
             if all(np.hypot(x - a, y - b) > 0.8 * (radius + r) for a, b, r in taken):
                 taken.append((x, y, radius))
-                category = int(rng.integers(len(CATEGORIES)))
-                objects.append([(category, _polygon(category, x, y, radius, rng))])
+                category = int(rng.integers(len(categories)))
+                polygon = _polygon(categories[category], x, y, radius, rng)
+                objects.append([(category, polygon)])
                 break
     return objects
 
 
-def _crowd(rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
+def _crowd(rng: np.random.Generator, categories: tuple[str, ...]) -> list[tuple[int, np.ndarray]]:
     """A dozen small shapes of one class, close together."""
     height, width = IMAGE_HW
-    category = int(rng.integers(len(CATEGORIES)))
+    category = int(rng.integers(len(categories)))
     center = rng.uniform(60, 196, 2)
     positions = np.clip(rng.normal(center, 24, (12, 2)), 12, (width - 12, height - 12))
-    return [(category, _polygon(category, x, y, rng.uniform(7, 11), rng)) for x, y in positions]
+    shape = categories[category]
+    return [(category, _polygon(shape, x, y, rng.uniform(7, 11), rng)) for x, y in positions]
 
 
-def _polygon(
-    category: int, x: float, y: float, radius: float, rng: np.random.Generator
-) -> np.ndarray:
+def _polygon(shape: str, x: float, y: float, radius: float, rng: np.random.Generator) -> np.ndarray:
     """float [n, 2] x, y in pixels; the shape turned by a random angle."""
-    corners = {"disc": 28, "square": 4, "triangle": 3}[CATEGORIES[category]]
+    corners, inner = SHAPES[shape]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     stretch = rng.uniform(0.8, 1.0) if corners == 4 else 1.0
-    points = np.stack([x + radius * np.cos(angles) * stretch, y + radius * np.sin(angles)], 1)
+    radii = radius * np.where(np.arange(corners) % 2, inner, 1.0)
+    points = np.stack([x + radii * np.cos(angles) * stretch, y + radii * np.sin(angles)], 1)
     height, width = IMAGE_HW
     return np.clip(points, 0, (width, height)).round(2)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from replicate import reasons
 from replicate.config import Operation, build_rules, lint_rules, scaling, schedule
 from replicate.config.diff import diff
 from replicate.config.operations import show
@@ -17,6 +18,9 @@ _NAME_THE_MODEL = "name the zoo model (--model) and it is compared"
 # A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
 _DEPLOYED_SCORE = 0.01
 _COCO_DETECTIONS = 100
+# Reasons whose fields another task has by what it is: config, batch, classes, length, images.
+_OF_TASK = (3, 4, 7, 8, 17)
+_RATES = ("learning_rate_base", "warmup_learning_rate", "learning_rate", "initial_learning_rate")
 
 
 def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
@@ -69,6 +73,9 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
     ]
     for operation in rest:
         yield _deviation(material, operation)
+    if material.finetunes:
+        yield _rate_of_finetuning(material, here, published * batch / published_batch)
+        return
     if batch == published_batch and here == published:
         if not rest:
             yield Note(f"batch {batch} at peak rate {here:g}, as published")
@@ -88,6 +95,23 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
         + ("high by the linear rule: NaN or a lower plateau" if too_high else "low by it"),
         f"the linear rule gives {linear:.3g}: {_scaled_flags(material)}",
         meant,
+    )
+
+
+def _rate_of_finetuning(material: LaunchFacts, here: float, linear: float) -> CheckFinding:
+    """A rate far above the linear rule's is told; a lower one is a choice."""
+    assert material.recipe is not None
+    batch = material.train.batch_size
+    of_recipe = f"the recipe's {material.recipe.train_config.batch_size} at "
+    of_recipe += f"{_peak_rate(material.recipe):g}"
+    seen = (
+        f"batch {batch} at peak rate {here:g}; the linear rule gives {linear:.3g} from {of_recipe}"
+    )
+    if here <= linear * _RATE_TOLERANCE:
+        return Note(seen)
+    return mind(
+        f"{seen}: {here / linear:.3g} times as much, which may give NaN or a lower plateau",
+        f"if it does: {_scaled_flags(material)}",
     )
 
 
@@ -229,9 +253,11 @@ def start(material: LaunchFacts) -> Iterator[CheckFinding]:
             yield breaks(f"{problem.path}: {problem.message}", "as the recipe has it")
 
 
-def _deviation(material: LaunchFacts, operation: Operation) -> PreflightProblem:
+def _deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
     here = "not set" if operation.b is None else show(operation.b)
     there = "not set" if operation.a is None else show(operation.a)
+    if material.finetunes and reasons.of_path(operation.path).number in _OF_TASK:
+        return Note(f"{operation.path} is {_short(here)}, in the recipe {_short(there)}")
     if material.meant(operation.path):
         return differs(f"{operation.path} is {here}, published {there}: asked for", "", meant=True)
     back = (
@@ -276,13 +302,15 @@ def _rate_is_meant(material: LaunchFacts) -> bool:
 
 
 def _scaled_flags(material: LaunchFacts) -> str:
-    """The flags that scale the recipe to this batch, images seen kept."""
+    """The flags that scale the recipe to this batch, images seen kept; of a fine-tuning, which has
+    a length of its own, those of the rates."""
     scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
     scaling.scale_batch(scaled, material.train.batch_size)
     return " ".join(
         f"--set {operation.path}={show(operation.b)}"
         for operation in diff(material.recipe, scaled)
         if operation.path != "train_config.batch_size"
+        and (not material.finetunes or operation.path.rpartition(".")[2] in _RATES)
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from replicate.report.run_files import RunFiles
+from replicate.verdict import NO_REFERENCE, reference_kind
 
 TRAIN2017_IMAGES = 118_287
 # At most so many commands: the first ones are the likeliest.
@@ -35,6 +36,10 @@ def _reached(content: dict) -> str:
     verdict = content["verdict"]
     if verdict is None:
         return "Figure reached? Not decided: there is no verdict"
+    if verdict["verdict"] == NO_REFERENCE:
+        return "No reference was named, so that nothing is judged"
+    if reference_kind(verdict) != "zoo":
+        return _reference_reached(verdict)
     return {
         "REPLICATED": "Figure reached: yes",
         "NEAR": "Figure reached: nearly",
@@ -42,6 +47,20 @@ def _reached(content: dict) -> str:
         "INCONCLUSIVE": "Figure reached? This cannot tell",
         "NOT COMPARABLE": "Figure reached? It cannot be held against this run",
     }[verdict["verdict"]]
+
+
+def _reference_reached(verdict: dict) -> str:
+    """The same of a reference of the user's own, which is named with the margin."""
+    margin = verdict["tolerance"]["replicated"]
+    within = f" within ±{margin:.2f} points" if margin else ""
+    said = {
+        "REPLICATED": f"yes{within}",
+        "NEAR": "nearly",
+        "NOT REPLICATED": "no",
+        "INCONCLUSIVE": "this cannot tell",
+        "NOT COMPARABLE": "it cannot be held against this run",
+    }[verdict["verdict"]]
+    return f"Reference reached ({verdict['reference']['name']}): {said}"
 
 
 def _runs(content: dict) -> str:
@@ -58,8 +77,9 @@ def _interval(content: dict) -> str | None:
     return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
 
 
-def trained_on(content: dict) -> dict:
-    """The fact "Trained on": images, their share of train2017, images seen."""
+def trained_on(content: dict, of_zoo: bool) -> dict:
+    """The fact "Trained on": images, their share of train2017 where the zoo's figure is the
+    reference, images seen."""
     plan, verdict = content["schedule"], content["verdict"]
     facts = (verdict or {}).get("facts") or []
     images = ((facts[0].get("training") or {}) if facts else {}).get("images")
@@ -71,14 +91,14 @@ def trained_on(content: dict) -> dict:
         return {"label": "Trained on", "text": "no log of a training in the run", "ok": None}
     said = []
     if images is not None:
-        share = images / TRAIN2017_IMAGES
-        said.append(f"{images:,} images ({_share(share)} of train2017's {TRAIN2017_IMAGES:,})")
+        share = f" ({_share(images / TRAIN2017_IMAGES)} of train2017's {TRAIN2017_IMAGES:,})"
+        said.append(f"{images:,} images{share if of_zoo else ''}")
     if seen is not None:
         said.append(
             f"{seen:,} images seen: {plan['steps_run']:,} of {plan['num_steps']:,} planned steps "
             f"at batch {plan['batch_size']:,}"
         )
-    published = (facts[0] if facts else {}).get("published_images_seen")
+    published = facts[0].get("published_images_seen") if facts and of_zoo else None
     if seen is not None and published:
         said.append(f"the published recipe sees {published:,}")
     ok = None
@@ -100,6 +120,8 @@ def setup(content: dict) -> dict:
         for each in (deviations or {"classes": []})["classes"]
         if each["affects_ap"]
     )
+    if verdict and reference_kind(verdict) != "zoo":
+        return _own_setup(verdict, deviations, counts)
     if answer == "as published" or (answer is None and deviations and not counts):
         text, ok = "identical to the published recipe in all that affects AP", True
     elif answer == "scaled":
@@ -120,6 +142,18 @@ def setup(content: dict) -> dict:
     return {"label": "Setup", "text": text, "ok": ok}
 
 
+def _own_setup(verdict: dict, deviations: dict | None, counts: str) -> dict:
+    """The same where the zoo's figure is no reference: beside the run's own, else the recipe."""
+    if verdict["reference"]["kind"] == "runs":
+        ok = {"as the reference": True, "changed": False}.get(verdict["conditions"]["answer"])
+        return {"label": "Setup", "text": verdict["conditions"]["sentence"], "ok": ok}
+    text = "the recipe it starts from is not known"
+    if deviations is not None:
+        text = f"the recipe it starts from, changed in what affects AP: {counts}"
+        text = text if counts else "that of the recipe it starts from"
+    return {"label": "Setup", "text": text, "ok": None}
+
+
 def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     """What to change next: commands, the likeliest cause's first."""
     run, model = str(material.run.root), content["model"]["name"] or "MODEL"
@@ -131,6 +165,9 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         }
         return
     decided = verdict["verdict"] if verdict else None
+    if verdict and reference_kind(verdict) != "zoo":
+        yield from _next_of_own(verdict, run, _runs(content))
+        return
     if decided in ("REPLICATED", "NEAR", "INCONCLUSIVE") and _runs(content) == "one run":
         yield {
             "why": "one run says little of the spread; train two more seeds, each into a directory "
@@ -154,6 +191,25 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
             continue
         seen.add(command)
         yield {"why": cause["cause"], "command": command}
+
+
+def _next_of_own(verdict: dict, run: str, runs: str) -> Iterator[dict]:
+    """The same where the reference is the user's own, or missing."""
+    reference = verdict["reference"]
+    if reference["kind"] == "none":
+        yield {
+            "why": "hold it against an earlier run, a metrics.json or a figure",
+            "command": f"python tools/verdict.py {run} --reference=EARLIER_RUN",
+        }
+    elif verdict["verdict"] == "INCONCLUSIVE" or runs == "one run":
+        given = ",".join(reference["given"])
+        on = f" --reference_on={reference['on']}" if reference["on"] else ""
+        yield {
+            "why": "one run says little of the spread; train more seeds (--seed=1), each into a "
+            "directory of its own, and judge them together",
+            "command": f"python tools/verdict.py {run} {run}-seed2 {run}-seed3 "
+            f"--reference={given}{on}",
+        }
 
 
 def _filled(mend: str, model: str) -> str:

@@ -6,6 +6,7 @@ from matplotlib import ticker
 
 from replicate.report import plots, training_section
 from replicate.report.plots import Plot
+from replicate.verdict import reference_kind
 
 TIDE = {
     "Cls": "wrong category",
@@ -164,7 +165,8 @@ def _published_level(content: dict) -> tuple[str, float] | None:
     published = metrics["rows"][0]["published"]
     if verdict is None or verdict["verdict"] == "NOT COMPARABLE" or published is None:
         return None
-    return "AP as published", published / 100
+    of_zoo = reference_kind(verdict) == "zoo"
+    return "AP as published" if of_zoo else "AP of the reference", published / 100
 
 
 def _analysis(analysis: dict | None) -> Iterator[Plot]:

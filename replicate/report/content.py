@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from replicate import best, config, zoo
+from replicate import best, config, verdict, zoo
 from replicate.report import (
     answers,
     choices,
@@ -43,10 +43,13 @@ def of_run(run: RunDir) -> dict:
         "format": FORMAT,
         "run": run.root.resolve().name,
         "model": _model(material, row),
+        "of_zoo": material.of_zoo,
         "command": (material.spec or {}).get("command"),
         "request": material.request,
         "verdict": _verdict(material),
-        "metrics": score_section.metrics_of(last, row),
+        "metrics": score_section.metrics_of(
+            last, row if material.of_zoo else None, material.references
+        ),
         "deviations": _deviations(material),
         "execution": training_section.execution(material),
         "data": data_section.of_run(material, scored),
@@ -74,7 +77,7 @@ def of_run(run: RunDir) -> dict:
         content["deviations"]["choices"] = choices.grouped(
             content["deviations"]["classes"], conditions.get("scaling")
         )
-    content["facts"] = _facts(content)
+    content["facts"] = _facts(content, material.of_zoo)
     content["answers"] = answers.of_run(content, material)
     content["not_checked"] = material.not_checked + _never_checked(content)
     return redaction.everywhere(content)
@@ -88,6 +91,10 @@ def _model(material: RunFiles, row: zoo.Row | None) -> dict:
         "display_name": row.display_name,
         "family": row.family,
         "input_size": row.input_size,
+    }
+    if not material.of_zoo:
+        return model
+    return model | {
         "published": {
             name: published.points
             for name, attribute in FIGURES.values()
@@ -144,11 +151,16 @@ def _gap(achieved: float | None, published: float | None) -> float | None:
 def _sentence(decided: dict, figures: list[dict]) -> str:
     """Both answers in a sentence: how far from the published figure, under which conditions."""
     comparable = decided["verdict"] != "NOT COMPARABLE"
+    of_zoo = verdict.reference_kind(decided) == "zoo"
     said = [
-        _figure_said(figure, comparable) for figure in figures if figure["achieved"] is not None
+        _figure_said(figure, comparable, of_zoo)
+        for figure in figures
+        if figure["achieved"] is not None
     ]
     what = "; ".join(said) or "no figure was achieved"
     what = what[0].upper() + what[1:]
+    if decided["verdict"] == verdict.NO_REFERENCE:
+        return f"{what}. No reference was named to hold it against."
     if not comparable and not any(figure["gap"] is not None for figure in figures):
         what += ". There is nothing to hold it against"
     elif not comparable:
@@ -156,11 +168,12 @@ def _sentence(decided: dict, figures: list[dict]) -> str:
     return f"{what}. Conditions: {decided['conditions']['sentence']}."
 
 
-def _figure_said(figure: dict, comparable: bool) -> str:
+def _figure_said(figure: dict, comparable: bool, of_zoo: bool) -> str:
     said = f"{figure['name']} {figure['achieved']:.2f}"
     if figure["published"] is None:
-        return f"{said}, for which nothing was published"
-    said += f", published {figure['published']:.1f}"
+        return f"{said}, for which nothing was published" if of_zoo else said
+    reference = figure["published"]
+    said += f", published {reference:.1f}" if of_zoo else f", reference {reference:.2f}"
     if figure["header"] is not None:
         said += f" (by the config's header {figure['header']:g})"
     if not comparable:
@@ -207,11 +220,12 @@ def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
     ]
 
 
-def _facts(content: dict) -> list[dict]:
+def _facts(content: dict, of_zoo: bool) -> list[dict]:
     """The facts that decide how to read the verdict: what was evaluated, what was trained on, the
     setup, and what --force overrode. Each: label, text, ok (True, False, or None where unknown)."""
     return [
-        *(_evaluated(content), answers.trained_on(content), answers.setup(content)),
+        *(_evaluated(content, of_zoo), answers.trained_on(content, of_zoo)),
+        answers.setup(content),
         *_kept(content),
         *_remarked(content),
         *_forced(content),
@@ -255,7 +269,7 @@ def _preflight(material: RunFiles) -> dict | None:
     }
 
 
-def _evaluated(content: dict) -> dict:
+def _evaluated(content: dict, of_zoo: bool) -> dict:
     metrics = content["metrics"]
     if metrics is None:
         return {"label": "Evaluated on", "text": "nothing: no evaluation in the run", "ok": None}
@@ -264,8 +278,9 @@ def _evaluated(content: dict) -> dict:
         f"{annotations['images']:,} images with {annotations['annotations']:,} annotations in "
         f"{annotations['categories']} categories"
     )
-    whole = annotations["images"] == 5000
-    text += "; val2017 has 5,000" if not whole else ", as many as val2017"
+    whole = annotations["images"] == 5000 if of_zoo else None
+    if of_zoo:
+        text += ", as many as val2017" if whole else "; val2017 has 5,000"
     if metrics["agree"] is False:
         return {"label": "Evaluated on", "text": f"{text}; the evaluators DISAGREE", "ok": False}
     both = "; both evaluators agree" if metrics["agree"] else "; one evaluator only"
@@ -282,8 +297,18 @@ def _never_checked(content: dict) -> list[dict]:
                 "why": "scored by one alone; tools/score.py --evaluator=both",
             }
         )
-    seeds = [len(figure["seeds"]) for figure in (content["verdict"] or {}).get("figures", [])]
-    if content["verdict"] and max(seeds, default=0) < 3:
+    decided = content["verdict"]
+    seeds = [len(figure["seeds"]) for figure in (decided or {}).get("figures", [])]
+    if decided and verdict.reference_kind(decided) != "zoo":
+        if max(seeds, default=0) < 2:
+            unchecked.append(
+                {
+                    "what": "the spread over seeds",
+                    "why": "one run; with several, of this and of the reference, the verdict is "
+                    "Welch's test (tools/verdict.py RUN RUN --reference=OTHER,OTHER)",
+                }
+            )
+    elif decided and max(seeds, default=0) < 3:
         unchecked.append(
             {
                 "what": "the spread over seeds",

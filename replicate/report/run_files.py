@@ -44,9 +44,22 @@ class RunFiles:
     not_checked: list[dict] = dataclasses.field(default_factory=list)
 
     @property
+    def of_zoo(self) -> bool:
+        """Whether the run is held against the zoo's figure: not where another reference was named,
+        and not where a fine-tuning has none."""
+        if self.verdict is not None:
+            return verdict.reference_kind(self.verdict) == "zoo"
+        return not verdict.finetunes(self.run)
+
+    @property
     def request(self) -> dict:
         """What was asked of tools/replicate.py; empty where the run was made otherwise."""
         return (self.spec or {}).get("request", {})
+
+    @property
+    def references(self) -> dict[str, float]:
+        """Figure's name -> points, of a reference of the user's own."""
+        return {} if self.of_zoo else (self.verdict or {}).get("published", {})
 
     def cannot_say(self, what: str, why: str) -> None:
         self.not_checked.append({"what": what, "why": why})

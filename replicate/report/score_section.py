@@ -35,8 +35,16 @@ _KEYPOINT_MEANINGS = {
 }
 
 
-def metrics_of(last: dict | None, row: zoo.Row | None) -> Any:
-    """ "metrics" of the report: `last` is a metrics.json's dict with its step, or None."""
+def metrics_of(
+    last: dict | None, row: zoo.Row | None, references: dict[str, float] | None = None
+) -> Any:
+    """ "metrics" of the report.
+
+    Args:
+      last: a metrics.json's dict with its step, or None.
+      row: the zoo's, whose figures stand beside the metrics; None where they are no reference.
+      references: dict figure's name ("box AP") -> points of a reference of the user's own.
+    """
     if last is None:
         return None
     return {
@@ -50,7 +58,7 @@ def metrics_of(last: dict | None, row: zoo.Row | None) -> Any:
         "remarks": text.remarks(last),
         "inference": last.get("inference"),
         "made_by": text.of_inference(last.get("inference")),
-        "rows": _rows(last, row),
+        "rows": _rows(last, row, references or {}),
         # Beside boxes: masks or keypoints.
         "others": [
             {
@@ -59,25 +67,26 @@ def metrics_of(last: dict | None, row: zoo.Row | None) -> Any:
                 "agree": other["agree"],
                 "versions": other.get("versions", {}),
                 "remarks": text.remarks(other),
-                "rows": _rows(other, row),
+                "rows": _rows(other, row, references or {}),
             }
             for other in last.get("others", [])
         ],
     }
 
 
-def _rows(score: dict, row: zoo.Row | None) -> list[dict]:
-    """Each metric of one kind of evaluation: what it is, its value, the published figure."""
-    _, attribute = FIGURES[score["iou_type"]]
+def _rows(score: dict, row: zoo.Row | None, references: dict[str, float]) -> list[dict]:
+    """Each metric of one kind of evaluation: what it is, its value, the figure beside it."""
+    figure_name, attribute = FIGURES[score["iou_type"]]
     figure = row.figure(attribute.removesuffix("_map")) if row is not None else None
-    published = figure.points if figure is not None else None
+    kind = figure_name.removesuffix(" AP")
+    published = {f"{kind} AP": figure.points} if figure is not None else references
     meanings = _KEYPOINT_MEANINGS if score["iou_type"] == "keypoints" else MEANINGS
     return [
         {
             "name": name,
             "meaning": meanings[name],
             "value": score["metrics"][name],
-            "published": published if name == "AP" else None,
+            "published": published.get(f"{kind} {name}"),
             "evaluators": {
                 evaluator: figures[name] for evaluator, figures in score["evaluators"].items()
             },

@@ -159,6 +159,8 @@ IN_ONE = (
     ),
 )
 
+WORKED_EXAMPLE = "trains for minutes; tests/docs/test_fine_tuning.py runs it as it stands"
+
 # (document, how the command begins): why it is not run.
 NOT_RUN = {
     (
@@ -198,6 +200,13 @@ NOT_RUN = {
     ("docs/explain.md", "python tools/explain.py --model=detect.tflite"): (
         "the released detect.tflite is not part of the project; tests/explain runs the tool"
     ),
+    ("docs/how-to-fine-tune.md", "python tools/demo.py"): WORKED_EXAMPLE,
+    ("docs/how-to-fine-tune.md", "python -c"): WORKED_EXAMPLE,
+    ("docs/how-to-fine-tune.md", "python tools/replicate.py --purpose=finetune --model=demo/run"): (
+        WORKED_EXAMPLE
+    ),
+    ("docs/how-to-fine-tune.md", "python tools/export.py"): WORKED_EXAMPLE,
+    ("docs/how-to-fine-tune.md", "python tools/benchmark.py"): WORKED_EXAMPLE,
     ("docs/launch.md", "sky jobs launch"): "needs SkyPilot and an account",
     ("docs/performance.md", "make venv-gpu"): "installs from the network, for GPUs",
     ("docs/performance.md", "make gpu-check"): "needs a GPU; tests/gpu_check rehearses it",
@@ -218,6 +227,8 @@ ANSWERS = {
     ("docs/how-to-one-gpu.md", "python tools/replicate.py"): (0, 3),
     ("docs/how-to-own-detections.md", "python tools/verdict.py"): (0, 1, 3),
     ("docs/how-to-own-baseline.md", "python tools/benchmark.py"): (0, 1),
+    ("docs/how-to-own-baseline.md", "python tools/verdict.py"): (0, 1),
+    ("docs/how-to-fine-tune.md", "python tools/verdict.py"): (0, 1),
     ("README.md", ".venv/bin/python tools/doctor.py"): (0, 1),  # what this machine is
     ("README.md", "python tools/diff_config.py"): (1,),  # the small detector differs
     ("README.md", "python tools/verdict.py"): (0, 3),  # not comparable: tiny data

@@ -48,39 +48,14 @@ class Workspace:
 
     def __init__(self, root):
         self.root = root
-        for name in _OF_THE_CHECKOUT:
-            (root / name).symlink_to(PROJECT / name)
-        for place in (root / "bin" / "python", root / ".venv" / "bin" / "python"):
-            place.parent.mkdir(parents=True)
-            # A link would not find its virtual environment.
-            place.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-            place.chmod(0o755)
+        _like_the_checkout(root)
         self._data()
         self._scores()
         self._runs()
 
     def run(self, command, timeout=900):
         """Runs a line of shell, or Python where it has several lines: Done."""
-        program = ["bash", "-o", "pipefail", "-c", command]
-        if "\n" in command:
-            program = [sys.executable, "-c", command]
-        surroundings = {
-            "PATH": f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(PROJECT),
-            "COLUMNS": "100",
-            "XDG_CACHE_HOME": str(self.root / "cache"),
-        }
-        done = subprocess.run(
-            program,
-            cwd=self.root,
-            env=os.environ | surroundings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
-        return Done(command, done.returncode, done.stdout)
+        return shell(self.root, command, timeout)
 
     def _data(self):
         """COCO's files under their names: annotations/instances_train2017.json, train2017/ …"""
@@ -127,6 +102,43 @@ class Workspace:
         lone.write_text(config.to_text(message))
         with tarfile.open(self.root / f"{MODEL}.tar.gz", "w:gz") as packed:
             packed.add(lone, arcname=f"{MODEL}/pipeline.config")
+
+
+def _like_the_checkout(root):
+    """Links and a `python`, so that a document's commands run in `root` as they stand."""
+    for name in _OF_THE_CHECKOUT:
+        (root / name).symlink_to(PROJECT / name)
+    for place in (root / "bin" / "python", root / ".venv" / "bin" / "python"):
+        place.parent.mkdir(parents=True)
+        # A link would not find its virtual environment.
+        place.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        place.chmod(0o755)
+
+
+def shell(root, command, timeout=900):
+    """Runs a line of shell in `root`, or Python where it has several lines: Done."""
+    if not (root / "bin").is_dir():
+        _like_the_checkout(root)
+    program = ["bash", "-o", "pipefail", "-c", command]
+    if "\n" in command:
+        program = [sys.executable, "-c", command]
+    surroundings = {
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(PROJECT),
+        "COLUMNS": "100",
+        "XDG_CACHE_HOME": str(root / "cache"),
+    }
+    done = subprocess.run(
+        program,
+        cwd=root,
+        env=os.environ | surroundings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    return Done(command, done.returncode, done.stdout)
 
 
 def small():
