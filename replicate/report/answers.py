@@ -77,7 +77,7 @@ def _interval(content: dict) -> str | None:
     return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
 
 
-def trained_on(content: dict, of_zoo: bool) -> dict:
+def trained_on(content: dict, of_zoo: bool = True) -> dict:
     """The fact "Trained on": images, their share of train2017 where the zoo's figure is the
     reference, images seen."""
     plan, verdict = content["schedule"], content["verdict"]
