@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 STAMP := $(VENV)/.requirements-installed
 TRACKERS := $(VENV)/.trackers-installed
+EXTRAS := build/extras/.installed
+TRANSFORMERS := build/transformers/.installed
+KERAS := build/keras/.installed
 PUBLISH := build/publish/.installed
 GPU := $(VENV)/.gpu-installed
 SKYPILOT := build/skypilot/.installed
@@ -54,6 +57,27 @@ $(SKYPILOT): requirements-skypilot.txt $(STAMP)
 	build/skypilot/bin/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
+# ONNX Runtime, tf2onnx and supervision, for the tests of export and of other detectors, over the kit's
+# own environment, which stays without them (about 250 MB).
+$(EXTRAS): requirements-onnx.txt requirements-supervision.txt $(STAMP)
+	$(VENV)/bin/python -m venv build/extras
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(build/extras/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/kit.pth"
+	build/extras/bin/python -m pip install --disable-pip-version-check -r requirements.txt \
+		-r requirements-onnx.txt -r requirements-supervision.txt
+	@touch $@
+
+# Detectors of Transformers and of KerasHub, which contradict the kit's libraries (gigabytes each).
+$(TRANSFORMERS): requirements-transformers.txt $(STAMP)
+	$(VENV)/bin/python -m venv build/transformers
+	build/transformers/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+$(KERAS): requirements-keras.txt $(STAMP)
+	$(VENV)/bin/python -m venv build/keras
+	build/keras/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
 # JAX executes the training step that the tests export.
 $(JAX): requirements-jax.txt $(STAMP)
 	$(VENV)/bin/python -m venv build/jax
@@ -71,10 +95,10 @@ venv-publish: $(PUBLISH)
 demo: venv
 	$(VENV)/bin/python tools/demo.py
 
-test: $(TRACKERS) $(SKYPILOT)
+test: $(TRACKERS) $(SKYPILOT) $(EXTRAS)
 	$(PYTEST)
 
-test-all: $(TRACKERS) $(SKYPILOT) $(JAX) $(PUBLISH)
+test-all: $(TRACKERS) $(SKYPILOT) $(EXTRAS) $(JAX) $(PUBLISH) $(TRANSFORMERS) $(KERAS)
 	$(PYTEST) -m ""
 
 # The Object Detection API's own tests under the compatibility layer (about an hour on 2 cores).

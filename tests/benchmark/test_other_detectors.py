@@ -159,6 +159,8 @@ def test_sv_detections_that_do_not_say_what_they_count(drawn, recorded):
     convert = _replay(drawn, recorded[0], lambda one: _supervision(one, one.category_ids))
     with pytest.raises(UserError, match="counts differently in every framework"):
         _run(convert, drawn)
+    with pytest.raises(UserError, match="a class number of 7, where contiguous over the 3"):
+        _run(convert, drawn, numbering="contiguous")
     without = _replay(
         drawn,
         recorded[0],
@@ -376,7 +378,7 @@ WRONG = {
     ),
     "a label beyond": (
         {}, "boxes:xyxy_norm,scores:score,labels:contiguous",
-        "a label of 3, where labels:contiguous over the 3 categories .* ends at 2",
+        "a class number of 3, where contiguous over the 3 categories .* goes from 0 to 2",
     ),
 }  # fmt: skip
 

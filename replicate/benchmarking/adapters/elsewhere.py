@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from replicate.benchmarking import runner
-from replicate.benchmarking.adapters.outputs import LABELS, ids_of
+from replicate.benchmarking.adapters.outputs import LABELS, check_numbers, ids_of
 from replicate.benchmarking.model import (
     Deferred,
     FailedOnImage,
@@ -136,7 +136,9 @@ def found_of(
         ids: list[int | None] = list(arrays["category_ids"].astype(int).tolist())
     elif "class_ids" in arrays and numbering is not None:
         by_number = ids_of(numbering, dataset)
-        ids = [by_number.get(number) for number in arrays["class_ids"].astype(int).tolist()]
+        numbers = arrays["class_ids"].astype(int).tolist()
+        check_numbers(numbers, numbering, by_number)
+        ids = [by_number.get(number) for number in numbers]
     elif "class_names" in arrays:
         of_names = [str(name) for name in arrays["class_names"].tolist()]
         by_name = ids_of_names(of_names, dataset)

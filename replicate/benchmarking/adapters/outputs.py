@@ -6,7 +6,7 @@ Nothing here is guessed: a layout that is not said is an error, with the choices
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -182,13 +182,7 @@ class Outputs:
                 "meant (labels=NAME:…)?"
             )
         whole = labels.astype(int)
-        outside = sorted(set(whole.tolist()) - set(id_of)) if self.labels != "coco" else []
-        if outside:
-            raise UserError(
-                f"a label of {outside[-1]}, where labels:{self.labels} over the {len(id_of)} "
-                f"categories of the annotation file ends at {max(id_of)} and begins at "
-                f"{min(id_of)}; there are {', '.join(LABELS)}"
-            )
+        check_numbers(whole.tolist(), self.labels, id_of)
         return whole
 
 
@@ -222,6 +216,28 @@ def ids_of(numbering: str, dataset: "Dataset") -> dict[int, int]:
     if numbering == "coco":
         return {id: id for id in ids}
     return dict(enumerate(ids, numbering == "contiguous_from_one"))
+
+
+def check_numbers(numbers: Iterable[int], numbering: str, id_of: Mapping[int, int]) -> None:
+    """Refuses class numbers that a numbering of every category does not have.
+
+    COCO's own ids may be of categories that an annotation file leaves out.
+
+    Args:
+      numbers: class numbers.
+      numbering: one of LABELS.
+      id_of: dict class number -> category id, of `ids_of`.
+
+    Raises:
+      UserError: it is another numbering, or the classes are not the annotation file's.
+    """
+    outside = sorted(set(numbers) - set(id_of)) if numbering != "coco" else []
+    if outside:
+        raise UserError(
+            f"a class number of {outside[-1]}, where {numbering} over the {len(id_of)} categories "
+            f"of the annotation file goes from {min(id_of)} to {max(id_of)}. The numberings are "
+            f"{', '.join(LABELS)}; of other classes than the file's, names tell"
+        )
 
 
 def _best(

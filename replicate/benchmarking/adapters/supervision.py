@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from replicate.benchmarking.adapters.outputs import LABELS, ids_of
+from replicate.benchmarking.adapters.outputs import LABELS, check_numbers, ids_of
 from replicate.benchmarking.model import Found
 from replicate.benchmarking.names import ids_of_names
 from replicate.errors import UserError
@@ -70,12 +70,8 @@ def _found(one: Any, dataset: "Dataset", numbering: str | None) -> Found:
         ids = [id_of_name.get(str(name)) for name in (names if names is not None else ())]
     else:
         by_number = ids_of(numbering, dataset)
+        check_numbers(class_ids, numbering, by_number)
         ids = [by_number.get(number) for number in class_ids]
-        if class_ids and all(id is None for id in ids):
-            raise UserError(
-                f"sv.Detections: none of the class ids {sorted(set(class_ids))[:5]} is a class of "
-                f"the annotation file by numbering={numbering}"
-            )
     known = [index for index, id in enumerate(ids) if id is not None]
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     masks = getattr(one, "mask", None)

@@ -1,0 +1,57 @@
+"""The tests of optional adapters, run by the environment that has what they need.
+
+The kit's own environment stays without: there these tests are skipped. `make test` builds
+build/extras, which lies over it; REPLICATE_EXTRAS_PYTHON names another one.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+NEEDS = ("onnx", "onnxruntime", "supervision", "tf2onnx")
+
+
+@pytest.fixture(scope="module")
+def python():
+    """A Python with the optional libraries."""
+    named = os.environ.get("REPLICATE_EXTRAS_PYTHON")
+    found = shutil.which(named or PROJECT / "build" / "extras" / "bin" / "python")
+    if found is None:
+        assert named is None, f"REPLICATE_EXTRAS_PYTHON={named}: no such interpreter"
+        pytest.skip("no Python with ONNX and supervision: make build/extras/.installed")
+    return found
+
+
+def _ran(python, *arguments):
+    done = subprocess.run(
+        [python, "-m", "pytest", "-p", "no:xdist", "-q", "-rs", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    last = done.stdout.strip().splitlines()[-1]
+    assert "skipped" not in last, done.stdout[-3000:]
+    return int(re.search(r"(\d+) passed", last)[1])
+
+
+def test_it_has_what_they_need(python):
+    imported = f"import {', '.join(NEEDS)}; print('all there')"
+    done = subprocess.run([python, "-c", imported], capture_output=True, text=True)
+    assert "all there" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.timeout(600)
+def test_detectors_of_other_frameworks(python):
+    assert _ran(python, "tests/benchmark/test_other_detectors.py") > 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_onnx_form(python):
+    assert _ran(python, "-m", "slow", "tests/export/test_forms.py", "-k", "other_forms") == 1

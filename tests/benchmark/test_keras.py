@@ -1,0 +1,138 @@
+"""A detector of KerasHub with random weights (Keras 3, JAX), in the process of another Python.
+
+Run by the Python of the environment that has the library: build/keras, which `make test-all`
+builds, or the one that REPLICATE_KERAS_PYTHON names (requirements-keras.txt is all it needs).
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from replicate import benchmark
+from replicate.benchmarking import Dataset
+from tests.benchmark.conftest import NAMES
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+
+# As docs/export.md shows it. Weights are drawn, so that nothing is downloaded.
+DETECTOR = """
+import os
+os.environ["KERAS_BACKEND"] = "jax"
+import keras, keras_hub
+import numpy as np
+
+SIDE = 128
+NAMES = ["red", "green", "blue"]
+
+def make(options):
+    keras.utils.set_random_seed(3)
+    encoder = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 8, 16, 16], stackwise_num_blocks=[1, 1, 1, 1],
+        stackwise_num_strides=[1, 2, 2, 2], block_type="basic_block",
+        image_shape=(SIDE, SIDE, 3))
+    backbone = keras_hub.models.RetinaNetBackbone(
+        image_encoder=encoder, min_level=3, max_level=5, use_p5=False,
+        image_shape=(SIDE, SIDE, 3))
+    model = keras_hub.models.RetinaNetObjectDetector(
+        backbone=backbone, num_classes=len(NAMES), bounding_box_format="xyxy",
+        pre_logits_num_conv_layers=1,
+        prediction_decoder=keras_hub.layers.NonMaxSuppression(
+            bounding_box_format="xyxy", from_logits=True, confidence_threshold=0.0,
+            iou_threshold=0.5, max_detections=100))
+
+    def detect(image):  # uint8 RGB [height, width, 3]
+        height, width = image.shape[:2]
+        resized = keras.ops.image.resize(image.astype("float32"), (SIDE, SIDE))
+        found = model.predict(np.asarray(resized)[None] / 255, verbose=0)
+        count = int(found["num_detections"][0])
+        return {
+            "boxes_xyxy_px": found["boxes"][0, :count] * np.array([width, height] * 2) / SIDE,
+            "scores": found["confidence"][0, :count],
+            "class_names": [NAMES[index] for index in found["labels"][0, :count]],
+        }
+    detect.about = f"keras {keras.__version__}, keras_hub {keras_hub.__version__}"
+    return detect
+"""
+# Records its detections without the kit: a process, and a decoder, of their own.
+RECORDING = """
+import json, sys
+import numpy as np
+from PIL import Image
+import detector
+detect = detector.make({})
+found = []
+for path in sys.argv[2:]:
+    one = detect(np.asarray(Image.open(path).convert("RGB")))
+    found.append({name: np.asarray(value).tolist() for name, value in one.items()})
+json.dump(found, open(sys.argv[1], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def python():
+    named = os.environ.get("REPLICATE_KERAS_PYTHON")
+    found = shutil.which(named or PROJECT / "build" / "keras" / "bin" / "python")
+    if found is None:
+        assert named is None, f"REPLICATE_KERAS_PYTHON={named}: no such interpreter"
+        pytest.skip("no Python with KerasHub: make build/keras/.installed")
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_a_detector_of_keras_hub(python, drawn, tmp_path):
+    (tmp_path / "detector.py").write_text(DETECTOR)
+    (tmp_path / "recording.py").write_text(RECORDING)
+    paths = [str(path) for _, path in drawn.images]
+    done = subprocess.run(
+        [python, "recording.py", "found.json", *paths], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    id_of = {name: id for id, name in NAMES.items()}
+    rng = np.random.default_rng(3)
+    results, objects = [], []
+    for (image_id, _), one in zip(drawn.images, found, strict=True):
+        assert len(one["scores"]) > 20
+        for box, score, name in zip(
+            one["boxes_xyxy_px"], one["scores"], one["class_names"], strict=True
+        ):
+            x1, y1, x2, y2 = box
+            results.append(
+                {
+                    "image_id": image_id,
+                    "category_id": id_of[name],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "score": score,
+                }
+            )
+        # Some of them, moved a little, are the objects: an AP that is neither 0 nor 1.
+        for result in results[-len(one["scores"]) :][:12:2]:
+            box = (np.array(result["bbox"]) * rng.normal(1, 0.05, 4)).tolist()
+            objects.append(
+                {
+                    "id": len(objects) + 1,
+                    "image_id": image_id,
+                    "category_id": result["category_id"],
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    document = json.loads(pathlib.Path(drawn.annotations_file).read_text())
+    document["annotations"] = objects
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    (tmp_path / "recorded.json").write_text(json.dumps(results))
+    dataset = Dataset(str(tmp_path / "instances.json"), drawn.image_dir)
+    expected = benchmark(str(tmp_path / "recorded.json"), dataset, cache_dir=None)
+    assert 0 < expected.metrics["bbox"]["AP"] < 0.98
+    record = benchmark(
+        f"{tmp_path / 'detector.py'}:make", dataset, python=python, cache_dir=None, progress=False
+    )
+    assert record.metrics["bbox"] == expected.metrics["bbox"]
+    assert "keras_hub 0.32" in record.speed["device"]
