@@ -127,7 +127,8 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
       scores: dict kind of score -> metrics.json dict.
 
     Returns:
-      list of dicts: model, paper, source, dataset, metric, published and achieved in points,
+      list of dicts: model, paper, source; the published evaluation's dataset, categories,
+      score_threshold, max_detections and rounding; metric, published and achieved in points,
       difference, verdict and reasons (why not comparable, or the distance).
     """
     rows = []
@@ -155,6 +156,8 @@ def compare(published: Iterable[Published], scores: dict[str, dict]) -> list[dic
                     "metric": name,
                     "categories": entry.categories,
                     "rounding": entry.rounding,
+                    "score_threshold": entry.score_threshold,
+                    "max_detections": entry.max_detections,
                     "published": figure,
                     "achieved": achieved,
                     "difference": achieved - figure,

@@ -175,6 +175,8 @@ class PublishedBeside(TypedDict):
     metric: FigureName | MetricName
     categories: NotRequired[str]
     rounding: NotRequired[float]
+    score_threshold: NotRequired[float]
+    max_detections: NotRequired[int]
     published: float
     achieved: float
     difference: float

@@ -117,6 +117,7 @@ def test_torchvisions_own_threshold_is_no_obstacle(threshold, most, verdict):
     made = metrics(36.4, detections__score_threshold=threshold, detections__max_per_image=most)
     (row,) = published.compare(published.find("retinanet_resnet50_fpn"), {"bbox": made})
     assert row["verdict"] == verdict
+    assert (row["score_threshold"], row["max_detections"]) == (0.05, 300)
 
 
 def test_given_figures():
