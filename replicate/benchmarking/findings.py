@@ -35,24 +35,54 @@ _HITS, _TIMES = 10, 2.0
 _IMAGES, _DETECTIONS = 5, 20
 
 
+# How an image becomes a square input.
+_STRETCHED, _PADDED, _LETTERBOX = "stretched", "with its aspect", "in the middle with its aspect"
+# Shorter side and bound of the longer one: torchvision's and Detectron2's, the API's Faster R-CNN.
+_SHORTER = ((800, 1333), (600, 1024))
+
+
 @dataclasses.dataclass(frozen=True)
 class _OfInput:
     """Boxes in pixels of a square input, [x, y, width, height]."""
 
     side: int
-    keeps_aspect: bool
+    how: str
 
     def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
         """As `tfrecords.layouts.Layout.to_xywh_px`."""
-        if self.keeps_aspect:
-            return boxes * image_hw.max(axis=1, keepdims=True) / self.side
-        return boxes * image_hw[:, [1, 0, 1, 0]] / self.side
+        if self.how == _STRETCHED:
+            return boxes * image_hw[:, [1, 0, 1, 0]] / self.side
+        scale = image_hw.max(axis=1, keepdims=True) / self.side
+        if self.how == _LETTERBOX:
+            offset = (self.side - image_hw[:, [1, 0]] / scale) / 2
+            boxes = np.concatenate([boxes[:, :2] - offset, boxes[:, 2:]], axis=1)
+        return boxes * scale
 
     @property
     def what(self) -> str:
         """In words."""
-        how = "the image's aspect kept" if self.keeps_aspect else "the image stretched"
-        return f"pixels of an input of {self.side} × {self.side}, {how}"
+        return f"pixels of an input of {self.side} × {self.side}, the image {self.how}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfShorterSide:
+    """Boxes in pixels of an input with the image's aspect."""
+
+    side: int
+    most: int
+
+    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+        """As `tfrecords.layouts.Layout.to_xywh_px`."""
+        shorter, longer = image_hw.min(axis=1), image_hw.max(axis=1)
+        scale = np.minimum(self.side / shorter, self.most / longer)
+        return boxes / scale[:, None]
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return (
+            f"pixels of an input whose shorter side is {self.side}, the longer at most {self.most}"
+        )
 
 
 def refuse_unscaled(
@@ -79,7 +109,10 @@ def refuse_unscaled(
         return
     sample = Sample(detections, groundtruth)
     given = sample.hits(_AsGiven())
-    readings = [_OfInput(side, keeps) for side in _INPUTS for keeps in (False, True)]
+    readings: list[_OfInput | _OfShorterSide] = [
+        _OfInput(side, how) for side in _INPUTS for how in (_STRETCHED, _PADDED, _LETTERBOX)
+    ]
+    readings += [_OfShorterSide(*sides) for sides in _SHORTER]
     hits = [sample.hits(reading) for reading in readings]
     best = int(np.argmax(hits))
     if hits[best] < max(_HITS, _TIMES * given + 1):

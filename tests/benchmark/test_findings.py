@@ -70,9 +70,22 @@ REFUSED = {
         _boxes(lambda box, h, w: box * np.array([320 / w, 320 / h] * 2)),
         "missing rescale: .* 320 × 320, the image stretched",
     ),
+    "missing rescale, letterbox": (
+        _boxes(
+            lambda box, h, w: (
+                box * 640 / max(h, w)
+                + [(640 - w * 640 / max(h, w)) / 2, (640 - h * 640 / max(h, w)) / 2, 0, 0]
+            )
+        ),
+        "missing rescale: .* 640 × 640, the image in the middle with its aspect",
+    ),
+    "missing rescale, by the shorter side": (
+        _boxes(lambda box, h, w: box * min(800 / min(h, w), 1333 / max(h, w))),
+        "missing rescale: .* of shorter side 800, its longer at most 1333",
+    ),
     "missing rescale, padded": (
         _boxes(lambda box, h, w: box * 320 / max(h, w)),
-        "missing rescale: .* 320 × 320, the image's aspect kept",
+        "missing rescale: .* 320 × 320, the image with its aspect",
     ),
 }
 

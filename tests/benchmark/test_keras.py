@@ -19,7 +19,7 @@ from tests.benchmark.conftest import NAMES
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
-# As docs/export.md shows it. Weights are drawn, so that nothing is downloaded.
+# Weights are drawn, so that nothing is downloaded.
 DETECTOR = """
 import os
 os.environ["KERAS_BACKEND"] = "jax"
@@ -45,6 +45,10 @@ def make(options):
         prediction_decoder=keras_hub.layers.NonMaxSuppression(
             bounding_box_format="xyxy", from_logits=True, confidence_threshold=0.0,
             iou_threshold=0.5, max_detections=100))
+    rng = np.random.default_rng(3)  # so that classes and scores differ
+    for weight in model.trainable_weights:
+        if len(weight.shape) > 1:
+            weight.assign(rng.normal(0, 2 / np.prod(weight.shape[:-1]) ** 0.5, weight.shape))
 
     def detect(image):  # uint8 RGB [height, width, 3]
         height, width = image.shape[:2]
@@ -129,6 +133,7 @@ def test_a_detector_of_keras_hub(python, drawn, tmp_path):
     (tmp_path / "instances.json").write_text(json.dumps(document))
     (tmp_path / "recorded.json").write_text(json.dumps(results))
     dataset = Dataset(str(tmp_path / "instances.json"), drawn.image_dir)
+    assert {object["category_id"] for object in objects} == set(NAMES)
     expected = benchmark(str(tmp_path / "recorded.json"), dataset, cache_dir=None)
     assert 0 < expected.metrics["bbox"]["AP"] < 0.98
     record = benchmark(
