@@ -37,7 +37,8 @@ def of_tflite(config: "Message", detector: "Detector") -> dict[str, Any]:
     """The contract of a TFLite model.
 
     The normalization is measured: the model's own `preprocess` of images of one colour, which must
-    lie on a straight line for each channel.
+    lie on a straight line for each channel. So is the padding: the API pads an SSD's images after
+    normalization, with the config's value, which is another colour of the pixels before it.
 
     Args:
       config: TrainEvalPipelineConfig.
@@ -48,18 +49,22 @@ def of_tflite(config: "Message", detector: "Detector") -> dict[str, Any]:
     """
     square = forms.square(config)
     height_px, width_px = detector.static_shape or (0, 0)
+    # A CenterNet's TFLite graph normalizes by itself, after the padding.
     inside = config.model.WhichOneof("model") == "center_net"
+    line = None if inside else normalization(detector)
+    pad = None
+    if square:
+        pad = list(square.pad_value) if line is None else padding(detector, line)
     return {
         "input": {
             "type": "image",
             "image_hw": [int(height_px), int(width_px)],
             "pixels": "RGB",
             "resize": "keep_aspect_pad" if square else "stretch",
-            "pad": list(square.pad_value) if square else None,
+            "pad": pad,
             "pad_where": "right and bottom, before normalization" if square else None,
             "kernel": API_KERNEL,
-            # A CenterNet's TFLite graph normalizes by itself.
-            "normalization": None if inside else normalization(detector),
+            "normalization": line,
         },
         "output": {
             "boxes": "boxes_yxyx_norm of the input"
@@ -70,6 +75,23 @@ def of_tflite(config: "Message", detector: "Detector") -> dict[str, Any]:
             "count": "number of detections",
         },
     }
+
+
+def padding(detector: "Detector", line: dict[str, list[float]]) -> list[float]:
+    """The colour with which an image is padded before normalization: three values, 0 to 255.
+
+    Args:
+      detector: a model whose images keep their aspect and are padded to a square.
+      line: its `normalization`.
+    """
+    height_px, width_px = detector.static_shape or (0, 0)
+    image = np.zeros((height_px, width_px // 2, 3), np.uint8)
+    corner = np.asarray(detector.preprocess(image)[0], np.float64)[-1, -1]
+    # Whole levels come out as such; beyond six digits it is the arithmetic's rounding.
+    return [
+        round(float(value), 6)
+        for value in (corner - np.array(line["offset"])) / np.array(line["scale"])
+    ]
 
 
 def normalization(detector: "Detector") -> dict[str, list[float]]:

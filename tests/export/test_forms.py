@@ -11,7 +11,7 @@ from replicate import config as configs
 from replicate import export, odapi
 from replicate.benchmarking import Dataset, benchmark, ladder
 from replicate.errors import UserError
-from replicate.export import contract, forms, labels, reading, representative
+from replicate.export import contract, forms, labels, pixels, reading, representative
 from replicate.run import read_json
 
 odapi.load()
@@ -21,6 +21,7 @@ from tests.evaluate.conftest import Case
 
 SSD = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 KEEP = "model.ssd.image_resizer.keep_aspect_ratio_resizer"
+SMALL = [(f"{KEEP}.min_dimension", "256"), (f"{KEEP}.max_dimension", "256")]
 
 
 def _exported(case, name, names, **options):
@@ -195,9 +196,43 @@ def test_models_that_pad_to_a_square(family, tmp_path):
     case.make_objects()
     folder = _exported(case, "forms", ("tflite",))
     entry = read_json(folder / "export.json")["forms"]["tflite"]["input"]
-    assert entry["resize"] == "keep_aspect_pad" and entry["pad"] == [0, 0, 0]
+    # An SSD's images are padded with 0 after the normalization to -1..1, a CenterNet's before it.
+    colour = 127.5 if family == "efficientdet" else 0
+    assert entry["resize"] == "keep_aspect_pad"
+    assert entry["pad"] == pytest.approx([colour] * 3, abs=1e-3)
     whole = _scored(case, case.checkpoint_dir, pipeline_config=str(case.config_path))
     assert _scored(case, folder / "model.tflite")["AP"] == pytest.approx(whole["AP"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        (SSD, [(f"{KEEP}.min_dimension", "96"), (f"{KEEP}.max_dimension", "96")]),
+        ("efficientdet_d0_coco17_tpu-32", SMALL),
+        ("efficientdet_d0_coco17_tpu-32", [*SMALL, (f"{KEEP}.per_channel_pad_value", "[1, 2, 3]")]),
+        ("centernet_resnet101_v1_fpn_512x512_coco17_tpu-8", None),
+    ],
+    ids=["ssd", "efficientdet", "efficientdet, another padding", "centernet"],
+)
+def test_a_padded_model_is_given_what_it_was_trained_on(model, overrides):
+    """The contract's pixels are those of the model's own preprocessing, its padding included."""
+    if overrides is None:
+        keep = KEEP.replace(".ssd.", ".center_net.")
+        overrides = [(f"{keep}.min_dimension", "128"), (f"{keep}.max_dimension", "128")]
+    config = configs.render(
+        model, overrides=[*overrides, (f"{overrides[0][0].rsplit('.', 1)[0]}."
+        "pad_to_max_dimension", "true")], num_classes=3,
+    )  # fmt: skip
+    detector = Detector(config)
+    given = pixels.Pixels.of_contract(contract.of_tflite(config, detector)["input"])
+    image = np.random.default_rng(0).integers(0, 255, (50, 91, 3), np.uint8)
+    for turned in (image, image.transpose(1, 0, 2)):
+        prepared = given.prepared(turned)
+        if "centernet" in model:  # normalizes inside the graph
+            prepared = detector.model._feature_extractor.preprocess(prepared[np.newaxis])[0]
+        expected = np.asarray(detector.preprocess(turned)[0])
+        assert np.asarray(prepared).shape == expected.shape
+        assert np.asarray(prepared) == pytest.approx(expected, abs=2e-4)
 
 
 def _config(model, **overrides):
