@@ -86,7 +86,8 @@ class Square:
 
     Attributes:
       side_px: its side.
-      pad_value: of each channel, 0 to 255, at the right and the bottom.
+      pad_value: of each channel, at the right and the bottom: of an SSD what its normalized image
+        is padded with, of a CenterNet a pixel of 0 to 255 (`contract.padding`).
     """
 
     side_px: int
