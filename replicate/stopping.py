@@ -11,15 +11,21 @@ What it needs at work is imported then: until `while_loading` has run, Ctrl-C is
 """
 
 import os
-import signal
 import sys
 
-TYPE_CHECKING = False  # typing's own takes as long to import as all the rest
+TYPE_CHECKING = False  # typing's own, and enum behind `signal`, take longer than all the rest
 if TYPE_CHECKING:
+    import signal as _signal
     import types
     from typing import NoReturn
+else:
+    import _signal  # what `signal` wraps
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STOPS = {
+    int(_signal.SIGINT): "interrupted",
+    int(_signal.SIGTERM): "SIGTERM",
+    int(_signal.SIGUSR1): "SIGUSR1",
+}
 _AGAIN_S = 0.1  # until a lost one is sent again: the callback that lost it has ended by then
 
 _asked: int | None = None
@@ -43,7 +49,7 @@ def at_work() -> None:
 
     sys.unraisablehook = quiet
     for number in _STOPS:
-        signal.signal(number, _stop)
+        _signal.signal(number, _stop)
 
 
 def at_end() -> None:
@@ -56,12 +62,11 @@ def at_end() -> None:
 def _leave_at(moment: str) -> None:
     def leave(number: int, frame: "types.FrameType | None") -> "NoReturn":
         tool = os.path.basename(sys.argv[0])
-        what = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
-        os.write(2, f"\n{tool}: {what} {moment}\n".encode())
+        os.write(2, f"\n{tool}: {_STOPS[number]} {moment}\n".encode())
         os._exit(128 + number)  # no exception: half-imported modules would make others of it
 
     for number in _STOPS:
-        signal.signal(number, leave)
+        _signal.signal(number, leave)
 
 
 def asked() -> int | None:
@@ -92,7 +97,7 @@ class _Exit(_Asked, SystemExit):
 def _stop(number: int, frame: "types.FrameType | None") -> "NoReturn":
     global _asked
     _asked = number
-    raise _Interrupt if number == signal.SIGINT else _Exit(128 + number)
+    raise _Interrupt if number == _signal.SIGINT else _Exit(128 + number)
 
 
 def _send_again() -> None:

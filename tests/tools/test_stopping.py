@@ -95,7 +95,7 @@ def test_every_tool_is_ready_for_a_stop_before_it_loads():
 
 def test_what_comes_before_it_is_short():
     """Until then Ctrl-C is Python's traceback; these took longer to import than all the rest."""
-    slow = ("pathlib", "re", "threading", "typing", "importlib")
+    slow = ("enum", "importlib", "pathlib", "re", "threading", "typing")
     program = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import replicate.stopping; "
         f"print([name for name in {slow} if name in sys.modules])"
