@@ -25,10 +25,10 @@ def main() -> None:
     commands.by_console()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
-        print(f"{__doc__.strip()}\n\ntools:\n{_list()}")
+        _answer(f"{__doc__.strip()}\n\ntools:\n{_list()}")
         return
     if name == "--version":
-        print(installation.version())
+        _answer(installation.version())
         return
     try:
         path = str(installation.tool_path(name))
@@ -37,6 +37,13 @@ def main() -> None:
         sys.exit(2)
     sys.argv[:2] = [path]
     runpy.run_path(path, run_name="__main__")
+
+
+def _answer(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        stopping.without_a_reader()
 
 
 def _list() -> str:

@@ -100,11 +100,9 @@ def run(
     _show_controls()
     help_text = (sys.modules["__main__"].__doc__ or "").strip()
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
-        print(f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
-        sys.exit(DONE)
+        _answer(tool, f"{help_text}\n\nflags of {tool}:\n{_flags_help()}")
     if "--version" in sys.argv[1:]:
-        print(installation.version())
-        sys.exit(DONE)
+        _answer(tool, installation.version())
     try:
         positional = flags.FLAGS(sys.argv)[1:]
         takes_words = next(iter(inspect.signature(main).parameters)) != "_"
@@ -142,6 +140,15 @@ def run(
     sys.exit(status or DONE)
 
 
+def _answer(tool: str, text: str) -> NoReturn:
+    """Prints what was asked for in place of the work, and ends."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _failed(tool, error)
+    sys.exit(DONE)
+
+
 def _stopped(tool: str, number: int) -> NoReturn:
     """Ends after a signal that asked to stop."""
     how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
@@ -156,9 +163,7 @@ def _failed(tool: str, error: BaseException) -> NoReturn:
     if isinstance(error, UserError):
         _fail(tool, str(error))
     if isinstance(error, BrokenPipeError):
-        # The reader (head, less) has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+        stopping.without_a_reader()
     message = _of_a_path(error)
     if message is None:
         _crash(tool, error)

@@ -290,3 +290,30 @@ def test_a_pipe_or_device_is_refused_and_stays_what_it_is(pipe, command):
     assert done.returncode == 2, done.stderr
     assert str(pipe) in done.stderr and "Traceback" not in done.stderr
     assert pipe.is_fifo() and [each.name for each in pipe.parent.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("meets.py", "--help"),
+        ("meets.py", "--version"),
+        ("meets.py", "--what=print('a' * 100_000)"),
+        ("-m", "replicate"),
+        ("-m", "replicate", "--version"),
+    ],
+)
+def test_a_reader_that_has_gone_is_no_fault(tool, tmp_path, asked):
+    """As of `… | head -1`: the pipe has no other end any more."""
+    tool("--help")  # writes the tool's file
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, *asked],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
