@@ -12,7 +12,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from tfrecords.json_shapes import Count, Needed, Sha256
 
 
-class Source(TypedDict):
+class ManifestSource(TypedDict):
     """What was converted; `readings` says what of it was taken in another way than written."""
 
     annotations_file: str
@@ -29,7 +29,7 @@ class Source(TypedDict):
     readings: NotRequired[list[str]]
 
 
-class Settings(TypedDict):
+class ManifestSettings(TypedDict):
     num_shards: Needed[Count]
     include_masks: bool
     include_keypoints: bool
@@ -64,8 +64,8 @@ class ManifestFile(TypedDict):
     """A conversion's manifest; its version is its `format`."""
 
     format: Literal[1]
-    source: Needed[Source]
-    settings: Needed[Settings]
+    source: Needed[ManifestSource]
+    settings: Needed[ManifestSettings]
     shards: Needed[list[Shard]]
     counts: Needed[Counts]
     ledger_sha256: NotRequired[Sha256]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    dataset: "parquet.Dataset",
+    dataset: "parquet.ParquetDataset",
     output_path: str | os.PathLike,
     num_shards: int,
     *,
@@ -48,7 +48,7 @@ def convert(
     Args:
       dataset: has `names` (list of str), `num_images`, `categories` (dict of id to name) and
         `rows()`, which yields (`coco.SourceImage`, image bytes), such as
-        `formats.parquet.Dataset`.
+        `formats.parquet.ParquetDataset`.
       output_path, num_shards, invalid_boxes, keep_images_without_annotations, on_error,
         include_class_labels, progress: as in `conversion.convert`.
 
@@ -72,7 +72,7 @@ def convert(
 
 
 def _convert(
-    dataset: "parquet.Dataset",
+    dataset: "parquet.ParquetDataset",
     output_path: str,
     asked: dict,
     settings: features.FeatureSettings,
@@ -96,7 +96,7 @@ def _convert(
 
 
 def _write(
-    dataset: "parquet.Dataset",
+    dataset: "parquet.ParquetDataset",
     output_path: str,
     asked: dict,
     settings: features.FeatureSettings,

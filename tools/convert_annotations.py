@@ -143,7 +143,7 @@ def _parquet() -> "Dataset":
     from tfrecords.formats import parquet
 
     labels = label_map.read(_LABEL_MAP.value) if _LABEL_MAP.value else None
-    return parquet.Dataset(_INPUT.value, labels, _BOX_LAYOUT.value)
+    return parquet.ParquetDataset(_INPUT.value, labels, _BOX_LAYOUT.value)
 
 
 def _one_input() -> str:

@@ -205,7 +205,7 @@ def _slurm(plan: "Plan") -> int:
     from replicate.launch import slurm
 
     _check_inputs()
-    resources = slurm.Resources(
+    resources = slurm.SlurmResources(
         nodes=FLAGS.nodes,
         tasks_per_node=FLAGS.tasks_per_node,
         gpus_per_node=FLAGS.gpus or 0,
@@ -250,7 +250,7 @@ def _skypilot(plan: "Plan") -> int:
 
     if not FLAGS.run_dir.startswith("/"):
         raise UserError(f"--run_dir={FLAGS.run_dir}: on the cloud's machines; start it with /")
-    resources = skypilot.Resources(
+    resources = skypilot.SkyPilotResources(
         nodes=FLAGS.nodes,
         accelerators=FLAGS.accelerators,
         infra=FLAGS.infra,

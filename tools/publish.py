@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("give one run directory or record: python tools/publish.py runs/first …")
     from replicate import publish
 
-    terms = publish.Terms(
+    terms = publish.PublisherTerms(
         organization=FLAGS.organization,
         model_id=FLAGS.model_id,
         relationship=FLAGS.relationship,

@@ -9,6 +9,6 @@ process of its own (`asked.py`), so the doctor answers where they break, hang or
 """
 
 from replicate.doctor.examination import examine
-from replicate.doctor.finding import FAIL, OK, WARN, Finding, page
+from replicate.doctor.finding import FAIL, OK, WARN, DoctorFinding, page
 
-__all__ = ["FAIL", "Finding", "OK", "WARN", "examine", "page"]
+__all__ = ["FAIL", "DoctorFinding", "OK", "WARN", "examine", "page"]

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from tqdm import tqdm
 
 from replicate.doctor import asked, hardware, machine, software
-from replicate.doctor.finding import Finding, by_gravity
+from replicate.doctor.finding import DoctorFinding, by_gravity
 
 # TensorFlow's loader speaks at this level only.
 _LOUD = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
 _ENVIRONMENTS = {"cuda_libraries": _LOUD}
 
 
-def examine(folder: str | os.PathLike[str] = ".", progress: bool = True) -> list[Finding]:
+def examine(folder: str | os.PathLike[str] = ".", progress: bool = True) -> list[DoctorFinding]:
     """Looks at Python, the packages, GPUs, their libraries and the machine.
 
     Args:
@@ -22,7 +22,7 @@ def examine(folder: str | os.PathLike[str] = ".", progress: bool = True) -> list
       progress: whether to show a progress bar.
 
     Returns:
-      list of Finding, the gravest first.
+      list of DoctorFinding, the gravest first.
     """
     answers = ask_all(asked.QUESTIONS, progress)
     return by_gravity(

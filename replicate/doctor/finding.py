@@ -12,7 +12,7 @@ _WORDS = {FAIL: "FAIL", WARN: "warn", OK: "ok"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """What was found in one place.
 
     Attributes:
@@ -29,12 +29,12 @@ class Finding:
     do: str = ""
 
 
-def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+def by_gravity(findings: Iterable[DoctorFinding]) -> list[DoctorFinding]:
     """The findings, the gravest first, else in their order."""
     return sorted(findings, key=lambda finding: GRAVITIES.index(finding.gravity))
 
 
-def page(findings: list[Finding], width: int | None = None) -> str:
+def page(findings: list[DoctorFinding], width: int | None = None) -> str:
     """The findings as text for a terminal."""
     width = page_width(width)
     findings = by_gravity(findings)
@@ -46,7 +46,7 @@ def page(findings: list[Finding], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def head(findings: list[Finding]) -> str:
+def head(findings: list[DoctorFinding]) -> str:
     """One sentence: how many of which gravity."""
     fails, warns = (sum(f.gravity == gravity for f in findings) for gravity in (FAIL, WARN))
     if not fails and not warns:

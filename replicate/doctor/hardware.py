@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from replicate import devices
 from replicate.doctor import asked
-from replicate.doctor.finding import FAIL, OK, WARN, Finding
+from replicate.doctor.finding import FAIL, OK, WARN, DoctorFinding
 
 # CUDA 12's minor-version compatibility begins with this driver on Linux.
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
@@ -30,7 +30,7 @@ _PACKAGES = {
 _GPU_INSTALL = "`make venv-gpu`, or `pip install -r requirements.txt -r requirements-gpu.txt`"
 
 
-def findings(answers: dict[str, dict]) -> Iterator[Finding]:
+def findings(answers: dict[str, dict]) -> Iterator[DoctorFinding]:
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     machine = devices.gpus()
     opened, missing = libraries(answers["cuda_libraries"])
@@ -50,7 +50,9 @@ def libraries(answer: dict) -> tuple[set[str], dict[str, str]]:
     return opened, {_lacking(name, why): why for name, why in missing.items()}
 
 
-def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> Iterator[Finding]:
+def gpus(
+    machine: list[devices.Gpu], engine: dict, missing: dict[str, str]
+) -> Iterator[DoctorFinding]:
     """What the machine has against what TensorFlow uses."""
     usable = devices.visible(machine)
     used = engine.get("gpus", [])
@@ -61,14 +63,14 @@ def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> I
             f"{gpu.name}, {gpu.memory_total_gib:.0f} GiB, compute capability {capability}{hidden}"
         )
         too_old = gpu.compute_capability and gpu.compute_capability < _oldest(engine)
-        yield Finding(
+        yield DoctorFinding(
             f"GPU {gpu.index}",
             FAIL if too_old else OK,
             seen + (": older than TensorFlow's wheels are built for" * bool(too_old)),
             "use another GPU" if too_old else "",
         )
     if len(usable) < len(machine):
-        yield Finding(
+        yield DoctorFinding(
             "GPUs visible",
             OK if usable else WARN,
             f"{len(usable)} of {len(machine)}: CUDA_VISIBLE_DEVICES is "
@@ -76,7 +78,7 @@ def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> I
             "" if usable else "unset it, or name the GPUs that are meant; now the CPU is used",
         )
     if len(used) < len(usable):
-        yield Finding(
+        yield DoctorFinding(
             "GPUs used",
             FAIL,
             f"TensorFlow uses {len(used)} of {len(usable)}: training would silently run on "
@@ -85,11 +87,11 @@ def gpus(machine: list[devices.Gpu], engine: dict, missing: dict[str, str]) -> I
         )
 
 
-def without_gpu() -> Finding:
+def without_gpu() -> DoctorFinding:
     """No GPU that the driver lists: none at all, or one that nothing drives."""
     count = sum(map(_is_nvidia_display, _PCI.glob("*"))) if _PCI.is_dir() else 0
     if count:
-        return Finding(
+        return DoctorFinding(
             "GPU",
             FAIL,
             f"the PCI bus has {count} of NVIDIA's, but no driver answers: training would silently "
@@ -97,14 +99,14 @@ def without_gpu() -> Finding:
             "install NVIDIA's driver; in a container, start it with the GPUs (docker run --gpus "
             "all, and the NVIDIA container toolkit)",
         )
-    return Finding("GPU", OK, "none: training runs on the CPU")
+    return DoctorFinding("GPU", OK, "none: training runs on the CPU")
 
 
-def driver(machine: list[devices.Gpu], has_library: bool) -> Finding:
+def driver(machine: list[devices.Gpu], has_library: bool) -> DoctorFinding:
     """NVIDIA's driver, its version and the CUDA it can run."""
     installed = devices.driver()
     if installed is None and has_library:
-        return Finding(
+        return DoctorFinding(
             "Driver",
             WARN,
             f"{DRIVER_LIBRARY} is there, but NVML (libnvidia-ml.so.1) does not answer: the GPUs "
@@ -112,40 +114,40 @@ def driver(machine: list[devices.Gpu], has_library: bool) -> Finding:
             "run nvidia-smi: it says what is wrong; after an update of the driver, restart",
         )
     if installed is None:
-        return Finding("Driver", OK, "none, and none needed on the CPU")
+        return DoctorFinding("Driver", OK, "none, and none needed on the CPU")
     seen = f"{installed.version}, for CUDA up to {'.'.join(map(str, installed.cuda))}"
     version = tuple(int(part) for part in re.findall(r"\d+", installed.version))
     if version < OLDEST_DRIVER:
         oldest = ".".join(map(str, OLDEST_DRIVER))
-        return Finding(
+        return DoctorFinding(
             "Driver", FAIL, f"{seen}: CUDA 12 needs {oldest} or later", "update NVIDIA's driver"
         )
     if not has_library and machine:
-        return Finding(
+        return DoctorFinding(
             "Driver",
             FAIL,
             f"{seen}, but {DRIVER_LIBRARY} is not found",
             "add its folder to LD_LIBRARY_PATH, or run ldconfig",
         )
-    return Finding("Driver", OK, seen)
+    return DoctorFinding("Driver", OK, seen)
 
 
-def cuda(answer: dict, missing: dict[str, str], has_gpu: bool) -> Finding:
+def cuda(answer: dict, missing: dict[str, str], has_gpu: bool) -> DoctorFinding:
     """The libraries that TensorFlow's own loader looked for."""
     missing = {name: why for name, why in missing.items() if not _optional(name)}
     if "error" in answer:
-        return Finding("CUDA libraries", WARN, f"could not be asked for: {answer['error']}")
+        return DoctorFinding("CUDA libraries", WARN, f"could not be asked for: {answer['error']}")
     if not has_gpu:
-        return Finding(
+        return DoctorFinding(
             "CUDA libraries",
             OK,
             "not needed without a GPU"
             + (f" (TensorFlow would look for {', '.join(sorted(missing))})" * bool(missing)),
         )
     if not missing:
-        return Finding("CUDA libraries", OK, "TensorFlow finds all that it looks for")
+        return DoctorFinding("CUDA libraries", OK, "TensorFlow finds all that it looks for")
     packages = sorted({package for name in missing if (package := _package(name))})
-    return Finding(
+    return DoctorFinding(
         "CUDA libraries",
         FAIL,
         f"TensorFlow looked for and did not find {', '.join(sorted(missing))}: it will not use "
@@ -155,11 +157,11 @@ def cuda(answer: dict, missing: dict[str, str], has_gpu: bool) -> Finding:
     )
 
 
-def precision(machine: list[devices.Gpu]) -> Finding:
+def precision(machine: list[devices.Gpu]) -> DoctorFinding:
     """Which number formats the GPUs that may be used compute fast."""
     usable = devices.visible(machine)
     if not usable:
-        return Finding(
+        return DoctorFinding(
             "Mixed precision",
             OK,
             "float32 on a CPU; use_bfloat16 of a config is ignored there, as by the API",
@@ -167,15 +169,15 @@ def precision(machine: list[devices.Gpu]) -> Finding:
     lowest = min(gpu.compute_capability or (0, 0) for gpu in usable)
     capability = f"compute capability {'.'.join(map(str, lowest))}"
     if lowest >= (8, 0):
-        return Finding("Mixed precision", OK, f"bfloat16 and float16 ({capability})")
+        return DoctorFinding("Mixed precision", OK, f"bfloat16 and float16 ({capability})")
     if lowest >= (7, 0):
-        return Finding(
+        return DoctorFinding(
             "Mixed precision",
             WARN,
             f"float16, no bfloat16 ({capability}); use_bfloat16 of a config is ignored",
             "--precision=float16 is the fast one here (with loss scaling, which the kit does)",
         )
-    return Finding(
+    return DoctorFinding(
         "Mixed precision",
         WARN,
         f"none is fast here ({capability})",
@@ -183,19 +185,19 @@ def precision(machine: list[devices.Gpu]) -> Finding:
     )
 
 
-def nccl(answer: dict, machine: list[devices.Gpu]) -> Finding:
+def nccl(answer: dict, machine: list[devices.Gpu]) -> DoctorFinding:
     """NCCL, which sums gradients over several GPUs; TensorFlow's wheels carry it inside."""
     code = answer.get("nccl", 0)
     if not code:
         several = len(devices.visible(machine)) > 1
-        return Finding(
+        return DoctorFinding(
             "NCCL",
             FAIL if several else OK,
             "not in this TensorFlow" + ("; several GPUs need it" if several else ""),
             "install TensorFlow's own wheel (requirements-gpu.txt)" if several else "",
         )
     version = f"{code // 10000}.{code // 100 % 100}.{code % 100}"
-    return Finding("NCCL", OK, f"{version}, inside TensorFlow; used with two GPUs or more")
+    return DoctorFinding("NCCL", OK, f"{version}, inside TensorFlow; used with two GPUs or more")
 
 
 def _lacking(name: str, why: str) -> str:

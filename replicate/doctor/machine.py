@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from replicate.doctor.finding import FAIL, OK, WARN, Finding
+from replicate.doctor.finding import FAIL, OK, WARN, DoctorFinding
 
 _GB = 1e9
 # COCO 2017's images (20 GB) and the records made of them (20 GB), and checkpoints.
@@ -19,7 +19,7 @@ _FILES = 1024
 _LEAST_FILES = 256
 
 
-def findings(folder: str | os.PathLike[str]) -> Iterator[Finding]:
+def findings(folder: str | os.PathLike[str]) -> Iterator[DoctorFinding]:
     """The findings of the machine.
 
     Args:
@@ -30,43 +30,45 @@ def findings(folder: str | os.PathLike[str]) -> Iterator[Finding]:
     yield open_files()
 
 
-def memory() -> Finding:
+def memory() -> DoctorFinding:
     total, cores = psutil.virtual_memory().total / 2**30, psutil.cpu_count()
     seen = f"{total:.0f} GiB, {cores} processor cores"
     if total < 8:
-        return Finding(
+        return DoctorFinding(
             "Memory",
             WARN,
             seen,
             "lower train_input_reader.shuffle_buffer_size and num_readers where training is killed",
         )
-    return Finding("Memory", OK, seen)
+    return DoctorFinding("Memory", OK, seen)
 
 
-def disk(folder: str | os.PathLike[str]) -> Finding:
+def disk(folder: str | os.PathLike[str]) -> DoctorFinding:
     folder = existing(folder)
     free = shutil.disk_usage(folder).free / _GB
     seen = f"{free:.0f} GB free in {folder}"
     if free < _LEAST_GB:
-        return Finding("Disk", FAIL, seen, "free some space, or name another --folder for runs")
+        return DoctorFinding(
+            "Disk", FAIL, seen, "free some space, or name another --folder for runs"
+        )
     if free < COCO_GB:
-        return Finding(
+        return DoctorFinding(
             "Disk",
             WARN,
             f"{seen}; COCO's images, records and a run's checkpoints take about {COCO_GB} GB",
             "enough for small data; for COCO free some space",
         )
-    return Finding("Disk", OK, seen)
+    return DoctorFinding("Disk", OK, seen)
 
 
-def open_files() -> Finding:
+def open_files() -> DoctorFinding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     shown = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft:,}"
     seen = f"{shown} at once"
     if soft == resource.RLIM_INFINITY or soft >= _FILES:
-        return Finding("Open files", OK, seen)
+        return DoctorFinding("Open files", OK, seen)
     raised = _FILES if hard == resource.RLIM_INFINITY else min(_FILES * 4, hard)
-    return Finding(
+    return DoctorFinding(
         "Open files",
         FAIL if soft < _LEAST_FILES else WARN,
         f"{seen}: reading many shards ends in 'Too many open files'",

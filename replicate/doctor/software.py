@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 
 from replicate import installation
-from replicate.doctor.finding import FAIL, OK, WARN, Finding
+from replicate.doctor.finding import FAIL, OK, WARN, DoctorFinding
 
 _OWN_END = "# --- what the packages above need"
 _INSTALL = "`make venv`, or `pip install -r requirements.txt` in this environment"
 _MOST = 4  # names in a list; the rest is counted
 
 
-def findings(answers: dict[str, dict]) -> Iterator[Finding]:
+def findings(answers: dict[str, dict]) -> Iterator[DoctorFinding]:
     """The findings from what the processes of `asked` answered: dict question -> answer."""
     yield python()
     yield packages()
@@ -27,12 +27,12 @@ def findings(answers: dict[str, dict]) -> Iterator[Finding]:
     yield api()
 
 
-def python() -> Finding:
+def python() -> DoctorFinding:
     """Its version: TensorFlow 2.20's companions have wheels for two."""
     seen = f"{platform.python_version()} ({sys.executable})"
     if (3, 11) <= sys.version_info[:2] <= (3, 12):
-        return Finding("Python", OK, seen)
-    return Finding(
+        return DoctorFinding("Python", OK, seen)
+    return DoctorFinding(
         "Python",
         FAIL,
         seen,
@@ -40,10 +40,10 @@ def python() -> Finding:
     )
 
 
-def packages() -> Finding:
+def packages() -> DoctorFinding:
     """What is installed against the pins of requirements.txt."""
     if not installation.REQUIREMENTS.is_file():
-        return Finding("Packages", WARN, "no requirements.txt to compare with", _INSTALL)
+        return DoctorFinding("Packages", WARN, "no requirements.txt to compare with", _INSTALL)
     own, _, others = installation.REQUIREMENTS.read_text(encoding="utf-8").partition(_OWN_END)
     missing: list[str] = []
     of_others: list[str] = []
@@ -56,25 +56,25 @@ def packages() -> Finding:
             elif here != pin:
                 differing.append(f"{name} {here} (pinned {pin})")
     if missing or of_others:
-        return Finding(
+        return DoctorFinding(
             "Packages",
             FAIL if missing else WARN,
             f"missing: {_some(missing + of_others)}",
             _INSTALL,
         )
     if differing:
-        return Finding(
+        return DoctorFinding(
             "Packages",
             WARN,
             f"other versions than the kit is tested with: {_some(differing)}",
             _INSTALL,
         )
-    return Finding("Packages", OK, f"all {len(_pins(own)) + len(_pins(others))} as pinned")
+    return DoctorFinding("Packages", OK, f"all {len(_pins(own)) + len(_pins(others))} as pinned")
 
 
-def namesake() -> Finding:
+def namesake() -> DoctorFinding:
     """PyPI's `replicate` beside the kit: both have one import name, and one hides the other."""
-    return Finding(
+    return DoctorFinding(
         "Import name",
         FAIL,
         f"PyPI's replicate {installation.namesake()} (a client of another service) is installed "
@@ -83,13 +83,13 @@ def namesake() -> Finding:
     )
 
 
-def tensorflow(engine: dict) -> Finding:
+def tensorflow(engine: dict) -> DoctorFinding:
     """Whether TensorFlow and the API load as the kit's tools load them."""
     here = version("tensorflow")
     if _keras_3_first(engine):
-        return Finding("TensorFlow", WARN, f"{here}; not loaded, see Keras")
+        return DoctorFinding("TensorFlow", WARN, f"{here}; not loaded, see Keras")
     if "error" in engine:
-        return Finding(
+        return DoctorFinding(
             "TensorFlow",
             FAIL,
             f"{here or 'not installed'}; the engine does not load: {engine['error']}",
@@ -100,28 +100,28 @@ def tensorflow(engine: dict) -> Finding:
         if engine["cuda_build"]
         else "built without CUDA"
     )
-    return Finding("TensorFlow", OK, f"{engine['tensorflow']}, {built}")
+    return DoctorFinding("TensorFlow", OK, f"{engine['tensorflow']}, {built}")
 
 
-def keras(engine: dict, plain: dict) -> Finding:
+def keras(engine: dict, plain: dict) -> DoctorFinding:
     """Keras as the kit's tools get it, and as a script of the user's gets it."""
     installed = version("tf-keras")
     if installed is None:
-        return Finding("Keras", FAIL, "tf-keras (Keras 2) is not installed", _INSTALL)
+        return DoctorFinding("Keras", FAIL, "tf-keras (Keras 2) is not installed", _INSTALL)
     if "error" in engine:
         if _keras_3_first(engine):
-            return Finding(
+            return DoctorFinding(
                 "Keras",
                 FAIL,
                 "Keras 3 is active: something imports keras or tensorflow before the kit does",
                 "find it (sitecustomize.py, a .pth file) and take it out, or "
                 "`export TF_USE_LEGACY_KERAS=1`",
             )
-        return Finding(
+        return DoctorFinding(
             "Keras", WARN, f"tf-keras {installed}; not seen at work, since the engine does not load"
         )
     if not engine["keras_is_2"]:
-        return Finding(
+        return DoctorFinding(
             "Keras",
             FAIL,
             f"Keras {engine['keras']} is active in the kit's own processes; the API needs Keras 2",
@@ -129,8 +129,8 @@ def keras(engine: dict, plain: dict) -> Finding:
         )
     seen = f"2, through tf_keras {engine['keras']}, in the kit's tools"
     if plain.get("version", "2").startswith("2"):
-        return Finding("Keras", OK, seen)
-    return Finding(
+        return DoctorFinding("Keras", OK, seen)
+    return DoctorFinding(
         "Keras",
         WARN if _asks_for_keras_3() else OK,
         f"{seen}; Keras {plain['version']} in scripts that import tensorflow by themselves"
@@ -141,24 +141,24 @@ def keras(engine: dict, plain: dict) -> Finding:
     )
 
 
-def protobuf(answer: dict) -> Finding:
+def protobuf(answer: dict) -> DoctorFinding:
     """Runtime and backend."""
     if "error" in answer:
-        return Finding("protobuf", FAIL, answer["error"], _INSTALL)
+        return DoctorFinding("protobuf", FAIL, answer["error"], _INSTALL)
     seen = f"{answer['version']}, backend {answer['backend']}"
     if not answer["same"]:
-        return Finding("protobuf", FAIL, f"{seen}: a config does not survive it", _INSTALL)
+        return DoctorFinding("protobuf", FAIL, f"{seen}: a config does not survive it", _INSTALL)
     if answer["backend"] == "python":
-        return Finding(
+        return DoctorFinding(
             "protobuf",
             WARN,
             f"{seen}: slow, and not what the kit is tested with",
             "unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION, or install the wheel for this system",
         )
-    return Finding("protobuf", OK, seen)
+    return DoctorFinding("protobuf", OK, seen)
 
 
-def api() -> Finding:
+def api() -> DoctorFinding:
     """The Object Detection API's files against the release's."""
     from replicate.odapi import provenance
 
@@ -166,16 +166,16 @@ def api() -> Finding:
     name = f"{release['distribution']} {release['version']}"
     differences = provenance.differences()
     if not differences:
-        return Finding(
+        return DoctorFinding(
             "Object Detection API",
             OK,
             f"unmodified: its {len(release['files'])} files equal the upstream release's, {name} "
             "(SHA-256)",
         )
     if differences == [(release["distribution"], "not installed")]:
-        return Finding("Object Detection API", FAIL, "not installed", _INSTALL)
+        return DoctorFinding("Object Detection API", FAIL, "not installed", _INSTALL)
     differing = _some([f"{path} {what}" for path, what in differences])
-    return Finding(
+    return DoctorFinding(
         "Object Detection API",
         FAIL,
         f"not equal to the upstream release, {name}: {differing}",

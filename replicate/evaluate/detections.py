@@ -209,7 +209,7 @@ def _label_map_path(described: engine.Description) -> str:
 
 
 def _detected(
-    detectors: list[engine.Detector], to_detect: list[images.Image], batch_size: int
+    detectors: list[engine.Detector], to_detect: list[images.EvaluatedImage], batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
     """Each batch's image_hw and outputs, in order; the last one is filled up with its last image.
 
@@ -236,7 +236,7 @@ def _detected(
 
 
 def _prepared(
-    detector: engine.Detector, to_detect: list[images.Image], batch_size: int
+    detector: engine.Detector, to_detect: list[images.EvaluatedImage], batch_size: int
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, np.ndarray]]:
     """Batches of resized images, their true shapes and their image_hw (numpy)."""
     paths = [image.path for image in to_detect]
@@ -263,7 +263,7 @@ def _prepared(
         yield resized, true_shapes, image_hw.numpy()
 
 
-def _name_unreadable(candidates: list[images.Image], error: tf.errors.OpError) -> str:
+def _name_unreadable(candidates: list[images.EvaluatedImage], error: tf.errors.OpError) -> str:
     """Which image it was: tf.data tells only that one could not be decoded."""
     for image in candidates:
         try:

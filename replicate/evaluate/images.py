@@ -10,7 +10,7 @@ from replicate.errors import UserError
 from tfrecords import annotation_file
 
 
-def bytes_sha256(images: "Iterable[Image]") -> str:
+def bytes_sha256(images: "Iterable[EvaluatedImage]") -> str:
     """SHA-256 over images' ids and bytes, by ascending id: what was evaluated, to the pixel."""
     digest = hashlib.sha256()
     for image in sorted(images, key=lambda image: image.id):
@@ -20,7 +20,7 @@ def bytes_sha256(images: "Iterable[Image]") -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Image:
+class EvaluatedImage:
     """One image of the annotation file. `image_hw` is what the file says, in pixels."""
 
     id: int
@@ -30,11 +30,11 @@ class Image:
 
 def of(
     annotations_file: str | os.PathLike, image_dir: str | os.PathLike
-) -> tuple[list[Image], dict[int, str]]:
+) -> tuple[list[EvaluatedImage], dict[int, str]]:
     """The images to evaluate, in the annotation file's order, and its categories.
 
     Returns:
-      (list of Image, {category id: name}).
+      (list of EvaluatedImage, {category id: name}).
 
     Raises:
       UserError: not a COCO annotation file, no such folder, or an image that is not there.
@@ -47,7 +47,7 @@ def of(
     if not folder.is_dir():
         raise UserError(f"{image_dir}: no such image folder")
     images = [
-        Image(entry.id, str(folder / entry.known_file_name), (entry.height, entry.width))
+        EvaluatedImage(entry.id, str(folder / entry.known_file_name), (entry.height, entry.width))
         for entry in file.images
     ]
     if not images:

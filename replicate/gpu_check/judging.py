@@ -32,7 +32,7 @@ _PEAKS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class MachineVerdict:
     """The answer.
 
     Attributes:
@@ -65,7 +65,9 @@ def name_of_machine(rehearse: bool) -> str:
     return f"{len(gpus)}x-{device}-driver-{driver.version}-{tensorflow}"
 
 
-def write(path: pathlib.Path, found: dict[str, dict], left: list[str], rehearse: bool) -> Verdict:
+def write(
+    path: pathlib.Path, found: dict[str, dict], left: list[str], rehearse: bool
+) -> MachineVerdict:
     """Writes PATH.json and PATH.md.
 
     Args:
@@ -104,7 +106,7 @@ def write(path: pathlib.Path, found: dict[str, dict], left: list[str], rehearse:
     )
     page = path.with_name(path.name + ".md")
     write_text(page, "\n".join(head + lines) + "\n")
-    return Verdict(page, failed, left)
+    return MachineVerdict(page, failed, left)
 
 
 def tolerance_of(variant: str, label: str) -> float:

@@ -28,7 +28,7 @@ jax.config.update("jax_enable_x64", True)
 from jax._src.lib import xla_client
 
 
-class Step:
+class ExportedStep:
     """The module on one device.
 
     Args:
@@ -99,7 +99,7 @@ def _device_list(device: Any) -> Any:
     return _jax.DeviceList((device,)) if hasattr(_jax, "DeviceList") else [device]
 
 
-def weights_differences(step: Step) -> tuple[float, float]:
+def weights_differences(step: ExportedStep) -> tuple[float, float]:
     """(of the whole movement, of the worst weight tensor's norm) from TensorFlow's."""
     apart = moved = worst = 0.0
     for at, expected in step.expected().items():
@@ -119,7 +119,7 @@ def weights_differences(step: Step) -> tuple[float, float]:
     return float(np.sqrt(apart / moved)), float(worst)
 
 
-def milliseconds(step: Step, seconds: float) -> float:
+def milliseconds(step: ExportedStep, seconds: float) -> float:
     """Milliseconds a step, over so many seconds of steps on one batch; the first is not counted."""
     jax.block_until_ready(list(step.take().values()))
     begun, steps = time.monotonic(), 0
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--tolerance", type=float, default=1e-5)
     options = parser.parse_args()
-    step = Step(options.folder, jax.devices()[0])
+    step = ExportedStep(options.folder, jax.devices()[0])
     theirs, ours = step.described["losses"], []
     for number in range(1, len(theirs) + 1):
         step.feed(number)

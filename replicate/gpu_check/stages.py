@@ -64,7 +64,7 @@ def check(
     rehearse: bool = False,
     minutes: float = 10,
     models: tuple[str, ...] = MODELS,
-) -> judging.Verdict:
+) -> judging.MachineVerdict:
     """Measures what is not measured yet and writes the page.
 
     Args:

@@ -73,7 +73,7 @@ class _Inspection:
 
     def __init__(
         self,
-        source: sources.Source,
+        source: sources.StreamSource,
         request: sources.InspectionRequest,
         settings: InspectionSettings,
     ) -> None:
@@ -111,7 +111,7 @@ class _Inspection:
     def _draw(
         self,
         example: stream.Example,
-        stages: list[stream.Stage],
+        stages: list[stream.AugmentedExample],
         targets: AnchorTargets | HeatMapTargets,
     ) -> None:
         key = f"example-{len(self._drawn)}"
@@ -174,7 +174,9 @@ class _Inspection:
         ]
         return pictures.boxes(targets.anchors_yxyx_px[anchors], kinds, [""] * len(anchors))
 
-    def _drawn_stage(self, number: int, stages: Sequence[stream.Stage], key: str) -> dict:
+    def _drawn_stage(
+        self, number: int, stages: Sequence[stream.AugmentedExample], key: str
+    ) -> dict:
         stage, before = stages[number], stages[max(0, number - 1)]
         self._pictures[key] = pictures.data_uri(stage.image)
         self._pictures[f"{key}-masks"] = pictures.masks_uri(stage.masks)
@@ -298,7 +300,7 @@ def _files(patterns: Iterable[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
-def _crowd_of(stage: stream.Stage, example: stream.Example) -> np.ndarray | None:
+def _crowd_of(stage: stream.AugmentedExample, example: stream.Example) -> np.ndarray | None:
     """[num_objects] crowd flags of a batch's objects; None where they cannot be followed.
 
     The API cuts boxes out of the batch but not their crowd flags, so the batch's own do not belong
@@ -310,7 +312,7 @@ def _crowd_of(stage: stream.Stage, example: stream.Example) -> np.ndarray | None
     return crowd[stage.origin[: example.num_objects]]
 
 
-def _differ(stage: stream.Stage, before: stream.Stage) -> bool:
+def _differ(stage: stream.AugmentedExample, before: stream.AugmentedExample) -> bool:
     return stage.image.shape != before.image.shape or bool(
         np.abs(stage.image - before.image).max() > 0.5
     )

@@ -11,7 +11,7 @@ from replicate.verdict import official
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from replicate.inspection.sources import Source
+    from replicate.inspection.sources import StreamSource
 
 # Images of COCO train2017 (cocodataset.org/#download: "2017 Train images [118K/18GB]"; its
 # instances_train2017.json lists so many).
@@ -31,7 +31,7 @@ _INPUT = re.compile(
 )
 
 
-def compare(config: "Message", source: "Source", recipe: str) -> dict:
+def compare(config: "Message", source: "StreamSource", recipe: str) -> dict:
     """What of the input differs from the recipe's.
 
     Args:
@@ -60,7 +60,7 @@ def same(compared: dict) -> bool:
     return not compared["settings"] and all(row["same"] for row in compared["data"])
 
 
-def _data(source: "Source") -> list[dict]:
+def _data(source: "StreamSource") -> list[dict]:
     ours, theirs = source.categories, official.categories()
     return [
         {

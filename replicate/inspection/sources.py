@@ -52,7 +52,7 @@ class InspectionRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class StreamSource:
     """Where the stream reads from.
 
     Attributes:
@@ -76,8 +76,8 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(config: "Message", request: InspectionRequest) -> Iterator[Source]:
-    """Gives the Source of a request; a temporary shard goes with the block.
+def opened(config: "Message", request: InspectionRequest) -> Iterator[StreamSource]:
+    """Gives the StreamSource of a request; a temporary shard goes with the block.
 
     Raises:
       UserError, InputError: nothing there, more than one source, no label map, or records that the
@@ -112,7 +112,7 @@ def _temporary_shard() -> Iterator[pathlib.Path]:
 # ---- records
 
 
-def _from_records(config: "Message", request: InspectionRequest) -> Source:
+def _from_records(config: "Message", request: InspectionRequest) -> StreamSource:
     given = [records for records in request.records.split(",") if records]
     patterns = [_as_pattern(records) for records in given]
     patterns = patterns or list(config.train_input_reader.tf_record_input_reader.input_path)
@@ -125,7 +125,7 @@ def _from_records(config: "Message", request: InspectionRequest) -> Source:
         )
     from replicate.train import input_stream
 
-    return Source(
+    return StreamSource(
         kind=RECORDS,
         paths=patterns,
         config=_reading(config, patterns, path := _label_map_path(config, request)),
@@ -195,7 +195,7 @@ def _from_coco(
     annotations: pathlib.Path,
     image_dir: pathlib.Path | None,
     shard: pathlib.Path,
-) -> Source:
+) -> StreamSource:
     masks = config.train_input_reader.load_instance_masks
     source = coco.load(annotations, segmentations=masks)
     if not source.images:
@@ -227,14 +227,16 @@ def _from_coco(
 # ---- Parquet
 
 
-def _from_parquet(config: "Message", request: InspectionRequest, shard: pathlib.Path) -> Source:
+def _from_parquet(
+    config: "Message", request: InspectionRequest, shard: pathlib.Path
+) -> StreamSource:
     if config.train_input_reader.load_instance_masks:
         raise UserError(
             "this config trains masks, which Parquet of the hub does not hold; give --coco or "
             "--records"
         )
     names = label_map.read(request.label_map) if request.label_map else None
-    dataset = parquet.Dataset([request.parquet], names)
+    dataset = parquet.ParquetDataset([request.parquet], names)
     count = min(request.max_images, dataset.num_images)
     first = itertools.islice(dataset.rows(), count)
     rows = ((image, f"{request.parquet}: {image.file_name}", encoded) for image, encoded in first)
@@ -285,13 +287,13 @@ def _of_shard(
     images: int,
     dropped: Mapping[str, int],
     how: str,
-) -> Source:
+) -> StreamSource:
     if request.label_map or os.path.isfile(config.train_input_reader.label_map_path):
         path = _label_map_path(config, request)
     else:
         path = str(shard.with_name("label_map.pbtxt"))
         label_map.write(categories, path)
-    return Source(
+    return StreamSource(
         kind=kind,
         paths=paths,
         config=_reading(config, [str(shard)], path),

@@ -71,7 +71,7 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class AugmentedExample:
     """An example between two steps of its augmentation.
 
     Attributes:
@@ -148,7 +148,7 @@ def augmentations(config: "Message") -> list[tuple[str, str]]:
 
 def stages(
     config: "Message", *, seed: int, first_example: int, count: int
-) -> Iterator[list[Stage]]:
+) -> Iterator[list[AugmentedExample]]:
     """Yields, for `count` examples of the stream, the list of its Stages: before, after each step.
 
     The steps draw what they draw in training: the last stage is what is then resized.
@@ -191,10 +191,10 @@ def _snapshot(example: dict) -> dict:
     return {name: example[name] for name in names if name in example}
 
 
-def _stage(arrays: dict[str, np.ndarray]) -> Stage:
+def _stage(arrays: dict[str, np.ndarray]) -> AugmentedExample:
     origin = arrays["groundtruth_confidences"].astype(int)
     followed = len(origin) == len(arrays["groundtruth_boxes"])
-    return Stage(
+    return AugmentedExample(
         image=arrays["image"].astype(np.float32),
         boxes_yxyx_norm=arrays["groundtruth_boxes"],
         category_ids=arrays["groundtruth_classes"].astype(int),

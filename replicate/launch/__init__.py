@@ -4,8 +4,8 @@
 
     plan = launch.Plan.of("runs/a", ["--model=…", …], seeds=(0, 1, 2))
     launch.local.run(plan)                              # here, until it is done
-    launch.slurm.submit(plan, launch.slurm.Resources(nodes=2, gpus_per_node=8))
-    launch.skypilot.write(plan, launch.skypilot.Resources(…), "a.sky.yaml")
+    launch.slurm.submit(plan, launch.slurm.SlurmResources(nodes=2, gpus_per_node=8))
+    launch.skypilot.write(plan, launch.skypilot.SkyPilotResources(…), "a.sky.yaml")
     launch.board.table(launch.status.of_folder("runs"))
 
 No environment variable's value is written down by any of them.

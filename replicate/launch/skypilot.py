@@ -31,7 +31,7 @@ _PARSER = "import sys, sky\nfor path in sys.argv[1:]: sky.Task.from_yaml(path)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Resources:
+class SkyPilotResources:
     """What a task asks of SkyPilot.
 
     Attributes:
@@ -58,13 +58,13 @@ class Resources:
     rendezvous_timeout_s: int = 600
 
 
-def task(plan: Plan, run: Run, resources: Resources, request: Any) -> dict:
+def task(plan: Plan, run: Run, resources: SkyPilotResources, request: Any) -> dict:
     """The task of one run of a plan, as the dict that its YAML holds.
 
     Args:
       plan: Plan; its directory is a path on the cloud's machines.
       run: one of `plan.runs`.
-      resources: Resources.
+      resources: SkyPilotResources.
       request: `replication.ReplicationRequest`; its paths are checked to lie in a mount.
 
     Raises:
@@ -104,7 +104,7 @@ def task(plan: Plan, run: Run, resources: Resources, request: Any) -> dict:
 
 def write(
     plan: Plan,
-    resources: Resources,
+    resources: SkyPilotResources,
     request: Any,
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[list[pathlib.Path], bool]:
@@ -177,7 +177,7 @@ def _task_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "run"
 
 
-def _check(plan: Plan, resources: Resources, request: Any) -> None:
+def _check(plan: Plan, resources: SkyPilotResources, request: Any) -> None:
     sources = (source for _, source in resources.mounts)
     plan.check_may_be_written("the task file", (*resources.setup, resources.run_store, *sources))
     if not resources.run_store:
@@ -229,7 +229,7 @@ def _is_volume(source: str) -> bool:
     return source.startswith("volume:")
 
 
-def _mounts(plan: Plan, resources: Resources) -> tuple[dict[str, dict], dict[str, str]]:
+def _mounts(plan: Plan, resources: SkyPilotResources) -> tuple[dict[str, dict], dict[str, str]]:
     """(file_mounts, volumes) of a task. What runs write is cached, what they read is not."""
     buckets, volumes = {}, {}
     for path, source, mode in (
@@ -243,7 +243,7 @@ def _mounts(plan: Plan, resources: Resources) -> tuple[dict[str, dict], dict[str
     return buckets, volumes
 
 
-def _setup(resources: Resources) -> str:
+def _setup(resources: SkyPilotResources) -> str:
     lines = [
         "set -eo pipefail",
         *resources.setup,
@@ -257,7 +257,7 @@ def _setup(resources: Resources) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run(plan: Plan, run: Run, resources: Resources) -> str:
+def _run(plan: Plan, run: Run, resources: SkyPilotResources) -> str:
     """The shell lines of a start; the same again, on another machine, continues the run."""
     tool, *arguments = plan.command(run)[1 + len(installation.PYTHON_OPTIONS) :]
     words = [shlex.quote(os.path.relpath(tool, installation.HOME)), *map(shlex.quote, arguments)]

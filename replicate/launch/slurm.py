@@ -30,7 +30,7 @@ _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
 @dataclasses.dataclass(frozen=True)
-class Resources:
+class SlurmResources:
     """What a job asks of Slurm.
 
     Attributes:
@@ -60,7 +60,7 @@ class Resources:
     exported: tuple[str, ...] = ()
 
 
-def script(plan: Plan, resources: Resources) -> str:
+def script(plan: Plan, resources: SlurmResources) -> str:
     """The batch script of a plan, as text; several seeds are the tasks of a job array.
 
     Raises:
@@ -90,7 +90,7 @@ def script(plan: Plan, resources: Resources) -> str:
     )
 
 
-def write(plan: Plan, resources: Resources) -> pathlib.Path:
+def write(plan: Plan, resources: SlurmResources) -> pathlib.Path:
     """Writes the script into the plan's folder; its path."""
     options = (f"{name}={value}" for name, value in resources.options)
     plan.check_may_be_written("the batch script", (*resources.setup, *options))
@@ -99,7 +99,7 @@ def write(plan: Plan, resources: Resources) -> pathlib.Path:
     return path
 
 
-def submit(plan: Plan, resources: Resources) -> tuple[str, pathlib.Path]:
+def submit(plan: Plan, resources: SlurmResources) -> tuple[str, pathlib.Path]:
     """Writes the script, submits it and notes its job in every run directory.
 
     Returns:
@@ -119,7 +119,7 @@ def submit(plan: Plan, resources: Resources) -> tuple[str, pathlib.Path]:
     return job, path
 
 
-def _directives(plan: Plan, resources: Resources) -> list[str]:
+def _directives(plan: Plan, resources: SlurmResources) -> list[str]:
     if plan.time_limit_s and plan.time_limit_s < resources.save_before_s + 60:
         raise UserError(
             f"the time limit, {clock(plan.time_limit_s)}, leaves no time to train before the "

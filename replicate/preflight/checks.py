@@ -23,7 +23,7 @@ from replicate.preflight.standby import Standby
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
+class PreflightCheck:
     """How a documented reason is told.
 
     Attributes:
@@ -42,23 +42,23 @@ class Check:
 
 
 CHECKS = (
-    Check(reasons.START, (starting.checkpoint,), (starting.matched,)),
-    Check(reasons.IMAGES, (data_checks.evaluation_images,)),
-    Check(reasons.DRIFT, (recipe_checks.drift,)),
-    Check(reasons.RATE, (recipe_checks.batch_and_rate,)),
-    Check(reasons.DEVICES, (recipe_checks.devices,)),
-    Check(reasons.RECORDS, (data_checks.conversion,)),
-    Check(reasons.LABELS, (data_checks.labels,)),
-    Check(reasons.SCHEDULE, (recipe_checks.length,)),
-    Check(reasons.RESUME, (starting.resume,), (starting.resumed,)),
-    Check(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
-    Check(reasons.LIBRARIES, (machine.libraries,)),
-    Check(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
-    Check(reasons.AVERAGES, (recipe_checks.averages,)),
-    Check(reasons.CUT, (recipe_checks.cut,)),
-    Check(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
-    Check(reasons.FILES, (file_checks.whole,), (file_checks.room,)),
-    Check(reasons.TRAINING_IMAGES, (data_checks.training_images,)),
+    PreflightCheck(reasons.START, (starting.checkpoint,), (starting.matched,)),
+    PreflightCheck(reasons.IMAGES, (data_checks.evaluation_images,)),
+    PreflightCheck(reasons.DRIFT, (recipe_checks.drift,)),
+    PreflightCheck(reasons.RATE, (recipe_checks.batch_and_rate,)),
+    PreflightCheck(reasons.DEVICES, (recipe_checks.devices,)),
+    PreflightCheck(reasons.RECORDS, (data_checks.conversion,)),
+    PreflightCheck(reasons.LABELS, (data_checks.labels,)),
+    PreflightCheck(reasons.SCHEDULE, (recipe_checks.length,)),
+    PreflightCheck(reasons.RESUME, (starting.resume,), (starting.resumed,)),
+    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
+    PreflightCheck(reasons.LIBRARIES, (machine.libraries,)),
+    PreflightCheck(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
+    PreflightCheck(reasons.AVERAGES, (recipe_checks.averages,)),
+    PreflightCheck(reasons.CUT, (recipe_checks.cut,)),
+    PreflightCheck(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
+    PreflightCheck(reasons.FILES, (file_checks.whole,), (file_checks.room,)),
+    PreflightCheck(reasons.TRAINING_IMAGES, (data_checks.training_images,)),
 )
 
 

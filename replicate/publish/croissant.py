@@ -11,7 +11,7 @@ from typing import Any
 from replicate import config as configs
 from replicate import records
 from replicate.errors import UserError
-from replicate.publish.material import Terms
+from replicate.publish.material import PublisherTerms
 from replicate.run import RunDir, read_json, write_text
 from tfrecords import manifest as manifests
 
@@ -75,7 +75,7 @@ _OPTIONAL = {
 }
 
 
-def write(source: pathlib.Path, output: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+def write(source: pathlib.Path, output: pathlib.Path, terms: PublisherTerms) -> list[pathlib.Path]:
     """Writes the JSON-LD of the records of a run, or of the manifests in a folder.
 
     Raises:
@@ -114,7 +114,7 @@ def _manifests(source: pathlib.Path) -> dict[str, dict]:
     return found
 
 
-def document(source: pathlib.Path, found: dict[str, dict], terms: Terms) -> dict:
+def document(source: pathlib.Path, found: dict[str, dict], terms: PublisherTerms) -> dict:
     """The JSON-LD.
 
     Args:

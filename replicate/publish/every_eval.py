@@ -8,7 +8,7 @@ from typing import Any
 
 from replicate import __version__
 from replicate.errors import UserError
-from replicate.publish.material import Material, Terms, figure, kind
+from replicate.publish.material import Material, PublisherTerms, figure, kind
 from replicate.run import write_text
 from replicate.score import METRICS
 from replicate.score.over_images import METHOD
@@ -20,7 +20,7 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 _LEVEL = 0.95
 
 
-def write(material: Material, output: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+def write(material: Material, output: pathlib.Path, terms: PublisherTerms) -> list[pathlib.Path]:
     """Writes the JSON file, once the schema has nothing against it.
 
     Raises:
@@ -48,7 +48,7 @@ def violations(document: Any) -> list[str]:
     return [f"{each.json_path}: {each.message}" for each in validator.iter_errors(document)]
 
 
-def document(material: Material, terms: Terms) -> dict:
+def document(material: Material, terms: PublisherTerms) -> dict:
     """The document: each defined metric with its protocol and, where it can be told, interval."""
     now = str(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()))
     owner = terms.organization.replace("/", "-")
@@ -92,7 +92,7 @@ def _versions(material: Material) -> dict[str, str]:
     return dict(first["protocol"]["evaluators"])
 
 
-def _results(material: Material, iou_type: str, terms: Terms) -> list[dict]:
+def _results(material: Material, iou_type: str, terms: PublisherTerms) -> list[dict]:
     score = material.scores[iou_type]
     protocol = score["protocol"]
     intervals = material.interval(iou_type, terms.samples)

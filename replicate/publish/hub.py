@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from replicate.errors import UserError
-from replicate.publish.material import Material, Terms, figure, kind, kit
+from replicate.publish.material import Material, PublisherTerms, figure, kind, kit
 from replicate.run import write_text
 from replicate.score import text
 
@@ -19,7 +19,7 @@ _TEMPLATES = pathlib.Path(__file__).resolve().parent
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def write(material: Material, folder: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+def write(material: Material, folder: pathlib.Path, terms: PublisherTerms) -> list[pathlib.Path]:
     """Writes `.eval_results/coco.yaml` and README.md into a folder.
 
     Raises:
@@ -37,7 +37,7 @@ def write(material: Material, folder: pathlib.Path, terms: Terms) -> list[pathli
     return [results, card]
 
 
-def entry(material: Material, iou_type: str, terms: Terms) -> dict | None:
+def entry(material: Material, iou_type: str, terms: PublisherTerms) -> dict | None:
     """One entry of a `.eval_results` file; None of an undefined figure."""
     points = material.points(iou_type)
     if points is None:
@@ -71,7 +71,7 @@ def notes(material: Material, iou_type: str) -> str:
     return "; ".join(said)
 
 
-def model_card(material: Material, terms: Terms) -> str:
+def model_card(material: Material, terms: PublisherTerms) -> str:
     """README.md: metadata, what was run, the verdict, the protocol, how to do it again."""
     name = terms.model_id or material.model
     results = [

@@ -14,7 +14,7 @@ from replicate.verdict import FIGURES, comparable
 
 
 @dataclasses.dataclass(frozen=True)
-class Terms:
+class PublisherTerms:
     """What the publisher says, which no file of the kit knows.
 
     Attributes:

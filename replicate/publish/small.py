@@ -3,7 +3,7 @@
 import pathlib
 from xml.sax.saxutils import escape
 
-from replicate.publish.material import Material, Terms, kit
+from replicate.publish.material import Material, PublisherTerms, kit
 from replicate.run import write_text
 
 _GREY = "#555"
@@ -12,13 +12,17 @@ _COLOURS = {True: "#2b7a2b", False: "#b03030", None: "#5a5a8a"}
 _CHARACTER_PX, _PADDING_PX, _HEIGHT_PX = 6.6, 8, 20
 
 
-def write_badge(material: Material, output: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+def write_badge(
+    material: Material, output: pathlib.Path, terms: PublisherTerms
+) -> list[pathlib.Path]:
     """Writes the badge."""
     write_text(output, badge(material))
     return [output]
 
 
-def write_citation(material: Material, output: pathlib.Path, terms: Terms) -> list[pathlib.Path]:
+def write_citation(
+    material: Material, output: pathlib.Path, terms: PublisherTerms
+) -> list[pathlib.Path]:
     """Writes the citation."""
     write_text(output, citation(material) + "\n")
     return [output]

@@ -6,7 +6,7 @@ import pathlib
 from replicate.errors import UserError
 from replicate.publish import croissant, every_eval, hub, small
 from replicate.publish import material as materials
-from replicate.publish.material import Terms
+from replicate.publish.material import PublisherTerms
 
 _OF_RESULTS = {
     "hf": hub.write,
@@ -21,7 +21,7 @@ def write(
     source: str | os.PathLike[str],
     format: str,
     output: str | os.PathLike[str],
-    terms: Terms = Terms(),  # noqa: B008 (frozen)
+    terms: PublisherTerms = PublisherTerms(),  # noqa: B008 (frozen)
 ) -> list[pathlib.Path]:
     """Writes a result for others to read.
 

@@ -12,7 +12,7 @@ _EXPERIMENT = re.compile(r"^#.*--experiment(?:_type)?=(\w+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class TextPlace:
     """Where a field stands: line and column of its name (or of a list's element), from 1, and the
     first and the last character of its value in the text."""
 
@@ -37,8 +37,8 @@ class Document:
     text: str
     experiment: str
     values: dict[str, Any]
-    places: dict[str, Place]
-    twice: tuple[tuple[str, Place], ...]
+    places: dict[str, TextPlace]
+    twice: tuple[tuple[str, TextPlace], ...]
 
     def line_column(self, path: str) -> tuple[int, int]:
         """Line and column of a field, or of the nearest block around it that is written."""
@@ -73,8 +73,8 @@ def parse(text: str, origin: str) -> Document:
         loader.dispose()
     if not isinstance(values, dict):
         raise UserError(f"{origin}: holds no fields; a params YAML begins with task:, trainer: …")
-    places: dict[str, Place] = {}
-    twice: list[tuple[str, Place]] = []
+    places: dict[str, TextPlace] = {}
+    twice: list[tuple[str, TextPlace]] = []
     if node is not None:
         _walk(node, "", places, twice)
     found = _EXPERIMENT.search(text)
@@ -82,7 +82,7 @@ def parse(text: str, origin: str) -> Document:
 
 
 def _walk(
-    node: yaml.Node, path: str, places: dict[str, Place], twice: list[tuple[str, Place]]
+    node: yaml.Node, path: str, places: dict[str, TextPlace], twice: list[tuple[str, TextPlace]]
 ) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -99,6 +99,6 @@ def _walk(
             _walk(value, where, places, twice)
 
 
-def _place(name: yaml.Node, value: yaml.Node) -> Place:
+def _place(name: yaml.Node, value: yaml.Node) -> TextPlace:
     mark = name.start_mark
-    return Place(mark.line + 1, mark.column + 1, value.start_mark.index, value.end_mark.index)
+    return TextPlace(mark.line + 1, mark.column + 1, value.start_mark.index, value.end_mark.index)

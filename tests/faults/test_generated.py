@@ -216,7 +216,7 @@ def test_parquet(rows, tmp_path_factory):
         for row in rows
     ]
     pq.write_table(pa.Table.from_pylist(entries, schema), folder / "a.parquet")
-    dataset = told_or_done(parquet.Dataset, [folder], {1: "a", 2: "b"}, "xywh")
+    dataset = told_or_done(parquet.ParquetDataset, [folder], {1: "a", 2: "b"}, "xywh")
     document = told_or_done(parquet.read, dataset, folder / "images") if dataset else None
     if document:
         json.dumps(document, allow_nan=False)

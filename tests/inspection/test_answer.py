@@ -18,7 +18,9 @@ CENTERNET = "centernet_hourglass104_512x512_coco17_tpu-8"
 
 
 def _source(images=recipe_input.TRAIN2017_IMAGES, categories=None):
-    return sources.Source("records", [], None, categories or official.categories(), images, {}, "")
+    return sources.StreamSource(
+        "records", [], None, categories or official.categories(), images, {}, ""
+    )
 
 
 def _compared(model, overrides, **source):

@@ -144,9 +144,9 @@ def test_a_script_that_would_hold_one_is_not_written(write, where, tmp_path):
     store = ADDRESS if where == "an option" else "s3://b/r"
     with pytest.raises(UserError, match="a password or token would stand in the") as told:
         if write == "slurm":
-            slurm.write(plan, slurm.Resources(setup=setup, options=options))
+            slurm.write(plan, slurm.SlurmResources(setup=setup, options=options))
         else:
-            resources = skypilot.Resources(
+            resources = skypilot.SkyPilotResources(
                 run_store=store, mounts=(("/coco", "s3://b/c"),), setup=setup
             )
             skypilot.write(plan, resources, request, tmp_path / "t.yaml")
@@ -156,14 +156,14 @@ def test_a_script_that_would_hold_one_is_not_written(write, where, tmp_path):
 
 def test_a_slurm_script(planted, tmp_path):
     plan = Plan.of(tmp_path / "r", ["--model=m"])
-    slurm.write(plan, slurm.Resources(exported=("HF_TOKEN",)))
+    slurm.write(plan, slurm.SlurmResources(exported=("HF_TOKEN",)))
     assert_clean(plan.directory)
     assert not set(slurm.EXPORTED) & set(PLANTED)
 
 
 def test_a_task_file(planted, tmp_path):
     request = ReplicationRequest("m", "/coco/a", "/coco/b", "/coco/c", "/coco/d")
-    resources = skypilot.Resources(run_store="s3://b/r", mounts=(("/coco", "s3://b/coco"),))
+    resources = skypilot.SkyPilotResources(run_store="s3://b/r", mounts=(("/coco", "s3://b/coco"),))
     skypilot.write(Plan.of("/r", ["--model=m"]), resources, request, tmp_path / "t.yaml")
     assert_clean(tmp_path)
 

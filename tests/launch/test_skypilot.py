@@ -68,7 +68,7 @@ def _read(sky_python, path):
 
 
 def test_skypilot_reads_what_was_asked_for(sky_python, tmp_path):
-    resources = skypilot.Resources(
+    resources = skypilot.SkyPilotResources(
         accelerators="A100:8", infra="aws/us-east-1", spot=True, cpus=32, memory="128+", **_STORED
     )
     paths, validated = skypilot.write(_plan(name="a b"), resources, _request(), tmp_path / "t.yaml")
@@ -86,7 +86,7 @@ def test_skypilot_reads_what_was_asked_for(sky_python, tmp_path):
 
 
 def test_several_nodes_share_a_volume(sky_python, tmp_path):
-    resources = skypilot.Resources(
+    resources = skypilot.SkyPilotResources(
         nodes=2, infra="k8s", run_store="volume:runs", mounts=(("/coco", "volume:coco"),)
     )
     (path,), _ = skypilot.write(_plan(), resources, _request(), tmp_path / "t.yaml")
@@ -99,7 +99,7 @@ def test_several_nodes_share_a_volume(sky_python, tmp_path):
 def test_a_seed_is_a_task_of_its_own(sky_python, tmp_path):
     plan = _plan(seeds=(0, 3))
     paths, _ = skypilot.write(
-        plan, skypilot.Resources(**_STORED), _request(), tmp_path / "a.sky.yaml"
+        plan, skypilot.SkyPilotResources(**_STORED), _request(), tmp_path / "a.sky.yaml"
     )
     assert [path.name for path in paths] == ["a-seed0.sky.yaml", "a-seed3.sky.yaml"]
     for path, seed in zip(paths, (0, 3), strict=True):
@@ -109,7 +109,7 @@ def test_a_seed_is_a_task_of_its_own(sky_python, tmp_path):
 
 
 def test_what_skypilot_refuses_is_told(sky_python, tmp_path):
-    resources = skypilot.Resources(infra="mars", **_STORED)
+    resources = skypilot.SkyPilotResources(infra="mars", **_STORED)
     with pytest.raises(UserError, match=r"SkyPilot refuses .*'mars' does not match"):
         skypilot.write(_plan(), resources, _request(), tmp_path / "t.yaml")
 
@@ -151,7 +151,7 @@ def test_without_skypilot_the_file_is_written_and_the_tool_says_so(tmp_path):
     ],
 )
 def test_what_would_fail_on_the_cloud_is_told_here(fields, request_fields, said, tmp_path):
-    resources = skypilot.Resources(**_STORED | fields)
+    resources = skypilot.SkyPilotResources(**_STORED | fields)
     with pytest.raises(UserError) as error:
         skypilot.write(_plan(), resources, _request(**request_fields), tmp_path / "t.yaml")
     assert said in str(error.value)
@@ -182,7 +182,7 @@ def _run_part(tmp_path, text, **variables):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_is_run(name, tmp_path):
-    resources = skypilot.Resources(rendezvous_timeout_s=42, **_STORED)
+    resources = skypilot.SkyPilotResources(rendezvous_timeout_s=42, **_STORED)
     plan = _plan([f"--set=a={name}", name], name=name)
     task = skypilot.task(plan, plan.runs[0], resources, _request())
     text = yaml.safe_load(yaml.dump(task, Dumper=skypilot._Dumper))["run"]
@@ -194,7 +194,9 @@ def test_no_name_is_run(name, tmp_path):
 
 def test_the_status_is_passed_on_and_the_time_limit_kept(tmp_path):
     plan = _plan(time_limit_s=3600)
-    text = skypilot.task(plan, plan.runs[0], skypilot.Resources(**_STORED), _request())["run"]
+    text = skypilot.task(plan, plan.runs[0], skypilot.SkyPilotResources(**_STORED), _request())[
+        "run"
+    ]
     status, _ = _run_part(tmp_path, text, STATUS="75")
     assert status == 75
     assert "timeout --signal=TERM --kill-after=600 3600 " in text
@@ -202,7 +204,9 @@ def test_the_status_is_passed_on_and_the_time_limit_kept(tmp_path):
 
 def test_at_the_time_limit_it_is_told_to_stop(tmp_path):
     plan = _plan(time_limit_s=1)
-    text = skypilot.task(plan, plan.runs[0], skypilot.Resources(**_STORED), _request())["run"]
+    text = skypilot.task(plan, plan.runs[0], skypilot.SkyPilotResources(**_STORED), _request())[
+        "run"
+    ]
     status, _ = _run_part(tmp_path, text, SLOW="1")
     assert status == 124  # of `timeout`: it was sent SIGTERM, and ended
 

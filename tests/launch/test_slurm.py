@@ -216,7 +216,7 @@ def test_every_name_arrives_as_it_was_written(tool, tmp_path):
         for name in HOSTILE
         if "/" not in name
     ]
-    jobs = {slurm.submit(plan, slurm.Resources())[0]: plan for plan in plans}
+    jobs = {slurm.submit(plan, slurm.SlurmResources())[0]: plan for plan in plans}
     states = wait_for(lambda: _ended(jobs), 300, "end of the jobs")
     assert set(states.values()) == {"COMPLETED"}, states
     for number, plan in jobs.items():
@@ -228,7 +228,7 @@ def test_every_name_arrives_as_it_was_written(tool, tmp_path):
 
 def test_seeds_are_an_array(tool, tmp_path):
     plan = Plan.of(tmp_path / "r", ["--model=m"], seeds=(4, 9), tool=tool)
-    number, _ = slurm.submit(plan, slurm.Resources(tasks_per_node=2))
+    number, _ = slurm.submit(plan, slurm.SlurmResources(tasks_per_node=2))
     for index, run in enumerate(plan.runs):
         own = f"{number}_{index}"
         wait_for(lambda own=own: _ended([own]), 120, "end of an array task")
@@ -243,7 +243,7 @@ def test_a_job_sees_listed_variables_alone(tool, tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     plan = Plan.of(tmp_path / "r", [], tool=tool)
-    number, _ = slurm.submit(plan, slurm.Resources(exported=("HTTPS_PROXY",)))
+    number, _ = slurm.submit(plan, slurm.SlurmResources(exported=("HTTPS_PROXY",)))
     wait_for(lambda: _ended([number]), 120, "end of the job")
     seen = read_json(plan.directory / "checkpoints" / "given-0.json")["environment"]
     assert "AWS_SECRET_ACCESS_KEY" not in seen
@@ -273,7 +273,7 @@ def test_preempted_it_saves_and_is_requeued(seeds, tmp_path):
     tool = tmp_path / "tool.py"
     tool.write_text(_SAVES_ON_TERM)
     plan = Plan.of(tmp_path / "r", [], tool=str(tool), seeds=seeds)
-    number, _ = slurm.submit(plan, slurm.Resources(tasks_per_node=2, partition="main"))
+    number, _ = slurm.submit(plan, slurm.SlurmResources(tasks_per_node=2, partition="main"))
     (run,) = plan.runs
     number = f"{number}_0" if seeds else number
     wait_for((run.directory / "begun-0").exists, 120, "start")
@@ -304,7 +304,7 @@ def test_a_task_that_does_not_come_is_named(tmp_path):
     tool = tmp_path / "tool.py"
     tool.write_text(_MEETS)
     plan = Plan.of(tmp_path / "r", [], tool=str(tool))
-    resources = slurm.Resources(tasks_per_node=2, rendezvous_timeout_s=5)
+    resources = slurm.SlurmResources(tasks_per_node=2, rendezvous_timeout_s=5)
     number, _ = slurm.submit(plan, resources)
     states = wait_for(lambda: _ended([number]), 300, "end of the job")
     assert states == {number: "FAILED"}
@@ -315,11 +315,11 @@ def test_a_task_that_does_not_come_is_named(tmp_path):
 
 def test_a_second_launch_is_refused_while_the_first_waits(tool, tmp_path, capsys):
     plan = Plan.of(tmp_path / "r", [], tool=tool)
-    number, _ = slurm.submit(plan, slurm.Resources(options=(("hold", ""),)))
+    number, _ = slurm.submit(plan, slurm.SlurmResources(options=(("hold", ""),)))
     (shown,) = status.of_folder(tmp_path / "r")
     assert (shown.state, shown.reason) == ("queued", "pending: JobHeldUser")
     with pytest.raises(slurm.UserError, match=f"queued already .*scancel {number}"):
-        slurm.submit(plan, slurm.Resources())
+        slurm.submit(plan, slurm.SlurmResources())
     ask("scancel", number)
     assert status.of_folder(tmp_path / "r")[0].state == "cancelled"
 
@@ -327,5 +327,5 @@ def test_a_second_launch_is_refused_while_the_first_waits(tool, tmp_path, capsys
 def test_what_slurm_refuses_is_told(tool, tmp_path):
     plan = Plan.of(tmp_path / "r", [], tool=tool)
     with pytest.raises(slurm.UserError, match="sbatch refuses: .*invalid partition"):
-        slurm.submit(plan, slurm.Resources(partition="no-such"))
+        slurm.submit(plan, slurm.SlurmResources(partition="no-such"))
     assert not status.of_folder(tmp_path) or os.listdir(tmp_path)

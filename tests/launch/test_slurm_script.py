@@ -92,7 +92,7 @@ def test_no_name_is_run(name, stage, tmp_path):
         name=name,
         working_directory=str(working),
     )
-    done, read = stage(slurm.script(plan, slurm.Resources()))
+    done, read = stage(slurm.script(plan, slurm.SlurmResources()))
     assert done.returncode == 0, done.stderr
     assert read("srun").splitlines()[3:] == [
         "/py thon",
@@ -105,14 +105,14 @@ def test_no_name_is_run(name, stage, tmp_path):
 
 
 def test_an_array_task_takes_its_own_seed(stage, tmp_path):
-    text = slurm.script(_plan(tmp_path / "r", seeds=(3, 5, 8)), slurm.Resources())
+    text = slurm.script(_plan(tmp_path / "r", seeds=(3, 5, 8)), slurm.SlurmResources())
     assert "#SBATCH --array=0-2" in text
     _, read = stage(text, SLURM_ARRAY_TASK_ID="1")
     assert read("srun").splitlines()[-2:] == ["--seed=5", f"--run_dir={tmp_path}/r/seed5"]
 
 
 def test_resources_stand_in_the_script(tmp_path):
-    resources = slurm.Resources(
+    resources = slurm.SlurmResources(
         nodes=2,
         gpus_per_node=8,
         cpus_per_task=64,
@@ -153,7 +153,7 @@ def test_resources_stand_in_the_script(tmp_path):
 
 def test_tasks_share_the_gpus_of_a_node_and_srun_hears_of_the_cores(stage, tmp_path):
     """srun does not inherit --cpus-per-task from the script (since Slurm 22.05)."""
-    resources = slurm.Resources(tasks_per_node=4, gpus_per_node=8, cpus_per_task=16)
+    resources = slurm.SlurmResources(tasks_per_node=4, gpus_per_node=8, cpus_per_task=16)
     text = slurm.script(_plan(tmp_path / "r"), resources)
     assert "#SBATCH --gpus-per-task=2\n" in text and "gpus-per-node" not in text
     _, read = stage(text)
@@ -166,7 +166,7 @@ def test_tasks_share_the_gpus_of_a_node_and_srun_hears_of_the_cores(stage, tmp_p
                          ("true", False)]
 )  # fmt: skip
 def test_it_fails_on_the_first_error(setup, stops, stage, tmp_path):
-    text = slurm.script(_plan(tmp_path / "r"), slurm.Resources(setup=(setup,)))
+    text = slurm.script(_plan(tmp_path / "r"), slurm.SlurmResources(setup=(setup,)))
     done, read = stage(text)
     assert (done.returncode != 0) == stops
     assert (read("srun") is None) == stops
@@ -174,7 +174,7 @@ def test_it_fails_on_the_first_error(setup, stops, stage, tmp_path):
 
 def test_a_missing_working_directory_stops_it(stage, tmp_path):
     plan = _plan(tmp_path / "r", working_directory=str(tmp_path / "gone"))
-    done, read = stage(slurm.script(plan, slurm.Resources()))
+    done, read = stage(slurm.script(plan, slurm.SlurmResources()))
     assert done.returncode != 0 and read("srun") is None
 
 
@@ -197,7 +197,7 @@ _RUNNING = "JobId=12 JobState=RUNNING Reason=None PreemptTime={} SuspendTime=Non
     ],
 )
 def test_when_it_goes_back_to_the_queue(status, saves, preempted, requeued, stage, tmp_path):
-    text = slurm.script(_plan(tmp_path / "r"), slurm.Resources())
+    text = slurm.script(_plan(tmp_path / "r"), slurm.SlurmResources())
     done, read = stage(
         text,
         STATUS=str(status),
@@ -217,7 +217,7 @@ def test_what_was_saved_before_this_start_does_not_count(stage, tmp_path):
     saved.mkdir(parents=True)
     (saved / "ckpt-1.index").touch()
     os.utime(saved / "ckpt-1.index", (1, 1))
-    _, read = stage(slurm.script(_plan(tmp_path / "r"), slurm.Resources()), STATUS="138")
+    _, read = stage(slurm.script(_plan(tmp_path / "r"), slurm.SlurmResources()), STATUS="138")
     assert read("scontrol") is None
 
 
@@ -236,4 +236,4 @@ def test_what_was_saved_before_this_start_does_not_count(stage, tmp_path):
 def test_what_cannot_stand_in_it_is_refused(fields, resources, said, tmp_path):
     plan = _plan(**{"directory": tmp_path / "r"} | fields)
     with pytest.raises(UserError, match=said):
-        slurm.script(plan, slurm.Resources(**resources))
+        slurm.script(plan, slurm.SlurmResources(**resources))

@@ -20,7 +20,7 @@ from tests.publish import others
 from tests.report import making
 
 LICENSE = "https://creativecommons.org/licenses/by/4.0/"
-TERMS = publish.Terms(
+TERMS = publish.PublisherTerms(
     organization="Example Lab", dataset_id="owner/coco", license=LICENSE, samples=40
 )
 
@@ -80,7 +80,9 @@ print(json.dumps({"tag": card.data.pipeline_tag, "value": result.metric_value,
 
 
 def test_the_hubs_entries_are_what_its_library_reads(written, run):
-    path, _ = written("hf", terms=publish.Terms(dataset_id="owner/coco", source_url="https://a.b"))
+    path, _ = written(
+        "hf", terms=publish.PublisherTerms(dataset_id="owner/coco", source_url="https://a.b")
+    )
     status, output = others.run(_READ_ENTRIES, path)
     assert status == 0, output
     (entry,) = json.loads(output.splitlines()[-1])
@@ -100,7 +102,9 @@ def test_the_hubs_entries_are_what_its_library_reads(written, run):
     ],
 )
 def test_an_altered_entry_is_refused_by_it(written, tmp_path, change):
-    path, _ = written("hf", terms=publish.Terms(dataset_id="owner/coco", source_url="https://a.b"))
+    path, _ = written(
+        "hf", terms=publish.PublisherTerms(dataset_id="owner/coco", source_url="https://a.b")
+    )
     entries = yaml.safe_load(path.read_text())
     change(entries[0])
     (tmp_path / "altered.yaml").write_text(yaml.safe_dump(entries))
@@ -300,13 +304,13 @@ def test_a_record_is_published_too(written, record, run):
 @pytest.mark.parametrize(
     ("format", "terms", "told"),
     [
-        ("hf", publish.Terms(), "--dataset_id"),
-        ("eee", publish.Terms(), "--organization"),
-        ("eee", publish.Terms(organization="A", relationship="friend"), "--relationship"),
-        ("croissant", publish.Terms(), "--license"),
-        ("croissant", publish.Terms(license="mit"), "--license=mit: .* by its address"),
-        ("hf", publish.Terms(dataset_id="a/b", source_url="javascript:x"), "--source_url"),
-        ("pdf", publish.Terms(), "there are: hf, eee, badge, citation, croissant"),
+        ("hf", publish.PublisherTerms(), "--dataset_id"),
+        ("eee", publish.PublisherTerms(), "--organization"),
+        ("eee", publish.PublisherTerms(organization="A", relationship="friend"), "--relationship"),
+        ("croissant", publish.PublisherTerms(), "--license"),
+        ("croissant", publish.PublisherTerms(license="mit"), "--license=mit: .* by its address"),
+        ("hf", publish.PublisherTerms(dataset_id="a/b", source_url="javascript:x"), "--source_url"),
+        ("pdf", publish.PublisherTerms(), "there are: hf, eee, badge, citation, croissant"),
     ],
 )
 def test_what_it_wants_to_know_is_asked_for(run, tmp_path, format, terms, told):
@@ -322,7 +326,7 @@ def test_a_verdict_of_another_figure_is_refused(run, tmp_path):
     verdict["achieved"]["box AP"] += 1
     write_json(changed.verdict, verdict)
     with pytest.raises(UserError, match=r"metrics.json has .*tools/verdict.py"):
-        publish.write(changed.root, "citation", tmp_path / "c.txt", publish.Terms())
+        publish.write(changed.root, "citation", tmp_path / "c.txt", publish.PublisherTerms())
 
 
 def test_drawn_categories_are_not_published_as_coco(run):

@@ -55,7 +55,7 @@ def test_a_row_of_parquet_is_named(what, png, tmp_path):
     changed, said = ROWS[what]
     rows = [_row(png), _row(png, **changed)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
-    dataset = parquet.Dataset([tmp_path], {1: "cat", 2: "dog"}, "xywh")
+    dataset = parquet.ParquetDataset([tmp_path], {1: "cat", 2: "dog"}, "xywh")
     with pytest.raises(InputError, match="x.parquet: row 1: ") as told:
         parquet.read(dataset, tmp_path / "images")
     assert said in str(told.value)

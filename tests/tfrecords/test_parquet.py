@@ -106,7 +106,7 @@ KINDS = {
 def test_the_hubs_layouts(kind, labels, tmp_path):
     write, options, (file_name, ids, areas, crowd) = KINDS[kind]
     write(tmp_path / "val-00000-of-00001.parquet")
-    dataset = parquet.Dataset([tmp_path], labels, **options)
+    dataset = parquet.ParquetDataset([tmp_path], labels, **options)
     assert dataset.num_images == 1
     assert dataset.categories == (labels or {1: "person", 2: "bicycle", 3: "dog"})
     ((image, encoded),) = dataset.rows()
@@ -165,7 +165,7 @@ def expected(dataset, tmp_path):
 def test_streamed_records_are_those_of_the_json(stored, expected, tmp_path):
     folder, labels = stored
     before = sorted(os.listdir(folder))
-    dataset = parquet.Dataset([folder], labels)
+    dataset = parquet.ParquetDataset([folder], labels)
     summary = streaming.convert(dataset, tmp_path / "stream/val", 2, progress=False)
     assert shards_of(summary) == expected
     assert sorted(os.listdir(folder)) == before
@@ -183,7 +183,9 @@ def test_streamed_records_are_those_of_the_json(stored, expected, tmp_path):
 
 def test_streamed_records_are_verified(stored, dataset, tmp_path):
     folder, labels = stored
-    streaming.convert(parquet.Dataset([folder], labels), tmp_path / "s/val", 2, progress=False)
+    streaming.convert(
+        parquet.ParquetDataset([folder], labels), tmp_path / "s/val", 2, progress=False
+    )
     options = {"full": True, "progress": False}
     assert verification.verify(tmp_path / "s/val", progress=False) == []
     assert (
@@ -201,7 +203,7 @@ def test_streamed_records_are_verified(stored, dataset, tmp_path):
 
 def test_a_stream_that_breaks_leaves_no_shard(stored, tmp_path):
     folder, labels = stored
-    dataset = parquet.Dataset([folder], labels)
+    dataset = parquet.ParquetDataset([folder], labels)
     rows = list(dataset.rows())
     dataset.rows = lambda: iter([*rows, rows[0]])
     with pytest.raises(InputError, match="image id 100 occurs more than once"):
@@ -251,16 +253,16 @@ def test_streamed_from_a_url(stored, expected, tmp_path):
     folder, labels = stored
     with served(folder) as url:
         names = [f"{url}/val-{index:05d}-of-00003.parquet" for index in range(3)]
-        dataset = parquet.Dataset(names, labels)
+        dataset = parquet.ParquetDataset(names, labels)
         summary = streaming.convert(dataset, tmp_path / "stream/val", 2, progress=False)
         assert shards_of(summary) == expected
         with pytest.raises(InputError, match="nowhere.parquet: cannot be read as Parquet"):
-            parquet.Dataset([f"{url}/nowhere.parquet"], labels)
+            parquet.ParquetDataset([f"{url}/nowhere.parquet"], labels)
 
 
 def test_unpacked_to_json(stored, dataset, tmp_path):
     folder, labels = stored
-    content = parquet.read(parquet.Dataset([folder], labels), tmp_path / "images")
+    content = parquet.read(parquet.ParquetDataset([folder], labels), tmp_path / "images")
     document = dataset.document
     assert content["images"] == document["images"]
     assert content["categories"] == document["categories"]
@@ -301,18 +303,18 @@ def _undecided(folder):
 def test_refused(prepare, tmp_path):
     message = prepare(tmp_path)
     with pytest.raises(InputError, match=message):
-        parquet.Dataset([tmp_path])
+        parquet.ParquetDataset([tmp_path])
 
 
 def test_a_label_map_of_other_names(tmp_path):
     first_kind(tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"label\(s\) bicycle, dog are not in the label map"):
-        parquet.Dataset([tmp_path], {1: "person"})
+        parquet.ParquetDataset([tmp_path], {1: "person"})
 
 
 def test_a_label_without_a_name_says_the_row(tmp_path):
     first_kind(tmp_path / "x.parquet")
-    dataset = parquet.Dataset([tmp_path])
+    dataset = parquet.ParquetDataset([tmp_path])
     dataset._label_ids = dataset._label_ids[:2]
     with pytest.raises(InputError, match=r"x\.parquet: row 0: label 2 is none of the 2"):
         list(dataset.rows())
@@ -321,7 +323,7 @@ def test_a_label_without_a_name_says_the_row(tmp_path):
 def test_records_are_framed_once(stored, tmp_path):
     """Every image is in exactly one shard, in the stream's order."""
     folder, labels = stored
-    dataset = parquet.Dataset([folder], labels)
+    dataset = parquet.ParquetDataset([folder], labels)
     summary = streaming.convert(dataset, tmp_path / "s/val", 3, progress=False)
     counts = [len(list(framing.read(path))) for path in summary.shard_paths]
     assert counts == [3, 2, 2]
@@ -331,4 +333,4 @@ def test_records_are_framed_once(stored, tmp_path):
 def test_hub_addresses_without_the_hubs_package(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r"requirements-hub\.txt"):
-        parquet.Dataset([f"hf://datasets/detection-datasets/coco/data/{name}"])
+        parquet.ParquetDataset([f"hf://datasets/detection-datasets/coco/data/{name}"])

@@ -29,7 +29,7 @@ LAYOUTS = ("auto", "xywh", "xyxy")
 _IDS, _LABELS, _CROWD = ("bbox_id", "id", "ids"), ("category", "label"), ("iscrowd", "is_crowd")
 
 
-class Dataset:
+class ParquetDataset:
     """Parquet files as a dataset of images; iterate `rows()`.
 
     Attributes:
@@ -177,7 +177,7 @@ def _objects(image: coco.SourceImage) -> Iterator[tuple]:
     )
 
 
-def read(dataset: Dataset, image_dir: str | os.PathLike) -> dict:
+def read(dataset: ParquetDataset, image_dir: str | os.PathLike) -> dict:
     """The content of a COCO JSON; the images are written to `image_dir`, a new folder."""
     images, annotations = [], []
     with formats.new_folder(image_dir) as partial:
