@@ -49,17 +49,15 @@ def _as_read(shape: Any, whole: bool) -> Any:
 
     Args:
       shape: a file's type.
-      whole: whether values keep their ranges and words, and objects inside theirs.
+      whole: whether values keep their ranges and words, and objects inside all their fields.
     """
-    if typing.is_typeddict(shape):
-        return _object((shape,), whole)
-    return _inside(shape, whole)
+    return _object((shape,), whole) if typing.is_typeddict(shape) else _inside(shape, whole)
 
 
 def _inside(shape: Any, whole: bool) -> Any:
     origin, arguments = typing.get_origin(shape), typing.get_args(shape)
     if typing.is_typeddict(shape):
-        return _as_read(shape, whole) if whole or _holds_needed(shape) else dict[str, Any]
+        return _object((shape,), whole, needed_alone=not whole)
     if origin is Annotated:
         inner = _inside(arguments[0], whole)
         ranges = [mark for mark in arguments[1:] if isinstance(mark, Meta)]
@@ -70,12 +68,10 @@ def _inside(shape: Any, whole: bool) -> Any:
         return origin[tuple(_inside(argument, whole) for argument in arguments)]
     if origin in (typing.Union, types.UnionType):
         objects = tuple(member for member in arguments if typing.is_typeddict(member))
-        others = [_inside(member, whole) for member in arguments if member not in objects]
-        if len(objects) > 1:  # of several forms, all that any has
-            others.append(_object(objects, whole) if whole else dict[str, Any])
-        else:
-            others += [_inside(member, whole) for member in objects]
-        return _union(others)
+        members = [_inside(member, whole) for member in arguments if member not in objects]
+        if objects:  # of several forms, one that has what any has
+            members.append(_object(objects, whole, needed_alone=not whole))
+        return _union(members)
     return shape
 
 
@@ -83,12 +79,15 @@ def _union(members: Iterable[Any]) -> Any:
     return functools.reduce(operator.or_, members)
 
 
-def _object(shapes: tuple[Any, ...], whole: bool) -> Any:
-    """A TypedDict of the fields that any of these has."""
+@functools.cache
+def _object(shapes: tuple[Any, ...], whole: bool, needed_alone: bool = False) -> Any:
+    """A TypedDict of the fields that any of these has, or of those that hold what is needed."""
     fields: dict[str, Any] = {}
     needed = set()
     for shape in shapes:
         for name, field in _fields(shape).items():
+            if needed_alone and not _holds_needed(field):
+                continue
             inside = _inside(field, whole)
             fields[name] = fields[name] | inside if name in fields else inside
             needed |= {name} if _is_needed(field) else set()
@@ -113,8 +112,7 @@ def _is_needed(field: Any) -> bool:
 
 @functools.cache
 def _holds_needed(shape: Any) -> bool:
-    """Whether a type has a needed field, at any depth."""
+    """Whether a field is needed, or its type has such a field, at any depth."""
     if typing.is_typeddict(shape):
-        fields = _fields(shape).values()
-        return any(_is_needed(field) or _holds_needed(field) for field in fields)
-    return any(_holds_needed(argument) for argument in typing.get_args(shape))
+        return any(_holds_needed(field) for field in _fields(shape).values())
+    return _is_needed(shape) or any(map(_holds_needed, typing.get_args(shape)))

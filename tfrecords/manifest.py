@@ -163,7 +163,16 @@ def write(
     manifest: dict,
     opened: Callable[[str], contextlib.AbstractContextManager[IO[bytes]]] = _opened,
 ) -> None:
-    """Writes the manifest; `opened(path)` is a context manager of a binary file to write."""
+    """Writes the manifest; `opened(path)` is a context manager of a binary file to write.
+
+    Raises:
+      AssertionError: it is not what `manifest_shape` says.
+    """
+    from tfrecords.json_shapes import fault
+    from tfrecords.manifest_shape import ManifestFile
+
+    wrong = fault(manifest, ManifestFile, as_written_now=True)
+    assert wrong is None, wrong
     with opened(path_of(output_path)) as file:
         file.write(
             (

@@ -13,13 +13,18 @@ from tfrecords.json_shapes import Count, Needed, Sha256
 
 
 class ManifestSource(TypedDict):
-    """What was converted; `readings` says what of it was taken in another way than written."""
+    """What was converted; `readings` says what of it was taken in another way than written.
 
-    annotations_file: str
+    `parquet` has the files of a stream, which has no annotation file and no image folder; `sha256`
+    is then of its records' hashes.
+    """
+
+    annotations_file: str | None
     sha256: Needed[Sha256]
     keypoints_file: str | None
     keypoints_sha256: Needed[Sha256 | None]
-    image_dir: str
+    image_dir: str | None
+    parquet: NotRequired[list[str]]
     images: Needed[Count]
     annotations: Needed[Count]
     crowd: Needed[Count]

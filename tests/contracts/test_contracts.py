@@ -30,6 +30,7 @@ from replicate.verdict.deciding import Verdict
 from replicate.verdict.run_facts import RunFacts
 from replicate.verdict.tolerance import Judged
 from tests.report import making
+from tfrecords import manifest
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +290,12 @@ def test_of_an_older_version_only_what_is_needed_is_held(run, tmp_path):
     (tmp_path / "verdict.json").write_text(json.dumps(old | {"reasons": "none"}))
     with pytest.raises(UserError, match=r"Expected `array`, got `str` - at `\$.reasons`"):
         read_json(tmp_path / "verdict.json")
+
+
+def test_a_manifest_that_could_not_be_read_is_not_written(tmp_path):
+    with pytest.raises(AssertionError, match="missing required field `source`"):
+        manifest.write(tmp_path / "val", {"format": 1})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_older_version_is_told_and_read(run, monkeypatch, capsys):

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import tfrecords
+from replicate import contracts
 from tfrecords import coco, framing, label_map, streaming, verification
 from tfrecords.errors import InputError
 from tfrecords.formats import parquet
@@ -168,6 +169,8 @@ def test_streamed_records_are_those_of_the_json(stored, expected, tmp_path):
     dataset = parquet.ParquetDataset([folder], labels)
     summary = streaming.convert(dataset, tmp_path / "stream/val", 2, progress=False)
     assert shards_of(summary) == expected
+    for written in (tmp_path / "stream/manifest-val.json", tmp_path / "json/manifest-val.json"):
+        assert contracts.violations("manifest", json.loads(written.read_bytes())) == []
     assert sorted(os.listdir(folder)) == before
     assert sorted(os.listdir(tmp_path / "stream")) == [
         "dropped-val.jsonl",
