@@ -225,7 +225,8 @@ def _prepare(
     _convert(run, request, num_workers)
     forced = preflight.gate(meant, terms, preflight.OF_RECORDS)
     opening.write_spec(run, request, command, forced, **named)
-    _stage("differences from the published config")
+    of_recipe = "recipe it starts from" if request.purpose == "finetune" else "published config"
+    _stage(f"differences from the {of_recipe}")
     deviations = opening.write_config(run, message, request.model)
     assert deviations is not None  # `model` is a recipe
     print(view.text(deviations, colour=view.colour_wanted(sys.stderr)), file=sys.stderr)

@@ -24,7 +24,13 @@ STEPS = 12
 MISLEADING = (
     *("val2017's 5,000", "val2017 has", "train2017's", "of train2017", "the published figure"),
     *("zoo's table", "the zoo publishes", "19 mAP", "num_classes=90", "num_steps=", "total_steps="),
-    *("published with", "as published", "published on", "NOT COMPARABLE", "No module named"),
+    *(
+        "differences from the published",
+        "published with",
+        "published on",
+        "NOT COMPARABLE",
+        "No module named",
+    ),
     *("replication claim", "another run", "What may explain the gap", "Traceback"),
 )
 
