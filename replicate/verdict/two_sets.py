@@ -91,8 +91,8 @@ def judge_runs(
         band = margin - half
     differs = _student(spread.freedom, DIFFERENCE / 2) * spread.error
     name = _name(gap, band, differs)
-    if margin is None and name == REPLICATED and _says_nothing(followed, theirs):
-        name = INCONCLUSIVE
+    if margin is None and _says_nothing(followed, theirs):
+        band, name = 0.0, INCONCLUSIVE if name == REPLICATED else name
     within = followed if margin is None else margin
     interval = (gap - half, gap + half)
     reason = (
@@ -161,9 +161,9 @@ def judge_paired(
     equal, differs = _student(freedom, EQUIVALENCE), _student(freedom, DIFFERENCE / 2)
     followed = (equal + _student(freedom, (1 - POWER) / 2)) * standard_error
     within = followed if margin is None else margin
+    empty = margin is None and _says_nothing(followed, [reference])
     # The interval is no symmetric one: it reaches over both ways to correct the bias.
     if max(high, -low) <= within * (1 + 1e-9):
-        empty = margin is None and _says_nothing(followed, [reference])
         name = INCONCLUSIVE if empty else REPLICATED
     else:
         wider = (differs - equal) * standard_error
@@ -179,7 +179,7 @@ def judge_paired(
         "difference is shown; more images, or several seeds on each side, tell more",
     }[name]
     reach = max(high - gap, gap - low)
-    band = max(0.0, within - reach)
+    band = 0.0 if empty else max(0.0, within - reach)
     return Judged(
         *(name, reason, 1, gap, (band, band)),
         standard_error=standard_error,
@@ -237,7 +237,7 @@ def _says_nothing(margin: float, theirs: Sequence[float]) -> bool:
 
 def _shown(within: float, margin: float | None, theirs: Sequence[float]) -> str:
     empty = margin is None and _says_nothing(within, theirs)
-    return f"±{within:.2f}" + (" (which even a figure of 0 would be)" if empty else "")
+    return f"±{within:.2f}" + (" (in which even a figure of 0 lies)" if empty else "")
 
 
 def _without_spread(ours: Sequence[float], theirs: Sequence[float], margin: float | None) -> Judged:
