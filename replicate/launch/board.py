@@ -54,10 +54,12 @@ def _cells(status: Status) -> tuple[str, ...]:
 
 
 def _best(status: Status) -> str:
-    """The best that is kept, where it is not the last one."""
+    """The best that is kept, which may be the last one."""
     kept = status.best
-    if kept is None or kept["step"] == status.ap_step:
+    if kept is None:
         return ""
+    if kept["step"] == status.ap_step:
+        return f", the best of {kept['evaluations']}"
     figure = f"{kept['metric']} {100 * kept['value']:.1f} at {kept['step']:,}"
     return f"; best of {kept['evaluations']}: {figure}"
 

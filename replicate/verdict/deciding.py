@@ -422,5 +422,5 @@ def notes_of_runs(facts: Iterable[RunFacts]) -> list[str]:
         for sentence in (run_facts.preflight or {}).get("forced", []):
             notes.append(f"launched with --force although preflight failed: {sentence}")
         notes += run_facts.accepted
-        notes += telling.of_best(run_facts.best)
+        notes += telling.of_best(run_facts.best, run_facts.checkpoint_sha256)
     return notes

@@ -71,20 +71,26 @@ def text(verdict: dict) -> str:
     return "\n".join(lines)
 
 
-def of_best(kept: dict | None) -> list[str]:
-    """The best checkpoint beside the judged last one: what choosing it would add."""
+def of_best(kept: dict | None, judged_sha256: str | None) -> list[str]:
+    """The best checkpoint beside the judged last one: what choosing it would add.
+
+    Args:
+      kept: "best" of the run's facts.
+      judged_sha256: of the checkpoint that is judged.
+    """
     if kept is None:
         return []
+    if kept["checkpoint"]["sha256"] == judged_sha256:
+        return [f"the judged checkpoint is the best that was kept: {best.sentence(kept)}"]
     sentence = f"kept beside the judged checkpoint: {best.sentence(kept)}"
-    if kept["judged"] is not None:
-        gain = 100 * (kept["value"] - kept["judged"])
-        sentence += (
-            f"; its {kept['metric']} is {abs(gain):.2f} points {'above' if gain >= 0 else 'below'} "
-            "the judged one's, and chosen on these images it flatters: it is not what is judged"
-            if gain
-            else "; it has the same as the judged one"
-        )
-    return [sentence]
+    if kept["judged"] is None:
+        return [sentence]
+    gain = 100 * (kept["value"] - kept["judged"])
+    return [
+        f"{sentence}; its {kept['metric']} is {abs(gain):.2f} points "
+        f"{'above' if gain >= 0 else 'below'} the judged one's, and chosen on these images it "
+        "flatters: it is not what is judged"
+    ]
 
 
 def reference_kind(verdict: dict) -> str:

@@ -28,6 +28,12 @@ def keep(run, figures, patience=None, metric="AP"):
         keeping.offer(step, checkpoint_files.sha256(path), scores, path)
 
 
+def ended(run, step=50_000, **more):
+    """training.json of a run that is done."""
+    training = {"state": "done", "step": step, "num_steps": 50_000, "pid": 1}
+    write_json(run.training, training | {"host": platform.node(), "updated": time.time()} | more)
+
+
 def test_the_last_is_judged_and_the_best_is_a_note(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 22.0)
     before = verdict.of_runs([run]).to_json()
@@ -44,6 +50,22 @@ def test_the_last_is_judged_and_the_best_is_a_note(tmp_path):
     assert after["facts"][0]["best"]["judged"] == 0.22
 
 
+def test_the_last_may_be_the_best(tmp_path):
+    run = made.run_directory(tmp_path / "run", MODEL, 22.0)
+    judged = run.scores_at(50_000)[0]
+    path = saved(run, 50_000)
+    judged["checkpoint"] = {"path": "x", "sha256": checkpoint_files.sha256(path)}
+    write_json(run.eval_at(50_000) / "metrics.json", judged)
+    keep(run, {49_000: 21.0, 50_000: 22.0})
+    assert verdict.of_runs([run]).notes[-1] == (
+        "the judged checkpoint is the best that was kept: AP 22.00 at step 50,000, the best of 2 "
+        "evaluations on the images it is judged on"
+    )
+    ended(run)
+    (found,) = status.of_folder(tmp_path)
+    assert "AP 22.0 at 50,000, the best of 2" in board._cells(found)
+
+
 def test_chosen_on_other_images_it_is_no_matter_of_the_verdict(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 22.0)
     keep(run, {48_000: 23.0})
@@ -56,8 +78,7 @@ def test_chosen_on_other_images_it_is_no_matter_of_the_verdict(tmp_path):
 def test_an_early_end_is_a_deviation(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 20.0, step=9_000)
     keep(run, {6_000: 20.5, 7_000: 20.0, 8_000: 20.1, 9_000: 20.0}, patience=3)
-    training = {"state": "done", "step": 9_000, "num_steps": 50_000, "pid": 1, "host": "here"}
-    write_json(run.training, training | {"updated": time.time(), "execution": {"replicas": 1}})
+    ended(run, 9_000)
     message = config.load(run.pipeline_config)
     found = opening.deviations_of(run, message, MODEL)
     (steps,) = [each for each in found if each.path == "train_config.num_steps"]
@@ -101,16 +122,16 @@ def test_frozen_layers_are_a_deviation_and_a_condition(tmp_path, batch):
 
 def test_status_names_it(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 22.0)
-    training = {"state": "done", "step": 50_000, "num_steps": 50_000, "pid": 1}
-    training |= {"host": platform.node(), "updated": time.time(), "reason": "ended early: x"}
-    write_json(run.training, training)
+    ended(run, reason="ended early: x")
     write_json(run.verdict, {"verdict": "NEAR"})
     keep(run, {48_000: 22.31, 50_000: 22.0})
     (found,) = status.of_folder(tmp_path)
     assert (found.best["step"], found.best["evaluations"]) == (48_000, 2)
     assert "AP 22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
     assert found.reason == "ended early: x"
-    keep(run, {50_000: 22.0})
+    keep(run, {50_000: 22.4})
+    (found,) = status.of_folder(tmp_path)
+    assert "AP 22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
     run.best_record.unlink()
     (found,) = status.of_folder(tmp_path)
     assert found.best is None and "AP 22.0 at 50,000" in board._cells(found)
