@@ -22,6 +22,8 @@ same images the interval paired over them (docs/scoring.md).
 MODEL may be one of TF-Vision's too (tools/zoo.py list --engine=tfvision), --pipeline_config then a
 params YAML.
 
+--or_better lets a better figure pass too.
+
 Exit status: 0 reached (REPLICATED, NEAR); 1 not reached or inconclusive; 3 not comparable, or a
 fine-tuning without a reference.
 """
@@ -32,6 +34,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import dataclasses
 import json
 
 from absl import flags
@@ -60,6 +63,12 @@ flags.DEFINE_string("output", None, "write verdict.json here")
 flags.DEFINE_enum(
     "format", "text", ["text", "json", "junit", "github", "sarif"], "how the answer is written"
 )
+flags.DEFINE_bool(
+    "or_better",
+    False,
+    "with --reference: end with 0 too where a fall by the margin or more is excluded, so that a "
+    "better figure fails no job",
+)
 flags.adopt_module_key_flags(reference_flags)
 
 
@@ -67,6 +76,8 @@ def main(run_dirs: list[str]) -> int:
     if bool(run_dirs) == bool(FLAGS.metrics):
         raise UserError("give run directories, or --metrics (with --model); see --help")
     asked, official = reference_flags.asked(), None
+    if FLAGS.or_better and not asked:
+        raise UserError("--or_better goes with --reference")
     if asked and FLAGS.model:
         raise UserError("--model names the zoo's figure and --reference another; give one of them")
     if FLAGS.val2017_annotations:
@@ -77,14 +88,17 @@ def main(run_dirs: list[str]) -> int:
         decided = verdict.of_metrics_files(FLAGS.metrics, asked, FLAGS.kind, official)
     else:
         decided = _of_metrics(FLAGS.metrics, official)
-    print(_written(decided))
+    better = verdict.no_worse(decided) if FLAGS.or_better else None
+    if better:
+        decided = dataclasses.replace(decided, notes=[better, *decided.notes])
+    print(_written(decided, bool(better)))
     if FLAGS.output:
         write_json(FLAGS.output, decided.to_json(), kind="verdict")
-    return verdict.exit_status(decided.verdict)
+    return cli.DONE if better else verdict.exit_status(decided.verdict)
 
 
-def _written(decided: verdict.Verdict) -> str:
-    """The answer in the format that was asked for."""
+def _written(decided: verdict.Verdict, passed: bool) -> str:
+    """The answer in the format that was asked for; `passed` whatever its verdict."""
     if FLAGS.format == "text":
         return decided.text()
     if FLAGS.format == "json":
@@ -92,7 +106,7 @@ def _written(decided: verdict.Verdict) -> str:
     from replicate import ci
 
     nothing = decided.verdict == verdict.NO_REFERENCE
-    level = ci.NOTICE if decided.reached else ci.WARNING if nothing else ci.ERROR
+    level = ci.NOTICE if decided.reached or passed else ci.WARNING if nothing else ci.ERROR
     checks = [ci.Check("verdict", level, decided.headline)]
     checks += [ci.Check("reason", level, reason) for reason in decided.reasons]
     checks += [ci.Check("note", ci.NOTICE, note) for note in decided.notes]

@@ -41,6 +41,25 @@ def exit_status(verdict: str) -> int:
     return REACHED if verdict in deciding.REACHED else NOT_REACHED
 
 
+def no_worse(decided: Verdict) -> str | None:
+    """In words, that a fall against a reference of one's own by the margin or more is excluded (at
+    5 %, one-sided; where no interval was told, that the gap is no such fall); None otherwise."""
+    said = []
+    for name, figure in decided.figures.items():
+        margin, interval = figure.get("margin"), figure.get("interval90")
+        if margin is None or (
+            not decided.reference.get("margin") and margin >= figure["published"]
+        ):
+            return None
+        lowest = interval[0] if interval else figure["gap"] + figure["rounding"]
+        if lowest < -margin:
+            return None
+        said.append(f"{name} {margin:.2f}")
+    if not said:
+        return None
+    return f"no worse: a fall by the margin or more is excluded ({', '.join(said)} points)"
+
+
 def of(
     *runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     model: str | None = None,
@@ -91,6 +110,7 @@ __all__ = [
     "decide",
     "exit_status",
     "finetunes",
+    "no_worse",
     "obstacles",
     "of",
     "of_metrics",

@@ -23,7 +23,7 @@ from replicate.verdict import (
     tolerance,
     two_sets,
 )
-from replicate.verdict.references import Reference, Score
+from replicate.verdict.references import Reference, ScoreFiles
 
 _HOW = (
     "--reference=RUN (an earlier run; several, comma separated, are its seeds), a metrics.json, or "
@@ -40,12 +40,12 @@ class Judging:
     """What is judged.
 
     Attributes:
-      scores: list of references.Score, of each kind of evaluation one a run.
+      scores: list of references.ScoreFiles, of each kind of evaluation one a run.
       runs: the run directories, empty where scores alone are given.
       kind: "training" or "checkpoint".
     """
 
-    scores: list[Score]
+    scores: list[ScoreFiles]
     runs: list[RunDir]
     kind: str
 
@@ -105,19 +105,19 @@ def decide(judging: Judging, reference: Reference, val2017: dict | None = None) 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
+class _FigureOfBoth:
     """One figure of both sides.
 
     Attributes:
       metric: the kit's name of it.
-      ours: list of Score, one a run; theirs: the same of the reference, empty of figures.
+      ours: list of ScoreFiles, one a run; theirs: the same of the reference, empty of figures.
       figure: of given figures, PublishedFigure; on_val2017: whether it is of val2017.
       margin: as it was given.
     """
 
     metric: str
-    ours: list[Score]
-    theirs: list[Score]
+    ours: list[ScoreFiles]
+    theirs: list[ScoreFiles]
     figure: tolerance.PublishedFigure | None
     on_val2017: bool
     margin: float | None
@@ -158,8 +158,8 @@ class _Given:
         return two_sets.judge_plainly(ours[0], theirs[0], self.margin, self.rounding, why)
 
 
-def _given(judging: Judging, reference: Reference) -> dict[str, _Given]:
-    """Figure's name -> _Given, of what both sides have."""
+def _given(judging: Judging, reference: Reference) -> dict[str, _FigureOfBoth]:
+    """Figure's name -> _FigureOfBoth, of what both sides have."""
     ours, theirs = _by_kind(judging.scores), _by_kind(reference.scores)
     on_val2017, margin = reference.asked.on == "val2017", reference.asked.margin
     if reference.kind == references.FIGURES:
@@ -167,7 +167,7 @@ def _given(judging: Judging, reference: Reference) -> dict[str, _Given]:
     else:
         keys = {(iou_type, "AP"): None for iou_type in theirs}
     return {
-        references.figure_name(iou_type, metric): _Given(
+        references.figure_name(iou_type, metric): _FigureOfBoth(
             metric, ours[iou_type], theirs.get(iou_type, []), figure, on_val2017, margin
         )
         for (iou_type, metric), figure in keys.items()
@@ -175,19 +175,19 @@ def _given(judging: Judging, reference: Reference) -> dict[str, _Given]:
     }
 
 
-def _by_kind(scores: Iterable[Score]) -> dict[str, list[Score]]:
-    kinds: dict[str, list[Score]] = {}
+def _by_kind(scores: Iterable[ScoreFiles]) -> dict[str, list[ScoreFiles]]:
+    kinds: dict[str, list[ScoreFiles]] = {}
     for score in scores:
         kinds.setdefault(score.metrics["iou_type"], []).append(score)
     return kinds
 
 
-def _points(score: Score, metric: str) -> float | None:
+def _points(score: ScoreFiles, metric: str) -> float | None:
     value = score.metrics["metrics"].get(metric)
     return None if value is None else 100 * value
 
 
-def _checkpoints(scores: Iterable[Score]) -> set[str]:
+def _checkpoints(scores: Iterable[ScoreFiles]) -> set[str]:
     held = (score.metrics.get("checkpoint") or {} for score in scores)
     return {checkpoint["sha256"] for checkpoint in held if checkpoint.get("sha256")}
 
@@ -289,7 +289,7 @@ def _verdict(
     reference: Reference | None,
     conditioned: conditions.Conditions,
     reasons: list[str],
-    given: dict[str, _Given],
+    given: dict[str, _FigureOfBoth],
     judged: dict[str, tolerance.Judged],
     facts: list[run_facts.RunFacts],
     notes: list[str],

@@ -104,7 +104,7 @@ def _judging(runs: list[RunDir], kind: str) -> against.Judging:
     return against.Judging([score for run in runs for score in _scores(run)], runs, kind)
 
 
-def _scores(run: RunDir) -> list[references.Score]:
+def _scores(run: RunDir) -> list[references.ScoreFiles]:
     """The evaluation of a run that is judged: the last complete one."""
     scores = references.scores_of(run)
     step = scores[0].metrics["step"]

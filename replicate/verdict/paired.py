@@ -9,7 +9,7 @@ from replicate.score import over_images
 
 if TYPE_CHECKING:
     from replicate.score import Result
-    from replicate.verdict.references import Score
+    from replicate.verdict.references import ScoreFiles
 
 #: Halves of the images that are scored.
 _SAMPLES = 200
@@ -31,11 +31,13 @@ class PairedDifference:
     images: int
 
 
-def difference(ours: "Score", theirs: "Score", metric: str = "AP") -> PairedDifference | str:
+def difference(
+    ours: "ScoreFiles", theirs: "ScoreFiles", metric: str = "AP"
+) -> PairedDifference | str:
     """The PairedDifference of two evaluations, or in words why it cannot be told.
 
     Args:
-      ours, theirs: references.Score of one kind of evaluation and the same images.
+      ours, theirs: references.ScoreFiles of one kind of evaluation and the same images.
       metric: which figure.
     """
     images = ours.metrics["annotations"]["images"]
@@ -60,7 +62,7 @@ def difference(ours: "Score", theirs: "Score", metric: str = "AP") -> PairedDiff
     )
 
 
-def _scored_again(score: "Score", metric: str, both: list["Score"]) -> "Result":
+def _scored_again(score: "ScoreFiles", metric: str, both: list["ScoreFiles"]) -> "Result":
     """The detections of an evaluation, scored as they were.
 
     Raises:
@@ -90,7 +92,7 @@ def _scored_again(score: "Score", metric: str, both: list["Score"]) -> "Result":
     return result
 
 
-def _annotations(sha256: str, scores: list["Score"]) -> str:
+def _annotations(sha256: str, scores: list["ScoreFiles"]) -> str:
     """A path with the annotations of that hash, as either evaluation names it."""
     from replicate.score import Groundtruth
 

@@ -77,7 +77,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class ScoreFiles:
     """One evaluation of a reference or of what is judged.
 
     Attributes:
@@ -100,7 +100,7 @@ class Reference:
       name: in words: a model, "runs/a", "3 runs (…)", "the figures given".
       asked: Asked.
       runs: of RUNS, list of RunDir.
-      scores: of RUNS and METRICS_FILES, list of Score.
+      scores: of RUNS and METRICS_FILES, list of ScoreFiles.
       figures: of FIGURES, dict (kind of evaluation, metric) -> PublishedFigure.
     """
 
@@ -108,7 +108,7 @@ class Reference:
     name: str
     asked: Asked
     runs: tuple[RunDir, ...] = ()
-    scores: tuple[Score, ...] = ()
+    scores: tuple[ScoreFiles, ...] = ()
     figures: dict[tuple[str, str], PublishedFigure] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict:
@@ -136,8 +136,8 @@ def read(asked: Asked) -> Reference:
     )
 
 
-def scores_of(run: RunDir) -> list[Score]:
-    """The last complete evaluation of a run, a Score a kind of evaluation.
+def scores_of(run: RunDir) -> list[ScoreFiles]:
+    """The last complete evaluation of a run, a ScoreFiles a kind of evaluation.
 
     Raises:
       UserError: there is none.
@@ -147,12 +147,12 @@ def scores_of(run: RunDir) -> list[Score]:
         raise UserError(f"{run.root}: no complete evaluation in it; continue the run")
     detections = str(run.eval_at(steps[-1]) / "detections.json.gz")
     return [
-        Score({"step": steps[-1]} | metrics, detections, metrics["annotations"]["file"])
+        ScoreFiles({"step": steps[-1]} | metrics, detections, metrics["annotations"]["file"])
         for metrics in run.scores_at(steps[-1])
     ]
 
 
-def scores_in(path: str | os.PathLike[str]) -> list[Score]:
+def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
     """Those of a metrics.json, one a kind of evaluation.
 
     Raises:
@@ -163,7 +163,7 @@ def scores_in(path: str | os.PathLike[str]) -> list[Score]:
         raise UserError(f"{path}: not a metrics.json of tools/score.py or of a run's evaluation")
     beside = pathlib.Path(path).parent / "detections.json.gz"
     return [
-        Score(
+        ScoreFiles(
             metrics,
             str(beside) if beside.is_file() else metrics["detections"].get("file") or "",
             metrics["annotations"]["file"],

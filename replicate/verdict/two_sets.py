@@ -48,7 +48,7 @@ MARGIN_SIGMAS = math.sqrt(2) * (
 
 
 @dataclasses.dataclass(frozen=True)
-class _Spread:
+class _SpreadOfBoth:
     """What two sets of runs say of the standard error of the difference of their means.
 
     Attributes:
@@ -214,7 +214,7 @@ def judge_plainly(
     return Judged(name, reason, 1, gap, (band, band), margin=margin, method="a single figure")
 
 
-def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> _Spread:
+def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> _SpreadOfBoth:
     n, m = len(ours), len(theirs)
     each = 1 / n + 1 / m
     if min(n, m) == 1:
@@ -227,7 +227,7 @@ def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> 
         freedom = variance**2 / squares if squares else float(n + m - 2)
         sigma = math.sqrt(variance / each)
     # A figure rounded to ±r is uniform over 2r, of variance r²/3.
-    return _Spread(math.sqrt(variance + rounding**2 / 3), freedom, sigma)
+    return _SpreadOfBoth(math.sqrt(variance + rounding**2 / 3), freedom, sigma)
 
 
 def _says_nothing(margin: float, theirs: Sequence[float]) -> bool:

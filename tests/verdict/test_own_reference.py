@@ -63,6 +63,21 @@ def test_one_run_against_another_is_the_interval_paired_over_the_images(tmp_path
     assert narrow.verdict == "NOT REPLICATED"
 
 
+def test_a_better_figure_may_pass(tmp_path, data):
+    """One-sided: a rise is no failure, a fall is; JUnit says the same as the exit status."""
+    better, old = own_run(tmp_path / "new", data, 1, seed=1), own_run(tmp_path / "old", data)
+    done = run(better.root, f"--reference={old.root}", "--or_better")
+    assert done.returncode == 0 and "note: no worse: a fall by the margin" in done.stdout
+    assert done.stdout.startswith("NOT REPLICATED")
+    junit = run(better.root, f"--reference={old.root}", "--or_better", "--format=junit")
+    assert junit.returncode == 0 and "<failure" not in junit.stdout
+    worse = run(old.root, f"--reference={better.root}", "--or_better")
+    assert worse.returncode == 1 and "no worse" not in worse.stdout
+    figure = ("--reference=AP=0.1", "--reference_on=this", "--margin=1", "--or_better")
+    assert run(better.root, *figure).returncode == 0
+    assert run(better.root, "--or_better").returncode == 2
+
+
 def test_seeds_against_seeds_are_welchs_test(tmp_path, data):
     ours = [own_run(tmp_path / f"a{k}", data, seed=k, nudge=k / 2) for k in range(3)]
     theirs = [own_run(tmp_path / f"b{k}", data, seed=k + 9, nudge=k / 2) for k in range(3)]
