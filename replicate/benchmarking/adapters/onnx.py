@@ -294,7 +294,8 @@ def _alone(
     expected = ", ".join(f"{name} {shapes[name]}" for name in outputs.roles)
     raise UserError(
         f"{path}: the output '{outputs.name_of(role)}' has for an image the shape "
-        f"{list(value.shape)}; by scores:{outputs.scores} these are expected: {expected}, with or without a leading 1. "
+        f"{list(value.shape)}; by scores:{outputs.scores} these are expected: {expected}, with or "
+        "without a leading 1. "
         "Name another output (boxes=NAME:…), another kind of scores, or export the model with a "
         "batch of 1"
     )
