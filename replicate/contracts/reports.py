@@ -125,6 +125,7 @@ class ReportPreflight(TypedDict):
 class NextCommand(TypedDict):
     why: str
     command: str
+    choose: NotRequired[dict[str, str]]
 
 
 class ReportAnswers(TypedDict):
