@@ -56,8 +56,8 @@ def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding
     elif material.finetunes:
         yield mind(
             "random weights: there is nothing to fine-tune",
-            "--fine_tune_checkpoint=CHECKPOINT of a detector of this model (python tools/download.py zoo "
-            "MODEL fetches the zoo's)",
+            "--fine_tune_checkpoint=CHECKPOINT of a detector of this model "
+            "(python tools/download.py zoo MODEL fetches the zoo's)",
         )
     elif published is None:
         yield mind("random weights; no zoo recipe starts so", _where(material, None))

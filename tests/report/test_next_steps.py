@@ -87,7 +87,9 @@ def test_every_reason_has_commands_without_a_gap():
             assert commands, (name, reason.title)
             for command in commands:
                 assert "…" not in command and "None" not in command, (name, command)
-                assert re.match(r"python tools/\w+\.py|make (venv|demo)$|git stash$", command), command
+                assert re.match(r"python tools/\w+\.py|make (venv|demo)$|git stash$", command), (
+                    command
+                )
 
 
 def test_each_tool_takes_its_commands():

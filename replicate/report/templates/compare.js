@@ -161,6 +161,7 @@ function startComparedImages() {
       updateCard(each, each.image, step === null ? [] : found[step], view, data.categories);
       each.caption.prepend(each.swatch);
     }
+    updateLegend();
   }
 
   function move(by) {
@@ -210,4 +211,18 @@ document.addEventListener("DOMContentLoaded", () => {
   startColumns();
   startUnits();
   startRuns(startComparedImages());
+  const data = readData("gallery-data");
+  startCategories(galleryImages(data, comparedHolds, (found) => {
+    if (!found.length) return;
+    const list = byId("gallery-image");
+    list.selectedIndex = data.images.indexOf(found[0]);
+    list.dispatchEvent(new Event("input", { bubbles: true }));
+  }));
 });
+
+// Whether an image of a comparison holds a category: annotated, or detected by any run.
+function comparedHolds(image, id) {
+  return image.groundtruth.some((each) => String(each.category_id) === id) ||
+    Object.values(image.detections).some((steps) => Object.values(steps).some((list) =>
+      list.some((each) => String(each[CATEGORY]) === id)));
+}

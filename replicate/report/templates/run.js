@@ -75,6 +75,7 @@ function startGallery(data) {
       each.heading = headingOf(each.image, now.step.step);
       updateCard(each, each.image, detectionsAt(each.image, now), now, data.categories);
     }
+    updateLegend();
     const highest = Math.max(0, ...images.flatMap((image) =>
       detectionsAt(image, now).slice(0, 1).map((each) => each[SCORE])));
     byId("gallery-none").textContent = images.length && now.detections && highest < now.score
@@ -105,5 +106,5 @@ function startGallery(data) {
 document.addEventListener("DOMContentLoaded", () => {
   const data = readData("gallery-data");
   if (data) startGallery(data);
-  startCategories(data);
+  startCategories(galleryImages(data, (image, id) => imageFacts(image).categories.has(id)));
 });
