@@ -1,6 +1,7 @@
 """The top of a run's page: was the figure reached, how sure is that, and what to change next."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from replicate.report import next_steps
@@ -161,13 +162,16 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     run = next_steps.of_run(material, content["model"]["name"], content)
     verdict = content["verdict"]
     if not content["metrics"]:
-        command = f"python tools/evaluate.py --model_dir={run.root}"
+        command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
         yield _step("score the last checkpoint", [command])
         return
-    decided = verdict["verdict"] if verdict else None
-    if verdict and reference_kind(verdict) != "zoo":
+    if verdict is None:
+        yield _step("judge the run", [next_steps.judged(run)])
+        return
+    if reference_kind(verdict) != "zoo":
         yield from _next_of_own(verdict, run, _runs(content))
         return
+    decided = verdict["verdict"]
     if decided in ("REPLICATED", "NEAR", "INCONCLUSIVE") and _runs(content) == "one run":
         why = (
             "one run says little of the spread; train two more seeds, each into a directory of its "
@@ -178,7 +182,7 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         yield _step("how far its AP would move on other images", [next_steps.score_samples(run)])
         return
     seen: set[str] = set()
-    for cause in (verdict or {}).get("likely_causes", []):
+    for cause in verdict["likely_causes"]:
         if cause["likelihood"] == "not ruled out" and len(seen) >= 3:
             continue
         step = _step(cause["cause"], next_steps.commands_for(cause["number"], run))

@@ -365,6 +365,22 @@ def test_same_image_under_each_run(compared_page, compared_told):
     assert "step 100" in card.text
 
 
+def test_a_category_of_a_comparison_opens_its_row_and_its_images(compared_page, compared_told):
+    page = compared_page
+    button = next(each for each in page.all("#category-table button.link") if each.text == "disc")
+    page.run("arguments[0].click()", button)
+    assert page.one("#category-title").text == "disc"
+    assert page.texts("#category-body tbody th") == ["disc"]
+    page.one("#category-body > button").click()
+    assert not page.all("dialog[open]")
+    (category_id,) = (key for key, name in compared_told["gallery"]["categories"].items()
+                      if name == "disc")  # fmt: skip
+    assert page.one("#gallery-category").get_attribute("value") == category_id
+    tag = page.one("#gallery-cards .tag")
+    page.run("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", tag)
+    assert page.one("#category-title").text == tag.get_attribute("data-category") == "disc"
+
+
 def test_hostile_names_in_a_comparison(compared_page):
     assert compared_page.run("document.title") == "4 runs compared"
     assert HOSTILE in compared_page.texts("#category-table tbody th")
