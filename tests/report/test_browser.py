@@ -294,8 +294,7 @@ def test_words_filter_runs(compared_page):
 
 def _colours(page):
     return page.run(
-        "runRows().map((row) => document.documentElement.style"
-        ".getPropertyValue(`--run-${row.dataset.run}`))"
+        "runRows().map((row) => row.style.getPropertyValue(`--run-${row.dataset.run}`))"
     )
 
 
@@ -419,8 +418,7 @@ def test_fifty_runs(driver, finished_run, tmp_path):
     assert len(page.run("shownRuns()")) == 50
     # Eight have colours of their own; the others give way.
     coloured = page.run(
-        "runRows().map((row) => getComputedStyle(document.documentElement)"
-        ".getPropertyValue(`--run-${row.dataset.run}`))"
+        "runRows().map((row) => getComputedStyle(row).getPropertyValue(`--run-${row.dataset.run}`))"
     )
     muted = page.run("getComputedStyle(document.documentElement).getPropertyValue('--muted')")
     assert coloured.count(muted) == 42 and len(set(coloured)) == 9
