@@ -85,6 +85,7 @@ def _environment(templates: pathlib.Path | None = None) -> jinja2.Environment:
         "soft": soft,
         "config_value": config_value,
         "shell": shell,
+        "words": words,
         "max0": lambda values: max(values, default=0),
     }
     return environment
@@ -153,6 +154,15 @@ def shell(commands: str) -> str:
         for line in commands.splitlines()
     )
     return "\n".join(lines)
+
+
+def words(commands: str) -> markupsafe.Markup:
+    """`shell`, each word in an element of its own, so that a line does not break within a flag."""
+    pieces = re.split(r"(\s+)", shell(as_called(commands)))
+    return markupsafe.Markup("").join(
+        piece if not piece.strip() else markupsafe.Markup("<span>{}</span>").format(piece)
+        for piece in pieces
+    )
 
 
 def escape_markdown(value: object) -> str:

@@ -11,9 +11,12 @@ function shape(tag, attributes, text) {
   return made;
 }
 
+const MANY = 12;
+
 function addBox(svg, [x, y, width, height], kind, attributes = {}) {
   const place = { x, y, width: Math.max(width, 0), height: Math.max(height, 0) };
-  svg.append(shape("rect", { ...place, class: "box under" }));
+  const under = attributes["stroke-opacity"] < 1 ? { "stroke-opacity": 0.2 } : {};
+  svg.append(shape("rect", { ...place, class: "box under", ...under }));
   svg.append(shape("rect", { ...place, class: `box ${kind}`, ...attributes }));
 }
 
@@ -51,7 +54,9 @@ function drawBoxes(svg, image, seen, view, names) {
   // The best one last, so that it lies on top; its tag first, so that it has its place.
   for (const each of view.detections ? [...seen.shown].reverse() : []) {
     const kind = each[FOUND] === null ? "ignored" : each[FOUND] < 0 ? "wrong" : "right";
-    addBox(svg, each.slice(X, HEIGHT + 1), kind, { "data-score": each[SCORE] });
+    // Where boxes are many, those of a low score are fainter.
+    const faint = seen.shown.length > MANY ? { "stroke-opacity": Math.min(1, 0.3 + each[SCORE]) } : {};
+    addBox(svg, each.slice(X, HEIGHT + 1), kind, { "data-score": each[SCORE], ...faint });
     addOutline(svg, each[OUTLINE] ?? {}, kind, size);
     const mark = kind === "wrong" ? "✗ " : "";
     const text = `${mark}${names[each[CATEGORY]]} ${each[SCORE].toFixed(2)}`;

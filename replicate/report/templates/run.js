@@ -88,7 +88,7 @@ function startGallery(data) {
 
   function rebuildIfChosenBy() {
     const now = view();
-    if (now.error !== "" || now.sort !== "") build(); else update();
+    if (now.error !== "" || now.sort !== "" || now.category !== "") build(); else update();
   }
 
   for (const name of ["groundtruth", "detections", "names", "gray", "dim"]) {
@@ -101,10 +101,11 @@ function startGallery(data) {
   control("previous").addEventListener("click", () => { page -= 1; build(); });
   control("next").addEventListener("click", () => { page += 1; build(); });
   build();
+  return view;
 }
 
 document.addEventListener("DOMContentLoaded", () => {
   const data = readData("gallery-data");
-  if (data) startGallery(data);
-  startCategories(galleryImages(data, (image, id) => imageFacts(image).categories.has(id)));
+  const view = data && startGallery(data);
+  startCategories(galleryImages(data, (image, id) => imageHolds(image, id, view())));
 });
