@@ -21,7 +21,7 @@ from replicate.errors import UserError
 from replicate.report import gallery
 
 #: Of 64 bits; and the least correlation of the grey values.
-MAX_DISTANCE, LEAST_CORRELATION = 10, 0.95
+MAX_DISTANCE, LEAST_CORRELATION = 10, 0.8
 #: So many pairs are drawn, the nearest first.
 MOST = 12
 _SIDE, _LOW = 32, 8
