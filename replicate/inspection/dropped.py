@@ -70,7 +70,7 @@ def _drawn(
     for image_id in _chosen({key: rows for key, rows in of_image.items() if key in places}):
         image, wanted = source.image(places[image_id]), of_image[image_id]
         objects = image.objects
-        boxes = [
+        boxes: list[dict] = [
             {
                 "box_xywh_px": [round(value, 2) for value in objects.boxes_xywh_px[row]],
                 "category": source.categories.get(objects.category_ids[row], "?"),
@@ -124,8 +124,10 @@ def of_records(config: "Message") -> tuple[dict, dict[str, str], str]:
     if not any(entry.get("annotation_id") is not None for entry in entries):
         return {"annotations_file": annotations_file, "reasons": {}, "drawn": []}, {}, ""
     if not os.path.isfile(annotations_file):
-        counted = Counter(entry["reason"] for entry in entries if entry.get("annotation_id"))
-        told = {"annotations_file": annotations_file, "reasons": dict(counted), "drawn": []}
-        return told, {}, f"{annotations_file}: the annotations are not there, so none is drawn"
+        counted = Counter(
+            entry["reason"] for entry in entries if entry.get("annotation_id") is not None
+        )
+        alone: dict = {"annotations_file": annotations_file, "reasons": dict(counted), "drawn": []}
+        return alone, {}, f"{annotations_file}: the annotations are not there, so none is drawn"
     told, pictures = of(entries, annotations_file, source.get("image_dir"))
     return told, pictures, ""

@@ -57,9 +57,7 @@ def _cells(status: Status) -> tuple[str, ...]:
         status.state,
         "" if status.step is None else f"{status.step:,} of {status.num_steps:,}",
         "" if status.eta_s is None else str(datetime.timedelta(seconds=round(status.eta_s))),
-        ""
-        if status.ap is None
-        else f"{status.ap * 100:.1f} at {status.ap_step:,}" + _best(status),
+        "" if status.ap is None else f"{status.ap * 100:.1f} at {status.ap_step:,}" + _best(status),
         status.verdict or "",
         ", ".join(text for text in (status.where, _brief(status.reason)) if text),
     )

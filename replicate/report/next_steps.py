@@ -110,7 +110,7 @@ def commands_for(number: int, run: Run) -> list[str]:
       number: of `replicate.reasons`.
       run: Run.
     """
-    return _MENDS[number](run)
+    return list(_MENDS[number](run))
 
 
 def seeds(run: Run, *more: str) -> list[str]:
