@@ -30,7 +30,7 @@ _CHUNK = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Hashed:
+class HashedImages:
     """The images of a folder.
 
     Attributes:
@@ -48,7 +48,7 @@ class Hashed:
     unreadable: int
 
 
-def hashed(folder: str | os.PathLike[str]) -> Hashed:
+def hashed(folder: str | os.PathLike[str]) -> HashedImages:
     """The images of a folder and of the folders in it.
 
     Raises:
@@ -69,7 +69,7 @@ def hashed(folder: str | os.PathLike[str]) -> Hashed:
         greys.append(_normalized(grey).astype(np.float16))
     if not names:
         raise UserError(f"{folder}: no image in it can be read")
-    return Hashed(
+    return HashedImages(
         os.fspath(folder),
         names,
         np.array(hashes, np.uint64),
@@ -99,8 +99,8 @@ def _normalized(grey: np.ndarray) -> np.ndarray:
 
 
 def pairs(
-    first: Hashed,
-    second: Hashed,
+    first: HashedImages,
+    second: HashedImages,
     max_distance: int = MAX_DISTANCE,
     least_correlation: float = LEAST_CORRELATION,
 ) -> list[dict]:
@@ -123,7 +123,7 @@ def pairs(
 
 
 def _near(
-    first: Hashed, second: Hashed, max_distance: int
+    first: HashedImages, second: HashedImages, max_distance: int
 ) -> Iterator[tuple[int, int, int, float]]:
     for start in range(0, len(first.hashes), _CHUNK):
         differing = first.hashes[start : start + _CHUNK, None] ^ second.hashes[None]
@@ -165,7 +165,7 @@ def of(
     return told, _pictures(found[:MOST], both)
 
 
-def _pictures(found: Sequence[dict], both: dict[str, Hashed]) -> dict[str, str]:
+def _pictures(found: Sequence[dict], both: dict[str, HashedImages]) -> dict[str, str]:
     pictures = {}
     for pair in found:
         for name, each in both.items():

@@ -192,7 +192,7 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         yield step
 
 
-def _next_of_own(verdict: dict, run: next_steps.Run, runs: str) -> Iterator[dict]:
+def _next_of_own(verdict: dict, run: next_steps.CommandContext, runs: str) -> Iterator[dict]:
     """The same where the reference is the user's own, or missing."""
     reference = verdict["reference"]
     if reference["kind"] == "none":

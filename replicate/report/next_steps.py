@@ -31,7 +31,7 @@ _DATA = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class CommandContext:
     """What the commands are made from.
 
     Attributes:
@@ -63,8 +63,8 @@ class Run:
     published: dict[str, Any]
 
 
-def of_run(material: RunFiles, model: str | None, content: dict) -> Run:
-    """The Run of a report.
+def of_run(material: RunFiles, model: str | None, content: dict) -> CommandContext:
+    """The CommandContext of a report.
 
     Args:
       material: RunFiles.
@@ -74,7 +74,7 @@ def of_run(material: RunFiles, model: str | None, content: dict) -> Run:
     spec, plan = material.spec or {}, content["schedule"] or {}
     metrics = content["metrics"] or {}
     alone = spec.get("kind") == "training"
-    return Run(
+    return CommandContext(
         root=str(material.run.root),
         model=model or "MODEL",
         request=material.request,
@@ -103,17 +103,17 @@ def _records(material: RunFiles, alone: bool) -> str:
     return os.path.join(material.run.data, "train")
 
 
-def commands_for(number: int, run: Run) -> list[str]:
+def commands_for(number: int, run: CommandContext) -> list[str]:
     """The commands that mend a reason, in their order; each a whole line of a shell.
 
     Args:
       number: of `replicate.reasons`.
-      run: Run.
+      run: CommandContext.
     """
     return list(_MENDS[number](run))
 
 
-def seeds(run: Run, *more: str) -> list[str]:
+def seeds(run: CommandContext, *more: str) -> list[str]:
     """Two more seeds of the run, and the verdict over the three, with `more` of its flags."""
     seed = int(run.request.get("seed") or 0)
     others = [f"{run.root}-seed{seed + further}" for further in (1, 2)]
@@ -123,13 +123,13 @@ def seeds(run: Run, *more: str) -> list[str]:
     return [*again, _line("tools/verdict.py", run.root, *others, *more)]
 
 
-def judged(run: Run, *words: str) -> str:
+def judged(run: CommandContext, *words: str) -> str:
     """The command that judges the run, with these flags."""
     return _line("tools/verdict.py", run.root, *words)
 
 
 def launch(
-    run: Run,
+    run: CommandContext,
     into: str,
     *,
     without: Callable[[str], Any] = lambda path: False,
@@ -140,7 +140,7 @@ def launch(
     """The command that launches the run once more, changed.
 
     Args:
-      run: Run.
+      run: CommandContext.
       into: the new run directory.
       without: which overrides of the config to leave out, by their path.
       model: where the config comes from, if from elsewhere.
@@ -182,7 +182,7 @@ def _line(tool: str, *words: str) -> str:
     return shlex.join(["python", tool, *words])
 
 
-def _again(run: Run, **changed: Any) -> str:
+def _again(run: CommandContext, **changed: Any) -> str:
     return launch(run, f"{run.root}-next", **changed)
 
 
@@ -190,7 +190,7 @@ def _evaluate(*words: str) -> str:
     return _line("tools/evaluate.py", *words)
 
 
-def _start(run: Run) -> list[str]:
+def _start(run: CommandContext) -> list[str]:
     point = zoo.starting_point(run.model)
     if point is None or not point.archive:
         return [_again(run, fine_tune_checkpoint="CHECKPOINT")]
@@ -204,7 +204,7 @@ def _start(run: Run) -> list[str]:
     return [_again(run, fine_tune_checkpoint=None, substituted=printed)]
 
 
-def _render(run: Run, output: str, *words: str) -> str:
+def _render(run: CommandContext, output: str, *words: str) -> str:
     """The recipe's config with this run's records."""
     records = os.path.dirname(run.train_records) or "."
     return _line(
@@ -218,7 +218,7 @@ def _render(run: Run, output: str, *words: str) -> str:
     )
 
 
-def _images(run: Run) -> list[str]:
+def _images(run: CommandContext) -> list[str]:
     return [
         _line("tools/download.py", "coco", "--split=val2017", "--split=annotations",
               f"--dest={_COCO}"),
@@ -231,11 +231,11 @@ def _images(run: Run) -> list[str]:
     ]  # fmt: skip
 
 
-def _without(*paths: str) -> Callable[[Run], list[str]]:
+def _without(*paths: str) -> Callable[[CommandContext], list[str]]:
     """The same run, without its overrides of these fields; a config of its own is compared."""
     pattern = re.compile("|".join(paths))
 
-    def commands(run: Run) -> list[str]:
+    def commands(run: CommandContext) -> list[str]:
         changed = [path for path, _ in run.request.get("overrides") or () if pattern.search(path)]
         if changed and not run.trained_alone:
             return [_again(run, without=pattern.search)]
@@ -246,7 +246,7 @@ def _without(*paths: str) -> Callable[[Run], list[str]]:
     return commands
 
 
-def _restored(run: Run, pattern: re.Pattern[str], output: str) -> str | None:
+def _restored(run: CommandContext, pattern: re.Pattern[str], output: str) -> str | None:
     """The run's config with the recipe's values of these fields; None where none is plain."""
     values = {path: value for path, value in run.published.items() if pattern.search(path)}
     if not values:
@@ -258,7 +258,7 @@ def _restored(run: Run, pattern: re.Pattern[str], output: str) -> str | None:
     return _line("tools/render_config.py", f"--model={run.root}", f"--output={output}", *words)
 
 
-def _compared(run: Run) -> list[str]:
+def _compared(run: CommandContext) -> list[str]:
     """The recipe's config beside the run's, and the run from the recipe's."""
     own = os.path.join(run.root, "pipeline.config")
     if run.model == "MODEL" or not run.trained_alone:
@@ -267,7 +267,7 @@ def _compared(run: Run) -> list[str]:
     return [_render(run, rendered), _again(run, model=rendered)]
 
 
-def _scaled(run: Run) -> list[str]:
+def _scaled(run: CommandContext) -> list[str]:
     """The recipe's rate and schedule for this run's batch, by the linear rule."""
     rendered, batch = f"{run.root}-scaled.config", run.batch_size or _published_batch(run)
     of_rate = re.compile(reasons.RATE.paths).search
@@ -287,11 +287,11 @@ def _scaled(run: Run) -> list[str]:
     ]
 
 
-def _published_batch(run: Run) -> int:
+def _published_batch(run: CommandContext) -> int:
     return config.facts(config.template(run.model)).batch_size if run.model != "MODEL" else 1
 
 
-def _schedule(run: Run) -> list[str]:
+def _schedule(run: CommandContext) -> list[str]:
     if not run.finished and run.command:
         return [run.command]
     if run.trained_alone:
@@ -300,11 +300,11 @@ def _schedule(run: Run) -> list[str]:
     return [_again(run, without=pattern.search, num_steps=None)]
 
 
-def _records_whole(run: Run) -> list[str]:
+def _records_whole(run: CommandContext) -> list[str]:
     return [_line("tools/verify_tf_record.py", f"--output_path={run.train_records}", "--full")]
 
 
-def _converted(run: Run) -> list[str]:
+def _converted(run: CommandContext) -> list[str]:
     """The records anew: tools/replicate.py makes them and the label map in the new directory."""
     if not run.trained_alone:
         return [*_records_whole(run), _again(run)]
@@ -330,7 +330,7 @@ def _converted(run: Run) -> list[str]:
     ]
 
 
-def _train2017(run: Run) -> list[str]:
+def _train2017(run: CommandContext) -> list[str]:
     fetched = _line(
         "tools/download.py", "coco", "--split=train2017", "--split=annotations", f"--dest={_COCO}"
     )
@@ -344,7 +344,7 @@ def _train2017(run: Run) -> list[str]:
     return [fetched, _again(run, **files)]
 
 
-def _score(run: Run, *words: str) -> str:
+def _score(run: CommandContext, *words: str) -> str:
     return _line(
         "tools/score.py",
         f"--annotations_file={run.annotations or 'VAL_ANNOTATIONS'}",
@@ -353,15 +353,15 @@ def _score(run: Run, *words: str) -> str:
     )
 
 
-def score_samples(run: Run) -> str:
+def score_samples(run: CommandContext) -> str:
     """The command that computes intervals over images."""
     return _score(run, "--samples=200")
 
 
-def _evaluated_as_published(reason: reasons.Reason) -> Callable[[Run], list[str]]:
+def _evaluated_as_published(reason: reasons.Reason) -> Callable[[CommandContext], list[str]]:
     """The run's checkpoint with the recipe's own values of a reason's fields."""
 
-    def commands(run: Run) -> list[str]:
+    def commands(run: CommandContext) -> list[str]:
         rendered = f"{run.root}-as-published.config"
         restored = _restored(run, re.compile(reason.paths), rendered)
         if restored is None:
@@ -371,7 +371,7 @@ def _evaluated_as_published(reason: reasons.Reason) -> Callable[[Run], list[str]
     return commands
 
 
-def _evaluated(run: Run, *words: str) -> list[str]:
+def _evaluated(run: CommandContext, *words: str) -> list[str]:
     """The run's last checkpoint evaluated once more."""
     return [
         _evaluate(
@@ -384,18 +384,18 @@ def _evaluated(run: Run, *words: str) -> list[str]:
     ]
 
 
-def _batch_norm(run: Run) -> list[str]:
+def _batch_norm(run: CommandContext) -> list[str]:
     if (run.request.get("gradient_accumulation_steps") or 1) > 1:
         return [_again(run, gradient_accumulation_steps=1)]
     return _published_size(run)
 
 
-def _published_size(run: Run) -> list[str]:
+def _published_size(run: CommandContext) -> list[str]:
     """The published batch, with its rate."""
     return _without(f"^{re.escape(_BATCH)}$", reasons.RATE.paths)(run)
 
 
-def _released(run: Run) -> list[str]:
+def _released(run: CommandContext) -> list[str]:
     """The published weights, evaluated on the same images."""
     return [
         _line("tools/download.py", "zoo", run.model),
@@ -408,11 +408,11 @@ def _released(run: Run) -> list[str]:
     ]
 
 
-def _same_command(run: Run) -> list[str]:
+def _same_command(run: CommandContext) -> list[str]:
     return [run.command or _again(run)]
 
 
-_MENDS: dict[int, Callable[[Run], Iterable[str]]] = {
+_MENDS: dict[int, Callable[[CommandContext], Iterable[str]]] = {
     reasons.START.number: _start,
     reasons.IMAGES.number: _images,
     reasons.DRIFT.number: _without("."),

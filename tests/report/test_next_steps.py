@@ -47,7 +47,7 @@ REQUEST = {
     ],
     "seed": 3,
 }  # fmt: skip
-WHOLE = next_steps.Run(
+WHOLE = next_steps.CommandContext(
     root="runs/a",
     model=MODEL,
     request=REQUEST,
