@@ -196,11 +196,12 @@ def _next_of_own(verdict: dict, run: next_steps.CommandContext, runs: str) -> It
     """The same where the reference is the user's own, or missing."""
     reference = verdict["reference"]
     if reference["kind"] == "none":
-        why = "hold it against an earlier run, a metrics.json or a figure"
+        why = "hold it against an earlier run or a metrics.json"
         yield _step(why, [next_steps.judged(run, "--reference=EARLIER_RUN")])
     elif verdict["verdict"] == "INCONCLUSIVE" or runs == "one run":
         given = [f"--reference={','.join(reference['given'])}"]
         given += [f"--reference_on={reference['on']}"] if reference["on"] else []
+        given += [f"--margin={reference['margin']:g}"] if reference["margin"] else []
         why = (
             "one run says little of the spread; train two more seeds, each into a directory of its "
             "own, and judge the three together"

@@ -16,7 +16,7 @@ from replicate.report.run_files import RunFiles
 
 #: Words that stand for what only the user knows.
 PLACEHOLDERS = {
-    "EARLIER_RUN": "a run directory, a metrics.json, or a figure in points",
+    "EARLIER_RUN": "a run directory, or a metrics.json",
     "MODEL": "the zoo model that the run is of",
     "CHECKPOINT": "the recipe's starting checkpoint, its path without .index",
     "TRAIN_ANNOTATIONS": "the COCO JSON trained on",
