@@ -4,7 +4,7 @@
 # make demo   the whole path on data the kit draws itself: convert, render, train, evaluate, report
 # make test   the test suite; `make test-all` adds the long tests
 # make check  style and types
-# make bench  evaluation, training, conversion and scoring beside their peers, in ratios; the input
+# make bench  evaluation, training, conversion, scoring, diff, pages, input beside their peers, in ratios
 # make gpu-check  on a machine with NVIDIA GPUs, after `make venv-gpu`: does it train there as on a CPU?
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -114,12 +114,7 @@ check: venv
 
 # On a machine that does nothing else; fails where a target is missed. What cannot tell says so.
 bench: venv
-	$(VENV)/bin/python tests/bench/bench_evaluate.py
-	$(VENV)/bin/python tests/bench/bench_train.py
-	$(VENV)/bin/python tests/bench/bench_convert.py
-	$(VENV)/bin/python tests/bench/bench_convert.py --masks --images=500
-	$(VENV)/bin/python tests/bench/bench_score.py
-	$(VENV)/bin/python tests/bench/bench_input.py --turns=3 --images=128
+	$(VENV)/bin/python -m tests.bench
 
 # Goes on where it was stopped; MINUTES=10 ends it sooner or later.
 MINUTES ?= 10

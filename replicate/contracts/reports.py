@@ -125,7 +125,6 @@ class ReportPreflight(TypedDict):
 class NextCommand(TypedDict):
     why: str
     command: str
-    choose: NotRequired[dict[str, str]]
 
 
 class ReportAnswers(TypedDict):
@@ -250,11 +249,6 @@ class ShownTruth(TypedDict):
     keypoints: NotRequired[list[float]]
 
 
-class Outline(TypedDict):
-    polygons: NotRequired[list[list[float]]]
-    keypoints: NotRequired[list[float]]
-
-
 class ShownImage(TypedDict):
     id: int
     file_name: str
@@ -263,7 +257,7 @@ class ShownImage(TypedDict):
     ap50_by_step: NotRequired[dict[str, Share | None]]
     groups: list[str]
     groundtruth: list[ShownTruth]
-    detections: dict[str, list[list[float | Outline | None]]]
+    detections: dict[str, list[list[float | None]]]
 
 
 class ShownStep(TypedDict):
@@ -283,7 +277,6 @@ class Gallery(TypedDict):
     detection_fields: list[str]
     min_score: float
     max_per_image: int
-    max_outlined: NotRequired[int]
     images_scored: Count
     images: list[ShownImage]
 

@@ -178,11 +178,7 @@ class IdentityFile(TypedDict):
 
 
 class ProfiledOperation(TypedDict):
-    """What a device spent on one type of operation.
-
-    Seconds are of its threads or streams, so that they may sum to more than the time that passed;
-    the share is of their sum.
-    """
+    """What a device spent on one type of operation: seconds of its threads or streams."""
 
     device: Needed[str]
     operation: Needed[str]

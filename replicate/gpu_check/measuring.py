@@ -36,6 +36,7 @@ def losses(label: str, variants: list[dict], steps: int) -> dict:
     from replicate.execution import Execution
     from replicate.gpu_check import small
     from replicate.odapi import xla
+    from replicate.train.trainer import NonFiniteLoss
 
     found: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -52,6 +53,8 @@ def losses(label: str, variants: list[dict], steps: int) -> dict:
                 found.append({"losses": by_step, "first_step_s": first_s})
             except tf.errors.OpError as error:
                 found.append({"error": error.message.splitlines()[0]})
+            except NonFiniteLoss as error:  # of one execution; the others are compared
+                found.append({"error": str(error)})
     return {"devices": _devices(), "variants": found}
 
 
@@ -103,8 +106,8 @@ def throughput(batch_size: int, execution: dict, seconds: float = _SECONDS, **sm
     }
 
 
-def replicas(num_cpus: int, batch_size: int, steps: int) -> dict:
-    """Losses of the small SSD over this process's GPUs, or over so many parts of the CPU.
+def replicas(label: str, batch_size: int, steps: int, num_cpus: int = 0) -> dict:
+    """Losses of a model over this process's GPUs, or over so many parts of the CPU.
 
     Every image has the same boxes, so that the parts of a batch sum to the whole.
     """
@@ -121,7 +124,7 @@ def replicas(num_cpus: int, batch_size: int, steps: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         records = pathlib.Path(folder) / "records"
         small.write_records(records, images=2 * batch_size, jitter_px=0.0)
-        config = small.config_of("SSD MobileNet v2 FPNLite", records, steps)
+        config = small.config_of(label, records, steps)
         train = config.train_config
         train.batch_size = batch_size
         # Each replica clips its own part's gradients, as in the API's loop, which is another update

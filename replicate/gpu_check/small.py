@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 BATCH = 2
 SIDE_PX = 128
-#: EfficientDet refuses an input below 129 px, and takes multiples of 128.
-_SIDES_PX = {"EfficientDet-D0": 256}
+#: Two extractors refuse an input below 129 px (EfficientDet takes multiples of 128); at 128 px the
+#: Hourglass's innermost map is one pixel, whose batch statistics let its gradient overflow.
+_SIDES_PX = {
+    "EfficientDet-D0": 256,
+    "SSD ResNet-50 v1 FPN": 256,
+    "CenterNet Hourglass-104 (256 px)": 256,
+}
 #: Boxes of no symmetry, so that no two anchors overlap one of them equally.
 BOXES_XYWH_PX = ((11.3, 7.1, 53.7, 61.9), (67.9, 43.3, 41.1, 71.7), (23.9, 71.3, 37.3, 29.1))
 _CATEGORIES = ("person", "bicycle", "car")

@@ -56,8 +56,7 @@ def _classes(classes: Sequence[dict]) -> Iterator[Plot]:
         holder.set_ylim(bottom=0.7)
         _plain(holder.yaxis)
         plots.thousands(holder.xaxis)
-        names = [row["name"] for row in classes]
-        yield plots.finished(holder, "classes-all", f"All {len(classes)} categories", names)
+        yield plots.finished(holder, "classes-all", f"All {len(classes)} categories")
 
 
 def _boxes(content: dict) -> Iterator[Plot]:

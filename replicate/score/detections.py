@@ -14,7 +14,6 @@ import numpy as np
 from replicate.errors import UserError
 from replicate.score import not_results
 from replicate.score.groundtruth import FIELDS, read_bytes
-from tfrecords.not_coco import shown
 
 
 class _Rle(msgspec.Struct, gc=False):
@@ -131,7 +130,7 @@ class Detections:
                 except (TypeError, ValueError):
                     what = record.get(key) if isinstance(record, dict) else record
                     raise UserError(
-                        f"{name}: detection {index}: '{key}' is {shown(what)}, "
+                        f"{name}: detection {index}: '{key}' is {not_results.shown(what)}, "
                         f"expected {_EXPECTED[key]}"
                     ) from None
             return values

@@ -12,6 +12,7 @@ API: buffers do not reach over the end of an epoch, so each epoch holds every re
 
 import collections
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ from tqdm import tqdm
 
 from replicate.errors import UserError
 from replicate.records import counted
+from replicate.train import input_bytes, randomness
 from replicate.train import input_service as service
-from replicate.train import randomness
 from tfrecords import framing
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def dataset_build(
         assert transform_input_data_fn is not None  # which the API gives
 
         def example(index: tf.Tensor, record: tf.Tensor) -> Any:
-            with randomness.drawn_from(randomness.PerElement(seed + pipeline, index)):
+            draws = randomness.PerElement(seed + pipeline, index)
+            with input_bytes.kept(), randomness.drawn_from(draws):
                 return transform_input_data_fn(decoder.decode(record))
 
         numbered = numbered_records(
@@ -153,9 +155,22 @@ def dataset_build(
             )
         examples = _mapped(numbered, example)
         batches = examples.batch(batch_size, drop_remainder=True)
-        return batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
+        batches = batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
+        return batches.with_options(_threads())
 
     return build
+
+
+def _threads() -> tf.data.Options:
+    """Threads of the input's own, one a core, each of which makes whole examples.
+
+    TensorFlow's own pool is that of the step's operations, which then wait for the input; and
+    there each operation on one image is split among all cores.
+    """
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = len(os.sched_getaffinity(0))
+    options.threading.max_intra_op_parallelism = 1
+    return options
 
 
 def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

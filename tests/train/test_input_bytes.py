@@ -1,0 +1,139 @@
+"""Augmentation and resizing of the decoder's bytes give the API's own bits."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from replicate import config as configs
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+
+import tfrecords
+from replicate.demo import drawing
+from replicate.train import input_bytes, input_stream
+
+_RECIPES = (
+    "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+    "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8",
+)
+_SLOW = (
+    "ssd_mobilenet_v2_320x320_coco17_tpu-8",
+    "centernet_resnet101_v1_fpn_512x512_coco17_tpu-8",
+    "ssd_efficientdet_d0_512x512_coco17_tpu-8",
+    "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
+)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """(pattern of records with masks, their label map) of eight drawn images."""
+    folder = tmp_path_factory.mktemp("records")
+    drawn = drawing.draw(folder / "drawn", train_images=8, val_images=1)["train"]
+    tfrecords.convert(
+        *map(str, drawn), str(folder / "train"), 1, include_masks=True, progress=False
+    )
+    tfrecords.write_label_map(str(drawn[0]), str(folder / "label_map.pbtxt"))
+    return f"{folder}/train-*.tfrecord", str(folder / "label_map.pbtxt")
+
+
+def _config(recipe, records, *steps):
+    pattern, label_map = records
+    message = configs.render(
+        recipe,
+        overrides=[("train_config.batch_size", "4")],
+        train_records=pattern,
+        label_map=label_map,
+        fine_tune_checkpoint="",
+    )
+    message.train_input_reader.max_number_of_boxes = 10
+    if steps:
+        del message.train_config.data_augmentation_options[:]
+    for step in steps:
+        getattr(message.train_config.data_augmentation_options.add(), step).SetInParent()
+    return message
+
+
+def _batches(message, model, count=6):
+    """The arrays of so many batches."""
+    dataset = input_stream.train_dataset(message, model, seed=5, first_example=0)
+    return [array.numpy() for batch in dataset.take(count) for array in tf.nest.flatten(batch)]
+
+
+def _assert_equal_bits(message, monkeypatch):
+    model = odapi.build_model(message.model, is_training=True)
+    chosen = []
+    leading = input_bytes._leading
+    monkeypatch.setattr(
+        input_bytes, "_leading", lambda options: chosen.append(leading(options)) or chosen[-1]
+    )
+    ours = _batches(message, model)
+    assert chosen and chosen[0] > 0, "some step works on bytes"
+    monkeypatch.setattr(input_bytes, "kept", contextlib.nullcontext)
+    theirs = _batches(message, model)
+    assert len(ours) == len(theirs) > 0
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == other.dtype
+        np.testing.assert_array_equal(mine, other)
+    assert any(not np.array_equal(ours[0], other) for other in ours[1:])
+
+
+@pytest.mark.parametrize(
+    "recipe", [*_RECIPES, *(pytest.param(each, marks=pytest.mark.slow) for each in _SLOW)]
+)
+def test_a_recipe_s_batches_have_the_api_s_bits(recipe, records, monkeypatch):
+    _assert_equal_bits(_config(recipe, records), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("random_vertical_flip", "random_rotation90", "random_image_scale"),
+        pytest.param(
+            ("random_horizontal_flip", "random_adjust_hue", "ssd_random_crop"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=", ".join,
+)
+def test_steps_that_compute_with_pixels_get_float32(steps, records, monkeypatch):
+    _assert_equal_bits(_config(_RECIPES[0], records, *steps), monkeypatch)
+
+
+def test_a_recipe_that_computes_first_is_left_as_it_is(records, monkeypatch):
+    message = _config(_RECIPES[0], records, "random_adjust_hue", "random_horizontal_flip")
+    model = odapi.build_model(message.model, is_training=True)
+    ours = _batches(message, model, 2)
+    monkeypatch.setattr(input_bytes, "kept", contextlib.nullcontext)
+    for mine, other in zip(ours, _batches(message, model, 2), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("size_hw", [(320, 300), (31, 257), (60, 80)])
+def test_bytes_are_resized_to_the_bits_of_floats(size_hw):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+    def resizer(image):
+        resized = tf.compat.v1.image.resize_images(image, size_hw)
+        return [resized, tf.shape(resized)]
+
+    from object_detection.utils import shape_utils
+
+    @tf.function
+    def resized(image):
+        return shape_utils.resize_images_and_return_shapes(
+            tf.expand_dims(tf.cast(image, tf.float32), axis=0), resizer
+        )
+
+    theirs = [each.numpy() for each in resized(image)]
+    with input_bytes.kept():
+        graph = tf.function(resized.python_function).get_concrete_function(
+            tf.TensorSpec([60, 80, 3], tf.uint8)
+        )
+    ours = [each.numpy() for each in graph(tf.constant(image))]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == other.dtype and mine.shape == other.shape
+        np.testing.assert_array_equal(mine, other)
