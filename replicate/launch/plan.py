@@ -18,7 +18,7 @@ _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One run of a plan: its seed (None: the tool's own), its directory, and its records."""
 
     directory: pathlib.Path
@@ -78,13 +78,13 @@ class Plan:
         return RunDir.at(self.directory).launch
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlannedRun]:
         """The Runs of the plan."""
         if not self.seeds:
-            return [Run(self.directory, None)]
-        return [Run(self.directory / f"seed{seed}", seed) for seed in self.seeds]
+            return [PlannedRun(self.directory, None)]
+        return [PlannedRun(self.directory / f"seed{seed}", seed) for seed in self.seeds]
 
-    def command(self, run: Run) -> list[str]:
+    def command(self, run: PlannedRun) -> list[str]:
         """The command line of one run, as a list."""
         own = [] if run.seed is None else [f"--seed={run.seed}"]
         python = [self.python, *installation.PYTHON_OPTIONS]
@@ -106,14 +106,14 @@ class Plan:
                     "variable of this shell (--export=NAME)"
                 )
 
-    def record(self, run: Run, target: str, **what: Any) -> None:
+    def record(self, run: PlannedRun, target: str, **what: Any) -> None:
         """Notes in the run directory where the run was launched, for `status`."""
         write_json(run.record, {"target": target, "launched": time.time()} | what)
 
 
 def launched(directory: str | os.PathLike[str]) -> dict:
     """Where the run in `directory` was launched, as launch.json holds it; {} where it was not."""
-    record = Run(pathlib.Path(directory), None).record
+    record = PlannedRun(pathlib.Path(directory), None).record
     return read_json(record) if record.is_file() else {}
 
 

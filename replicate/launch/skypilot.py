@@ -20,7 +20,7 @@ import yaml
 from replicate import installation
 from replicate.cluster import TIMEOUT_VARIABLE
 from replicate.errors import Unavailable, UserError
-from replicate.launch.plan import Plan, Run
+from replicate.launch.plan import Plan, PlannedRun
 from replicate.run import write_text
 
 _SAVING_S = 600  # a run past its time limit has this long to save before it is killed
@@ -58,7 +58,7 @@ class SkyPilotResources:
     rendezvous_timeout_s: int = 600
 
 
-def task(plan: Plan, run: Run, resources: SkyPilotResources, request: Any) -> dict:
+def task(plan: Plan, run: PlannedRun, resources: SkyPilotResources, request: Any) -> dict:
     """The task of one run of a plan, as the dict that its YAML holds.
 
     Args:
@@ -257,7 +257,7 @@ def _setup(resources: SkyPilotResources) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run(plan: Plan, run: Run, resources: SkyPilotResources) -> str:
+def _run(plan: Plan, run: PlannedRun, resources: SkyPilotResources) -> str:
     """The shell lines of a start; the same again, on another machine, continues the run."""
     tool, *arguments = plan.command(run)[1 + len(installation.PYTHON_OPTIONS) :]
     words = [shlex.quote(os.path.relpath(tool, installation.HOME)), *map(shlex.quote, arguments)]
