@@ -2,7 +2,7 @@
 
     python -m tests.faults.long_run --output=build/faults --seed=1
 
-About 25 minutes on two cores that do other things too: the series with trainings run beside the
+25 to 50 minutes on two cores that do other things too: the series with trainings run beside the
 others. Exit status 1 where a fault was not survived.
 """
 
