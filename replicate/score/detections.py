@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -29,10 +29,11 @@ _TYPES = {
     "segm": _Rle,
     "keypoints": list[float],
 }
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _STRUCTS = {
     iou_type: msgspec.defstruct(
         f"Result_{iou_type}",
-        [("image_id", int), ("category_id", int), ("score", float), (field, _TYPES[iou_type])],
+        [("image_id", _Id), ("category_id", _Id), ("score", float), (field, _TYPES[iou_type])],
         gc=False,
     )
     for iou_type, field in FIELDS.items()
@@ -128,9 +129,13 @@ class Detections:
                         + (f"; --iou_type={kind} scores what it has" if kind else "")
                     ) from None
                 except (TypeError, ValueError):
-                    what = record.get(key) if isinstance(record, dict) else record
+                    if not isinstance(record, dict):
+                        raise UserError(
+                            f"{name}: detection {index} is {not_results.shown(record)}, expected "
+                            f"an object of image_id, category_id, {field} and score"
+                        ) from None
                     raise UserError(
-                        f"{name}: detection {index}: '{key}' is {not_results.shown(what)}, "
+                        f"{name}: detection {index}: '{key}' is {not_results.shown(record[key])}, "
                         f"expected {_EXPECTED[key]}"
                     ) from None
             return values
@@ -249,7 +254,7 @@ def _number(value: Any) -> float:
 
 
 def _integer(value: Any) -> int:
-    if int(_number(value)) != value:
+    if int(_number(value)) != value or not -(2**63) <= value < 2**63:
         raise ValueError
     return int(value)
 

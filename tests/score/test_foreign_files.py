@@ -120,6 +120,91 @@ SIBLINGS = {  # what becomes of the good detections, and what is said of it
 }
 
 
+def all_of(**changes):
+    """Each detection with changes; a value that is a function is of the detection."""
+    return lambda d: [
+        e | {key: value(e) if callable(value) else value for key, value in changes.items()}
+        for e in d
+    ]
+
+
+def first_of(**changes):
+    return lambda d: [d[0] | changes, *d[1:]]
+
+
+def called(old, new):
+    return lambda d: [{(new if key == old else key): v for key, v in e.items()} for e in d]
+
+
+def corners(e):
+    x, y, width, height = e["bbox"]
+    return [x, y, x + width, y + height]
+
+
+MORE_SIBLINGS = {  # what becomes of the good detections: what is told, or the AP's difference
+    "no image": (first_of(image_id=None), "'image_id' is null"),
+    "an image in a list": (first_of(image_id=[1]), "'image_id' is [1]"),
+    "an image that is true": (first_of(image_id=True), "'image_id' is true"),
+    "an image beyond 64 bits": (first_of(image_id=2**70), f"'image_id' is {2**70}"),
+    "an image below 0": (first_of(image_id=-1), "--fix=unknown_images leaves them out"),
+    "images moved up": (all_of(image_id=lambda e: e["image_id"] + 1), "--fix=unknown_images"),
+    "no category": (first_of(category_id=None), "'category_id' is null"),
+    "half a category": (first_of(category_id=1.5), "'category_id' is 1.5"),
+    "categories as floats": (all_of(category_id=lambda e: float(e["category_id"])), 0),
+    "categories by name": (all_of(category_id="red"), "'category_id' is \"red\""),
+    "an unknown category": (first_of(category_id=99), "--fix=unknown_categories leaves them out"),
+    "categories moved up": (all_of(category_id=lambda e: e["category_id"] + 1), "does not have: 4"),
+    "a score in a list": (first_of(score=[0.5]), "'score' is [0.5]"),
+    "a score that is NaN": (first_of(score=float("nan")), "--fix=not_finite leaves them out"),
+    "scores in percent": (all_of(score=lambda e: 100 * e["score"]), 0),
+    "scores by another name": (called("score", "confidence"), "detection 0 has no 'score'"),
+    "no box": (first_of(bbox=None), "'bbox' is null"),
+    "an empty box": (first_of(bbox=[]), "'bbox' is []"),
+    "a box by names": (first_of(bbox={"x": 1}), "'bbox' is {\"x\": 1}"),
+    "a box with commas": (first_of(bbox="1,2,3,4"), "'bbox' is \"1,2,3,4\""),
+    "a box with true": (first_of(bbox=[True, 1, 2, 3]), "'bbox' is [true, 1, 2, 3]"),
+    "a box with a null": (first_of(bbox=[1, None, 2, 3]), "'bbox' is [1, null, 2, 3]"),
+    "a box drawn backwards": (first_of(bbox=[50, 50, -9, -9]), "--fix=negative_boxes"),
+    "boxes by another name": (called("bbox", "box"), "detection 0 has no 'bbox'"),
+    "boxes as fractions": (
+        all_of(bbox=lambda e: [v / (160, 120)[k % 2] for k, v in enumerate(e["bbox"])]),
+        "--fix=normalized_boxes converts them",
+    ),
+    "corners as fractions": (
+        all_of(bbox=lambda e: [v / (160, 120)[k % 2] for k, v in enumerate(corners(e))]),
+        "--fix=normalized_corner_boxes converts them",
+    ),
+    "corners, y first": (
+        all_of(bbox=lambda e: [corners(e)[k] for k in (1, 0, 3, 2)]),
+        "--fix=yxyx_boxes converts them",
+    ),
+    "a null among them": (lambda d: [*d, None], "detection 24 is null, expected an object"),
+    "a list among them": (lambda d: [*d, [1, 2]], "detection 24 is [1, 2], expected an object"),
+    "a list in a list": (lambda d: [d], "expected an object of image_id"),
+    "nothing": (lambda d: None, "this is null"),
+    "text": (lambda d: "detections", 'this is "detections"'),
+    "the other way round": (lambda d: d[::-1], 0),
+}
+
+
+@pytest.mark.parametrize("case", MORE_SIBLINGS)
+def test_more_siblings(cases, tmp_path, case):
+    change, told = MORE_SIBLINGS[case]
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(change(whole(cases))))
+    if told == 0:
+        expected = score(cases / "gt.json", cases / "base.det.json")
+        assert score(cases / "gt.json", path).metrics["AP"] == expected.metrics["AP"]
+        return
+    with pytest.raises(UserError) as caught:
+        score(cases / "gt.json", path)
+    assert told in str(caught.value) and "d.json" in str(caught.value)
+
+
+def test_there_are_as_many_siblings():
+    assert len(SIBLINGS) + len(MORE_SIBLINGS) >= len(SCORED) + len(REFUSED)
+
+
 @pytest.mark.parametrize("case", SIBLINGS)
 def test_siblings(cases, tmp_path, case):
     change, message = SIBLINGS[case]
