@@ -61,7 +61,7 @@ START = Reason(
     "the recipe's starting checkpoint was not loaded",
     (f"{_TF_MODELS}s 9172, 8892, 9272, 9855",),
     check="how many variables of it matched: reason 1 of tools/preflight.py, start.json",
-    mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=…",
+    mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=CHECKPOINT",
     told="fields against the recipe's; the checkpoint is restored and the variables it changed are "
     "counted",
     paths=r"fine_tune_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
@@ -106,7 +106,7 @@ RATE = Reason(
         "NVIDIA DeepLearningExamples, SSD300",
     ),
     check="the linear rule: learning rate × (batch ÷ published batch), schedule ÷ the same",
-    mend="python tools/render_config.py --model=MODEL --global_batch_size=…",
+    mend="python tools/render_config.py --model=MODEL --global_batch_size=BATCH",
     effect="SSD300 on 8 GPUs: 27.1 with 32 images a GPU, 26.0 with 256, not the same kind of GPU "
     "(NVIDIA DeepLearningExamples)",
     points=1.1,
@@ -121,7 +121,7 @@ DEVICES = Reason(
     "batch_size read as that of one GPU where it is global",
     (f"{_TF_MODELS} 1972", "tensorflow issue 41213"),
     check="the global batch in pipeline.config against the published one",
-    mend="--set train_config.batch_size=…, over all devices",
+    mend="--set=train_config.batch_size=BATCH, over all devices",
     told="both are printed; a batch that is the published one divided or multiplied by the devices",
     kinds=_TRAINING,
 )
@@ -208,7 +208,7 @@ AVERAGES = Reason(
     "moving-average weights evaluated, or not, unlike the recipe",
     ("the zoo's configs, which differ in use_moving_average(s)",),
     check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
-    mend="--set eval_config.use_moving_averages=…, as the recipe has it",
+    mend="--set=eval_config.use_moving_averages=BOOL, as the recipe has it",
     told="the two fields against each other and the recipe",
     paths=r"use_moving_average",
     config_alone=True,
@@ -340,7 +340,7 @@ ADAM = Reason(
     "rates scaled by the linear rule on an Adam recipe, for which it is not established",
     ("Goyal et al., arXiv 1706.02677, establish it for SGD with momentum",),
     check="train once with the published batch",
-    mend="--set train_config.batch_size=…, the published one, with its rate",
+    mend="--set=train_config.batch_size=BATCH, the published one, with its rate",
     kinds=_TRAINING,
     above=True,
 )
@@ -383,7 +383,7 @@ CHANCE = Reason(
     effect="σ 0.10 to 0.31 points between the seeds of one recipe, by model",
     points=0.31,
     check="several seeds: then the verdict is an equivalence test",
-    mend="the same command with --seed=1, 2, …, then python tools/verdict.py RUN RUN RUN",
+    mend="the same command with --seed=1 and --seed=2, then python tools/verdict.py RUN RUN RUN",
     kinds=_TRAINING,
     above=True,
 )

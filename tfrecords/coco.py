@@ -124,6 +124,7 @@ def load(
     if not file.has_box.all():
         raise file.lacks("annotations", int(np.argmin(file.has_box)), "bbox")
     plausible.check(file)
+    plausible.check_areas(file)
     source = _grouped(file, segmentations)
     if keypoints_file:
         source._keypoint_text, source.keypoints_sha256, source._keypoints = (
@@ -164,9 +165,14 @@ def _check_images(file: annotation_file.AnnotationFile) -> None:
                 f"{image.height} pixels; correct its width and height. "
                 + offer("sizes", "reads them from the image files")
             )
+        if not image.file_name.strip():
+            raise InputError(
+                f"{file.path}: image {image.id} has an empty file_name ({image.file_name!r}); "
+                "write the name of its file in the image folder"
+            )
         name = image.file_name
         parts = name.replace("\\", "/").split("/")
-        if not name or "\0" in name or os.path.isabs(name) or ".." in parts:
+        if "\0" in name or os.path.isabs(name) or ".." in parts:
             raise InputError(
                 f"{file.path}: image {image.id} has file_name {name!r}, which leaves the image "
                 "folder; names must be relative, without '..'. "
@@ -179,7 +185,10 @@ def _grouped(file: annotation_file.AnnotationFile, segmentations: bool) -> Sourc
     crowd = np.where(file.crowd == file.NOT_SAID, 0, file.crowd)
     if not np.isin(crowd, (0, 1)).all():
         wrong = file.ids[~np.isin(crowd, (0, 1))].tolist()
-        raise InputError(f"{file.path}: iscrowd is neither 0 nor 1 in annotation(s) {some(wrong)}")
+        raise InputError(
+            f"{file.path}: iscrowd is neither 0 nor 1 in annotation(s) {some(wrong)}; write 0 for "
+            "an object, 1 for a group of them"
+        )
     position = {image.id: index for index, image in enumerate(file.images)}
     image_index = np.array(
         [position.get(image_id, -1) for image_id in file.image_ids.tolist()], np.int64

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tfrecords import annotation_file, images, layouts, masks
+from tfrecords import annotation_file, images, layouts, masks, plausible
 from tfrecords.errors import InputError
 from tfrecords.not_coco import as_number, no_json, shown
 from tfrecords.whole_files import written_whole
@@ -269,7 +269,10 @@ def _names(work: _Mending) -> None:
         if _is_number(name):
             work.put(where, entry, "name", str(name))
         elif isinstance(name, str) and name.strip():
-            work.put(where, entry, "name", name.strip())
+            seen = (" " if each.isspace() else each for each in name)
+            kept = "".join(each for each in seen if not plausible.is_unseen(each)).strip()
+            if kept:
+                work.put(where, entry, "name", kept)
 
 
 def _same_names(work: _Mending) -> None:
@@ -334,7 +337,7 @@ def _areas(work: _Mending) -> None:
     }
     for where, entry in work.entries("annotations"):
         area = entry.get("area")
-        if _is_number(area) and math.isfinite(area):
+        if _is_number(area) and math.isfinite(area) and area >= 0:
             continue
         area = _area_of(entry, sizes.get(entry.get("image_id")))
         if area is None:
@@ -370,14 +373,17 @@ FIXES: dict[str, tuple[str, Callable[[_Mending], None]]] = {
     ),
     "file_names": ("paths and addresses are looked up in the image folder", _file_names),
     "sizes": ("widths and heights are read from the image files", _sizes),
-    "names": ("space around category names goes, numbers become text", _names),
+    "names": (
+        "space around category names and characters that are not seen go, numbers become text",
+        _names,
+    ),
     "same_names": ("categories of one name become one", _same_names),
     "category_ids_plus_one": ("ids of categories move up by one", _category_ids_plus_one),
     "crowds": ("a missing iscrowd becomes 0", _crowds),
     **{
         code: (f"boxes are {layout.what}", _boxes(code)) for code, layout in layouts.LAYOUTS.items()
     },
-    "areas": ("missing areas are computed from segmentation or box", _areas),
+    "areas": ("areas that are missing or below 0 are computed from segmentation or box", _areas),
 }
 
 

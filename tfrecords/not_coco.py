@@ -103,7 +103,7 @@ def _explained(name: str, raw: msgspec.Raw, error: msgspec.ValidationError) -> s
 
 def _way_on(name: str, field: str, entry: dict) -> str:
     value = entry.get(field)
-    if field in _NUMBERS and field in entry and means_number(field, value):
+    if field in _NUMBERS and type(value) is not int and means_number(field, value):
         return ". " + offer("numbers", "takes values that mean a number as that number")
     if field == "area":
         return ". " + offer("areas", "computes areas from the segmentations, or the boxes")

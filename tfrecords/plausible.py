@@ -1,5 +1,6 @@
 """An annotation file that reads as COCO and cannot be meant as it stands; and how it was read."""
 
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,8 @@ from tfrecords.annotation_file import AnnotationFile, some
 from tfrecords.errors import InputError
 from tfrecords.not_coco import offer, shown
 
+# Characters of no width that copying from pages and tables brings along.
+_UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
 # So many boxes can tell of a layout: one or two outside their image are mistakes of their own.
 _FEWEST_BOXES = 3
 
@@ -26,6 +29,18 @@ def check(file: AnnotationFile) -> None:
         raise InputError(
             f"{file.path}: {int(none.sum()):,} of {len(none):,} annotations have no area (null), "
             f"the first is {first}. {offer('areas', 'computes it from segmentation or box')}"
+        )
+
+
+def check_areas(file: AnnotationFile) -> None:
+    """Raises InputError where an area is below 0: evaluation ignores such an object silently."""
+    below = file.areas_px < 0
+    if below.any():
+        first = int(np.argmax(below))
+        raise InputError(
+            f"{file.path}: {int(below.sum()):,} of {len(below):,} annotations have an area below "
+            f"0, the first is {file.ids[first]} ({file.areas_px[first]:g}). "
+            + offer("areas", "computes it from segmentation or box")
         )
 
 
@@ -67,6 +82,16 @@ def check_categories(file: AnnotationFile) -> None:
                 f"{what} is named {shown(category.name)}, with space around it, by which no label "
                 f"map will find it. {offer('names', 'takes the space off')}"
             )
+        if any(map(is_unseen, category.name)):
+            raise InputError(
+                f"{what} is named {ascii(category.name)}, with a character that is not seen, by "
+                f"which no label map will find it. {offer('names', 'takes it out')}"
+            )
+        if category.id < 0 and category.id in used:
+            raise InputError(
+                f"{what} ({shown(category.name)}) is used by annotations, and label maps start at "
+                "1; give it a number of its own above 0, there and in its annotations"
+            )
         if category.id < 1 and category.id in used:
             raise InputError(
                 f"{what} ({shown(category.name)}) is used by annotations, and label maps start at "
@@ -82,6 +107,11 @@ def check_categories(file: AnnotationFile) -> None:
             f"label map go by names. {offer('same_names', 'makes them one, of the lowest id')}; or "
             "rename them"
         )
+
+
+def is_unseen(character: str) -> bool:
+    """Whether a character of a name is a control or a space of no width."""
+    return unicodedata.category(character) == "Cc" or character in _UNSEEN
 
 
 def readings(file: AnnotationFile) -> list[str]:

@@ -41,7 +41,7 @@ from tfrecords.whole_files import refuse_existing, written_whole
 from tools import cli
 
 if TYPE_CHECKING:
-    from tfrecords.formats.parquet import Dataset
+    from tfrecords.formats.parquet import ParquetDataset
 
 _FORMATS = ["coco", "voc", "yolo", "albumentations", "mask_pngs", "parquet"]
 _FROM = flags.DEFINE_enum("from", None, _FORMATS, "format of the input")
@@ -138,7 +138,7 @@ def _from_coco() -> dict[str, int]:
     raise AssertionError(_TO.value)  # the flag takes no other
 
 
-def _parquet() -> "Dataset":
+def _parquet() -> "ParquetDataset":
     from tfrecords import label_map
     from tfrecords.formats import parquet
 

@@ -9,7 +9,8 @@ gets them, after the Object Detection API's own augmentation and resizing, with 
 crowd; the tensors' names, shapes and ranges; what each augmentation step does, one picture a step;
 categories, box sizes, aspect ratios, objects an image; and the targets of the loss: anchors that
 are positive, negative and ignored, by level, before and after sampling, the objects that no anchor
-matches, the best possible recall by size; for CenterNet its heat maps.
+matches, the best possible recall by size; for CenterNet its heat maps. Boxes that conversion
+dropped are drawn; --val_images=FOLDER shows images that are nearly in training and validation both.
 
 The data are the config's own records, or --records (shards, by pattern, folder or common prefix),
 --coco (an annotation file, or a folder with annotations/), or --parquet (as the hub stores COCO).
@@ -21,6 +22,7 @@ Exit status: 0 done; 1 the input is not that of --recipe; 2 a usage or input err
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
@@ -30,6 +32,9 @@ import pathlib
 from absl import flags
 
 from tools import cli
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _CONFIG = flags.DEFINE_string(
     "pipeline_config_path",
@@ -49,6 +54,17 @@ _DETECTIONS = flags.DEFINE_string(
     "",
     "COCO results on the annotation file --coco: what they contradict is shown as candidates "
     "of label errors.",
+)
+_VAL_IMAGES = flags.DEFINE_string(
+    "val_images",
+    "",
+    "folder of validation images: those that are nearly the same as a training image are shown.",
+)
+_TRAIN_IMAGES = flags.DEFINE_string(
+    "train_images",
+    "",
+    "--val_images: folder of the training images; that of --coco, or of the records' conversion, "
+    "otherwise.",
 )
 _LABEL_MAP = flags.DEFINE_string(
     "label_map", "", "the config's otherwise, or the categories of --coco or --parquet."
@@ -89,6 +105,7 @@ def main(_: list[str]) -> int:
     from replicate.inspection.answer import DIFFERS
 
     page.prepare(_OUTPUT.value)
+    twins, of_twins = _duplicates(message)
     request = sources.InspectionRequest(
         records=_RECORDS.value,
         coco=_COCO.value,
@@ -111,6 +128,7 @@ def main(_: list[str]) -> int:
 
         inspected["suspects"], found = suspects.of(_COCO.value, _DETECTIONS.value, _IMAGE_DIR.value)
         images = dict(images) | {f"suspect-{key}": picture for key, picture in found.items()}
+    inspected["duplicates"], images = twins, dict(images) | of_twins
     command = ["python", "tools/inspect_pipeline.py", *sys.argv[1:]]
     path, answer = page.write(inspected, images, _OUTPUT.value, command)
     print(f"{answer['verdict']}: {answer['sentence']}")
@@ -118,6 +136,22 @@ def main(_: list[str]) -> int:
         print(f"  {fact['label']}: {fact['text']}")
     print(path)
     return cli.NEGATIVE if _RECIPE.value and answer["verdict"] == DIFFERS else cli.DONE
+
+
+def _duplicates(message: "Message") -> tuple[dict | None, dict[str, str]]:
+    """Near-duplicates of --val_images among the training images; None where not asked for."""
+    from replicate.errors import UserError
+    from replicate.inspection import duplicates, sources
+
+    if not _VAL_IMAGES.value:
+        if _TRAIN_IMAGES.value:
+            raise UserError("--train_images belongs to --val_images, with which it is compared")
+        return None, {}
+    train = _TRAIN_IMAGES.value or _IMAGE_DIR.value
+    train = train or sources.image_dir_of(message, _COCO.value, _RECORDS.value)
+    if not train:
+        raise UserError("--val_images: say where the training images are: --train_images=FOLDER")
+    return duplicates.of(train, _VAL_IMAGES.value)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from replicate.errors import UserError
 from tools import cli
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from replicate.launch.status import Status
 
@@ -52,7 +52,7 @@ def main(folders: list[str]) -> int:
     return cli.DONE
 
 
-def _page(folder: str, runs: "list[Status]", width: int) -> "Table | str":
+def _page(folder: str, runs: "list[Status]", width: int) -> "RenderableType":
     from replicate.launch import board
 
     return board.table(runs, width) if runs else f"no run in {folder} yet"

@@ -57,8 +57,9 @@ class Dataset:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
         names = self.groundtruth.file_names
-        files = [(id, folder / names[id]) for id in sorted(names)[: self.num_images]]
-        missing = [path for id, path in files if not names[id] or not path.is_file()]
+        image_ids = sorted(names)[: self.num_images]
+        files = [(image_id, folder / names[image_id]) for image_id in image_ids]
+        missing = [path for image_id, path in files if not names[image_id] or not path.is_file()]
         if missing:
             raise UserError(
                 f"{folder}: {len(missing)} of {len(files)} images of {self.annotations_file} are "

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 
 from replicate.config import textproto
 from replicate.errors import UserError
@@ -23,6 +24,12 @@ def highest_id(path: str | os.PathLike) -> int:
         if "has no name" in str(error):  # a field of another name may be why
             textproto.parse(textproto.read_text(path), str(path), _label_map_class()())
         raise
+
+
+def check_fields(path: str | os.PathLike) -> None:
+    """Raises UserError where a label map has a field that the API's own message does not have."""
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    textproto.parse(text, str(path), _label_map_class()())
 
 
 @functools.cache

@@ -115,6 +115,7 @@ def label_maps(message: "Message") -> Iterator[ConfigProblem]:
         field = f"{reader_path}.label_map_path"
         try:
             names = label_map.read(path)
+            labelmap.check_fields(path)
         except UserError as error:
             yield ConfigProblem(ERROR, field, str(error))
             continue

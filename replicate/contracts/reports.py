@@ -125,6 +125,7 @@ class ReportPreflight(TypedDict):
 class NextCommand(TypedDict):
     why: str
     command: str
+    choose: NotRequired[dict[str, str]]
 
 
 class ReportAnswers(TypedDict):
@@ -249,6 +250,11 @@ class ShownTruth(TypedDict):
     keypoints: NotRequired[list[float]]
 
 
+class Outline(TypedDict):
+    polygons: NotRequired[list[list[float]]]
+    keypoints: NotRequired[list[float]]
+
+
 class ShownImage(TypedDict):
     id: int
     file_name: str
@@ -257,7 +263,7 @@ class ShownImage(TypedDict):
     ap50_by_step: NotRequired[dict[str, Share | None]]
     groups: list[str]
     groundtruth: list[ShownTruth]
-    detections: dict[str, list[list[float | None]]]
+    detections: dict[str, list[list[float | Outline | None]]]
 
 
 class ShownStep(TypedDict):
@@ -277,6 +283,7 @@ class Gallery(TypedDict):
     detection_fields: list[str]
     min_score: float
     max_per_image: int
+    max_outlined: NotRequired[int]
     images_scored: Count
     images: list[ShownImage]
 

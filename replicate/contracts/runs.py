@@ -178,7 +178,11 @@ class IdentityFile(TypedDict):
 
 
 class ProfiledOperation(TypedDict):
-    """What a device spent on one type of operation: seconds of its threads or streams."""
+    """What a device spent on one type of operation.
+
+    Seconds are of its threads or streams, so that they may sum to more than the time that passed;
+    the share is of their sum.
+    """
 
     device: Needed[str]
     operation: Needed[str]

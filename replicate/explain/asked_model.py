@@ -46,7 +46,7 @@ class AskedModel:
         """
         return rig_of(
             self.model,
-            dataset.groundtruth,
+            dataset,
             labels=self.labels,
             pipeline_config=self.pipeline_config,
             label_map=self.label_map,

@@ -12,9 +12,9 @@ import numpy as np
 
 from replicate.errors import UserError
 from replicate.explain import pixels
-from replicate.score.groundtruth import Groundtruth
 
 if TYPE_CHECKING:
+    from replicate.benchmarking import Dataset
     from replicate.evaluate.detector import Detector
 
 # boxes_yxyx_norm (N, 4), scores (N,), category ids of an image; None where a class has none
@@ -172,7 +172,7 @@ class TfliteRig(Rig):
     def __init__(
         self,
         path: pathlib.Path,
-        groundtruth: Groundtruth,
+        dataset: "Dataset",
         labels: str | os.PathLike[str] | None = None,
     ) -> None:
         from replicate.benchmarking.adapters import labels as adapter_labels
@@ -182,7 +182,6 @@ class TfliteRig(Rig):
         entry = self._interpreter(True).get_input_details()[0]
         height, width = entry["shape"][1:3]
         self.input_hw = int(height), int(width)
-        dataset = dataclasses.make_dataclass("Dataset", ["groundtruth"])(groundtruth)
         self._id_of = adapter_labels.category_ids(labels, dataset)
 
     def outputs(self, images: list[np.ndarray], running: Running) -> list[_Output]:
@@ -365,7 +364,7 @@ def _variables(model: Any) -> list:
 
 def rig_of(
     path: str | os.PathLike[str],
-    groundtruth: Groundtruth,
+    dataset: "Dataset",
     *,
     labels: str | os.PathLike[str] | None = None,
     pipeline_config: str | os.PathLike[str] | None = None,
@@ -380,10 +379,10 @@ def rig_of(
     if path.name.endswith(".tflite"):
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        return TfliteRig(path, groundtruth, labels)
+        return TfliteRig(path, dataset, labels)
     from replicate.benchmarking.adapters import checkpoint
 
     config, prefix, category_ids = checkpoint.read(
-        path, groundtruth.categories, pipeline_config, label_map
+        path, dataset.groundtruth.categories, pipeline_config, label_map
     )
     return CheckpointRig(config, str(prefix), category_ids, path.resolve().name)

@@ -56,7 +56,8 @@ def _classes(classes: Sequence[dict]) -> Iterator[Plot]:
         holder.set_ylim(bottom=0.7)
         _plain(holder.yaxis)
         plots.thousands(holder.xaxis)
-        yield plots.finished(holder, "classes-all", f"All {len(classes)} categories")
+        names = [row["name"] for row in classes]
+        yield plots.finished(holder, "classes-all", f"All {len(classes)} categories", names)
 
 
 def _boxes(content: dict) -> Iterator[Plot]:

@@ -12,6 +12,7 @@ from replicate import config as configs
 from replicate import odapi
 from replicate.inspection import (
     counting,
+    dropped,
     matching,
     pictures,
     recipe_input,
@@ -252,10 +253,27 @@ class _Inspection:
             "recipe": recipe_input.compare(source.config, source, compared_with)
             if compared_with
             else None,
+            "dropped_boxes": None,
             "not_checked": self._not_checked(compared_with),
         }
+        content["dropped_boxes"], why = self._dropped()
+        if why:
+            content["not_checked"].append({"what": "boxes that conversion dropped", "why": why})
         content[self._matching.part] = self._matching.content()
         return content
+
+    def _dropped(self) -> tuple[dict | None, str]:
+        """Boxes that conversion dropped, of the images looked at or of the records; why not."""
+        source = self._source
+        if source.kind == sources.COCO_SOURCE:
+            told, found = dropped.of(source.ledger, source.paths[0], source.image_dir)
+            why = ""
+        elif source.kind == sources.RECORDS:
+            told, found, why = dropped.of_records(source.config)
+        else:
+            return None, "Parquet is read as a stream; what is left out is counted, not drawn"
+        self._pictures |= {f"dropped-{key}": picture for key, picture in found.items()}
+        return told or None, why
 
     def _not_checked(self, compared_with: str | None) -> list[dict[str, str]]:
         rows = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from replicate import environment
 from replicate.errors import UserError
-from replicate.inspection import answer, charts, pictures, suspects
+from replicate.inspection import answer, charts, dropped, pictures, suspects
 from replicate.report import pages
 from replicate.run import write_text
 
@@ -22,6 +22,8 @@ _STYLE = """
 .card .canvas .peak{fill:#ff4fd8;stroke:#000;stroke-width:.5}
 .stages{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,165px),1fr));gap:.9rem}
 .shape{white-space:nowrap}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:.3rem;align-items:start}
+.pair img{width:100%;height:auto}
 @media (min-width:641px){.stages{grid-template-columns:repeat(auto-fill,minmax(210px,1fr))}}
 .stages .card figcaption{font-size:.82rem}
 .hide-names .tag,.hide-boxes .box.of-object,.hide-masks img.masks,.hide-anchors .card .anchor,
@@ -74,7 +76,7 @@ def html(content: dict, images: Mapping[str, str]) -> str:
     """The page of an inspection."""
     return pages.html(
         "inspection.html.j2",
-        ["page.js", "inspection.js"],
+        ["page.js", "values.js", "inspection.js"],
         pathlib.Path(__file__).resolve().parent / "templates",
         extra_style=_STYLE,
         content=content,
@@ -83,6 +85,7 @@ def html(content: dict, images: Mapping[str, str]) -> str:
         tags=pictures.tags,
         exact=_exact,
         suspect_types=suspects.TYPES,
+        dropped_reasons=dropped.REASONS,
         which=charts.which,
         top=charts.TOP,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from replicate import records
 from replicate.errors import UserError
 from tfrecords import annotation_file, coco, features, framing, label_map, shards
 from tfrecords.formats import parquet
@@ -64,6 +65,9 @@ class StreamSource:
       dropped: reason -> annotations (or images) that the converter leaves out of the images
         looked at; empty for records.
       how: a sentence: which images, in which order.
+      ledger: what the converter's ledger would say of the images looked at; empty for records,
+        whose conversion kept one.
+      image_dir: folder of the images of an annotation file, or "".
     """
 
     kind: str
@@ -73,6 +77,27 @@ class StreamSource:
     images: int | None
     dropped: dict[str, int]
     how: str
+    ledger: list[dict] = dataclasses.field(default_factory=list)
+    image_dir: str = ""
+
+
+def image_dir_of(config: "Message", given_coco: str, given_records: str) -> str:
+    """The folder of the training images, as far as they are known; "" where they are not.
+
+    Args:
+      config: TrainEvalPipelineConfig.
+      given_coco: annotation file or folder, or "".
+      given_records: shards' pattern(s), or "".
+    """
+    if given_coco:
+        annotations, folder = _coco_paths(InspectionRequest(coco=given_coco))
+        return str(folder or _image_dir_beside(annotations, coco.load(annotations).images))
+    patterns = [_as_pattern(each) for each in given_records.split(",") if each]
+    reader = config.train_input_reader
+    if patterns:
+        reader = _reading(config, patterns, reader.label_map_path).train_input_reader
+    source = (records.of_reader(reader).manifest or {}).get("source", {})
+    return source.get("image_dir") or ""
 
 
 @contextlib.contextmanager
@@ -213,12 +238,12 @@ def _from_coco(
             path = os.path.join(folder, image.file_name)
             yield image, path, shards.read_image(path)
 
-    dropped = _write(rows(), len(chosen), shard, source.categories, masks)
+    dropped, ledger = _write(rows(), len(chosen), shard, source.categories, masks)
     for _, _, reason in source.unknown:
         dropped[f"annotations of the file: {reason}"] += 1
     return _of_shard(
         config, request, shard, COCO_SOURCE, [str(annotations), str(folder)], source.categories,
-        len(source.images), dropped,
+        len(source.images), dropped, ledger,
         "all of them" if len(chosen) == len(source.images)
         else f"{len(chosen):,} of them chosen by the seed",
     )  # fmt: skip
@@ -240,10 +265,10 @@ def _from_parquet(
     count = min(request.max_images, dataset.num_images)
     first = itertools.islice(dataset.rows(), count)
     rows = ((image, f"{request.parquet}: {image.file_name}", encoded) for image, encoded in first)
-    dropped = _write(rows, count, shard, dataset.categories, False)
+    dropped, ledger = _write(rows, count, shard, dataset.categories, False)
     return _of_shard(
         config, request, shard, PARQUET, dataset.names, dataset.categories, dataset.num_images,
-        dropped,
+        dropped, ledger,
         "all of them" if count == dataset.num_images else f"the first {count:,} of the stream",
     )  # fmt: skip
 
@@ -257,16 +282,18 @@ def _write(
     shard: pathlib.Path,
     categories: dict[int, str],
     masks: bool,
-) -> Counter[str]:
-    """Writes the records of (image, name, bytes); returns what was left out, by reason."""
+) -> tuple[Counter[str], list[dict]]:
+    """Writes the records of (image, name, bytes); returns what was left out: by reason, ledger."""
     settings = features.FeatureSettings(include_masks=masks, on_error="skip")
     dropped: Counter[str] = Counter()
+    ledger: list[dict] = []
     with open(shard, "wb") as stream:
         writer = framing.Writer(stream)
         for image, name, encoded in tqdm(rows, total=count, desc="read", unit="image"):
             outcome = features.convert_image(image, encoded, name, categories, settings)
             if outcome.record is not None:
                 writer.write(outcome.record)
+            ledger += outcome.ledger
             for entry in outcome.ledger:
                 what = "images" if entry["annotation_id"] is None else "annotations"
                 dropped[f"{what}: {entry['reason']}"] += 1
@@ -274,7 +301,7 @@ def _write(
     if not written:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         raise UserError(f"none of the {count} images can be used ({reasons})")
-    return dropped
+    return dropped, ledger
 
 
 def _of_shard(
@@ -286,6 +313,7 @@ def _of_shard(
     categories: dict[int, str],
     images: int,
     dropped: Mapping[str, int],
+    ledger: list[dict],
     how: str,
 ) -> StreamSource:
     if request.label_map or os.path.isfile(config.train_input_reader.label_map_path):
@@ -301,6 +329,8 @@ def _of_shard(
         images=images,
         dropped=dict(dropped),
         how=f"{how}, in an order of their own: that of a run is the order of its records",
+        ledger=ledger,
+        image_dir=paths[1] if kind == COCO_SOURCE else "",
     )
 
 

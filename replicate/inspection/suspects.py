@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 from replicate import score
 from replicate.report import gallery
@@ -71,8 +72,8 @@ def of(
     return told, gallery.pictures(images, image_dir)
 
 
-def _box(handle: object, annotation_id: int | None) -> list[float] | None:
+def _box(handle: Any, annotation_id: int | None) -> list[float] | None:
     if annotation_id is None:
         return None
-    (annotation,) = handle.coco_gt.load_anns([annotation_id])  # type: ignore[attr-defined]
+    (annotation,) = handle.coco_gt.load_anns([annotation_id])
     return [round(value, 1) for value in annotation["bbox"]]

@@ -6,37 +6,49 @@ import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from replicate.launch.status import Status
 
-WIDE = 120  # characters, for a column each
+WIDE = 120  # characters, for roomy columns
+NARROW = 80  # fewer: where and why stand below the table
 _BRIEF = 240
+_COLUMNS = ("run", "state", "step", "time left", "last AP", "verdict")
+_TO_THE_RIGHT = ("step", "time left", "last AP")
 
 
-def table(statuses: list[Status], width: int = WIDE) -> Table:
-    """Statuses as a table; below WIDE characters, what it says of a run is one cell."""
+def table(statuses: list[Status], width: int = WIDE) -> RenderableType:
+    """Statuses as a table, a column each of what there is to say, whatever the terminal's width.
+
+    Below WIDE characters cells have no margin and fold at their words; below NARROW, where a run
+    is and why it stopped is said under the table.
+    """
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(expand=False)
-    shown.add_column("run", overflow="fold")
+    roomy, below = width >= WIDE, width < NARROW
     rows = [_cells(status) for status in statuses]
-    if width < WIDE:
-        shown.add_column("how it stands", overflow="fold")
-        rows = [
-            (run, ", ".join(filter(None, (state, step, left and f"{left} left", ap, verdict, why))))
-            for run, state, step, left, ap, verdict, why in rows
-        ]
-    else:
-        shown.add_column("state", no_wrap=True)
-        for name in ("step", "time left", "last AP"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        shown.add_column("verdict", no_wrap=True)
+    shown = Table(expand=False, padding=(0, 1) if roomy else 0)
+    for number, name in enumerate(_COLUMNS):
+        words = [word for row in rows for word in (*row[number].split(), *name.split())]
+        shown.add_column(
+            name,
+            justify="right" if name in _TO_THE_RIGHT else "left",
+            no_wrap=roomy and number > 0,
+            overflow="fold",
+            # No word of a cell is cut, a run's name apart.
+            min_width=max(map(len, words), default=0) if number else None,
+        )
+    if not below:
         shown.add_column("where, why", overflow="fold")
-    for status, cells in zip(statuses, rows, strict=True):
-        shown.add_row(*map(Text, cells), style=_STYLES.get(status.state))
-    return shown
+    said = []
+    for status, (*cells, where) in zip(statuses, rows, strict=True):
+        style = _STYLES.get(status.state)
+        shown.add_row(*map(Text, cells if below else [*cells, where]), style=style)
+        if below and where:
+            said.append(Text(f"{status.run}: {where}", style=style or "", overflow="fold"))
+    return Group(shown, *said) if said else shown
 
 
 def _cells(status: Status) -> tuple[str, ...]:
@@ -45,9 +57,7 @@ def _cells(status: Status) -> tuple[str, ...]:
         status.state,
         "" if status.step is None else f"{status.step:,} of {status.num_steps:,}",
         "" if status.eta_s is None else str(datetime.timedelta(seconds=round(status.eta_s))),
-        ""
-        if status.ap is None
-        else f"AP {status.ap * 100:.1f} at {status.ap_step:,}" + _best(status),
+        "" if status.ap is None else f"{status.ap * 100:.1f} at {status.ap_step:,}" + _best(status),
         status.verdict or "",
         ", ".join(text for text in (status.where, _brief(status.reason)) if text),
     )

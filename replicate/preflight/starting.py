@@ -56,8 +56,8 @@ def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding
     elif material.finetunes:
         yield mind(
             "random weights: there is nothing to fine-tune",
-            "--fine_tune_checkpoint=… of a detector of this model (python tools/download.py zoo "
-            "MODEL fetches the zoo's)",
+            "--fine_tune_checkpoint=CHECKPOINT of a detector of this model "
+            "(python tools/download.py zoo MODEL fetches the zoo's)",
         )
     elif published is None:
         yield mind("random weights; no zoo recipe starts so", _where(material, None))
@@ -74,14 +74,14 @@ def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding
 def _where(material: LaunchFacts, published: Any) -> str:
     """What to do for the recipe's starting weights: the command that fetches them, if any does."""
     if published is None or not published.fine_tune_checkpoint:
-        return "--fine_tune_checkpoint=…"
+        return "--fine_tune_checkpoint=CHECKPOINT"
     name = published.fine_tune_checkpoint.rpartition("/")[2]
     name = "" if any(mark in name for mark in PLACEHOLDER) else name
     point = zoo.starting_point(material.intent.model, name)
     if point is None:
-        return f"--fine_tune_checkpoint=… (the recipe's: {name or 'not named'})"
+        return f"--fine_tune_checkpoint=CHECKPOINT (the recipe's: {name or 'not named'})"
     if not point.archive:
-        return f"--fine_tune_checkpoint=…; {point.note}"
+        return f"--fine_tune_checkpoint=CHECKPOINT; {point.note}"
     model = zoo.get(material.intent.model)
     wanted = model.archive if model is not None else point.templates[0]
     return (

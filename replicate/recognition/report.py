@@ -56,7 +56,7 @@ def write(run: RunDir) -> pathlib.Path:
     plots = charts.of_run(content)
     html = pages.html(
         "recognition.html.j2",
-        ["page.js"],
+        ["page.js", "values.js", "category.js", "recognition.js"],
         pathlib.Path(__file__).resolve().parent / "templates",
         extra_style=_STYLE,
         content=content,

@@ -1,8 +1,10 @@
 """The top of a run's page: was the figure reached, how sure is that, and what to change next."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
+from replicate.report import next_steps
 from replicate.report.run_files import RunFiles
 from replicate.verdict import NO_REFERENCE, reference_kind
 
@@ -21,7 +23,8 @@ def of_run(content: dict, material: RunFiles) -> dict:
 
     Returns:
       dict: reached (sentence), runs ("one run" or how many seeds), interval (sentence or None),
-      rehearsal (True where the run was launched as one) and next (list of {why, command}).
+      rehearsal (True where the run was launched as one) and next (list of {why, command}, with
+      choose, word -> meaning, where the command has words that the user must choose).
     """
     return {
         "reached": _reached(content),
@@ -156,61 +159,62 @@ def _own_setup(verdict: dict, deviations: dict | None, counts: str) -> dict:
 
 def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     """What to change next: commands, the likeliest cause's first."""
-    run, model = str(material.run.root), content["model"]["name"] or "MODEL"
+    run = next_steps.of_run(material, content["model"]["name"], content)
     verdict = content["verdict"]
     if not content["metrics"]:
-        yield {
-            "why": "score the last checkpoint",
-            "command": f"python tools/evaluate.py --model_dir={run}",
-        }
+        command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
+        yield _step("score the last checkpoint", [command])
         return
-    decided = verdict["verdict"] if verdict else None
-    if verdict and reference_kind(verdict) != "zoo":
+    if verdict is None:
+        yield _step("judge the run", [next_steps.judged(run)])
+        return
+    if reference_kind(verdict) != "zoo":
         yield from _next_of_own(verdict, run, _runs(content))
         return
+    decided = verdict["verdict"]
     if decided in ("REPLICATED", "NEAR", "INCONCLUSIVE") and _runs(content) == "one run":
-        yield {
-            "why": "one run says little of the spread; train two more seeds, each into a directory "
-            "of its own, and judge the three together",
-            "command": f"python tools/verdict.py {run} {run}-seed2 {run}-seed3",
-        }
+        why = (
+            "one run says little of the spread; train two more seeds, each into a directory of its "
+            "own, and judge the three together"
+        )
+        yield _step(why, next_steps.seeds(run))
     if decided == "REPLICATED":
-        yield {
-            "why": "how far its AP would move on other images",
-            "command": f"python tools/score.py --annotations_file="
-            f"{content['metrics']['annotations']['file']} --detections="
-            f"{run}/evals/{content['metrics']['step']}/detections.json.gz --samples=200",
-        }
+        yield _step("how far its AP would move on other images", [next_steps.score_samples(run)])
         return
     seen: set[str] = set()
-    for cause in (verdict or {}).get("likely_causes", []):
-        command = _filled(cause["mend"], model)
+    for cause in verdict["likely_causes"]:
         if cause["likelihood"] == "not ruled out" and len(seen) >= 3:
             continue
-        if command in seen or len(seen) >= _MOST:
+        step = _step(cause["cause"], next_steps.commands_for(cause["number"], run))
+        if step["command"] in seen or len(seen) >= _MOST:
             continue
-        seen.add(command)
-        yield {"why": cause["cause"], "command": command}
+        seen.add(step["command"])
+        yield step
 
 
-def _next_of_own(verdict: dict, run: str, runs: str) -> Iterator[dict]:
+def _next_of_own(verdict: dict, run: next_steps.CommandContext, runs: str) -> Iterator[dict]:
     """The same where the reference is the user's own, or missing."""
     reference = verdict["reference"]
     if reference["kind"] == "none":
-        yield {
-            "why": "hold it against an earlier run, a metrics.json or a figure",
-            "command": f"python tools/verdict.py {run} --reference=EARLIER_RUN",
-        }
+        why = "hold it against an earlier run or a metrics.json"
+        yield _step(why, [next_steps.judged(run, "--reference=EARLIER_RUN")])
     elif verdict["verdict"] == "INCONCLUSIVE" or runs == "one run":
-        given = ",".join(reference["given"])
-        on = f" --reference_on={reference['on']}" if reference["on"] else ""
-        yield {
-            "why": "one run says little of the spread; train more seeds (--seed=1), each into a "
-            "directory of its own, and judge them together",
-            "command": f"python tools/verdict.py {run} {run}-seed2 {run}-seed3 "
-            f"--reference={given}{on}",
-        }
+        given = [f"--reference={','.join(reference['given'])}"]
+        given += [f"--reference_on={reference['on']}"] if reference["on"] else []
+        given += [f"--margin={reference['margin']:g}"] if reference["margin"] else []
+        why = (
+            "one run says little of the spread; train two more seeds, each into a directory of its "
+            "own, and judge the three together"
+        )
+        yield _step(why, next_steps.seeds(run, *given))
 
 
-def _filled(mend: str, model: str) -> str:
-    return re.sub(r"\bMODEL\b", model, mend)
+def _step(why: str, commands: list[str]) -> dict:
+    """A command, or several a line each; the words in it that the user chooses, if any."""
+    command = "\n".join(commands)
+    words = {
+        word: meaning
+        for word, meaning in next_steps.PLACEHOLDERS.items()
+        if re.search(rf"(?<![\w/]){word}(?!\w)", command)
+    }
+    return {"why": why, "command": command} | ({"choose": words} if words else {})

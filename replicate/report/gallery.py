@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from replicate.evenly import evenly
+from replicate.report import outlines
 from replicate.report.error_kinds import KINDS, kind_of
 from replicate.report.findings import Scored
 from replicate.score.over_images import SIZES
@@ -26,9 +26,8 @@ _JPEG_QUALITY = 72
 DETECTION_FIELDS = [
     *("category_id", "score", "x_px", "y_px", "width_px", "height_px", "groundtruth"),
     "error_kind",
+    "outline",
 ]
-# A polygon of more points is thinned out evenly.
-_MAX_POLYGON_POINTS = 60
 
 GROUPS = {
     "worst": "lowest AP50 of the image",
@@ -56,7 +55,8 @@ def gallery(
       box_xywh_px, crowd, size and, where there are any, polygons, keypoints) and detections (step
       -> list of lists, best first, whose items `detection_fields` names; `groundtruth` is the index
       of the object found, -1 for a false positive, None for one in a crowd region, which counts
-      neither way; `error_kind` the index in error_kinds of a false positive, None otherwise).
+      neither way; `error_kind` the index in error_kinds of a false positive, None otherwise;
+      `outline` the polygons and keypoints of a detection that has any).
     """
     last = scored[-1]
     truth = last.result.groundtruth
@@ -100,6 +100,7 @@ def gallery(
         "detection_fields": DETECTION_FIELDS,
         "min_score": MIN_SCORE,
         "max_per_image": MAX_PER_IMAGE,
+        "max_outlined": outlines.MOST_OUTLINED,
         "images_scored": len(last.result.image_ids),
         "images": images,
     }
@@ -239,7 +240,7 @@ def groundtruth_of(annotations: Iterable[dict]) -> list[dict]:
             "crowd": bool(annotation.get("iscrowd")),
             "size": _size(annotation),
         }
-        | _outline(annotation)
+        | outlines.of_annotation(annotation)
         for annotation in annotations
     ]
 
@@ -249,21 +250,6 @@ def _size(annotation: dict) -> str:
     width, height = annotation["bbox"][2:]
     area = annotation.get("area") or width * height
     return next((name for name, (low, high) in SIZES.items() if low <= area < high), "large")
-
-
-def _outline(annotation: dict) -> dict:
-    """Polygons (lists of x, y in pixels) and keypoints (x, y, visibility), where there are any."""
-    drawn: dict[str, list] = {}
-    polygons = annotation.get("segmentation")
-    if isinstance(polygons, list) and polygons:
-        drawn["polygons"] = [
-            [round(value, 1) for point in evenly(pairs, _MAX_POLYGON_POINTS) for value in point]
-            for polygon in polygons
-            if (pairs := list(zip(polygon[::2], polygon[1::2], strict=False)))
-        ]
-    if any(annotation.get("keypoints") or ()):
-        drawn["keypoints"] = [round(value, 1) for value in annotation["keypoints"]]
-    return drawn
 
 
 def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[int, list[list]]:
@@ -286,6 +272,7 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
     objects = {image_id: _objects(of_image) for image_id, of_image in annotations.items()}
     keep = (detections.scores >= MIN_SCORE) & np.isin(detections.image_ids, list(annotations))
     order = np.flatnonzero(keep)
+    drawn: list[tuple[int, list]] = []
     for index in order[np.argsort(-detections.scores[order], kind="stable")].tolist():
         of_image = shown[int(detections.image_ids[index])]
         if len(of_image) < MAX_PER_IMAGE:
@@ -296,15 +283,20 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
                 category = int(detections.category_ids[index])
                 of_truth = objects[int(detections.image_ids[index])]
                 kind = KINDS.index(kind_of(detections.shapes[index], category, *of_truth))
-            of_image.append(
-                [
-                    int(detections.category_ids[index]),
-                    round(float(detections.scores[index]), 4),
-                    *np.round(detections.shapes[index], 1).tolist(),
-                    -1 if wrong else hit,
-                    kind,
-                ]
-            )
+            row = [
+                int(detections.category_ids[index]),
+                round(float(detections.scores[index]), 4),
+                *np.round(detections.shapes[index], 1).tolist(),
+                -1 if wrong else hit,
+                kind,
+                None,
+            ]
+            of_image.append(row)
+            if len(of_image) <= outlines.MOST_OUTLINED:
+                drawn.append((index, row))
+    found = outlines.of_detections(detections, [index for index, _ in drawn])
+    for index, row in drawn:
+        row[-1] = found.get(index)
     return shown
 
 

@@ -17,6 +17,8 @@ from replicate.report import plots
 from tfrecords.commands import as_called
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
+# Characters of a command beyond which its flags stand one a line.
+_LINE = 88
 _WASH = ":root{--wash:color-mix(in srgb,var(--ink) 5%,var(--surface))}"
 
 
@@ -82,6 +84,8 @@ def _environment(templates: pathlib.Path | None = None) -> jinja2.Environment:
         "md": escape_markdown,
         "soft": soft,
         "config_value": config_value,
+        "shell": shell,
+        "words": words,
         "max0": lambda values: max(values, default=0),
     }
     return environment
@@ -141,6 +145,24 @@ def soft(text: object) -> markupsafe.Markup:
     """Text whose paths and names may break after a dot, a slash or an underscore."""
     pieces = re.split(r"(?<=[./_])(?=\w)", as_called(str(text)))
     return markupsafe.Markup("<wbr>").join(pieces)
+
+
+def shell(commands: str) -> str:
+    """Commands of a shell for reading: long ones go on over lines, a flag each."""
+    lines = (
+        line if len(line) <= _LINE else line.replace(" --", " \\\n    --")
+        for line in commands.splitlines()
+    )
+    return "\n".join(lines)
+
+
+def words(commands: str) -> markupsafe.Markup:
+    """`shell`, each word in an element of its own, so that a line does not break within a flag."""
+    pieces = re.split(r"(\s+)", shell(as_called(commands)))
+    return markupsafe.Markup("").join(
+        piece if not piece.strip() else markupsafe.Markup("<span>{}</span>").format(piece)
+        for piece in pieces
+    )
 
 
 def escape_markdown(value: object) -> str:

@@ -15,7 +15,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.category import StrCategoryLocator
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from replicate.evenly import evenly
 
@@ -132,14 +135,75 @@ def axes(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> Iterat
             pyplot.close(figure)
 
 
-def finished(holder: Axes, name: str, title: str) -> Plot:
-    """The Plot of axes that are complete."""
+def finished(holder: Axes, name: str, title: str, bar_names: Sequence[str] = ()) -> Plot:
+    """The Plot of axes that are complete; each bar and step of it tells its value.
+
+    Args:
+      holder: of `axes`.
+      name, title: of the Plot.
+      bar_names: of bars that stand at no labelled ticks.
+    """
+    told = _told_bars(holder, bar_names)
+    _points_of_stairs(holder)
     named = _named(holder)
     buffer = io.StringIO()
     assert isinstance(holder.figure, Figure)  # `axes` makes no subfigures
     holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = _themed(buffer.getvalue(), name, title)
-    return Plot(name, title, svg.replace("<svg", f"<svg {_readable(holder, named)}", 1))
+    svg = svg.replace("<svg", f"<svg {_readable(holder, named)}", 1)
+    return marked(Plot(name, title, svg), told)
+
+
+def _told_bars(holder: Axes, names: Sequence[str]) -> dict[str, str]:
+    """Gives each bar without an id one: dict id -> which bar it is, and its value."""
+    told = {}
+    for row, container in enumerate(holder.containers):
+        if not isinstance(container, BarContainer):
+            continue
+        upright = container.orientation != "horizontal"
+        along, up = (holder.xaxis, holder.yaxis) if upright else (holder.yaxis, holder.xaxis)
+        label = str(container.get_label())
+        for number, bar in enumerate(container.patches):
+            if bar.get_gid() is not None:
+                continue
+            bar.set_gid(f"bar-{row}-{number}")
+            left, size = (
+                (bar.get_x(), bar.get_width()) if upright else (bar.get_y(), bar.get_height())
+            )
+            value = bar.get_height() if upright else bar.get_width()
+            name = names[number] if names else _at(along, left + size / 2)
+            series = "" if label.startswith("_") else f", {label}"
+            told[f"bar-{row}-{number}"] = f"{name}{series}: {_value(up, value)}"
+    return told
+
+
+def _at(axis: Axis, place: float) -> str:
+    """What stands on an axis at a place: the nearest of its labels, or the number."""
+    if not isinstance(axis.get_major_locator(), (ticker.FixedLocator, StrCategoryLocator)):
+        return f"{axis.get_label_text()} {place:,g}".strip()
+    ticks = list(axis.get_majorticklocs())
+    names = axis.get_major_formatter().format_ticks(ticks)
+    return names[min(range(len(ticks)), key=lambda number: abs(ticks[number] - place))]
+
+
+def _value(axis: Axis, value: float) -> str:
+    if isinstance(axis.get_major_formatter(), ticker.PercentFormatter):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _points_of_stairs(holder: Axes) -> None:
+    """An unseen point in the middle of each step, by which values.js tells its value."""
+    limits = holder.get_xlim(), holder.get_ylim()
+    for patch in list(holder.patches):
+        if isinstance(patch, StepPatch):
+            heights, edges, _ = patch.get_data()
+            middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+            holder.plot(
+                middles, heights, linestyle="none", marker=".", markersize=1, alpha=0,
+                label=patch.get_label(),
+            )  # fmt: skip
+    holder.set(xlim=limits[0], ylim=limits[1])
 
 
 def _named(holder: Axes) -> dict[str, str]:

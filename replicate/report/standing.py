@@ -7,6 +7,8 @@ from replicate.report.participants import Participant
 from replicate.score import over_images, scoring
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# So many equals of the best are named.
+_NAMED = 3
 
 
 def groups(participants: Iterable[Participant], first: str | None = None) -> list[dict]:
@@ -105,7 +107,7 @@ def headline(
             key=lambda key: -(together[key][1].metrics["AP"] or 0),
         )
         if best in together and scored:
-            sentence += _by(best, scored[0], names, together, samples)
+            sentence += _by(best, scored, names, together, samples)
         said.append(f"{sentence}.")
     if len(of_groups) > 1:
         said.append(
@@ -117,17 +119,22 @@ def headline(
 
 def _by(
     best: str,
-    second: str,
+    others: list[str],
     names: dict[str, str],
     together: dict[str, tuple[Participant, scoring.Result]],
     samples: int,
 ) -> str:
+    """How far the best is above the second; which ones are its equals. `others`: best first."""
+    second, ap = others[0], together[best][1].metrics["AP"]
     try:
         found = _difference(together[best][1], together[second][1], samples)
     except UserError:
         return ""
     if found["difference"] == 0:
-        return f" together with {names[second]}, AP equal"
+        equals = [names[key] for key in others if together[key][1].metrics["AP"] == ap]
+        shown = equals[:_NAMED] + [f"{len(equals) - _NAMED} more"] * (len(equals) > _NAMED)
+        listed = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
+        return f" together with {listed}, AP equal"
     said = f", {100 * found['difference']:.2f} points of AP above {names[second]}"
     if found["low"] is not None:
         low, high = (f"{100 * found[side]:+.2f}".replace("-", "−") for side in ("low", "high"))

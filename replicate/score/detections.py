@@ -14,6 +14,7 @@ import numpy as np
 from replicate.errors import UserError
 from replicate.score import not_results
 from replicate.score.groundtruth import FIELDS, read_bytes
+from tfrecords.not_coco import shown
 
 
 class _Rle(msgspec.Struct, gc=False):
@@ -131,11 +132,11 @@ class Detections:
                 except (TypeError, ValueError):
                     if not isinstance(record, dict):
                         raise UserError(
-                            f"{name}: detection {index} is {not_results.shown(record)}, expected "
+                            f"{name}: detection {index} is {shown(record)}, expected "
                             f"an object of image_id, category_id, {field} and score"
                         ) from None
                     raise UserError(
-                        f"{name}: detection {index}: '{key}' is {not_results.shown(record[key])}, "
+                        f"{name}: detection {index}: '{key}' is {shown(record[key])}, "
                         f"expected {_EXPECTED[key]}"
                     ) from None
             return values

@@ -1,19 +1,11 @@
-"""What a file of detections is instead, where it is not COCO results; and values as written."""
+"""What a file of detections is instead, where it is not COCO results."""
 
 import json
 from typing import Any
 
-_SHOWN = 60
+from tfrecords.not_coco import shown
+
 _RESULTS = "COCO results are one JSON list of detections"
-
-
-def shown(value: Any) -> str:
-    """A value as JSON writes it, strings in their quotes; a long one cut."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def of_text(raw: bytes, error: ValueError) -> str:

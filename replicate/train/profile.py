@@ -1,13 +1,8 @@
 """A TensorBoard profile of some training steps, and where their time goes.
 
 `--profile=STEPS` writes the profile beside the run's events (train/plugins/profile; TensorBoard
-shows it with tensorboard-plugin-profile) and, of what TensorFlow traced, profile.json:
-
-  first_step, steps    which steps
-  seconds              of these steps
-  operations           [{device, operation, seconds, share}], the longest first: seconds of the
-                       threads or streams that executed operations of this type, so that they may
-                       sum to more than the time that passed; share of the device's sum
+shows it with tensorboard-plugin-profile) and, of what TensorFlow traced, profile.json
+(`replicate.contracts.runs.ProfileFile`).
 """
 
 import collections

@@ -356,7 +356,7 @@ def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
 WRONG = {
     "scores of each class": (
         {"scores": (4, 3)}, "boxes:xyxy_norm,scores:score,labels:coco",
-        r"'scores' is of shape \[4, 3\] for one image; by scores:score these are expected: "
+        r"'scores' has for an image the shape \[4, 3\]; by scores:score these are expected: "
         r"boxes \[N, 4\], scores \[N\], labels \[N\]",
     ),
     "boxes the other way": (

@@ -1,13 +1,15 @@
 """A Transformers detector with random weights, built from a config, gives its recorded AP.
 
-Run by the Python of the environment that has the library: this one, or the one that
-REPLICATE_TRANSFORMERS_PYTHON names (requirements-transformers.txt is all it needs).
+Run by the Python of the environment that has the library: build/transformers, which `make
+test-all` builds, this one, or the one that REPLICATE_TRANSFORMERS_PYTHON names
+(requirements-transformers.txt is all it needs).
 """
 
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -17,13 +19,14 @@ import pytest
 from replicate import benchmark
 from replicate.benchmarking import Dataset
 
-PYTHON = os.environ.get("REPLICATE_TRANSFORMERS_PYTHON") or (
-    sys.executable if importlib.util.find_spec("transformers") else None
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PYTHON = (
+    os.environ.get("REPLICATE_TRANSFORMERS_PYTHON")
+    or shutil.which(PROJECT / "build" / "transformers" / "bin" / "python")
+    or (sys.executable if importlib.util.find_spec("transformers") else None)
 )
 pytestmark = pytest.mark.skipif(
-    PYTHON is None,
-    reason="Transformers is optional: set REPLICATE_TRANSFORMERS_PYTHON to a Python that has "
-    "requirements-transformers.txt",
+    PYTHON is None, reason="no Python with Transformers: make build/transformers/.installed"
 )
 
 # Builds the model, and records its detections: the best over queries × classes, by hand.

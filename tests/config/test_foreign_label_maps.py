@@ -95,6 +95,54 @@ def test_against_the_records(folder, records, case):
         assert "It has 'RED'" in said
 
 
+MORE_SIBLINGS = {  # text: what is told, or the names by id
+    "item: { id: 1 name: 'a' }": {1: "a"},
+    "item < id: 1 name: 'a' >": {1: "a"},
+    "item { id: 1; name: 'a'; }": {1: "a"},
+    "item { id: 0x2 name: 'a' }": {2: "a"},
+    "item { id: 1 name: 'it\\'s' }": {1: "it's"},
+    "item { id: 1 name: 'зубная щётка' }": {1: "зубная щётка"},
+    "item { id: 1 name: '\\320\\267' }": {1: "з"},
+    "item { id: 1 name: 'a' keypoints { id: 0 label: 'nose' } }": {1: "a"},
+    "item { id: 1 name: 'a' frequency: FREQUENT }": {1: "a"},
+    "item { id: 1.5 name: 'a' }": "1:12",
+    "item { id: '1' name: 'a' }": "1:12",
+    "item { id: 99999999999 name: 'a' }": "out of range",
+    "item { id: 1 id: 2 name: 'a' }": 'multiple "id" fields',
+    "item { id: 1 name: 'a'": 'Expected "}"',
+    "item { id: 1 name: 'a }": "missing ending quote",
+    "item { id: 1 name: a }": "Expected string",
+    "item { id: 1 name: '' }": "has no name",
+    "item { id: 1 nmae: 'a' }": "has no name",
+    "item { id: 1 name: 'a' colour: 'x' }": "no field 'colour' in StringIntLabelMapItem",
+    "item { item { id: 1 name: 'a' } }": "has no id",
+    "items { id: 1 name: 'a' }": "no item {…} found",
+    "# nothing yet": "no item {…} found",
+    "names:\n  0: red\n": "a list of names",
+    "id,name\nx,red\n": "a list of names",
+    "{1: 'red'}": "It is JSON",
+    "<item><id>1</id></item>": "cannot be read as a label map",
+}
+
+
+@pytest.mark.parametrize("text", MORE_SIBLINGS)
+def test_more_siblings(tmp_path, text):
+    told = MORE_SIBLINGS[text]
+    path = tmp_path / "map.pbtxt"
+    path.write_text(text, encoding="utf-8")
+    problems = found(path, str(tmp_path / "no-records"))
+    if isinstance(told, dict):
+        assert problems == [] and tfrecords.label_map.read(path) == told
+        return
+    ((level, message),) = problems
+    assert level == "error" and told in message and "map.pbtxt" in message
+
+
+def test_there_are_as_many_siblings():
+    cases = len(TAKEN) + len(REFUSED) + len(AGAINST_RECORDS)
+    assert len(SIBLINGS) + len(MORE_SIBLINGS) >= cases
+
+
 @pytest.mark.parametrize("case", SIBLINGS)
 def test_siblings(tmp_path, case):
     text, message = SIBLINGS[case]

@@ -3,7 +3,7 @@
 import pytest
 
 from replicate.explain import from_detections, page
-from tests.report import browsing
+from tests.report import axe, browsing
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def test_the_page(opened, width, theme):
     shown = opened(width, theme)
     assert shown.errors() == [] and shown.requests() == []
     assert shown.run("document.documentElement.scrollWidth") <= width
+    assert axe.serious(shown, theme) == []
     assert "AP 0.1879 is given by one protocol: images_with_detections." in shown.texts(".sentence")
     hits = shown.texts("tr.hit th")
     assert hits == ["images_with_detections"]

@@ -14,9 +14,9 @@ odapi.load()
 
 from replicate import config as configs
 from replicate import score
+from replicate.benchmarking import Dataset
 from replicate.explain import from_model
 from replicate.explain.rigs import Running, rig_of
-from replicate.score.groundtruth import Groundtruth
 from tests.evaluate.conftest import Case
 
 _KEEP = "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer"
@@ -99,8 +99,8 @@ def test_moving_averages_off_is_the_weights_themselves(tmp_path):
     """Averages of a trained kind, weights of zeros: on finds objects, off scores all alike."""
     case = Case(tmp_path, "ssd", _AVERAGES, checkpoint=False)
     case.save_averages(3)
-    truth = Groundtruth.read(case.annotations_file)
-    rig = rig_of(case.checkpoint_dir, truth, pipeline_config=str(case.config_path))
+    dataset = Dataset(case.annotations_file, case.image_dir)
+    rig = rig_of(case.checkpoint_dir, dataset, pipeline_config=str(case.config_path))
     assert "averages" not in rig.without
     names = json.loads(pathlib.Path(case.annotations_file).read_text())["images"]
     images = [(each["id"], pathlib.Path(case.image_dir) / each["file_name"]) for each in names]
@@ -118,7 +118,7 @@ def test_moving_averages_off_is_the_weights_themselves(tmp_path):
 
 def test_a_checkpoint_without_averages_says_so(tmp_path):
     case = Case(tmp_path, "ssd")
-    truth = Groundtruth.read(case.annotations_file)
-    rig = rig_of(case.checkpoint_dir, truth, pipeline_config=str(case.config_path))
+    dataset = Dataset(case.annotations_file, case.image_dir)
+    rig = rig_of(case.checkpoint_dir, dataset, pipeline_config=str(case.config_path))
     assert "keeps no moving averages" in rig.without["averages"]
     assert not configs.read(case.config_path).eval_config.use_moving_averages

@@ -32,6 +32,11 @@ def hostile(drawn, tmp_path_factory):
     document["images"][0]["file_name"] = name
     document["annotations"][0]["iscrowd"] = 1
     document["annotations"][0]["segmentation"] = {"size": [256, 256], "counts": [0, 65536]}
+    dropped = document["annotations"][0] | {"iscrowd": 0, "segmentation": []}
+    for number, image in enumerate(document["images"]):
+        for more, box in enumerate(([20, 30, 0, 40], [400, 400, 20, 20])):
+            added = {"id": 10_000 + 2 * number + more, "image_id": image["id"], "bbox": box}
+            document["annotations"].append(dropped | added)
     (folder / "instances_train.json").write_text(json.dumps(document))
     return folder
 
@@ -181,3 +186,31 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--output=.*cannot be made"):
         page.prepare(tmp_path / "file" / "inspection")
+
+
+def test_dropped_boxes_are_drawn(shown, written):
+    told = read_json(written[1] / "inspection.json")["dropped_boxes"]
+    assert told["reasons"] == {"box_empty": 8, "box_outside_image": 8}
+    assert len(told["drawn"]) == len(shown.all("#dropped ~ .cards .card .missed")) / 2 == 8
+    (first, _) = told["drawn"][0]["boxes"]
+    assert first["box_xywh_px"] == [20, 30, 0, 40] and first["reason"] == "box_empty"
+    assert "20, y 30, 0 × 40 px" in " ".join(shown.texts("#dropped ~ .cards figcaption"))
+
+
+def test_values_of_bars_and_steps(shown, written):
+    from selenium.webdriver.common.keys import Keys
+
+    told = read_json(written[1] / "inspection.json")
+    shown.one("#plot-classes-top svg").send_keys(Keys.ARROW_UP)
+    row = told["classes"][0]
+    values = shown.texts("#plot-classes-top .value")
+    assert values and values[0].endswith(f": {row['objects']:,}") or len(told["classes"]) > 1
+    shown.one("#plot-objects-per-image svg").send_keys(Keys.ARROW_LEFT)
+    assert "as recorded" in shown.one("#plot-objects-per-image .value").text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_fault(shown, theme):
+    from tests.report import axe
+
+    assert axe.serious(shown, theme) == []

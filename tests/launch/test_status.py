@@ -265,6 +265,9 @@ def test_a_folder_that_is_not_there(tmp_path):
         status.of_folder(tmp_path / "gone")
 
 
+_HEADS = ("run", "state", "step", "time left", "last AP", "verdict")
+
+
 def _shown(found, width):
     console = Console(width=width)
     with console.capture() as captured:
@@ -282,8 +285,27 @@ def test_the_table_keeps_names_whole(width, tmp_path):
     rows = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith("│")]
     columns = ["".join(cell.strip() + " " for cell in cells) for cells in zip(*rows, strict=True)]
     assert columns[0].replace(" ", "") == name.replace(" ", "")
-    for word in ("running", "1,200 of 50,000", "13:33:20", "AP 22.2 at 30"):
-        assert word in " ".join(columns)
+    told = dict(zip(_HEADS, columns, strict=False))
+    assert told["state"].split() == ["running"]
+    assert told["step"].split() == ["1,200", "of", "50,000"]
+    assert told["time left"].split() == ["13:33:20"]
+    assert told["last AP"].split() == ["22.2", "at", "30"]
+
+
+@pytest.mark.parametrize("width", [200, 119, 80, 60])
+def test_columns_at_every_width(width, tmp_path):
+    """A verdict is not cut; where and why is a column, or stands below where that is too narrow."""
+    _make(tmp_path / "a", training=_GONE | {"state": "failed", "reason": "no room"})
+    _make(tmp_path / "b", training={"step": 9, "num_steps": 9}, ap=0.5)
+    write_json(tmp_path / "b" / "verdict.json", {"verdict": "NOT COMPARABLE"})
+    text = _shown(status.of_folder(tmp_path), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    head = next(line for line in text.splitlines() if "state" in line)
+    assert all(name.split()[0] in head for name in _HEADS)
+    for word in ("failed", "NOT", "COMPARABLE", "50.0", "no"):
+        assert re.search(rf"[│ ]{word}[│ ,]", text)
+    assert "room" in text
+    assert ("where" in head) == (width >= 80)
 
 
 def test_a_long_reason_is_one_line_of_the_table(tmp_path):

@@ -30,3 +30,30 @@ def test_controls(page):
     page.one("#theme").click()
     assert page.run("getComputedStyle(document.body).backgroundColor") != before
     assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_category_and_values_of_plots(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.run("document.querySelector('#category-table button.link').click()")
+    name = page.one("#category-title").text
+    assert name in page.texts("#category-body tbody th")
+    assert page.all("#category-body figure svg")
+    page.one("#category-body > button").click()
+    shown = page.run(
+        "[...document.querySelectorAll('#image-cards > *')].filter((e) => e.checkVisibility())"
+        ".map((e) => [...e.querySelectorAll('.present [data-category]')]"
+        ".map((c) => c.dataset.category))"
+    )
+    assert shown and all(name in each for each in shown)
+    page.one("#plot-thresholds svg").send_keys(Keys.ARROW_LEFT)
+    assert "F1" in page.one("#plot-thresholds .value").text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_fault(page, theme):
+    from tests.report import axe
+
+    assert axe.serious(page, theme) == []
+    page.run("document.querySelector('#category-table button.link').click()")
+    assert axe.serious(page, theme) == []

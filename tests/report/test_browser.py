@@ -294,8 +294,7 @@ def test_words_filter_runs(compared_page):
 
 def _colours(page):
     return page.run(
-        "runRows().map((row) => document.documentElement.style"
-        ".getPropertyValue(`--run-${row.dataset.run}`))"
+        "runRows().map((row) => row.style.getPropertyValue(`--run-${row.dataset.run}`))"
     )
 
 
@@ -365,6 +364,22 @@ def test_same_image_under_each_run(compared_page, compared_told):
     assert "step 100" in card.text
 
 
+def test_a_category_of_a_comparison_opens_its_row_and_its_images(compared_page, compared_told):
+    page = compared_page
+    button = next(each for each in page.all("#category-table button.link") if each.text == "disc")
+    page.run("arguments[0].click()", button)
+    assert page.one("#category-title").text == "disc"
+    assert page.texts("#category-body tbody th") == ["disc"]
+    page.one("#category-body > button").click()
+    assert not page.all("dialog[open]")
+    (category_id,) = (key for key, name in compared_told["gallery"]["categories"].items()
+                      if name == "disc")  # fmt: skip
+    assert page.one("#gallery-category").get_attribute("value") == category_id
+    tag = page.one("#gallery-cards .tag")
+    page.run("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", tag)
+    assert page.one("#category-title").text == tag.get_attribute("data-category") == "disc"
+
+
 def test_hostile_names_in_a_comparison(compared_page):
     assert compared_page.run("document.title") == "4 runs compared"
     assert HOSTILE in compared_page.texts("#category-table tbody th")
@@ -403,8 +418,7 @@ def test_fifty_runs(driver, finished_run, tmp_path):
     assert len(page.run("shownRuns()")) == 50
     # Eight have colours of their own; the others give way.
     coloured = page.run(
-        "runRows().map((row) => getComputedStyle(document.documentElement)"
-        ".getPropertyValue(`--run-${row.dataset.run}`))"
+        "runRows().map((row) => getComputedStyle(row).getPropertyValue(`--run-${row.dataset.run}`))"
     )
     muted = page.run("getComputedStyle(document.documentElement).getPropertyValue('--muted')")
     assert coloured.count(muted) == 42 and len(set(coloured)) == 9

@@ -236,6 +236,116 @@ def test_a_category_shows_curve_confusions_and_images(page, told):
     assert page.one("#gallery-category").get_attribute("value") == str(category_id)
 
 
+def test_a_name_on_a_picture_and_one_below_open_their_category(page, told):
+    page.set("#gallery-score", 0.05)
+    tag = page.one(".card .tag")
+    name = tag.get_attribute("data-category")
+    assert name in tag.text
+    page.run("arguments[0].scrollIntoView({block: 'center'})", tag)
+    tag.click()
+    assert page.one("#category-title").text == name
+    page.one("#category-close").click()
+    # The rest of the picture still enlarges it.
+    page.run("document.querySelector('.card .open').click()")
+    assert page.run("document.getElementById('enlarged').open")
+    page.one("#enlarged-canvas .tag").click()
+    assert page.run("document.getElementById('category-dialog').open")
+    page.one("#category-body > button").click()
+    assert not page.all("dialog[open]")
+    below = page.one(".card figcaption button.link")
+    image = _of(told, int(page.one(".card").get_attribute("data-image")))
+    first = str(image["groundtruth"][0]["category_id"])
+    below.send_keys(Keys.ENTER)
+    assert page.one("#category-title").text == told["gallery"]["categories"][first]
+    svg = page.one("#category-body figure svg")
+    svg.send_keys(Keys.ARROW_RIGHT)
+    assert "0.50" in page.one("#category-body .value").text
+
+
+def test_the_legend_lists_what_is_drawn(page):
+    def listed():
+        return page.run(
+            "[...document.querySelectorAll('#gallery-legend li')]"
+            ".filter((e) => e.checkVisibility()).map((e) => e.dataset.drawn)"
+        )
+
+    def drawn():
+        return [kind for kind in (".box.right", ".box.wrong", ".box.ignored", ".box.found",
+                                  ".box.missed", ".box.crowd", ".mask", ".keypoint")
+                if page.all(f"#gallery-cards {kind}")]  # fmt: skip
+
+    seen = set()
+    for least in (0.05, 1.0):
+        page.set("#gallery-score", least)
+        assert listed() == drawn()
+        seen.add(tuple(listed()))
+    page.one("#gallery-groundtruth").click()
+    assert listed() == drawn() == []
+    assert len(seen) == 2 and all(".keypoint" not in each for each in seen)
+
+
+def test_masks_and_keypoints_of_detections(tmp_path, drawn):
+    """A mask's polygon covers what pycocotools decodes, and the page draws both."""
+    from PIL import Image, ImageDraw
+    from pycocotools import mask as coco_mask
+
+    from replicate.report import outlines
+    from replicate.score.detections import Detections
+
+    rng = np.random.default_rng(0)
+    found = making.detections(drawn[0], skill=0.9)[:12]
+    for each in found:
+        pixels = np.zeros((256, 256), np.uint8)
+        left, top = rng.integers(10, 100, 2)
+        pixels[top : top + 60, left : left + 40] = 1
+        pixels[top + 20 : top + 40, left + 40 : left + 90] = 1
+        rle = coco_mask.encode(np.asfortranarray(pixels))
+        each["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        each["keypoints"] = [12.0, 13.0, 1, 0, 0, 0]
+    write_json(tmp_path / "found.json", found)
+    detections = Detections.of(tmp_path / "found.json", "bbox")
+    told = outlines.of_detections(detections, [0, 7])
+    assert list(told) == [0, 7] and told[7]["keypoints"] == [12.0, 13.0, 1, 0, 0, 0]
+    for index, outline in told.items():
+        again = Image.new("L", (256, 256))
+        for polygon in outline["polygons"]:
+            ImageDraw.Draw(again).polygon(polygon, fill=1)
+        mask = coco_mask.decode(found[index]["segmentation"]) > 0
+        both = np.asarray(again) > 0
+        assert (mask & both).sum() / (mask | both).sum() > 0.95
+    crowd = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}  # by columns, uncompressed
+    ((polygon),) = outlines.of_annotation({"segmentation": crowd})["polygons"]
+    assert {round(value) for value in polygon} <= {1, 2, 3}
+    boxes_alone = Detections.of(making.detections(drawn[0], skill=0.9)[:2], "bbox")
+    assert outlines.of_detections(boxes_alone, [0]) == {}
+
+
+def test_outlines_of_detections_reach_the_page(driver, run, drawn):
+    from pycocotools import mask as coco_mask
+
+    found = making.detections(drawn[0], skill=0.9)
+    pixels = np.zeros((256, 256), np.uint8)
+    pixels[30:90, 40:120] = 1
+    rle = coco_mask.encode(np.asfortranarray(pixels))
+    for each in found:
+        each["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        each["keypoints"] = [50.0, 60.0, 1.0]
+    making.write_evaluation(run, 300, drawn[0], found)
+    report.write(run)
+    page = browsing.Page(driver, run.report / "index.html")
+    page.one("#gallery-groundtruth").click()
+    drawn_masks = page.all(".card polygon.mask.right")
+    assert drawn_masks and len(page.all(".card circle.keypoint.right")) == len(drawn_masks)
+    numbers = [float(n) for n in drawn_masks[0].get_attribute("points").replace(",", " ").split()]
+    assert min(numbers[::2]) == pytest.approx(40, abs=1)
+    assert max(numbers[1::2]) == pytest.approx(90, abs=1)
+    assert ".mask" in page.run(
+        "[...document.querySelectorAll('#gallery-legend li')]"
+        ".filter((e) => e.checkVisibility()).map((e) => e.dataset.drawn)"
+    )
+    assert page.errors() == []
+
+
 def test_originals_beside_the_page(driver, run):
     report.write(run, images="folder")
     page = browsing.Page(driver, run.report / "index.html")

@@ -4,7 +4,7 @@ import pytest
 
 from replicate import report
 from replicate.run import read_json
-from tests.report import browsing
+from tests.report import axe, browsing
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,11 @@ def test_it_has_images_and_nothing_of_a_run(page):
         assert absent not in text
     links = page.run("[...document.querySelectorAll('nav.toc a')].map((e) => e.hash)")
     assert all(page.all(link) for link in links)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_fault(page, theme):
+    assert axe.serious(page, theme) == []
 
 
 def test_the_record_must_be_that_of_the_detections(record, tmp_path):

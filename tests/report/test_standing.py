@@ -81,6 +81,18 @@ def test_how_far_the_best_is_above_the_second(folder):
     assert f"better is best, {ours - theirs:.2f} points of AP above worse (95 % interval" in said
 
 
+def test_all_equals_of_the_best_are_named(folder):
+    three = participants.read([str(folder / name) for name in ("better", "twin", "worse")])
+    together = {each.key: (each, each.scored()) for each in three[:2]}
+    together["r2"] = together["r3"] = together["r0"]
+    names = {"r0": "better", "r1": "twin", "r2": "again", "r3": "more"}
+    group = {"best": "r0", "runs": list(names), "text": "boxes"}
+    (said,) = standing.headline([group], names, together, samples=20)
+    assert said == (
+        "Of the 4 runs with boxes, better is best together with twin, again and more, AP equal."
+    )
+
+
 def test_groups_stay_apart_when_sorted(page):
     heads = [each.text for each in page.all("#runs-table thead th")]
     assert heads[:5] == ["shown", "run", "verdict", "evaluated on", "AP"]

@@ -1,5 +1,7 @@
 """The verdict's part of a report: the sentence, the causes, the settings as one group."""
 
+import re
+
 import pytest
 
 from replicate import report, verdict, zoo
@@ -72,3 +74,54 @@ def test_sentence_where_nothing_was_published(run):
     assert _report(run)["verdict"]["sentence"].startswith(
         f"Box AP {ap:.2f}, for which nothing was published. There is nothing to hold it against."
     )
+
+
+@pytest.fixture
+def fine_tuned(run):
+    """A run made with --purpose=finetune, not judged yet."""
+    spec = read_json(run.spec)
+    spec["request"]["purpose"] = "finetune"
+    write_json(run.spec, spec)
+    run.verdict.unlink()
+    return run
+
+
+def _pages(run):
+    report.write(run)
+    page = (run.report / "index.html").read_text()
+    page = re.sub("<style.*?</style>|<script.*?</script>", "", page, flags=re.DOTALL)
+    return page, (run.report / "report.md").read_text()
+
+
+# What speaks of the zoo's figure or of COCO's images.
+OF_THE_ZOO = re.compile(
+    "(?:val|train)2017(?!-)|the zoo publishes|published config|published figure|replication claim"
+    "|published 22|Figure reached|NOT COMPARABLE|may explain the gap"
+)
+
+
+def test_a_fine_tuning_without_a_reference_is_not_judged(fine_tuned):
+    told = content.of_run(fine_tuned)
+    assert told["verdict"]["verdict"] == "NO REFERENCE" and told["of_zoo"] is False
+    assert told["answers"]["reached"] == "No reference was named, so that nothing is judged"
+    assert [row["published"] for row in told["metrics"]["rows"]] == [None] * 12
+    assert "--reference=EARLIER_RUN" in told["answers"]["next"][0]["command"]
+    for page in _pages(fine_tuned):
+        found = OF_THE_ZOO.search(page)
+        assert not found, page[max(0, found.start() - 200) : found.end() + 100]
+        assert "NO REFERENCE" in page and "What differs from the recipe it starts from" in page
+
+
+def test_a_reference_of_ones_own_is_named(fine_tuned, finished_run):
+    asked = verdict.Asked.of([str(finished_run.root)], margin=3)
+    write_json(fine_tuned.spec, read_json(fine_tuned.spec) | {"reference": asked.to_json()})
+    told = content.of_run(fine_tuned)
+    achieved = 100 * told["metrics"]["rows"][0]["value"]
+    assert told["verdict"]["reference"]["kind"] == "runs"
+    assert told["metrics"]["rows"][0]["published"] == pytest.approx(achieved)
+    assert told["answers"]["reached"].startswith(f"Reference reached ({finished_run.root})")
+    assert "AP of the reference" in charts.of_run(told)["checkpoints"].svg
+    for page in _pages(fine_tuned):
+        found = OF_THE_ZOO.search(page)
+        assert not found, page[max(0, found.start() - 200) : found.end() + 100]
+        assert "reference" in page

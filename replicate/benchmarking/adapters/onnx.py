@@ -225,23 +225,23 @@ def _by_contract(
             return _split(values[names[0]])
         dimensions = {"boxes": 2, "scores": 1 + outputs.by_class, "labels": 1}
         return {
-            role: _alone(
-                outputs.name_of(role), values[outputs.name_of(role)], dimensions[role], outputs
-            )
+            role: _alone(path, values[outputs.name_of(role)], dimensions[role], outputs, role)
             for role in outputs.roles
         }
 
     def detections_of(values: dict[str, np.ndarray], image_hw: list) -> list[Found]:
         height, width = image_hw[0]
         of_input = input_hw or (height, width)
-        return [
-            outputs.found(
+        try:
+            found = outputs.found(
                 values,
                 lambda boxes: inputs.to_image(boxes, (height, width), of_input),
                 of_input,
                 id_of,
             )
-        ]
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        return [found]
 
     return Model(
         call,
@@ -274,7 +274,9 @@ def _ran(
         ) from None
 
 
-def _alone(name: str, value: np.ndarray, dimensions: int, outputs: Outputs) -> np.ndarray:
+def _alone(
+    path: str | os.PathLike, value: np.ndarray, dimensions: int, outputs: Outputs, role: str
+) -> np.ndarray:
     """An output of one image, without its batch dimension where it has one.
 
     Raises:
@@ -289,10 +291,11 @@ def _alone(name: str, value: np.ndarray, dimensions: int, outputs: Outputs) -> n
         "scores": "[N, classes]" if outputs.by_class else "[N]",
         "labels": "[N]",
     }
-    expected = ", ".join(f"{role} {shapes[role]}" for role in outputs.roles)
+    expected = ", ".join(f"{name} {shapes[name]}" for name in outputs.roles)
     raise UserError(
-        f"the output '{name}' is of shape {list(value.shape)} for one image; by "
-        f"scores:{outputs.scores} these are expected: {expected}, with or without a leading 1. "
+        f"{path}: the output '{outputs.name_of(role)}' has for an image the shape "
+        f"{list(value.shape)}; by scores:{outputs.scores} these are expected: {expected}, with or "
+        "without a leading 1. "
         "Name another output (boxes=NAME:…), another kind of scores, or export the model with a "
         "batch of 1"
     )

@@ -14,21 +14,39 @@ function shownRuns() {
     .map((row) => row.dataset.run);
 }
 
-// What is drawn of each run in the plots, looked up once: run -> elements.
-let drawn = null;
-function drawnOf() {
-  if (drawn) return drawn;
-  drawn = new Map();
-  for (const item of document.querySelectorAll("svg [id*='-of-r']")) {
-    const run = item.id.match(/-of-(r\d+)(-name)?$/)?.[1];
-    if (run) drawn.set(run, [...(drawn.get(run) ?? []), item]);
+// What belongs to each run, looked up once: lines and dots of the plots, rows and cells.
+let ofRuns = null;
+function ofRun(run) {
+  if (!ofRuns) {
+    ofRuns = new Map();
+    const add = (key, part, item) => {
+      if (!ofRuns.has(key)) ofRuns.set(key, { drawn: [], cells: [], rows: [] });
+      ofRuns.get(key)[part].push(item);
+    };
+    for (const item of document.querySelectorAll("svg [id*='-of-r']")) {
+      const key = item.id.match(/-of-(r\d+)(-name)?$/)?.[1];
+      if (key) add(key, "drawn", item);
+    }
+    for (const item of document.querySelectorAll("[data-of]")) add(item.dataset.of, "cells", item);
+    for (const row of runRows()) add(row.dataset.run, "rows", row);
   }
-  return drawn;
+  return ofRuns.get(run) ?? { drawn: [], cells: [], rows: [] };
+}
+
+// Colours are set on what has them: a variable of the whole page would style all of it anew.
+function giveColour(run, colour) {
+  const { drawn, cells, rows } = ofRun(run);
+  for (const item of [...drawn, ...cells, ...rows]) item.style.setProperty(`--run-${run}`, colour);
+}
+
+function colourOfRun(run) {
+  return isShown[run] && colourOf[run] ? `var(--s${colourOf[run]})` : "var(--muted)";
 }
 
 // A shown run keeps its colour, whatever is hidden or shown beside it. A hidden run's may go to a
 // shown one that had none; when it is shown again it gets its own back if that is free.
 const colourOf = {};
+const given = {};
 
 function colourRuns() {
   const shown = new Set(shownRuns());
@@ -47,17 +65,20 @@ function colourRuns() {
     else delete colourOf[run];
   }
   for (const run of order) {
+    const before = isShown[run];
     isShown[run] = shown.has(run);
-    document.documentElement.style.setProperty(`--run-${run}`,
-      shown.has(run) && colourOf[run] ? `var(--s${colourOf[run]})` : "var(--muted)");
+    const colour = colourOfRun(run);
+    if (given[run] !== colour) giveColour(run, given[run] = colour);
+    if (before === isShown[run]) continue;
+    const { drawn, cells } = ofRun(run);
+    for (const item of cells) item.classList.toggle("hidden", !isShown[run]);
+    for (const item of drawn) item.style.display = isShown[run] ? "" : "none";
   }
-  fitCurves(shown);
-  for (const item of document.querySelectorAll("[data-of]")) {
-    item.classList.toggle("hidden", !shown.has(item.dataset.of));
-  }
-  for (const [run, items] of drawnOf()) {
-    for (const item of items) item.style.display = shown.has(run) ? "" : "none";
-  }
+  // The table answers at once; the curves' axes follow when it has been drawn.
+  clearTimeout(colourRuns.later);
+  if (colourRuns.begun) colourRuns.later = setTimeout(() => fitCurves(shown));
+  else fitCurves(shown);
+  colourRuns.begun = true;
 }
 
 function startRuns(changed) {
@@ -73,13 +94,15 @@ function startRuns(changed) {
     return percents(metric.value) ? Number(text) / 100 : Number(text);
   }
 
+  const texts = new Map(all.map((row) => [row, row.textContent.toLowerCase()]));
+
   function apply() {
     const words = byId("runs-words").value.toLowerCase().split(/\s+/).filter(Boolean);
     const [least, most] = [bound("runs-least"), bound("runs-most")];
     const column = columns[metric.selectedIndex];
     let count = 0;
     for (const row of all) {
-      const text = row.textContent.toLowerCase();
+      const text = texts.get(row);
       const value = cellValue(row, column);
       const within = (least === null || (value !== null && value >= least)) &&
         (most === null || (value !== null && value <= most));
@@ -127,19 +150,35 @@ function startComparedImages() {
     return own.length ? own.reduce((a, b) => (Number(a) > Number(b) ? a : b)) : null;
   }
 
-  function build() {
-    const image = data.images[control("image").selectedIndex];
-    const shown = new Set(shownRuns());
-    made = data.runs.filter((run) => shown.has(run)).map((run) => {
+  // The cards of an image are kept while their runs are hidden, and drawn anew where the view
+  // has changed since.
+  const kept = new Map();
+  let seen = 0;
+
+  function cardOf(run, image) {
+    if (!kept.has(run)) {
       const swatch = element("span", { class: "swatch", style: `background:var(--run-${run})` });
-      return { run, image, swatch, ...makeCard(image, pictures[image.id], names[run]) };
-    });
-    byId("gallery-cards").replaceChildren(...made.map((each) => each.card));
-    for (const each of made) each.card.dataset.shows = each.run;
-    update();
+      const each = { run, image, swatch, ...makeCard(image, pictures[image.id], names[run]) };
+      each.card.dataset.shows = run;
+      kept.set(run, each);
+    }
+    const each = kept.get(run);
+    each.card.style.setProperty(`--run-${run}`, colourOfRun(run));
+    return each;
   }
 
-  function update() {
+  function build() {
+    const image = data.images[control("image").selectedIndex];
+    if (made[0]?.image !== image) kept.clear();
+    const shown = new Set(shownRuns());
+    made = data.runs.filter((run) => shown.has(run)).map((run) => cardOf(run, image));
+    byId("gallery-cards").replaceChildren(...made.map((each) => each.card));
+    draw();
+  }
+
+  function update() { seen += 1; draw(); }
+
+  function draw() {
     const view = {
       score: Number(control("score").value),
       category: control("category").value,
@@ -151,6 +190,8 @@ function startComparedImages() {
     control("step-shown").textContent = upTo === Infinity ? "" : String(upTo);
     slider.setAttribute("aria-valuetext", `step ${upTo}`);
     for (const each of made) {
+      if (each.seen === seen) continue;
+      each.seen = seen;
       const found = each.image.detections[each.run];
       const step = stepOf(found, upTo);
       const ap50 = each.image.ap50[each.run];
@@ -161,6 +202,7 @@ function startComparedImages() {
       updateCard(each, each.image, step === null ? [] : found[step], view, data.categories);
       each.caption.prepend(each.swatch);
     }
+    updateLegend();
   }
 
   function move(by) {
@@ -210,4 +252,18 @@ document.addEventListener("DOMContentLoaded", () => {
   startColumns();
   startUnits();
   startRuns(startComparedImages());
+  const data = readData("gallery-data");
+  startCategories(galleryImages(data, comparedHolds, (found) => {
+    if (!found.length) return;
+    const list = byId("gallery-image");
+    list.selectedIndex = data.images.indexOf(found[0]);
+    list.dispatchEvent(new Event("input", { bubbles: true }));
+  }));
 });
+
+// Whether an image of a comparison holds a category: annotated, or detected by any run.
+function comparedHolds(image, id) {
+  return image.groundtruth.some((each) => String(each.category_id) === id) ||
+    Object.values(image.detections).some((steps) => Object.values(steps).some((list) =>
+      list.some((each) => String(each[CATEGORY]) === id)));
+}

@@ -5,6 +5,8 @@
 // drawing again, to the digit.
 
 const POINT = /(-?[\d.]+) (-?[\d.]+)/g;
+const POINT_ALONE = /-?[\d.]+ -?[\d.]+/;
+const short = (px) => Math.round(px * 1000) / 1000;
 const MARGIN = 0.05;      // matplotlib's, on each side
 const HEADROOM = 1.06;    // above the highest value, as the plots are drawn
 
@@ -31,7 +33,10 @@ function readCurve(svg) {
   const yOf = (px) => y0 + (px - bottom) / (top - bottom) * (y1 - y0);
   const lines = [...svg.querySelectorAll("[id*='-of-']")].map((group) => {
     const paths = [...group.querySelectorAll("path")].filter((each) => !each.closest("defs"))
-      .map((path) => ({ path, d: path.getAttribute("d") }));
+      .map((path) => {
+        const d = path.getAttribute("d");
+        return { path, d, between: d.split(POINT_ALONE), at: pointsOf(d) };
+      });
     const marks = [...group.querySelectorAll("use")]
       .map((use) => ({ use, at: [Number(use.getAttribute("x")), Number(use.getAttribute("y"))] }));
     const points = [...paths.flatMap(({ d }) => pointsOf(d)), ...marks.map(({ at }) => at)]
@@ -81,9 +86,9 @@ function fit(curve, shown) {
   const toY = (px) => bottom + (curve.yOf(px) - y0) / (y1 - y0) * (top - bottom);
   for (const { run, group, paths, marks } of whole ? curve.lines : mine) {
     const factor = factorOf(run);
-    for (const { path, d } of paths) {
-      path.setAttribute("d", whole ? d : d.replace(POINT, (_, x, y) =>
-        `${toX(Number(x), factor).toFixed(3)} ${toY(Number(y)).toFixed(3)}`));
+    for (const { path, d, between, at } of paths) {
+      path.setAttribute("d", whole ? d : between[0] + at.map(([x, y], n) =>
+        `${short(toX(x, factor))} ${short(toY(y))}${between[n + 1]}`).join(""));
     }
     for (const { use, at } of marks) {
       use.setAttribute("x", whole ? at[0] : toX(at[0], factor));

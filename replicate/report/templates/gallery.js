@@ -1,7 +1,8 @@
 // Pictures with groundtruth and detections: what a run's gallery and a comparison's share.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND, KIND] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND, KIND, OUTLINE] =
+  [0, 1, 2, 3, 4, 5, 6, 7, 8];
 
 function shape(tag, attributes, text) {
   const made = document.createElementNS(SVG, tag);
@@ -10,9 +11,12 @@ function shape(tag, attributes, text) {
   return made;
 }
 
+const MANY = 12;
+
 function addBox(svg, [x, y, width, height], kind, attributes = {}) {
   const place = { x, y, width: Math.max(width, 0), height: Math.max(height, 0) };
-  svg.append(shape("rect", { ...place, class: "box under" }));
+  const under = attributes["stroke-opacity"] < 1 ? { "stroke-opacity": 0.2 } : {};
+  svg.append(shape("rect", { ...place, class: "box under", ...under }));
   svg.append(shape("rect", { ...place, class: `box ${kind}`, ...attributes }));
 }
 
@@ -42,24 +46,47 @@ function drawBoxes(svg, image, seen, view, names) {
       if (kind === "missed" || !view.detections) {
         const [x, y, , h] = each.box_xywh_px;
         tags.push([names[each.category_id], x,
-          [y + h - size * 0.25, y + h + size, y + size, y + h - size * 1.3]]);
+          [y + h - size * 0.25, y + h + size, y + size, y + h - size * 1.3],
+          names[each.category_id]]);
       }
     }
   }
   // The best one last, so that it lies on top; its tag first, so that it has its place.
   for (const each of view.detections ? [...seen.shown].reverse() : []) {
     const kind = each[FOUND] === null ? "ignored" : each[FOUND] < 0 ? "wrong" : "right";
-    addBox(svg, each.slice(X, HEIGHT + 1), kind, { "data-score": each[SCORE] });
+    // Where boxes are many, those of a low score are fainter.
+    const faint = seen.shown.length > MANY ? { "stroke-opacity": Math.min(1, 0.3 + each[SCORE]) } : {};
+    addBox(svg, each.slice(X, HEIGHT + 1), kind, { "data-score": each[SCORE], ...faint });
+    addOutline(svg, each[OUTLINE] ?? {}, kind, size);
     const mark = kind === "wrong" ? "✗ " : "";
     const text = `${mark}${names[each[CATEGORY]]} ${each[SCORE].toFixed(2)}`;
     const [top, bottom] = [each[Y], each[Y] + each[HEIGHT]];
     tags.unshift([text, each[X],
-      [top - size * 0.25, top + size, bottom + size, bottom - size * 0.25, top + 2.2 * size]]);
+      [top - size * 0.25, top + size, bottom + size, bottom - size * 0.25, top + 2.2 * size],
+      names[each[CATEGORY]]]);
   }
   if (view.names !== false) addTags(svg, tags, size, width, height);
 }
 
-// The mask and the keypoints of an object, where it has any.
+// The categories annotated in an image, each a button that opens what the page knows of it.
+const MOST_NAMED = 6;
+function categoryButtons(image, names) {
+  const ids = [...new Set(image.groundtruth.map((each) => each.category_id))];
+  const buttons = ids.slice(0, MOST_NAMED).flatMap((id, index) => [
+    index ? ", " : element("br"),
+    element("button", { type: "button", class: "link", "data-category": names[id] }, names[id]),
+  ]);
+  return ids.length > MOST_NAMED ? [...buttons, ` and ${ids.length - MOST_NAMED} more`] : buttons;
+}
+
+// A legend lists what the cards show, and no more.
+function updateLegend() {
+  for (const item of document.querySelectorAll("#gallery-legend li")) {
+    item.classList.toggle("hidden", !document.querySelector(`#gallery-cards ${item.dataset.drawn}`));
+  }
+}
+
+// The mask and the keypoints of an object or a detection, where it has any.
 function addOutline(svg, each, kind, size) {
   for (const polygon of each.polygons ?? []) {
     const points = polygon.map((value, index) => value + (index % 2 ? " " : ",")).join("");
@@ -79,7 +106,7 @@ function addOutline(svg, each, kind, size) {
 // out: its box stays, and so do the tags of higher scores, which are placed first.
 function addTags(svg, tags, size, width, height) {
   const taken = [];
-  for (const [text, left, baselines] of tags) {
+  for (const [text, left, baselines, category] of tags) {
     const length = text.length * size * 0.66;
     const x = Math.max(2, Math.min(left, width - length));
     const places = baselines.map((y) => Math.min(Math.max(y, size), height - 2));
@@ -89,7 +116,7 @@ function addTags(svg, tags, size, width, height) {
     if (y === undefined) continue;
     taken.push({ x, y, length });
     svg.append(shape("text", {
-      x, y, class: "tag", "font-size": size, "stroke-width": size * 0.22,
+      x, y, class: "tag", "font-size": size, "stroke-width": size * 0.22, "data-category": category,
     }, text));
   }
 }
@@ -115,6 +142,7 @@ function updateCard(made, image, detections, view, names) {
     `${seen.missed} missed, ${seen.wrong} wrong`;
   made.svg.setAttribute("aria-label", `${image.file_name}: ${words}`);
   made.caption.replaceChildren(
-    element("b", {}, made.heading ?? image.file_name), element("br"), words);
+    element("b", {}, made.heading ?? image.file_name), element("br"), words,
+    ...categoryButtons(image, names));
   return seen;
 }

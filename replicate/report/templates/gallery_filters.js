@@ -5,20 +5,31 @@ const KIND_NAMES = {
   Dupe: "duplicate", Bkg: "background as object",
 };
 
-// Facts of an image that no slider changes, made once.
+// Facts of an image that no slider changes, made once; best: step -> category -> highest score.
 function imageFacts(image) {
   if (!image.facts) {
-    const categories = new Set(image.groundtruth.map((each) => String(each.category_id)));
-    for (const list of Object.values(image.detections)) {
-      for (const each of list) categories.add(String(each[CATEGORY]));
+    const best = {};
+    for (const [step, list] of Object.entries(image.detections)) {
+      best[step] = {};
+      for (const each of list) {
+        const category = each[CATEGORY];
+        best[step][category] = Math.max(best[step][category] ?? 0, each[SCORE]);
+      }
     }
     Object.defineProperty(image, "facts", { value: {
-      categories,
+      annotated: new Set(image.groundtruth.map((each) => String(each.category_id))),
+      best,
       sizes: new Set(image.groundtruth.map((each) => each.size)),
       crowd: image.groundtruth.some((each) => each.crowd),
     } });
   }
   return image.facts;
+}
+
+// Whether an image has a category: annotated, or detected with a score that is drawn.
+function imageHolds(image, category, view) {
+  const facts = imageFacts(image);
+  return facts.annotated.has(category) || facts.best[view.step.step]?.[category] >= view.score;
 }
 
 function detectionsAt(image, view) {
@@ -28,7 +39,7 @@ function detectionsAt(image, view) {
 function imageFits(image, view, kinds) {
   const facts = imageFacts(image);
   if (view.group !== "" && !image.groups.includes(view.group)) return false;
-  if (view.category !== "" && !facts.categories.has(view.category)) return false;
+  if (view.category !== "" && !imageHolds(image, view.category, view)) return false;
   if (view.size !== "" && !facts.sizes.has(view.size)) return false;
   if (view.crowd === "with" && !facts.crowd) return false;
   if (view.crowd === "without" && facts.crowd) return false;

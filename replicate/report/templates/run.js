@@ -75,6 +75,7 @@ function startGallery(data) {
       each.heading = headingOf(each.image, now.step.step);
       updateCard(each, each.image, detectionsAt(each.image, now), now, data.categories);
     }
+    updateLegend();
     const highest = Math.max(0, ...images.flatMap((image) =>
       detectionsAt(image, now).slice(0, 1).map((each) => each[SCORE])));
     byId("gallery-none").textContent = images.length && now.detections && highest < now.score
@@ -87,7 +88,7 @@ function startGallery(data) {
 
   function rebuildIfChosenBy() {
     const now = view();
-    if (now.error !== "" || now.sort !== "") build(); else update();
+    if (now.error !== "" || now.sort !== "" || now.category !== "") build(); else update();
   }
 
   for (const name of ["groundtruth", "detections", "names", "gray", "dim"]) {
@@ -100,10 +101,11 @@ function startGallery(data) {
   control("previous").addEventListener("click", () => { page -= 1; build(); });
   control("next").addEventListener("click", () => { page += 1; build(); });
   build();
+  return view;
 }
 
 document.addEventListener("DOMContentLoaded", () => {
   const data = readData("gallery-data");
-  if (data) startGallery(data);
-  startCategories(data);
+  const view = data && startGallery(data);
+  startCategories(galleryImages(data, (image, id) => imageHolds(image, id, view())));
 });

@@ -1,0 +1,447 @@
+"""What mends each documented reason, as commands of the run that is looked at.
+
+Each can be pasted into a shell as it stands. What only the user can choose is a word in capitals
+(PLACEHOLDERS); nothing else is left out.
+"""
+
+import dataclasses
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from replicate import config, reasons, zoo
+from replicate.report.run_files import RunFiles
+
+#: Words that stand for what only the user knows.
+PLACEHOLDERS = {
+    "EARLIER_RUN": "a run directory, or a metrics.json",
+    "MODEL": "the zoo model that the run is of",
+    "CHECKPOINT": "the recipe's starting checkpoint, its path without .index",
+    "TRAIN_ANNOTATIONS": "the COCO JSON trained on",
+    "TRAIN_IMAGES": "the folder of its images",
+    "VAL_ANNOTATIONS": "the COCO JSON evaluated on",
+    "VAL_IMAGES": "the folder of its images",
+}
+_COCO = "coco"
+_BATCH = "train_config.batch_size"
+# Fields of the recipe by their flags of tools/replicate.py and tools/train.py; the order is theirs.
+_DATA = ("train_annotations", "train_images", "val_annotations", "val_images")
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandContext:
+    """What the commands are made from.
+
+    Attributes:
+      root: the run directory.
+      model: the zoo model's name; "MODEL" where it is not known.
+      request: what spec.json says was asked.
+      trained_alone: whether tools/train.py made it, which takes a config and records.
+      command: the command that made it, None where it is not known.
+      rehearsal: whether it was launched as one.
+      batch_size: of its config; None where that is not at hand.
+      finished: whether it has run all its steps.
+      annotations: the annotation file of its last evaluation, None where there is none.
+      step: of its last evaluation.
+      train_records: where its records lie, as tools/verify_tf_record.py takes them.
+      published: dict path -> the recipe's value, of fields that differ and whose value is plain.
+    """
+
+    root: str
+    model: str
+    request: dict
+    trained_alone: bool
+    command: str | None
+    rehearsal: bool
+    batch_size: int | None
+    finished: bool
+    annotations: str | None
+    step: int | None
+    train_records: str
+    published: dict[str, Any]
+
+
+def of_run(material: RunFiles, model: str | None, content: dict) -> CommandContext:
+    """The CommandContext of a report.
+
+    Args:
+      material: RunFiles.
+      model: the zoo model's name, None where it is not known.
+      content: the report's dict, with metrics and schedule.
+    """
+    spec, plan = material.spec or {}, content["schedule"] or {}
+    metrics = content["metrics"] or {}
+    alone = spec.get("kind") == "training"
+    return CommandContext(
+        root=str(material.run.root),
+        model=model or "MODEL",
+        request=material.request,
+        trained_alone=alone,
+        command=spec.get("command"),
+        rehearsal=bool((material.preflight or {}).get("rehearsal")),
+        batch_size=plan.get("batch_size"),
+        finished=plan.get("steps_run") is None or plan["steps_run"] >= plan["num_steps"],
+        annotations=(metrics.get("annotations") or {}).get("file"),
+        step=metrics.get("step"),
+        train_records=_records(material, alone),
+        published={
+            each["path"]: each["a"]
+            for each in material.deviations or ()
+            if isinstance(each["a"], (bool, int, float))
+        },
+    )
+
+
+def _records(material: RunFiles, alone: bool) -> str:
+    """The common prefix of the training shards."""
+    if alone and material.message is not None:
+        paths = material.message.train_input_reader.tf_record_input_reader.input_path
+        if paths:
+            return re.sub(r"-[\d?*]+-of-[\d?*]+(\.tfrecord)?$", "", paths[0])
+    return os.path.join(material.run.data, "train")
+
+
+def commands_for(number: int, run: CommandContext) -> list[str]:
+    """The commands that mend a reason, in their order; each a whole line of a shell.
+
+    Args:
+      number: of `replicate.reasons`.
+      run: CommandContext.
+    """
+    return list(_MENDS[number](run))
+
+
+def seeds(run: CommandContext, *more: str) -> list[str]:
+    """Two more seeds of the run, and the verdict over the three, with `more` of its flags."""
+    seed = int(run.request.get("seed") or 0)
+    others = [f"{run.root}-seed{seed + further}" for further in (1, 2)]
+    again = [
+        launch(run, into, seed=seed + further) for further, into in zip((1, 2), others, strict=True)
+    ]
+    return [*again, _line("tools/verdict.py", run.root, *others, *more)]
+
+
+def judged(run: CommandContext, *words: str) -> str:
+    """The command that judges the run, with these flags."""
+    return _line("tools/verdict.py", run.root, *words)
+
+
+def launch(
+    run: CommandContext,
+    into: str,
+    *,
+    without: Callable[[str], Any] = lambda path: False,
+    model: str | None = None,
+    substituted: str = "",
+    **fields: Any,
+) -> str:
+    """The command that launches the run once more, changed.
+
+    Args:
+      run: CommandContext.
+      into: the new run directory.
+      without: which overrides of the config to leave out, by their path.
+      model: where the config comes from, if from elsewhere.
+      substituted: a word of the shell at the end, unquoted.
+      **fields: other values of the request's fields; None leaves a flag out.
+    """
+    asked = {**run.request, **fields}
+    if run.trained_alone:
+        words = [f"--pipeline_config_path={model or os.path.join(run.root, 'pipeline.config')}"]
+        words += [f"--{name}={asked[name]}" for name in _DATA[2:] if asked.get(name)]
+        words += [f"--model={run.model}"] if run.model != "MODEL" else []
+        words += _flags(asked, num_train_steps="num_steps", seed="seed")
+        tool, target = "tools/train.py", "model_dir"
+    else:
+        words = [f"--model={model or asked.get('model') or run.model}"]
+        words += [f"--{name}={asked.get(name) or name.upper()}" for name in _DATA]
+        words += [
+            f"--set={path}={value}"
+            for path, value in asked.get("overrides") or ()
+            if not without(path)
+        ]
+        words += _flags(
+            asked, num_steps="num_steps", fine_tune_checkpoint="fine_tune_checkpoint", seed="seed"
+        )
+        words += ["--include_masks"] * bool(asked.get("include_masks"))
+        tool, target = "tools/replicate.py", "run_dir"
+    words += _flags(asked, checkpoint_every_n="checkpoint_every_n", precision="precision")
+    micro = asked.get("gradient_accumulation_steps") or 1
+    words += [f"--gradient_accumulation_steps={micro}"] * (micro > 1)
+    words += ["--rehearsal"] * run.rehearsal
+    return " ".join(filter(None, [_line(tool, *words, f"--{target}={into}"), substituted]))
+
+
+def _flags(asked: dict, **named: str) -> list[str]:
+    return [f"--{flag}={asked[key]}" for flag, key in named.items() if asked.get(key)]
+
+
+def _line(tool: str, *words: str) -> str:
+    return shlex.join(["python", tool, *words])
+
+
+def _again(run: CommandContext, **changed: Any) -> str:
+    return launch(run, f"{run.root}-next", **changed)
+
+
+def _evaluate(*words: str) -> str:
+    return _line("tools/evaluate.py", *words)
+
+
+def _start(run: CommandContext) -> list[str]:
+    point = zoo.starting_point(run.model)
+    if point is None or not point.archive:
+        return [_again(run, fine_tune_checkpoint="CHECKPOINT")]
+    if run.trained_alone:
+        rendered = f"{run.root}-next.config"
+        return [
+            _render(run, rendered) + f" $({_line('tools/download.py', 'starting', run.model)})",
+            _again(run, model=rendered),
+        ]
+    printed = f"$({_line('tools/download.py', 'starting', run.model)})"
+    return [_again(run, fine_tune_checkpoint=None, substituted=printed)]
+
+
+def _render(run: CommandContext, output: str, *words: str) -> str:
+    """The recipe's config with this run's records."""
+    records = os.path.dirname(run.train_records) or "."
+    return _line(
+        "tools/render_config.py",
+        f"--model={run.model}",
+        f"--output={output}",
+        f"--label_map={os.path.join(records, 'label_map.pbtxt')}",
+        f"--train_records={run.train_records}-?????-of-?????.tfrecord",
+        f"--val_records={os.path.join(records, 'val')}-?????-of-?????.tfrecord",
+        *words,
+    )
+
+
+def _images(run: CommandContext) -> list[str]:
+    return [
+        _line("tools/download.py", "coco", "--split=val2017", "--split=annotations",
+              f"--dest={_COCO}"),
+        _evaluate(
+            f"--checkpoint={run.root}",
+            f"--annotations_file={_COCO}/annotations/instances_val2017.json",
+            f"--image_dir={_COCO}/val2017",
+            f"--output={run.root}/val2017_detections.json.gz",
+        ),
+    ]  # fmt: skip
+
+
+def _without(*paths: str) -> Callable[[CommandContext], list[str]]:
+    """The same run, without its overrides of these fields; a config of its own is compared."""
+    pattern = re.compile("|".join(paths))
+
+    def commands(run: CommandContext) -> list[str]:
+        changed = [path for path, _ in run.request.get("overrides") or () if pattern.search(path)]
+        if changed and not run.trained_alone:
+            return [_again(run, without=pattern.search)]
+        rendered = f"{run.root}-next.config"
+        restored = _restored(run, pattern, rendered)
+        return [restored, _again(run, model=rendered)] if restored else _compared(run)
+
+    return commands
+
+
+def _restored(run: CommandContext, pattern: re.Pattern[str], output: str) -> str | None:
+    """The run's config with the recipe's values of these fields; None where none is plain."""
+    values = {path: value for path, value in run.published.items() if pattern.search(path)}
+    if not values:
+        return None
+    words = [
+        f"--set={path}={str(value).lower() if isinstance(value, bool) else value}"
+        for path, value in values.items()
+    ]
+    return _line("tools/render_config.py", f"--model={run.root}", f"--output={output}", *words)
+
+
+def _compared(run: CommandContext) -> list[str]:
+    """The recipe's config beside the run's, and the run from the recipe's."""
+    own = os.path.join(run.root, "pipeline.config")
+    if run.model == "MODEL" or not run.trained_alone:
+        return [_line("tools/diff_config.py", run.model, own)]
+    rendered = f"{run.root}-next.config"
+    return [_render(run, rendered), _again(run, model=rendered)]
+
+
+def _scaled(run: CommandContext) -> list[str]:
+    """The recipe's rate and schedule for this run's batch, by the linear rule."""
+    rendered, batch = f"{run.root}-scaled.config", run.batch_size or _published_batch(run)
+    of_rate = re.compile(reasons.RATE.paths).search
+    if run.trained_alone:
+        return [
+            _render(run, rendered, f"--global_batch_size={batch}"),
+            _again(run, model=rendered),
+        ]
+    return [
+        _line(
+            "tools/render_config.py",
+            f"--model={run.model}",
+            f"--global_batch_size={batch}",
+            f"--output={rendered}",
+        ),
+        _again(run, model=rendered, without=lambda path: path == _BATCH or of_rate(path)),
+    ]
+
+
+def _published_batch(run: CommandContext) -> int:
+    return config.facts(config.template(run.model)).batch_size if run.model != "MODEL" else 1
+
+
+def _schedule(run: CommandContext) -> list[str]:
+    if not run.finished and run.command:
+        return [run.command]
+    if run.trained_alone:
+        return _compared(run)
+    pattern = re.compile(reasons.SCHEDULE.paths)
+    return [_again(run, without=pattern.search, num_steps=None)]
+
+
+def _records_whole(run: CommandContext) -> list[str]:
+    return [_line("tools/verify_tf_record.py", f"--output_path={run.train_records}", "--full")]
+
+
+def _converted(run: CommandContext) -> list[str]:
+    """The records anew: tools/replicate.py makes them and the label map in the new directory."""
+    if not run.trained_alone:
+        return [*_records_whole(run), _again(run)]
+    rendered, records = f"{run.root}-next.config", f"{run.root}-next-records"
+    label_map = os.path.join(records, "label_map.pbtxt")
+    return [
+        _line(
+            "tools/create_coco_tf_record.py",
+            f"--annotations_file={run.request.get('train_annotations') or 'TRAIN_ANNOTATIONS'}",
+            f"--image_dir={run.request.get('train_images') or 'TRAIN_IMAGES'}",
+            f"--output_path={records}/train",
+            "--num_shards=16",
+            f"--label_map={label_map}",
+        ),
+        _line(
+            "tools/render_config.py",
+            f"--model={run.root}",
+            f"--output={rendered}",
+            f"--label_map={label_map}",
+            f"--train_records={records}/train-?????-of-?????.tfrecord",
+        ),
+        _again(run, model=rendered),
+    ]
+
+
+def _train2017(run: CommandContext) -> list[str]:
+    fetched = _line(
+        "tools/download.py", "coco", "--split=train2017", "--split=annotations", f"--dest={_COCO}"
+    )
+    files = {
+        "train_annotations": f"{_COCO}/annotations/instances_train2017.json",
+        "train_images": f"{_COCO}/train2017",
+    }
+    if run.trained_alone:
+        changed = dataclasses.replace(run, request=run.request | files)
+        return [fetched, *_converted(changed)]
+    return [fetched, _again(run, **files)]
+
+
+def _score(run: CommandContext, *words: str) -> str:
+    return _line(
+        "tools/score.py",
+        f"--annotations_file={run.annotations or 'VAL_ANNOTATIONS'}",
+        f"--detections={os.path.join(run.root, 'evals', str(run.step), 'detections.json.gz')}",
+        *words,
+    )
+
+
+def score_samples(run: CommandContext) -> str:
+    """The command that computes intervals over images."""
+    return _score(run, "--samples=200")
+
+
+def _evaluated_as_published(reason: reasons.Reason) -> Callable[[CommandContext], list[str]]:
+    """The run's checkpoint with the recipe's own values of a reason's fields."""
+
+    def commands(run: CommandContext) -> list[str]:
+        rendered = f"{run.root}-as-published.config"
+        restored = _restored(run, re.compile(reason.paths), rendered)
+        if restored is None:
+            return _compared(run)
+        return [restored, *_evaluated(run, f"--pipeline_config_path={rendered}")]
+
+    return commands
+
+
+def _evaluated(run: CommandContext, *words: str) -> list[str]:
+    """The run's last checkpoint evaluated once more."""
+    return [
+        _evaluate(
+            f"--checkpoint={run.root}",
+            *words,
+            f"--annotations_file={run.annotations or 'VAL_ANNOTATIONS'}",
+            f"--image_dir={run.request.get('val_images') or 'VAL_IMAGES'}",
+            f"--output={run.root}/again_detections.json.gz",
+        )
+    ]
+
+
+def _batch_norm(run: CommandContext) -> list[str]:
+    if (run.request.get("gradient_accumulation_steps") or 1) > 1:
+        return [_again(run, gradient_accumulation_steps=1)]
+    return _published_size(run)
+
+
+def _published_size(run: CommandContext) -> list[str]:
+    """The published batch, with its rate."""
+    return _without(f"^{re.escape(_BATCH)}$", reasons.RATE.paths)(run)
+
+
+def _released(run: CommandContext) -> list[str]:
+    """The published weights, evaluated on the same images."""
+    return [
+        _line("tools/download.py", "zoo", run.model),
+        _evaluate(
+            f"--checkpoint={run.model}",
+            f"--annotations_file={run.annotations or 'VAL_ANNOTATIONS'}",
+            f"--image_dir={run.request.get('val_images') or 'VAL_IMAGES'}",
+            f"--output={run.root}/released_detections.json.gz",
+        ),
+    ]
+
+
+def _same_command(run: CommandContext) -> list[str]:
+    return [run.command or _again(run)]
+
+
+_MENDS: dict[int, Callable[[CommandContext], Iterable[str]]] = {
+    reasons.START.number: _start,
+    reasons.IMAGES.number: _images,
+    reasons.DRIFT.number: _without("."),
+    reasons.RATE.number: _scaled,
+    reasons.DEVICES.number: _published_size,
+    reasons.RECORDS.number: _converted,
+    reasons.LABELS.number: _converted,
+    reasons.SCHEDULE.number: _schedule,
+    reasons.RESUME.number: lambda run: [_again(run)],
+    reasons.GPU.number: lambda run: [_line("tools/doctor.py")],
+    reasons.LIBRARIES.number: lambda run: ["make venv"],
+    reasons.MEMORY.number: _same_command,
+    reasons.AVERAGES.number: _evaluated_as_published(reasons.AVERAGES),
+    reasons.CUT.number: _evaluated_as_published(reasons.CUT),
+    reasons.EVALUATORS.number: lambda run: [_score(run, "--evaluator=both")],
+    reasons.FILES.number: _records_whole,
+    reasons.TRAINING_IMAGES.number: _train2017,
+    reasons.DECODER.number: _evaluated,
+    reasons.BATCH_NORM.number: _batch_norm,
+    reasons.TWO_FIGURES.number: _released,
+    reasons.IGNORED.number: lambda run: [
+        _line("tools/lint_config.py", os.path.join(run.root, "pipeline.config"))
+    ],
+    reasons.BFLOAT16.number: lambda run: [_again(run, precision="bfloat16")],
+    reasons.PRECISION.number: lambda run: [_again(run, precision="float32")],
+    reasons.DIVERGED.number: _scaled,
+    reasons.ADAM.number: _published_size,
+    reasons.OVERLAP.number: _train2017,
+    reasons.CODE.number: lambda run: ["git stash", _again(run)],
+    reasons.PLATFORM.number: lambda run: [_line("tools/parity.py")],
+    reasons.CHANCE.number: seeds,
+}

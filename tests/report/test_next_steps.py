@@ -1,0 +1,143 @@
+"""What a report tells to do next is a whole command: each tool takes its words."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from replicate import reasons
+from replicate.report import content, next_steps
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Parses the words of each command with the tool's own flags, and asks for what it requires.
+_PARSES = """
+import json, runpy, sys
+tool, commands = sys.argv[1], json.loads(sys.argv[2])
+from absl import flags
+from tools import cli
+def parsed(main, required=(), **_):
+    for words in commands:
+        flags.FLAGS.unparse_flags()
+        rest = flags.FLAGS([tool, *words], known_only=False)
+        missing = [name for name in required if not getattr(flags.FLAGS, name)]
+        assert not missing, (tool, words, missing)
+cli.run = parsed
+sys.argv = [tool]
+runpy.run_path(tool, run_name="__main__")
+"""
+
+MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+REQUEST = {
+    "model": MODEL,
+    "train_annotations": "data/train.json",
+    "train_images": "data/train",
+    "val_annotations": "data/my val.json",
+    "val_images": "data/val",
+    "num_steps": 600,
+    "overrides": [
+        ["train_config.batch_size", "16"],
+        ["train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate."
+         "learning_rate_base", "0.1"],
+        ["model.ssd.post_processing.batch_non_max_suppression.score_threshold", "0.3"],
+    ],
+    "seed": 3,
+}  # fmt: skip
+WHOLE = next_steps.CommandContext(
+    root="runs/a",
+    model=MODEL,
+    request=REQUEST,
+    trained_alone=False,
+    command="make demo",
+    rehearsal=True,
+    batch_size=16,
+    finished=True,
+    annotations="data/my val.json",
+    step=600,
+    train_records="runs/a/data/train",
+    published={"model.ssd.post_processing.batch_non_max_suppression.score_threshold": 1e-8},
+)
+TRAINED = dataclasses.replace(
+    WHOLE,
+    trained_alone=True,
+    request={"config": "my.config", "seed": 0, "gradient_accumulation_steps": 2},
+)
+UNKNOWN = dataclasses.replace(
+    WHOLE, model="MODEL", request={}, command=None, annotations=None, batch_size=None, published={}
+)
+RUNS = {"whole": WHOLE, "trained alone": TRAINED, "little known": UNKNOWN}
+
+
+def _all():
+    for run in RUNS.values():
+        for reason in reasons.ALL:
+            yield from next_steps.commands_for(reason.number, run)
+        yield from next_steps.seeds(run)
+        yield next_steps.score_samples(run)
+
+
+def test_every_reason_has_commands_without_a_gap():
+    for name, run in RUNS.items():
+        for reason in reasons.ALL:
+            commands = next_steps.commands_for(reason.number, run)
+            assert commands, (name, reason.title)
+            for command in commands:
+                assert "…" not in command and "None" not in command, (name, command)
+                assert re.match(r"python tools/\w+\.py|make (venv|demo)$|git stash$", command), (
+                    command
+                )
+
+
+def test_each_tool_takes_its_commands():
+    of_tool = {}
+    for command in _all():
+        # What a command prints is put in its place by the shell.
+        for inner in re.findall(r"\$\((.*?)\)", command):
+            of_tool.setdefault(shlex.split(inner)[1], []).append(shlex.split(inner)[2:])
+        words = shlex.split(re.sub(r"\$\(.*?\)", "", command))
+        if words[0] == "python":
+            of_tool.setdefault(words[1], []).append(words[2:])
+    assert len(of_tool) > 9
+    for tool, commands in of_tool.items():
+        made = subprocess.run(
+            [sys.executable, "-c", _PARSES, tool, json.dumps(commands)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr[-800:]
+
+
+def test_what_is_known_is_filled_in():
+    (start,) = next_steps.commands_for(reasons.START.number, WHOLE)
+    assert start.endswith(f"$(python tools/download.py starting {MODEL})")
+    assert "--val_annotations=data/my val.json" in shlex.split(start)
+    assert "--rehearsal" in start and "--run_dir=runs/a-next" in start
+    (schedule,) = next_steps.commands_for(reasons.SCHEDULE.number, WHOLE)
+    assert "--num_steps" not in schedule and "--set=train_config.batch_size=16" in schedule
+    stopped = dataclasses.replace(WHOLE, finished=False)
+    assert next_steps.commands_for(reasons.SCHEDULE.number, stopped) == [WHOLE.command]
+    restored, evaluated = next_steps.commands_for(reasons.CUT.number, WHOLE)
+    assert "score_threshold=1e-08" in restored and "--model=runs/a" in restored
+    assert "--pipeline_config_path=runs/a-as-published.config" in evaluated
+    published, _ = next_steps.commands_for(reasons.RATE.number, WHOLE)
+    assert "--global_batch_size=16" in published
+    first, second, judged = next_steps.seeds(WHOLE)
+    assert "--seed=4" in first and "--seed=5" in second
+    assert judged.split()[2:] == ["runs/a", "runs/a-seed4", "runs/a-seed5"]
+
+
+def test_words_that_the_user_chooses_are_named(run):
+    for each in content.of_run(run)["answers"]["next"]:
+        capitals = set(re.findall(r"(?<![\w/$-])[A-Z][A-Z_]{3,}(?!\w)", each["command"]))
+        assert capitals <= set(each.get("choose", {})) | {"HOSTILE"}
+    unknown = next_steps.launch(UNKNOWN, "runs/b")
+    assert "--train_annotations=TRAIN_ANNOTATIONS" in unknown
+
+
+@pytest.mark.parametrize("path", ["reasons.py", "preflight/starting.py"])
+def test_no_mending_has_a_gap(path):
+    text = (ROOT / "replicate" / path).read_text(encoding="utf-8")
+    assert not re.search(r"=…", text)
