@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from replicate import config, reasons, zoo
+from replicate import config, reasons, verdict, zoo
 from replicate.report.run_files import RunFiles
 
 #: Words that stand for what only the user knows.
@@ -40,7 +40,7 @@ class CommandContext:
       request: what spec.json says was asked.
       trained_alone: whether tools/train.py made it, which takes a config and records.
       command: the command that made it, None where it is not known.
-      rehearsal: whether it was launched as one.
+      rehearsal: whether it was launched as one; finetunes: whether for data of its own.
       batch_size: of its config; None where that is not at hand.
       finished: whether it has run all its steps.
       annotations: the annotation file of its last evaluation, None where there is none.
@@ -55,6 +55,7 @@ class CommandContext:
     trained_alone: bool
     command: str | None
     rehearsal: bool
+    finetunes: bool
     batch_size: int | None
     finished: bool
     annotations: str | None
@@ -81,6 +82,7 @@ def of_run(material: RunFiles, model: str | None, content: dict) -> CommandConte
         trained_alone=alone,
         command=spec.get("command"),
         rehearsal=bool((material.preflight or {}).get("rehearsal")),
+        finetunes=verdict.finetunes(material.run),
         batch_size=plan.get("batch_size"),
         finished=plan.get("steps_run") is None or plan["steps_run"] >= plan["num_steps"],
         annotations=(metrics.get("annotations") or {}).get("file"),
@@ -155,7 +157,8 @@ def launch(
         words += _flags(asked, num_train_steps="num_steps", seed="seed")
         tool, target = "tools/train.py", "model_dir"
     else:
-        words = [f"--model={model or asked.get('model') or run.model}"]
+        named = model or asked.get("config") or asked.get("model") or run.model
+        words = [f"--model={named}"]
         words += [f"--{name}={asked.get(name) or name.upper()}" for name in _DATA]
         words += [
             f"--set={path}={value}"
@@ -170,7 +173,8 @@ def launch(
     words += _flags(asked, checkpoint_every_n="checkpoint_every_n", precision="precision")
     micro = asked.get("gradient_accumulation_steps") or 1
     words += [f"--gradient_accumulation_steps={micro}"] * (micro > 1)
-    words += ["--rehearsal"] * run.rehearsal
+    words += _flags(asked, freeze="freeze")
+    words += ["--rehearsal"] * run.rehearsal + ["--purpose=finetune"] * run.finetunes
     return " ".join(filter(None, [_line(tool, *words, f"--{target}={into}"), substituted]))
 
 

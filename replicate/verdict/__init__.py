@@ -51,7 +51,7 @@ def no_worse(decided: Verdict) -> str | None:
             not decided.reference.get("margin") and margin >= figure["published"]
         ):
             return None
-        lowest = interval[0] if interval else figure["gap"] + figure["rounding"]
+        lowest = interval[0] if interval else figure["gap"]
         if lowest < -margin:
             return None
         said.append(f"{name} {margin:.2f}")

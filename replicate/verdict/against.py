@@ -155,7 +155,7 @@ class _FigureOfBoth:
                     ours[0], theirs[0], **dataclasses.asdict(found), margin=self.margin
                 )
             why = found
-        return two_sets.judge_plainly(ours[0], theirs[0], self.margin, self.rounding, why)
+        return two_sets.judge_plainly(ours[0], theirs[0], self.margin, why)
 
 
 def _given(judging: Judging, reference: Reference) -> dict[str, _FigureOfBoth]:
@@ -228,8 +228,8 @@ def _conditions(
 ) -> conditions.Conditions:
     """How what is judged differs from the reference in what was trained, and on what."""
     if not judging.runs or not reference.runs:
-        missing = "the reference's" if judging.runs else "this one's"
-        sentence = f"not known: {missing} config and training are not"
+        which = "the reference" if judging.runs else "what is judged"
+        sentence = f"not known: {which} comes without config and training"
         changes = [
             conditions.ConditionChange("facts", "", overlap)
             for each in facts

@@ -189,15 +189,12 @@ def judge_paired(
     )
 
 
-def judge_plainly(
-    value: float, reference: float, margin: float | None, rounding: float, why: str
-) -> Judged:
+def judge_plainly(value: float, reference: float, margin: float | None, why: str) -> Judged:
     """The verdict where nothing tells how much of a gap is chance.
 
     Args:
       value, reference: the figure, points.
       margin: as it was given; None decides nothing.
-      rounding: the reference lies within ± this, points.
       why: what is missing: a sentence's half.
     """
     gap = value - reference
@@ -205,13 +202,13 @@ def judge_plainly(
     if margin is None:
         reason = f"{told}; {why}: give --margin=POINTS, or train more seeds and name them all"
         return Judged(INCONCLUSIVE, reason, 1, gap, (0.0, 0.0), method="a single figure")
-    band = margin + rounding
-    name = REPLICATED if _within(gap, band) else NOT_REPLICATED
+    name = REPLICATED if _within(gap, margin) else NOT_REPLICATED
     where = "within" if name == REPLICATED else "beyond"
-    more = f" and the reference's rounding ±{rounding:.2g}" if rounding >= 0.005 else ""
-    reason = f"{told}: {where} the ±{margin:.2f} that were given{more}; what of it is chance is not"
-    reason += f" known ({why})"
-    return Judged(name, reason, 1, gap, (band, band), margin=margin, method="a single figure")
+    reason = (
+        f"{told}: {where} the ±{margin:.2f} that were given; what of it is chance is not known "
+    )
+    reason += f"({why})"
+    return Judged(name, reason, 1, gap, (margin, margin), margin=margin, method="a single figure")
 
 
 def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> _SpreadOfBoth:
@@ -245,7 +242,7 @@ def _without_spread(ours: Sequence[float], theirs: Sequence[float], margin: floa
     value, reference = statistics.fmean(ours), statistics.fmean(theirs)
     if value != reference:
         why = "the runs of each side do not differ at all, so they tell nothing of chance"
-        return judge_plainly(value, reference, margin, 0.0, why)
+        return judge_plainly(value, reference, margin, why)
     reason = f"{_told(ours, theirs)}: every run has the same figure"
     return Judged(
         *(REPLICATED, reason, len(ours), 0.0, (0.0, 0.0), 0.0, True, 0.0, (0.0, 0.0)),

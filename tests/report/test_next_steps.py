@@ -54,6 +54,7 @@ WHOLE = next_steps.CommandContext(
     trained_alone=False,
     command="make demo",
     rehearsal=True,
+    finetunes=False,
     batch_size=16,
     finished=True,
     annotations="data/my val.json",

@@ -120,6 +120,8 @@ def test_a_reference_of_ones_own_is_named(fine_tuned, finished_run):
     assert told["verdict"]["reference"]["kind"] == "runs"
     assert told["metrics"]["rows"][0]["published"] == pytest.approx(achieved)
     assert told["answers"]["reached"].startswith(f"Reference reached ({finished_run.root})")
+    again = told["answers"]["next"][0]["command"]
+    assert "--purpose=finetune" in again and f"--reference={finished_run.root} --margin=3" in again
     assert "AP of the reference" in charts.of_run(told)["checkpoints"].svg
     for page in _pages(fine_tuned):
         found = OF_THE_ZOO.search(page)

@@ -121,16 +121,16 @@ def test_paired_intervals(interval, margin, verdict):
 
 
 @pytest.mark.parametrize(
-    ("value", "margin", "rounding", "verdict"),
+    ("value", "margin", "verdict"),
     [
-        (41.0, None, 0.05, "INCONCLUSIVE"),
-        (41.0, 1.0, 0.05, "REPLICATED"),
-        (41.1, 1.0, 0.05, "NOT REPLICATED"),
-        (38.9, 1.0, 0.0, "NOT REPLICATED"),
+        (41.0, None, "INCONCLUSIVE"),
+        (41.0, 1.0, "REPLICATED"),
+        (41.1, 1.0, "NOT REPLICATED"),
+        (38.9, 1.0, "NOT REPLICATED"),
     ],
 )
-def test_one_figure_against_one(value, margin, rounding, verdict):
-    judged = two_sets.judge_plainly(value, 40.0, margin, rounding, "one run against one figure")
+def test_one_figure_against_one(value, margin, verdict):
+    judged = two_sets.judge_plainly(value, 40.0, margin, "one run against one figure")
     assert judged.verdict == verdict and "one run against one figure" in judged.reason
 
 
