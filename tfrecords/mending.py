@@ -269,8 +269,7 @@ def _names(work: _Mending) -> None:
         if _is_number(name):
             work.put(where, entry, "name", str(name))
         elif isinstance(name, str) and name.strip():
-            seen = (" " if each.isspace() else each for each in name)
-            kept = "".join(each for each in seen if not plausible.is_unseen(each)).strip()
+            kept = "".join(each for each in name if not plausible.is_unseen(each)).strip()
             if kept:
                 work.put(where, entry, "name", kept)
 

@@ -110,8 +110,9 @@ def check_categories(file: AnnotationFile) -> None:
 
 
 def is_unseen(character: str) -> bool:
-    """Whether a character of a name is a control or a space of no width."""
-    return unicodedata.category(character) == "Cc" or character in _UNSEEN
+    """Whether a character of a name is a control that is no white space, or of no width."""
+    control = unicodedata.category(character) == "Cc" and not character.isspace()
+    return control or character in _UNSEEN
 
 
 def readings(file: AnnotationFile) -> list[str]:
