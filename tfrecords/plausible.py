@@ -34,7 +34,8 @@ def check(file: AnnotationFile) -> None:
 
 def check_areas(file: AnnotationFile) -> None:
     """Raises InputError where an area is below 0: evaluation ignores such an object silently."""
-    below = file.areas_px < 0
+    with np.errstate(over="ignore"):  # what no record can hold goes into the ledger
+        below = (file.areas_px < 0) & np.isfinite(file.areas_px.astype(np.float32))
     if below.any():
         first = int(np.argmax(below))
         raise InputError(
