@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 # A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
 _DEPLOYED_SCORE = 0.01
+_RATES = {  # the rate of each schedule
+    "constant_learning_rate": "learning_rate",
+    "cosine_decay_learning_rate": "learning_rate_base",
+    "exponential_decay_learning_rate": "initial_learning_rate",
+    "manual_step_learning_rate": "initial_learning_rate",
+}
 _LOWEST_LEVELS = {"fpn": 2, "bifpn": 1}  # of the feature maps that the API's backbones give
 
 
@@ -250,20 +256,13 @@ def optimizer(message: "Message") -> Iterator[ConfigProblem]:
         return
     if rate is None:
         return
-    if rate.WhichOneof("learning_rate") == "constant_learning_rate" and not (
-        rate.constant_learning_rate.learning_rate
-    ):
+    kind = rate.WhichOneof("learning_rate")
+    field = _RATES.get(kind)
+    held = getattr(rate, kind) if field else None
+    steps = list(getattr(held, "schedule", ()))
+    if field and not getattr(held, field) and not any(step.learning_rate for step in steps):
         yield ConfigProblem(
-            WARNING,
-            f"{path}.learning_rate.constant_learning_rate.learning_rate",
-            "0: no weight ever changes",
-        )
-    cosine = rate.cosine_decay_learning_rate
-    if rate.HasField("cosine_decay_learning_rate") and not cosine.learning_rate_base:
-        yield ConfigProblem(
-            WARNING,
-            f"{path}.learning_rate.cosine_decay_learning_rate.learning_rate_base",
-            "0: no weight ever changes",
+            WARNING, f"{path}.learning_rate.{kind}.{field}", "0: no weight ever changes"
         )
 
 

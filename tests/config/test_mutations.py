@@ -95,6 +95,7 @@ FPN = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 MASK = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 _KEEP = "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer"
+_RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
 _INITIALIZER = (
     "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams"
     ".initializer.variance_scaling_initializer"
@@ -129,6 +130,21 @@ CASES = [  # template, what is set, level, path of the finding, told
         "warning",
         f"{_KEEP}.pad_to_max_dimension",
         "different shapes",
+    ),
+    *(
+        (
+            FPN,
+            {f"{_RATE}.{kind}.{field}": "0"},
+            "warning",
+            f"{_RATE}.{kind}.{field}",
+            "no weight ever changes",
+        )
+        for kind, field in (
+            ("constant_learning_rate", "learning_rate"),
+            ("cosine_decay_learning_rate", "learning_rate_base"),
+            ("exponential_decay_learning_rate", "initial_learning_rate"),
+            ("manual_step_learning_rate", "initial_learning_rate"),
+        )
     ),
     (
         FPN,
