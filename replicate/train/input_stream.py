@@ -168,7 +168,8 @@ def _threads() -> tf.data.Options:
     there each operation on one image is split among all cores.
     """
     options = tf.data.Options()
-    options.threading.private_threadpool_size = len(os.sched_getaffinity(0))
+    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    options.threading.private_threadpool_size = len(cores)
     options.threading.max_intra_op_parallelism = 1
     return options
 
