@@ -201,10 +201,9 @@ def test_values_of_bars_and_steps(shown, written):
     from selenium.webdriver.common.keys import Keys
 
     told = read_json(written[1] / "inspection.json")
-    shown.one("#plot-classes-top svg").send_keys(Keys.ARROW_UP)
+    shown.one("#plot-classes-top svg").send_keys(*[Keys.ARROW_UP] * len(told["classes"]))
     row = told["classes"][0]
-    values = shown.texts("#plot-classes-top .value")
-    assert values and values[0].endswith(f": {row['objects']:,}") or len(told["classes"]) > 1
+    assert shown.one("#plot-classes-top .value").text.endswith(f": {row['objects']:,}")
     shown.one("#plot-objects-per-image svg").send_keys(Keys.ARROW_LEFT)
     assert "as recorded" in shown.one("#plot-objects-per-image .value").text
 
