@@ -156,7 +156,10 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
     return pages.html(
         "compare.html.j2",
-        ["page.js", "values.js", "gallery.js", "category.js", "curves.js", "compare.js"],
+        [
+            *("page.js", "values.js", "gallery.js", "gallery_filters.js", "enlarged.js"),
+            *("category.js", "curves.js", "compare.js"),
+        ],
         extra_style=compare_charts.css(compared),
         comparison=compared,
         base=by_key.get(compared["baseline"]),

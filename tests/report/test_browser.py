@@ -364,6 +364,26 @@ def test_same_image_under_each_run(compared_page, compared_told):
     assert "step 100" in card.text
 
 
+def test_an_image_of_a_comparison_enlarges_and_arrows_go_from_run_to_run(compared_page):
+    from selenium.webdriver.common.keys import Keys
+
+    page = compared_page
+    headings = [each.split("\n")[0] for each in page.texts("#gallery-cards figcaption b")]
+    boxes = "document.querySelectorAll('#enlarged-canvas rect[data-score]').length"
+    of_cards = page.run(
+        "[...document.querySelectorAll('.card')]"
+        ".map((card) => card.querySelectorAll('rect[data-score]').length)"
+    )
+    page.one(".card .open").send_keys(Keys.ENTER)
+    assert page.one("#enlarged-title").text.startswith(headings[0])
+    assert page.run(boxes) == of_cards[0]
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert page.one("#enlarged-title").text.startswith(headings[1])
+    assert page.run(boxes) == of_cards[1]
+    page.one("#enlarged-close").click()
+    assert not page.all("dialog[open]")
+
+
 def test_a_category_of_a_comparison_opens_its_row_and_its_images(compared_page, compared_told):
     page = compared_page
     button = next(each for each in page.all("#category-table button.link") if each.text == "disc")

@@ -155,11 +155,28 @@ function startComparedImages() {
   const kept = new Map();
   let seen = 0;
 
+  const view = () => ({
+    score: Number(control("score").value),
+    category: control("category").value,
+    groundtruth: control("groundtruth").checked,
+    detections: control("detections").checked,
+    step: { step: "shown" },
+  });
+  // An image under one run, and the next run's with the arrow keys.
+  const enlarge = startEnlarged({
+    images: () => made.map((each) => each.large),
+    view,
+    background: () => "",
+    names: data.categories,
+    original: (image) => pictures[image.id],
+  });
+
   function cardOf(run, image) {
     if (!kept.has(run)) {
       const swatch = element("span", { class: "swatch", style: `background:var(--run-${run})` });
       const each = { run, image, swatch, ...makeCard(image, pictures[image.id], names[run]) };
       each.card.dataset.shows = run;
+      addOpening(each, `${image.file_name}, ${names[run]}`, () => enlarge(each.large), () => made);
       kept.set(run, each);
     }
     const each = kept.get(run);
@@ -179,14 +196,9 @@ function startComparedImages() {
   function update() { seen += 1; draw(); }
 
   function draw() {
-    const view = {
-      score: Number(control("score").value),
-      category: control("category").value,
-      groundtruth: control("groundtruth").checked,
-      detections: control("detections").checked,
-    };
+    const now = view();
     const upTo = steps[Number(slider.value)] ?? Infinity;
-    control("score-shown").textContent = view.score.toFixed(2);
+    control("score-shown").textContent = now.score.toFixed(2);
     control("step-shown").textContent = upTo === Infinity ? "" : String(upTo);
     slider.setAttribute("aria-valuetext", `step ${upTo}`);
     for (const each of made) {
@@ -199,7 +211,9 @@ function startComparedImages() {
       const last = step !== null && step === stepOf(found, Infinity);
       each.heading = [names[each.run], at, last && ap50 !== null && ap50 !== undefined
         ? `AP50 ${(100 * ap50).toFixed(1)}` : ""].filter(Boolean).join(" · ");
-      updateCard(each, each.image, step === null ? [] : found[step], view, data.categories);
+      const shown = step === null ? [] : found[step];
+      updateCard(each, each.image, shown, now, data.categories);
+      each.large = { ...each.image, file_name: each.heading, detections: { [now.step.step]: shown } };
       each.caption.prepend(each.swatch);
     }
     updateLegend();

@@ -51,3 +51,17 @@ function startEnlarged(sources) {
     dialog.showModal();
   };
 }
+
+// The button over a card's picture that opens it; arrow keys go from card to card.
+function addOpening(each, name, open, cards) {
+  const button = element("button", {
+    type: "button", class: "open", "aria-label": `Enlarge ${name}`,
+  });
+  each.card.querySelector(".canvas").append(button);
+  button.addEventListener("click", open);
+  button.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const next = by && cards()[cards().indexOf(each) + by];
+    if (next) { event.preventDefault(); next.card.querySelector(".open").focus(); }
+  });
+}

@@ -32,16 +32,7 @@ function startGallery(data) {
 
   function cardOf(image) {
     const each = { image, ...makeCard(image, pictures[image.id]) };
-    const open = element("button", {
-      type: "button", class: "open", "aria-label": `Enlarge ${image.file_name}`,
-    });
-    each.card.querySelector(".canvas").append(open);
-    open.addEventListener("click", () => enlarge(image));
-    open.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      const next = made[made.indexOf(each) + by];
-      if (next) { event.preventDefault(); next.card.querySelector(".open").focus(); }
-    });
+    addOpening(each, image.file_name, () => enlarge(image), () => made);
     return each;
   }
 
