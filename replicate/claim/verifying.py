@@ -200,6 +200,13 @@ def _judged_again(run: RunDir, found: Verification) -> None:
     ):
         found.differences.append(f"{contents.CLAIM}: its verdict is not that of verdict.json")
     if verdict.reference_kind(claimed) in ("runs", "metrics"):
+        for score in run.scores_at(run.evaluated_steps()[-1]):
+            name, ap = verdict.FIGURES[score["iou_type"]][0], score["metrics"]["AP"]
+            said = claimed["seeds"].get(name)
+            if said is not None and ap is not None and 100 * ap not in said:
+                found.differences.append(
+                    f"run/verdict.json: decided of {name} {said}, its metrics.json has {100 * ap}"
+                )
         found.notes.append(
             f"its verdict is against {claimed['reference']['name']}, which is not in the bundle: "
             "it was not decided again"
