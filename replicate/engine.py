@@ -5,9 +5,13 @@ VisionConfig TF-Vision's. The rest asks here and nowhere else:
 
     config = engine.read("params.yaml")             # or pipeline.config, a run, a published row
     engine.describe(config).num_classes
+    trainer = engine.trainer(config, execution)     # built
+    trainer.resume("ckpt-400")                      # restored
+    trainer.train(100)                              # steps
     detector = engine.detector(config)              # built
-    detector.restore("ckpt-400")                    # and restored
+    detector.restore("ckpt-500")                    # and restored
     detector(images, facts)                         # detections
+    engine.text(config), engine.deviations(config, recipe)     # what a run keeps of it
 
 `_FILLED` names, of each engine, the function or class that does each part; they are imported when
 asked for, because importing an engine takes seconds. A part that an engine lacks is told.
@@ -27,16 +31,41 @@ if TYPE_CHECKING:
 
 ODAPI, TFVISION = "odapi", "tfvision"
 NAMES = {ODAPI: "the Object Detection API", TFVISION: "TF-Vision"}
+#: What a run directory's config is called.
+FILES = {ODAPI: "pipeline.config", TFVISION: "params.yaml"}
+#: Where a config has the steps of its training.
+STEPS = {ODAPI: "train_config.num_steps", TFVISION: "trainer.train_steps"}
 _FILLED = {
     ODAPI: {
         "read": "replicate.config:read",
         "describe": "replicate.config.facts:described",
         "detector": "replicate.evaluate.detector:Detector",
+        "trainer": "replicate.train.trainer:Trainer",
+        "text": "replicate.config:text_of",
+        "parse": "replicate.config:parse",
+        "diff": "replicate.config:diff",
+        "deviations": "replicate.config:deviations",
+        "recipe_of": "replicate.config:recipe_of",
+        "scaling": "replicate.config:linear_scaling",
+        "compose": "replicate.config.composed:composed",
+        "schedule": "replicate.config.schedule:planned",
+        "stopping_at": "replicate.config.composed:stopping_at",
     },
     TFVISION: {
         "read": "replicate.tfvision.configs:read",
         "describe": "replicate.tfvision.describe:described",
         "detector": "replicate.tfvision.detector:Detector",
+        "trainer": "replicate.tfvision.trainer:Trainer",
+        "text": "replicate.tfvision.render:text_of",
+        "parse": "replicate.tfvision.configs:of_text",
+        "diff": "replicate.tfvision.diff:of_configs",
+        "deviations": "replicate.tfvision.diff:deviations",
+        "recipe_of": "replicate.tfvision.configs:recipe_of",
+        "scaling": "replicate.tfvision.diff:no_scaling",
+        "compose": "replicate.tfvision.render:composed",
+        "schedule": "replicate.tfvision.schedule:planned",
+        "stopping_at": "replicate.tfvision.render:stopping_at",
+        "saved_model": "replicate.tfvision.export:saved_model",
     },
 }
 
@@ -52,6 +81,10 @@ class Description:
       predicts_masks, predicts_keypoints: what it detects beside boxes.
       batch_size: images a training step.
       num_steps: of the training.
+      low_precision: whether the config asks for bfloat16.
+      train_records, val_records: patterns of the records' files.
+      train_label_map: path of the label map that the training reads, "" where it needs none.
+      start: the starting checkpoint's prefix or folder, "" for random weights.
     """
 
     num_classes: int
@@ -60,6 +93,39 @@ class Description:
     predicts_keypoints: bool
     batch_size: int
     num_steps: int
+    low_precision: bool = False
+    train_records: tuple[str, ...] = ()
+    val_records: tuple[str, ...] = ()
+    train_label_map: str = ""
+    start: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Composition:
+    """What a replication makes its config of, see `compose`.
+
+    Attributes:
+      source: a published model's name, a config or a run.
+      overrides: (field path, value) pairs, set last.
+      train_records, val_records: patterns of the records' files.
+      label_map: path of the label map without its ending.
+      categories: {id: name} of the training's annotations.
+      val_annotations: COCO JSON of the evaluation.
+      start: the starting checkpoint, "" for random weights, None for the config's own.
+      num_steps: steps to train, None for the config's.
+      shorten_schedule: the schedule becomes as much shorter.
+    """
+
+    source: str
+    overrides: tuple[tuple[str, str], ...]
+    train_records: str
+    val_records: str
+    label_map: str
+    categories: dict[int, str]
+    val_annotations: str
+    start: str | None
+    num_steps: int | None
+    shorten_schedule: bool
 
 
 class Detector(Protocol):
@@ -109,9 +175,13 @@ def read(source: str | os.PathLike) -> Any:
     Raises:
       UserError: as of the engine's own reader.
     """
-    name = os.fspath(source)
-    is_vision = importlib.import_module("replicate.tfvision.configs").is_one(name)
-    return _part(TFVISION if is_vision else ODAPI, "read")(name)
+    return _part(of_source(source), "read")(os.fspath(source))
+
+
+def of_source(source: str | os.PathLike) -> str:
+    """The engine of what `read` takes, by its name or ending."""
+    is_one = importlib.import_module("replicate.tfvision.configs").is_one
+    return TFVISION if is_one(os.fspath(source)) else ODAPI
 
 
 def describe(config: Any) -> Description:
@@ -122,6 +192,101 @@ def describe(config: Any) -> Description:
 def detector(config: Any, device: str | None = None, suppressed_by: str = "kit") -> Detector:
     """The engine's Detector of a config, built."""
     return _part(of(config), "detector")(config, device, suppressed_by)
+
+
+def trainer(config: Any, execution: Any, strategy: Any = None) -> Any:
+    """The engine's `replicate.train.stepping.EngineTrainer` of a config, built.
+
+    Args:
+      execution: Execution, its precision chosen.
+      strategy: tf.distribute.Strategy; None takes the default one.
+    """
+    return _part(of(config), "trainer")(config, execution, strategy)
+
+
+def text(config: Any, recipe: str | None = None) -> str:
+    """The config as a file's text, complete; its head names the published model `recipe`."""
+    return _part(of(config), "text")(config, recipe)
+
+
+def parse(text: str, origin: str) -> Any:
+    """The config that `text` gave."""
+    vision = text.lstrip().startswith("# --experiment_type=")
+    return _part(TFVISION if vision else ODAPI, "parse")(text, origin)
+
+
+def of_run(path: str | os.PathLike) -> Any:
+    """The config of a run's file, `RunDir.config`, as it was written.
+
+    Raises:
+      UserError: it is not there, is damaged, or does not parse.
+    """
+    read_text = importlib.import_module("replicate.config.textproto").read_text
+    return parse(read_text(path), os.fspath(path))
+
+
+def diff(a: Any, b: Any) -> list:
+    """The differences of two configs as config.Operations.
+
+    Raises:
+      UserError: they are of two engines, whose configs have no field in common.
+    """
+    if of(a) != of(b):
+        raise UserError(
+            f"a config of {NAMES[of(a)]} and one of {NAMES[of(b)]} have no field in common"
+        )
+    return _part(of(a), "diff")(a, b)
+
+
+def deviations(config: Any, recipe: str) -> list:
+    """A config's differences from a published model's, as config.Operations."""
+    if of_source(recipe) != of(config):
+        raise UserError(f"{recipe} is no model of {NAMES[of(config)]}, as this config is")
+    return _part(of(config), "deviations")(config, recipe)
+
+
+def scaling(recipe: Any, config: Any) -> Any:
+    """config.Scaling: the linear rule by which a config's batch follows the recipe's, or None."""
+    return _part(of(config), "scaling")(recipe, config) if of(recipe) == of(config) else None
+
+
+def schedule(config: Any, steps: Any) -> tuple[list[float], list[list], str | None]:
+    """The learning rate that a config plans.
+
+    Args:
+      steps: sequence of steps, from 0.
+
+    Returns:
+      (the rate of each, [[step, what happens there]], the schedule's kind).
+
+    Raises:
+      UserError: a schedule that the kit does not compute.
+    """
+    return _part(of(config), "schedule")(config, steps)
+
+
+def recipe_of(source: str | os.PathLike) -> Any:
+    """config.Recipe: the published model that a config is of."""
+    return _part(of_source(source), "recipe_of")(os.fspath(source))
+
+
+def stopping_at(config: Any, num_steps: int) -> Any:
+    """The config with another number of steps; its schedule stays."""
+    return _part(of(config), "stopping_at")(config, num_steps)
+
+
+def compose(composition: Composition) -> Any:
+    """The config that a replication trains."""
+    return _part(of_source(composition.source), "compose")(composition)
+
+
+def saved_model(config: Any, checkpoint: str | os.PathLike, folder: str | os.PathLike) -> str:
+    """Exports a checkpoint in the engine's own form alone; the API's forms are `replicate.export`.
+
+    Returns:
+      the checkpoint's prefix.
+    """
+    return _part(of(config), "saved_model")(config, checkpoint, folder)
 
 
 def _part(engine: str, name: str) -> Any:

@@ -2,7 +2,7 @@
 
     identity.json
       seed, precision       of the training
-      config                the text of the pipeline.config
+      config                the text of the pipeline.config (params.yaml)
       label_map             {category id: name}
       train_records         SHA-256 over the records' manifest: source, settings, every shard's hash
       train_annotations     SHA-256 of the annotation file that the records were made of
@@ -21,15 +21,13 @@ import pathlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from replicate import config as configs
+from replicate import engine
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import label_map, manifest, redaction
 from tfrecords.errors import InputError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate.run import RunDir
 
 
@@ -38,32 +36,35 @@ FIELDS = (
     "starting_checkpoint",
 )
 _CLASSES = ("architecture", "training")
-_NOT_STATE = ("train_config.num_steps", "train_config.fine_tune_checkpoint")
+_NOT_STATE = (
+    *engine.STEPS.values(),
+    *("train_config.fine_tune_checkpoint", "task.init_checkpoint"),
+)
 _HEAD_BYTES = 1 << 20
 _SHOWN = 3
 
 
-def of(config: "Message", seed: int, precision: str | None) -> dict:
+def of(config: Any, seed: int, precision: str | None) -> dict:
     """The identity of a training.
 
     Args:
-      config: TrainEvalPipelineConfig.
+      config: of either engine.
       seed: of the run.
       precision: the one it computes in, None where that is not known yet.
 
     Returns:
       dict of FIELDS; None stands for what cannot be told here.
     """
-    reader = config.train_input_reader
-    records, annotations = _records(list(reader.tf_record_input_reader.input_path))
+    held = engine.describe(config)
+    records, annotations = _records(list(held.train_records))
     return {
         "seed": seed,
         "precision": precision,
-        "config": redaction.without_secrets(configs.to_text(config)),
-        "label_map": _label_map(reader.label_map_path),
+        "config": redaction.without_secrets(engine.text(config)),
+        "label_map": _label_map(held.train_label_map),
         "train_records": records,
         "train_annotations": annotations,
-        "starting_checkpoint": _checkpoint(config.train_config.fine_tune_checkpoint),
+        "starting_checkpoint": _checkpoint(held.start),
     }
 
 
@@ -175,8 +176,8 @@ def _told(field: str, was: Any, now: Any) -> str | None:
 def _config_told(was: str, now: str) -> str | None:
     changed = [
         operation
-        for operation in configs.diff(
-            configs.parse(was, "identity.json"), configs.parse(now, "config")
+        for operation in engine.diff(
+            engine.parse(was, "identity.json"), engine.parse(now, "config")
         )
         if operation.cls in _CLASSES and operation.path not in _NOT_STATE
     ]

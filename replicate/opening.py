@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from replicate import best, environment
+from replicate import best, engine, environment
 from replicate import config as configs
 from replicate.config.operations import show
 from replicate.errors import UserError
@@ -18,15 +18,12 @@ from replicate.run import read_json, read_json_or_none, write_json, write_text
 from tfrecords import redaction
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate.run import RunDir
 
 
 #: The path of a deviation that is no field of the config.
 FREEZE = "--freeze"
 _FROZEN = "these layers keep the weights and batch-norm statistics that the run begins with"
-_STEPS = "train_config.num_steps"
 
 # Fields of a request under the names that `identity` has for what they change.
 _IDENTITY = {
@@ -80,26 +77,24 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
         )
 
 
-def refuse_another_config(
-    run: "RunDir", message: "Message", may_change: Collection[str] = ()
-) -> None:
+def refuse_another_config(run: "RunDir", message: Any, may_change: Collection[str] = ()) -> None:
     """Raises UserError where the run directory holds a training with another config.
 
     Args:
-      message: the TrainEvalPipelineConfig that is to be trained.
+      message: the config that is to be trained.
       may_change: paths of fields that another start may set anew.
     """
-    if not run.pipeline_config.is_file() or not any(run.checkpoints.glob("*.index")):
+    if not run.config.is_file() or not any(run.checkpoints.glob("*.index")):
         return
     changed = [
         f"{operation.path} was {_shown(operation.a)}, now {_shown(operation.b)}"
-        for operation in configs.diff(configs.load(run.pipeline_config), message)
+        for operation in engine.diff(engine.of_run(run.config), message)
         if operation.cls in ("architecture", "training") and operation.path not in may_change
     ]
     if changed:
         raise UserError(
             f"{run.root} holds a training with another config: {'; '.join(changed)}. Continue it "
-            f"with its own ({run.pipeline_config}), or name another directory (--run_dir, "
+            f"with its own ({run.config}), or name another directory (--run_dir, "
             "--model_dir)"
         )
 
@@ -131,26 +126,26 @@ def write_spec(run: "RunDir", request: Any, command: str, forced: list[str], **m
         write_json(run.spec, spec)
 
 
-def write_config(
-    run: "RunDir", message: "Message", recipe: str | None
-) -> list[configs.Operation] | None:
-    """Writes pipeline.config, and deviations.json: how it differs from the recipe.
+def write_config(run: "RunDir", message: Any, recipe: str | None) -> list[configs.Operation] | None:
+    """Writes pipeline.config (params.yaml of TF-Vision), and deviations.json: how it differs from
+    the recipe.
 
     Where no recipe is known deviations.json holds `null`: nothing was compared. An empty list
     says that nothing differs. What the config does not tell is among them: --freeze, and a training
     that ended early.
 
     Args:
-      message: TrainEvalPipelineConfig.
+      message: the config, of either engine.
       recipe: a zoo model's name or what else `config.read` takes; "" or None where it is not known.
 
     Returns:
       list of config.Operation, or None.
     """
-    if not run.pipeline_config.is_file() or configs.load(run.pipeline_config) != message:
-        text = configs.text_of(message, recipe)
-        write_text(run.pipeline_config, configs.sealed(text))
-        tell_of_secrets(run.pipeline_config, text)
+    file = run.root / engine.FILES[engine.of(message)]
+    text = engine.text(message, recipe)
+    if not file.is_file() or engine.of_run(file) != engine.parse(text, str(file)):
+        write_text(file, configs.sealed(text))
+        tell_of_secrets(file, text)
     deviations = deviations_of(run, message, recipe) if recipe else None
     held = None if deviations is None else configs.operations_to_json(deviations)
     if not run.deviations.is_file() or read_json_or_none(run.deviations) != held:
@@ -158,27 +153,28 @@ def write_config(
     return deviations
 
 
-def deviations_of(run: "RunDir", message: "Message", recipe: str) -> list[configs.Operation]:
+def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Operation]:
     """How a run differs from its recipe: by its config, by --freeze, by an early end.
 
     Raises:
       UserError: no such recipe, or a file of the run that cannot be read.
     """
-    found = configs.deviations(message, recipe)
+    found = engine.deviations(message, recipe)
     spec = read_json(run.spec) if run.spec.is_file() else {}
     if freeze := (spec.get("request") or {}).get("freeze"):
         found.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
     training = read_json_or_none(run.training) or {}
     if best.stopped_early(run) is None or training.get("state") != "done":
         return found
-    steps, planned = training["step"], message.train_config.num_steps
+    steps, planned = training["step"], engine.describe(message).num_steps
+    path = engine.STEPS[engine.of(message)]
     if steps >= planned:
         return found
     why = f"ended early by --patience, the config's end is {planned}"
-    same = [each for each in found if each.path == _STEPS]
+    same = [each for each in found if each.path == path]
     published = same[0].a if same else planned
-    return [each for each in found if each.path != _STEPS] + [
-        configs.Operation("modify", _STEPS, published, steps, "training", why)
+    return [each for each in found if each.path != path] + [
+        configs.Operation("modify", path, published, steps, "training", why)
     ]
 
 

@@ -6,8 +6,9 @@ import glob
 import os
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from replicate import engine
 from tfrecords import framing
 from tfrecords import manifest as manifests
 from tfrecords.errors import InputError
@@ -65,9 +66,9 @@ def not_named(path: str, lacking: list[str], ids: Collection[str]) -> str:
     )
 
 
-def of_reader(reader: "Message | None") -> Records:
-    """The Records of an InputReader message; None gives none."""
-    patterns = list(reader.tf_record_input_reader.input_path) if reader is not None else []
+def of_patterns(patterns: Iterable[str]) -> Records:
+    """The Records that patterns of files name."""
+    patterns = list(patterns)
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
     match = _SHARD.match(paths[0]) if paths else None
     output_path = match["output_path"] if match else ""
@@ -85,6 +86,11 @@ def of_reader(reader: "Message | None") -> Records:
         manifest=held,
         damaged=damaged,
     )
+
+
+def of_reader(reader: "Message | None") -> Records:
+    """The Records of an InputReader message; None gives none."""
+    return of_patterns(reader.tf_record_input_reader.input_path if reader is not None else ())
 
 
 def miscounted(paths: Iterable[str]) -> tuple[str, int, int] | None:
@@ -137,10 +143,7 @@ def _miscounted(counts: dict[str, int]) -> tuple[str, int, int] | None:
     return None
 
 
-def of_config(message: "Message") -> dict[str, Records]:
-    """The Records of a TrainEvalPipelineConfig: dict "train", "val"."""
-    readers = message.eval_input_reader
-    return {
-        "train": of_reader(message.train_input_reader),
-        "val": of_reader(readers[0] if readers else None),
-    }
+def of_config(config: Any) -> dict[str, Records]:
+    """The Records of a config, of either engine: dict "train", "val"."""
+    held = engine.describe(config)
+    return {"train": of_patterns(held.train_records), "val": of_patterns(held.val_records)}

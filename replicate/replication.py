@@ -11,8 +11,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from replicate import annotations, best, opening
-from replicate import config as configs
+from replicate import annotations, best, engine, opening
 from replicate.config import view
 from replicate.errors import UserError
 from replicate.execution import Execution
@@ -20,8 +19,6 @@ from replicate.run import RunDir, read_json, write_json
 from tfrecords import annotation_file
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate import preflight
     from replicate.cluster import Cluster
     from replicate.verdict import Asked
@@ -129,7 +126,7 @@ def _replicate(
     with preflight.Standby() as waiting:
         with workers.chief_first() if workers else contextlib.nullcontext():
             if helps:
-                message = configs.read(run.pipeline_config)
+                message = engine.of_run(run.config)
             else:
                 num_workers = len(workers.workers) if workers else 1
                 message = _prepare(run, request, command, num_workers, terms, waiting, reference)
@@ -207,7 +204,7 @@ def _prepare(
     terms: "preflight.Terms | None",
     waiting: "preflight.Standby",
     reference: "Asked | None",
-) -> "Message":
+) -> Any:
     """Everything before the first step; the config that is trained."""
     from replicate import preflight
 
@@ -247,7 +244,8 @@ def intent(
 
     run = RunDir.at(run_dir)
     request = _mended(run, resolved(request))
-    steps = ["train_config.num_steps"] if request.num_steps is not None else []
+    steps = ["train_config.num_steps", "trainer.train_steps"]
+    steps = steps if request.num_steps is not None else []
     return preflight.Intent(
         message=compose(request, run),
         run_dir=str(run_dir),
@@ -308,6 +306,8 @@ def _convert(run: RunDir, request: ReplicationRequest, num_workers: int) -> None
             _records(run, split),
             max(_num_shards(images), num_workers),
             include_masks=request.include_masks,
+            include_class_labels=engine.of_source(request.config or request.model)
+            == engine.TFVISION,
         )
     categories = _train_facts(request, run).categories
     tfrecords.write_label_map(categories, str(run.data / "label_map.pbtxt"))
@@ -331,36 +331,37 @@ def resolved(request: ReplicationRequest) -> ReplicationRequest:
     """
     if request.config:
         return request
-    recipe = configs.recipe_of(request.model)
+    recipe = engine.recipe_of(request.model)
     if recipe.model in (None, request.model):
         return request
     print(f"{request.model}: a config of {recipe.model} ({recipe.how})", file=sys.stderr)
     return dataclasses.replace(request, model=recipe.model, config=request.model)
 
 
-def compose(request: ReplicationRequest, run: RunDir) -> "Message":
+def compose(request: ReplicationRequest, run: RunDir) -> Any:
     """The config that `request` trains in a run directory; nothing is written."""
     categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
     kind = "train_config.fine_tune_checkpoint_type"
     if request.purpose == "finetune" and request.fine_tune_checkpoint:
         overrides.insert(0, (kind, "detection"))
-    scaled = request.num_steps if request.shorten_schedule else None
-    if request.num_steps is not None and scaled is None:
-        overrides.append(("train_config.num_steps", str(request.num_steps)))
-    return configs.render(
-        request.config or request.model,
-        overrides=overrides,
-        train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
-        val_records=f"{_records(run, 'val')}-?????-of-?????.tfrecord",
-        label_map=str(run.data / "label_map.pbtxt"),
-        num_classes=max(categories),
-        fine_tune_checkpoint=request.fine_tune_checkpoint or (None if request.config else ""),
-        num_steps=scaled,
+    return engine.compose(
+        engine.Composition(
+            source=request.config or request.model,
+            overrides=tuple(overrides),
+            train_records=f"{_records(run, 'train')}-?????-of-?????.tfrecord",
+            val_records=f"{_records(run, 'val')}-?????-of-?????.tfrecord",
+            label_map=str(run.data / "label_map"),
+            categories=categories,
+            val_annotations=os.path.abspath(request.val_annotations),
+            start=request.fine_tune_checkpoint or (None if request.config else ""),
+            num_steps=request.num_steps,
+            shorten_schedule=request.shorten_schedule,
+        )
     )
 
 
-def _evaluate(run: RunDir, request: ReplicationRequest, message: "Message") -> None:
+def _evaluate(run: RunDir, request: ReplicationRequest, message: Any) -> None:
     """Evaluates and scores every kept checkpoint."""
     from replicate.evaluate import kept
 

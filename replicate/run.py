@@ -63,6 +63,12 @@ class RunDir:
         return self.root / "pipeline.config"
 
     @property
+    def config(self) -> pathlib.Path:
+        """The config that is trained: pipeline.config, or params.yaml of a TF-Vision run."""
+        params = self.root / "params.yaml"
+        return params if params.is_file() else self.pipeline_config
+
+    @property
     def annotations(self) -> pathlib.Path:
         """What is kept of the annotation files; see `replicate.annotations`."""
         return self.root / "annotations.json"

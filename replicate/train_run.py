@@ -9,15 +9,13 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from replicate import checkpoint_files, identity, opening
+from replicate import checkpoint_files, engine, identity, opening
 from replicate import config as configs
 from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate import preflight
 
 
@@ -27,7 +25,7 @@ _MAY_CHANGE = (
     *("checkpoint_every_n", "checkpoint_max_to_keep", "log_every_n", "input_service"),
     *("precision", "jit_compile", "tf32", "profile", "gradient_accumulation_steps"),
 )
-_STEPS = "train_config.num_steps"
+_STEPS = tuple(engine.STEPS.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +66,9 @@ def request_for(config: str, model: str = "", **fields: Any) -> TrainingRequest:
       UserError: as `config.read`.
     """
     if model:
-        recipe = configs.Recipe(configs.recipe_of(model).model or model, "named by --model")
+        recipe = configs.Recipe(engine.recipe_of(model).model or model, "named by --model")
     else:
-        recipe = configs.recipe_of(config)
+        recipe = engine.recipe_of(config)
     return TrainingRequest(config, recipe.model or "", recipe.how, **fields)
 
 
@@ -98,9 +96,9 @@ def train(
     """
     from replicate import cluster, preflight
 
-    message = configs.read(request.config)
+    message = engine.read(request.config)
     if request.num_steps:
-        message.train_config.num_steps = request.num_steps  # so that the config says what ran
+        message = engine.stopping_at(message, request.num_steps)  # the config says what ran
     run = RunDir.at(run_dir)
     request = _with_evaluation_of(run, request)
     workers = cluster.from_environment()
@@ -125,7 +123,7 @@ def train(
 def _open(
     run: RunDir,
     request: TrainingRequest,
-    message: "Message",
+    message: Any,
     command: str,
     num_workers: int,
     terms: "preflight.Terms | None",
@@ -137,10 +135,10 @@ def _open(
     _refuse_other_kinds(run)
     opening.refuse_another(run, request, _MAY_CHANGE)
     if "config" not in request.accept:
-        opening.refuse_another_config(run, message, (_STEPS,))
-    done = checkpoint_files.steps_of(run.checkpoints)
-    if done and message.train_config.num_steps:
-        checkpoint_files.refuse_fewer(run.root, done[-1], message.train_config.num_steps)
+        opening.refuse_another_config(run, message, _STEPS)
+    done, steps = checkpoint_files.steps_of(run.checkpoints), engine.describe(message).num_steps
+    if done and steps:
+        checkpoint_files.refuse_fewer(run.root, done[-1], steps)
     meant = preflight.Intent(
         message=message,
         run_dir=str(run.root),

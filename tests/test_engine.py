@@ -40,5 +40,22 @@ def test_what_fills_a_part_is_there():
 
 
 def test_a_part_that_an_engine_lacks_is_told():
-    with pytest.raises(UserError, match="the kit has no trainer of it yet"):
-        engine._part(engine.TFVISION, "trainer")
+    with pytest.raises(UserError, match="the kit has no saved_model of it yet"):
+        engine._part(engine.ODAPI, "saved_model")
+
+
+@pytest.mark.parametrize("source", [SSD, "retinanet_mobilenetv2_256"])
+def test_a_config_is_read_again_from_its_text(source):
+    config = engine.read(source)
+    again = engine.parse(engine.text(config, source), "a run's config")
+    assert engine.of(again) == engine.of(config) and engine.diff(config, again) == []
+    assert engine.deviations(again, source) == []
+    assert engine.deviations(engine.stopping_at(again, 7), source) != []
+    assert engine.describe(again).num_steps == 7
+
+
+def test_configs_of_two_engines_are_not_compared():
+    with pytest.raises(UserError, match="have no field in common"):
+        engine.diff(engine.read(SSD), engine.read("retinanet_mobilenetv2_256"))
+    with pytest.raises(UserError, match="is no model of TF-Vision"):
+        engine.deviations(engine.read("retinanet_mobilenetv2_256"), SSD)

@@ -2,7 +2,7 @@
 
     make demo
 
-A small SSD is trained from random weights on drawn shapes for a few minutes on the CPU. The
+A small detector is trained from random weights on drawn shapes for a few minutes on the CPU. The
 verdict is NOT COMPARABLE, and says why: nothing here is the zoo's data, model or schedule. Run
 again, it reuses what is done.
 """
@@ -26,6 +26,12 @@ width, so that no published figure is of the same thing. What it shows is that e
 this machine. The same with COCO, where the verdict is about a figure: tools/replicate.py."""
 
 _BESIDE = installation.HOME if installation.IS_CHECKOUT else pathlib.Path.cwd()
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "odapi",
+    ["odapi", "tfvision"],
+    "the Object Detection API's SSD, or TF-Vision's RetinaNet.",
+)
 _FOLDER = flags.DEFINE_string("folder", str(_BESIDE / "demo"), "where data and run go.")
 
 
@@ -35,9 +41,12 @@ def main(_: list[str]) -> None:
 
     folder = pathlib.Path(_FOLDER.value)
     # The demo means to differ from the zoo in everything, and is over in minutes.
+    of_api = _ENGINE.value == "odapi"
+    run = folder / ("run" if of_api else f"run-{_ENGINE.value}")
+    command = "make demo" if of_api else f"python tools/demo.py --engine={_ENGINE.value}"
     terms = preflight.Terms(rehearsal=True, trial=False)
-    replication.replicate(recipe.request(folder / "data"), folder / "run", "make demo", terms)
-    print(replication.summary(folder / "run"))
+    replication.replicate(recipe.request(folder / "data", _ENGINE.value), run, command, terms)
+    print(replication.summary(run))
     print(RIGHT_END)
 
 

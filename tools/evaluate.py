@@ -43,7 +43,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -51,8 +51,6 @@ from replicate.errors import UserError
 from tools import cli
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate import best
     from replicate.evaluate.kept import Kept
     from replicate.run import RunDir
@@ -172,12 +170,12 @@ def _evaluate_one() -> int:
 
 
 def _evaluate_run() -> int:
-    from replicate import config
+    from replicate import engine
     from replicate.run import RunDir
 
     run = RunDir.at(_MODEL_DIR.value)
     annotations_file, image_dir = _groundtruth(run)
-    message = config.read(_CONFIG.value or run.pipeline_config)
+    message = engine.read(_CONFIG.value or run.config)
     directory = pathlib.Path(_CHECKPOINT_DIR.value or run.checkpoints)
     watching = bool(_CHECKPOINT_DIR.value) if _WATCH.value is None else _WATCH.value
     from replicate.evaluate import kept
@@ -199,11 +197,12 @@ def _evaluate_run() -> int:
 
 def _evaluate_kept(
     run: "RunDir",
-    message: "Message",
+    message: Any,
     directory: pathlib.Path,
     checkpoints: "Kept",
     watching: bool,
 ) -> int:
+    from replicate import engine
     from replicate.evaluate import watch
     from replicate.score import text
 
@@ -211,7 +210,7 @@ def _evaluate_kept(
         end = watch.watch(
             checkpoints,
             run.training,
-            _STEPS.value or message.train_config.num_steps,
+            _STEPS.value or engine.describe(message).num_steps,
             _TIMEOUT.value,
         )
         print(end.reason)

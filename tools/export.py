@@ -86,7 +86,7 @@ _NUM_IMAGES = flags.DEFINE_integer(
 
 
 def main(_: list[str]) -> int:
-    from replicate import config, weights
+    from replicate import engine, weights
     from replicate.errors import UserError
 
     if _EVALUATE.value:
@@ -102,8 +102,18 @@ def main(_: list[str]) -> int:
         raise UserError(
             f"--pipeline_config_path: {_CHECKPOINT.value} is no run directory; name its config"
         )
+    read = engine.read(config_path)
+    if engine.of(read) == engine.TFVISION:
+        if set(_FORMAT.value) != {"saved_model"} or _EVALUATE.value:
+            raise UserError(
+                "a TF-Vision model is exported as its saved_model alone (--format=saved_model); "
+                "tools/benchmark.py scores that"
+            )
+        prefix = engine.saved_model(read, trained.checkpoint, _OUTPUT.value)
+        print(f"{prefix} exported to {_OUTPUT.value}: saved_model")
+        return cli.DONE
     prefix = export.export(
-        config.read(config_path),
+        read,
         trained.checkpoint,
         _OUTPUT.value,
         names=tuple(dict.fromkeys(_FORMAT.value)),

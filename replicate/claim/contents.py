@@ -19,7 +19,14 @@ CLAIM = "claim.json"
 LOCK = "requirements.txt"
 #: Of the run directory, where they are: what a verdict is read off.
 _OF_RUN = (
-    *("spec.json", "pipeline.config", "deviations.json", "preflight.json", "environment.json"),
+    *(
+        "spec.json",
+        "pipeline.config",
+        "params.yaml",
+        "deviations.json",
+        "preflight.json",
+        "environment.json",
+    ),
     *("identity.json", "start.json", "training.json", "metrics.jsonl", "verdict.json"),
     *("report/report.json", "report/report.md"),
 )

@@ -99,6 +99,11 @@ def described(message: "Message") -> Description:
         predicts_keypoints=held.predicts_keypoints,
         batch_size=held.batch_size,
         num_steps=held.num_steps,
+        low_precision=message.train_config.use_bfloat16,
+        train_records=tuple(message.train_input_reader.tf_record_input_reader.input_path),
+        val_records=tuple(readers[0].tf_record_input_reader.input_path) if readers else (),
+        train_label_map=message.train_input_reader.label_map_path,
+        start=message.train_config.fine_tune_checkpoint,
     )
 
 

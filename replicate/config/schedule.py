@@ -54,6 +54,14 @@ def boundaries(message: "Message") -> list[tuple[int, str]]:
     return sorted(marks.items())
 
 
+def planned(
+    message: "Message", steps: "npt.ArrayLike"
+) -> tuple[list[float], list[list], str | None]:
+    """See `replicate.engine.schedule`."""
+    marks = [list(mark) for mark in boundaries(message)]
+    return learning_rates(message, steps).tolist(), marks, kind_of(message)
+
+
 def kind_of(message: "Message") -> str:
     """The schedule's field name, e.g. "cosine_decay_learning_rate"."""
     return _schedule(message)[0]

@@ -72,8 +72,8 @@ def _text_at(path: pathlib.Path) -> tuple[str, str]:
         return archive.read_config(path), f"{path}:{CONFIG_NAME}"
     if path.suffix in (".yaml", ".yml"):
         raise UserError(
-            f"{path}: a YAML is a config of TF-Vision, of which the kit renders, lints and "
-            "compares configs, evaluates and judges checkpoints, and no more (docs/tfvision.md)"
+            f"{path}: a YAML is a config of TF-Vision, and this takes one of the Object Detection "
+            "API; docs/tfvision.md says what the kit does with TF-Vision's"
         )
     return textproto.read_text(path), str(path)
 

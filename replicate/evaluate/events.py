@@ -35,19 +35,19 @@ TAGS = {iou_type: _tags(kind) for iou_type, kind in _KINDS.items()}
 
 
 def write(
-    folder: str | os.PathLike, eval_config: "Message", step: int, results: "Iterable[Result]"
+    folder: str | os.PathLike, eval_config: "Message | None", step: int, results: "Iterable[Result]"
 ) -> None:
     """Writes the twelve metrics, and those of each category where the config asks for them.
 
     Args:
       folder: of the event files; the API's is MODEL_DIR/eval/NAME.
-      eval_config: EvalConfig.
+      eval_config: EvalConfig; None for a config that has none.
     """
     values: dict[str, float | None] = {}
     for result in results:
         tags = TAGS.get(result.iou_type, {})
         values |= {tag: result.metrics[name] for name, tag in tags.items()}
-        if tags and eval_config.include_metrics_per_category:
+        if tags and eval_config and eval_config.include_metrics_per_category:
             of_category = f"{_KINDS[result.iou_type]}_PerformanceByCategory/mAP"
             values |= {
                 f"{of_category}/{category['name']}": category["AP"]

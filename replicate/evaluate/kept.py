@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from replicate import best, checkpoint_files
-from replicate import config as configs
+from replicate import best, checkpoint_files, engine
 from replicate.errors import UserError
 from replicate.evaluate import detections, events, results, suppression
 from replicate.run import read_json, write_json
 from tfrecords import annotation_file
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate.run import RunDir
 
 
@@ -47,7 +44,7 @@ class Kept:
     The model is built when the first checkpoint needs it.
 
     Args:
-      config: TrainEvalPipelineConfig.
+      config: of either engine.
       annotations_file, image_dir: COCO JSON and the folder of its images.
       directory: folder of the checkpoints; the run's own by default.
       batch_size: images a forward pass.
@@ -60,7 +57,7 @@ class Kept:
     def __init__(
         self,
         run: "RunDir",
-        config: "Message",
+        config: Any,
         annotations_file: str | os.PathLike,
         image_dir: str | os.PathLike,
         *,
@@ -144,7 +141,7 @@ class Kept:
         )
         events.write(
             self._run.eval_events / _name(self._config),
-            self._config.eval_config,
+            getattr(self._config, "eval_config", None),
             checkpoint.step,
             [result, *others],
         )
@@ -193,7 +190,7 @@ class Kept:
 
     @functools.cached_property
     def _config_sha256(self) -> str:
-        return hashlib.sha256(configs.to_text(self._config).encode()).hexdigest()
+        return hashlib.sha256(engine.text(self._config).encode()).hexdigest()
 
     @functools.cached_property
     def _annotations_sha256(self) -> str:
@@ -219,9 +216,10 @@ def _whole(folder: pathlib.Path) -> dict | None:
         return None
 
 
-def _name(config: "Message") -> str:
+def _name(config: Any) -> str:
     """eval_input_reader's name, which the API takes for the folder of its events."""
-    return config.eval_input_reader[0].name if config.eval_input_reader else ""
+    readers = getattr(config, "eval_input_reader", ())
+    return readers[0].name if readers else ""
 
 
 def _step_in(path: str, number: int) -> int:

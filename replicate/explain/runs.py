@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from replicate import config as configs
-from replicate import score
+from replicate import engine, score
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from tfrecords import manifest as manifest_files
@@ -145,7 +145,7 @@ class _Run:
             root=run.root,
             step=steps[-1],
             metrics=metrics,
-            config=configs.load(str(run.pipeline_config)),
+            config=engine.of_run(run.config),
             request=request,
             environment=read_json(run.environment) if run.environment.is_file() else {},
             manifests=manifests,
@@ -188,7 +188,7 @@ def _of_weights(a: _Run, b: _Run) -> Iterator[RunDifference]:
 
 
 def _of_config(a: _Run, b: _Run) -> Iterator[RunDifference]:
-    for operation in configs.diff(a.config, b.config):
+    for operation in engine.diff(a.config, b.config):
         if operation.cls not in configs.rules.SAME and not _evaluates(operation.path):
             yield RunDifference("config", operation.path, operation.a, operation.b, operation.why)
 
@@ -200,7 +200,7 @@ def _of_evaluation(a: _Run, b: _Run) -> Iterator[RunDifference]:
             yield RunDifference("evaluation", f"annotations.{field}", ours, theirs)
     ours, theirs = (run.metrics.get("inference") or _ABSENT for run in (a, b))
     yield from _fields("evaluation", "inference", ours, theirs)
-    for operation in configs.diff(a.config, b.config):
+    for operation in engine.diff(a.config, b.config):
         if operation.cls not in configs.rules.SAME and _evaluates(operation.path):
             yield RunDifference(
                 "evaluation", operation.path, operation.a, operation.b, operation.why

@@ -94,7 +94,8 @@ def as_trained(config: "Message") -> "Message":
     """A copy of the config with the image format that training on this machine would use."""
     copy = type(config)()
     copy.CopyFrom(config)
-    copy.train_config.use_bfloat16 = precision.choose(config, None) == "bfloat16"
+    asked = copy.train_config.use_bfloat16
+    copy.train_config.use_bfloat16 = precision.choose(asked, None) == "bfloat16"
     return copy
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from replicate import reasons
+from replicate import engine, reasons
 from replicate.errors import UserError
 from replicate.preflight import (
     data_checks,
@@ -30,11 +30,19 @@ class PreflightCheck:
       reason: reasons.Reason.
       before: functions of the LaunchFacts that yield Notes and Problems.
       after: functions of (LaunchFacts, the trial's dict, Forecast) that add to them.
+      of_any: it can be told of any engine's config; of the others the answer says that it was not.
     """
 
     reason: reasons.Reason
     before: tuple[Callable[[LaunchFacts], Iterable[CheckFinding]], ...]
     after: tuple[Callable[[LaunchFacts, dict, forecast.Forecast], Iterable[CheckFinding]], ...] = ()
+    of_any: bool = False
+
+    def first(self, material: LaunchFacts) -> list[CheckFinding]:
+        """What can be told before anything is tried."""
+        if not self.of_any and engine.of(material.message) != engine.ODAPI:
+            return [result.mind("not checked of a TF-Vision config")]
+        return [finding for function in self.before for finding in function(material)]
 
     @property
     def number(self) -> int:
@@ -43,22 +51,24 @@ class PreflightCheck:
 
 CHECKS = (
     PreflightCheck(reasons.START, (starting.checkpoint,), (starting.matched,)),
-    PreflightCheck(reasons.IMAGES, (data_checks.evaluation_images,)),
-    PreflightCheck(reasons.DRIFT, (recipe_checks.drift,)),
+    PreflightCheck(reasons.IMAGES, (data_checks.evaluation_images,), of_any=True),
+    PreflightCheck(reasons.DRIFT, (recipe_checks.drift,), of_any=True),
     PreflightCheck(reasons.RATE, (recipe_checks.batch_and_rate,)),
     PreflightCheck(reasons.DEVICES, (recipe_checks.devices,)),
-    PreflightCheck(reasons.RECORDS, (data_checks.conversion,)),
+    PreflightCheck(reasons.RECORDS, (data_checks.conversion,), of_any=True),
     PreflightCheck(reasons.LABELS, (data_checks.labels,)),
     PreflightCheck(reasons.SCHEDULE, (recipe_checks.length,)),
     PreflightCheck(reasons.RESUME, (starting.resume,), (starting.resumed,)),
-    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
-    PreflightCheck(reasons.LIBRARIES, (machine.libraries,)),
+    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,), of_any=True),
+    PreflightCheck(reasons.LIBRARIES, (machine.libraries,), of_any=True),
     PreflightCheck(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
     PreflightCheck(reasons.AVERAGES, (recipe_checks.averages,)),
     PreflightCheck(reasons.CUT, (recipe_checks.cut,)),
-    PreflightCheck(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
-    PreflightCheck(reasons.FILES, (file_checks.whole,), (file_checks.room,)),
-    PreflightCheck(reasons.TRAINING_IMAGES, (data_checks.training_images,)),
+    PreflightCheck(
+        reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,), of_any=True
+    ),
+    PreflightCheck(reasons.FILES, (file_checks.whole,), (file_checks.room,), of_any=True),
+    PreflightCheck(reasons.TRAINING_IMAGES, (data_checks.training_images,), of_any=True),
 )
 
 
@@ -127,15 +137,13 @@ def check(
     """
     started = time.monotonic()
     material = LaunchFacts(intent)
-    if not material.train.batch_size:
+    if not engine.describe(intent.message).batch_size:
         raise UserError(
             "train_config.batch_size is 0; it is the number of images a step over all devices, 1 "
             "or more"
         )
     chosen = [check for check in CHECKS if numbers is None or check.number in numbers]
-    findings_of = {
-        check: [f for function in check.before for f in function(material)] for check in chosen
-    }
+    findings_of = {check: check.first(material) for check in chosen}
     tried, took = {}, {"trial": 0.0}
     if numbers is None and trials.wanted(material, trial):
         if any(_hard(finding) for findings in findings_of.values() for finding in findings):

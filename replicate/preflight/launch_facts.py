@@ -6,13 +6,14 @@ import os
 import pathlib
 from typing import Any
 
-from replicate import checkpoint_files, devices, reasons, records, zoo
+from replicate import checkpoint_files, devices, engine, reasons, records, zoo
 from replicate import config as configs
 from replicate.config import Operation
 from replicate.errors import UserError
 from replicate.execution import Execution
 from replicate.run import RunDir, read_json_or_none
 from replicate.verdict import comparable
+from replicate.zoo import vision
 from tfrecords import coco, label_map
 from tfrecords.errors import InputError
 
@@ -22,7 +23,7 @@ class Intent(Execution):
     """What is about to be launched, and how it is executed.
 
     Attributes:
-      message: the TrainEvalPipelineConfig that would be trained.
+      message: the config that would be trained, of either engine.
       run_dir: where it would go.
       model: the zoo model (or config, archive, run directory) that is to be replicated; "" where
         no published recipe is.
@@ -90,7 +91,7 @@ class LaunchFacts:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        return self.intent.num_steps or self.train.num_steps
+        return self.intent.num_steps or engine.describe(self.message).num_steps
 
     @functools.cached_property
     def facts(self) -> configs.ConfigFacts:
@@ -103,7 +104,7 @@ class LaunchFacts:
             self.problems["recipe"] = "no zoo model was named to compare with"
             return None
         try:
-            return configs.read(self.intent.model)
+            return engine.read(self.intent.model)
         except UserError as error:
             self.problems["recipe"] = str(error)
             return None
@@ -113,7 +114,9 @@ class LaunchFacts:
         """The zoo's row, or None; of a fine-tuning, whose figure is another one, there is none."""
         if self.finetunes:
             return None
-        return zoo.get(pathlib.Path(self.intent.model).name) if self.intent.model else None
+        row = zoo.get(pathlib.Path(self.intent.model).name) if self.intent.model else None
+        published = vision.get(self.intent.model) if row is None else None
+        return published.as_row() if published is not None else row
 
     @functools.cached_property
     def deviations(self) -> list[Operation]:
@@ -122,7 +125,7 @@ class LaunchFacts:
             return []
         return [
             deviation
-            for deviation in configs.deviations(self.message, self.intent.model)
+            for deviation in engine.deviations(self.message, self.intent.model)
             if deviation.cls in comparable.AFFECTING["training"]
         ]
 

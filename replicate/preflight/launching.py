@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Collection
 
-from replicate import config as configs
+from replicate import engine
 from replicate.errors import UserError
 from replicate.preflight.checks import check
 from replicate.preflight.launch_facts import Intent, LaunchFacts
@@ -67,7 +67,7 @@ def gate(
     material = LaunchFacts(intent)
     if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
         return forced_sentences(material.run)
-    config = redaction.without_secrets(configs.to_text(intent.message))
+    config = redaction.without_secrets(engine.text(intent.message))
     before = material.launched
     known = before.get("tried") and before["config"] == config and before["on"] == _machine()
     answer = check(intent, terms.trial and not known, numbers, waiting=waiting)

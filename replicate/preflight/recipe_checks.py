@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from replicate import reasons
+from replicate import engine, reasons
 from replicate.config import Operation, build_rules, lint_rules, scaling, schedule
 from replicate.config.diff import diff
 from replicate.config.operations import show
@@ -25,8 +25,10 @@ _RATES = ("learning_rate_base", "warmup_learning_rate", "learning_rate", "initia
 
 def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
-    yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
-    without_effect = list(build_rules.unread(material.message))
+    of_api = engine.of(material.message) == engine.ODAPI
+    if of_api:
+        yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
+    without_effect = list(build_rules.unread(material.message)) if of_api else []
     for problem in without_effect:
         yield mind(f"{problem.path}: {problem.message}", "take it out")
     if material.intent.freeze:
@@ -36,7 +38,7 @@ def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     if material.recipe is None:
         yield _without_recipe(material)
         return
-    drifted = material.deviations_of(3)
+    drifted = material.deviations_of(3) if of_api else material.deviations
     for operation in drifted:
         yield _deviation(material, operation)
     if not (drifted or without_effect or material.intent.freeze):

@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from replicate import config as configs
+from replicate import engine
 from replicate.preflight.launch_facts import Intent, LaunchFacts
 from replicate.preflight.standby import Standby
 from replicate.preflight.trial_process import WAITING
@@ -43,6 +44,8 @@ def wanted(material: LaunchFacts, steps: bool) -> bool:
     Of a fine-tuning without steps nothing is: building the model takes a minute, and training
     counts what it restores all the same (start.json).
     """
+    if engine.of(material.message) != engine.ODAPI:
+        return False  # the steps of another engine are not tried yet
     if material.finetunes and not steps:
         return False
     starts = material.train.fine_tune_checkpoint and not material.checkpoint_steps

@@ -141,7 +141,9 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     execution = Execution(
         **job["execution"]
         | {
-            "precision": precision.choose(config, job["execution"]["precision"]),
+            "precision": precision.choose(
+                config.train_config.use_bfloat16, job["execution"]["precision"]
+            ),
             "jit_compile": job["execution"]["jit_compile"] and bool(gpus),
             "gradient_accumulation_steps": micro,
         }

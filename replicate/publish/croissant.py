@@ -8,8 +8,7 @@ import json
 import pathlib
 from typing import Any
 
-from replicate import config as configs
-from replicate import records
+from replicate import engine, records
 from replicate.errors import UserError
 from replicate.publish.material import PublisherTerms
 from replicate.run import RunDir, read_json, write_text
@@ -102,7 +101,7 @@ def _manifests(source: pathlib.Path) -> dict[str, dict]:
         run = RunDir.existing(source)
         found = {name: read_json(path) for name, path in manifests.in_folder(run.data).items()}
         if not found:
-            held = records.of_config(configs.load(run.pipeline_config))
+            held = records.of_config(engine.of_run(run.config))
             found = {name: each.manifest for name, each in held.items() if each.manifest}
     else:
         found = {name: read_json(path) for name, path in manifests.in_folder(source).items()}

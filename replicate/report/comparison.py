@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from tqdm import tqdm
 
-from replicate import config, score, zoo
+from replicate import config, engine, score, zoo
 from replicate.config import rules
 from replicate.errors import UserError
 from replicate.evenly import evenly
@@ -95,10 +95,26 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
     runs = [participant for participant in participants if participant.message is not None]
     if len(runs) < 2:
         return []
+    rows, by_engine = [], {run.key: engine.NAMES[engine.of(run.message)] for run in runs}
+    of_engine: dict[str, list[Participant]] = {}
+    for run in runs:
+        of_engine.setdefault(by_engine[run.key], []).append(run)
+    if len(of_engine) > 1:  # their configs have no field in common
+        rows.append({"path": "engine", "class": "architecture", "values": by_engine})
+    for alike in of_engine.values():
+        rows += _differing(alike, [run.key for run in runs])
+    seeds = {run.key: run.facts["seed"] for run in runs}
+    if len(set(seeds.values())) > 1:
+        rows.append({"path": "seed", "class": "randomness", "values": seeds})
+    return sorted(rows, key=lambda row: (row["class"], row["path"]))
+
+
+def _differing(runs: list[Participant], keys: list[str]) -> list[dict]:
+    """The rows of runs of one engine; those of another have none of their fields."""
     first = runs[0]
     paths: dict[str, dict[str, config.Operation]] = {}
     for run in runs[1:]:
-        for operation in config.diff(first.message, run.message):
+        for operation in engine.diff(first.message, run.message):
             paths.setdefault(operation.path, {})[run.key] = operation
     rows = []
     for path, operations in paths.items():
@@ -106,14 +122,12 @@ def hyperparameters(participants: Iterable[Participant]) -> list[dict]:
         cls = some.cls or rules.rule_for(path, some.a, some.b).cls
         if cls in rules.SAME:
             continue
-        values = {
+        values = dict.fromkeys(keys)
+        values |= {
             run.key: operations[run.key].b if run.key in operations else some.a for run in runs
         }
         rows.append({"path": path, "class": cls, "values": values})
-    seeds = {run.key: run.facts["seed"] for run in runs}
-    if len(set(seeds.values())) > 1:
-        rows.append({"path": "seed", "class": "randomness", "values": seeds})
-    return sorted(rows, key=lambda row: (row["class"], row["path"]))
+    return rows
 
 
 def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from replicate import config, score
+from replicate import engine, score
 from replicate.errors import UserError
 from replicate.report import content, findings, sources
 from replicate.run import RunDir, read_json
@@ -151,7 +151,7 @@ def _of_run(key: str, name: str, path: str) -> Participant:
         for checkpoint in report["checkpoints"]
         if report["gallery"]  # the report has scored these detections again
     ]
-    message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
+    message = engine.of_run(run.config) if run.config.is_file() else None
     image_dir = report["request"].get("val_images")
     return Participant(key, name, str(path), "run", facts, report, message, evaluations, image_dir)
 

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from replicate import config, environment, records, verdict
+from replicate import engine, environment, records, verdict
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_metrics
 from replicate.verdict import measured
@@ -87,7 +87,7 @@ def read(run: RunDir) -> RunFiles:
     except UserError as error:
         material.cannot_say("the environment", _short(error, run))
     try:
-        material.message = config.load(run.pipeline_config)
+        material.message = engine.of_run(run.config)
     except UserError as error:
         material.cannot_say("the config as it ran", str(error))
     material.log = read_metrics(run.metrics)

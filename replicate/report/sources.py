@@ -25,7 +25,7 @@ def fingerprint(run: RunDir) -> dict:
       dict name -> hash: files of the run by their path in it, the annotation files that its
       evaluations were scored on, the kit's own code and the evaluators' versions.
     """
-    files = [run.spec, run.pipeline_config, run.deviations, run.environment, run.preflight]
+    files = [run.spec, run.config, run.deviations, run.environment, run.preflight]
     files += [run.verdict, run.metrics, run.training]
     files += manifests.in_folder(run.data).values()
     files += sorted((run.root / "explain").glob("*.json"))

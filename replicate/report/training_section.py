@@ -2,8 +2,7 @@
 
 import statistics
 
-from replicate import config
-from replicate.config import schedule
+from replicate import engine
 from replicate.errors import UserError
 from replicate.evenly import evenly
 from replicate.report.run_files import RunFiles
@@ -29,7 +28,7 @@ def execution(material: RunFiles) -> list[str]:
     executed = (material.environment or {}).get("execution")
     if not executed or material.message is None:
         return []
-    batch = config.facts(material.message).batch_size
+    batch = engine.describe(material.message).batch_size
     micro, replicas = executed["gradient_accumulation_steps"], executed["replicas"]
     said = []
     if micro * replicas > 1:
@@ -72,12 +71,10 @@ def schedule_of(material: RunFiles) -> dict | None:
     if material.message is None:
         return None
     message = material.message
-    facts = config.facts(message)
+    facts = engine.describe(message)
     steps = evenly(range(facts.num_steps + 1), MAX_POINTS) if facts.num_steps else []
     try:
-        planned = schedule.learning_rates(message, steps).tolist()
-        marks = [list(mark) for mark in schedule.boundaries(message)]
-        kind = schedule.kind_of(message)
+        planned, marks, kind = engine.schedule(message, steps)
     except UserError as error:
         material.cannot_say("the planned learning rate", str(error))
         planned, marks, kind, steps = [], [], None, []
@@ -87,7 +84,7 @@ def schedule_of(material: RunFiles) -> dict | None:
         "batch_size": facts.batch_size,
         "num_steps": facts.num_steps,
         "steps_run": material.log[-1]["step"] if material.log else None,
-        "images_planned": facts.images_seen,
+        "images_planned": facts.num_steps * facts.batch_size,
         "images_seen": material.log[-1]["step"] * facts.batch_size if material.log else None,
         "marks": marks,
         "planned": {"step": steps, "learning_rate": planned},

@@ -12,7 +12,9 @@ import functools
 import json
 import os
 import pathlib
+import re
 
+from replicate.config import Recipe
 from replicate.errors import UserError
 from replicate.tfvision import experiments, yaml_text
 from replicate.tfvision.experiments import Params, Problem
@@ -21,6 +23,7 @@ from replicate.zoo import vision
 PUBLISHED = pathlib.Path(__file__).with_name("published.json")
 #: Name of a run's config; TF-Vision's own trainer writes one of that name.
 FILE = "params.yaml"
+_MODEL_LINE = re.compile(r"^#\s*model:\s*(\S+)\s*$", re.MULTILINE)
 _ENDINGS = (".yaml", ".yml")
 
 
@@ -79,6 +82,21 @@ def read(source: str, experiment: str = "") -> VisionConfig:
         )
     problems = params.override(overrides)
     return VisionConfig(params, row.experiment, row.name, None, tuple(problems))
+
+
+def recipe_of(source: str) -> Recipe:
+    """The published row that a config is of: by its name, the run, or the line `# model: NAME`."""
+    path = pathlib.Path(source)
+    if vision.get(source) is not None and not path.exists():
+        return Recipe(vision.find(source).name, "named")
+    path = path / FILE if path.is_dir() else path
+    match = _MODEL_LINE.search(text_of(path))
+    if match and vision.get(match[1]) is not None:
+        return Recipe(match[1], f"{path} says so")
+    rows = [row for row in vision.rows() if row.yaml == path.name]
+    if len(rows) == 1:
+        return Recipe(rows[0].name, "by the file's name")
+    return Recipe(None, f"{path} names no published row (`# model: NAME` at its head)")
 
 
 def of_text(text: str, origin: str, experiment: str = "") -> VisionConfig:

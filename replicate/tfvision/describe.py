@@ -1,9 +1,12 @@
 """What the rest of the kit has to know of a TF-Vision config. Imports no TensorFlow."""
 
+from typing import Any
+
 from replicate.engine import Description
 from replicate.errors import UserError
 from replicate.tfvision import configs
 from replicate.tfvision.configs import VisionConfig
+from replicate.tfvision.experiments import Params
 
 #: Of the package's detection generators, where a config cannot be composed.
 _DEFAULT_CUT = 0.05
@@ -12,16 +15,31 @@ _DEFAULT_CUT = 0.05
 def described(config: VisionConfig) -> Description:
     """The Description of a config; TF-Vision counts the background as a class."""
     params = config.params
-    reader = "task.validation_data.decoder"
-    by_name = params.at(f"{reader}.type") == "label_map_decoder"
     return Description(
         num_classes=params.at("task.model.num_classes") - 1,
-        label_map=params.at(f"{reader}.label_map_decoder.label_map") if by_name else None,
+        label_map=_label_map(params, "task.validation_data.decoder") or None,
         predicts_masks=bool(params.at("task.model.include_mask")),
         predicts_keypoints=False,
         batch_size=params.at("task.train_data.global_batch_size"),
         num_steps=params.at("trainer.train_steps"),
+        low_precision=params.at("runtime.mixed_precision_dtype") == "bfloat16",
+        train_records=_patterns(params.at("task.train_data.input_path")),
+        val_records=_patterns(params.at("task.validation_data.input_path")),
+        train_label_map=_label_map(params, "task.train_data.decoder"),
+        start=params.at("task.init_checkpoint") or "",
     )
+
+
+def _patterns(path: Any) -> tuple[str, ...]:
+    """The patterns of an `input_path`: a text, several with commas, or a list."""
+    given = path if isinstance(path, list) else [path or ""]
+    return tuple(each.strip() for text in given for each in str(text).split(",") if each.strip())
+
+
+def _label_map(params: Params, reader: str) -> str:
+    if params.at(f"{reader}.type") != "label_map_decoder":
+        return ""
+    return params.at(f"{reader}.label_map_decoder.label_map") or ""
 
 
 def score_cut(model: str) -> float:

@@ -45,9 +45,11 @@ class Detector:
         self._task = official_task.task_of(self._params)
         with tf.device(device):
             self.model = official_task.built(self._task)
+            # As its trainer does it, of the variables that are there before the model's first call:
+            # the heads of RetinaNet are not averaged.
+            self._averages = self._moving_averages()
             self._anchors = self._anchor_boxes()
             self._model_outputs(*(tf.zeros(spec.shape, spec.dtype) for spec in self._specs(1)))
-            self._averages = self._moving_averages()
         self._detect: Any = tf.function(self._detections)
 
     def restore(self, checkpoint: str | os.PathLike) -> None:

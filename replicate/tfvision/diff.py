@@ -11,6 +11,8 @@ from typing import Any
 
 from replicate.config import align, rules
 from replicate.config.operations import DELETE, MODIFY, SET, Operation
+from replicate.tfvision import configs
+from replicate.tfvision.configs import VisionConfig
 from replicate.tfvision.experiments import Params
 
 _TABLE = pathlib.Path(__file__).with_name("diff_rules.toml")
@@ -86,3 +88,18 @@ def _distance(a: Any, b: Any) -> float:
     if isinstance(a, dict):
         return min(1.5, 0.5 + 0.1 * sum(1 for _ in _block(a, b, "")))
     return 1.5
+
+
+def of_configs(a: VisionConfig, b: VisionConfig) -> list[Operation]:
+    """`diff` of two configs whole (`replicate.engine.diff`)."""
+    return diff(a.params, b.params)
+
+
+def deviations(config: VisionConfig, recipe: str) -> list[Operation]:
+    """A config's differences from a published row's."""
+    return diff(configs.read(recipe).params, config.params)
+
+
+def no_scaling(recipe: VisionConfig, config: VisionConfig) -> None:
+    """Whether a batch follows the linear rule is not looked at."""
+    return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from replicate.engine import Composition
 from replicate.errors import UserError
 from replicate.tfvision import configs, experiments
 from replicate.tfvision.configs import VisionConfig
@@ -97,10 +98,36 @@ def set_field(params: Params, path: str, text: str) -> None:
         raise UserError(f"--set {path}={text}: {told}")
 
 
-def text_of(config: VisionConfig, model: str) -> str:
+def composed(asked: Composition) -> VisionConfig:
+    """The config that a replication trains (`replicate.engine.compose`).
+
+    The records hold class labels; classes are as many as the highest category id, and background.
+    """
+    shorten = asked.shorten_schedule
+    overrides = [("task.model.num_classes", str(max(asked.categories) + 1))]
+    if asked.num_steps is not None and not shorten:
+        overrides.append(("trainer.train_steps", str(asked.num_steps)))
+    request = RenderRequest(
+        overrides=[*overrides, *asked.overrides],
+        train_records=asked.train_records,
+        val_records=asked.val_records,
+        annotations_file=asked.val_annotations,
+        init_checkpoint=asked.start,
+        num_steps=asked.num_steps if shorten else None,
+    )
+    return render(asked.source, request)
+
+
+def stopping_at(config: VisionConfig, num_steps: int) -> VisionConfig:
+    """See `replicate.engine.stopping_at`."""
+    _set(config.params, "trainer.train_steps", num_steps)
+    return config
+
+
+def text_of(config: VisionConfig, model: str | None) -> str:
     """The complete YAML, its head naming the experiment and the row it was made from."""
     body = yaml.safe_dump(config.params.as_dict(), sort_keys=False, default_flow_style=None)
-    row = vision.get(model)
+    row = vision.get(model or "")
     lines = [f"# --experiment_type={config.experiment}", f"# defaults of {experiments.package()}"]
     if row is not None:
         lines.append(f"# model: {row.name}")

@@ -61,7 +61,7 @@ def _paths(input_reader_config: "Message") -> list[str]:
     return paths
 
 
-def _epoch(paths: tf.Tensor, config: "Message", seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+def _epoch(paths: tf.Tensor, config: Any, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
     """The serialized records of one epoch, in that epoch's order."""
     epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
     if config.shuffle:
@@ -79,13 +79,13 @@ def _epoch(paths: tf.Tensor, config: "Message", seed: int, epoch: tf.Tensor) -> 
 
 
 def numbered_records(
-    paths: list[str], config: "Message", *, seed: int, first_example: int
+    paths: list[str], config: Any, *, seed: int, first_example: int
 ) -> tf.data.Dataset:
     """Serialized records from the run's example `first_example` on, epoch after epoch, without end.
 
     Args:
       paths: list of TFRecord files.
-      config: InputReader; whether and how widely it shuffles.
+      config: InputReader, or what has its fields; whether and how widely it shuffles.
       seed: the order of each epoch follows from it.
 
     Returns:
@@ -233,7 +233,12 @@ def damaged_shard(config: "Message") -> str:
     Args:
       config: TrainEvalPipelineConfig.
     """
-    for path in tqdm(_paths(config.train_input_reader), desc="look for the damage", unit="shard"):
+    return damaged(_paths(config.train_input_reader))
+
+
+def damaged(paths: Iterable[str]) -> str:
+    """What is wrong with the first damaged one of some shards; "" where none is."""
+    for path in tqdm(paths, desc="look for the damage", unit="shard"):
         try:
             collections.deque(framing.read(path), maxlen=0)
         except framing.CorruptRecord as error:

@@ -21,7 +21,7 @@ from replicate.run import metrics_line, read_metrics, write_json, write_text
 
 if TYPE_CHECKING:
     from replicate.run import RunDir
-    from replicate.train.trainer import Trainer
+    from replicate.train.stepping import EngineTrainer
 
 
 # The API's loop writes three images of the batch every hundred steps.
@@ -42,7 +42,7 @@ class TrainingJournal(contextlib.ExitStack):
     `pid`, `host`, `updated` (seconds since 1970), `execution`, and `reason` where it has one.
 
     Args:
-      trainer: Trainer, at the step where the run begins.
+      trainer: EngineTrainer, at the step where the run begins.
       num_steps: the step where it ends.
       batch_size: images a step.
       writes: whether this process writes files.
@@ -56,7 +56,7 @@ class TrainingJournal(contextlib.ExitStack):
     def __init__(
         self,
         run: "RunDir",
-        trainer: "Trainer",
+        trainer: "EngineTrainer",
         num_steps: int,
         batch_size: int,
         writes: bool = True,
@@ -94,7 +94,7 @@ class TrainingJournal(contextlib.ExitStack):
         return self._waited / self._seconds if self._seconds else 0.0
 
     def log(self, output: dict) -> None:
-        """Writes down what `Trainer.train` returned."""
+        """Writes down what `EngineTrainer.train` returned."""
         step = self._trainer.step
         line = _metrics_line(step, output, self._batch_size)
         if "seconds_to_compile" in line:

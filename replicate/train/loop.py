@@ -5,12 +5,12 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orbit
 import tensorflow as tf
 
-from replicate import best, checkpoint_files, cluster, environment, identity
+from replicate import best, checkpoint_files, cluster, engine, environment, identity
 from replicate.errors import Interrupted, UserError
 from replicate.execution import Execution
 from replicate.processes import StopSignals
@@ -19,17 +19,13 @@ from replicate.train import (
     checkpoints,
     compilations,
     distribution,
-    input_stream,
     precision,
-    starting_point,
 )
 from replicate.train.journal import TrainingJournal, say
 from replicate.train.profile import Profile
-from replicate.train.trainer import NonFiniteLoss, Trainer
+from replicate.train.stepping import EngineTrainer, NonFiniteLoss
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate.cluster import Cluster
     from replicate.train.journal import Events
 
@@ -52,10 +48,10 @@ class TrainingSettings(Execution):
 
 
 def train(
-    config: "Message",
+    config: Any,
     model_dir: str | os.PathLike,
     settings: TrainingSettings,
-    trainer: Trainer | None = None,
+    trainer: EngineTrainer | None = None,
     evaluate: Callable[[], None] | None = None,
 ) -> str:
     """Trains until `num_steps`, from the last good checkpoint in `model_dir` where there is one.
@@ -66,7 +62,7 @@ def train(
     of them; all must see the same `model_dir`, in which the chief alone writes.
 
     Args:
-      config: TrainEvalPipelineConfig.
+      config: of either engine, see `replicate.engine`.
       model_dir: a run directory; checkpoints/, train/, metrics.jsonl, start.json, training.json and
         environment.json are written there.
       trainer: a Trainer of this config and these settings that is there already; one machine's.
@@ -83,7 +79,7 @@ def train(
       Unavailable: another worker was lost.
     """
     run = RunDir.at(model_dir)
-    num_steps = settings.num_steps or config.train_config.num_steps
+    num_steps = settings.num_steps or engine.describe(config).num_steps
     if not num_steps:
         raise UserError(
             "train_config.num_steps is 0 (no end); set it in the config or give --num_train_steps"
@@ -96,11 +92,11 @@ def train(
 
 def _train(
     run: RunDir,
-    config: "Message",
+    config: Any,
     settings: TrainingSettings,
     num_steps: int,
     workers: "Cluster | None",
-    trainer: Trainer | None,
+    trainer: EngineTrainer | None,
     evaluate: Callable[[], None] | None,
 ) -> str:
     """`train` under the run's lock."""
@@ -110,7 +106,7 @@ def _train(
     last = checkpoints.latest_good(run.checkpoints, checkpoints.set_aside if writes else None)
     done = 0 if last is None else checkpoint_files.step_of(last)
     checkpoint_files.refuse_fewer(run.root, done, num_steps)
-    chosen = precision.choose(config, settings.precision)
+    chosen = precision.choose(engine.describe(config).low_precision, settings.precision)
     if writes:
         identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)
     if last is not None and done == num_steps:
@@ -136,14 +132,14 @@ def _train(
         checkpoints.FullDisk(run.checkpoints),
     ):
         trainer = trainer or _trainer(config, settings, strategy)
-        say(_begin(trainer, config, last, run.start if writes else None))
+        say(_begin(trainer, last, run.start if writes else None))
         saver = checkpoints.Saver(
             trainer.checkpoint,
             distribution.checkpoint_folder(workers, run.checkpoints),
             settings.checkpoint_max_to_keep,
             settings.checkpoint_every_n,
         )
-        batch_size = config.train_config.batch_size
+        batch_size = engine.describe(config).batch_size
         profile = Profile(run, settings.profile if writes else 0)
         with (
             TrainingJournal(run, trainer, num_steps, batch_size, writes) as journal,
@@ -191,23 +187,21 @@ class _EndedEarly(Exception):
 
 
 def _trainer(
-    config: "Message", settings: TrainingSettings, strategy: tf.distribute.Strategy | None
-) -> Trainer:
-    chosen = precision.choose(config, settings.precision)
+    config: Any, settings: TrainingSettings, strategy: tf.distribute.Strategy | None
+) -> EngineTrainer:
+    chosen = precision.choose(engine.describe(config).low_precision, settings.precision)
     execution = dataclasses.replace(settings, precision=chosen)
-    return Trainer(config, execution, strategy)
+    return engine.trainer(config, execution, strategy)
 
 
-def _begin(
-    trainer: Trainer, config: "Message", last: str | None, record: pathlib.Path | None
-) -> str:
+def _begin(trainer: EngineTrainer, last: str | None, record: pathlib.Path | None) -> str:
     """Gives the trainer its first weights; a sentence that says which.
 
     Those of a new run are kept in the file `record`, where there is one to write; where it is lost
     it is made again, from the same checkpoint (`identity` has held its hash against the first).
     """
     if last is None:
-        start = _start(trainer, config)
+        start = trainer.first_weights()
         if record is not None:
             write_json(record, start.to_json())
         return start.sentence
@@ -215,23 +209,15 @@ def _begin(
     if record is not None and not record.exists():
         lost = f"; {record} was gone and is written again"
         try:
-            write_json(record, _start(trainer, config).to_json())
+            write_json(record, trainer.first_weights().to_json())
         except UserError as error:
             lost = f"; {record} is gone and cannot be written again: {error}"
     trainer.resume(last)
     return f"resuming after step {trainer.step} from {last}{lost}"
 
 
-def _start(trainer: Trainer, config: "Message") -> starting_point.Start:
-    """Loads the recipe's starting checkpoint, where it has one."""
-    if not config.train_config.fine_tune_checkpoint:
-        return starting_point.Start()
-    trainer.build_variables()
-    return starting_point.restore(trainer.model, config.train_config)
-
-
 def _run(
-    trainer: Trainer,
+    trainer: EngineTrainer,
     strategy: tf.distribute.Strategy | None,
     events: "Events | None",
     after_steps: Callable[[dict], None],
@@ -252,11 +238,11 @@ def _run(
         try:
             controller.train(num_steps)
         except NonFiniteLoss as error:
-            raise UserError(_explain_non_finite(error, trainer.config, saver)) from None
+            raise UserError(_explain_non_finite(error, trainer, saver)) from None
         except tf.errors.OutOfRangeError:
             raise UserError("the training data ended; is train_input_reader empty?") from None
         except tf.errors.DataLossError as error:
-            where = input_stream.damaged_shard(trainer.config) or error.message.splitlines()[0]
+            where = trainer.damaged_shard() or error.message.splitlines()[0]
             raise UserError(
                 f"step {trainer.step}: {where}. Remove that shard and convert again: the others "
                 "are kept"
@@ -282,14 +268,16 @@ def _steps_per_loop(
     return steps_from
 
 
-def _explain_non_finite(error: NonFiniteLoss, config: "Message", saver: checkpoints.Saver) -> str:
+def _explain_non_finite(
+    error: NonFiniteLoss, trainer: EngineTrainer, saver: checkpoints.Saver
+) -> str:
     """What is known of it, and the causes that users have met."""
     bad = [name for name, value in error.losses.items() if not abs(value) < float("inf")]
-    ids = input_stream.source_ids(config, error.source_id_hashes)
+    ids = trainer.image_ids(error.source_id_hashes)
     saved = f"that of step {saver.saved_step}" if saver.saved_step is not None else "none yet"
     return (
         f"{error}: {', '.join(bad)} (learning rate {error.learning_rate:g}, global batch "
-        f"{config.train_config.batch_size}, image ids {', '.join(ids)}). "
+        f"{engine.describe(trainer.config).batch_size}, image ids {', '.join(ids)}). "
         f"Last good checkpoint: {saved}. Known causes: the published learning rate with a smaller "
         "batch (scale it down with the batch), no warm-up, boxes of no area in the records "
         "(tools/verify_tf_record.py finds them), float16 without loss scaling"

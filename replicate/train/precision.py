@@ -1,29 +1,26 @@
 """The number format of a training run, and what the config's `use_bfloat16` means here."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from replicate.errors import UserError
 
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-
 PRECISIONS = ("float32", "bfloat16", "float16")
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def choose(config: "Message", asked: str | None) -> str:
+def choose(recipe_bfloat16: bool, asked: str | None) -> str:
     """The precision to train in.
 
-    `use_bfloat16: true` was honoured on the TPUs that made the published numbers; the API's own
-    loop ignores it elsewhere. Here it is honoured on a GPU that computes bfloat16 (compute
-    capability 8.0 or more) and ignored, as by the API, on a CPU.
+    `use_bfloat16: true` (TF-Vision: `mixed_precision_dtype: bfloat16`) was honoured on the TPUs
+    that made the published numbers; the API's own loop ignores it elsewhere. Here it is honoured on
+    a GPU that computes bfloat16 (compute capability 8.0 or more) and ignored, as by the API, on a
+    CPU.
 
     Args:
-      config: TrainEvalPipelineConfig.
+      recipe_bfloat16: whether the config asks for it (`engine.Description`).
       asked: one of PRECISIONS, or None to decide from the config and the devices.
 
     Raises:
@@ -33,7 +30,7 @@ def choose(config: "Message", asked: str | None) -> str:
         if asked not in PRECISIONS:
             raise UserError(f"--precision={asked}: one of {', '.join(PRECISIONS)}")
         return asked
-    if config.train_config.use_bfloat16 and _gpus_of_capability((8, 0)):
+    if recipe_bfloat16 and _gpus_of_capability((8, 0)):
         return "bfloat16"
     return "float32"
 

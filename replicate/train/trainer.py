@@ -1,45 +1,33 @@
-"""One training step after the other: the API's model, losses, optimizer and step function."""
+"""The Object Detection API's trainer: its model, losses, optimizer and step function."""
 
-import concurrent.futures
+import contextlib
 import dataclasses
-import math
-import time
 from typing import TYPE_CHECKING, Any
 
-import orbit
 import tensorflow as tf
 
 from replicate import odapi
 from replicate.errors import UserError
 from replicate.odapi import xla
-from replicate.train import distribution, input_stream, precision, repeatable, steps
+from replicate.train import (
+    distribution,
+    input_stream,
+    precision,
+    repeatable,
+    starting_point,
+    steps,
+)
+from replicate.train.stepping import EngineTrainer, NonFiniteLoss, Stream
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from replicate.execution import Execution
 
-
-class NonFiniteLoss(ArithmeticError):
-    """A loss term became NaN or infinite.
-
-    Attributes:
-      step: the global step that produced it.
-      losses: {name: value} of that step.
-      learning_rate: of that step.
-      source_id_hashes: the API's hashes of the batch's image ids; `input_stream.source_ids`
-        finds them.
-    """
-
-    def __init__(
-        self, step: int, losses: dict[str, float], learning_rate: float, source_id_hashes: list[int]
-    ) -> None:
-        super().__init__(f"non-finite loss at step {step}")
-        self.step, self.losses, self.learning_rate = step, losses, learning_rate
-        self.source_id_hashes = source_id_hashes
+__all__ = ["NonFiniteLoss", "Trainer"]
 
 
-class Trainer(orbit.AbstractTrainer):
+class Trainer(EngineTrainer):
     """Trains the API's model under a distribution strategy.
 
     What a step computes is in `steps.py`.
@@ -49,18 +37,12 @@ class Trainer(orbit.AbstractTrainer):
       execution: Execution, its precision chosen (None is float32).
       strategy: tf.distribute.Strategy; None takes the default one (one device).
 
-    Attributes:
-      config: as it is trained.
-      model, optimizer: the API's.
-      global_step: int64 variable.
-      checkpoint: tf.train.Checkpoint of everything a resumed run needs.
-      seconds_to_first_step: from the making of the trainer to the end of its first step, with
-        building, restoring and tracing; None before.
-
     Raises:
       UserError: the batch does not divide among replicas and micro-batches, or XLA cannot compile
         the model.
     """
+
+    _one_step: steps.WholeBatchStep | steps.AccumulatedStep
 
     def __init__(
         self,
@@ -70,14 +52,12 @@ class Trainer(orbit.AbstractTrainer):
     ) -> None:
         from object_detection.builders import optimizer_builder
 
-        self._made = time.monotonic()
         computed_in = execution.precision or "float32"
-        self._execution = dataclasses.replace(execution, precision=computed_in)
+        super().__init__(dataclasses.replace(execution, precision=computed_in), strategy)
         self.config = type(config)()
         self.config.CopyFrom(config)
         # Here the field means the images' format, which goes with the precision of the run.
         self.config.train_config.use_bfloat16 = computed_in == "bfloat16"
-        self._strategy = strategy or tf.distribute.get_strategy()
         self._check_batch()
         if execution.jit_compile and (reason := xla.obstacle(config.model)):
             raise UserError(f"--jit_compile: XLA cannot compile this model: {reason}. Leave it out")
@@ -99,11 +79,10 @@ class Trainer(orbit.AbstractTrainer):
                 config.train_config.optimizer, global_step=self.global_step
             )
             self.optimizer = precision.scaled(optimizer, computed_in)
-        self._learning_rate = learning_rate if callable(learning_rate) else lambda: learning_rate
+        self._rate = learning_rate
         self.checkpoint = tf.train.Checkpoint(
             step=self.global_step, model=self.model, optimizer=self.optimizer
         )
-        self.seconds_to_first_step: float | None = None
         self._replica = steps.Replica(
             self.config,
             self.model,
@@ -113,138 +92,32 @@ class Trainer(orbit.AbstractTrainer):
             self._execution,
         )
         self._one_step = steps.of(self._execution)(self._replica)
-        self._is_built = False
-        self._stream: _Stream | None = None
-
-    @property
-    def strategy(self) -> tf.distribute.Strategy:
-        """The tf.distribute.Strategy under which it trains."""
-        return self._strategy
-
-    @property
-    def step(self) -> int:
-        """The global step as an int."""
-        return int(self.global_step.numpy())
-
-    def build_variables(self) -> None:
-        """Creates the model's and the optimizer's variables by tracing a step.
-
-        Needed before a checkpoint is restored into them, so that what matches can be counted.
-        """
-        if not self._is_built:
-            self._is_built = True
-            self._one_step.build(self._input().specs)
-
-    def resume(self, path: str) -> None:
-        """Takes every variable, and with the step the position in the data, of a checkpoint.
-
-        Args:
-          path: prefix of a checkpoint that `checkpoint` wrote.
-
-        Raises:
-          UserError: it does not hold all of this run's variables.
-        """
-        reader = tf.train.load_checkpoint(path)
-        self.global_step.assign(reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
-        self.build_variables()
-        try:
-            self.checkpoint.restore(path).assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise UserError(
-                f"{path}: cannot be resumed from, it is of another model or optimizer "
-                f"({str(error).splitlines()[0]}); give the config it was made with, or another "
-                "run directory"
-            ) from None
 
     def begin_again(self, path: str, config: "Message") -> None:
-        """Goes back to the state of a checkpoint, to train what `config` reads; traces stay.
-
-        Args:
-          path: prefix of a checkpoint that was written when this trainer's variables were built.
-          config: TrainEvalPipelineConfig, the trainer's own but for where its data lie.
-        """
-        self._made = time.monotonic()
-        self.seconds_to_first_step = None
+        """See `EngineTrainer`."""
+        super().begin_again(path, config)
         self.config.train_input_reader.CopyFrom(config.train_input_reader)
-        self._stream = None
-        self.checkpoint.read(path).assert_existing_objects_matched()
 
-    def describe_execution(self) -> dict:
-        """dict of what can change the numbers: the precision, XLA, the parts of a batch."""
-        return {
-            "freeze": self._execution.freeze,
-            "precision": self._execution.precision,
-            "tf32": self._execution.tf32 and precision.has_tf32(),
-            "jit_compile": self._execution.jit_compile,
-            "gradient_accumulation_steps": self._execution.gradient_accumulation_steps,
-            "replicas": self._strategy.num_replicas_in_sync,
-        }
-
-    @repeatable.sums_in_order()
-    def train(self, num_steps: int | tf.Tensor) -> dict:
-        """Runs `num_steps` steps (orbit's interface).
-
-        Returns:
-          dict of the last step: "losses" {the API's names: float}, "learning_rate", "images" (the
-          batch's, as the model got them, of one replica: [n, h, w, 3]),
-          "input_wait" (share of the time spent waiting for batches), "seconds" and "steps". The
-          first call leaves its first step, which is traced, out of the times where it can, and has
-          "seconds_to_first_step" and, with XLA, "seconds_to_compile": the first step's own.
-
-        Raises:
-          NonFiniteLoss: the last of the steps has a loss that is not a number.
-        """
-        num_steps = timed_steps = int(num_steps)
-        first_step: dict[str, float] = {}
+    def first_weights(self) -> starting_point.Start:
+        """See `EngineTrainer`; `starting_point` says what is loaded."""
+        if not self.config.train_config.fine_tune_checkpoint:
+            return starting_point.Start()
         self.build_variables()
-        started, waited, done = time.monotonic(), 0.0, []
-        for number in range(num_steps):
-            begun = time.monotonic()
-            with repeatable.crops_in_order(self.config.model):
-                computed = self._one_step.take(self._input())
-            waited += computed.waited_s
-            done.append((computed.losses, computed.source_id_hashes))
-            if self.seconds_to_first_step is None:
-                float(computed.losses["Loss/total_loss"])  # wait for the device
-                self.seconds_to_first_step = time.monotonic() - self._made
-                first_step = {"seconds_to_first_step": self.seconds_to_first_step}
-                if self._execution.jit_compile:
-                    first_step["seconds_to_compile"] = time.monotonic() - begun - computed.waited_s
-                if number + 1 < num_steps:
-                    started, waited, timed_steps = time.monotonic(), 0.0, num_steps - 1
-        self._check_finite(done)
-        losses = {name: float(value) for name, value in computed.losses.items()}
-        learning_rate = float(self._learning_rate())
-        seconds = time.monotonic() - started
-        return {
-            "losses": losses,
-            "learning_rate": learning_rate,
-            "images": computed.images,
-            "input_wait": waited / seconds,
-            "seconds": seconds,
-            "steps": timed_steps,
-        } | first_step
+        return starting_point.restore(self.model, self.config.train_config)
 
-    def _check_finite(self, done: list[tuple]) -> None:
-        """Raises NonFiniteLoss for the first of the steps `done` whose loss is not a number."""
-        totals = tf.stack([losses["Loss/total_loss"] for losses, _ in done]).numpy()
-        if all(map(math.isfinite, totals)):
-            return
-        bad = next(at for at, total in enumerate(totals) if not math.isfinite(total))
-        losses, hashes = done[bad]
-        step = self.step - len(done) + bad + 1
-        self.global_step.assign(step - 1)
-        raise NonFiniteLoss(
-            step,
-            {name: float(value) for name, value in losses.items()},
-            float(self._learning_rate()),
-            sorted(
-                int(value)
-                for batch in hashes
-                for replica in self._strategy.experimental_local_results(batch)
-                for value in replica.numpy().ravel()
-            ),
-        )
+    def image_ids(self, hashes: list[int]) -> list[str]:
+        """See `EngineTrainer`."""
+        return input_stream.source_ids(self.config, hashes)
+
+    def damaged_shard(self) -> str:
+        """See `EngineTrainer`."""
+        return input_stream.damaged_shard(self.config)
+
+    def _learning_rate(self) -> Any:
+        return self._rate() if callable(self._rate) else self._rate
+
+    def _in_order(self) -> contextlib.AbstractContextManager:
+        return repeatable.crops_in_order(self.config.model)
 
     def _check_batch(self) -> None:
         replicas = self._strategy.num_replicas_in_sync
@@ -260,7 +133,7 @@ class Trainer(orbit.AbstractTrainer):
                 f"replicas and {micro} micro-batches; it is the global batch"
             )
 
-    def _input(self) -> "_Stream":
+    def _input(self) -> Stream:
         """The stream of batches (micro-batches where gradients are accumulated) from this step."""
         if self._stream is not None:
             return self._stream
@@ -281,33 +154,5 @@ class Trainer(orbit.AbstractTrainer):
             )
 
         dataset = self._strategy.distribute_datasets_from_function(dataset_of)
-        self._stream = _Stream(distribution.ahead_of(dataset))
+        self._stream = Stream(distribution.ahead_of(dataset))
         return self._stream
-
-
-class _Stream:
-    """A dataset's batches, the first of which is made while the caller traces its step."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self._iterator = iter(dataset)
-        self._executor = concurrent.futures.ThreadPoolExecutor(1)
-        self._first: concurrent.futures.Future | None = self._executor.submit(next, self._iterator)
-
-    @property
-    def specs(self) -> Any:
-        """What to trace a step with; of a distributed batch, its spec forgets the batch size."""
-        if isinstance(self._dataset, tf.data.Dataset):
-            return self._dataset.element_spec
-        assert self._first is not None  # asked for before the first batch is taken
-        return self._first.result()
-
-    def next(self) -> tuple[dict, dict, float]:
-        """(features, labels, the seconds that they were waited for)."""
-        asked = time.monotonic()
-        if self._first is None:
-            features, labels = next(self._iterator)
-        else:
-            (features, labels), self._first = self._first.result(), None
-            self._executor.shutdown(wait=False)
-        return features, labels, time.monotonic() - asked

@@ -8,7 +8,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator
 
-from replicate import config
+from replicate import config, engine
 from replicate.errors import UserError
 from replicate.run import RunDir
 from replicate.score import text
@@ -265,12 +265,14 @@ def _config_changes(
 ) -> list[config.Operation] | None:
     """The differences of each config from the reference's first one; None where one is not read."""
     try:
-        first, *others = [config.load(run.pipeline_config) for run in (*theirs, *ours)]
-    except UserError:
+        first, *others = [engine.of_run(run.config) for run in (*theirs, *ours)]
+        changes = [each for other in others for each in engine.diff(first, other)]
+    except UserError:  # also of two engines
         return None
     found: list[config.Operation] = []
-    for message in others:
-        found += [each for each in config.diff(first, message) if each not in found]
+    for each in changes:
+        if each not in found:
+            found.append(each)
     return found
 
 

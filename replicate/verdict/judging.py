@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from replicate import config, environment, opening, zoo
+from replicate import config, engine, environment, opening, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, read_json_or_none
 from replicate.tfvision import describe
@@ -74,7 +74,7 @@ def of_runs(
         else:
             deviations += [deviation for deviation in of_run if deviation not in deviations]
     return deciding.decide(
-        zoo.get(pathlib.Path(name).name),
+        _row(name),
         evaluations,
         deviations,
         kind=kind,
@@ -84,6 +84,7 @@ def of_runs(
         # A rule holds of the runs together where each follows the same.
         scaling=scalings[0] if all(scaling == scalings[0] for scaling in scalings) else None,
         explained=explained,
+        cut=_cut(name),
     )
 
 
@@ -134,18 +135,20 @@ def of_metrics(
       kind, val2017: as in `of_runs`.
     """
     metrics = [score for boxes in metrics for score in (boxes, *boxes.get("others", []))]
-    if zoo.get(model) is None and (published := vision.get(model)) is not None:
-        deviations = None if message is None else _deviations_of_vision(message, model)
-        cut = describe.score_cut(model)
-        return deciding.decide(
-            *(published.as_row(), metrics, deviations), kind=kind, val2017=val2017, cut=cut
-        )
     model = _named(model)
-    row, deviations, scaling = zoo.find(model), None, None
+    row, deviations, scaling = _row(model) or zoo.find(model), None, None
     if message is not None:
-        deviations = config.operations_to_json(config.deviations(message, model))
-        scaling = config.linear_scaling(config.read(model), message)
-    return deciding.decide(row, metrics, deviations, kind=kind, val2017=val2017, scaling=scaling)
+        deviations = config.operations_to_json(engine.deviations(message, model))
+        scaling = engine.scaling(engine.read(model), message)
+    return deciding.decide(
+        row,
+        metrics,
+        deviations,
+        kind=kind,
+        val2017=val2017,
+        scaling=scaling,
+        cut=_cut(model),
+    )
 
 
 def of_metrics_files(
@@ -218,18 +221,24 @@ def _check_distinct(runs: list[RunDir]) -> None:
         named[place] = run
 
 
-def _deviations_of_vision(held: Any, model: str) -> list[dict]:
-    from replicate.tfvision import configs, diff
+def _row(model: str) -> zoo.Row | None:
+    """The published row of a model, of either engine."""
+    row = zoo.get(pathlib.Path(model).name)
+    published = vision.get(model) if row is None else None
+    return published.as_row() if published is not None else row
 
-    return config.operations_to_json(diff.diff(configs.read(model).params, held.params))
+
+def _cut(model: str) -> float:
+    """The score that a TF-Vision figure's detections are cut at; 0 of another's."""
+    return describe.score_cut(model) if vision.get(model) is not None else 0.0
 
 
 def _named(model: str) -> str:
     """A zoo model by its name, or as the recipe of a config, an archive or a run."""
-    if zoo.get(model) is None:
+    if _row(model) is None:
         if not pathlib.Path(model).exists():
             raise zoo.unknown(model)
-        return config.recipe_of(model).model or model
+        return engine.recipe_of(model).model or model
     return model
 
 
@@ -249,7 +258,7 @@ def _deviations(run: RunDir, model: str) -> list[dict] | None:
     if held is not None:  # null: when it was launched, its recipe was not known
         return held
     try:
-        message = config.load(run.pipeline_config)
+        message = engine.of_run(run.config)
         return config.operations_to_json(opening.deviations_of(run, message, model))
     except UserError:
         return None
@@ -257,7 +266,7 @@ def _deviations(run: RunDir, model: str) -> list[dict] | None:
 
 def _scaling(run: RunDir, model: str) -> config.Scaling | None:
     try:
-        return config.linear_scaling(config.read(model), config.load(run.pipeline_config))
+        return engine.scaling(engine.read(model), engine.of_run(run.config))
     except UserError:
         return None
 

@@ -8,8 +8,7 @@ import re
 import statistics
 from typing import Any
 
-from replicate import best, identity, records, zoo
-from replicate import config as configs
+from replicate import best, engine, identity, records, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json_or_none, read_metrics
 from tfrecords import manifest as manifests
@@ -83,19 +82,20 @@ def of_run(run: RunDir, model: str | None, metrics: dict) -> RunFacts:
       model: the zoo model it is to replicate; None where it is held against none.
       metrics: the dict of the metrics.json that is judged.
     """
-    message = _config(run.pipeline_config)
+    message = _config(run.config)
+    held = engine.describe(message) if message is not None else None
     spec = read_json_or_none(run.spec) or {}
     execution = (read_json_or_none(run.training) or {}).get("execution") or {}
     environment = read_json_or_none(run.environment) or {}
     step = metrics.get("step")
-    batch = message.train_config.batch_size if message is not None else None
+    batch = held.batch_size if held is not None else None
     return dataclasses.replace(
         of_recipe(model) if model else RunFacts(),
         run=str(run.root),
         checkpoint_sha256=(metrics.get("checkpoint") or {}).get("sha256"),
         seed=(spec.get("request") or {}).get("seed"),
         step=step,
-        num_steps=message.train_config.num_steps if message is not None else None,
+        num_steps=held.num_steps if held is not None else None,
         ended_early=_ended_early(run),
         best=_best(run, metrics),
         global_batch=batch,
@@ -129,18 +129,17 @@ def _best(run: RunDir, metrics: dict) -> dict | None:
 def of_recipe(model: str) -> RunFacts:
     """The RunFacts that the published recipe of a model gives."""
     try:
-        recipe = configs.read(model)
+        recipe = engine.describe(engine.read(model))
     except UserError:
         return RunFacts()
-    train = recipe.train_config
     row = zoo.get(model)
     devices = _DEVICES.search((row and row.template) or str(model))
     return RunFacts(
-        published_batch=train.batch_size,
+        published_batch=recipe.batch_size,
         published_replicas=int(devices[1]) if devices else None,
-        published_images_seen=train.batch_size * train.num_steps,
-        recipe_bfloat16=train.use_bfloat16,
-        recipe_starts=bool(train.fine_tune_checkpoint),
+        published_images_seen=recipe.batch_size * recipe.num_steps,
+        recipe_bfloat16=recipe.low_precision,
+        recipe_starts=bool(recipe.start),
     )
 
 
@@ -167,7 +166,7 @@ def _training(run: RunDir, message: Any) -> dict | None:
     """The manifest of the training records: in data/, or beside the config's records."""
     manifest = read_json_or_none(pathlib.Path(manifests.path_of(os.fspath(run.data / "train"))))
     if manifest is None and message is not None:
-        manifest = records.of_reader(message.train_input_reader).manifest
+        manifest = records.of_config(message)["train"].manifest
     if not isinstance(manifest, dict) or "source" not in manifest:
         return None
     source, counts = manifest["source"], manifest.get("counts") or {}
@@ -212,6 +211,6 @@ def _preflight(run: RunDir) -> dict | None:
 
 def _config(path: pathlib.Path) -> Any:
     try:
-        return configs.load(path)
+        return engine.of_run(path)
     except UserError:
         return None

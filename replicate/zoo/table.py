@@ -133,11 +133,12 @@ def unknown(name: str, others: Iterable[str] = ()) -> UserError:
 
     if vision.get(name) is not None:
         return UserError(
-            f"'{name}' is TF-Vision's: the kit renders and compares its config, evaluates and "
-            "judges its checkpoints, and does not train it (docs/tfvision.md)"
+            f"'{name}' is TF-Vision's, and this is told of the Object Detection API's models "
+            "alone; docs/tfvision.md says what the kit does with it"
         )
     rows_names = [model for row in rows() for model in (row.archive, row.template) if model]
-    known = {_normal(model): model for model in [*rows_names, *others]}
+    of_vision = [row.name for row in vision.rows()]
+    known = {_normal(model): model for model in [*rows_names, *others, *of_vision]}
     close = difflib.get_close_matches(_normal(name), known, n=3, cutoff=0.5)
     lines = [
         f"unknown zoo model '{name}'",

@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from replicate import checkpoint_files, weights
+from replicate import checkpoint_files, engine, weights
 from replicate import config as configs
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
@@ -17,8 +17,6 @@ from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_f
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from replicate.benchmarking.dataset import Dataset
 
 
@@ -29,7 +27,7 @@ def of(
     label_map: str | os.PathLike | None = None,
     suppression: str = "kit",
 ) -> Deferred:
-    """The API's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
+    """The engine's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
     Args:
       path: a run directory (its last checkpoint), a checkpoint's prefix (…/ckpt-400), or a
@@ -48,7 +46,7 @@ def of(
     return Deferred(
         name,
         sha256_of(
-            *("checkpoint", tensorflow_version(), configs.to_text(config)),
+            *("checkpoint", tensorflow_version(), engine.text(config)),
             *(sha256_of_files(parts), category_ids, suppression),
         ),
         lambda: _model(config, prefix, category_ids, name, suppression),
@@ -60,7 +58,7 @@ def read(
     names: dict[int, str],
     pipeline_config: str | os.PathLike | None = None,
     label_map: str | os.PathLike | None = None,
-) -> "tuple[Message, pathlib.Path, list[int | None]]":
+) -> tuple[Any, pathlib.Path, list[int | None]]:
     """What a checkpoint is run with.
 
     Args:
@@ -68,8 +66,8 @@ def read(
       names: dict category id -> name, of the annotation file.
 
     Returns:
-      (TrainEvalPipelineConfig, the checkpoint's prefix, the category id of each class index of the
-      model, None where the file has no such one).
+      (the config, of either engine, the checkpoint's prefix, the category id of each class index of
+      the model, None where the file has no such one).
 
     Raises:
       UserError: no checkpoint there, or no config of it.
@@ -81,17 +79,15 @@ def read(
             f"{path}: a checkpoint needs its config (--pipeline_config); a run directory has one"
         )
     prefix = _prefix(pathlib.Path(place.checkpoint))
-    config = configs.read(pipeline_config)
-    if label_map is None and config.eval_input_reader:
-        label_map = configs.placed(
-            config.eval_input_reader[0].label_map_path, pathlib.Path(pipeline_config).parent
-        )
+    config = engine.read(pipeline_config)
+    if label_map is None and (named := engine.describe(config).label_map):
+        label_map = configs.placed(named, pathlib.Path(pipeline_config).parent)
         label_map = label_map if pathlib.Path(label_map).is_file() else None
     return config, prefix, _category_ids(config, label_map, names)
 
 
 def _model(
-    config: "Message",
+    config: Any,
     prefix: pathlib.Path,
     category_ids: list[int | None],
     name: str,
@@ -99,9 +95,8 @@ def _model(
 ) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
-    from replicate.evaluate.detector import Detector
 
-    detector = Detector(config, suppressed_by=suppression)
+    detector = engine.detector(config, suppressed_by=suppression)
     detector.restore(prefix)
 
     def prepare(image: np.ndarray) -> tuple:
@@ -117,7 +112,7 @@ def _model(
             {key: value[row] for key, value in values.items()} for row in range(len(image_hw))
         ]
         return [
-            detections.of_image(0, np.array(hw), output, category_ids)
+            detections.found(0, np.array(hw), output, category_ids, detector.masks).as_results()
             for hw, output in zip(image_hw, one_by_one, strict=True)
         ]
 
@@ -145,12 +140,12 @@ def _prefix(path: pathlib.Path) -> pathlib.Path:
 
 
 def _category_ids(
-    config: "Message", label_map: str | os.PathLike | None, names: dict[int, str]
+    config: Any, label_map: str | os.PathLike | None, names: dict[int, str]
 ) -> list[int | None]:
     """The category id of each class index of the model; None where the file has no such one."""
     from replicate.evaluate import categories
 
-    num_classes = getattr(config.model, config.model.WhichOneof("model")).num_classes
+    num_classes = engine.describe(config).num_classes
     if label_map is not None:
         return categories.category_ids(label_map, names, num_classes)
     return [index + 1 if index + 1 in names else None for index in range(num_classes)]

@@ -86,6 +86,9 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
 
     def detections_of(outputs: dict, image_hw: list) -> list[list[dict]]:
         output = {key: value.numpy()[0] for key, value in outputs.items()}
+        if "image_info" in output:  # TF-Vision's: boxes in pixels of the resized image
+            size, _, scale, _ = output["image_info"]
+            output["detection_boxes"] = output["detection_boxes"] / np.tile(scale * size, 2)
         # Classes count from 1 in the signature, from 0 in the API's own outputs.
         output["detection_classes"] = output["detection_classes"] - 1
         return [detections.of_image(0, np.array(image_hw[0]), output, id_of)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from replicate import checkpoint_files, config
+from replicate import checkpoint_files, engine
 from replicate.config import operations
 from replicate.report import content
 from replicate.run import RunDir
@@ -95,7 +95,7 @@ class TrackedRun:
 def of_run(run: RunDir) -> TrackedRun:
     """The TrackedRun of a run directory."""
     report = content.of_run(run)
-    message = config.load(run.pipeline_config) if run.pipeline_config.is_file() else None
+    message = engine.of_run(run.config) if run.config.is_file() else None
     train = next((split for split in report["data"]["records"] if split["split"] == "train"), None)
     environment = report["environment"] or {}
     return TrackedRun(
@@ -108,7 +108,7 @@ def of_run(run: RunDir) -> TrackedRun:
         texts=_texts(run, report),
         files=[
             path
-            for path in (run.pipeline_config, run.deviations, run.verdict, run.environment)
+            for path in (run.config, run.deviations, run.verdict, run.environment)
             if path.is_file()
         ],
         code={path.relative_to(_PACKAGE.parent): path for path in sorted(_PACKAGE.rglob("*.py"))},

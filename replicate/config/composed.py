@@ -1,0 +1,32 @@
+"""The config that a replication trains, of its records (`replicate.engine.Composition`)."""
+
+from typing import TYPE_CHECKING
+
+from replicate.config.render import render
+from replicate.engine import Composition
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+def composed(asked: Composition) -> "Message":
+    """See `replicate.engine.compose`."""
+    overrides = list(asked.overrides)
+    if asked.num_steps is not None and not asked.shorten_schedule:
+        overrides.append(("train_config.num_steps", str(asked.num_steps)))
+    return render(
+        asked.source,
+        overrides=overrides,
+        train_records=asked.train_records,
+        val_records=asked.val_records,
+        label_map=f"{asked.label_map}.pbtxt",
+        num_classes=max(asked.categories),
+        fine_tune_checkpoint=asked.start,
+        num_steps=asked.num_steps if asked.shorten_schedule else None,
+    )
+
+
+def stopping_at(message: "Message", num_steps: int) -> "Message":
+    """See `replicate.engine.stopping_at`."""
+    message.train_config.num_steps = num_steps
+    return message
