@@ -171,6 +171,9 @@ NOT_RUN = {
         "docs/export.md",
         "python tools/benchmark.py",
     ): "needs the export before it; tests/export/test_forms.py runs the ladder",
+    ("docs/export.md", "python tools/replicate.py"): (
+        "a training of ten minutes on images of COCO; tests/export exports a padded model"
+    ),
     ("docs/export.md", "import supervision"): (
         "Ultralytics is no part of the kit; tests/benchmark/test_other_detectors.py runs one"
     ),
