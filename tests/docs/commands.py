@@ -174,6 +174,7 @@ NOT_RUN = {
     ("docs/export.md", "python tools/replicate.py"): (
         "a training of ten minutes on images of COCO; tests/export exports a padded model"
     ),
+    ("docs/export.md", "R="): "a shell variable of the training below it",
     ("docs/export.md", "import supervision"): (
         "Ultralytics is no part of the kit; tests/benchmark/test_other_detectors.py runs one"
     ),
