@@ -3,14 +3,11 @@
 import os
 import pathlib
 
-import tensorflow as tf
-
-from replicate import checkpoint_files
+from replicate import checkpoint_files, odapi
 from replicate.errors import UserError
 from replicate.run import write_text
 from replicate.tfvision import configs, official_task, render
 from replicate.tfvision.configs import VisionConfig
-from replicate.tfvision.detector import Detector
 from tfrecords.whole_files import in_temporary_folder
 
 
@@ -33,8 +30,12 @@ def saved_model(
     Raises:
       UserError: no checkpoint, or not this model's; the folder holds an export.
     """
+    odapi.load()
+    import tensorflow as tf
     from official.core import export_base
     from official.vision.serving import detection
+
+    from replicate.tfvision.detector import Detector
 
     out, prefix = pathlib.Path(folder), _prefix(pathlib.Path(checkpoint))
     if (out / "saved_model").exists():
