@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from replicate import archive, report, zoo
+from replicate import archive, config, identity, report, zoo
 from replicate.run import RunDir, read_metrics
 from tests.faults import series
 from tests.faults.tools import content
@@ -84,6 +84,19 @@ def test_a_run_that_another_process_writes_is_told(
         holder.join()
     assert ended.status == 2 and f"process {holder.pid} on " in ended.stderr, ended.stderr
     assert content(root, r"(^|/)\.lock") == before
+
+
+def test_a_run_continued_as_another_is_told_by_verdict_and_report(tools, finished, tmp_path):
+    run = RunDir.at(tmp_path / "run")
+    shutil.copytree(finished.root, run.root)
+    now = identity.of(config.load(run.pipeline_config), 0, "float32")
+    identity.keep(run, now, 0)
+    identity.keep(run, now | {"seed": 7}, 100, accept=["seed"])
+    said = "continued after step 100 as another run (--accept=seed): seed was 0, then 7"
+    ended = tools.run("verdict", run.root, f"--output={run.verdict}")
+    assert said in " ".join(ended.stdout.split()), ended
+    assert tools.run("report", f"--run_dir={run.root}").status == 0
+    assert said in (run.report / "report.md").read_text(encoding="utf-8").replace("\\", "")
 
 
 def test_a_config_of_a_hundred_megabytes_is_not_read(tools, tmp_path):
