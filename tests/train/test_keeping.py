@@ -60,6 +60,7 @@ def losses(run):
     return [(entry["step"], entry["losses"]) for entry in read_metrics(run.metrics)]
 
 
+@pytest.mark.slow
 def test_no_bit_changes_and_it_ends_early(config, data, plain, tmp_path):
     run = RunDir.at(tmp_path)
     evaluate = during.between_steps(run, config, *data, keep_best="AR@100", patience=1)
