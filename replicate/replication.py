@@ -46,7 +46,7 @@ class ReplicationRequest(Execution):
       config: a pipeline.config or run directory that is trained instead of the recipe's own.
       fix: what is mended in the annotation files first (`tfrecords.mending.FIXES`); the mended
         ones lie in the run's data folder.
-      purpose: "replicate", or "finetune": of the starting checkpoint all but the class heads is
+      purpose: "replicate", or "finetune": of the starting checkpoint the feature extractor is
         loaded (fine_tune_checkpoint_type "detection") unless `overrides` say otherwise, and the
         figure is not judged by the zoo's.
       keep_best: the metric ("AP", "segm/AP") by which the best checkpoint is kept beside the last

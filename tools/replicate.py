@@ -14,7 +14,7 @@ a warning, and with --num_steps warm-up and decay are shortened like the trainin
 that; without --rehearsal, --num_steps cuts the published schedule off).
 
 --purpose=finetune trains on data of one's own from a detector's weights: other classes, images,
-lengths and batches are as expected, all but the class heads of --fine_tune_checkpoint is loaded,
+lengths and batches are as expected, the feature extractor of --fine_tune_checkpoint is loaded,
 and the figure is not judged by the zoo's (docs/how-to-fine-tune.md) but by what you name:
 
     python tools/replicate.py --purpose=finetune … --reference=runs/shipped

@@ -115,7 +115,7 @@ def _fitting_checkpoint(material: LaunchFacts) -> str:
     if kind == "full":
         return (
             "a detector's checkpoint of this model with as many classes; "
-            "fine_tune_checkpoint_type: detection loads all but the class heads of any other"
+            "fine_tune_checkpoint_type: detection loads the feature extractor of any other"
         )
     if kind == "detection":
         return "the checkpoint of a detector of this model, of any number of classes"

@@ -97,8 +97,8 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
     except ValueError as error:
         raise UserError(
             f"train_config.fine_tune_checkpoint_type: {error}. classification loads a classifier's "
-            "weights into the backbone; of a detection checkpoint, detection loads all but the "
-            "heads (to fine-tune on other classes), full everything"
+            "weights into the backbone; of a detection checkpoint, detection loads the feature "
+            "extractor (to fine-tune on other classes), full everything"
         ) from None
     variables = {id(v): v for part in modules_of(parts) for v in part.variables}.values()
     before = [variable.numpy() for variable in variables]

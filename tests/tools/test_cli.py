@@ -180,6 +180,7 @@ def test_names_with_controls_reach_no_terminal(tmp_path):
     score = [sys.executable, PROJECT / "tools" / "score.py", f"--annotations_file={path}"]
     found = subprocess.run([*score, f"--detections={tmp_path / 'none.json'}"], capture_output=True)
     assert b"\x1b" not in found.stdout + found.stderr and b"\x07" not in found.stdout
+    document["categories"][0]["name"] = "disc"
     document["images"][0]["file_name"] = "gone\x1b[31m.jpg"
     path.write_text(json.dumps(document))
     convert = [
