@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from replicate import installation
 from replicate.demo import drawing
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -128,12 +129,8 @@ def test_one_message_and_status_2(what, data, tmp_path):
     assert not left, "nothing half-done under a final name"
 
 
-@pytest.mark.parametrize(
-    "tool", sorted(path.name for path in (PROJECT / "tools").glob("*.py") if path.stem[0] != "_")
-)
+@pytest.mark.parametrize("tool", [f"{name}.py" for name in installation.tool_names()])
 def test_help_teaches(tool):
-    if tool in ("cli.py", "training_flags.py"):
-        pytest.skip("not a tool")
     done = subprocess.run(
         [sys.executable, str(PROJECT / "tools" / tool), "--help"],
         capture_output=True,
