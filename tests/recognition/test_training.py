@@ -253,7 +253,7 @@ def test_recognize_on_the_command_line(finished, drawn, tmp_path, swapped):
 
 
 def test_the_report_tells_what_was_evaluated(finished):
-    told = read_json(finished.report / "report.json")
+    told = json.loads((finished.report / "report.json").read_text())
     page = (finished.report / "index.html").read_text(encoding="utf-8")
     val = read_json(evaluation.metrics_file(finished, STEPS, "val"))["metrics"]
     train = read_json(evaluation.metrics_file(finished, STEPS, "train"))["metrics"]
@@ -271,7 +271,7 @@ def test_the_report_tells_what_was_evaluated(finished):
 
 
 def test_the_gallery_lists_what_is_there_and_what_scores_highest(finished):
-    told = read_json(finished.report / "report.json")["gallery"]
+    told = json.loads((finished.report / "report.json").read_text())["gallery"]
     scored = evaluation.read(evaluation.scores_file(finished, STEPS, "val"))
     for image in told["images"]:
         row, truth = scored.scores[image["position"]], scored.labels[image["position"]]
