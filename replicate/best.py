@@ -36,6 +36,10 @@ _AGAIN = "-again"
 _KINDS = ("bbox", "segm", "keypoints")
 
 
+class NoSuchMetric(UserError):
+    """The evaluations have no such metric, and none of this model will."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """What a checkpoint is the best by: a COCO metric (higher is better) of a kind of evaluation.
@@ -68,6 +72,36 @@ class Metric:
 
     def __str__(self) -> str:
         return self.name if self.iou_type == "bbox" else f"{self.iou_type}/{self.name}"
+
+    def refuse_absent(self, metrics: dict) -> None:
+        """Refuses a metric that a metrics.json does not have; one without a figure is there.
+
+        Raises:
+          NoSuchMetric: names the metrics that there are.
+        """
+        known = [
+            str(Metric(name, score["iou_type"]))
+            for score in (metrics, *metrics.get("others", []))
+            for name in score["metrics"]
+        ]
+        if str(self) not in known:
+            raise NoSuchMetric(
+                f"--keep_best={self}: this model's evaluations have no such metric; they have "
+                + ", ".join(known)
+            )
+
+    def refuse_unpredicted(self, *, masks: bool, keypoints: bool) -> None:
+        """Refuses a metric of masks or keypoints of a model that predicts none.
+
+        Raises:
+          NoSuchMetric: names the kind.
+        """
+        if self.iou_type == "segm" and not masks or self.iou_type == "keypoints" and not keypoints:
+            what = "masks" if self.iou_type == "segm" else "keypoints"
+            raise NoSuchMetric(
+                f"--keep_best={self}: this model predicts no {what}; give one of its boxes, "
+                f"such as {self.name}"
+            )
 
     def of(self, metrics: dict) -> float | None:
         """The figure in a metrics.json, 0..1; None where it is missing or no finite number."""
@@ -183,7 +217,16 @@ class Keeping:
 
         Returns:
           whether it is the best.
+
+        Raises:
+          NoSuchMetric: the evaluation has none of this name; best.json is left as it was, and
+            removed where it names no checkpoint.
         """
+        try:
+            self._metric.refuse_absent(metrics)
+        except NoSuchMetric:
+            self._leave()
+            raise
         value = self._metric.of(metrics)
         known = {entry["sha256"]: entry for entry in self._record["evaluations"]}
         if (known.get(sha256) or {}).get("value") is None:
@@ -201,6 +244,15 @@ class Keeping:
         reconsider(self._run, self._patience)
         kept = self._record["checkpoint"]
         return kept is not None and kept["sha256"] == sha256
+
+    def _leave(self) -> None:
+        """Leaves nothing behind of a keeping that kept nothing."""
+        self._drop_held()
+        before = read_json_or_none(self._run.best_record)
+        if before is not None and before.get("checkpoint") is None:
+            self._run.best_record.unlink()
+        if self._run.best.is_dir() and not any(self._run.best.iterdir()):
+            self._run.best.rmdir()
 
     def _wins(self, step: int, value: float) -> bool:
         if self._record["checkpoint"] is None:

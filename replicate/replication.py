@@ -213,6 +213,11 @@ def _prepare(
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
+    if request.keep_best:
+        model = engine.describe(message)
+        best.Metric.parse(request.keep_best).refuse_unpredicted(
+            masks=model.predicts_masks, keypoints=model.predicts_keypoints
+        )
     if "config" not in request.accept:
         opening.refuse_another_config(run, message)
     forced = preflight.gate(meant, terms, waiting=waiting)

@@ -102,7 +102,7 @@ _KEEP_BEST = flags.DEFINE_string(
     "keep_best",
     None,
     "keep the best checkpoint by this metric (AP, AP50, …, segm/AP) in MODEL_DIR/best; by default "
-    "as the run kept it before; empty: do not.",
+    "as the run kept it before; empty: consider none of these, a best that is kept stays.",
 )
 _PATIENCE = flags.DEFINE_integer(
     "patience",
@@ -232,7 +232,8 @@ def _print_best(run: "RunDir") -> None:
     from replicate import best
 
     if sentence := best.sentence_of(run):
-        print(f"best: {sentence} ({run.best})")
+        considered = "" if _KEEP_BEST.value != "" else "; as kept before, none newer considered"
+        print(f"best: {sentence} ({run.best}){considered}")
 
 
 def _kept_by(run: "RunDir") -> "best.Metric | None":
@@ -255,6 +256,12 @@ def _groundtruth(run: "RunDir") -> tuple[str, str]:
     request = read_json(run.spec).get("request", {}) if run.spec.is_file() else {}
     annotations_file = _ANNOTATIONS.value or request.get("val_annotations")
     image_dir = _IMAGES.value or request.get("val_images")
+    if not (annotations_file and image_dir) and not run.root.is_dir():
+        why = "a file" if run.root.exists() else "no such folder"
+        raise UserError(
+            f"{run.root}: {why}, so no run tells what it is evaluated on; give a run directory, or "
+            f"what is missing: --annotations_file, --image_dir{_HELP}"
+        )
     _require(annotations_file=annotations_file, image_dir=image_dir)
     return str(annotations_file), str(image_dir)
 

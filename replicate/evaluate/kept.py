@@ -96,7 +96,8 @@ class Kept:
           what metrics.json holds.
 
         Raises:
-          UserError: a checkpoint that cannot be read or is not this model's.
+          UserError: a checkpoint that cannot be read or is not this model's; of a metric to keep
+            the best by that its evaluation does not have, `best.NoSuchMetric`.
         """
         identity = self._identity(checkpoint)
         metrics = self._before(checkpoint, identity)
@@ -160,13 +161,16 @@ class Kept:
         """Evaluates every checkpoint there; the metrics of the last one, or None without any.
 
         A damaged one is told and passed over, unless it is the last.
+
+        Raises:
+          best.NoSuchMetric: with the first, where evaluations have no metric `keep_best`.
         """
         metrics, checkpoints = None, self.checkpoints()
         for checkpoint in checkpoints:
             try:
                 metrics = self.evaluate(checkpoint)
             except UserError as error:
-                if checkpoint == checkpoints[-1]:
+                if checkpoint == checkpoints[-1] or isinstance(error, best.NoSuchMetric):
                     raise
                 print(f"step {checkpoint.step}: {error}; passed over", file=sys.stderr)
         return metrics

@@ -172,6 +172,42 @@ def test_the_metric_s_names():
             best.Metric.parse(wrong)
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_metric_that_evaluations_do_not_have_is_refused(tmp_path, left):
+    """At the first evaluation; no best.json is there then, of an earlier call neither."""
+    run = RunDir.at(tmp_path)
+    masks = best.Metric("AP", "segm")
+    if left:  # no figure, so nothing is kept
+        path = saved(run, 1)
+        sha256 = checkpoint_files.sha256(path)
+        best.Keeping(run, masks, CONDITIONS).offer(1, sha256, metrics(None, "AP", "segm"), path)
+        assert run.best_record.is_file()
+    keeping = best.Keeping(run, masks, CONDITIONS)
+    with pytest.raises(best.NoSuchMetric, match="segm/AP: .* no such metric; they have AP$"):
+        evaluated(run, keeping, 1, 0.5)
+    assert not run.best.exists()
+
+
+def test_a_model_without_masks_is_refused_theirs():
+    masks = best.Metric("AP", "segm")
+    with pytest.raises(best.NoSuchMetric, match="predicts no masks"):
+        masks.refuse_unpredicted(masks=False, keypoints=True)
+    with pytest.raises(best.NoSuchMetric, match="predicts no keypoints"):
+        best.Metric("AP", "keypoints").refuse_unpredicted(masks=True, keypoints=False)
+    masks.refuse_unpredicted(masks=True, keypoints=False)
+    AP.refuse_unpredicted(masks=False, keypoints=False)
+
+
+def test_such_a_refusal_leaves_what_another_metric_kept(tmp_path):
+    run = RunDir.at(tmp_path)
+    evaluated(run, best.Keeping(run, AP, CONDITIONS), 1, 0.5)
+    before = run.best_record.read_bytes()
+    with pytest.raises(best.NoSuchMetric):
+        evaluated(run, best.Keeping(run, best.Metric("AP", "segm"), CONDITIONS), 2, 0.6)
+    assert whole(run) == 1 and run.best_record.read_bytes() == before
+    assert not list(run.best.glob("held-*"))
+
+
 def test_patience(tmp_path):
     run = RunDir.at(tmp_path)
     keeping = best.Keeping(run, AP, CONDITIONS, patience=2)

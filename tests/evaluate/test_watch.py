@@ -264,7 +264,8 @@ def test_a_signal_leaves_a_usable_state(number, status, ssd, tmp_path):
 # name: flags, in the message
 MISTAKES = {
     "neither": ([], "either --checkpoint with --output, or --model_dir"),
-    "no images": (["--model_dir=a"], "missing --annotations_file, --image_dir"),
+    "no images": (["--model_dir=."], "missing --annotations_file, --image_dir"),
+    "no folder": (["--model_dir=a", "--keep_best=AP"], "a: no such folder"),
     "no output": (["--checkpoint=a"], "missing --annotations_file, --image_dir, --output"),
     "timeout": (["--model_dir=a", "--eval_timeout=-1"], "eval_timeout"),
 }
