@@ -1,6 +1,7 @@
 """The ways in which tools write a box, and which of them a file's boxes speak for."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ _ALL, _SOME = 0.995, 0.9
 _MARGIN = 1.02
 # No box of a detection data set is this small in every file of it; sides of images are.
 _FRACTION, _SMALLEST_SIDE_PX = 1.5, 8
+# A box that shares less with its own outline's extent is not the box of that object.
+_LEAST_IOU = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Layout:
       centre: the centre and a size.
       y_first: y before x, and height before width.
       normalized: as fractions of the image's size.
+      percent: in percent of the image's size.
       sizes_as_corner: the corner (or centre) was taken from the size, as if that were a corner.
       taken_for_centre: half the size (or second corner) was taken from the corner, as if from a
         centre.
@@ -34,6 +38,7 @@ class Layout:
     centre: bool = False
     y_first: bool = False
     normalized: bool = False
+    percent: bool = False
     sizes_as_corner: bool = False
     taken_for_centre: bool = False
     multiplied: bool = False
@@ -47,7 +52,9 @@ class Layout:
         if self.multiplied:
             boxes = boxes / image_hw[:, [1, 0, 1, 0]]
         boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
-        if self.normalized:
+        if self.percent:
+            boxes = boxes / 100
+        if self.normalized or self.percent:
             boxes = boxes * image_hw[:, [1, 0, 1, 0]]
         if self.corners:
             boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
@@ -70,6 +77,12 @@ LAYOUTS = {
     "normalized_centre_boxes": Layout(
         "centres [x, y, width, height] as fractions", centre=True, normalized=True
     ),
+}
+#: Percents of 100 px are pixels, so geometry alone never speaks for them.
+PERCENT = {
+    "percent_boxes": Layout(
+        "[x, y, width, height] in percent of the image's width and height", percent=True
+    )
 }
 XYWH_PX = Layout("[x, y, width, height] in pixels")
 #: What is left of a detector's boxes that were converted to COCO's from a layout that they were not
@@ -184,3 +197,43 @@ def inside(boxes_xywh_px: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
         ends = boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]
     limits = _MARGIN * image_hw[:, [1, 0]]
     return (boxes_xywh_px[:, 2:] >= 0).all(axis=1) & (ends <= limits).all(axis=1)
+
+
+def impossible(
+    boxes_xywh_px: np.ndarray, image_hw: np.ndarray, extents_xyxy_px: np.ndarray
+) -> np.ndarray:
+    """(N,) bool: boxes that are not inside their image, or not where their own outline is.
+
+    Args:
+      boxes_xywh_px: (N, 4).
+      image_hw: (N, 2) in px; infinite where it is not known.
+      extents_xyxy_px: (N, 4) of the objects' polygons; NaN where there are none.
+    """
+    starts = (boxes_xywh_px[:, :2] >= -(_MARGIN - 1) * image_hw[:, [1, 0]]).all(axis=1)
+    return ~inside(boxes_xywh_px, image_hw) | ~starts | elsewhere(boxes_xywh_px, extents_xyxy_px)
+
+
+def elsewhere(boxes_xywh_px: np.ndarray, extents_xyxy_px: np.ndarray) -> np.ndarray:
+    """(N,) bool: boxes with an IoU below 0.5 with their object's extent; none where that is NaN."""
+    corners = np.concatenate(
+        [boxes_xywh_px[:, :2], boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:]], axis=1
+    )
+    low = np.maximum(corners[:, :2], extents_xyxy_px[:, :2])
+    high = np.minimum(corners[:, 2:], extents_xyxy_px[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    areas = np.clip(boxes_xywh_px[:, 2:], 0, None).prod(axis=1)
+    whole = areas + (extents_xyxy_px[:, 2:] - extents_xyxy_px[:, :2]).prod(axis=1) - shared
+    return shared < _LEAST_IOU * whole  # NaN is not less
+
+
+def extent_of(segmentation: Any) -> list[float]:
+    """[x1, y1, x2, y2] in px of COCO's polygons; NaN of what is none, or has no area."""
+    try:
+        points = np.concatenate([np.array(each, np.float64) for each in segmentation])
+        points = points.reshape(-1, 2)
+        low, high = points.min(axis=0), points.max(axis=0)
+    except (TypeError, ValueError, IndexError):
+        return [np.nan] * 4
+    if not (high > low).all():
+        return [np.nan] * 4
+    return [*low.tolist(), *high.tolist()]

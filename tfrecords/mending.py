@@ -29,6 +29,7 @@ _WHOLE = {
     "annotations": ("id", "image_id", "category_id", "iscrowd"),
 }
 _PARTS = ("bbox", "area")
+_BOX_LAYOUTS = layouts.LAYOUTS | layouts.PERCENT
 
 
 @dataclasses.dataclass
@@ -307,25 +308,64 @@ def _crowds(work: _Mending) -> None:
 
 
 def _boxes(code: str) -> Callable[[_Mending], None]:
-    layout = layouts.LAYOUTS[code]
+    layout = _BOX_LAYOUTS[code]
+    scaled = layout.normalized or layout.percent
 
     def repair(work: _Mending) -> None:
         sizes = {
             entry.get("id"): (entry.get("height"), entry.get("width"))
             for _, entry in work.entries("images")
         }
+        found: list[tuple] = []
         for where, entry in work.entries("annotations"):
             box = entry.get("bbox")
             size = sizes.get(entry.get("image_id"), (None, None))
             if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
                 continue
-            if layout.normalized and not all(map(_is_number, size)):
+            known = all(map(_is_number, size))
+            if scaled and not known:
                 raise work.refuse(f"{where}: its image has no height and width to scale by")
-            image_hw = np.array([size if layout.normalized else (1, 1)], np.float64)
-            xywh = layout.to_xywh_px(np.array([box], np.float64), image_hw)[0].tolist()
+            extent = layouts.extent_of(entry.get("segmentation"))
+            found.append((where, entry, box, size if known else (math.inf, math.inf), extent))
+        if not found:
+            return
+        boxes, sizes_hw, extents = (
+            np.array([each[column] for each in found], np.float64) for column in (2, 3, 4)
+        )
+        image_hw = sizes_hw if scaled else np.ones_like(sizes_hw)
+        mended_xywh_px = layout.to_xywh_px(boxes, image_hw)
+        _check_explains(work, code, boxes, mended_xywh_px, sizes_hw, extents)
+        for (where, entry, *_), xywh in zip(found, mended_xywh_px.tolist(), strict=True):
             work.put(where, entry, "bbox", xywh)
 
     return repair
+
+
+def _check_explains(
+    work: _Mending,
+    code: str,
+    boxes: np.ndarray,
+    mended_xywh_px: np.ndarray,
+    image_hw: np.ndarray,
+    extents: np.ndarray,
+) -> None:
+    """Refuses a layout in which more boxes are impossible than as the file has them."""
+    as_given = boxes
+    if np.isfinite(image_hw).all() and layouts.are_fractions(boxes, image_hw):
+        if code == "normalized_boxes":
+            return
+        as_given = layouts.LAYOUTS["normalized_boxes"].to_xywh_px(boxes, image_hw)
+    before = int(layouts.impossible(as_given, image_hw, extents).sum())
+    bad = layouts.impossible(mended_xywh_px, image_hw, extents)
+    after = int(bad.sum())
+    if after > before:
+        first = int(np.argmax(bad))
+        raise work.refuse(
+            f"--fix={code} would make it worse: {after:,} of {len(boxes):,} boxes would then not "
+            "lie inside their image or not where their own polygons are, against "
+            f"{before:,} as they are (the first, {boxes[first].tolist()}, would become "
+            f"{mended_xywh_px[first].tolist()}). Leave that fix out"
+        )
 
 
 def _areas(work: _Mending) -> None:
@@ -379,9 +419,7 @@ FIXES: dict[str, tuple[str, Callable[[_Mending], None]]] = {
     "same_names": ("categories of one name become one", _same_names),
     "category_ids_plus_one": ("ids of categories move up by one", _category_ids_plus_one),
     "crowds": ("a missing iscrowd becomes 0", _crowds),
-    **{
-        code: (f"boxes are {layout.what}", _boxes(code)) for code, layout in layouts.LAYOUTS.items()
-    },
+    **{code: (f"boxes are {layout.what}", _boxes(code)) for code, layout in _BOX_LAYOUTS.items()},
     "areas": ("areas that are missing or below 0 are computed from segmentation or box", _areas),
 }
 

@@ -1,11 +1,12 @@
 """An annotation file that reads as COCO and cannot be meant as it stands; and how it was read."""
 
+import json
 import unicodedata
 from collections import Counter
 
 import numpy as np
 
-from tfrecords import layouts
+from tfrecords import annotation_file, layouts
 from tfrecords.annotation_file import AnnotationFile, some
 from tfrecords.errors import InputError
 from tfrecords.not_coco import offer, shown
@@ -14,6 +15,10 @@ from tfrecords.not_coco import offer, shown
 _UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
 # So many boxes can tell of a layout: one or two outside their image are mistakes of their own.
 _FEWEST_BOXES = 3
+# Where so large a part of the boxes is not where its objects are, it is no mistake of a few.
+_MOST = 0.9
+# So many objects' polygons are looked at. An object's area is within its box, by COCO's rounding.
+_OUTLINES, _AREA_MARGIN = 500, 1.1
 
 
 def check(file: AnnotationFile) -> None:
@@ -56,6 +61,7 @@ def check_boxes(file: AnnotationFile) -> None:
     boxes = file.boxes_xywh_px[usable]
     codes, why = layouts.by_geometry(boxes, sizes_hw[at[usable]])
     if not codes:
+        _check_outlines(file, np.flatnonzero(usable), sizes_hw[at[usable]])
         return
     first = int(np.argmax(usable))
     choices = "; ".join(f"--fix={code}: {layouts.LAYOUTS[code].what}" for code in codes)
@@ -65,6 +71,63 @@ def check_boxes(file: AnnotationFile) -> None:
         f"{' or '.join(layouts.LAYOUTS[code].what for code in codes)}. "
         + offer(codes[0], "converts them")
         + (f". Which of them it is, you have to say: {choices}" if len(codes) > 1 else "")
+    )
+
+
+def _check_outlines(file: AnnotationFile, rows: np.ndarray, image_hw: np.ndarray) -> None:
+    """Raises InputError where hardly a box is where its own object's polygons are.
+
+    The polygons are read where they are at hand, or where areas do not fit into the boxes.
+
+    Args:
+      rows: of the annotations with a box in an image of the file.
+      image_hw: (rows, 2) in px.
+    """
+    whole = file.crowd[rows] != 1
+    rows, image_hw = rows[whole], image_hw[whole]
+    boxes, areas_px = file.boxes_xywh_px[rows], file.areas_px[rows]
+    if len(rows) < _FEWEST_BOXES:
+        return
+    sizes = np.clip(boxes[:, 2:], 0, None)
+    too_large = areas_px > _AREA_MARGIN * (sizes + 1).prod(axis=1)
+    if file.segmentation_spans is None and too_large.mean() < _MOST:
+        return
+    file = annotation_file.read(file.path, segmentations=True)
+    assert file.segmentation_spans is not None
+    picked = np.linspace(0, len(rows) - 1, min(len(rows), _OUTLINES)).astype(int)
+    extents = np.array(
+        [
+            layouts.extent_of(json.loads(file.text[start:stop] or b"null"))
+            for start, stop in file.segmentation_spans[rows[picked]].tolist()
+        ]
+    )
+    has = np.isfinite(extents).all(axis=1)
+    picked, extents = picked[has], extents[has]
+    if len(picked) < _FEWEST_BOXES:
+        return
+    boxes, image_hw = boxes[picked], image_hw[picked]
+    if layouts.are_fractions(extents, image_hw):
+        return  # it is the polygons that are no pixels; who reads masks refuses them
+    wrong = layouts.elsewhere(boxes, extents)
+    if wrong.mean() < _MOST:
+        return
+    first = int(np.argmax(wrong))
+    way_on = (
+        "Write boxes and polygons in the same pixels, those of the image file; a box is the "
+        "extent of its polygons"
+    )
+    for code, layout in (layouts.LAYOUTS | layouts.PERCENT).items():
+        mended = layout.to_xywh_px(boxes, image_hw)
+        if layouts.elsewhere(mended, extents).mean() < 1 - _MOST:
+            way_on = f"They are where the polygons are if read as {layout.what}: " + offer(
+                code, "converts them"
+            )
+            break
+    raise InputError(
+        f"{file.path}: the boxes are not where their own objects are: {int(wrong.sum()):,} of "
+        f"{len(wrong):,} compared with their polygons overlap these by less than half (annotation "
+        f"{file.ids[rows[picked[first]]]}: bbox {boxes[first].tolist()}, polygons from "
+        f"{extents[first, :2].tolist()} to {extents[first, 2:].tolist()}). {way_on}"
     )
 
 

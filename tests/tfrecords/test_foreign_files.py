@@ -631,6 +631,58 @@ def test_areas_are_coco_s(shared, tmp_path):
         assert got[id_] == pytest.approx(area, rel=1e-3)
 
 
+def outlined(cases, layout=None):
+    """base.json with each box's rectangle as polygon; the boxes then changed by `layout`."""
+    document = json.loads((cases / "base.json").read_text())
+    sizes = {image["id"]: (image["width"], image["height"]) for image in document["images"]}
+    for each in document["annotations"]:
+        x, y, w, h = each["bbox"]
+        each["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        if layout:
+            each["bbox"] = layout(x, y, w, h, *sizes[each["image_id"]])
+    return document
+
+
+def test_boxes_in_percent_are_refused_by_their_polygons(cases, tmp_path):
+    path = tmp_path / "in.json"
+    document = outlined(
+        cases, lambda x, y, w, h, W, H: [100 * x / W, 100 * y / H, 100 * w / W, 100 * h / H]
+    )
+    path.write_text(json.dumps(document))
+    with pytest.raises(
+        InputError, match=r"in\.json: the boxes are not where .* 12 of 12"
+    ) as caught:
+        convert(path, cases / "images", tmp_path, include_masks=True)
+    assert "annotation 1: bbox" in str(caught.value) and "--fix=percent_boxes" in str(caught.value)
+    mended, _ = mending.mended(path, ["percent_boxes"])
+    for got, want in zip(mended["annotations"], outlined(cases)["annotations"], strict=True):
+        np.testing.assert_allclose(got["bbox"], want["bbox"])
+    # Without masks the areas lead to the polygons: of boxes whose sides are a third.
+    small = outlined(cases, lambda x, y, w, h, *_: [x / 3, y / 3, w / 3, h / 3])
+    for each, whole in zip(small["annotations"], outlined(cases)["annotations"], strict=True):
+        each["area"] = whole["bbox"][2] * whole["bbox"][3]
+    path.write_text(json.dumps(small))
+    with pytest.raises(InputError, match="the boxes are not where .* in the same pixels"):
+        convert(path, cases / "images", tmp_path)
+    path.write_text(json.dumps(outlined(cases)))
+    assert convert(path, cases / "images", tmp_path).manifest["counts"]["annotations_written"] == 12
+
+
+@pytest.mark.parametrize("code", mending._BOX_LAYOUTS)
+def test_a_layout_that_makes_right_boxes_wrong_is_refused(cases, tmp_path, code):
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(outlined(cases)))
+    with pytest.raises(
+        InputError, match=rf"--fix={code} would make it worse: 1[0-2] of 12 .* against 0"
+    ):
+        mending.mended(path, [code])
+
+
+def test_without_polygons_the_image_tells_that_a_layout_is_wrong(cases):
+    with pytest.raises(InputError, match="--fix=corner_boxes would make it worse"):
+        mending.mended(cases / "base.json", ["corner_boxes"])
+
+
 def test_an_unknown_fix_is_refused(cases, tmp_path):
     with pytest.raises(InputError, match="--fix: no 'boxes'; there are: numbers, ids"):
         mending.write(cases / "base.json", tmp_path / "out.json", ["boxes"])
