@@ -36,6 +36,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import Callable
 
 from absl import flags
@@ -45,6 +46,8 @@ from replicate.config import lint, sources
 from replicate.errors import UserError
 from replicate.tfvision import configs
 from tools import cli
+
+_PLACED = re.compile(r"(?P<file>[^\n]+?):(?P<line>\d+):(?P<column>\d+): ")
 
 _FIX = flags.DEFINE_bool("fix", False, "write what can be written right into the file")
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "a params YAML's factory")
@@ -66,7 +69,7 @@ def main(arguments: list[str]) -> int:
             if len(arguments) == 1 and _FORMAT.value == "text":
                 raise
             unreadable.append(error)
-            findings.append((path, lint.Finding(lint.ERROR, 1, 1, "", str(error))))
+            findings.append(_unread(path, str(error)))
     if _FORMAT.value == "json":
         listed = [{"file": file} | dataclasses.asdict(finding) for file, finding in findings]
         print(json.dumps(listed, indent=1))
@@ -106,6 +109,15 @@ def _findings(path: str) -> list[tuple[str, lint.Finding]]:
     if _BUILD.value and of_api and not any(each.level == lint.ERROR for each in findings):
         findings += _of_building(text, origin)
     return [(origin, finding) for finding in findings]
+
+
+def _unread(path: str, error: str) -> tuple[str, lint.Finding]:
+    """Of a config that cannot be read: its file and place, which an error has before its words."""
+    placed = _PLACED.match(error)
+    if placed is not None:
+        line, column = int(placed["line"]), int(placed["column"])
+        return placed["file"], lint.Finding(lint.ERROR, line, column, "", error[placed.end() :])
+    return path, lint.Finding(lint.ERROR, 1, 1, "", error.removeprefix(f"{path}: "))
 
 
 def _read(path: str) -> tuple[str, str, Callable[[str], list[lint.Finding]]]:

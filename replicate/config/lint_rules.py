@@ -5,11 +5,19 @@ Each rule is a function of the message that yields `ConfigProblem`s; `RULES` lis
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from replicate import records
-from replicate.config import build_rules, known_names, labelmap, schedule, textproto
+from replicate.config import (
+    build_rules,
+    known_names,
+    labelmap,
+    schedule,
+    textproto,
+    value_rules,
+)
 from replicate.config.facts import facts, learning_rate
 from replicate.config.problem import ERROR, WARNING, ConfigProblem
 from replicate.errors import UserError
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 
 
 PLACEHOLDER = ("PATH_TO_BE_CONFIGURED", "PATH_TO_BEE_CONFIGURED")
+_OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")  # files of a TF2 checkpoint
 _TYPES = ("classification", "detection", "full")
 
 
@@ -61,6 +70,14 @@ def fine_tuning(message: "Message") -> Iterator[ConfigProblem]:
             "unset: training starts from random weights, unlike any zoo recipe",
         )
         return
+    file_of_it = _OF_CHECKPOINT.search(train.fine_tune_checkpoint)
+    if file_of_it:
+        prefix = train.fine_tune_checkpoint[: file_of_it.start()]
+        yield ConfigProblem(
+            ERROR,
+            "train_config.fine_tune_checkpoint",
+            f"a file of a checkpoint, where its prefix is wanted; write '{prefix}'",
+        )
     version = train.DESCRIPTOR.fields_by_name["fine_tune_checkpoint_version"]
     if version.enum_type.values_by_number[train.fine_tune_checkpoint_version].name != "V2":
         written = train.HasField("fine_tune_checkpoint_version")
@@ -279,6 +296,7 @@ RULES = (
     metrics,
     feature_extractor,
     *build_rules.RULES,
+    *value_rules.RULES,
 )
 
 

@@ -206,6 +206,9 @@ def complete(tmp_path):
 
 
 COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
+MULTISCALE = "model.ssd.anchor_generator.multiscale_anchor_generator"
+FOCAL = "model.ssd.loss.classification_loss.weighted_sigmoid_focal"
+CROP = "train_config.data_augmentation_options[1].random_crop_image"
 CONTRADICTIONS = [
     # set, path of the finding, level, told
     ({"model.ssd.num_classes": "80"}, "model.ssd.num_classes", "error",
@@ -250,7 +253,94 @@ CONTRADICTIONS = [
      "model.ssd.feature_extractor.type", "error", "did you mean ssd_mobilenet_v2_fpn_keras"),
     ({"eval_config.metrics_set": "coco_detection_metric"}, "eval_config.metrics_set", "error",
      "no metric 'coco_detection_metric'; did you mean coco_detection_metrics"),
+    ({f"{COSINE}.learning_rate_base": "100"}, f"{COSINE}.learning_rate_base", "warning",
+     "100: weights diverge"),
+    ({f"{MULTISCALE}.min_level": "4"}, f"{MULTISCALE}.min_level", "error",
+     "anchors of levels 4 to 7, but fpn gives feature maps of levels 3 to 7"),
+    ({f"{MULTISCALE}.min_level": "4", f"{MULTISCALE}.max_level": "8"}, f"{MULTISCALE}.min_level",
+     "warning", "anchors lie beside the cells"),
+    ({f"{MULTISCALE}.anchor_scale": "-4"}, f"{MULTISCALE}.anchor_scale", "warning",
+     "are no boxes"),
+    ({"model.ssd.post_processing.score_converter": "SOFTMAX"},
+     "model.ssd.post_processing.score_converter", "warning",
+     "SOFTMAX, but weighted_sigmoid_focal trains logits of which SIGMOID makes scores"),
+    ({f"{FOCAL}.alpha": "1.25"}, f"{FOCAL}.alpha", "warning", "between 0 and 1"),
+    ({f"{FOCAL}.gamma": "-2"}, f"{FOCAL}.gamma", "warning", "0 or above"),
+    ({"model.ssd.loss.classification_weight": "0"}, "model.ssd.loss.classification_weight",
+     "warning", "classes are not learned"),
+    ({f"{CROP}.max_area": "1.75"}, f"{CROP}.max_area", "error", "TensorFlow refuses it"),
+    ({f"{CROP}.min_aspect_ratio": "4"}, f"{CROP}.min_aspect_ratio", "warning",
+     "min_aspect_ratio 4 is above max_aspect_ratio 3"),
+    ({"model.ssd.matcher.argmax_matcher.matched_threshold": "1.5"},
+     "model.ssd.matcher.argmax_matcher.matched_threshold", "warning", "no anchor overlaps"),
+    ({"model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay": "1.997"},
+     "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay", "warning", "diverge"),
+    ({"model.ssd.feature_extractor.depth_multiplier": "0"},
+     "model.ssd.feature_extractor.depth_multiplier", "warning", "without width"),
+    ({"train_input_reader.max_number_of_boxes": "0"}, "train_input_reader.max_number_of_boxes",
+     "warning", "given no object"),
 ]  # fmt: skip
+
+
+def test_an_aspect_ratio_of_nothing(complete):
+    config.set_field(complete, f"{MULTISCALE}.aspect_ratios", "[1.0, 0.0]")
+    (found,) = lint_rules.check(complete)
+    assert found.level == "warning" and found.path == f"{MULTISCALE}.aspect_ratios[1]"
+
+
+def test_a_file_of_a_checkpoint_is_none(complete, tmp_path):
+    for name in ("ckpt-6.index", "ckpt-6.data-00000-of-00001"):
+        (tmp_path / name).touch()
+        complete.train_config.fine_tune_checkpoint = str(tmp_path / name)
+        (found,) = lint_rules.check(complete)
+        assert found.level == "error" and f"write '{tmp_path / 'ckpt-6'}'" in found.message
+
+
+def test_trained_on_what_is_evaluated(complete):
+    trained = complete.train_input_reader.tf_record_input_reader.input_path
+    complete.eval_input_reader[0].tf_record_input_reader.input_path[:] = trained
+    (found,) = lint_rules.check(complete)
+    assert found.level == "warning" and found.path.startswith("eval_input_reader[0]")
+    assert f"{trained[0]} is read for training too" in found.message
+
+
+def test_the_same_augmentation_twice(complete):
+    options = complete.train_config.data_augmentation_options
+    options.append(options[0])
+    (found,) = lint_rules.check(complete)
+    assert found.level == "warning" and "the same as" in found.message
+
+
+@pytest.mark.parametrize(
+    "area, aspect_ratio, refused",
+    [
+        *(((0.75, 1.0), (0.75, 3.0), False), ((1.75, 1.0), (0.75, 3.0), True)),
+        *(((0.0, 1.0), (0.75, 3.0), True), ((0.75, 1.5), (0.75, 3.0), True)),
+        *(((0.75, 1.0), (0.0, 3.0), True), ((0.9, 0.8), (4.0, 3.0), False)),
+    ],
+)
+def test_an_error_of_a_crop_is_tensorflow_s_refusal(complete, area, aspect_ratio, refused):
+    from replicate import odapi
+
+    odapi.load()
+    import tensorflow as tf
+
+    ends = ("min_area", "max_area", "min_aspect_ratio", "max_aspect_ratio")
+    for end, value in zip(ends, (*area, *aspect_ratio), strict=True):
+        config.set_field(complete, f"{CROP}.{end}", str(value))
+    assert any(found.level == "error" for found in lint_rules.check(complete)) == refused
+    try:
+        tf.image.sample_distorted_bounding_box(
+            [100, 100, 3],
+            tf.constant([[[0.1, 0.1, 0.9, 0.9]]]),
+            min_object_covered=0.0,
+            area_range=area,
+            aspect_ratio_range=aspect_ratio,
+        )
+    except tf.errors.InvalidArgumentError:
+        assert refused
+    else:
+        assert not refused
 
 
 def test_a_complete_config_has_no_finding(complete):
@@ -390,6 +480,21 @@ def test_the_linter_and_the_parser_agree_on_damaged_configs(seed):
         assert not accepted
         return
     assert bool(found) == (not accepted)
+
+
+def test_where_a_text_without_structure_breaks(tmp_path):
+    """Each format has the parser's own place, and the file once."""
+    path = tmp_path / "broken.config"
+    path.write_text("model { ssd {\n} }\ntrain_config\n  batch_size: 8\n}\n")
+    done = run_tool(str(path), "--format=github")
+    assert done.returncode == 2
+    assert f"::error file={path},line=4,col=3,title=" in done.stdout
+    assert done.stdout.rpartition("::")[2].startswith('Expected "{"')
+    (told,) = json.loads(run_tool(str(path), "--format=json").stdout)
+    assert (told["line"], told["column"]) == (4, 3) and str(path) not in told["message"]
+    gone = tmp_path / "gone.config"
+    (told,) = json.loads(run_tool(str(gone), "--format=json").stdout)
+    assert (told["file"], told["message"]) == (str(gone), "no such file")
 
 
 def test_names_that_the_api_looks_up():
