@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from replicate import engine, reasons
-from replicate.config import Operation, build_rules, lint_rules, scaling, schedule
+from replicate.config import (
+    Operation,
+    build_rules,
+    lint_rules,
+    scaling,
+    schedule,
+    value_rules,
+)
 from replicate.config.diff import diff
 from replicate.config.operations import show
 from replicate.errors import UserError
@@ -27,7 +34,13 @@ def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
     of_api = engine.of(material.message) == engine.ODAPI
     if of_api:
-        yield from _errors(material, lint_rules.feature_extractor, lint_rules.metrics)
+        yield from _errors(
+            material,
+            lint_rules.feature_extractor,
+            lint_rules.metrics,
+            value_rules.ranges,
+            value_rules.levels,
+        )
     without_effect = list(build_rules.unread(material.message)) if of_api else []
     for problem in without_effect:
         yield mind(f"{problem.path}: {problem.message}", "take it out")

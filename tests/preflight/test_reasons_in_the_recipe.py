@@ -26,6 +26,12 @@ class Test3Drift:
 
         caught(told, intent(), intent(edit), 3, "no feature extractor")
 
+    def test_what_ends_the_training_at_the_first_image(self, intent, told):
+        def edit(message):
+            message.model.ssd.anchor_generator.multiscale_anchor_generator.min_level = 4
+
+        caught(told, intent(), intent(edit), 3, "anchors of levels 4 to 7")
+
     def test_a_field_that_nothing_reads(self, intent, told):
         def edit(message):
             message.train_config.freeze_variables.append(".*FeatureExtractor.*")
