@@ -83,13 +83,13 @@ def _check_outlines(file: AnnotationFile, rows: np.ndarray, image_hw: np.ndarray
       rows: of the annotations with a box in an image of the file.
       image_hw: (rows, 2) in px.
     """
-    whole = file.crowd[rows] != 1
+    # Boxes without a size are single mistakes, which the ledger lists.
+    whole = (file.crowd[rows] != 1) & (file.boxes_xywh_px[rows, 2:] > 0).all(axis=1)
     rows, image_hw = rows[whole], image_hw[whole]
     boxes, areas_px = file.boxes_xywh_px[rows], file.areas_px[rows]
     if len(rows) < _FEWEST_BOXES:
         return
-    sizes = np.clip(boxes[:, 2:], 0, None)
-    too_large = areas_px > _AREA_MARGIN * (sizes + 1).prod(axis=1)
+    too_large = areas_px > _AREA_MARGIN * (boxes[:, 2:] + 1).prod(axis=1)
     if file.segmentation_spans is None and too_large.mean() < _MOST:
         return
     file = annotation_file.read(file.path, segmentations=True)

@@ -5,21 +5,19 @@ what that does not see: boxes left in the pixels of the model's input, a framewo
 threshold, one class a query.
 """
 
-import dataclasses
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replicate.errors import UserError
+from replicate.score import input_scale
 from replicate.score.detections import Detections
 from replicate.score.evidence import IOU, Sample, beyond_chance
 
 if TYPE_CHECKING:
     from replicate.score.groundtruth import Groundtruth
 
-#: Sides of the inputs that detectors are published with.
-_INPUTS = (300, 320, 384, 416, 448, 512, 560, 576, 640, 768, 800, 896, 1024, 1280)
 #: Thresholds that a framework sets where its caller says none.
 DEFAULTS = {
     0.05: "torchvision's and Detectron2's own default (box_score_thresh, SCORE_THRESH_TEST)",
@@ -33,56 +31,6 @@ _NEAR = 0.012
 _HITS, _TIMES = 10, 2.0
 # So many images with so many detections each, before an absence says something.
 _IMAGES, _DETECTIONS = 5, 20
-
-
-# How an image becomes a square input.
-_STRETCHED, _PADDED, _LETTERBOX = "stretched", "with its aspect", "in the middle with its aspect"
-# Shorter side and bound of the longer one: torchvision's and Detectron2's, the API's Faster R-CNN.
-_SHORTER = ((800, 1333), (600, 1024))
-
-
-@dataclasses.dataclass(frozen=True)
-class _OfInput:
-    """Boxes in pixels of a square input, [x, y, width, height]."""
-
-    side: int
-    how: str
-
-    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
-        """As `tfrecords.layouts.Layout.to_xywh_px`."""
-        if self.how == _STRETCHED:
-            return boxes * image_hw[:, [1, 0, 1, 0]] / self.side
-        scale = image_hw.max(axis=1, keepdims=True) / self.side
-        if self.how == _LETTERBOX:
-            offset = (self.side - image_hw[:, [1, 0]] / scale) / 2
-            boxes = np.concatenate([boxes[:, :2] - offset, boxes[:, 2:]], axis=1)
-        return boxes * scale
-
-    @property
-    def what(self) -> str:
-        """In words."""
-        return f"pixels of an input of {self.side} × {self.side}, the image {self.how}"
-
-
-@dataclasses.dataclass(frozen=True)
-class _OfShorterSide:
-    """Boxes in pixels of an input with the image's aspect."""
-
-    side: int
-    most: int
-
-    def to_xywh_px(self, boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
-        """As `tfrecords.layouts.Layout.to_xywh_px`."""
-        shorter, longer = image_hw.min(axis=1), image_hw.max(axis=1)
-        scale = np.minimum(self.side / shorter, self.most / longer)
-        return boxes / scale[:, None]
-
-    @property
-    def what(self) -> str:
-        """In words."""
-        return (
-            f"pixels of an input whose shorter side is {self.side}, the longer at most {self.most}"
-        )
 
 
 def refuse_unscaled(
@@ -109,10 +57,7 @@ def refuse_unscaled(
         return
     sample = Sample(detections, groundtruth)
     given = sample.hits(_AsGiven())
-    readings: list[_OfInput | _OfShorterSide] = [
-        _OfInput(side, how) for side in _INPUTS for how in (_STRETCHED, _PADDED, _LETTERBOX)
-    ]
-    readings += [_OfShorterSide(*sides) for sides in _SHORTER]
+    readings = input_scale.READINGS
     hits = [sample.hits(reading) for reading in readings]
     best = int(np.argmax(hits))
     if hits[best] < max(_HITS, _TIMES * given + 1):

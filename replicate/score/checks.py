@@ -166,7 +166,7 @@ def _negative_boxes(detections: Detections, *_: Any) -> DetectionsProblem | None
     boxes = np.asarray(detections.shapes)
     bad = np.any(boxes[:, 2:] < 0, axis=1)
     otherwise = ""
-    if bad.mean() > _NO_SLIP:
+    if bad.sum() > _NO_SLIP * len(bad):
         otherwise = (
             "; so many are another layout rather than a slip, and too few lie on objects to tell "
             "which. If you know it: "

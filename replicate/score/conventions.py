@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from replicate.score import input_scale
 from replicate.score.evidence import ERROR_RATE, IOU, SHUFFLES, Sample, beyond_chance, image_hw
 from replicate.score.problem import DetectionsNote, DetectionsProblem, some
 from tfrecords import layouts
-from tfrecords.layouts import CONVERTED, LAYOUTS, XYWH_PX
+from tfrecords.layouts import CONVERTED, LAYOUTS, PERCENT, XYWH_PX
 
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _HITS, _CALLS, _TIMES = 10, 5, 2.0
 # Where it explains so much of the boxes, a layout that tools write needs no geometry besides.
 _MOST = 0.5
+# Boxes in the pixels of the model's input are looked for where so few lie on objects as they are,
+# or another layout is suspected, and named where so many do read so.
+_FEW, _MANY = 0.1, 0.25
 # Of two layouts that explain the boxes, one is meant when it explains more by this factor.
 _CLEAR = 1.25
 # Several categories: one given to everything is right by chance.
@@ -43,7 +47,7 @@ _NO_PROOF = (
 
 
 #: Box layouts by the code of their repair.
-READINGS = LAYOUTS | CONVERTED
+READINGS = LAYOUTS | PERCENT | CONVERTED
 # Category ids written for others: code -> (in words, function (ids, COCO's ids) -> ids).
 NUMBERINGS = {
     "category_ids_plus_one": (
@@ -89,6 +93,10 @@ def box_layout(
         f"against {given}"
     )
     suspected = hits[code] >= max(_HITS, _TIMES * given + 1)
+    if not any(each in READINGS for each in asked) and (suspected or given < _FEW * len(sample)):
+        unscaled = _of_input(sample, max(hits[code], given))
+        if unscaled:
+            return unscaled
     rivals = [other for other in others if hits[code] < _CLEAR * hits[other]]
     meant = [each for each in asked if each in (code, *rivals)]
     speaks = code in possible or hits[code] >= _MOST * len(sample)
@@ -211,6 +219,31 @@ def _numbering_is_certain(
     return certain, (
         f"with one box from each image, {int(right.sum())} of {len(right)}, in {classes} "
         f"categories, and {_chance(by_chance)}"
+    )
+
+
+def _of_input(sample: Sample, otherwise: int) -> DetectionsProblem | None:
+    """The problem of boxes in the pixels of the model's input, where that explains them best.
+
+    Args:
+      otherwise: how many boxes lie on an object in the best of the other layouts.
+    """
+    hits = [sample.hits(reading) for reading in input_scale.READINGS]
+    best = int(np.argmax(hits))
+    if hits[best] < max(_HITS, _CLEAR * otherwise + 1, _MANY * len(sample)):
+        return None
+    reading = input_scale.READINGS[best]
+    certain, by_chance = beyond_chance(sample.hits_across(reading))
+    if not certain:
+        return None
+    return DetectionsProblem(
+        code="input_scale",
+        message=(
+            f"the boxes are taken for {reading.what}, COCO's are {XYWH_PX.what} of the image: "
+            f"read so, {hits[best]} of {len(sample)} sampled boxes lie on an object (IoU {IOU:g}), "
+            f"against {otherwise} in the best other layout and {_chance(by_chance)}"
+        ),
+        remedy="scale them to the image, each by its own size, where they are written",
     )
 
 

@@ -81,7 +81,7 @@ REFUSED = {
     ),
     "missing rescale, by the shorter side": (
         _boxes(lambda box, h, w: box * min(800 / min(h, w), 1333 / max(h, w))),
-        "missing rescale: .* of shorter side 800, its longer at most 1333",
+        "missing rescale: .* whose shorter side is 800, the longer at most 1333",
     ),
     "missing rescale, padded": (
         _boxes(lambda box, h, w: box * 320 / max(h, w)),

@@ -199,3 +199,31 @@ def test_what_stands_beside_a_score(annotations_file, detections, change, remark
     result = score(annotations_file, [each for each in detections if change(each)])
     said = text.remarks(result.to_json())
     assert any(remark in each for each in said) if remark else said == []
+
+
+@pytest.mark.parametrize("side", [192, 640])
+def test_boxes_in_the_pixels_of_the_input_are_named(tmp_path, side):
+    """Stretched to a square; no layout of COCO's numbers explains them, and none is offered."""
+    rng = np.random.default_rng(5)
+    truth = made(60, rng)
+    (tmp_path / "instances.json").write_text(json.dumps(truth))
+    right = found(truth, rng, [each["category_id"] for each in truth["annotations"]])
+    scaled = [each | {"bbox": stretched(each["bbox"], side)} for each in right]
+    with pytest.raises(UserError, match=f"pixels of an input of {side} × {side}, the image str"):
+        score(tmp_path / "instances.json", scaled)
+    # Half of the boxes on objects are needed: without those at random.
+    percent = [each | {"bbox": stretched(each["bbox"], 100)} for each in right[::2]]
+    with pytest.raises(UserError, match="in percent .*\n  --fix=percent_boxes converts them"):
+        score(tmp_path / "instances.json", percent)
+    mended = score(tmp_path / "instances.json", percent, fix=["percent_boxes"])
+    assert mended.metrics == pytest.approx(score(tmp_path / "instances.json", right[::2]).metrics)
+
+
+def stretched(box, side):
+    """An xywh box of the 300 × 200 images in pixels of a square."""
+    return (np.array(box) / [300, 200, 300, 200] * side).tolist()
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_detections_are_scored_without_warnings(annotations_file):
+    assert score(annotations_file, []).metrics["AP"] == 0
