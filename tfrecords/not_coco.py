@@ -111,8 +111,34 @@ def _way_on(name: str, field: str, entry: dict) -> str:
         return ". " + offer("ids", "gives images and annotations numbers in the file's order")
     if name == "images" and field in ("height", "width"):
         return ". " + offer("sizes", "reads them from the image files")
+    if name != "categories" and field in ("id", "image_id") and isinstance(value, float):
+        return ". " + offer("ids", "gives images and annotations numbers in the file's order")
     if field == "iscrowd" and value is None:
         return ". " + offer("crowds", "writes 0 there")
+    if name == "categories" and field == "name" and isinstance(value, (int, float)):
+        return ". If that number is its name: " + offer("names", "takes it as text")
+    if field == "bbox" and isinstance(value, dict):
+        return ". COCO has a list [x, y, width, height] in pixels" + _as_list(value)
+    if field == "category_id" and isinstance(value, str):
+        return (
+            ". If it is the category's name, this writes its id: jq '(.categories | map({key: "
+            ".name, value: .id}) | from_entries) as $ids | .annotations[].category_id |= $ids[.]' "
+            "OLD.json > NEW.json"
+        )
+    if field == "category_id" and value is None:
+        return (
+            ". Write its category's id; or leave out such annotations: jq 'del(.annotations[] | "
+            "select(.category_id == null))' OLD.json > NEW.json"
+        )
+    return ""
+
+
+def _as_list(box: dict) -> str:
+    """How to make COCO's list of a box by names, where these tell."""
+    for names in (("x", "y", "width", "height"), ("x", "y", "w", "h")):
+        if box.keys() == set(names):
+            listed = ", ".join(f".{each}" for each in names)
+            return f": jq '.annotations[].bbox |= [{listed}]' OLD.json > NEW.json writes it"
     return ""
 
 

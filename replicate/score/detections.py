@@ -137,7 +137,7 @@ class Detections:
                         ) from None
                     raise UserError(
                         f"{name}: detection {index}: '{key}' is {shown(record[key])}, "
-                        f"expected {_EXPECTED[key]}"
+                        f"expected {_EXPECTED[key]}" + not_results.way_on(key, record[key])
                     ) from None
             return values
 

@@ -13,6 +13,7 @@ import numpy as np
 from replicate.errors import UserError
 from tfrecords import annotation_file, plausible
 from tfrecords.annotation_file import ids_sha256
+from tfrecords.not_coco import offer
 from tfrecords.whole_files import refuse_special
 
 #: The field of an annotation, and of a COCO result, that each kind of evaluation reads. Of a result
@@ -20,6 +21,7 @@ from tfrecords.whole_files import refuse_special
 #: a box that came with it.
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 _ID_0 = "no id: 0 means 'unmatched' to pycocotools, so ids must start at 1"
+_RENUMBER = offer("ids", "gives annotations numbers from 1")
 
 #: Of an identity: how many of the lowest image ids are hashed by themselves.
 FIRST_IDS = 128
@@ -96,7 +98,7 @@ class Groundtruth:
         problems = (
             (~np.isin(file.image_ids, list(self.image_hw)), self._unknown_image),
             (~np.isin(file.category_ids, list(self.categories)), self._unknown_category),
-            (file.ids == 0, lambda _: _ID_0),
+            (file.ids == 0, lambda _: f"{_ID_0}. {_RENUMBER}"),
             (no_number, lambda _: "a box or area that is no number (null, NaN or Infinity)"),
         )
         for bad, what in problems:

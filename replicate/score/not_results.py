@@ -58,3 +58,35 @@ def _first_has_score(entries: Any) -> bool:
         and isinstance(entries[0], dict)
         and "score" in entries[0]
     )
+
+
+def way_on(key: str, value: Any) -> str:
+    """What to do about a field of a detection whose value is of the wrong kind; "" if not known."""
+    new = "OLD.json > NEW.json"
+    if key in ("image_id", "category_id", "score") and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            pass
+        else:
+            return f"; jq 'map(.{key} |= tonumber)' {new} writes them as numbers"
+    if key == "image_id" and isinstance(value, str):
+        return "; " + _look_up("its file name", key, "images", "file_name", new)
+    if key == "category_id" and isinstance(value, str):
+        return "; " + _look_up("its name", key, "categories", "name", new)
+    if key == "score" and value is None:
+        return "; every detection needs the detector's confidence, by which AP ranks them"
+    if key == "bbox" and isinstance(value, dict):
+        for names in (("x", "y", "width", "height"), ("x", "y", "w", "h")):
+            if value.keys() == set(names):
+                listed = ", ".join(f".{each}" for each in names)
+                return f"; jq 'map(.bbox |= [{listed}])' {new} writes it"
+    return ""
+
+
+def _look_up(what: str, key: str, entries: str, name: str, new: str) -> str:
+    return (
+        f"if it is {what} in the annotation file, this writes the id: jq --slurpfile of "
+        f"ANNOTATIONS.json '($of[0].{entries} | map({{key: .{name}, value: .id}}) | from_entries) "
+        f"as $ids | map(.{key} |= $ids[.])' {new}"
+    )

@@ -266,7 +266,24 @@ def test_untrained_detector_is_not_accused(annotations_file, groundtruth):
         ),
         (
             '[{"image_id": 100, "category_id": 1, "bbox": [1, 2, 3, 4], "score": null}]',
-            "'score' is null, expected a number",
+            "'score' is null, expected a number; every detection needs",
+        ),
+        (
+            '[{"image_id": "100", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]',
+            r"'image_id' is \"100\", .*; jq 'map\(.image_id \|= tonumber\)'",
+        ),
+        (
+            '[{"image_id": 100, "category_id": "dog", "bbox": [1, 2, 3, 4], "score": 1}]',
+            r"'category_id' is \"dog\", .*of\[0\].categories \| map\({key: .name, value: .id}\)",
+        ),
+        (
+            '[{"image_id": 100, "category_id": 1, "bbox": [1, 2, 3, 4], "score": "0.5"}]',
+            r"'score' is \"0.5\", expected a number; jq 'map\(.score \|= tonumber\)'",
+        ),
+        (
+            '[{"image_id": 1, "category_id": 1, "bbox": {"x": 1, "y": 2, "w": 3, "h": 4}, '
+            '"score": 1}]',
+            r"jq 'map\(.bbox \|= \[.x, .y, .w, .h\]\)'",
         ),
     ],
 )
@@ -297,7 +314,7 @@ def without(key):
         ),
         (lambda data: data["annotations"][2].update(image_id=1), "annotation 3 has image 1, which"),
         (lambda data: data["annotations"][2].update(category_id=3), "annotation 3 has category 3"),
-        (lambda data: data["annotations"][2].update(id=0), "annotation 0 has no id"),
+        (lambda data: data["annotations"][2].update(id=0), "annotation 0 has no id.*--fix=ids"),
         (lambda data: data["images"].clear(), "'images' is empty"),
         (lambda data: data["annotations"][2].pop("iscrowd"), r"\[2\], id 3: .* field `iscrowd`"),
         (lambda data: data["annotations"][2].update(area=None), "annotation 3 has a box or area"),

@@ -124,8 +124,7 @@ def test_refused_and_mended_as_offered(cases, tmp_path, case):
     assert path.name in str(caught.value) or "0001.jpg" in str(caught.value)
     assert not list(tmp_path.glob("*.tfrecord")) + list(tmp_path.glob("*manifest*"))
     for fix in fixes:
-        if case != "cat_name_int":  # what a name means is not offered, but can be asked for
-            assert f"--fix={fix}" in str(caught.value)
+        assert f"--fix={fix}" in str(caught.value)
     if not fixes:
         return
     summary = convert(path, cases / "images", tmp_path, fix=fixes)
@@ -629,6 +628,35 @@ def test_areas_are_coco_s(shared, tmp_path):
     got = {a["id"]: a["area"] for a in fixed["annotations"]}
     for id_, area in expected.items():
         assert got[id_] == pytest.approx(area, rel=1e-3)
+
+
+WAYS_ON = {  # what an entry has: (list, field, value, the way on)
+    "a number as a name": ("categories", "name", 7, "--fix=names"),
+    "half an id": ("annotations", "id", 1.5, "--fix=ids"),
+    "a box by names": (
+        "annotations",
+        "bbox",
+        {"x": 1, "y": 2, "width": 3, "height": 4},
+        "jq '.annotations[].bbox |= [.x, .y, .width, .height]'",
+    ),
+    "a category's name": ("annotations", "category_id", "red", ".annotations[].category_id |= $"),
+    "no category": ("annotations", "category_id", None, "select(.category_id == null)"),
+}
+
+
+@pytest.mark.parametrize("case", WAYS_ON)
+def test_the_way_on_is_said(cases, tmp_path, case):
+    entries, field, value, way_on = WAYS_ON[case]
+    document = json.loads((cases / "base.json").read_text())
+    document[entries][0][field] = value
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        convert(path, cases / "images", tmp_path)
+    assert f"{entries}[0]" in str(caught.value) and way_on in str(caught.value)
+    if "--fix=" in way_on:
+        summary = convert(path, cases / "images", tmp_path, fix=[way_on.removeprefix("--fix=")])
+        assert summary.manifest["counts"]["annotations_written"] == 12
 
 
 def outlined(cases, layout=None):
