@@ -10,7 +10,8 @@ from typing import Any
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.I)
 _SECRET_LENGTH = 8
 # The user and password of an address, and query parameters that let someone in.
-_ADDRESS = re.compile(r"(\w://)(?:[^/\s@'\"]+|[^\s@'\"]*:[^\s@'\"]*)@")
+# One stroke: an address that was taken for a path.
+_ADDRESS = re.compile(r"(\w:/{1,2})(?:[^/\s@'\"]+|[^\s@'\"]*:[^\s@'\"]*)@")
 _PARAMETER = re.compile(
     r"([?&][\w-]*(?:token|secret|password|signature|sig|credential|api_?key)[\w-]*=)[^&\s'\"#]+",
     re.I,

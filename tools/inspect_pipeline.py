@@ -22,12 +22,12 @@ Exit status: 0 done; 1 the input is not that of --recipe; 2 a usage or input err
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 

@@ -28,6 +28,7 @@ _OF_RUN = (
         "environment.json",
     ),
     *("identity.json", "start.json", "training.json", "metrics.jsonl", "verdict.json"),
+    *("best/best.json", "early_stop.json"),
     *("report/report.json", "report/report.md"),
 )
 _HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of gzip: no name, no time, no system

@@ -20,7 +20,7 @@ from replicate.contracts.common import (
     VerdictName,
     Words,
 )
-from tfrecords.json_shapes import Count, Sha256
+from tfrecords.json_shapes import Count, Needed, Sha256
 
 Difference = Annotated[float, Meta(ge=-1, le=1)]
 
@@ -100,12 +100,12 @@ class Score(TypedDict):
     """One kind of evaluation."""
 
     protocol: Protocol
-    iou_type: IouType
-    metrics: Metrics
+    iou_type: Needed[IouType]
+    metrics: Needed[Metrics]
     evaluators: dict[Evaluator, Metrics]
     versions: dict[Evaluator, str]
     agree: bool | None
-    annotations: Annotations
+    annotations: Needed[Annotations]
     detections: Detections
     inference: NotRequired[Inference]
     repairs: list[Repair]

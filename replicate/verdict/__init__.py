@@ -44,7 +44,7 @@ def exit_status(verdict: str) -> int:
 def no_worse(decided: Verdict) -> str | None:
     """In words, that a fall against a reference of one's own by the margin or more is excluded (at
     5 %, one-sided; where no interval was told, that the gap is no such fall); None otherwise."""
-    said = []
+    said, shown = [], True
     for name, figure in decided.figures.items():
         margin, interval = figure.get("margin"), figure.get("interval90")
         if margin is None or (
@@ -54,10 +54,16 @@ def no_worse(decided: Verdict) -> str | None:
         lowest = interval[0] if interval else figure["gap"]
         if lowest < -margin:
             return None
+        shown = shown and interval is not None
         said.append(f"{name} {margin:.2f}")
     if not said:
         return None
-    return f"no worse: a fall by the margin or more is excluded ({', '.join(said)} points)"
+    margins = f"({', '.join(said)} points)"
+    if not shown:
+        return (
+            f"no worse: no fall beyond the margin {margins}; what of the gap is chance is not known"
+        )
+    return f"no worse: a fall by the margin or more is excluded {margins}"
 
 
 def of(

@@ -5,6 +5,7 @@ images, annotations, categories and scoring. How the figure is judged: `two_sets
 """
 
 import dataclasses
+import pathlib
 import statistics
 from collections.abc import Iterable, Iterator
 
@@ -97,7 +98,12 @@ def decide(judging: Judging, reference: Reference, val2017: dict | None = None) 
     notes = _notes(evaluations, facts)
     ours, theirs = (_checkpoints(scores) for scores in (judging.scores, reference.scores))
     if ours & theirs:
-        notes.insert(0, "a checkpoint of the reference has the same weights, to the last bit")
+        notes.insert(
+            0,
+            "a checkpoint of the reference has the same weights, to the last bit, as both "
+            "evaluations recorded it",
+        )
+    notes += _notes_of_reference(reference)
     return _verdict(
         *(verdict, judging, reference, _conditions(judging, reference, facts), reasons),
         *(given, judged, facts, notes),
@@ -192,8 +198,27 @@ def _checkpoints(scores: Iterable[ScoreFiles]) -> set[str]:
     return {checkpoint["sha256"] for checkpoint in held if checkpoint.get("sha256")}
 
 
+def _notes_of_reference(reference: Reference) -> list[str]:
+    """What of the reference's runs is not the last word: a later evaluation is incomplete."""
+    steps = {run: run.evaluated_steps()[-1] for run in reference.runs}
+    return [
+        f"{run.evals}: a later evaluation of the reference is not complete; that of step {step:,} "
+        "is taken"
+        for run, step in steps.items()
+        if any(unfinished > step for unfinished in run.unfinished_steps())
+    ]
+
+
 def _refuse_itself(judging: Judging, reference: Reference) -> None:
     theirs = {run.root.resolve() for run in reference.runs}
+    files = {
+        pathlib.Path(each.detections).resolve() for each in reference.scores if each.detections
+    }
+    for score in judging.scores:
+        if score.detections and pathlib.Path(score.detections).resolve() in files:
+            raise UserError(
+                f"{score.detections}: judged, and its own reference; name another evaluation"
+            )
     for run in judging.runs:
         if run.root.resolve() in theirs:
             raise UserError(f"{run.root}: judged, and its own reference; name another run")

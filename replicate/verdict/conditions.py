@@ -2,6 +2,7 @@
 
 import dataclasses
 import fractions
+import itertools
 from collections.abc import Iterable, Iterator
 
 from replicate import reasons
@@ -272,17 +273,17 @@ def between(ours: list[RunFacts], theirs: list[RunFacts]) -> list[ConditionChang
 
     Seeds may differ; that is what several runs are for.
     """
-    first, sentences = theirs[0], []
-    for run_facts in ours:
+    sentences: list[str] = []
+    for run_facts, other in itertools.product(ours, theirs):
         sentences += [
             sentence
             for sentence in (
-                _of_records(run_facts, first),
+                _of_records(run_facts, other),
                 of_overlap(run_facts),
-                _of_end(run_facts, first),
-                _of_weights(run_facts, first),
-                _of_way(run_facts, first),
-                _of_pixels(run_facts, first),
+                _of_end(run_facts, other),
+                _of_weights(run_facts, other),
+                _of_way(run_facts, other),
+                _of_pixels(run_facts, other),
             )
             if sentence
         ]

@@ -51,11 +51,14 @@ class Asked:
         """What flags say: texts that may hold several, comma separated; None of none.
 
         Raises:
-          UserError: a margin that is none, or one without a reference.
+          UserError: a margin that is none, or one without a reference; an empty reference.
         """
+        texts = list(texts)
         given = [part.strip() for text in texts for part in text.split(",") if part.strip()]
         if margin is not None and not 0 < margin <= 100:
-            raise UserError(f"--margin={margin:g}: a margin in points of AP, 0 to 100 (1.5)")
+            raise UserError(f"--margin={margin:g}: a margin in points of AP, above 0, up to 100")
+        if texts and not given:
+            raise UserError(f"--reference is empty: nothing to hold the figure against. {HOW}")
         if not given:
             if on or margin is not None:
                 raise UserError(f"--margin and --reference_on go with --reference. {HOW}")
@@ -161,6 +164,8 @@ def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
     held = read_json(path)
     if not isinstance(held, dict) or not {"iou_type", "metrics", "annotations"} <= held.keys():
         raise UserError(f"{path}: not a metrics.json of tools/score.py or of a run's evaluation")
+    for metrics in (held, *held.get("others", [])):
+        _check_values(path, metrics["metrics"])
     beside = pathlib.Path(path).parent / "detections.json.gz"
     return [
         ScoreFiles(
@@ -170,6 +175,16 @@ def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
         )
         for metrics in (held, *held.get("others", []))
     ]
+
+
+def _check_values(path: str | os.PathLike[str], metrics: dict) -> None:
+    for name, value in metrics.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value <= 1):
+            raise UserError(
+                f"{path}: metrics.{name} is {value!r}; a metric is a number from 0 to 1, or null "
+                "where it is undefined"
+            )
 
 
 def _kind(text: str) -> str:
@@ -186,7 +201,12 @@ def _kind(text: str) -> str:
         return ZOO
     if os.sep in text or path.suffix:
         raise UserError(f"--reference={text}: no such file or folder. {HOW}")
-    raise zoo.unknown(text)
+    if re.fullmatch(r"[\d.]+%?", text):
+        raise UserError(
+            f"--reference: {text} alone is no figure; name it, with a point for the decimals "
+            "(AP=0.4); a comma stands between figures"
+        )
+    raise UserError(f"--reference={text}: no file or folder here; as a model: {zoo.unknown(text)}")
 
 
 def _of_zoo(asked: Asked) -> Reference:
@@ -266,7 +286,9 @@ def _figure(text: str, value: str) -> PublishedFigure:
     """A figure in points with the rounding of its last digit; 0.412 is 41.2 points, as 41.2 is."""
     number = float(value) if re.fullmatch(r"\d*\.?\d+|\d+\.", value) else math.nan
     if not 0 <= number <= 100:
-        raise UserError(f"--reference: '{text}' is not NAME=VALUE, like AP=0.412")
+        raise UserError(
+            f"--reference: '{text}': a figure is NAME=VALUE, a number from 0 to 100, like AP=0.412"
+        )
     if number == 1 and "." not in value:
         raise UserError(f"--reference: {text}: 1 point, or all of them? Write 0.01 or 1.0")
     points = number if number > 1 else 100 * number

@@ -111,7 +111,7 @@ def judge_runs(
         }[name]
     )
     needed = None
-    if name == INCONCLUSIVE:
+    if name == INCONCLUSIVE and not (margin is None and _says_nothing(followed, theirs)):
         needed = _runs_needed(spread.sigma, margin)
         reason += (
             f"; {needed} runs on each side would show it in 80 % of cases, were there no difference"

@@ -114,6 +114,22 @@ def _model(process: "_Process", name: str, dataset: "Dataset", numbering: str | 
     )
 
 
+def _numbers(arrays: dict[str, np.ndarray], name: str) -> list[int]:
+    """Whole numbers of the field `name`; a UserError where they are none."""
+    values = np.asarray(arrays[name]).reshape(-1)
+    try:
+        numbers = values.astype(np.int64)
+        whole = bool((numbers == values.astype(np.float64)).all())
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"the detector's {name} are no whole numbers ({values[:3].tolist()}); give names as "
+            "class_names"
+        )
+    return numbers.tolist()
+
+
 def found_of(
     arrays: dict[str, np.ndarray], dataset: "Dataset", numbering: str | None = None
 ) -> Found:
@@ -133,10 +149,10 @@ def found_of(
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     scores = np.asarray(arrays["scores"], np.float64).reshape(-1)
     if "category_ids" in arrays:
-        ids: list[int | None] = list(arrays["category_ids"].astype(int).tolist())
+        ids: list[int | None] = list(_numbers(arrays, "category_ids"))
     elif "class_ids" in arrays and numbering is not None:
         by_number = ids_of(numbering, dataset)
-        numbers = arrays["class_ids"].astype(int).tolist()
+        numbers = _numbers(arrays, "class_ids")
         check_numbers(numbers, numbering, by_number)
         ids = [by_number.get(number) for number in numbers]
     elif "class_names" in arrays:
