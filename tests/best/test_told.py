@@ -63,7 +63,7 @@ def test_the_last_may_be_the_best(tmp_path):
     )
     ended(run)
     (found,) = status.of_folder(tmp_path)
-    assert "AP 22.0 at 50,000, the best of 2" in board._cells(found)
+    assert "22.0 at 50,000, the best of 2" in board._cells(found)
 
 
 def test_chosen_on_other_images_it_is_no_matter_of_the_verdict(tmp_path):
@@ -127,14 +127,14 @@ def test_status_names_it(tmp_path):
     keep(run, {48_000: 22.31, 50_000: 22.0})
     (found,) = status.of_folder(tmp_path)
     assert (found.best["step"], found.best["evaluations"]) == (48_000, 2)
-    assert "AP 22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
+    assert "22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
     assert found.reason == "ended early: x"
     keep(run, {50_000: 22.4})
     (found,) = status.of_folder(tmp_path)
-    assert "AP 22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
+    assert "22.0 at 50,000; best of 2: AP 22.3 at 48,000" in board._cells(found)
     run.best_record.unlink()
     (found,) = status.of_folder(tmp_path)
-    assert found.best is None and "AP 22.0 at 50,000" in board._cells(found)
+    assert found.best is None and "22.0 at 50,000" in board._cells(found)
 
 
 def test_the_report_names_it(tmp_path, drawn):  # noqa: F811
