@@ -184,7 +184,9 @@ def run_directory(
     executed |= {"gradient_accumulation_steps": 1} | (execution or {})
     now = {"step": 1, "num_steps": 1, "pid": 1, "host": "a", "updated": 0.0}
     write_json(run.training, {"state": "done", "execution": executed} | now)
-    write_json(run.environment, {"packages": {"tensorflow": "2.20.0"}, "gpus": [], "git": None})
+    described = {"python": "3.11.2", "system": "Linux", "packages": {"tensorflow": "2.20.0"}}
+    described |= {"cpu": {"cores": 2, "memory_bytes": 1 << 34}, "gpus": [], "variables": {}}
+    write_json(run.environment, described | {"git": None})
     lines = ({"step": k, "losses": {"Loss/total_loss": loss}} for k, loss in enumerate(losses))
     write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in lines))
     step = step or message.train_config.num_steps
