@@ -266,7 +266,7 @@ def test_the_same_weights_again(tmp_path, data):
     [
         (["--reference=AP=0.4"], "on which images? --reference_on=this"),
         (["--reference=AQ=0.4", "--reference_on=this"], "unknown metric 'AQ'"),
-        (["--reference=AP=high", "--reference_on=this"], "a figure is NAME=VALUE, a number from 0 to 100, like AP=0.412"),
+        (["--reference=AP=high", "--reference_on=this"], "a number from 0 to 100, like AP=0.412"),
         (["--reference=AP=1", "--reference_on=this"], "1 point, or all of them?"),
         (["--reference=AP=0.4,AP=0.5", "--reference_on=this"], "two figures of AP"),
         (["--reference=no/run"], "no/run: no such file or folder"),
