@@ -34,7 +34,7 @@ def without_secrets(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= _SECRET_LENGTH and _SECRET_NAME.search(name):
             text = text.replace(value, f"<{name}>")
-    if "://" in text or "=" in text:
+    if ":/" in text or "=" in text:
         text = _PARAMETER.sub(r"\1<secret>", _ADDRESS.sub(r"\1<secret>@", text))
         text = _ASSIGNMENT.sub(r"\1<secret>", text)
     return _BEARER.sub(r"\1<secret>", text)

@@ -100,12 +100,12 @@ class Score(TypedDict):
     """One kind of evaluation."""
 
     protocol: Protocol
-    iou_type: Needed[IouType]
+    iou_type: IouType
     metrics: Needed[Metrics]
     evaluators: dict[Evaluator, Metrics]
     versions: dict[Evaluator, str]
     agree: bool | None
-    annotations: Needed[Annotations]
+    annotations: Annotations
     detections: Detections
     inference: NotRequired[Inference]
     repairs: list[Repair]

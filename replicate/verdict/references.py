@@ -149,9 +149,15 @@ def scores_of(run: RunDir) -> list[ScoreFiles]:
     if not steps:
         raise UserError(f"{run.root}: no complete evaluation in it; continue the run")
     detections = str(run.eval_at(steps[-1]) / "detections.json.gz")
+    scores = run.scores_at(steps[-1])
+    if not all({"iou_type", "annotations"} <= metrics.keys() for metrics in scores):
+        raise UserError(
+            f"{run.eval_at(steps[-1]) / 'metrics.json'}: not the score of an evaluation; remove "
+            f"its folder and evaluate again: python tools/evaluate.py --model_dir={run.root}"
+        )
     return [
         ScoreFiles({"step": steps[-1]} | metrics, detections, metrics["annotations"]["file"])
-        for metrics in run.scores_at(steps[-1])
+        for metrics in scores
     ]
 
 
