@@ -304,7 +304,7 @@ def test_rounding_of_figures():
         asked = verdict.Asked.of([text], "this")
         figure = verdict.read_reference(asked).figures["bbox", "AP"]
         assert (figure.points, figure.rounding) == pytest.approx((points, rounding))
-    with pytest.raises(UserError, match="not NAME=VALUE"):
+    with pytest.raises(UserError, match="a figure is NAME=VALUE"):
         verdict.read_reference(verdict.Asked.of(["AP=412"], "this"))
 
 
