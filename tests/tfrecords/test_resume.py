@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -259,16 +260,12 @@ def counts_for_ever(task, count_image):
 @pytest.mark.parametrize("attempt", range(4))
 @pytest.mark.timeout(60)
 def test_a_killed_worker_holds_nothing_that_the_others_wait_for(attempt):
-    counted, killed = [], []
+    counted, killed, others = [], [], set(multiprocessing.active_children())
 
     def on_images(number):
         counted.append(number)
         if sum(counted) > 1000 and not killed:
-            workers = [
-                each
-                for each in psutil.Process().children()
-                if "spawn_main" in " ".join(each.cmdline())
-            ]
+            workers = sorted(set(multiprocessing.active_children()) - others, key=lambda w: w.pid)
             killed.append(workers[attempt % 2])
             killed[0].kill()
 
