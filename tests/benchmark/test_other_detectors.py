@@ -9,6 +9,7 @@ import sys
 import venv
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -557,6 +558,7 @@ def test_a_detector_in_another_environment(drawn, recorded, detector):
 def test_a_detector_elsewhere_that_fails(drawn, detector):
     path, python = detector
     line = next(i for i, text in enumerate(DETECTOR.split("\n"), 1) if "weights are" in text)
+    before = set(psutil.Process().children())
     with pytest.raises(UserError) as caught:
         _run(f"{path}:broken", drawn, python=python)
     told = f"RuntimeError: weights are missing ({path}, line {line}, in broken)"
@@ -564,6 +566,7 @@ def test_a_detector_elsewhere_that_fails(drawn, detector):
     log = pathlib.Path(str(caught.value).rpartition(" is in ")[2])
     assert "Traceback" in log.read_text() and "Traceback" not in str(caught.value)
     log.unlink()
+    assert set(psutil.Process().children()) <= before
     with pytest.raises(UserError, match=r"1\.png \(image 1\): .*expected scores and one of"):
         _run(f"{path}:silent", drawn, python=python)
     with pytest.raises(UserError, match=r"3\.png \(image 3\): .*ValueError: a shape it does not"):

@@ -5,8 +5,8 @@ common. FILE.py:NAME is a function that makes a detector; a folder of the Transf
 `save_pretrained` is run by `runner/hugging_face.py`.
 """
 
-import atexit
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,11 +177,11 @@ def found_of(
 
 
 class _Process:
-    """The other Python with its detector, for as long as this process lives."""
+    """The other Python with its detector, for as long as this object is used."""
 
     def __init__(self, interpreter: str, spec: str, options: dict[str, Any]) -> None:
         self._folder = temporary_folder("replicate-images-")
-        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         own = ("TF_USE_LEGACY_KERAS", "PYTHONPATH", "PYTHONHOME")
         environment = {name: value for name, value in os.environ.items() if name not in own}
         self._said: collections.deque[str] = collections.deque(maxlen=12)
@@ -193,12 +195,15 @@ class _Process:
             errors="replace",
             env=environment,
         )
-        atexit.register(self.close)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self.close = weakref.finalize(self, _end, self._process)
+        self._listener = threading.Thread(
+            target=_listen, args=(self._process.stderr, self._said), daemon=True
+        )
         self._listener.start()
         self._spec = spec
         self.hello = self._answer()
         if "error" in self.hello:
+            self.close()
             raise UserError(f"{spec}: {_told(self.hello)}")
 
     def detections(self, image: np.ndarray, index: int) -> tuple[dict[str, np.ndarray], float]:
@@ -222,16 +227,6 @@ class _Process:
         with np.load(answer["path"], allow_pickle=False) as arrays:
             return dict(arrays), float(answer["seconds"])
 
-    def close(self) -> None:
-        """Ends the process: its input is closed, and it goes."""
-        if self._process.poll() is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -244,10 +239,22 @@ class _Process:
             )
         return json.loads(line)
 
-    def _listen(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._said.append(line.rstrip())
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends the process: its input is closed, and it goes."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _listen(stderr: Iterable[str], lines: collections.deque[str]) -> None:
+    for line in stderr:
+        lines.append(line.rstrip())
 
 
 def _told(answer: dict[str, Any]) -> str:
