@@ -1,4 +1,6 @@
-"""The NVIDIA GPUs of this machine, as the driver itself tells (NVML); no TensorFlow is imported.
+"""The NVIDIA GPUs of this machine, as the driver itself tells (NVML), and the memory that is free.
+
+No TensorFlow is imported.
 
     from replicate import devices
     devices.gpu_use()    # [] without a driver
@@ -11,12 +13,34 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pynvml
 
 _GIB = 2**30
+_CGROUP = pathlib.Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int:
+    """Memory that is free for a run: of the machine, or of the container's limit if that is less.
+
+    cgroup version 2: memory.max ("max" is none) and memory.current, of which the page cache can be
+    had back (Linux, Documentation/admin-guide/cgroup-v2.rst).
+    """
+    free = psutil.virtual_memory().available
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        if limit == "max":
+            return free
+        used = int((_CGROUP / "memory.current").read_text())
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+        cache = next((int(line.split()[1]) for line in lines if line.startswith("file ")), 0)
+        return min(free, int(limit) - used + cache)
+    except (OSError, ValueError):
+        return free
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,9 @@ class Execution:
         statistics and loss normalizers are then those of a micro-batch, a deviation.
       input_service: processes to start for the input, or addresses of running ones, see
         `train.input_service.addresses`; the batches are the same with it.
+      cache: "decoded" decodes each training image once, not once an epoch, see `train.decoded`; ""
+        for none. The batches are the same with it.
+      cache_dir: a folder of a local disk for these images; "" takes memory.
       profile: steps of which a TensorBoard profile is written, see `train.profile`; 0 for none.
       freeze: "backbone", or a regular expression: the layers with a variable whose name it is found
         in keep their weights and batch-norm statistics, see `train.freezing`; "" freezes none.
@@ -37,6 +40,8 @@ class Execution:
     tf32: bool = True
     gradient_accumulation_steps: int = 1
     input_service: str = ""
+    cache: str = ""
+    cache_dir: str = ""
     profile: int = 0
     freeze: str = ""
     checkpoint_every_n: int = 1000
@@ -49,5 +54,6 @@ class Execution:
 
     def of_steps(self) -> dict[str, Any]:
         """Those that the computation of a step depends on."""
-        between_steps = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept", "profile")
-        return {k: value for k, value in self.execution().items() if k not in between_steps}
+        others = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept", "profile")
+        others += ("cache", "cache_dir")  # which make the same batches
+        return {k: value for k, value in self.execution().items() if k not in others}

@@ -209,7 +209,7 @@ def _prepare(
     from replicate import preflight
 
     terms = terms or preflight.Terms()
-    opening.refuse_another(run, request, ("keep_best", "patience"))
+    opening.refuse_another(run, request, ("keep_best", "patience", "cache", "cache_dir"))
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MAY_CHANGE = (
     *("config", "model", "recipe_told_by", "num_steps", "val_annotations", "val_images"),
     *("checkpoint_every_n", "checkpoint_max_to_keep", "log_every_n", "input_service"),
+    *("cache", "cache_dir"),
     *("precision", "jit_compile", "tf32", "profile", "gradient_accumulation_steps"),
 )
 _STEPS = tuple(engine.STEPS.values())

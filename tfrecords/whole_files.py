@@ -114,9 +114,11 @@ def temporary_folder(prefix: str, parent: str | os.PathLike | None = None) -> pa
 
 
 @contextlib.contextmanager
-def in_temporary_folder(prefix: str) -> Iterator[pathlib.Path]:
+def in_temporary_folder(
+    prefix: str, parent: str | os.PathLike | None = None
+) -> Iterator[pathlib.Path]:
     """A `temporary_folder` as long as the block runs."""
-    folder = temporary_folder(prefix)
+    folder = temporary_folder(prefix, parent)
     try:
         yield folder
     finally:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from replicate.errors import UserError
+
 if TYPE_CHECKING:
     from replicate.preflight import Terms
 
@@ -42,6 +44,19 @@ _SERVICE = flags.DEFINE_string(
     "who decodes and augments: a number of processes to start here, or host:port,... of running "
     "ones (python -m replicate.train.input_service); this process where empty.",
 )
+_CACHE = flags.DEFINE_enum(
+    "cache",
+    "",
+    ["", "decoded"],
+    "decoded: each training image is decoded once, not once an epoch, and kept while the training "
+    "runs; how much room that takes is told first. The batches are the same.",
+)
+_CACHE_DIR = flags.DEFINE_string(
+    "cache_dir",
+    "",
+    "of --cache: a folder of a local disk, whose files go when the training ends; in memory where "
+    "empty.",
+)
 _FREEZE = flags.DEFINE_string(
     "freeze",
     "",
@@ -77,6 +92,8 @@ _TRIAL = flags.DEFINE_bool(
 
 def execution() -> dict[str, Any]:
     """The flags that are fields of `replicate.execution.Execution`."""
+    if _CACHE_DIR.value and not _CACHE.value:
+        raise UserError("--cache_dir says where images are kept: give --cache=decoded too")
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,
@@ -85,6 +102,8 @@ def execution() -> dict[str, Any]:
         "profile": _PROFILE.value,
         "gradient_accumulation_steps": _MICRO.value,
         "input_service": _SERVICE.value,
+        "cache": _CACHE.value,
+        "cache_dir": _CACHE_DIR.value,
         "freeze": _FREEZE.value,
         "accept": tuple(field for value in _ACCEPT.value for field in value.split(",")),
     }

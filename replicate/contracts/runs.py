@@ -22,6 +22,8 @@ class Request(TypedDict, total=False):
     seed: int
     precision: str | None
     tf32: bool
+    cache: str
+    cache_dir: str
     profile: int
     jit_compile: bool
     gradient_accumulation_steps: int

@@ -1,32 +1,11 @@
 """Memory that this process may have, and what a run's buffers take of it."""
 
 import os
-import pathlib
 
-import psutil
-
+from replicate.devices import available_bytes
 from replicate.preflight.launch_facts import LaunchFacts
 
-_CGROUP = pathlib.Path("/sys/fs/cgroup")
-
-
-def available_bytes() -> int:
-    """Memory that is free for a run: of the machine, or of the container's limit if that is less.
-
-    cgroup version 2: memory.max ("max" is none) and memory.current, of which the page cache can be
-    had back (Linux, Documentation/admin-guide/cgroup-v2.rst).
-    """
-    free = psutil.virtual_memory().available
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        if limit == "max":
-            return free
-        used = int((_CGROUP / "memory.current").read_text())
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-        cache = next((int(line.split()[1]) for line in lines if line.startswith("file ")), 0)
-        return min(free, int(limit) - used + cache)
-    except (OSError, ValueError):
-        return free
+__all__ = ["available_bytes", "num_records", "record_bytes", "shuffle_bytes"]
 
 
 def record_bytes(material: LaunchFacts) -> float:

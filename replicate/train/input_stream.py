@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from replicate.errors import UserError
 from replicate.records import counted
-from replicate.train import input_bytes, randomness
+from replicate.train import decoded, input_bytes, randomness
 from replicate.train import input_service as service
 from tfrecords import framing
 
@@ -49,7 +49,12 @@ def count_records(paths: Iterable[str]) -> int:
         raise UserError(f"{error}; convert it again") from None
 
 
-def _paths(input_reader_config: "Message") -> list[str]:
+def paths_of(input_reader_config: "Message") -> list[str]:
+    """The training shards that a reader's patterns name, sorted.
+
+    Raises:
+      UserError: none.
+    """
     patterns = list(input_reader_config.tf_record_input_reader.input_path)
     paths = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
     if not paths:
@@ -109,12 +114,13 @@ def numbered_records(
 
 
 def dataset_build(
-    seed: int, first_example: int, part: int = 0, parts: int = 1
+    seed: int, first_example: int, part: int = 0, parts: int = 1, images: str = ""
 ) -> Callable[..., tf.data.Dataset]:
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
     Under several input pipelines, each counts its own examples. Of the batches, those whose number
-    is `part` modulo `parts` are made.
+    is `part` modulo `parts` are made. Images are read from the folder `images` where one is named,
+    see `decoded.kept`.
     """
 
     def build(
@@ -126,7 +132,7 @@ def dataset_build(
     ) -> tf.data.Dataset:
         from object_detection.builders import decoder_builder
 
-        paths = _paths(input_reader_config)
+        paths = paths_of(input_reader_config)
         pipelines, pipeline = 1, 0
         if input_context is not None:
             pipelines = input_context.num_input_pipelines
@@ -139,6 +145,8 @@ def dataset_build(
             )
         paths = paths[pipeline::pipelines]
         decoder = decoder_builder.build(input_reader_config)
+        if images:
+            decoded.read_by(decoder, images)
         assert transform_input_data_fn is not None  # which the API gives
 
         def example(index: tf.Tensor, record: tf.Tensor) -> Any:
@@ -215,7 +223,7 @@ def source_ids(config: "Message", hashes: Iterable[int]) -> list[str]:
 
     wanted, by_hash = set(hashes), {}
     field = {"image/source_id": tf.io.FixedLenFeature([], tf.string, "")}
-    records = tf.data.TFRecordDataset(_paths(config.train_input_reader), buffer_size=8_000_000)
+    records = tf.data.TFRecordDataset(paths_of(config.train_input_reader), buffer_size=8_000_000)
     for batch in tqdm(records.batch(256), desc="look up the batch's image ids", unit="batch"):
         ids = tf.io.parse_example(batch, field)["image/source_id"]
         hashed = tf.strings.to_hash_bucket_fast(ids, inputs.HASH_BINS).numpy()
@@ -233,7 +241,7 @@ def damaged_shard(config: "Message") -> str:
     Args:
       config: TrainEvalPipelineConfig.
     """
-    return damaged(_paths(config.train_input_reader))
+    return damaged(paths_of(config.train_input_reader))
 
 
 def damaged(paths: Iterable[str]) -> str:
@@ -254,6 +262,7 @@ def train_dataset(
     first_example: int,
     input_context: tf.distribute.InputContext | None = None,
     input_service: str = "",
+    images: str = "",
 ) -> tf.data.Dataset:
     """The batches of a training run from its example number `first_example` on, without end.
 
@@ -265,6 +274,7 @@ def train_dataset(
       input_context: tf.distribute.InputContext, or None.
       input_service: who makes the batches, see `input_service.addresses`; this process where
         empty.
+      images: a folder of `decoded.kept` with the decoded images; "" decodes each.
 
     Returns:
       tf.data.Dataset of (features, labels) as the API's `inputs.train_input` documents them.
@@ -275,7 +285,7 @@ def train_dataset(
     from object_detection import inputs
 
     def dataset_of_part(part: int, parts: int) -> tf.data.Dataset:
-        with built_by(dataset_build(seed, first_example, part, parts)):
+        with built_by(dataset_build(seed, first_example, part, parts, images)):
             return inputs.train_input(
                 train_config=config.train_config,
                 train_input_config=config.train_input_reader,

@@ -130,8 +130,14 @@ def _train(
         StopSignals() as stop,
         distribution.PeerLost(workers),
         checkpoints.FullDisk(run.checkpoints),
+        contextlib.ExitStack() as resources,
     ):
         trainer = trainer or _trainer(config, settings, strategy)
+        if settings.cache:
+            part, parts = (workers.index, len(workers.workers)) if workers else (0, 1)
+            resources.enter_context(
+                trainer.keep_decoded(settings.cache_dir, part, parts, lambda: stop.signal)
+            )
         say(_begin(trainer, last, run.start if writes else None))
         saver = checkpoints.Saver(
             trainer.checkpoint,
@@ -177,7 +183,8 @@ def _train(
             if journal.input_wait > WAITING_MUCH:
                 say(
                     f"{journal.input_wait:.0%} of the time was spent waiting for input; "
-                    "--input_service puts more processes or machines on it"
+                    "--cache=decoded decodes each image once, --input_service puts more processes "
+                    "or machines on it"
                 )
         return checkpoint_files.path_of(run.checkpoints, trainer.step)
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orbit
@@ -97,6 +98,21 @@ class EngineTrainer(orbit.AbstractTrainer):
     def damaged_shard(self) -> str:
         """What is wrong with the first damaged training shard; "" where none is."""
         raise NotImplementedError
+
+    def keep_decoded(
+        self, cache_dir: str, part: int, parts: int, stopped: Callable[[], object]
+    ) -> contextlib.AbstractContextManager:
+        """A context in which each training image is decoded once, before the first batch is asked.
+
+        Args:
+          cache_dir: as of `Execution`.
+          part, parts: which of the workers that train together this is.
+          stopped: whether the run is to end; then it goes on without.
+
+        Raises:
+          UserError: the engine has no such cache, or there is no room for it.
+        """
+        raise UserError("--cache: not for a TF-Vision config, whose images its own parser decodes")
 
     def _input(self) -> "Stream":
         """The stream of batches from this step on, made once."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from replicate import odapi
 from replicate.errors import UserError
 from replicate.odapi import xla
 from replicate.train import (
+    decoded,
     distribution,
     input_stream,
     precision,
@@ -92,6 +94,7 @@ class Trainer(EngineTrainer):
             self._execution,
         )
         self._one_step = steps.of(self._execution)(self._replica)
+        self._images = ""
 
     def begin_again(self, path: str, config: "Message") -> None:
         """See `EngineTrainer`."""
@@ -112,6 +115,22 @@ class Trainer(EngineTrainer):
     def damaged_shard(self) -> str:
         """See `EngineTrainer`."""
         return input_stream.damaged_shard(self.config)
+
+    @contextlib.contextmanager
+    def keep_decoded(
+        self, cache_dir: str, part: int, parts: int, stopped: Callable[[], object]
+    ) -> Iterator[None]:
+        """See `EngineTrainer`."""
+        service = self._execution.input_service
+        if service and not service.isdigit():
+            raise UserError(
+                "--cache keeps images on this machine, and --input_service names processes that "
+                "may be elsewhere; give their number, or leave one of the two out"
+            )
+        reader = self.config.train_input_reader
+        paths = input_stream.paths_of(reader)[part::parts]
+        with decoded.kept(paths, reader, cache_dir, stopped) as self._images:
+            yield
 
     def _learning_rate(self) -> Any:
         return self._rate() if callable(self._rate) else self._rate
@@ -151,6 +170,7 @@ class Trainer(EngineTrainer):
                 first_example=examples_done // pipelines,
                 input_context=input_context,
                 input_service=self._execution.input_service,
+                images=self._images,
             )
 
         dataset = self._strategy.distribute_datasets_from_function(dataset_of)

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from replicate import config as configs
-from replicate import preflight
+from replicate import devices, preflight
 from replicate.preflight import evaluators, machine, memory, starting
 from replicate.preflight import trial as trials
 from replicate.preflight.launch_facts import LaunchFacts
@@ -244,7 +244,7 @@ class Test12Memory:
     def test_the_containers_limit_counts(self, monkeypatch, tmp_path):
         for name, text in (("max", "1000\n"), ("current", "700\n"), ("stat", "anon 1\nfile 50\n")):
             (tmp_path / f"memory.{name}").write_text(text)
-        monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+        monkeypatch.setattr(devices, "_CGROUP", tmp_path)
         assert memory.available_bytes() == 350
 
 

@@ -1,0 +1,172 @@
+"""Images that were decoded once give the batches of images that are decoded each time."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from replicate import config as configs
+from replicate import odapi
+from replicate.errors import UserError
+
+odapi.load()
+
+import tensorflow as tf
+
+import tfrecords
+from replicate.demo import drawing
+from replicate.execution import Execution
+from replicate.train import decoded, input_stream, loop
+from replicate.train.trainer import Trainer
+
+_RECIPES = (
+    "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+    "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8",
+    "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
+)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """(pattern of two shards with masks, their label map) of eight drawn JPEG images."""
+    folder = tmp_path_factory.mktemp("records")
+    drawn = drawing.draw(folder / "drawn", train_images=8, val_images=1)["train"]
+    tfrecords.convert(
+        *map(str, drawn), str(folder / "train"), 2, include_masks=True, progress=False
+    )
+    tfrecords.write_label_map(str(drawn[0]), str(folder / "label_map.pbtxt"))
+    return f"{folder}/train-*.tfrecord", str(folder / "label_map.pbtxt")
+
+
+def _config(recipe, records):
+    pattern, label_map = records
+    message = configs.render(
+        recipe,
+        overrides=[("train_config.batch_size", "2")],
+        train_records=pattern,
+        label_map=label_map,
+        fine_tune_checkpoint="",
+    )
+    message.train_input_reader.max_number_of_boxes = 10
+    return message
+
+
+def _batches(message, model, images="", first_example=0, count=10):
+    """The arrays of so many batches: two epochs and a half."""
+    dataset = input_stream.train_dataset(
+        message, model, seed=5, first_example=first_example, images=images
+    )
+    return [array.numpy() for batch in dataset.take(count) for array in tf.nest.flatten(batch)]
+
+
+def _paths(message):
+    return input_stream.paths_of(message.train_input_reader)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [*_RECIPES[:1], *(pytest.param(each, marks=pytest.mark.slow) for each in _RECIPES[1:])],
+)
+def test_batches_have_the_same_bits(recipe, records, tmp_path, capsys):
+    message = _config(recipe, records)
+    model = odapi.build_model(message.model, is_training=True)
+    theirs = _batches(message, model)
+    later = _batches(message, model, first_example=6, count=7)
+    with decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)) as images:
+        files = {path.name: path.stat().st_size for path in pathlib.Path(images).iterdir()}
+        ours = _batches(message, model, images)
+        resumed = _batches(message, model, images, first_example=6, count=7)
+    assert len(files) == 8 and list(tmp_path.iterdir()) == []
+    in_gib = sum(files.values()) / 2**30
+    assert f"8 images take {in_gib:.2f} GiB in {tmp_path}" in capsys.readouterr().err
+    for mine, other in zip([*ours, *resumed], [*theirs, *later], strict=True):
+        assert mine.dtype == other.dtype
+        np.testing.assert_array_equal(mine, other)
+    assert any(not np.array_equal(ours[0], other) for other in ours[1:])
+
+
+def test_nothing_is_decoded_again(records, tmp_path):
+    message = _config(_RECIPES[0], records)
+    model = odapi.build_model(message.model, is_training=True)
+    with decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)) as images:
+        for path in pathlib.Path(images).iterdir():
+            content = np.fromfile(path, np.uint8)
+            content[64:] = 0
+            content.tofile(path)
+        pixels = _batches(message, model, images, count=1)
+    by_name = {array.shape: array for array in pixels}
+    (image,) = (array for shape, array in by_name.items() if shape[1:] == (320, 320, 3))
+    assert (image == -1).all()  # black, as this model normalizes it
+
+
+def test_it_is_in_memory_where_no_folder_is_named(records):
+    message = _config(_RECIPES[0], records)
+    with decoded.kept(_paths(message), message.train_input_reader) as images:
+        assert images.startswith("/dev/shm/") and len(list(pathlib.Path(images).iterdir())) == 8
+    assert not pathlib.Path(images).exists()
+
+
+def test_no_room_is_told_before_anything_is_written(records, tmp_path, monkeypatch):
+    message = _config(_RECIPES[0], records)
+    monkeypatch.setattr(
+        decoded.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})
+    )
+    with (
+        pytest.raises(UserError, match=r"8 images take 0\.\d\d GiB in .*name another --cache_dir"),
+        decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_stopped_meanwhile_goes_on_without(records, tmp_path):
+    message = _config(_RECIPES[0], records)
+    asked = iter([None, None, 15])
+    reader = message.train_input_reader
+    with decoded.kept(_paths(message), reader, str(tmp_path), lambda: next(asked)) as images:
+        assert images == ""
+
+
+def test_an_image_that_is_none_is_told(records, tmp_path):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    example = tf.train.Example()
+    example.features.feature["image/encoded"].bytes_list.value.append(b"no image")
+    with tf.io.TFRecordWriter(str(folder / "train-00000-of-00001.tfrecord")) as writer:
+        writer.write(example.SerializeToString())
+    message = _config(_RECIPES[0], (f"{folder}/train-*", records[1]))
+    with (
+        pytest.raises(
+            UserError, match="--cache=decoded: an image cannot be decoded: .*Unknown image"
+        ),
+        decoded.kept(_paths(message), message.train_input_reader, str(tmp_path / "kept")),
+    ):
+        pass
+
+
+def test_processes_elsewhere_cannot_read_it(even_config):
+    trainer = Trainer(even_config, Execution(seed=1, input_service="host:7000"))
+    with (
+        pytest.raises(UserError, match="--cache keeps images on this machine"),
+        trainer.keep_decoded("", 0, 1, lambda: None),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_run_has_the_losses_of_one_without(even_config, tmp_path):
+    settings = loop.TrainingSettings(seed=3, num_steps=6, log_every_n=2)
+    cached = dataclasses.replace(settings, cache="decoded", cache_dir=str(tmp_path / "kept"))
+    loop.train(even_config, tmp_path / "a", settings)
+    loop.train(even_config, tmp_path / "b", dataclasses.replace(cached, num_steps=4))
+    loop.train(even_config, tmp_path / "b", cached)
+    lines = [[line["losses"] for line in loop_metrics(tmp_path / name)] for name in ("a", "b")]
+    assert len(lines[0]) == 3 and lines[0] == lines[1]
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def loop_metrics(folder):
+    from replicate.run import RunDir, read_metrics
+
+    return read_metrics(RunDir.at(folder).metrics)
