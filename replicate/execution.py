@@ -54,6 +54,8 @@ class Execution:
 
     def of_steps(self) -> dict[str, Any]:
         """Those that the computation of a step depends on."""
-        others = ("checkpoint_every_n", "checkpoint_max_to_keep", "accept", "profile")
-        others += ("cache", "cache_dir")  # which make the same batches
+        others = (
+            *("checkpoint_every_n", "checkpoint_max_to_keep", "accept", "profile"),
+            *("cache", "cache_dir"),  # which make the same batches
+        )
         return {k: value for k, value in self.execution().items() if k not in others}
