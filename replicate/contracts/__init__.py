@@ -141,6 +141,8 @@ def opened(value: Any, path: str | os.PathLike[str], kind: str | None = None) ->
     kind = kind or kind_of_name(path)
     said = _URN.fullmatch(str(value.get(KEY))) if isinstance(value, dict) else None
     version = int(said[2]) if said else 0
+    if said and said[1] in KINDS and KINDS[said[1]].called == kind:
+        kind = said[1]
     if said:
         value = {name: field for name, field in value.items() if name != KEY}
         _hold_known(said[1], version, path)

@@ -13,6 +13,8 @@ class Kind:
       title: what it is.
       type: where its type stands, "module:name"; a module of this room begins with a point.
       named: whether its files are called for it, verdict.json for "verdict".
+      called: the kind whose name its files have, where that is another: a report.json that says it
+        is a "recognition_report" is one.
       marked: whether its files say their version. A manifest's is its `format`; lines have none.
       version: raised when a field is taken out or means something else; 0 is what was written
         before files said theirs.
@@ -21,6 +23,7 @@ class Kind:
     title: str
     type: str
     named: bool = True
+    called: str = ""
     marked: bool = True
     version: int = 1
 
@@ -35,8 +38,17 @@ KINDS = {
     "annotations": Kind(
         "annotations.json of a run directory", ".runs:AnnotationsFile", named=False
     ),
+    "benchmark_report": Kind(
+        "report.json of a benchmark's page",
+        ".reports:BenchmarkReportFile",
+        named=False,
+        called="report",
+    ),
     "best": Kind("best/best.json: the best checkpoint by a metric", ".runs:BestFile"),
     "claim": Kind("claim.json: the contents of a bundle", ".scores:ClaimFile"),
+    "comparison": Kind(
+        "comparison.json: every figure of a comparison's page", ".comparisons:ComparisonFile"
+    ),
     "deviations": Kind(
         "deviations.json: differences from the published config; null where none is known to "
         "compare with",
@@ -66,6 +78,12 @@ KINDS = {
     "preflight": Kind("preflight.json: what was checked at the launch", ".runs:PreflightFile"),
     "profile": Kind(
         "profile.json: where the time of some training steps went", ".runs:ProfileFile"
+    ),
+    "recognition_report": Kind(
+        "report.json of a recognition run",
+        ".recognition:RecognitionReportFile",
+        named=False,
+        called="report",
     ),
     "record": Kind("the record of a benchmark", ".scores:RecordFile", named=False),
     "report": Kind("report.json: everything that the report's page says", ".reports:ReportFile"),

@@ -294,13 +294,12 @@ class Fact(TypedDict):
     ok: bool | None
 
 
-class ReportFile(TypedDict):
-    """report.json: everything that the page says."""
+class AnyReport(TypedDict):
+    """What a page of a run and one of a benchmark's record say; a record leaves out the run's."""
 
     format: Literal[1]
     run: str
     model: ReportModel
-    of_zoo: NotRequired[bool]
     command: str | None
     request: Request
     verdict: ReportVerdict | None
@@ -311,7 +310,6 @@ class ReportFile(TypedDict):
     schedule: Schedule | None
     training: ReportTraining | None
     checkpoints: list[ReportCheckpoint]
-    best: NotRequired[BestKept | None]
     per_category: list[CategoryScore] | None
     analysis: ReportAnalysis | None
     category_curves: CategoryCurves | None
@@ -320,6 +318,19 @@ class ReportFile(TypedDict):
     forced: list[str]
     preflight: NotRequired[ReportPreflight | None]
     answers: NotRequired[ReportAnswers]
-    sources: dict[str, Sha256 | dict[Evaluator, str] | None]
     facts: list[Fact]
     not_checked: list[NotChecked]
+
+
+class ReportFile(AnyReport):
+    """report.json: everything that the page says."""
+
+    of_zoo: NotRequired[bool]
+    best: NotRequired[BestKept | None]
+    sources: dict[str, Sha256 | dict[Evaluator, str] | None]
+
+
+class BenchmarkReportFile(AnyReport):
+    """report.json of a benchmark's page."""
+
+    benchmark: Literal[True]

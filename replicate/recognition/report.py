@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from replicate import contracts
 from replicate.errors import UserError
 from replicate.recognition import charts, evaluation, metrics, model, records, training
 from replicate.recognition import request as requests
@@ -65,7 +66,8 @@ def write(run: RunDir) -> pathlib.Path:
         pictures=pictures,
         groups=GROUPS,
     )
-    write_text(run.report / "report.json", pages.json_text(content))
+    sealed = contracts.sealed("recognition_report", content)
+    write_text(run.report / "report.json", pages.json_text(sealed))
     write_text(run.report / "index.html", html)
     return run.report / "index.html"
 

@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-from replicate import score, zoo
+from replicate import contracts, score, zoo
 from replicate.report import charts, content, findings, gallery, pages, participants, score_section
 from replicate.report.findings import Scored
 from replicate.run import write_json, write_text
@@ -36,23 +36,24 @@ def write(
         write_json(paths[0], record)
         write_json(paths[1], detections)
         (participant,) = participants.read([":".join(map(str, paths))])
-        told = _content(record, participant, command)
+        report = _content(record, participant, command)
         image_dir = participant.image_dir
-    pictures = gallery.pictures(told["gallery"]["images"], image_dir)
-    absent = len(told["gallery"]["images"]) - len(pictures)
+    pictures = gallery.pictures(report["gallery"]["images"], image_dir)
+    absent = len(report["gallery"]["images"]) - len(pictures)
     if absent:
-        told["not_checked"].append(
+        report["not_checked"].append(
             {"what": f"{absent} pictures of the gallery", "why": f"not readable in {image_dir}"}
         )
-    write_text(output / "report.json", pages.json_text(told))
+    sealed = contracts.sealed("benchmark_report", report)
+    write_text(output / "report.json", pages.json_text(sealed))
     page = pages.html(
         "run.html.j2",
         charts.SCRIPTS,
-        content=told,
-        plots=charts.of_run(told),
+        content=report,
+        plots=charts.of_run(report),
         pictures=pictures,
         originals={},
-        multiples=charts.small_multiples(told["category_curves"]),
+        multiples=charts.small_multiples(report["category_curves"]),
         largest_share=0,
         tide_names=charts.TIDE,
         interval_of=OF,
@@ -94,7 +95,7 @@ def _content(record: dict, participant: participants.Participant, command: str) 
     for figure in record.get("published", []):
         text = ", ".join(f"{key} {value}" for key, value in figure.items() if value is not None)
         said.append({"label": "Published", "text": text, "ok": None})
-    told = {
+    report = {
         "format": content.FORMAT,
         "benchmark": True,
         "run": record["model"]["name"],
@@ -120,4 +121,4 @@ def _content(record: dict, participant: participants.Participant, command: str) 
         "facts": said,
         "not_checked": [],
     }
-    return redaction.everywhere(told)
+    return redaction.everywhere(report)

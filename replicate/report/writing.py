@@ -140,7 +140,8 @@ def write_comparison(
         compared["not_checked"].append(
             {"what": f"{len(images) - len(pictures)} pictures of the images", "why": why}
         )
-    write_text(output / "comparison.json", pages.json_text(compared))
+    sealed = contracts.sealed("comparison", compared)
+    write_text(output / "comparison.json", pages.json_text(sealed))
     write_text(output / "index.html", page_of_comparison(compared, pictures))
     return output / "index.html"
 

@@ -41,6 +41,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("contracts")
     written = making.run_directory(folder / "run", *making.groundtruth(folder), steps=(100, 200))
     report.write(written)
+    report.write_comparison([written.root], written.root / "compared", samples=0)
     return written
 
 
@@ -103,6 +104,7 @@ def _files(run):
     yield "environment", run.environment
     yield "verdict", run.verdict
     yield "report", run.report / "report.json"
+    yield "comparison", run.root / "compared" / "comparison.json"
     yield "metrics", run.eval_at(200) / "metrics.json"
 
 
@@ -317,6 +319,18 @@ def test_one_from_before_there_were_versions_likewise(run, tmp_path, monkeypatch
     other.write_text('{"packages": {}}')
     assert read_json(other) == {"packages": {}}
     assert capsys.readouterr().err == ""  # once is enough, of whatever kind
+
+
+def test_files_of_one_name_are_told_apart_by_what_they_say(run, tmp_path):
+    path = tmp_path / "report.json"
+    document = json.loads((run.report / "report.json").read_bytes())
+    del document["sources"], document["checksum"]
+    of_benchmark = document | {"schema": contracts.urn("benchmark_report"), "benchmark": True}
+    path.write_text(json.dumps(of_benchmark))
+    assert read_json(path)["benchmark"] is True
+    path.write_text(json.dumps(of_benchmark | {"benchmark": False}))
+    with pytest.raises(UserError, match=r"`\$.benchmark`"):
+        read_json(path)
 
 
 def test_a_newer_version_is_refused(tmp_path):

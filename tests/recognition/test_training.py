@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from replicate import checkpoint_files
+from replicate import checkpoint_files, contracts
 from replicate.errors import Interrupted, UserError
 from replicate.recognition import evaluation, model, prediction, records, report, training
 from replicate.recognition.engine import tf
@@ -253,7 +253,7 @@ def test_recognize_on_the_command_line(finished, drawn, tmp_path, swapped):
 
 
 def test_the_report_tells_what_was_evaluated(finished):
-    told = json.loads((finished.report / "report.json").read_text())
+    told = read_json(finished.report / "report.json")
     page = (finished.report / "index.html").read_text(encoding="utf-8")
     val = read_json(evaluation.metrics_file(finished, STEPS, "val"))["metrics"]
     train = read_json(evaluation.metrics_file(finished, STEPS, "train"))["metrics"]
@@ -271,7 +271,7 @@ def test_the_report_tells_what_was_evaluated(finished):
 
 
 def test_the_gallery_lists_what_is_there_and_what_scores_highest(finished):
-    told = json.loads((finished.report / "report.json").read_text())["gallery"]
+    told = read_json(finished.report / "report.json")["gallery"]
     scored = evaluation.read(evaluation.scores_file(finished, STEPS, "val"))
     for image in told["images"]:
         row, truth = scored.scores[image["position"]], scored.labels[image["position"]]
@@ -291,6 +291,9 @@ def test_the_gallery_lists_what_is_there_and_what_scores_highest(finished):
 def test_a_run_without_evaluation_has_a_report_that_says_so(copied):
     shutil.rmtree(copied.evals)
     page = report.write(copied).read_text(encoding="utf-8")
+    document = json.loads((copied.report / "report.json").read_bytes())
+    assert document["schema"] == "urn:replicate-tf2-zoo:recognition_report:1"
+    assert contracts.violations("recognition_report", document) == []
     assert "Nothing was evaluated yet." in page
     assert "there is no evaluation in the run" in page
 

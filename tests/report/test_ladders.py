@@ -11,11 +11,17 @@ from replicate.run import read_json, write_json
 def _rung(form, ap, difference=None, **more):
     return {
         "form": form,
+        "path": f"exported/a/{form}",
+        "says": "as converted",
         "preprocessing": "the checkpoint's",
         "AP": ap,
+        "AP50": None,
         "difference": difference,
         "low": None if difference is None else difference - 0.01,
         "high": None if difference is None else difference + 0.01,
+        "of": "population",
+        "kept": None,
+        "warmup_batches": 2,
         "latency_ms": {"median": 4.25, "p90": 5.0, "p95": 6.5},
         "device": "CPU: made, 1 thread",
         "bytes": 2_700_000,
@@ -33,7 +39,10 @@ def ladder(tmp_path):
         _rung("tflite", 0.5234, 0.0),
         _rung("tflite_int8", 0.5165, -0.0069, **device),
     ]
-    write_json(path, {"format": 1, "export": "exported/a", "dataset": {}, "rungs": rungs})
+    dataset = {"annotations_file": "val.json", "image_dir": None, "images": 2}
+    dataset |= {"annotations_sha256": "0" * 64, "images_sha256": None}
+    content = {"format": 1, "export": "exported/a", "dataset": dataset, "tolerance_points": 0.1}
+    write_json(path, content | {"rungs": rungs})
     return path
 
 
