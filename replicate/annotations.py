@@ -91,9 +91,9 @@ def facts(
     Raises:
       UserError: as `annotation_file.read`.
     """
-    there = kept(run)
+    there = read(run)
     state = there["files"].get(os.path.abspath(path))
-    if state is not None and state == _seen(path, state["sha256"]):
+    if state is not None and state == _state_of(path, state["sha256"]):
         annotation_file.know_sha256(path, state["sha256"])
         return AnnotationFacts.from_json(state["sha256"], there["facts"][state["sha256"]])
     return AnnotationFacts.of(annotation_file.read(path, segmentations=segmentations))
@@ -101,22 +101,22 @@ def facts(
 
 def facts_of(run: "RunDir", sha256: str) -> AnnotationFacts | None:
     """The facts that a run keeps of the file with this SHA-256, or None."""
-    entries = kept(run)["facts"].get(sha256)
+    entries = read(run)["facts"].get(sha256)
     return None if entries is None else AnnotationFacts.from_json(sha256, entries)
 
 
 def keep(run: "RunDir", paths: Iterable[str | os.PathLike]) -> None:
     """Writes the facts of these files into the run directory; reads none that it has already."""
-    there, before = kept(run), kept(run)
+    there, before = read(run), read(run)
     for path in paths:
         file_facts = facts(run, path)
-        there["files"][os.path.abspath(path)] = _seen(path, file_facts.sha256)
+        there["files"][os.path.abspath(path)] = _state_of(path, file_facts.sha256)
         there["facts"][file_facts.sha256] = file_facts.to_json()
     if there != before:
         write_json(run.annotations, there, kind="annotations")
 
 
-def kept(run: "RunDir") -> dict:
+def read(run: "RunDir") -> dict:
     """annotations.json of a run; empty where there is none yet, or a damaged one."""
     if run.annotations.is_file():
         with contextlib.suppress(UserError):
@@ -126,7 +126,7 @@ def kept(run: "RunDir") -> dict:
     return {"format": _FORMAT, "files": {}, "facts": {}}
 
 
-def _seen(path: str | os.PathLike, sha256: str) -> dict | None:
+def _state_of(path: str | os.PathLike, sha256: str) -> dict | None:
     """What tells that a file is as it was when it had this hash."""
     try:
         status = os.stat(path)

@@ -89,7 +89,7 @@ def gpus() -> list[Gpu]:
                 uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
                 name=_text(pynvml.nvmlDeviceGetName(handle)),
                 memory_total_gib=pynvml.nvmlDeviceGetMemoryInfo(handle).total / _GIB,
-                compute_capability=_told(pynvml.nvmlDeviceGetCudaComputeCapability, handle),
+                compute_capability=_answer(pynvml.nvmlDeviceGetCudaComputeCapability, handle),
             )
         )
     return machine
@@ -137,8 +137,8 @@ def gpu_use() -> list[dict]:
 def _use_of(gpu: Gpu) -> dict:
     handle = pynvml.nvmlDeviceGetHandleByIndex(gpu.index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    power = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
+    rates = _answer(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    power = _answer(pynvml.nvmlDeviceGetPowerUsage, handle)
     return {
         "index": gpu.index,
         "name": gpu.name,
@@ -146,7 +146,7 @@ def _use_of(gpu: Gpu) -> dict:
         "memory_total_gib": memory.total / _GIB,
         "utilization_percent": None if rates is None else rates.gpu,
         "power_watts": None if power is None else power / 1000,
-        "temperature_celsius": _told(
+        "temperature_celsius": _answer(
             pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU
         ),
     }
@@ -162,7 +162,7 @@ def _nvml() -> bool:
     return True
 
 
-def _told(question: Callable, *arguments: object) -> Any:
+def _answer(question: Callable, *arguments: object) -> Any:
     """NVML's answer, or None where this device has none."""
     with contextlib.suppress(pynvml.NVMLError):
         return question(*arguments)

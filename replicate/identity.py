@@ -84,7 +84,7 @@ def differences(run: "RunDir", now: dict) -> dict[str, str]:
         field: sentence
         for field in FIELDS
         if before.get(field) is not None and now[field] is not None
-        for sentence in [_told(field, before[field], now[field])]
+        for sentence in [_sentence(field, before[field], now[field])]
         if sentence
     }
 
@@ -160,7 +160,7 @@ def accepted_notes(run: "RunDir") -> list[str]:
     ]
 
 
-def _told(field: str, was: Any, now: Any) -> str | None:
+def _sentence(field: str, was: Any, now: Any) -> str | None:
     """A difference as a sentence, None where there is none."""
     if field == "config":
         return _config_told(was, now)

@@ -159,21 +159,21 @@ def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Oper
     Raises:
       UserError: no such recipe, or a file of the run that cannot be read.
     """
-    found = engine.deviations(message, recipe)
+    operations = engine.deviations(message, recipe)
     spec = read_json(run.spec) if run.spec.is_file() else {}
     if freeze := (spec.get("request") or {}).get("freeze"):
-        found.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
+        operations.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
     training = read_json_or_none(run.training) or {}
     if best.stopped_early(run) is None or training.get("state") != "done":
-        return found
+        return operations
     steps, planned = training["step"], engine.describe(message).num_steps
     path = engine.STEPS[engine.of(message)]
     if steps >= planned:
-        return found
+        return operations
     why = f"ended early by --patience, the config's end is {planned}"
-    same = [each for each in found if each.path == path]
+    same = [operation for operation in operations if operation.path == path]
     published = same[0].a if same else planned
-    return [each for each in found if each.path != path] + [
+    return [operation for operation in operations if operation.path != path] + [
         configs.Operation("modify", path, published, steps, "training", why)
     ]
 

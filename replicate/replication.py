@@ -368,15 +368,15 @@ def compose(request: ReplicationRequest, run: RunDir) -> Any:
 
 def _evaluate(run: RunDir, request: ReplicationRequest, message: Any) -> None:
     """Evaluates and scores every kept checkpoint."""
-    from replicate.evaluate import kept
+    from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 
     _stage("evaluation")
     with run.evaluating(wait=True):
         # By their whole paths, as spec.json has them, whichever way a run was asked for.
         annotations, images = map(os.path.abspath, (request.val_annotations, request.val_images))
         keep = best.Metric.parse(request.keep_best) if request.keep_best else None
-        evaluated = kept.Kept(run, message, annotations, images, keep_best=keep)
-        evaluated.evaluate_all()
+        evaluator = CheckpointEvaluator(run, message, annotations, images, keep_best=keep)
+        evaluator.evaluate_all()
 
 
 def _judge(run: RunDir) -> dict:

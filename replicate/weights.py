@@ -107,7 +107,7 @@ def _in_folder(folder: pathlib.Path) -> Weights:
 
 
 def _best_of(run: RunDir) -> Weights:
-    kept, config = best.checkpoint_of(run), run.pipeline_config
-    if kept is None:
+    checkpoint, config = best.checkpoint_of(run), run.pipeline_config
+    if checkpoint is None:
         raise UserError(f"{run.best}: no checkpoint is kept there yet; none had a figure")
-    return Weights(kept, str(config) if config.is_file() else None)
+    return Weights(checkpoint, str(config) if config.is_file() else None)

@@ -52,7 +52,7 @@ from tools import cli
 
 if TYPE_CHECKING:
     from replicate import best
-    from replicate.evaluate.kept import Kept
+    from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
     from replicate.run import RunDir
 
 _HELP = "\n  see: python tools/evaluate.py --help"
@@ -178,9 +178,9 @@ def _evaluate_run() -> int:
     message = engine.read(_CONFIG.value or run.config)
     directory = pathlib.Path(_CHECKPOINT_DIR.value or run.checkpoints)
     watching = bool(_CHECKPOINT_DIR.value) if _WATCH.value is None else _WATCH.value
-    from replicate.evaluate import kept
+    from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 
-    checkpoints = kept.Kept(
+    checkpoints = CheckpointEvaluator(
         run,
         message,
         annotations_file,
@@ -199,7 +199,7 @@ def _evaluate_kept(
     run: "RunDir",
     message: Any,
     directory: pathlib.Path,
-    checkpoints: "Kept",
+    checkpoints: "CheckpointEvaluator",
     watching: bool,
 ) -> int:
     from replicate import engine

@@ -9,6 +9,8 @@
 
 from replicate.benchmarking.benchmark import BenchmarkRecord, benchmark
 from replicate.benchmarking.dataset import Dataset
-from replicate.benchmarking.model import Found, Model
+from replicate.benchmarking.model import Model, ModelDetections
 
-__all__ = ["Dataset", "Found", "Model", "BenchmarkRecord", "benchmark"]
+Found = ModelDetections  # its earlier name, for scripts that have it
+
+__all__ = ["BenchmarkRecord", "Dataset", "Found", "Model", "ModelDetections", "benchmark"]

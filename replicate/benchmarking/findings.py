@@ -110,10 +110,10 @@ def one_class_a_box(results: list[dict]) -> str | None:
     for result in results:
         boxes.setdefault(result["image_id"], []).append(tuple(result["bbox"]))
         categories.add(result["category_id"])
-    many = [found for found in boxes.values() if len(found) >= _DETECTIONS]
+    many = [of_image for of_image in boxes.values() if len(of_image) >= _DETECTIONS]
     if len(many) < _IMAGES or len(categories) < 2:
         return None
-    if any(len(set(found)) < len(found) for found in many):
+    if any(len(set(of_image)) < len(of_image) for of_image in many):
         return None
     return (
         "no box stands under two categories in any image: one class a box (an argmax over the "

@@ -221,10 +221,12 @@ def text_of(ladder: dict[str, Any]) -> str:
             "device's: the same file on the pixels that a program on a device makes (Pillow's "
             "decoder, OpenCV's resizing)."
         )
-    kept = [rung["form"] for rung in rungs if rung["kept"]]
+    forms = [rung["form"] for rung in rungs if rung["kept"]]
     lost = [rung["form"] for rung in rungs if rung["kept"] is False]
-    if kept:
-        lines.append(f"Within {ladder['tolerance_points']:g} of the checkpoint: {', '.join(kept)}.")
+    if forms:
+        lines.append(
+            f"Within {ladder['tolerance_points']:g} of the checkpoint: {', '.join(forms)}."
+        )
     if lost:
         lines.append(
             f"NOT within {ladder['tolerance_points']:g} of the checkpoint, whose float32 weights "
@@ -244,7 +246,7 @@ def _ms(value: float | None) -> str:
 def _difference(rung: dict[str, Any]) -> str:
     if rung["difference"] is None:
         return ""
-    told = f"{100 * rung['difference']:+.2f}"
+    points = f"{100 * rung['difference']:+.2f}"
     if rung["low"] is None:
-        return told
-    return f"{told} [{100 * rung['low']:+.2f}, {100 * rung['high']:+.2f}]"
+        return points
+    return f"{points} [{100 * rung['low']:+.2f}, {100 * rung['high']:+.2f}]"

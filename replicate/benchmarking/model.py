@@ -26,7 +26,7 @@ WARMUP_BATCHES = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class ModelDetections:
     """The detections of one image.
 
     Attributes:
@@ -111,10 +111,9 @@ class Model:
 
     An image goes through `input_transform` (uint8 RGB [height, width, 3] -> anything), a list of
     those through `collate` (-> a batch) and `to_device`; what `call` makes of the batch goes
-    through `output_transform` (outputs, list of image_hw -> a Found for each image, or a list of
-    COCO results without image ids). Latency is
-    measured from the collated batch to the detections on the host: to_device, call and
-    output_transform.
+    through `output_transform` (outputs, list of image_hw -> ModelDetections for each image, or a
+    list of COCO results without image ids). Latency is measured from the collated batch to the
+    detections on the host: to_device, call and output_transform.
 
     Attributes:
       call: the detector.
@@ -241,7 +240,7 @@ def _results(detections: Iterable, chunk: list[tuple[int, pathlib.Path]]) -> lis
             continue
         if isinstance(one, dict):
             try:
-                one = Found(**one)
+                one = ModelDetections(**one)
             except TypeError:
                 raise UserError(
                     f"the model's detections have the keys {', '.join(map(str, one))}; expected "
@@ -249,10 +248,10 @@ def _results(detections: Iterable, chunk: list[tuple[int, pathlib.Path]]) -> lis
                     "keypoints. Convert them in `output_transform`, or use an adapter "
                     "(docs/scoring.md)"
                 ) from None
-        if not isinstance(one, Found):
+        if not isinstance(one, ModelDetections):
             raise UserError(
-                f"the model gave {type(one).__name__} for an image; expected a Found or a dict "
-                "with boxes_xywh_px, scores and category_ids"
+                f"the model gave {type(one).__name__} for an image; expected ModelDetections or a "
+                "dict with boxes_xywh_px, scores and category_ids"
             )
         results += one.as_results(image_id)
     return results

@@ -34,18 +34,18 @@ def ids_of_names(names: Iterable[str], dataset: "Dataset") -> dict[str, int]:
       UserError: none of them is a category.
     """
     id_of = {name.lower(): id for id, name in dataset.groundtruth.categories.items()}
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     given = list(dict.fromkeys(names))
     for name in given:
         plain = name.strip().lower()
         id = id_of.get(plain, id_of.get(_SYNONYMS.get(plain, "")))
         if id is not None:
-            found[name] = id
-    if given and not found:
+            ids[name] = id
+    if given and not ids:
         near = difflib.get_close_matches(given[0].lower(), id_of, 1)
         raise UserError(
             f"none of the model's {len(given)} class names ({', '.join(given[:3])}, …) is a "
             f"category of {dataset.annotations_file} ({', '.join(list(id_of)[:3])}, …)"
             + (f"; did it mean '{near[0]}'?" if near else "")
         )
-    return found
+    return ids

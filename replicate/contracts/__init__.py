@@ -25,7 +25,7 @@ _URN = re.compile(r"urn:replicate-tf2-zoo:(\w+):(\d+)")
 _FOLDER = pathlib.Path(__file__).resolve().parent / "schemas"
 #: Set in the kit's own tests: what the kit writes is held against its contract before that.
 CHECKED = "REPLICATE_CHECK_CONTRACTS"
-_told: set[tuple[str, int]] = set()
+_named: set[tuple[str, int]] = set()
 
 
 class Broken(AssertionError):
@@ -172,10 +172,10 @@ def _hold_known(kind: str, version: int, path: str | os.PathLike[str]) -> None:
 
 def _tell(kind: str, version: int, path: str | os.PathLike[str]) -> None:
     # Of files from before there were versions, a run has many; one line is said of all kinds.
-    told = (kind if version else "", version)
-    if told in _told:
+    outdated = (kind if version else "", version)
+    if outdated in _named:
         return
-    _told.add(told)
+    _named.add(outdated)
     which = f"version {version}" if version else "a version from before files said theirs"
     others = "" if version else " (other such files are not named)"
     print(

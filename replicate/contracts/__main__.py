@@ -61,7 +61,7 @@ def _forms(made: dict, definitions: dict[str, dict], kind: str) -> dict:
 
 def _list(made: dict, kind: str) -> dict:
     """A list's schema: its last element may be the seal."""
-    array = next(each for each in made["anyOf"] if each.get("type") == "array")
+    array = next(branch for branch in made["anyOf"] if branch.get("type") == "array")
     seal = {
         "type": "object",
         "properties": {contracts.KEY: {"const": contracts.urn(kind)}} | _SEAL,

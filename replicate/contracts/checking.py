@@ -14,7 +14,7 @@ def violations(kind: str, value: Any) -> list[str]:
     """See `contracts.violations`; in the order of their paths."""
     errors = [deep for error in _validator(kind).iter_errors(value) for deep in _deepest(error)]
     errors.sort(key=lambda error: (error.json_path, error.message))
-    return [_told(error) for error in errors]
+    return [_sentence(error) for error in errors]
 
 
 def by_the_kit() -> bool:
@@ -49,7 +49,7 @@ def _deepest(error: Any) -> list[Any]:
     return [deep for error in best for deep in _deepest(error)]
 
 
-def _told(error: Any) -> str:
+def _sentence(error: Any) -> str:
     """ "$.metrics.AP: '0.2' is not of type 'number', 'null'"."""
     message = error.message
     if len(message) > _LONGEST:

@@ -142,7 +142,7 @@ class Evaluation:
             detector.restore(prefix)
         return str(self._detectors[0].checkpoint)
 
-    def found(self, progress: bool = True) -> Iterator[ImageDetections]:
+    def by_image(self, progress: bool = True) -> Iterator[ImageDetections]:
         """The detections of the restored checkpoint, image by image as they come.
 
         Args:
@@ -163,7 +163,7 @@ class Evaluation:
                 outputs = {name: value.numpy() for name, value in outputs.items()}
                 for row, image in enumerate(itertools.islice(remaining, self._batch_size)):
                     one = {name: value[row] for name, value in outputs.items()}
-                    yield found(
+                    yield of_output(
                         *(image.id, image_hw[row], one, self._category_ids),
                         self._detectors[0].masks,
                     )
@@ -175,7 +175,7 @@ class Evaluation:
         """All detections of a checkpoint at once.
 
         Args:
-          checkpoint, progress: as in `restore` and `found`.
+          checkpoint, progress: as in `restore` and `by_image`.
 
         Returns:
           (list of COCO results, prefix of the checkpoint): dicts with image_id, category_id, bbox
@@ -184,7 +184,7 @@ class Evaluation:
         """
         prefix = self.restore(checkpoint)
         return [
-            result for of_image in self.found(progress) for result in of_image.as_results()
+            result for of_image in self.by_image(progress) for result in of_image.as_results()
         ], prefix
 
 
@@ -277,7 +277,7 @@ def _name_unreadable(candidates: list[images.EvaluatedImage], error: tf.errors.O
     return f"evaluation input: {error.message}"
 
 
-def found(
+def of_output(
     image_id: int,
     image_hw: np.ndarray,
     output: dict[str, np.ndarray],
@@ -324,8 +324,8 @@ def of_image(
     output: dict[str, np.ndarray],
     category_ids: list[int | None],
 ) -> list[dict]:
-    """One image's detections as COCO results, a list of dicts; arguments as of `found`."""
-    return found(image_id, image_hw, output, category_ids).as_results()
+    """One image's detections as COCO results, a list of dicts; arguments as of `of_output`."""
+    return of_output(image_id, image_hw, output, category_ids).as_results()
 
 
 def _keypoints(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from replicate import best
-from replicate.evaluate.kept import Checkpoint, Kept
+from replicate.evaluate.checkpoint_evaluator import Checkpoint, CheckpointEvaluator
 from tfrecords.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def between_steps(
     left to it.
 
     Args:
-      config, annotations_file, image_dir: as of `kept.Kept`.
+      config, annotations_file, image_dir: as of `CheckpointEvaluator`.
       keep_best, patience: as of `replicate.replication.ReplicationRequest`.
     """
-    kept = Kept(
+    evaluator = CheckpointEvaluator(
         run,
         config,
         os.path.abspath(annotations_file),
@@ -45,8 +45,8 @@ def between_steps(
         keep_best=best.Metric.parse(keep_best),
         patience=patience or 0,
     )
-    seen: set[Checkpoint] = set()
-    told: set[str] = set()
+    evaluated: set[Checkpoint] = set()
+    refusals: set[str] = set()
 
     def evaluate() -> None:
         phase = tf.keras.backend.learning_phase()
@@ -55,17 +55,17 @@ def between_steps(
             try:
                 stack.enter_context(run.evaluating())
             except InputError as error:  # another process evaluates
-                if not told:
+                if not refusals:
                     print(f"{error}: evaluation is left to it", file=sys.stderr)
-                told.add(str(error))
+                refusals.add(str(error))
                 return
             stack.callback(tf.keras.backend.set_learning_phase, phase)
             stack.callback(tf.keras.mixed_precision.set_global_policy, policy)
             # The model that is evaluated computes as that of tools/evaluate.py does.
             tf.keras.mixed_precision.set_global_policy("float32")
-            for checkpoint in kept.checkpoints():
-                if checkpoint not in seen:
-                    kept.evaluate(checkpoint)
-                    seen.add(checkpoint)
+            for checkpoint in evaluator.checkpoints():
+                if checkpoint not in evaluated:
+                    evaluator.evaluate(checkpoint)
+                    evaluated.add(checkpoint)
 
     return evaluate

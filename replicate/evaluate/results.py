@@ -38,7 +38,7 @@ def write(
     """
     stream = score.Stream(evaluation.annotations_file) if scored else None
     with _opened(path) as file:
-        for of_image in evaluation.found(progress):
+        for of_image in evaluation.by_image(progress):
             if stream is not None:
                 stream.add(
                     of_image.image_id,

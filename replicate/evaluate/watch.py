@@ -13,7 +13,7 @@ from replicate.run import RunDir, read_json
 from replicate.train import checkpoints
 
 if TYPE_CHECKING:
-    from replicate.evaluate.kept import Checkpoint, Kept
+    from replicate.evaluate.checkpoint_evaluator import Checkpoint, CheckpointEvaluator
 
 
 # Between two looks at the folder.
@@ -37,7 +37,7 @@ class End:
 
 
 def watch(
-    kept: "Kept",
+    evaluator: "CheckpointEvaluator",
     training_file: pathlib.Path,
     num_steps: int,
     eval_timeout: float,
@@ -63,10 +63,10 @@ def watch(
     while True:
         # First the state, then the folder: a checkpoint saved right before the end is seen.
         ended = training.ended()
-        fresh = [checkpoint for checkpoint in kept.checkpoints() if checkpoint not in handled]
+        fresh = [checkpoint for checkpoint in evaluator.checkpoints() if checkpoint not in handled]
         for checkpoint in fresh:
             handled.add(checkpoint)
-            if _evaluated(kept, checkpoint):
+            if _evaluated(evaluator, checkpoint):
                 last = max(checkpoint.step, last or 0)
         early = best.stopped_early(training.run)
         end = (early and training.ended_at) or num_steps or training.num_steps
@@ -89,13 +89,13 @@ def watch(
         time.sleep(_POLL_SECONDS)
 
 
-def _evaluated(kept: "Kept", checkpoint: "Checkpoint") -> bool:
+def _evaluated(evaluator: "CheckpointEvaluator", checkpoint: "Checkpoint") -> bool:
     """Whether the checkpoint could be evaluated.
 
     One that training deleted meanwhile or that is damaged is passed over, as training does.
     """
     try:
-        metrics = kept.evaluate(checkpoint)
+        metrics = evaluator.evaluate(checkpoint)
     except (UserError, OSError):
         if not checkpoint.exists:
             _say(f"step {checkpoint.step}: its checkpoint was deleted before it could be read")

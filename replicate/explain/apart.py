@@ -40,8 +40,8 @@ def _main(request: str, output: str) -> None:
     asked = AskedModel.from_json(json.loads(request))
     dataset = asked.dataset()
     rig = asked.rig(dataset)
-    found = rig.detect(dataset.images, rig.steps, Running())
-    pathlib.Path(output).write_text(json.dumps(found), encoding="utf-8")
+    detections = rig.detect(dataset.images, rig.steps, Running())
+    pathlib.Path(output).write_text(json.dumps(detections), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,11 +45,11 @@ def from_detections(
         raise UserError(f"iou_type '{iou_type}': boxes (bbox) and masks (segm) are explained")
     told = list(told)
     figures = ToldFigure.all_of(told)
-    for each in (part for text in told for part in parts_of(text)):
-        kind = kind_of(each)
+    for written in (part for text in told for part in parts_of(text)):
+        kind = kind_of(written)
         if kind and kind != iou_type:
             raise UserError(
-                f"--told={each}: by its name of {_CALLED[kind]}, and "
+                f"--told={written}: by its name of {_CALLED[kind]}, and "
                 f"{_CALLED[iou_type]} are scored; --iou_type={kind} scores the others"
             )
     pairs = options.pop("pairs", True)

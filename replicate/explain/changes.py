@@ -148,7 +148,9 @@ def from_model(
     rows, left_out = [], []
     for change in tqdm(wanted, desc=rig.name, unit="change"):
         settings = (*change.running, *change.steps.items())
-        reason = next((rig.without[each] for each in settings if each in rig.without), None)
+        reason = next(
+            (rig.without[setting] for setting in settings if setting in rig.without), None
+        )
         if reason:
             left_out.append({"step": change.step, "value": change.value, "reason": reason})
             continue

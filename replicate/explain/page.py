@@ -109,8 +109,8 @@ def _sentences(content: dict) -> list[str]:
     if not written:
         return ["What each protocol would change; no figure was told."]
     if not content["explanations"]:
-        told = text.read_as(content["told"])
-        return [f"Told: {told}. Nothing that was tried gives it.", *map(_sentence, text.NEXT)]
+        figures = text.read_as(content["told"])
+        return [f"Told: {figures}. Nothing that was tried gives it.", *map(_sentence, text.NEXT)]
     lines = [
         f"{written} is given by {text.KINDS[explanation['kind']]}"
         + (f": {' + '.join(explanation['protocols'])}." if explanation["protocols"] else ".")

@@ -72,7 +72,7 @@ def from_runs(
     first, second = (_Run.of(path) for path in (a, b))
     if first.root.resolve() == second.root.resolve():
         raise UserError(f"{b} is {a}: one run, which differs from itself in nothing; name two")
-    found = sorted(
+    compared = sorted(
         [
             *_of_data(first, second),
             *_of_weights(first, second),
@@ -82,10 +82,12 @@ def from_runs(
         ],
         key=lambda difference: ORDER.index(difference.part),
     )
-    unrecorded = [each for each in found if _ABSENT in (each.a, each.b)]
-    differences = [each for each in found if _ABSENT not in (each.a, each.b)]
+    unrecorded = [difference for difference in compared if _ABSENT in (difference.a, difference.b)]
+    differences = [
+        difference for difference in compared if _ABSENT not in (difference.a, difference.b)
+    ]
     differing = [difference for difference in differences if difference.part == "evaluation"]
-    unknown = [each for each in unrecorded if each.part == "evaluation"]
+    unknown = [difference for difference in unrecorded if difference.part == "evaluation"]
     crossed: dict[str, float | None] = {}
     note = ""
     if not differing:
@@ -235,13 +237,12 @@ def _fields(part: str, name: str, a: Any, b: Any) -> Iterator[RunDifference]:
 def _not_recorded(unrecorded: Collection[RunDifference], a: _Run, b: _Run) -> Iterator[str]:
     """A line for each run that lacks what the other has recorded."""
     for run, mine in ((a, "a"), (b, "b")):
-        missing = [each for each in unrecorded if getattr(each, mine) is _ABSENT]
+        missing = [difference for difference in unrecorded if getattr(difference, mine) is _ABSENT]
         if missing:
-            parts = dict.fromkeys(each.part for each in missing)
-            names = "; ".join(
-                f"{part}: {', '.join(each.what for each in missing if each.part == part)}"
-                for part in parts
-            )
+            parts: dict[str, list[str]] = {}
+            for difference in missing:
+                parts.setdefault(difference.part, []).append(difference.what)
+            names = "; ".join(f"{part}: {', '.join(of_part)}" for part, of_part in parts.items())
             again = (
                 f". Evaluated again it is: move {run.root}/evals/{run.step} away, then "
                 f"tools/evaluate.py --model_dir={run.root}"
@@ -266,7 +267,7 @@ def _points_as(run: _Run, other: _Run) -> float | None:
         config, annotations, images, suppressed_by=inference.get("suppression_asked", "kit")
     )
     evaluation.restore(run.checkpoint)
-    results = [result for detections in evaluation.found() for result in detections.as_results()]
+    results = [result for detections in evaluation.by_image() for result in detections.as_results()]
     value = score.score(annotations, results, evaluator="hotcoco").metrics["AP"]
     return None if value is None else 100 * value
 

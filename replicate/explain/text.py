@@ -237,7 +237,7 @@ def _of_interval(interval: list[float] | None) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(each)}" for name, each in value.items()) or "nothing"
+        return ", ".join(f"{name} {_short(field)}" for name, field in value.items()) or "nothing"
     if value is None:
         return "none"
     shown = str(value)

@@ -98,7 +98,7 @@ class ToldFigure:
         Raises:
           UserError: as `parse`; two figures of one metric.
         """
-        figures = [cls.parse(each) for text in texts for each in parts_of(text)]
+        figures = [cls.parse(part) for text in texts for part in parts_of(text)]
         counts = collections.Counter(figure.metric for figure in figures)
         for metric, count in counts.items():
             if count > 1:

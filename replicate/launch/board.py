@@ -65,13 +65,13 @@ def _cells(status: Status) -> tuple[str, ...]:
 
 def _best(status: Status) -> str:
     """The best that is kept, which may be the last one."""
-    kept = status.best
-    if kept is None:
+    checkpoint = status.best
+    if checkpoint is None:
         return ""
-    if kept["step"] == status.ap_step:
-        return f", the best of {kept['evaluations']}"
-    figure = f"{kept['metric']} {100 * kept['value']:.1f} at {kept['step']:,}"
-    return f"; best of {kept['evaluations']}: {figure}"
+    if checkpoint["step"] == status.ap_step:
+        return f", the best of {checkpoint['evaluations']}"
+    figure = f"{checkpoint['metric']} {100 * checkpoint['value']:.1f} at {checkpoint['step']:,}"
+    return f"; best of {checkpoint['evaluations']}: {figure}"
 
 
 def _brief(reason: str) -> str:

@@ -92,7 +92,7 @@ def of_folder(folder: str | os.PathLike[str]) -> list[Status]:
     records = {root: _launched(root) for root in roots}
     jobs = {record["job"] for record in records.values() if record and record.get("job")}
     queue = slurm_queue.read(jobs)
-    return [_told(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
+    return [_of_run(root, str(root.relative_to(folder)), records[root], queue) for root in roots]
 
 
 def _launched(root: Path) -> dict | None:
@@ -103,7 +103,7 @@ def _launched(root: Path) -> dict | None:
         return None
 
 
-def _told(
+def _of_run(
     root: Path, name: str, record: dict | None, queue: dict[str, slurm_queue.Job] | None
 ) -> Status:
     """The Status of a run; one with a damaged file says which, and hides no other run."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from replicate import config
 from replicate.errors import UserError
-from replicate.parity import compare, kept, models
+from replicate.parity import compare, kept_results, models
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -85,7 +85,7 @@ def of_input(place: Place) -> Table:
     reader.label_map_path = str(place.work / "label_map.pbtxt")
     reader.tf_record_input_reader.input_path[:] = [str(place.work / "examples.tfrecord")]
     job = {"run": "run_write_examples", "layer": True, "images": IMAGES}
-    kept.run(place.work / "examples.tfrecord", job, sys.executable)
+    kept_results.run(place.work / "examples.tfrecord", job, sys.executable)
     rows = _both(message, {"run": "run_input", "images": IMAGES}, place)
     lines = [f"| input pipeline, {IMAGES} images | arrays | difference |", "|---" * 3 + "|"]
     return _rows(lines, rows)
@@ -146,11 +146,11 @@ def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.
     """The `Difference`s of one model in the order of the table's columns."""
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
     prefixes = {
-        "native": kept.prefix(config_path, "native"),
-        "kit": kept.prefix(config_path, "kit", *kept.LAYER, *kept.LOADER),
-        "control": kept.prefix(config_path, "control", *kept.LAYER),
-        "native-float64": kept.prefix(config_path, "native-float64"),
-        "kit-float64": kept.prefix(config_path, "kit-float64", *kept.LAYER),
+        "native": kept_results.prefix(config_path, "native"),
+        "kit": kept_results.prefix(config_path, "kit", *kept_results.LAYER, *kept_results.LOADER),
+        "control": kept_results.prefix(config_path, "control", *kept_results.LAYER),
+        "native-float64": kept_results.prefix(config_path, "native-float64"),
+        "kit-float64": kept_results.prefix(config_path, "kit-float64", *kept_results.LAYER),
     }
     environments = (
         ("native", place.native_python, True, None),
@@ -168,7 +168,7 @@ def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.
                 "other_checkpoint": other and str(prefixes[other]),
                 "loader": "kit" if run == "kit" else "api",
             }
-            kept.run(f"{prefixes[run]}.npz", job, interpreter, onednn)
+            kept_results.run(f"{prefixes[run]}.npz", job, interpreter, onednn)
         # On one thread: on several, TensorFlow's gradient of crop_and_resize loses additions.
         job = {"run": "run_model_in_float64", "config_path": str(config_path)}
         for run, interpreter in (
@@ -176,7 +176,7 @@ def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.
             ("kit-float64", sys.executable),
         ):
             job["layer"] = run == "kit-float64"
-            kept.run(f"{prefixes[run]}.npz", job, interpreter, threads=1)
+            kept_results.run(f"{prefixes[run]}.npz", job, interpreter, threads=1)
         with contextlib.ExitStack() as files:
             arrays = {
                 run: files.enter_context(np.load(f"{prefix}.npz"))
@@ -192,7 +192,7 @@ def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.
             restored = [compare.restored(arrays["kit"]), compare.restored(arrays["control"])]
         return [rows[group] for group in _COLUMNS] + restored
 
-    return kept.measured(config_path, prefixes.values(), measure, place.keep_arrays)
+    return kept_results.measured(config_path, prefixes.values(), measure, place.keep_arrays)
 
 
 def _both(message: "Message", job: dict, place: Place) -> list[compare.Difference]:
@@ -200,16 +200,18 @@ def _both(message: "Message", job: dict, place: Place) -> list[compare.Differenc
     config_path = place.work / f"{job['run']}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")
     job = {**job, "config_path": str(config_path)}
-    native_prefix = kept.prefix(config_path, "native", "odapi/shims.py")
-    kit_prefix = kept.prefix(config_path, "kit", *kept.LAYER)
+    native_prefix = kept_results.prefix(config_path, "native", "odapi/shims.py")
+    kit_prefix = kept_results.prefix(config_path, "kit", *kept_results.LAYER)
 
     def measure() -> list[compare.Difference]:
-        kept.run(f"{native_prefix}.npz", {**job, "layer": False}, place.native_python)
-        kept.run(f"{kit_prefix}.npz", {**job, "layer": True}, sys.executable)
+        kept_results.run(f"{native_prefix}.npz", {**job, "layer": False}, place.native_python)
+        kept_results.run(f"{kit_prefix}.npz", {**job, "layer": True}, sys.executable)
         with np.load(f"{native_prefix}.npz") as native_run, np.load(f"{kit_prefix}.npz") as kit:
             return compare.differences(kit, native_run)
 
-    return kept.measured(config_path, (native_prefix, kit_prefix), measure, place.keep_arrays)
+    return kept_results.measured(
+        config_path, (native_prefix, kit_prefix), measure, place.keep_arrays
+    )
 
 
 def _rows(lines: list[str], rows: Sequence[compare.Difference]) -> Table:

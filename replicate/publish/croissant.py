@@ -10,7 +10,7 @@ from typing import Any
 
 from replicate import engine, records
 from replicate.errors import UserError
-from replicate.publish.material import PublisherTerms
+from replicate.publish.result import PublisherTerms
 from replicate.run import RunDir, read_json, write_text
 from tfrecords import manifest as manifests
 
@@ -90,8 +90,8 @@ def write(source: pathlib.Path, output: pathlib.Path, terms: PublisherTerms) -> 
             f"--license={terms.license}: Croissant names a licence by its address, such as "
             "https://spdx.org/licenses/CC-BY-4.0.html"
         )
-    found = _manifests(source)
-    write_text(output, json.dumps(document(source, found, terms), indent=2) + "\n")
+    by_split = _manifests(source)
+    write_text(output, json.dumps(document(source, by_split, terms), indent=2) + "\n")
     return [output]
 
 
@@ -99,21 +99,25 @@ def _manifests(source: pathlib.Path) -> dict[str, dict]:
     """Split -> manifest, of a run directory (its own records, or its config's) or a folder."""
     if (source / "spec.json").is_file():
         run = RunDir.existing(source)
-        found = {name: read_json(path) for name, path in manifests.in_folder(run.data).items()}
-        if not found:
+        by_split = {name: read_json(path) for name, path in manifests.in_folder(run.data).items()}
+        if not by_split:
             held = records.of_config(engine.of_run(run.config))
-            found = {name: each.manifest for name, each in held.items() if each.manifest}
+            by_split = {
+                name: split_records.manifest
+                for name, split_records in held.items()
+                if split_records.manifest
+            }
     else:
-        found = {name: read_json(path) for name, path in manifests.in_folder(source).items()}
-    if not found:
+        by_split = {name: read_json(path) for name, path in manifests.in_folder(source).items()}
+    if not by_split:
         raise UserError(
             f"{source}: no manifest of TFRecords in it; give a run directory, or the folder that "
             "tools/create_coco_tf_record.py wrote into"
         )
-    return found
+    return by_split
 
 
-def document(source: pathlib.Path, found: dict[str, dict], terms: PublisherTerms) -> dict:
+def document(source: pathlib.Path, by_split: dict[str, dict], terms: PublisherTerms) -> dict:
     """The JSON-LD.
 
     Args:
@@ -121,7 +125,7 @@ def document(source: pathlib.Path, found: dict[str, dict], terms: PublisherTerms
       found: dict split -> manifest.
     """
     files, sets = [], []
-    for split, manifest in found.items():
+    for split, manifest in by_split.items():
         for shard in manifest["shards"]:
             files.append(
                 {
@@ -147,7 +151,7 @@ def document(source: pathlib.Path, found: dict[str, dict], terms: PublisherTerms
             }
         )
     hashes = ", ".join(
-        f"{split}: {manifest['source']['sha256']}" for split, manifest in found.items()
+        f"{split}: {manifest['source']['sha256']}" for split, manifest in by_split.items()
     )
     return {
         "@context": _CONTEXT,
@@ -166,11 +170,14 @@ def document(source: pathlib.Path, found: dict[str, dict], terms: PublisherTerms
             else {}
         ),
         "distribution": [*files, *sets],
-        "recordSet": [_splits(found), *[_examples(split, each) for split, each in found.items()]],
+        "recordSet": [
+            _splits(by_split),
+            *[_examples(split, manifest) for split, manifest in by_split.items()],
+        ],
     }
 
 
-def _splits(found: dict[str, dict]) -> dict:
+def _splits(by_split: dict[str, dict]) -> dict:
     columns = {"name": "sc:Text", "images": "cr:Int64", "annotations": "cr:Int64"}
     return {
         "@type": "cr:RecordSet",
@@ -195,7 +202,7 @@ def _splits(found: dict[str, dict]) -> dict:
                 "splits/images": manifest["counts"]["images"],
                 "splits/annotations": manifest["counts"]["annotations_written"],
             }
-            for split, manifest in found.items()
+            for split, manifest in by_split.items()
         ],
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from replicate import __version__
 from replicate.errors import UserError
-from replicate.publish.material import Material, PublisherTerms, figure, kind
+from replicate.publish.result import PublishedResult, PublisherTerms, figure, kind
 from replicate.run import write_text
 from replicate.score import METRICS
 from replicate.score.over_images import METHOD
@@ -20,7 +20,9 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 _LEVEL = 0.95
 
 
-def write(material: Material, output: pathlib.Path, terms: PublisherTerms) -> list[pathlib.Path]:
+def write(
+    result: PublishedResult, output: pathlib.Path, terms: PublisherTerms
+) -> list[pathlib.Path]:
     """Writes the JSON file, once the schema has nothing against it.
 
     Raises:
@@ -30,7 +32,7 @@ def write(material: Material, output: pathlib.Path, terms: PublisherTerms) -> li
         raise UserError("--organization: Every Eval Ever wants to know who publishes the result")
     if terms.relationship and terms.relationship not in RELATIONSHIPS:
         raise UserError(f"--relationship: one of {', '.join(RELATIONSHIPS)}")
-    made = document(material, terms)
+    made = document(result, terms)
     if not made["evaluation_results"]:
         raise UserError("every metric is undefined; there is nothing to publish")
     wrong = violations(made)
@@ -45,26 +47,26 @@ def violations(document: Any) -> list[str]:
     import jsonschema
 
     validator = jsonschema.Draft7Validator(json.loads(SCHEMA.read_bytes()))
-    return [f"{each.json_path}: {each.message}" for each in validator.iter_errors(document)]
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
-def document(material: Material, terms: PublisherTerms) -> dict:
+def document(result: PublishedResult, terms: PublisherTerms) -> dict:
     """The document: each defined metric with its protocol and, where it can be told, interval."""
     now = str(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()))
     owner = terms.organization.replace("/", "-")
-    model_id = terms.model_id or f"{owner}/{material.model}"
-    relationship = terms.relationship or ("first_party" if material.trained else "third_party")
+    model_id = terms.model_id or f"{owner}/{result.model}"
+    relationship = terms.relationship or ("first_party" if result.trained else "third_party")
     source = {
-        "source_name": f"replicate-tf2-zoo, {material.name}",
+        "source_name": f"replicate-tf2-zoo, {result.name}",
         "source_type": "evaluation_run",
         "source_organization_name": terms.organization,
         "evaluator_relationship": relationship,
     }
     if terms.source_url:
         source["source_organization_url"] = terms.source_url
-    details = {"checkpoint_sha256": material.checkpoint_sha256, "command": material.command}
-    if material.verdict:
-        details |= {"verdict": material.verdict["verdict"], "verdict_headline": material.headline}
+    details = {"checkpoint_sha256": result.checkpoint_sha256, "command": result.command}
+    if result.verdict:
+        details |= {"verdict": result.verdict["verdict"], "verdict_headline": result.headline}
     return {
         "schema_version": VERSION,
         "evaluation_id": f"coco/{model_id}/{now}",
@@ -73,29 +75,29 @@ def document(material: Material, terms: PublisherTerms) -> dict:
         "eval_library": {
             "name": "replicate-tf2-zoo",
             "version": __version__,
-            "additional_details": _versions(material),
+            "additional_details": _versions(result),
         },
         "model_info": {
-            "name": material.model,
+            "name": result.model,
             "id": model_id,
-            "developer": terms.organization if material.trained else "unknown",
+            "developer": terms.organization if result.trained else "unknown",
             "additional_details": {k: v for k, v in details.items() if v},
         },
         "evaluation_results": [
-            result for iou_type in material.scores for result in _results(material, iou_type, terms)
+            metric for iou_type in result.scores for metric in _results(result, iou_type, terms)
         ],
     }
 
 
-def _versions(material: Material) -> dict[str, str]:
-    first = next(iter(material.scores.values()))
+def _versions(result: PublishedResult) -> dict[str, str]:
+    first = next(iter(result.scores.values()))
     return dict(first["protocol"]["evaluators"])
 
 
-def _results(material: Material, iou_type: str, terms: PublisherTerms) -> list[dict]:
-    score = material.scores[iou_type]
+def _results(result: PublishedResult, iou_type: str, terms: PublisherTerms) -> list[dict]:
+    score = result.scores[iou_type]
     protocol = score["protocol"]
-    intervals = material.interval(iou_type, terms.samples)
+    intervals = result.interval(iou_type, terms.samples)
     results = []
     for name in METRICS[iou_type]:
         value = score["metrics"][name]
@@ -103,7 +105,7 @@ def _results(material: Material, iou_type: str, terms: PublisherTerms) -> list[d
             continue  # undefined: nothing of its kind in the groundtruth
         scored: dict[str, Any] = {"score": value}
         if name in intervals:
-            scored["uncertainty"] = _uncertainty(intervals[name], material.images)
+            scored["uncertainty"] = _uncertainty(intervals[name], result.images)
         results.append(
             {
                 "evaluation_result_id": f"{iou_type}/{name}",
@@ -111,12 +113,12 @@ def _results(material: Material, iou_type: str, terms: PublisherTerms) -> list[d
                 if name == "AP"
                 else f"COCO {kind(iou_type)} {name}",
                 "source_data": {
-                    "dataset_name": pathlib.Path(material.annotations_file).stem,
+                    "dataset_name": pathlib.Path(result.annotations_file).stem,
                     "source_type": "other",
                     "additional_details": {
-                        "images": str(material.images),
+                        "images": str(result.images),
                         "image_ids_sha256": protocol["images"]["image_ids_sha256"],
-                        "annotations_sha256": material.annotations_sha256,
+                        "annotations_sha256": result.annotations_sha256,
                     },
                 },
                 "metric_config": {

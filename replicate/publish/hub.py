@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from replicate.errors import UserError
-from replicate.publish.material import Material, PublisherTerms, figure, kind, kit
+from replicate.publish.result import PublishedResult, PublisherTerms, figure, kind, kit
 from replicate.run import write_text
 from replicate.score import text
 
@@ -19,7 +19,9 @@ _TEMPLATES = pathlib.Path(__file__).resolve().parent
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def write(material: Material, folder: pathlib.Path, terms: PublisherTerms) -> list[pathlib.Path]:
+def write(
+    result: PublishedResult, folder: pathlib.Path, terms: PublisherTerms
+) -> list[pathlib.Path]:
     """Writes `.eval_results/coco.yaml` and README.md into a folder.
 
     Raises:
@@ -31,22 +33,22 @@ def write(material: Material, folder: pathlib.Path, terms: PublisherTerms) -> li
             "Hub, as owner/name; the Hub shows a result under the benchmark that this names"
         )
     results, card = folder / ".eval_results" / "coco.yaml", folder / "README.md"
-    entries = [entry(material, iou_type, terms) for iou_type in material.scores]
+    entries = [entry(result, iou_type, terms) for iou_type in result.scores]
     write_text(results, yaml.safe_dump([e for e in entries if e], sort_keys=False, width=100))
-    write_text(card, model_card(material, terms))
+    write_text(card, model_card(result, terms))
     return [results, card]
 
 
-def entry(material: Material, iou_type: str, terms: PublisherTerms) -> dict | None:
+def entry(result: PublishedResult, iou_type: str, terms: PublisherTerms) -> dict | None:
     """One entry of a `.eval_results` file; None of an undefined figure."""
-    points = material.points(iou_type)
+    points = result.points(iou_type)
     if points is None:
         return None
-    task = terms.task_id if len(material.scores) == 1 else f"{terms.task_id}_{iou_type}"
+    task = terms.task_id if len(result.scores) == 1 else f"{terms.task_id}_{iou_type}"
     made = {
         "dataset": {"id": terms.dataset_id, "task_id": task},
         "value": round(points, 4),
-        "notes": notes(material, iou_type),
+        "notes": notes(result, iou_type),
     }
     if terms.source_url:
         source = {"url": terms.source_url, "name": terms.organization or kit()}
@@ -54,39 +56,39 @@ def entry(material: Material, iou_type: str, terms: PublisherTerms) -> dict | No
     return made
 
 
-def notes(material: Material, iou_type: str) -> str:
+def notes(result: PublishedResult, iou_type: str) -> str:
     """Figure, protocol and verdict in a line."""
-    protocol = material.scores[iou_type]["protocol"]
+    protocol = result.scores[iou_type]["protocol"]
     evaluators = " and ".join(
         f"{name} {version}" for name, version in protocol["evaluators"].items()
     )
     said = [
         f"{figure(iou_type)} in points over IoU {protocol['iou_thresholds'][0]:.2f} to "
         f"{protocol['iou_thresholds'][-1]:.2f}, {protocol['max_detections'][-1]} detections an "
-        f"image, {material.images:,} images; {evaluators}",
+        f"image, {result.images:,} images; {evaluators}",
         f"protocol {protocol['sha256']}",
     ]
-    if material.verdict:
-        said.append(material.headline)
+    if result.verdict:
+        said.append(result.headline)
     return "; ".join(said)
 
 
-def model_card(material: Material, terms: PublisherTerms) -> str:
+def model_card(result: PublishedResult, terms: PublisherTerms) -> str:
     """README.md: metadata, what was run, the verdict, the protocol, how to do it again."""
-    name = terms.model_id or material.model
+    name = terms.model_id or result.model
     results = [
         {
             "task": {"type": "object-detection"},
-            "dataset": {"type": terms.dataset_id, "name": material.data},
+            "dataset": {"type": terms.dataset_id, "name": result.data},
             "metrics": [
                 {"type": "coco_ap", "name": f"{figure(iou_type)}", "value": round(points, 4)}
             ],
         }
-        for iou_type in material.scores
-        if (points := material.points(iou_type)) is not None
+        for iou_type in result.scores
+        if (points := result.points(iou_type)) is not None
     ]
-    of_zoo = {"library_name": "tensorflow"} if material.trained else {}
-    tags = ["coco"] * material.is_of_coco + ["tf2-detection-zoo"] * material.trained
+    of_zoo = {"library_name": "tensorflow"} if result.trained else {}
+    tags = ["coco"] * result.is_of_coco + ["tf2-detection-zoo"] * result.trained
     metadata: dict = of_zoo | {
         "pipeline_tag": "object-detection",
         "tags": ["object-detection", *tags],
@@ -101,17 +103,17 @@ def model_card(material: Material, terms: PublisherTerms) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    first = next(iter(material.scores.values()))
+    first = next(iter(result.scores.values()))
     return environment.get_template("model_card.md.j2").render(
         metadata=yaml.safe_dump(metadata, sort_keys=False, width=100),
-        material=material,
+        result=result,
         name=name,
         figures=[
             (kind(iou_type), key, text.shown(value))
-            for iou_type, score in material.scores.items()
+            for iou_type, score in result.scores.items()
             for key, value in score["metrics"].items()
         ],
-        published=material.published(),
+        published=result.published(),
         protocol=first["protocol"],
         making=text.of_inference(first.get("inference")),
         kit=kit(),

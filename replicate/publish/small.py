@@ -3,7 +3,7 @@
 import pathlib
 from xml.sax.saxutils import escape
 
-from replicate.publish.material import Material, PublisherTerms, kit
+from replicate.publish.result import PublishedResult, PublisherTerms, kit
 from replicate.run import write_text
 
 _GREY = "#555"
@@ -13,32 +13,32 @@ _CHARACTER_PX, _PADDING_PX, _HEIGHT_PX = 6.6, 8, 20
 
 
 def write_badge(
-    material: Material, output: pathlib.Path, terms: PublisherTerms
+    result: PublishedResult, output: pathlib.Path, terms: PublisherTerms
 ) -> list[pathlib.Path]:
     """Writes the badge."""
-    write_text(output, badge(material))
+    write_text(output, badge(result))
     return [output]
 
 
 def write_citation(
-    material: Material, output: pathlib.Path, terms: PublisherTerms
+    result: PublishedResult, output: pathlib.Path, terms: PublisherTerms
 ) -> list[pathlib.Path]:
     """Writes the citation."""
-    write_text(output, citation(material) + "\n")
+    write_text(output, citation(result) + "\n")
     return [output]
 
 
-def badge(material: Material) -> str:
+def badge(result: PublishedResult) -> str:
     """The SVG: the first figure, and beside it the verdict, in its colour."""
-    left = material.figure_text(next(iter(material.scores)))
-    decided = material.verdict["verdict"] if material.verdict else f"{material.images:,} images"
-    reached = material.verdict["reached"] if material.verdict else None
-    widths = [len(each) * _CHARACTER_PX + 2 * _PADDING_PX for each in (left, decided)]
+    left = result.figure_text(next(iter(result.scores)))
+    decided = result.verdict["verdict"] if result.verdict else f"{result.images:,} images"
+    reached = result.verdict["reached"] if result.verdict else None
+    widths = [len(text) * _CHARACTER_PX + 2 * _PADDING_PX for text in (left, decided)]
     whole = sum(widths)
-    title = escape(f"{material.model}: {left}, {material.headline}")
+    title = escape(f"{result.model}: {left}, {result.headline}")
     texts = "".join(
-        f'<text x="{x:.1f}" y="14" text-anchor="middle">{escape(each)}</text>'
-        for x, each in ((widths[0] / 2, left), (widths[0] + widths[1] / 2, decided))
+        f'<text x="{x:.1f}" y="14" text-anchor="middle">{escape(text)}</text>'
+        for x, text in ((widths[0] / 2, left), (widths[0] + widths[1] / 2, decided))
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole:.1f}" height="{_HEIGHT_PX}" '
@@ -51,14 +51,14 @@ def badge(material: Material) -> str:
     )
 
 
-def citation(material: Material) -> str:
+def citation(result: PublishedResult) -> str:
     """One line that names the figure, its images, the verdict, the protocol and the kit."""
-    figures = ", ".join(material.figure_text(iou_type) for iou_type in material.scores)
-    first = next(iter(material.scores.values()))
-    step = f", step {material.step}" if material.step is not None else ""
-    decided = f"; {material.headline}" if material.verdict else ""
+    figures = ", ".join(result.figure_text(iou_type) for iou_type in result.scores)
+    first = next(iter(result.scores.values()))
+    step = f", step {result.step}" if result.step is not None else ""
+    decided = f"; {result.headline}" if result.verdict else ""
     return (
-        f"{material.model}{step}: {figures} on {material.images:,} images{decided}; protocol "
-        f"{first['protocol']['sha256'][:16]}, annotations {material.annotations_sha256[:16]} "
+        f"{result.model}{step}: {figures} on {result.images:,} images{decided}; protocol "
+        f"{first['protocol']['sha256'][:16]}, annotations {result.annotations_sha256[:16]} "
         f"({kit()})"
     )

@@ -98,7 +98,7 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
     Raises:
       UserError: not a recognition run.
     """
-    material = run_files.RunFiles(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
+    files = run_files.RunFiles(run, spec=read_json(run.spec), log=read_metrics(run.metrics))
     request = requests.of_run(run)
     evaluated = evaluation.of_run(run)
     data = _or_nothing(run.root / training.DATA_FILE)
@@ -109,22 +109,22 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
         "format": FORMAT,
         "kind": "recognition",
         "run": run.root.resolve().name,
-        "command": (material.spec or {}).get("command"),
-        "request": material.request,
+        "command": (files.spec or {}).get("command"),
+        "request": files.request,
         "environment": _or_nothing(run.environment),
         "classes": classes,
         "data": [
             _records(split, data[split], request) for split in ("train", "val") if split in data
         ],
-        "training": training_section.training(material),
-        "progress": _progress(material.log, data, request),
+        "training": training_section.training(files),
+        "progress": _progress(files.log, data, request),
         "splits": list(last.values()),
         "checkpoints": _checkpoints(evaluated, last),
         "per_category": _per_category(classes, data, last, request),
         "gallery": None,
     }
     content["sentence"] = _sentence(headline, classes)
-    scored = _scored(run, headline, material)
+    scored = _scored(run, headline, files)
     if headline is not None:
         content["sentence"] += _chance(headline["metrics"])
     if scored is not None and same_for_every_image(scored.scores):
@@ -132,13 +132,13 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
     if scored and headline:
         content["gallery"] = _gallery(scored, headline)
     if headline is None:
-        material.cannot_say("mean AP and F1", "no evaluation in the run")
+        files.cannot_say("mean AP and F1", "no evaluation in the run")
     if headline is not None and "val" not in last:
-        material.cannot_say(
+        files.cannot_say(
             "how it does on images that it was not trained on",
             "no --val_records; the figures are of the training images",
         )
-    content["not_checked"] = material.not_checked
+    content["not_checked"] = files.not_checked
     return content, scored
 
 
@@ -243,9 +243,9 @@ def _sentence(headline: dict | None, classes: Sequence[dict]) -> str:
 def _chance(figures: dict) -> str:
     """The mean AP of scores that say nothing: of a random order, AP is the share of positives."""
     shares = [
-        each["positives"] / figures["images"]
-        for each in figures["per_category"]
-        if each["positives"]
+        category["positives"] / figures["images"]
+        for category in figures["per_category"]
+        if category["positives"]
     ]
     if not shares:
         return ""
@@ -257,13 +257,13 @@ def same_for_every_image(scores: np.ndarray) -> bool:
     return len(scores) > 1 and float(np.ptp(scores, axis=0).max(initial=0.0)) < 1e-4
 
 
-def _scored(run: RunDir, headline: dict | None, material: run_files.RunFiles) -> Scores | None:
+def _scored(run: RunDir, headline: dict | None, files: run_files.RunFiles) -> Scores | None:
     if headline is None:
         return None
     try:
         return evaluation.read(evaluation.scores_file(run, headline["step"], headline["split"]))
     except UserError as error:
-        material.cannot_say("images, and precision over recall", str(error))
+        files.cannot_say("images, and precision over recall", str(error))
         return None
 
 

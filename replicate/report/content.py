@@ -133,7 +133,7 @@ def _verdict(material: RunFiles) -> dict | None:
         cause
         | {
             "measured_here": [
-                measured.told(change)
+                measured.sentence(change)
                 for change in material.measured
                 if change["reason"] == cause["number"]
             ]

@@ -93,12 +93,12 @@ def box_layout(
         f"against {given}"
     )
     suspected = hits[code] >= max(_HITS, _TIMES * given + 1)
-    if not any(each in READINGS for each in asked) and (suspected or given < _FEW * len(sample)):
+    if not any(fix in READINGS for fix in asked) and (suspected or given < _FEW * len(sample)):
         unscaled = _of_input(sample, max(hits[code], given))
         if unscaled:
             return unscaled
     rivals = [other for other in others if hits[code] < _CLEAR * hits[other]]
-    meant = [each for each in asked if each in (code, *rivals)]
+    meant = [fix for fix in asked if fix in (code, *rivals)]
     speaks = code in possible or hits[code] >= _MOST * len(sample)
     if suspected and (code in CONVERTED or (speaks and not rivals)):
         certain, by_chance = beyond_chance(sample.hits_across(READINGS[code]))
@@ -266,7 +266,7 @@ def _layout_problem(code: str, evidence: str, groundtruth: "Groundtruth") -> Det
 
 def _either(code: str, rivals: list[str], evidence: str) -> DetectionsProblem:
     """A problem of boxes that are certainly not COCO's, and may be in one of several layouts."""
-    choices = "; ".join(f"--fix={each}: {READINGS[each].what}" for each in (code, *rivals))
+    choices = "; ".join(f"--fix={layout}: {READINGS[layout].what}" for layout in (code, *rivals))
     return DetectionsProblem(
         code="box_layout",
         message=(

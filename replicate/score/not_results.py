@@ -79,7 +79,7 @@ def way_on(key: str, value: Any) -> str:
     if key == "bbox" and isinstance(value, dict):
         for names in (("x", "y", "width", "height"), ("x", "y", "w", "h")):
             if value.keys() == set(names):
-                listed = ", ".join(f".{each}" for each in names)
+                listed = ", ".join(f".{key}" for key in names)
                 return f"; jq 'map(.bbox |= [{listed}])' {new} writes it"
     return ""
 

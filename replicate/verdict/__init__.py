@@ -99,7 +99,7 @@ def of(
     given = [reference] if isinstance(reference, (str, os.PathLike)) else list(reference)
     if reference_on:
         python_api.one_of("reference_on", reference_on, ("this", "val2017"))
-    asked = Asked.of([str(each) for each in given], reference_on, margin)
+    asked = Asked.of([str(text) for text in given], reference_on, margin)
     return of_runs(paths, model=model, kind=kind, reference=asked)
 
 

@@ -126,7 +126,7 @@ def likely(situation: Situation) -> list:
         return bool(case.evidence), case.likelihood, size
 
     ordered = sorted(cases.items(), key=rank, reverse=True)
-    return [_told(reason, case, sizes[reason]) for reason, case in ordered]
+    return [_as_json(reason, case, sizes[reason]) for reason, case in ordered]
 
 
 def _silent(reason: reasons.Reason, ruled_out: set[reasons.Reason]) -> bool:
@@ -141,14 +141,14 @@ def _silent(reason: reasons.Reason, ruled_out: set[reasons.Reason]) -> bool:
     return reason in ruled_out or reason in by_evidence or reason.config_alone
 
 
-def _told(reason: reasons.Reason, case: _Case, own: dict | None) -> dict:
+def _as_json(reason: reasons.Reason, case: _Case, own: dict | None) -> dict:
     words = (word for least, word in _WORDS if case.likelihood >= least)
     return {
         "cause": reason.cause,
         "number": reason.number,
         "likelihood": next(words) if case.evidence else telling.NOT_RULED_OUT,
         "evidence": case.evidence,
-        "effect": f"measured on this model: {measured.told(own)}" if own else reason.effect,
+        "effect": f"measured on this model: {measured.sentence(own)}" if own else reason.effect,
         "measured": bool(own),
         "source": "; ".join(reason.sources),
         "check": reason.check,
@@ -342,11 +342,11 @@ def _preflighted(situation: Situation) -> Iterator[_Evidence]:
         if facts.preflight is None:
             continue
         for number, status in facts.preflight["statuses"].items():
-            reason, seen = numbered.get(number), facts.preflight["seen"].get(number, "")
+            reason, observation = numbered.get(number), facts.preflight["seen"].get(number, "")
             if reason is None or not reason.kinds:
                 continue
             if status == "fail":
-                yield reason, 0.8, f"preflight failed: {seen}"
+                yield reason, 0.8, f"preflight failed: {observation}"
             elif status == "pass" and reason in _PASSED:
                 yield reason, 0.0, None
 

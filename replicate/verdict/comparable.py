@@ -60,27 +60,28 @@ def of_two(metrics: dict, reference: dict) -> Iterator[str]:
         yield f"of the reference: {sentence}"
     here, there = metrics["annotations"], reference["annotations"]
     if here["image_ids_sha256"] != there["image_ids_sha256"]:
-        counts = [f"{each['images']:,} images of {each['file']}" for each in (here, there)]
+        counts = [f"{side['images']:,} images of {side['file']}" for side in (here, there)]
         yield f"evaluated on {counts[0]}; the reference on {counts[1]}, which are other images"
         return
-    contents = [each.get("content") or {} for each in (here, there)]
+    contents = [score.get("content") or {} for score in (here, there)]
     parts = [part for key, part in _PARTS.items() if contents[0].get(key) != contents[1].get(key)]
     if here["sha256"] != there["sha256"] and parts:
         yield f"{here['file']} has other {' and '.join(parts)} than the reference's {there['file']}"
     scored = [
-        {category["id"]: category["name"] for category in each["per_category"]}
-        for each in (metrics, reference)
+        {category["id"]: category["name"] for category in score["per_category"]}
+        for score in (metrics, reference)
     ]
     if scored[0] != scored[1]:
         names = [
-            sorted(map(str, {*each.items()} - {*other.items()}))
-            for each, other in (scored, scored[::-1])
+            sorted(map(str, {*own.items()} - {*other.items()}))
+            for own, other in (scored, scored[::-1])
         ]
+        listed = "; ".join(", ".join(categories[:4]) for categories in names if categories)
         yield (
             f"other categories were scored: {len(scored[0])} here, {len(scored[1])} in the "
-            f"reference ({'; '.join(', '.join(each[:4]) for each in names if each)})"
+            f"reference ({listed})"
         )
-    cuts = [each["detections"]["score_threshold"] or 0.0 for each in (metrics, reference)]
+    cuts = [score["detections"]["score_threshold"] or 0.0 for score in (metrics, reference)]
     if abs(cuts[0] - cuts[1]) > 0.01:
         whose = "the detections" if cuts[0] > cuts[1] else "the reference's detections"
         yield (
@@ -230,7 +231,7 @@ def of_architecture(deviations: Iterable[dict]) -> Iterator[str]:
     yield f"the {what} {verb} in {count} ({named}{', …' if len(deviating) > 4 else ''})"
 
 
-def told(deviation: dict) -> str:
+def in_words(deviation: dict) -> str:
     """One config difference in a sentence."""
     a, b = deviation.get("a"), deviation.get("b")
     why = f": {deviation['why']}" if deviation.get("why") else ""

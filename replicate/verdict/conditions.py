@@ -91,17 +91,21 @@ def _of_config(deviations: Iterable[dict], scaling: Scaling | None) -> Iterator[
     """The differences that no scaling rule explains, each a ConditionChange."""
     if scaling is None:
         for deviation in deviations:
-            yield ConditionChange(deviation["class"], deviation["path"], comparable.told(deviation))
+            yield ConditionChange(
+                deviation["class"], deviation["path"], comparable.in_words(deviation)
+            )
         return
     deviations = list(deviations)
     for deviation in deviations:
         if deviation["path"].startswith("--"):  # of no config, so that no rule knows it
-            yield ConditionChange(deviation["class"], deviation["path"], comparable.told(deviation))
+            yield ConditionChange(
+                deviation["class"], deviation["path"], comparable.in_words(deviation)
+            )
     published = {deviation["path"]: deviation for deviation in deviations}
     for operation in scaling.rest:
         known = published.get(operation.path)
         if known is not None and known["a"] == operation.a:
-            sentence = comparable.told(known)
+            sentence = comparable.in_words(known)
         else:  # what should have followed, and did not
             sentence = f"{operation.path} is {comparable.short(operation.b)}; "
             sentence += f"the {scaling.rule} rule gives {comparable.short(operation.a)}"
@@ -295,7 +299,7 @@ def _of_records(ours: RunFacts, theirs: RunFacts) -> str | None:
     if not here or not there or here["sha256"] == there["sha256"]:
         return None
     counts = [
-        f"{each['images']:,} images, {each['annotations']:,} annotations" for each in (here, there)
+        f"{side['images']:,} images, {side['annotations']:,} annotations" for side in (here, there)
     ]
     if counts[0] == counts[1]:
         return f"trained on another annotation file of as many images ({counts[0]})"
@@ -313,10 +317,10 @@ def _of_weights(ours: RunFacts, theirs: RunFacts) -> str | None:
     if here is None or there is None:
         return None
     if here.get("sha256") != there.get("sha256") or here.get("path", "") == "" != there.get("path"):
-        said = [each.get("path") or "random weights" for each in (here, there)]
+        said = [side.get("path") or "random weights" for side in (here, there)]
         of = " (another file of that name)" if said[0] == said[1] else ""
         return f"started from {said[0]}{of}; the reference from {said[1]}"
-    counts = [(each.get("matched"), each.get("variables")) for each in (here, there)]
+    counts = [(side.get("matched"), side.get("variables")) for side in (here, there)]
     if counts[0] != counts[1]:
         said = [f"{matched} of {variables} variables" for matched, variables in counts]
         return f"{said[0]} came from the starting checkpoint; in the reference {said[1]}"

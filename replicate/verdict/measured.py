@@ -58,7 +58,7 @@ def largest(reason: Reason, changes: Iterable[dict], differing: Iterable[str]) -
     return max(fitting, key=lambda change: abs(change["delta_ap"]), default=None)
 
 
-def told(change: dict) -> str:
+def sentence(change: dict) -> str:
     """ "decoder: pillow −0.30 points (−0.98 to +0.39)" of a change."""
     said = f"{change['delta_ap']:+.2f} points"
     if change.get("interval"):

@@ -63,7 +63,7 @@ class Asked:
             if on or margin is not None:
                 raise UserError(f"--margin and --reference_on go with --reference. {HOW}")
             return None
-        whole = tuple(os.path.abspath(each) if os.path.exists(each) else each for each in given)
+        whole = tuple(os.path.abspath(text) if os.path.exists(text) else text for text in given)
         return cls(whole, on or "", margin)
 
     @classmethod
@@ -125,9 +125,9 @@ def read(asked: Asked) -> Reference:
     Raises:
       UserError: it is none of the kinds, several of them together, or cannot be read.
     """
-    kinds = {each: _kind(each) for each in asked.given}
+    kinds = {text: _kind(text) for text in asked.given}
     if len(set(kinds.values())) > 1:
-        said = ", ".join(f"{each} ({kind})" for each, kind in kinds.items())
+        said = ", ".join(f"{path} ({kind})" for path, kind in kinds.items())
         raise UserError(f"--reference: of different kinds: {said}; give those of one kind")
     (kind,) = set(kinds.values())
     if asked.on and kind != FIGURES:
@@ -227,7 +227,7 @@ def _of_zoo(asked: Asked) -> Reference:
 
 
 def _of_runs(asked: Asked) -> Reference:
-    runs = tuple(RunDir.existing(each) for each in asked.given)
+    runs = tuple(RunDir.existing(path) for path in asked.given)
     places = [run.root.resolve() for run in runs]
     if len(set(places)) < len(places):
         raise UserError("--reference names a run twice; name each of its seeds once")

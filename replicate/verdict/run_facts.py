@@ -119,11 +119,11 @@ def _ended_early(run: RunDir) -> str | None:
 
 def _best(run: RunDir, metrics: dict) -> dict | None:
     """The best that is kept, where it was chosen on what is judged."""
-    kept = best.told(run)
-    if kept is None or kept["annotations_sha256"] != metrics["annotations"].get("sha256"):
+    best_kept = best.told(run)
+    if best_kept is None or best_kept["annotations_sha256"] != metrics["annotations"].get("sha256"):
         return None
-    judged = best.Metric.parse(kept["metric"]).of(metrics)
-    return kept | {"judged": judged}
+    judged = best.Metric.parse(best_kept["metric"]).of(metrics)
+    return best_kept | {"judged": judged}
 
 
 def of_recipe(model: str) -> RunFacts:

@@ -53,11 +53,11 @@ def evidence() -> Spread:
         pooled=variance**0.5,
         pooled_low=low,
         pooled_high=high,
-        sources=tuple(_told(row) for row in rows),
+        sources=tuple(_sentence(row) for row in rows),
     )
 
 
-def _told(row: dict[str, str]) -> str:
+def _sentence(row: dict[str, str]) -> str:
     seeds = f", {row['seeds']} seeds" if row["seeds"] else ""
     sigma = f"σ {row['sigma']}" if row["sigma"] else ""
     span = f"{row['lowest']} to {row['highest']}" if row["lowest"] else ""

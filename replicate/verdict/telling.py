@@ -42,7 +42,7 @@ def headline_against(
     if reference is None:
         return f"{verdict}: nothing was named to hold the figure against"
     count = f", {runs} runs" if runs > 1 else (", one run" if kind == "training" else "")
-    within = max((each for each in margins if each is not None), default=None)
+    within = max((margin for margin in margins if margin is not None), default=None)
     near = f" within ±{within:.2f}" if verdict == "REPLICATED" and within else ""
     against = f"{verdict}{near} (against {reference}{count})"
     return f"{against}; conditions: {conditions.sentence}"
@@ -71,23 +71,23 @@ def text(verdict: dict) -> str:
     return "\n".join(lines)
 
 
-def of_best(kept: dict | None, judged_sha256: str | None) -> list[str]:
+def of_best(best_kept: dict | None, judged_sha256: str | None) -> list[str]:
     """The best checkpoint beside the judged last one: what choosing it would add.
 
     Args:
       kept: "best" of the run's facts.
       judged_sha256: of the checkpoint that is judged.
     """
-    if kept is None:
+    if best_kept is None:
         return []
-    if kept["checkpoint"]["sha256"] == judged_sha256:
-        return [f"the judged checkpoint is the best that was kept: {best.sentence(kept)}"]
-    sentence = f"kept beside the judged checkpoint: {best.sentence(kept)}"
-    if kept["judged"] is None:
+    if best_kept["checkpoint"]["sha256"] == judged_sha256:
+        return [f"the judged checkpoint is the best that was kept: {best.sentence(best_kept)}"]
+    sentence = f"kept beside the judged checkpoint: {best.sentence(best_kept)}"
+    if best_kept["judged"] is None:
         return [sentence]
-    gain = 100 * (kept["value"] - kept["judged"])
+    gain = 100 * (best_kept["value"] - best_kept["judged"])
     return [
-        f"{sentence}; its {kept['metric']} is {abs(gain):.2f} points "
+        f"{sentence}; its {best_kept['metric']} is {abs(gain):.2f} points "
         f"{'above' if gain >= 0 else 'below'} the judged one's, and chosen on these images it "
         "flatters: it is not what is judged"
     ]

@@ -174,7 +174,7 @@ def _checkpoint(values: list[float], published: PublishedFigure) -> Judged:
         NEAR: f"within ±{bands[1]:.2g}, not ±{bands[0]:.2g}",
         NOT_REPLICATED: f"outside ±{bands[1]:.2g}",
     }[name]
-    return Judged(name, f"{_told(values, published)}: {bound} points", len(values), gap, bands)
+    return Judged(name, f"{_gap_text(values, published)}: {bound} points", len(values), gap, bands)
 
 
 def _training(values: list[float], published: PublishedFigure) -> Judged:
@@ -196,7 +196,7 @@ def _training(values: list[float], published: PublishedFigure) -> Judged:
         name = NOT_REPLICATED if abs(gap) > quantile_differ * error else INCONCLUSIVE
     needed = None if name in (REPLICATED, NOT_REPLICATED) else seeds_needed(published, sigma)
     interval = (gap - half, gap + half)
-    reason = f"{_told(values, published)}; 90 % interval of the gap {told_interval(interval)}"
+    reason = f"{_gap_text(values, published)}; 90 % interval of the gap {told_interval(interval)}"
     reason += f" ({_told_sigma(sigma, own, seeds, gap, published)}): "
     reason += {
         REPLICATED: f"within ±{margins.replicated:.1f} is shown",
@@ -290,7 +290,7 @@ def _what_would_settle(
     return "no number of seeds would settle it: the published figure's own chance is too large"
 
 
-def _told(values: list[float], published: PublishedFigure) -> str:
+def _gap_text(values: list[float], published: PublishedFigure) -> str:
     gap = statistics.fmean(values) - published.points
     seeds = f" over {len(values)} seeds" if len(values) > 1 else ""
     decimals = 1 if published.rounding >= 0.05 else 2

@@ -96,7 +96,7 @@ def judge_runs(
     within = followed if margin is None else margin
     interval = (gap - half, gap + half)
     reason = (
-        f"{_told(ours, theirs)}; 90 % interval of the gap {told_interval(interval)} (σ "
+        f"{_gap_text(ours, theirs)}; 90 % interval of the gap {told_interval(interval)} (σ "
         f"{spread.sigma:.2f}, as these runs spread"
     )
     if min(len(ours), len(theirs)) == 1:
@@ -150,7 +150,7 @@ def judge_paired(
     """
     gap, (low, high) = value - reference, interval90
     if standard_error == gap == 0:
-        reason = f"{_told([value], [reference])}: on every part of the {images:,} images"
+        reason = f"{_gap_text([value], [reference])}: on every part of the {images:,} images"
         return Judged(
             *(REPLICATED, reason, 1, 0.0, (0.0, 0.0)),
             standard_error=0.0,
@@ -169,7 +169,7 @@ def judge_paired(
         wider = (differs - equal) * standard_error
         name = NOT_REPLICATED if low - wider > 0 or high + wider < 0 else INCONCLUSIVE
     reason = (
-        f"{_told([value], [reference])}; 90 % interval of the difference "
+        f"{_gap_text([value], [reference])}; 90 % interval of the difference "
         f"{told_interval(interval90)}, paired over the {images:,} images: "
     ) + {
         REPLICATED: f"a difference of {within:.2f} points or more is excluded",
@@ -198,14 +198,14 @@ def judge_plainly(value: float, reference: float, margin: float | None, why: str
       why: what is missing: a sentence's half.
     """
     gap = value - reference
-    told = _told([value], [reference])
+    gap_text = _gap_text([value], [reference])
     if margin is None:
-        reason = f"{told}; {why}: give --margin=POINTS, or train more seeds and name them all"
+        reason = f"{gap_text}; {why}: give --margin=POINTS, or train more seeds and name them all"
         return Judged(INCONCLUSIVE, reason, 1, gap, (0.0, 0.0), method="a single figure")
     name = REPLICATED if _within(gap, margin) else NOT_REPLICATED
     where = "within" if name == REPLICATED else "beyond"
     reason = (
-        f"{told}: {where} the ±{margin:.2f} that were given; what of it is chance is not known "
+        f"{gap_text}: {where} the ±{margin:.2f} that were given; what of it is chance is not known "
     )
     reason += f"({why})"
     return Judged(name, reason, 1, gap, (margin, margin), margin=margin, method="a single figure")
@@ -213,16 +213,16 @@ def judge_plainly(value: float, reference: float, margin: float | None, why: str
 
 def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> _SpreadOfBoth:
     n, m = len(ours), len(theirs)
-    each = 1 / n + 1 / m
+    factor = 1 / n + 1 / m
     if min(n, m) == 1:
         sigma, freedom = statistics.stdev(ours if n > 1 else theirs), max(n, m) - 1.0
-        variance = sigma**2 * each
+        variance = sigma**2 * factor
     else:
         parts = statistics.variance(ours) / n, statistics.variance(theirs) / m
         variance = sum(parts)
         squares = parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)
         freedom = variance**2 / squares if squares else float(n + m - 2)
-        sigma = math.sqrt(variance / each)
+        sigma = math.sqrt(variance / factor)
     # A figure rounded to ±r is uniform over 2r, of variance r²/3.
     return _SpreadOfBoth(math.sqrt(variance + rounding**2 / 3), freedom, sigma)
 
@@ -243,7 +243,7 @@ def _without_spread(ours: Sequence[float], theirs: Sequence[float], margin: floa
     if value != reference:
         why = "the runs of each side do not differ at all, so they tell nothing of chance"
         return judge_plainly(value, reference, margin, why)
-    reason = f"{_told(ours, theirs)}: every run has the same figure"
+    reason = f"{_gap_text(ours, theirs)}: every run has the same figure"
     return Judged(
         *(REPLICATED, reason, len(ours), 0.0, (0.0, 0.0), 0.0, True, 0.0, (0.0, 0.0)),
         margin=margin or 0.0,
@@ -288,7 +288,7 @@ def _runs_needed(sigma: float, margin: float | None) -> int | None:
     return None
 
 
-def _told(ours: Sequence[float], theirs: Sequence[float]) -> str:
+def _gap_text(ours: Sequence[float], theirs: Sequence[float]) -> str:
     value, reference = statistics.fmean(ours), statistics.fmean(theirs)
     gap = value - reference
     over = f" over {len(ours)} runs" if len(ours) > 1 else ""

@@ -172,8 +172,8 @@ def find(name: str) -> VisionRow:
     """Like `get`; raises UserError with the nearest names where there is no such row."""
     row = get(name)
     if row is None:
-        close = difflib.get_close_matches(name.lower(), [each.name for each in rows()], 3, 0.5)
-        lines = [f"unknown TF-Vision model '{name}'", *(f"did you mean {each}?" for each in close)]
+        close = difflib.get_close_matches(name.lower(), [model.name for model in rows()], 3, 0.5)
+        lines = [f"unknown TF-Vision model '{name}'", *(f"did you mean {near}?" for near in close)]
         lines.append("all of them: python tools/zoo.py list --engine=tfvision")
         raise UserError("\n  ".join(lines))
     return row

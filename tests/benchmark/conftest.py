@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from replicate.benchmarking import Dataset, Found
+from replicate.benchmarking import Dataset, ModelDetections
 
 # COCO's ids have gaps, so these have.
 COLOURS = {1: (250, 20, 20), 3: (20, 250, 20), 7: (20, 20, 250)}
@@ -57,7 +57,7 @@ def drawn(tmp_path_factory):
 
 
 def find_colours(image):
-    """The Found of an image: the bounding box of each class's colour."""
+    """The ModelDetections of an image: the bounding box of each class's colour."""
     boxes, scores, ids = [], [], []
     for category, colour in COLOURS.items():
         labelled, _ = ndimage.label((image == colour).all(axis=2))
@@ -66,12 +66,12 @@ def find_colours(image):
             boxes.append([columns.start, rows.start, width, height])
             scores.append(1 - 1 / (width * height))
             ids.append(category)
-    return Found(np.array(boxes, float), np.array(scores), np.array(ids))
+    return ModelDetections(np.array(boxes, float), np.array(scores), np.array(ids))
 
 
 @pytest.fixture
 def colour_detector():
-    """A callable on a batch: list of uint8 [height, width, 3] -> list of Found."""
+    """A callable on a batch: list of uint8 [height, width, 3] -> list of ModelDetections."""
 
     def detect(batch):
         detect.calls += 1

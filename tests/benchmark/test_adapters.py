@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from replicate import benchmark
-from replicate.benchmarking import Dataset, Found
+from replicate.benchmarking import Dataset, ModelDetections
 from replicate.benchmarking.adapters.frameworks import tensorflow
 from replicate.benchmarking.adapters.tflite import roles
 from replicate.errors import UserError
@@ -40,7 +40,7 @@ def test_tflite_callable_and_file_give_one_number(shared, val128, tmp_path):
         boxes, classes, scores, _ = (interpreter.get_tensor(each["index"]) for each in outputs)
         boxes = boxes[0].astype(float)
         return [
-            Found(
+            ModelDetections(
                 [
                     [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
                     for y1, x1, y2, x2 in boxes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from replicate import benchmark
-from replicate.benchmarking import Found, Model, pictures
+from replicate.benchmarking import Model, ModelDetections, pictures
 from replicate.errors import UserError
 from replicate.score import score
 from tests.benchmark.conftest import COLOURS, find_colours
@@ -138,7 +138,9 @@ def test_masks_and_keypoints(drawn, tmp_path):
             one = find_colours(image)
             masks = [(image == COLOURS[id]).all(axis=2) for id in one.category_ids]
             found.append(
-                Found(one.boxes_xywh_px, one.scores, one.category_ids, masks=np.array(masks))
+                ModelDetections(
+                    one.boxes_xywh_px, one.scores, one.category_ids, masks=np.array(masks)
+                )
             )
         return found
 
@@ -187,7 +189,7 @@ def nothing(batch):
         (lambda batch: [None], {}, "gave NoneType for an image"),
         (lambda batch: [{"boxes": [], "scores": []}], {}, "keys boxes, scores; expected boxes_xy"),
         (
-            lambda batch: [Found(np.zeros((2, 4)), np.zeros(1), np.zeros(2))],
+            lambda batch: [ModelDetections(np.zeros((2, 4)), np.zeros(1), np.zeros(2))],
             {},
             "image 1: the model gave 2 boxes, 1 scores and 2 category ids",
         ),

@@ -452,7 +452,7 @@ def test_the_best_of_boxes_times_classes():
     """A box counts under each class that is among the best; an argmax would leave it one."""
     outputs = {"boxes": np.array([[0, 0, 9, 9], [5, 5, 9, 9]]), "scores": [[0.9, 0.8], [0.1, 0.7]]}
     contract = Outputs("xyxy_px", "probabilities", "contiguous")
-    found = contract.found(outputs, None, None, {0: 1, 1: 3})
+    found = contract.detections(outputs, None, None, {0: 1, 1: 3})
     assert list(zip(found.category_ids, found.scores, strict=True)) == [
         (1, 0.9),
         (3, 0.8),
@@ -460,7 +460,7 @@ def test_the_best_of_boxes_times_classes():
         (1, 0.1),
     ]
     many = {"boxes": np.zeros((200, 4)), "scores": np.random.default_rng(0).random((200, 2))}
-    assert len(contract.found(many, None, None, {0: 1, 1: 3}).scores) == TOP
+    assert len(contract.detections(many, None, None, {0: 1, 1: 3}).scores) == TOP
 
 
 def test_suppression_that_is_left_to_the_caller():
@@ -469,7 +469,7 @@ def test_suppression_that_is_left_to_the_caller():
     )  # IoU 0.8 and 0.6 with the first
     contract = Outputs("xyxy_px", "probabilities", "contiguous", suppression_iou=0.7)
     scores = np.array([[0.9], [0.8], [0.7]])
-    found = contract.found({"boxes": boxes, "scores": scores}, None, None, {0: 1})
+    found = contract.detections({"boxes": boxes, "scores": scores}, None, None, {0: 1})
     assert found.scores.tolist() == [0.9, 0.7]
 
 

@@ -302,7 +302,7 @@ def test_a_manifest_that_could_not_be_read_is_not_written(tmp_path):
 
 def test_an_older_version_is_told_and_read(run, monkeypatch, capsys):
     monkeypatch.setitem(KINDS, "verdict", dataclasses.replace(KINDS["verdict"], version=3))
-    monkeypatch.setattr(contracts, "_told", set())
+    monkeypatch.setattr(contracts, "_named", set())
     assert read_json(run.verdict)["verdict"] == "NOT COMPARABLE"
     read_json(run.verdict)
     (told,) = capsys.readouterr().err.splitlines()
@@ -310,7 +310,7 @@ def test_an_older_version_is_told_and_read(run, monkeypatch, capsys):
 
 
 def test_one_from_before_there_were_versions_likewise(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(contracts, "_told", set())
+    monkeypatch.setattr(contracts, "_named", set())
     path = tmp_path / "verdict.json"
     path.write_text(json.dumps(read_json(run.verdict)))
     assert read_json(path)["verdict"] == "NOT COMPARABLE"

@@ -130,7 +130,7 @@ class Case:
         document = json.loads(pathlib.Path(self.annotations_file).read_text())
         height_width = {each["id"]: (each["height"], each["width"]) for each in document["images"]}
         objects = []
-        for found in evaluation.found(progress=False):
+        for found in evaluation.by_image(progress=False):
             height, width = height_width[found.image_id]
             for index in rng.permutation(len(found.scores))[:12]:
                 x, y, w, h = found.boxes_xywh_px[index].astype(float)

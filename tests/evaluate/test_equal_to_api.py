@@ -110,7 +110,7 @@ def test_the_same_detections_and_the_same_metrics(family, request, tmp_path, mon
         case.make_objects()
     evaluation = case.evaluation(batch_size=4)
     evaluation.restore(str(case.checkpoint_dir))
-    ours = [each for found in evaluation.found(progress=False) for each in found.as_results()]
+    ours = [each for found in evaluation.by_image(progress=False) for each in found.as_results()]
     path = tmp_path / "detections.json.gz"
     _, result = results.write(evaluation, path, progress=False)
     api = theirs(case, tmp_path / "theirs", monkeypatch)

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from replicate import benchmark, export
-from replicate.evaluate import kept, suppression
+from replicate.evaluate import suppression
+from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json, write_json
 from tests.evaluate.conftest import STEP, Case
 from tests.evaluate.test_watch import PROJECT
@@ -21,7 +22,7 @@ def run(ssd, tmp_path_factory):
     ssd.save(STEP, run.checkpoints)
     write_json(run.spec, {"format": 1})
     run.pipeline_config.write_text(ssd.config_path.read_text())
-    kept.Kept(run, ssd.config, ssd.annotations_file, ssd.image_dir).evaluate_all()
+    CheckpointEvaluator(run, ssd.config, ssd.annotations_file, ssd.image_dir).evaluate_all()
     return run
 
 
@@ -78,7 +79,7 @@ def test_suppression_of_the_api(ssd, run, evaluated, tmp_path):
     again = _copy(run, tmp_path)
 
     def evaluate(image_dir=ssd.image_dir, **options):
-        return kept.Kept(again, ssd.config, ssd.annotations_file, image_dir, **options)
+        return CheckpointEvaluator(again, ssd.config, ssd.annotations_file, image_dir, **options)
 
     asked = {"suppressed_by": suppression.API}
     assert evaluate("nowhere").evaluate_all() == evaluated
@@ -94,7 +95,9 @@ def test_other_annotations_are_evaluated_anew(ssd, run, evaluated, tmp_path):
     document = read_json(ssd.annotations_file)
     document["annotations"] = document["annotations"][::2]
     write_json(tmp_path / "half.json", document)
-    half = kept.Kept(again, ssd.config, tmp_path / "half.json", ssd.image_dir).evaluate_all()
+    half = CheckpointEvaluator(
+        again, ssd.config, tmp_path / "half.json", ssd.image_dir
+    ).evaluate_all()
     assert half["annotations"]["annotations"] < evaluated["annotations"]["annotations"]
     assert half["metrics"] != evaluated["metrics"]
 

@@ -18,7 +18,8 @@ odapi.load()
 
 from tensorboard.backend.event_processing import event_accumulator
 
-from replicate.evaluate import detections, events, kept, results
+from replicate.evaluate import detections, events, results
+from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json, write_json
 from tests.evaluate.conftest import Case
 
@@ -204,7 +205,7 @@ def test_masks_of_a_run_are_scored_with_its_boxes(tmp_path):
     evaluation = case.evaluation()
     evaluation.restore(str(case.checkpoint_dir))
     truth, objects = read_json(case.annotations_file), []
-    for found in evaluation.found(progress=False):
+    for found in evaluation.by_image(progress=False):
         for index in range(0, len(found.scores), 2):
             box, mask = found.boxes_xywh_px[index].tolist(), found.masks[index]
             area = float(coco_mask.area(mask))
@@ -215,7 +216,7 @@ def test_masks_of_a_run_are_scored_with_its_boxes(tmp_path):
     write_json(case.annotations_file, truth | {"annotations": objects})
     run = RunDir.at(tmp_path / "run")
     arguments = case.config, case.annotations_file, case.image_dir
-    kept.Kept(run, *arguments, directory=case.checkpoint_dir).evaluate_all()
+    CheckpointEvaluator(run, *arguments, directory=case.checkpoint_dir).evaluate_all()
     boxes, masks = run.scores_at(7)
     assert (boxes["iou_type"], masks["iou_type"]) == ("bbox", "segm")
     for scores in (boxes, masks):

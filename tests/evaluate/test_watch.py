@@ -21,7 +21,8 @@ odapi.load()
 
 from tensorboard.backend.event_processing import event_accumulator
 
-from replicate.evaluate import events, kept, watch
+from replicate.evaluate import events, watch
+from replicate.evaluate.checkpoint_evaluator import Checkpoint, CheckpointEvaluator
 from replicate.run import RunDir, read_json, write_json
 from tests.tools.running import started
 
@@ -29,14 +30,14 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Checkpoints:
-    """In the place of `kept.Kept`: checkpoints that come, by a list of steps for each look."""
+    """A `CheckpointEvaluator`'s stand-in: checkpoints that come, a list of steps a look."""
 
     def __init__(self, *looks):
         self.looks, self.evaluated = list(looks), []
 
     def checkpoints(self):
         steps = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        return [kept.Checkpoint(step, step, f"ckpt-{step}") for step in steps]
+        return [Checkpoint(step, step, f"ckpt-{step}") for step in steps]
 
     def evaluate(self, checkpoint):
         self.evaluated.append(checkpoint.step)
@@ -177,7 +178,7 @@ def test_kept_checkpoints_of_a_run(ssd, tmp_path):
     run = RunDir.at(tmp_path)
     ssd.save(7, run.checkpoints)
     ssd.save(9, run.checkpoints)
-    checkpoints = kept.Kept(run, ssd.config, ssd.annotations_file, ssd.image_dir)
+    checkpoints = CheckpointEvaluator(run, ssd.config, ssd.annotations_file, ssd.image_dir)
     metrics = checkpoints.evaluate_all()
     assert run.evaluated_steps() == [7, 9]
     assert metrics == json.loads(json.dumps(read_json(run.eval_at(9) / "metrics.json")))
@@ -192,14 +193,14 @@ def test_kept_checkpoints_of_a_run(ssd, tmp_path):
 
     # What is evaluated is passed over, unless another checkpoint has come in its place.
     before = (run.eval_at(7) / "metrics.json").stat().st_mtime_ns
-    kept.Kept(run, ssd.config, ssd.annotations_file, "nowhere").evaluate_all()
+    CheckpointEvaluator(run, ssd.config, ssd.annotations_file, "nowhere").evaluate_all()
     assert (run.eval_at(7) / "metrics.json").stat().st_mtime_ns == before
     ssd.save(9, run.checkpoints)
     for part in run.checkpoints.glob("ckpt-7.*"):
         part.unlink()
     with pytest.raises(UserError, match="nowhere"):
         (run.eval_at(9) / "metrics.json").unlink()
-        kept.Kept(run, ssd.config, ssd.annotations_file, "nowhere").evaluate_all()
+        CheckpointEvaluator(run, ssd.config, ssd.annotations_file, "nowhere").evaluate_all()
 
 
 @pytest.mark.timeout(900)

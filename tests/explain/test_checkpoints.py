@@ -42,7 +42,7 @@ def _evaluated(case):
     """The detections of `tools/evaluate.py`."""
     evaluation = case.evaluation()
     evaluation.restore(str(case.checkpoint_dir))
-    return [each for found in evaluation.found(progress=False) for each in found.as_results()]
+    return [each for found in evaluation.by_image(progress=False) for each in found.as_results()]
 
 
 def _measured(case, **how):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from replicate import report
-from replicate.benchmarking import Found, benchmark
+from replicate.benchmarking import ModelDetections, benchmark
 from replicate.run import read_json, write_json
 from tests.report import making
 
@@ -63,7 +63,7 @@ def record(tmp_path_factory, drawn):
 
     def detector(images):
         return [
-            Found(
+            ModelDetections(
                 boxes_xywh_px=np.array([each["bbox"] for each in known[image.tobytes()]]),
                 scores=np.array([each["score"] for each in known[image.tobytes()]]),
                 category_ids=np.array([each["category_id"] for each in known[image.tobytes()]]),

@@ -15,7 +15,8 @@ odapi.load()
 import tensorflow as tf
 
 from replicate.errors import Interrupted
-from replicate.evaluate import during, kept, watch
+from replicate.evaluate import during, watch
+from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json, read_metrics, write_json
 from replicate.train import loop
 from tests.tools.running import checkpoint_tensors
@@ -78,7 +79,7 @@ def test_no_bit_changes_and_it_ends_early(config, data, plain, tmp_path):
     # asked for again it is done; with more patience it goes on, to what it would have been
     assert loop.train(config, run.root, SETTINGS).endswith("ckpt-4")
     assert read_json(run.training) == training
-    watched = kept.Kept(run, config, *data, keep_best=best.Metric("AR@100"))
+    watched = CheckpointEvaluator(run, config, *data, keep_best=best.Metric("AR@100"))
     end = watch.watch(watched, run.training, 6, eval_timeout=1, grace=0.1)
     assert end.complete and "step, 4, is evaluated; training ended early: no gain" in end.reason
     best.reconsider(run, 3)

@@ -95,7 +95,7 @@ def _of_callable(model: Any, dataset: "Dataset", options: dict[str, Any]) -> Mod
     return Model(
         model,
         name=name,
-        output_transform=lambda found, _: supervision.converted(found, dataset, numbering),
+        output_transform=lambda outputs, _: supervision.converted(outputs, dataset, numbering),
     )
 
 

@@ -112,7 +112,7 @@ def _model(
             {key: value[row] for key, value in values.items()} for row in range(len(image_hw))
         ]
         return [
-            detections.found(0, np.array(hw), output, category_ids, detector.masks).as_results()
+            detections.of_output(0, np.array(hw), output, category_ids, detector.masks).as_results()
             for hw, output in zip(image_hw, one_by_one, strict=True)
         ]
 

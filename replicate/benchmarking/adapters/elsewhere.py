@@ -26,8 +26,8 @@ from replicate.benchmarking.adapters.outputs import LABELS, check_numbers, ids_o
 from replicate.benchmarking.model import (
     Deferred,
     FailedOnImage,
-    Found,
     Model,
+    ModelDetections,
     cpu_name,
     sha256_of,
     sha256_of_files,
@@ -86,8 +86,8 @@ def of(
         spec, content, name = f"{os.path.abspath(file)}:{function}", None, function
     identity = None  # what a user's file loads cannot be told from the file
     if content is not None:
-        told = [numbering, scores, _versions(interpreter)]
-        identity = sha256_of("transformers", sha256_of_files(content), told)
+        settings = [numbering, scores, _versions(interpreter)]
+        identity = sha256_of("transformers", sha256_of_files(content), settings)
     return Deferred(
         name,
         identity,
@@ -97,14 +97,14 @@ def of(
 
 
 def _model(process: "_Process", name: str, dataset: "Dataset", numbering: str | None) -> Model:
-    def detections_of(outputs: list[tuple[dict, float]], image_hw: list) -> list[Found]:
-        found = []
+    def detections_of(outputs: list[tuple[dict, float]], image_hw: list) -> list[ModelDetections]:
+        detections = []
         for index, (arrays, _) in enumerate(outputs):
             try:
-                found.append(found_of(arrays, dataset, numbering))
+                detections.append(of_arrays(arrays, dataset, numbering))
             except UserError as error:
                 raise FailedOnImage(index, str(error)) from None
-        return found
+        return detections
 
     about = process.hello.get("about") or f"Python {process.hello.get('python')}"
     return Model(
@@ -132,10 +132,10 @@ def _numbers(arrays: dict[str, np.ndarray], name: str) -> list[int]:
     return numbers.tolist()
 
 
-def found_of(
+def of_arrays(
     arrays: dict[str, np.ndarray], dataset: "Dataset", numbering: str | None = None
-) -> Found:
-    """A detector's arrays (runner/serve.py's FIELDS) as a Found.
+) -> ModelDetections:
+    """A detector's arrays (runner/serve.py's FIELDS) as ModelDetections.
 
     Raises:
       UserError: a field is missing, or its classes cannot be told.
@@ -173,7 +173,7 @@ def found_of(
             f"the detector gave {len(boxes)} boxes, {len(scores)} scores and {len(ids)} classes"
         )
     known = [index for index, id in enumerate(ids) if id is not None]
-    return Found(boxes[known], scores[known], [ids[index] for index in known])
+    return ModelDetections(boxes[known], scores[known], [ids[index] for index in known])
 
 
 class _Process:
@@ -204,7 +204,7 @@ class _Process:
         self.hello = self._answer()
         if "error" in self.hello:
             self.close()
-            raise UserError(f"{spec}: {_told(self.hello)}")
+            raise UserError(f"{spec}: {_failure(self.hello)}")
 
     def detections(self, image: np.ndarray, index: int) -> tuple[dict[str, np.ndarray], float]:
         """(arrays by their names, seconds that the detector took) of one image.
@@ -223,7 +223,7 @@ class _Process:
             pass  # told by the answer that does not come
         answer = self._answer()
         if "error" in answer:
-            raise FailedOnImage(index, f"the detector {self._spec} failed: {_told(answer)}")
+            raise FailedOnImage(index, f"the detector {self._spec} failed: {_failure(answer)}")
         with np.load(answer["path"], allow_pickle=False) as arrays:
             return dict(arrays), float(answer["seconds"])
 
@@ -257,7 +257,7 @@ def _listen(stderr: Iterable[str], lines: collections.deque[str]) -> None:
         lines.append(line.rstrip())
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _failure(answer: dict[str, Any]) -> str:
     """A failure of the user's code in a line, its traceback in a file."""
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", prefix="replicate-detector-", suffix=".log", delete=False

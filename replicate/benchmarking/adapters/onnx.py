@@ -18,7 +18,7 @@ import numpy as np
 from replicate.benchmarking.adapters.inputs import Inputs
 from replicate.benchmarking.adapters.labels import category_ids_of
 from replicate.benchmarking.adapters.outputs import Outputs, ids_of
-from replicate.benchmarking.model import Deferred, Found, Model, cpu_name, sha256_of
+from replicate.benchmarking.model import Deferred, Model, ModelDetections, cpu_name, sha256_of
 from replicate.errors import UserError
 from replicate.score.groundtruth import read_bytes
 
@@ -100,10 +100,10 @@ def of(
         device = f"{cpu_name()}, ONNX Runtime, {threads} thread{'s' * (threads > 1)}"
         return dataclasses.replace(made, name=name, device=device)
 
-    told = [dataclasses.asdict(part) for part in contract] if contract else None
+    parts = [dataclasses.asdict(part) for part in contract] if contract else None
     return Deferred(
         name,
-        sha256_of("onnx", version, hashlib.sha256(content).hexdigest(), list(id_of), told),
+        sha256_of("onnx", version, hashlib.sha256(content).hexdigest(), list(id_of), parts),
         build,
         decoder="tensorflow" if contract is None else "pillow",
     )
@@ -141,7 +141,7 @@ def _session(
         raise UserError(f"{path}: ONNX Runtime cannot load it ({first})") from None
 
 
-def _told(session: "onnxruntime.InferenceSession") -> str:
+def _signature(session: "onnxruntime.InferenceSession") -> str:
     given = ", ".join(f"{entry.name} {entry.type} {entry.shape}" for entry in session.get_inputs())
     gives = ", ".join(f"{entry.name} {entry.shape}" for entry in session.get_outputs())
     return f"takes {given} and gives {gives}"
@@ -154,7 +154,7 @@ def _of_zoo(
     names = [entry.name for entry in session.get_outputs()]
     if set(_ZOO) - set(names) or len(given) != 1 or given[0].type != "tensor(uint8)":
         raise UserError(
-            f"{path}: {_told(session)}; that is not the zoo's signature (one uint8 image [1, "
+            f"{path}: {_signature(session)}; that is not the zoo's signature (one uint8 image [1, "
             f"height, width, 3] in, {', '.join(_ZOO)} out), and what else it means cannot be told. "
             f"Say it: --outputs=NAME, of {', '.join(KNOWN)}; or --outputs=boxes:…,scores:…,"
             "labels:… with --inputs=…"
@@ -163,7 +163,7 @@ def _of_zoo(
     def call(batch: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(_ZOO, _ran(path, session, _ZOO, batch), strict=True))
 
-    def detections_of(outputs: dict[str, np.ndarray], image_hw: list) -> list[Found]:
+    def detections_of(outputs: dict[str, np.ndarray], image_hw: list) -> list[ModelDetections]:
         (height, width) = image_hw[0]
         count = int(outputs["num_detections"].reshape(-1)[0])
         boxes_yxyx_norm = outputs["detection_boxes"][0, :count].astype(np.float64)
@@ -172,7 +172,7 @@ def _of_zoo(
         ids = [id_of[int(number) - 1] for number in outputs["detection_classes"][0, :count]]
         known = [index for index, id in enumerate(ids) if id is not None]
         return [
-            Found(
+            ModelDetections(
                 boxes_xywh_px[known],
                 outputs["detection_scores"][0, known],
                 [ids[index] for index in known],
@@ -202,7 +202,7 @@ def _by_contract(
     if len(given) != 1 or missing:
         what = f"no output '{outputs.name_of(missing[0])}'" if missing else "more than one input"
         raise UserError(
-            f"{path}: {what}; it {_told(session)}. Name the outputs, like --outputs="
+            f"{path}: {what}; it {_signature(session)}. Name the outputs, like --outputs="
             "boxes=dets:cxcywh_norm,scores=logits:sigmoid,labels:coco"
         )
     sides = given[0].shape[-3:-1] if inputs.layout == "nhwc" else given[0].shape[-2:]
@@ -229,11 +229,11 @@ def _by_contract(
             for role in outputs.roles
         }
 
-    def detections_of(values: dict[str, np.ndarray], image_hw: list) -> list[Found]:
+    def detections_of(values: dict[str, np.ndarray], image_hw: list) -> list[ModelDetections]:
         height, width = image_hw[0]
         of_input = input_hw or (height, width)
         try:
-            found = outputs.found(
+            detections = outputs.detections(
                 values,
                 lambda boxes: inputs.to_image(boxes, (height, width), of_input),
                 of_input,
@@ -241,7 +241,7 @@ def _by_contract(
             )
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
-        return [found]
+        return [detections]
 
     return Model(
         call,
@@ -269,8 +269,8 @@ def _ran(
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path}: it fails on an input of {batch.dtype} {list(batch.shape)} ({first}). It "
-            f"{_told(session)}; say with --inputs=layout:…,pixels:…,resize:… how an image goes in, "
-            "or export it again"
+            f"{_signature(session)}; say with --inputs=layout:…,pixels:…,resize:… how an image "
+            "goes in, or export it again"
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from replicate.benchmarking.model import Found
+from replicate.benchmarking.model import ModelDetections
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class Outputs:
             raise UserError(f"--outputs: {missing[0]} is not said; {_offer()}")
         return cls(**chosen, names=names, suppression_iou=suppression)
 
-    def found(
+    def detections(
         self,
         outputs: Mapping[str, np.ndarray],
         to_image: "Callable[[np.ndarray], np.ndarray] | None",
         input_hw: tuple[int, int] | None,
         id_of: Mapping[int, int],
-    ) -> Found:
+    ) -> ModelDetections:
         """The detections of one image, the best TOP by score.
 
         Args:
@@ -150,7 +150,7 @@ class Outputs:
         known = np.array([label in id_of for label in labels.tolist()], bool)
         order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")][:TOP]
         boxes = boxes[order]
-        return Found(
+        return ModelDetections(
             np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
             scores[order],
             [id_of[label] for label in labels[order].tolist()],
@@ -248,29 +248,29 @@ def _best(
         best = np.argsort(-scores, axis=None, kind="stable")[:TOP]
         rows, columns = np.unravel_index(best, scores.shape)
         return rows, columns
-    kept: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     for column in range(scores.shape[1]):
         order = np.argsort(-scores[:, column], kind="stable")
         order = order[scores[order, column] > 0.001][:3000]
-        kept += [(row, column) for row in _suppressed(boxes, order, suppression_iou)]
-    pairs = np.array(kept, int).reshape(-1, 2)
+        places += [(row, column) for row in _suppressed(boxes, order, suppression_iou)]
+    pairs = np.array(places, int).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
 def _suppressed(boxes: np.ndarray, order: np.ndarray, iou: float) -> list[int]:
     """Those of `order`, best first, that overlap no better one above `iou`."""
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    kept: list[int] = []
-    while len(order) and len(kept) < TOP:
+    survivors: list[int] = []
+    while len(order) and len(survivors) < TOP:
         first, rest = order[0], order[1:]
-        kept.append(int(first))
+        survivors.append(int(first))
         sides = np.minimum(boxes[first, 2:], boxes[rest, 2:]) - np.maximum(
             boxes[first, :2], boxes[rest, :2]
         )
         shared = np.prod(np.maximum(sides, 0), axis=1)
         union = areas[first] + areas[rest] - shared
         order = rest[shared <= iou * union]
-    return kept
+    return survivors
 
 
 def _fraction(value: str, part: str) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from replicate.benchmarking.adapters.outputs import LABELS, check_numbers, ids_of
-from replicate.benchmarking.model import Found
+from replicate.benchmarking.model import ModelDetections
 from replicate.benchmarking.names import ids_of_names
 from replicate.errors import UserError
 
@@ -30,7 +30,7 @@ def is_one(value: Any) -> bool:
 
 
 def converted(detections: Any, dataset: "Dataset", numbering: str | None = None) -> list[Any]:
-    """A batch's detections, each sv.Detections as a Found; others are left as they are.
+    """A batch's detections, each sv.Detections as ModelDetections; others are left as they are.
 
     Args:
       detections: iterable of one object an image.
@@ -45,10 +45,10 @@ def converted(detections: Any, dataset: "Dataset", numbering: str | None = None)
             "the model gave one sv.Detections for a batch; it is given a list of images and gives "
             "a list, one for each"
         )
-    return [_found(one, dataset, numbering) if is_one(one) else one for one in detections]
+    return [_detections(one, dataset, numbering) if is_one(one) else one for one in detections]
 
 
-def _found(one: Any, dataset: "Dataset", numbering: str | None) -> Found:
+def _detections(one: Any, dataset: "Dataset", numbering: str | None) -> ModelDetections:
     boxes = np.asarray(one.xyxy, np.float64).reshape(-1, 4)
     if len(boxes) and (one.confidence is None or one.class_id is None):
         raise UserError(
@@ -75,7 +75,7 @@ def _found(one: Any, dataset: "Dataset", numbering: str | None) -> Found:
     known = [index for index, id in enumerate(ids) if id is not None]
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     masks = getattr(one, "mask", None)
-    return Found(
+    return ModelDetections(
         xywh[known],
         scores[known],
         [ids[index] for index in known],

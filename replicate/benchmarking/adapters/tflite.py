@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replicate.benchmarking.adapters.labels import category_ids_of
-from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
+from replicate.benchmarking.model import Model, ModelDetections, cpu_name, sha256_of
 from replicate.errors import UserError
 from replicate.export import postprocess
 from replicate.export.pixels import Pixels
@@ -97,7 +97,7 @@ def of(
         interpreter.invoke()
         return [interpreter.get_tensor(output["index"]) for output in outputs]
 
-    def detections_of(values: list[np.ndarray], image_hw: list) -> list[Found]:
+    def detections_of(values: list[np.ndarray], image_hw: list) -> list[ModelDetections]:
         boxes_yxyx_norm, classes, scores, counts = in_order(values)
         (image_height, image_width) = image_hw[0]
         count = int(counts.reshape(-1)[0])
@@ -111,7 +111,9 @@ def of(
         boxes_xywh_px = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
         ids = [id_of[int(index)] for index in classes[0, :count]]
         known = [index for index, id in enumerate(ids) if id is not None]
-        return [Found(boxes_xywh_px[known], scores[0, known], [ids[index] for index in known])]
+        return [
+            ModelDetections(boxes_xywh_px[known], scores[0, known], [ids[index] for index in known])
+        ]
 
     return Model(
         call,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replicate.benchmarking.model import Found, Model, cpu_name, sha256_of
+from replicate.benchmarking.model import Model, ModelDetections, cpu_name, sha256_of
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def of(
         with torch.inference_mode():
             return module(batch)
 
-    def detections_of(outputs: list[dict], image_hw: list) -> list[Found]:
-        return [_found(of_image, category_ids) for of_image in outputs]
+    def detections_of(outputs: list[dict], image_hw: list) -> list[ModelDetections]:
+        return [_detections(of_image, category_ids) for of_image in outputs]
 
     return Model(
         call,
@@ -56,7 +56,7 @@ def of(
     )
 
 
-def _found(output: dict, category_ids: dict[int, int] | list[int] | None) -> Found:
+def _detections(output: dict, category_ids: dict[int, int] | list[int] | None) -> ModelDetections:
     missing = [name for name in ("boxes", "labels", "scores") if name not in output]
     if missing:
         raise UserError(
@@ -71,7 +71,7 @@ def _found(output: dict, category_ids: dict[int, int] | list[int] | None) -> Fou
     if category_ids is not None:
         labels = np.array([category_ids[label] for label in labels.tolist()], int)
     masks, keypoints = output.get("masks"), output.get("keypoints")
-    return Found(
+    return ModelDetections(
         np.concatenate([boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]], axis=1),
         scores,
         labels,

@@ -54,9 +54,9 @@ def main(spec: str, options: dict) -> None:
         image = np.load(place)
         try:
             before = time.perf_counter()
-            found = detector(image)
+            detections = detector(image)
             seconds = time.perf_counter() - before
-            np.savez(place + ".npz", **fields_of(found))
+            np.savez(place + ".npz", **fields_of(detections))
         except Exception as error:
             answer(_failure(error, path))
             sys.exit(1)
@@ -89,24 +89,25 @@ def _failure(error: Exception, path: str) -> dict:
     }
 
 
-def fields_of(found: Any) -> dict:
+def fields_of(detections: Any) -> dict:
     """A detector's answer as a dict of arrays, FIELDS alone."""
-    if not isinstance(found, dict):
-        if not hasattr(found, "xyxy"):
+    if not isinstance(detections, dict):
+        if not hasattr(detections, "xyxy"):
             raise TypeError(
-                f"the detector gave {type(found).__name__}; a dict or sv.Detections is expected"
+                f"the detector gave {type(detections).__name__}; "
+                "a dict or sv.Detections is expected"
             )
-        names = (getattr(found, "data", None) or {}).get("class_name")
-        found = {
-            "boxes_xyxy_px": found.xyxy,
-            "scores": found.confidence,
-            "class_ids": found.class_id,
+        names = (getattr(detections, "data", None) or {}).get("class_name")
+        detections = {
+            "boxes_xyxy_px": detections.xyxy,
+            "scores": detections.confidence,
+            "class_ids": detections.class_id,
             "class_names": names,
         }
-    unknown = set(found) - set(FIELDS)
+    unknown = set(detections) - set(FIELDS)
     if unknown:
         raise ValueError(f"the detector gave {sorted(unknown)}; there are {list(FIELDS)}")
-    arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}
+    arrays = {name: np.asarray(value) for name, value in detections.items() if value is not None}
     # Names as fixed-width text: no pickle is read on the other side.
     if "class_names" in arrays:
         arrays["class_names"] = arrays["class_names"].astype(str)

@@ -38,7 +38,7 @@ class Checkpoint:
         return pathlib.Path(f"{self.path}.index").is_file()
 
 
-class Kept:
+class CheckpointEvaluator:
     """Evaluates checkpoints of one model into a run directory.
 
     The model is built when the first checkpoint needs it.
@@ -105,8 +105,8 @@ class Kept:
             self._keeping.hold(checkpoint.step, checkpoint.path)
         metrics = metrics or self._evaluated(checkpoint, identity)
         if self._keep_best is not None:
-            found = checkpoint.step, identity["sha256"], metrics, checkpoint.path
-            if self._keeping.offer(*found) and checkpoint.path not in self._told_best:
+            candidate = checkpoint.step, identity["sha256"], metrics, checkpoint.path
+            if self._keeping.offer(*candidate) and checkpoint.path not in self._told_best:
                 self._told_best.add(checkpoint.path)
                 print(f"kept: {best.sentence_of(self._run)}", file=sys.stderr)
         return metrics

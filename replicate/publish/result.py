@@ -39,7 +39,7 @@ class PublisherTerms:
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class PublishedResult:
     """One result.
 
     Attributes:
@@ -119,9 +119,9 @@ class Material:
         if row is None:
             return {}
         return {
-            name: found.points
+            name: published_figure.points
             for name, attribute in FIGURES.values()
-            if (found := row.figure(attribute.removesuffix("_map"))) is not None
+            if (published_figure := row.figure(attribute.removesuffix("_map"))) is not None
         }
 
     def interval(self, iou_type: str, samples: int) -> dict[str, dict]:
@@ -133,7 +133,7 @@ class Material:
             return {}
         if not pathlib.Path(self.annotations_file).is_file():
             return {}
-        fix = [each["problem"] for each in self.scores[iou_type].get("repairs", [])]
+        fix = [repair["problem"] for repair in self.scores[iou_type].get("repairs", [])]
         result = scoring.score(
             self.annotations_file, self.detections, iou_type=iou_type, evaluator="hotcoco", fix=fix
         )
@@ -152,8 +152,8 @@ def kind(iou_type: str) -> str:
     return KINDS[iou_type]
 
 
-def of(source: str | os.PathLike[str]) -> Material:
-    """The Material of a run directory or of the record of tools/benchmark.py.
+def of(source: str | os.PathLike[str]) -> PublishedResult:
+    """The PublishedResult of a run directory or of the record of tools/benchmark.py.
 
     Raises:
       UserError: neither, without an evaluation, or scored before the kit wrote protocols.
@@ -170,7 +170,7 @@ def of(source: str | os.PathLike[str]) -> Material:
     return _of_record(path, record)
 
 
-def _of_run(run: RunDir) -> Material:
+def _of_run(run: RunDir) -> PublishedResult:
     steps = run.evaluated_steps()
     if not steps:
         raise UserError(
@@ -179,15 +179,15 @@ def _of_run(run: RunDir) -> Material:
         )
     scores = run.scores_at(steps[-1])
     folder = run.eval_at(steps[-1])
-    _require_protocol(folder / "metrics.json", all("protocol" in each for each in scores))
+    _require_protocol(folder / "metrics.json", all("protocol" in score for score in scores))
     verdict = read_json(run.verdict) if run.verdict.is_file() else None
     _require_one_figure(run, verdict, scores)
     spec = read_json(run.spec)
     request: dict[str, Any] = spec.get("request") or {}
-    return Material(
+    return PublishedResult(
         name=run.root.resolve().name,
         model=request.get("model") or spec.get("model") or run.root.resolve().name,
-        scores={each["iou_type"]: each for each in scores},
+        scores={score["iou_type"]: score for score in scores},
         images=scores[0]["annotations"]["images"],
         annotations_file=scores[0]["annotations"]["file"],
         annotations_sha256=scores[0]["annotations"]["sha256"],
@@ -202,9 +202,9 @@ def _of_run(run: RunDir) -> Material:
     )
 
 
-def _of_record(path: pathlib.Path, record: dict) -> Material:
+def _of_record(path: pathlib.Path, record: dict) -> PublishedResult:
     evaluators = record["evaluators"]["versions"]
-    return Material(
+    return PublishedResult(
         name=path.stem,
         model=record["model"]["name"],
         scores={
