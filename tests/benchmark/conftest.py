@@ -79,3 +79,13 @@ def colour_detector():
 
     detect.calls = 0
     return detect
+
+
+@pytest.fixture(scope="module")
+def recorded(drawn, tmp_path_factory):
+    """Detections of each image, recorded once, and their metrics."""
+    from tests.benchmark.replaying import images_of, metrics_of, spoilt
+
+    rng = np.random.default_rng(2)
+    found = [spoilt(find_colours(image), rng) for image in images_of(drawn)]
+    return found, metrics_of(drawn, found, tmp_path_factory.mktemp("recorded") / "detections.json")

@@ -48,7 +48,8 @@ def test_it_has_what_they_need(python):
 
 @pytest.mark.timeout(600)
 def test_detectors_of_other_frameworks(python):
-    assert _ran(python, "tests/benchmark/test_other_detectors.py") > 30
+    files = ("test_supervision.py", "test_onnx.py", "test_another_python.py")
+    assert _ran(python, *(f"tests/benchmark/{name}" for name in files)) > 30
 
 
 @pytest.mark.slow

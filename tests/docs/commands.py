@@ -176,9 +176,9 @@ NOT_RUN = {
     ),
     ("docs/export.md", "R="): "a shell variable of the training below it",
     ("docs/export.md", "import supervision"): (
-        "Ultralytics is no part of the kit; tests/benchmark/test_other_detectors.py runs one"
+        "Ultralytics is no part of the kit; tests/benchmark/test_supervision.py has its detections"
     ),
-    ("docs/export.md", "# mine.py"): "a sketch; tests/benchmark/test_other_detectors.py runs one",
+    ("docs/export.md", "# mine.py"): "a sketch; tests/benchmark/test_another_python.py runs one",
     (
         "docs/how-to-released-checkpoint.md",
         "python tools/download.py",

@@ -68,3 +68,9 @@ class Dataset:
 @pytest.fixture
 def dataset(tmp_path):
     return Dataset(tmp_path / "dataset")
+
+
+@pytest.fixture
+def cases(shared):
+    """The folder of annotation files as other tools write them."""
+    return shared / "cases" / "01-json-dirt"

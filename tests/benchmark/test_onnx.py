@@ -1,177 +1,14 @@
-"""Detectors of other frameworks, each by its own convention, give the recorded detections' AP."""
-
-import dataclasses
-import json
-import os
-import pathlib
-import subprocess
-import sys
-import venv
+"""ONNX detectors, each by its own convention, give the recorded detections' AP."""
 
 import numpy as np
-import psutil
 import pytest
-from PIL import Image
-from pycocotools import mask as coco_mask
 
-from replicate import benchmark
 from replicate.benchmarking import Dataset
 from replicate.benchmarking.adapters.inputs import Inputs
 from replicate.benchmarking.adapters.outputs import TOP, Outputs, probabilities
 from replicate.benchmarking.names import ids_of_names
 from replicate.errors import UserError
-from tests.benchmark.conftest import NAMES, find_colours
-
-IDS = sorted(NAMES)
-
-
-def _images(dataset):
-    return [np.asarray(Image.open(path).convert("RGB")) for _, path in dataset.images]
-
-
-def _spoilt(found, rng):
-    """Detections that are not all right: moved a little, and wrong ones among them."""
-    boxes = found.boxes_xywh_px + rng.normal(0, 1.5, found.boxes_xywh_px.shape)
-    boxes = np.concatenate([boxes, rng.uniform(1, 60, (5, 4))]).clip(1)
-    ids = np.concatenate([found.category_ids, rng.choice(IDS, 5)])
-    scores = rng.permutation(np.linspace(0.15, 0.95, len(ids)))
-    return dataclasses.replace(found, boxes_xywh_px=boxes, scores=scores, category_ids=ids)
-
-
-@pytest.fixture(scope="module")
-def recorded(drawn, tmp_path_factory):
-    """Detections of each image, recorded once, and their metrics."""
-    rng = np.random.default_rng(2)
-    found = [_spoilt(find_colours(image), rng) for image in _images(drawn)]
-    return found, _metrics(drawn, found, tmp_path_factory.mktemp("recorded") / "detections.json")
-
-
-def _metrics(dataset, found, path):
-    results = [
-        result
-        for (image_id, _), one in zip(dataset.images, found, strict=True)
-        for result in one.as_results(image_id)
-    ]
-    path.write_text(json.dumps(results))
-    metrics = benchmark(str(path), dataset, cache_dir=None).metrics["bbox"]
-    assert 0.2 < metrics["AP"] < 0.9
-    return metrics
-
-
-def _corners(found):
-    x, y, w, h = found.boxes_xywh_px.T
-    return np.stack([x, y, x + w, y + h], axis=1)
-
-
-def _replay(dataset, found, convert):
-    """A detector that knows its images by their pixels."""
-    known = {
-        image.tobytes(): convert(one) for image, one in zip(_images(dataset), found, strict=True)
-    }
-    return lambda batch: [known[image.tobytes()] for image in batch]
-
-
-def _run(model, dataset, **options):
-    return benchmark(model, dataset, cache_dir=None, progress=False, **options)
-
-
-# --- supervision
-
-
-def _supervision(found, class_ids, names=None):
-    supervision = pytest.importorskip(
-        "supervision", reason="optional: requirements-supervision.txt"
-    )
-    return supervision.Detections(
-        xyxy=_corners(found),
-        confidence=found.scores,
-        class_id=np.array(class_ids),
-        data={} if names is None else {"class_name": np.array(names)},
-    )
-
-
-@pytest.mark.parametrize("numbering", ["contiguous", "contiguous_from_one", "coco", None])
-def test_hand_built_sv_detections(drawn, recorded, numbering):
-    found, metrics = recorded
-
-    def convert(one):
-        places = [IDS.index(id) for id in one.category_ids]
-        class_ids = {"coco": one.category_ids, "contiguous_from_one": np.array(places) + 1}
-        names = [NAMES[id].upper() for id in one.category_ids] if numbering is None else None
-        return _supervision(one, class_ids.get(numbering, places), names)
-
-    options = {"numbering": numbering} if numbering else {}
-    record = _run(_replay(drawn, found, convert), drawn, **options)
-    assert record.metrics["bbox"] == metrics
-
-
-def test_masks_of_sv_detections(drawn, recorded, tmp_path):
-    """Mask AP of masks as sv.Detections has them equals that of the same masks as COCO's RLE."""
-    supervision = pytest.importorskip(
-        "supervision", reason="optional: requirements-supervision.txt"
-    )
-    rng = np.random.default_rng(4)
-    document = json.loads(pathlib.Path(drawn.annotations_file).read_text())
-    for annotation in document["annotations"]:
-        x, y, w, h = annotation["bbox"]
-        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    path = tmp_path / "instances.json"
-    path.write_text(json.dumps(document))
-    dataset = Dataset(str(path), drawn.image_dir)
-
-    def masks(one, image):
-        """Of each box an ellipse in it, so that the mask's AP is not the box's."""
-        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-        x, y, w, h = (side[:, None, None] for side in one.boxes_xywh_px.T)
-        shrink = rng.uniform(0.4, 1.2, (len(x), 1, 1))
-        off = ((columns - x - w / 2) / (w * shrink)) ** 2 + ((rows - y - h / 2) / (h * shrink)) ** 2
-        return off <= 0.5
-
-    of_images = [masks(one, image) for one, image in zip(recorded[0], _images(drawn), strict=True)]
-    results, replies = [], []
-    for (image_id, _), one, of_one in zip(drawn.images, recorded[0], of_images, strict=True):
-        for result, mask in zip(one.as_results(image_id), of_one, strict=True):
-            encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-            encoded["counts"] = encoded["counts"].decode()
-            results.append(result | {"segmentation": encoded})
-        replies.append(
-            supervision.Detections(
-                xyxy=_corners(one),
-                confidence=one.scores,
-                class_id=np.array(one.category_ids),
-                mask=of_one,
-            )
-        )
-    (tmp_path / "detections.json").write_text(json.dumps(results))
-    kinds = {"iou_types": ("bbox", "segm")}
-    expected = benchmark(str(tmp_path / "detections.json"), dataset, cache_dir=None, **kinds)
-    known = {image.tobytes(): reply for image, reply in zip(_images(drawn), replies, strict=True)}
-    record = _run(
-        lambda batch: [known[image.tobytes()] for image in batch],
-        dataset,
-        numbering="coco",
-        **kinds,
-    )
-    assert record.metrics == expected.metrics
-    assert 0.02 < record.metrics["segm"]["AP"] != record.metrics["bbox"]["AP"]
-
-
-def test_sv_detections_that_do_not_say_what_they_count(drawn, recorded):
-    convert = _replay(drawn, recorded[0], lambda one: _supervision(one, one.category_ids))
-    with pytest.raises(UserError, match="counts differently in every framework"):
-        _run(convert, drawn)
-    with pytest.raises(UserError, match="a class number of 7, where contiguous over the 3"):
-        _run(convert, drawn, numbering="contiguous")
-    without = _replay(
-        drawn,
-        recorded[0],
-        lambda one: dataclasses.replace(_supervision(one, one.category_ids), confidence=None),
-    )
-    with pytest.raises(UserError, match="without confidence"):
-        _run(without, drawn, numbering="coco")
-
-
-# --- ONNX
+from tests.benchmark.replaying import IDS, corners_of, images_of, run
 
 
 def _onnx_model(path, dataset, tables, inputs, input_hw, names):
@@ -186,7 +23,7 @@ def _onnx_model(path, dataset, tables, inputs, input_hw, names):
     pytest.importorskip("onnxruntime", reason="optional: requirements-onnx.txt")
     from onnx import TensorProto, helper, numpy_helper
 
-    prepared = [inputs.prepared(image, input_hw).astype(np.float32) for image in _images(dataset)]
+    prepared = [inputs.prepared(image, input_hw).astype(np.float32) for image in images_of(dataset)]
     means = np.array([image.mean(dtype=np.float64) for image in prepared], np.float32)
     assert np.abs(np.subtract.outer(means, means))[~np.eye(len(means), dtype=bool)].min() > 2e-5
     height, width = input_hw or ("height", "width")
@@ -287,8 +124,8 @@ def test_onnx_by_a_named_contract(case, drawn, recorded, tmp_path):
     inputs, input_hw, text = CASES[case]
     contract = Outputs.parsed(text)
     of_images = [
-        _as_written(_corners(one), image.shape[:2], contract, inputs, input_hw)
-        for one, image in zip(found, _images(drawn), strict=True)
+        _as_written(corners_of(one), image.shape[:2], contract, inputs, input_hw)
+        for one, image in zip(found, images_of(drawn), strict=True)
     ]
     tables = {contract.name_of("boxes"): np.array(of_images, np.float32)}
     if contract.by_class:
@@ -305,7 +142,7 @@ def test_onnx_by_a_named_contract(case, drawn, recorded, tmp_path):
     path = tmp_path / "detector.onnx"
     _onnx_model(path, drawn, tables, inputs, input_hw, contract.names)
     told = f"layout:{inputs.layout},pixels:{inputs.pixels},resize:{inputs.resize}"
-    record = _run(path, drawn, outputs=text, inputs=told)
+    record = run(path, drawn, outputs=text, inputs=told)
     assert record.metrics["bbox"]["AP"] == pytest.approx(metrics["AP"], abs=1e-12)
     assert record.metrics["bbox"]["AP50"] == pytest.approx(metrics["AP50"], abs=1e-12)
     assert "ONNX Runtime" in record.speed["device"]
@@ -318,9 +155,9 @@ def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
     found, metrics = recorded
     inputs, outputs = KNOWN[family]
     input_hw = None if inputs.resize == "none" else (96, 96)
-    images = _images(drawn)
+    images = images_of(drawn)
     boxes = [
-        _as_written(_corners(one), image.shape[:2], outputs, inputs, input_hw)
+        _as_written(corners_of(one), image.shape[:2], outputs, inputs, input_hw)
         for one, image in zip(found, images, strict=True)
     ]
     if family == "torchvision":
@@ -343,15 +180,15 @@ def test_onnx_of_a_known_family(family, drawn, recorded, tmp_path):
             }
     path = tmp_path / "detector.onnx"
     _onnx_model(path, drawn, tables, inputs, input_hw, outputs.names)
-    assert _run(path, drawn, outputs=family).metrics["bbox"]["AP"] == pytest.approx(
+    assert run(path, drawn, outputs=family).metrics["bbox"]["AP"] == pytest.approx(
         metrics["AP"], abs=1e-12
     )
     with pytest.raises(UserError, match="what else it means cannot be told"):
-        _run(path, drawn)
+        run(path, drawn)
     with pytest.raises(UserError, match="--outputs=yolov9: there are tf_zoo, torchvision"):
-        _run(path, drawn, outputs="yolov9")
+        run(path, drawn, outputs="yolov9")
     with pytest.raises(UserError, match="--inputs: how an image goes in is not said"):
-        _run(path, drawn, outputs="boxes:xyxy_px,scores:score,labels:coco")
+        run(path, drawn, outputs="boxes:xyxy_px,scores:score,labels:coco")
 
 
 WRONG = {
@@ -394,7 +231,7 @@ def test_outputs_that_are_not_what_is_said(mistake, drawn, tmp_path):
     tables["labels"] = np.full((6, *shapes["labels"]), 3, np.int64)
     _onnx_model(tmp_path / "detector.onnx", drawn, tables, STRETCH, (64, 96), {})
     with pytest.raises(UserError, match=says):
-        _run(
+        run(
             tmp_path / "detector.onnx",
             drawn,
             outputs=text,
@@ -410,7 +247,7 @@ def test_an_input_in_another_layout(drawn, tmp_path):
     }
     _onnx_model(tmp_path / "detector.onnx", drawn, tables, STRETCH, (64, 96), {})
     with pytest.raises(UserError, match=r"fails on an input of float32 .*takes image .*--inputs="):
-        _run(
+        run(
             tmp_path / "detector.onnx",
             drawn,
             outputs="boxes:xyxy_norm,scores:score,labels:coco",
@@ -478,104 +315,3 @@ def test_names_of_other_lists(drawn):
     assert ids_of_names(["Red", "N/A", "blue"], dataset) == {"Red": 1, "blue": 7}
     with pytest.raises(UserError, match="none of the model's 1 class names"):
         ids_of_names(["purple"], dataset)
-
-
-# --- another Python
-
-DETECTOR = """
-import sys, json, pathlib
-import numpy as np
-
-def make(options):
-    here = pathlib.Path(__file__).parent
-    recorded = np.load(here / "recorded.npz", allow_pickle=False)
-    def detect(image):
-        print("a library that talks")  # must not come between the answers
-        key = str(int(image.astype(np.int64).sum()))
-        return {"boxes_xyxy_px": recorded[key + "/boxes"], "scores": recorded[key + "/scores"],
-                "class_names": recorded[key + "/names"]}
-    detect.about = sys.prefix
-    return detect
-
-def broken(options):
-    raise RuntimeError("weights are missing")
-
-def silent(options):
-    return lambda image: {"boxes_xyxy_px": [[0, 0, 1, 1]]}
-
-def fails_on_one(options):
-    def detect(image):
-        if image.shape[0] == 100:
-            raise ValueError("a shape it does not know")
-        return {"boxes_xyxy_px": np.zeros((0, 4)), "scores": [], "class_names": []}
-    return detect
-
-def crashes(options):
-    import os
-    return lambda image: os._exit(7)
-"""
-
-
-@pytest.fixture(scope="module")
-def detector(drawn, recorded, tmp_path_factory):
-    """(a detector's file, the Python of another environment, which has NumPy alone)."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    (folder / "detector.py").write_text(DETECTOR)
-    arrays = {}
-    for image, one in zip(_images(drawn), recorded[0], strict=True):
-        key = str(int(image.astype(np.int64).sum()))
-        arrays[f"{key}/boxes"] = _corners(one)
-        arrays[f"{key}/scores"] = one.scores
-        arrays[f"{key}/names"] = np.array([NAMES[id] for id in one.category_ids])
-    np.savez(folder / "recorded.npz", **arrays)
-    venv.create(folder / "env", symlinks=True, with_pip=False)
-    python = folder / "env" / "bin" / "python"
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    ours = pathlib.Path(np.__file__).parent
-    for package in (ours, ours.with_name("numpy.libs")):
-        if package.exists():
-            os.symlink(package, pathlib.Path(site) / package.name)
-    return folder / "detector.py", str(python)
-
-
-def test_a_detector_in_another_environment(drawn, recorded, detector):
-    path, python = detector
-    alone = subprocess.run([python, "-c", "import tensorflow"], capture_output=True)
-    assert alone.returncode != 0
-    record = _run(f"{path}:make", drawn, python=python)
-    assert record.metrics["bbox"] == recorded[1]
-    assert str(path.parent / "env") in record.speed["device"]
-    assert record.model["identity"] is None  # what the file loads cannot be told from it
-    # The detector's own seconds, without the way of the images through files.
-    assert record.speed["latency_ms"]["median"] > 0
-
-
-def test_a_detector_elsewhere_that_fails(drawn, detector):
-    path, python = detector
-    line = next(i for i, text in enumerate(DETECTOR.split("\n"), 1) if "weights are" in text)
-    before = set(psutil.Process().children())
-    with pytest.raises(UserError) as caught:
-        _run(f"{path}:broken", drawn, python=python)
-    told = f"RuntimeError: weights are missing ({path}, line {line}, in broken)"
-    assert f"{path}:broken: {told}; its traceback is in " in str(caught.value)
-    log = pathlib.Path(str(caught.value).rpartition(" is in ")[2])
-    assert "Traceback" in log.read_text() and "Traceback" not in str(caught.value)
-    log.unlink()
-    assert set(psutil.Process().children()) <= before
-    with pytest.raises(UserError, match=r"1\.png \(image 1\): .*expected scores and one of"):
-        _run(f"{path}:silent", drawn, python=python)
-    with pytest.raises(UserError, match=r"3\.png \(image 3\): .*ValueError: a shape it does not"):
-        _run(f"{path}:fails_on_one", drawn, python=python, batch_size=2)
-    with pytest.raises(UserError, match="ended with status 7"):
-        _run(f"{path}:crashes", drawn, python=python)
-    with pytest.raises(UserError, match="no function 'mak' in it; there are: broken, crashes"):
-        _run(f"{path}:mak", drawn, python=python)
-    with pytest.raises(UserError, match="no such interpreter"):
-        _run(f"{path}:make", drawn, python="/nowhere/python")
-    with pytest.raises(UserError, match="no such file"):
-        _run(f"{path}x:make", drawn, python=sys.executable)
