@@ -61,17 +61,17 @@ class Profile:
         tf.profiler.experimental.stop()
         if step is None:
             return
-        operations = _operations(self._run.events)
+        found = operations(self._run.events)
         described = {
             "first_step": self._first + 1,
             "steps": step - self._first,
             "seconds": seconds,
-            "operations": operations[:KEPT],
+            "operations": found[:KEPT],
         }
         write_json(self._run.profile, described)
         longest = ", ".join(
             f"{operation['operation']} {operation['share']:.0%} ({operation['device']})"
-            for operation in operations[:SHOWN]
+            for operation in found[:SHOWN]
         )
         say(
             f"profiled steps {self._first + 1} to {step}: {seconds / (step - self._first):.3f} s a "
@@ -79,7 +79,7 @@ class Profile:
         )
 
 
-def _operations(folder: pathlib.Path) -> list[dict]:
+def operations(folder: pathlib.Path) -> list[dict]:
     """The seconds by device and type of operation in the last profile below `folder`."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -87,7 +87,7 @@ def _operations(folder: pathlib.Path) -> list[dict]:
     if not paths:
         return []
     space = xplane_pb2.XSpace.FromString(paths[-1].read_bytes())
-    operations: list[dict] = []
+    found: list[dict] = []
     for plane in space.planes:
         picoseconds: collections.Counter[str] = collections.Counter()
         on_host = plane.name.startswith("/host:CPU")
@@ -102,7 +102,7 @@ def _operations(folder: pathlib.Path) -> list[dict]:
                 elif not on_host and line.name.startswith("Stream"):
                     picoseconds[name[:80]] += event.duration_ps
         total = sum(picoseconds.values())
-        operations += [
+        found += [
             {
                 "device": plane.name.strip("/"),
                 "operation": name,
@@ -112,4 +112,4 @@ def _operations(folder: pathlib.Path) -> list[dict]:
             for name, spent in picoseconds.items()
             if total
         ]
-    return sorted(operations, key=lambda operation: -operation["seconds"])
+    return sorted(found, key=lambda operation: -operation["seconds"])

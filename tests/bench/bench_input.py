@@ -12,7 +12,8 @@ processor milliseconds an image (the difference between two lines is a part's), 
 the whole, without the cache and with it, to the bare decode by processor time, with their 95 %
 intervals from paired turns. Images a second a core are 1000 over these milliseconds. The target is
 --target for the SSD recipes with the cache, which is there for every epoch but the first; where the
-interval does not tell, that is said. Exit status 1 where a target is missed.
+interval does not tell, that is said. --profile tells, of one more turn of the whole, which
+operations its time went to. Exit status 1 where a target is missed.
 """
 
 import argparse
@@ -132,8 +133,24 @@ def turn(iterator, elements):
     return time.perf_counter() - begun, time.process_time() - cpu
 
 
-def measure(recipe, pattern, label_map, images, turns):
-    """{part: [(images a second, processor ms an image) of each turn]}."""
+def profiled(dataset, images):
+    """[(type of operation, ms an image)], the longest first, of a turn of batches."""
+    import tensorflow as tf
+
+    from replicate.train import profile
+
+    iterator = iter(dataset)
+    next(iterator)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            turn(iterator, images // BATCH)
+        found = profile.operations(folder)
+    made = images // BATCH * BATCH
+    return [(each["operation"], each["seconds"] / made * 1e3) for each in found]
+
+
+def measure(recipe, pattern, label_map, images, turns, with_profile=False):
+    """{part: [(images a second, processor ms an image) of each turn]}, {part: its profile}."""
     import tensorflow as tf
 
     with pipelines(recipe, pattern, label_map) as datasets, tf.device("/CPU:0"):
@@ -150,7 +167,8 @@ def measure(recipe, pattern, label_map, images, turns):
                 if number:  # the first turn warms caches and traces
                     rate = elements * (BATCH if of_batches else 1)
                     found[part].append((rate / seconds, cpu / rate * 1e3))
-    return found
+        parts = (WHOLE, CACHED) if with_profile else ()
+        return found, {part: profiled(datasets[part], images) for part in parts}
 
 
 def main():
@@ -163,6 +181,7 @@ def main():
     parser.add_argument("--records", help="pattern of records, instead of drawn ones")
     parser.add_argument("--label_map", help="of --records")
     parser.add_argument("--target", type=float, default=0.8)
+    parser.add_argument("--profile", action="store_true", help="and the operations of each whole")
     options = parser.parse_args()
     from replicate import odapi
 
@@ -172,8 +191,13 @@ def main():
         given = options.records, options.label_map
         pattern, label_map = given if options.records else make(pathlib.Path(folder))
         for recipe in options.recipes.split(","):
-            found = measure(recipe, pattern, label_map, options.images, options.turns)
+            found, profiles = measure(
+                recipe, pattern, label_map, options.images, options.turns, options.profile
+            )
             missed |= _report(recipe, found, options) == paired.MISSED
+            for part, operations in profiles.items():
+                told = ", ".join(f"{name} {ms:.2f}" for name, ms in operations[:10])
+                print(f"  {part}, ms an image: {told}", flush=True)
     return 1 if missed else 0
 
 
