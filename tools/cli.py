@@ -108,8 +108,8 @@ def run(
         takes_words = next(iter(inspect.signature(main).parameters)) != "_"
         strays = [word for word in positional if not takes_words or _of_a_switch(word)]
         if strays:
-            raise flags.Error(unexpected(strays))
-        missing = [name for name in required if not getattr(flags.FLAGS, name)]
+            raise flags.Error(unexpected(strays, _missing(required)))
+        missing = _missing(required)
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
     except flags.Error as error:
@@ -194,11 +194,18 @@ def _try_outputs(tool: str, folders: Collection[str]) -> None:
                 _fail(tool, f"--{name}: {_of_a_path(error) or error}")
 
 
-def unexpected(words: Sequence[str]) -> str:
-    """The message about words that the tool does not take, with what was probably meant."""
+def _missing(required: Iterable[str]) -> list[str]:
+    return [name for name in required if not getattr(flags.FLAGS, name)]
+
+
+def unexpected(words: Sequence[str], missing: Sequence[str] = ()) -> str:
+    """The message about words that the tool does not take, with what was probably meant: where one
+    required flag is `missing` and there is one word, that flag."""
     lines = [f"unexpected: {' '.join(words)}"]
     for word in words:
         meant = _meant(word)
+        if meant is None and len(words) == len(missing) == 1:
+            meant = f"--{missing[0]}={word}"
         if meant:
             lines.append(f"did you mean {meant}?")
     return "\n  ".join(lines)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -67,7 +68,7 @@ def html(operations: Sequence[Operation], a: str, b: str, is_same: bool) -> str:
         rows = [
             {
                 "op": operation.op,
-                "path": operation.path,
+                "pieces": re.findall(r"[^._]*[._]|[^._]+", operation.path),
                 "a": _shown(operation.a, operation.path),
                 "b": _shown(operation.b, operation.path),
                 "a_unset": operation.a is None,

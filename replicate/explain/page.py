@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 from replicate.explain import text
 from replicate.explain.figures import SHOWN
@@ -9,23 +10,31 @@ from replicate.report import pages
 from replicate.run import write_text
 
 _STYLE = """
-td.track{min-width:150px;width:38%;padding-right:0}
+td.track{min-width:150px;width:30%;padding-right:0}
 td.track svg{display:block;width:100%;height:1.35em;overflow:visible}
 .track line.zero{stroke:var(--muted);stroke-width:1;vector-effect:non-scaling-stroke}
 .track line.told{stroke:var(--s2);stroke-width:2.5;vector-effect:non-scaling-stroke}
 .track line.span{stroke:var(--s1);stroke-width:2;vector-effect:non-scaling-stroke}
 .track .dot{stroke:var(--s1);stroke-width:9;stroke-linecap:round;vector-effect:non-scaling-stroke}
 .track .dot.hit{stroke:var(--s2)}
-td.says{min-width:20rem}
+td.says{min-width:15rem}.tried thead th{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
+.mark{display:inline-block;width:.62em;height:.62em;border-radius:50%;background:var(--s1);margin-right:.35em}.mark.hit{background:var(--s2)}
 th.change{min-width:7.5rem;overflow-wrap:anywhere}
 @media (min-width:641px){th.change{min-width:13rem}}
-@media (max-width:640px){th.change{font-size:.82rem}td.track{min-width:120px}}
+@media (max-width:640px){
+.tried thead th:not(.falls),.differing thead{position:absolute;clip-path:inset(50%)}
+.tried tr,.differing tr{display:block;padding:.4rem 0;border-bottom:1px solid var(--grid)}
+.tried th,.tried td,.differing th,.differing td{display:block;border:0;padding:.05rem 0;text-align:left}
+td.track{width:100%}.tried td.num{display:inline-block;margin-right:1rem}
+[data-label]:not(:empty)::before{content:attr(data-label) " ";color:var(--muted)}
+}
 tr.hit th{font-weight:700}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;color:var(--muted);font-size:.88rem}
 .key b.told{color:var(--s2)}
 """
 
 
+_DOTS_OF_TOLD = (("", "gives another figure"), ("hit", "gives the told one, alone or with others"))
 _CONTROLS = {
     None: "",
     "none": "control: must be 0",
@@ -47,7 +56,7 @@ def write(content: dict, path: str | os.PathLike[str], command: str = "") -> Non
         path,
         pages.html(
             "explain.html.j2",
-            [],
+            ["page.js"],
             templates=pathlib.Path(__file__).resolve().parent / "templates",
             extra_style=_STYLE,
             page=page,
@@ -74,7 +83,7 @@ def _of_detections(content: dict) -> dict:
             "value": row["figures"]["AP"],
             "low": None,
             "high": None,
-            "cells": [text.change(row["effects"][name]) for name in SHOWN],
+            "cells": [_signed(row["effects"][name], 4) for name in SHOWN],
             "hit": text.name_of(row) in named,
         }
         for row in shown
@@ -89,7 +98,9 @@ def _of_detections(content: dict) -> dict:
                 text.of_scored(content["annotations"], content["detections"]) + ".",
             ],
             "remarks": content["remarks"],
-            "figures": [(name, text.figure(official[name])) for name in SHOWN],
+            "figures": [(f"COCO's own {name}", text.figure(official[name])) for name in SHOWN],
+            "dots": _DOTS_OF_TOLD if content["told"] else (),
+            "in_points": False,
             "zero": ("COCO's own AP", official["AP"]),
             "zero_shown": text.figure(official["AP"]),
             "told_shown": told_ap and told_ap["written"],
@@ -128,6 +139,14 @@ def _sentence(line: str) -> str:
     return f"{line[0].upper()}{line[1:]}."
 
 
+def _signed(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else pages.signed(value, digits)
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else " to ".join(_signed(value) for value in interval)
+
+
 def _of_model(content: dict) -> dict:
     baseline = content["baseline"]["figures"]
     rows = [
@@ -139,31 +158,41 @@ def _of_model(content: dict) -> dict:
             "low": row["interval"] and row["interval"][0],
             "high": row["interval"] and row["interval"][1],
             "cells": [
-                "–" if row["delta_ap"] is None else f"{row['delta_ap']:+.2f}",
+                _signed(row["delta_ap"]),
+                _interval(row["interval"]),
+                row["elsewhere"],
                 "–" if row["pixel_difference"] is None else f"{row['pixel_difference']:.2f}",
-                "yes" if row["matters"] else "no",
             ],
             "hit": bool(row["matters"]),
         }
         for row in content["changes"]
     ]
-    mattering = sum(row["hit"] for row in rows)
+    mattering = [change for change in content["changes"] if change["matters"]]
+    everywhere = sum(change["elsewhere"] == "yes" for change in content["changes"])
+    beyond = f"beyond ±{content['tolerance_points']:g} points"
     return _scaled(
         {
             "title": f"What does each step of the pipeline of {content['model']['name']} cost?",
             "heading": "Changes, largest effect first",
             "sentences": [
-                f"{mattering} of {len(rows)} changes move AP by more than "
-                f"{content['tolerance_points']} points, within which a checkpoint that is "
-                f"evaluated again counts as replicated ({content['annotations']['images']} "
-                "images). Lines are 95 % intervals over images, paired.",
+                f"On these {content['annotations']['images']:,} images {len(mattering)} of "
+                f"{len(rows)} changes move AP by more than {content['tolerance_points']:g} points, "
+                "within which a checkpoint that is evaluated again counts as replicated; of "
+                f"{everywhere} the intervals tell that other images would show it too.",
             ],
             "remarks": content["remarks"],
             "figures": [(name, text.figure(baseline[name])) for name in SHOWN],
+            "dots": (("", f"within ±{content['tolerance_points']:g} points"), ("hit", beyond)),
+            "in_points": True,
             "zero": ("nothing changed", 0.0),
             "zero_shown": "0 points",
             "told": None,
-            "heads": ["points of AP", "pixel difference", "matters"],
+            "heads": [
+                "points of AP",
+                "95 % interval, paired",
+                "on other images too",
+                "pixel difference (of 255)",
+            ],
             "rows": rows,
             "notes": [
                 f"not measured: {change['step']}, {change['value']}: {change['reason']}"
@@ -181,9 +210,8 @@ def _of_runs(content: dict) -> dict:
         rows.append(("the gap", content["gap"], content["interval"]))
     if split:
         rows += [(f"of {name}", split[name], None) for name in ("evaluation", "training")]
-    sentences = [f"{b['path']} against {a['path']}."] + (
-        [content["note"]] if content["note"] else []
-    )
+    sentences = [f"{b['path']} against {a['path']}."]
+    sentences += [_sentence(line) for line in content["note"].splitlines()]
     return _scaled(
         {
             "title": "Why do the two runs differ?",
@@ -191,13 +219,15 @@ def _of_runs(content: dict) -> dict:
             "sentences": sentences,
             "remarks": [],
             "figures": [
-                (run["path"], "undefined" if run["AP"] is None else f"{run['AP']:.2f}")
+                (f"AP of {run['path']} (%)", "undefined" if run["AP"] is None else f"{run['AP']:.2f}")
                 for run in (a, b)
             ],
+            "dots": (),
+            "in_points": True,
             "zero": ("no difference", 0.0),
             "zero_shown": "0 points",
             "told": None,
-            "heads": ["points of AP"],
+            "heads": ["points of AP", "95 % interval"],
             "rows": [
                 {
                     "name": name,
@@ -206,8 +236,8 @@ def _of_runs(content: dict) -> dict:
                     "value": value,
                     "low": interval and interval[0],
                     "high": interval and interval[1],
-                    "cells": [f"{value:+.2f}"],
-                    "hit": name == "the gap",
+                    "cells": [_signed(value), _interval(interval)],
+                    "hit": False,
                 }
                 for name, value, interval in rows
             ],
@@ -225,6 +255,9 @@ def _scaled(page: dict) -> dict:
     values = [value for value in values if value is not None]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
+    digits, unit = (2, "points") if page["in_points"] else (4, "AP")
+    shown = (f"{value:.{digits}f}".replace("-", "−") for value in (low, high))
+    page["range"] = f"{' to '.join(shown)} {unit}" if high > low else ""
 
     def at(value: float | None) -> float | None:
         return None if value is None else round(3 + 94 * (value - low) / span, 2)

@@ -95,7 +95,7 @@ def from_runs(
     elif _gap(first, second) is None:
         note = "AP is undefined, so there is no gap"
     elif not evaluate:
-        note = "evaluations differ; the gap is not split, as it was asked for"
+        note = "evaluations differ; the gap is not split, as --noevaluate asks"
     else:
         missing = [str(run.root) for run in (first, second) if not run.can_be_evaluated]
         if missing:

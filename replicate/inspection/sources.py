@@ -328,7 +328,7 @@ def _of_shard(
         categories=label_map.read(path),
         images=images,
         dropped=dict(dropped),
-        how=f"{how}, in an order of their own: that of a run is the order of its records",
+        how=f"{how}, not in the order in which a run reads its records",
         ledger=ledger,
         image_dir=paths[1] if kind == COCO_SOURCE else "",
     )

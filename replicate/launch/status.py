@@ -49,7 +49,8 @@ class Status:
     Attributes:
       run: its directory, relative to the folder that was asked about.
       state: "queued" (in Slurm, or behind another seed), "held", "preparing" (preflight, records,
-        config), "running" (training), "evaluating", "done", "trained" (no verdict was asked for),
+        config), "running" (training), "evaluating", "done", "trained" (to its end, without a
+        verdict),
         "stopped" (by a signal, its checkpoint saved), "failed", "cancelled", "timed out",
         "skipped" (a run before it failed), "dead" (gone without a word), "damaged" (a file of it
         cannot be read, see `reason`).
@@ -209,6 +210,8 @@ def _end_of(run: RunDir, state: str | None, reason: str, record: dict) -> tuple[
         return state, reason
     if state == "done" and not _ends_with_verdict(run):
         return "trained", reason
+    if state == "done" and not run.verdict.is_file() and _is_evaluated(run):
+        return "trained", "evaluated to its end, not judged: no verdict.json"
     if "skipped" in record:
         return "skipped", record["skipped"]
     if code := record.get("exit"):
@@ -221,6 +224,12 @@ def _end_of(run: RunDir, state: str | None, reason: str, record: dict) -> tuple[
 def _ends_with_verdict(run: RunDir) -> bool:
     """Replications do; other kinds of run say theirs in their spec."""
     return run.spec.is_file() and "kind" not in read_json(run.spec)
+
+
+def _is_evaluated(run: RunDir) -> bool:
+    """Whether the last step that was trained is evaluated."""
+    steps = run.evaluated_steps()
+    return bool(steps) and steps[-1] >= read_json(run.training)["step"]
 
 
 def _of_exit(code: int) -> tuple[str, str]:

@@ -75,6 +75,7 @@ def _checkpoints(checkpoints: list[dict]) -> Iterator[Plot]:
         marker="o",
         from_zero=True,
         highlight=next(iter(series)),
+        x_ticks=[row["step"] for row in checkpoints],
     )
 
 

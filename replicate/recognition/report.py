@@ -125,8 +125,9 @@ def of_run(run: RunDir) -> tuple[dict, Scores | None]:
     }
     content["sentence"] = _sentence(headline, classes)
     scored = _scored(run, headline, files)
-    if headline is not None:
-        content["sentence"] += _chance(headline["metrics"])
+    content["chance"] = _chance(headline["metrics"]) if headline is not None else None
+    if content["chance"] is not None:
+        content["sentence"] += f" Chance level: {100 * content['chance']:.1f}."
     if scored is not None and same_for_every_image(scored.scores):
         content["sentence"] += SAME_SCORES
     if scored and headline:
@@ -240,16 +241,14 @@ def _sentence(headline: dict | None, classes: Sequence[dict]) -> str:
     )
 
 
-def _chance(figures: dict) -> str:
+def _chance(figures: dict) -> float | None:
     """The mean AP of scores that say nothing: of a random order, AP is the share of positives."""
     shares = [
         category["positives"] / figures["images"]
         for category in figures["per_category"]
         if category["positives"]
     ]
-    if not shares:
-        return ""
-    return f" Chance level: {100 * sum(shares) / len(shares):.1f}."
+    return sum(shares) / len(shares) if shares else None
 
 
 def same_for_every_image(scores: np.ndarray) -> bool:

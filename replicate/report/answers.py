@@ -166,7 +166,7 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         yield _step("score the last checkpoint", [command])
         return
     if verdict is None:
-        yield _step("judge the run", [next_steps.judged(run)])
+        yield _step(f"judge the run: {material.why_no_verdict}", [next_steps.judged(run)])
         return
     if reference_kind(verdict) != "zoo":
         yield from _next_of_own(verdict, run, _runs(content))
@@ -181,15 +181,16 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     if decided == "REPLICATED":
         yield _step("how far its AP would move on other images", [next_steps.score_samples(run)])
         return
-    seen: set[str] = set()
+    steps: dict[str, dict] = {}
     for cause in verdict["likely_causes"]:
-        if cause["likelihood"] == "not ruled out" and len(seen) >= 3:
+        if cause["likelihood"] == "not ruled out" and len(steps) >= 3:
             continue
         step = _step(cause["cause"], next_steps.commands_for(cause["number"], run))
-        if step["command"] in seen or len(seen) >= _MOST:
-            continue
-        seen.add(step["command"])
-        yield step
+        if step["command"] in steps:  # one command for both
+            steps[step["command"]]["why"] += f"; {cause['cause']}"
+        elif len(steps) < _MOST:
+            steps[step["command"]] = step
+    yield from steps.values()
 
 
 def _next_of_own(verdict: dict, run: next_steps.CommandContext, runs: str) -> Iterator[dict]:

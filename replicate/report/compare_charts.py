@@ -1,6 +1,7 @@
 """The plots of a comparison: each run in a colour that the page's script can give to another."""
 
 import re
+from typing import Any
 
 from matplotlib import ticker
 
@@ -12,7 +13,7 @@ def of(comparison: dict) -> dict[str, Plot]:
     """dict name -> Plot: the curves, accuracy against speed, and differences by category."""
     keys = [run["key"] for run in comparison["runs"]]
     names = {run["key"]: run["name"] for run in comparison["runs"]}
-    apart = {key for group in comparison.get("groups", [])[1:] for key in group["runs"]}
+    apart = _apart(comparison)
     drawn = {}
     for curve in comparison["curves"]:
         drawn[name_of(curve)] = _overlay(curve, keys, apart, names)
@@ -20,6 +21,36 @@ def of(comparison: dict) -> dict[str, Plot]:
     if comparison["speed"]["runs"] or comparison["zoo"]:
         drawn["speed-accuracy"] = _speed(comparison, keys)
     return drawn
+
+
+def styles(comparison: dict) -> dict[str, bool]:
+    """Which kinds of lines are drawn beside whole ones: "dashed" and "dotted"."""
+    apart = _apart(comparison)
+    drawn = {style for each in comparison["curves"] for style in _styles(each, apart).values()}
+    return {"dotted": ":" in drawn, "dashed": any(isinstance(each, tuple) for each in drawn)}
+
+
+def _apart(comparison: dict) -> set[str]:
+    """The runs that were evaluated on other images than the first group."""
+    return {key for group in comparison.get("groups", [])[1:] for key in group["runs"]}
+
+
+def _styles(curve: dict, apart: set[str]) -> dict[str, Any]:
+    """matplotlib's style of each run's line: dict key -> style.
+
+    A line of the evaluation is dotted where it was on other images than the first group's; one
+    that lies just upon an earlier one is dashed, so that both are seen.
+    """
+    before: dict[tuple, int] = {}
+    of_runs: dict[str, Any] = {}
+    for line in curve["lines"]:
+        same = (tuple(line["step"]), tuple(line["value"]))
+        upon = before.get(same, 0)
+        before[same] = upon + 1
+        of_score = curve["share"] and not curve["of_machine"]
+        alone = ":" if of_score and line["run"] in apart else "-"
+        of_runs[line["run"]] = (2 * upon, (2, 2 * upon)) if upon else alone
+    return of_runs
 
 
 def css(comparison: dict) -> str:
@@ -50,29 +81,18 @@ def _themed(plot: Plot, keys: list[str]) -> Plot:
 
 
 def _overlay(curve: dict, keys: list[str], apart: set[str], names: dict[str, str]) -> Plot:
-    """The lines of a curve; of the evaluation, dotted where it was on other images than the first.
-
-    A line that lies just upon an earlier one is dashed, so that both are seen.
-    """
+    """The lines of a curve, in the styles of `_styles`."""
     name = name_of(curve)
     few = max(len(line["step"]) for line in curve["lines"]) <= 20
     with plots.axes("training step", curve["y_label"]) as holder:
-        before: dict[tuple, int] = {}
+        of_runs = _styles(curve, apart)
         for line in curve["lines"]:
-            same = (tuple(line["step"]), tuple(line["value"]))
-            upon = before.get(same, 0)
-            before[same] = upon + 1
-            style = (
-                (2 * upon, (2, 2 * upon)) if upon
-                else ":" if curve["share"] and not curve["of_machine"] and line["run"] in apart
-                else "-"
-            )  # fmt: skip
             holder.plot(
                 line["step"],
                 [float("nan") if value is None else value for value in line["value"]],
                 color=_stand_in(keys, line["run"]),
                 linewidth=1.5,
-                linestyle=style,
+                linestyle=of_runs[line["run"]],
                 label=names[line["run"]],
                 marker="o" if few else None,
                 markersize=3.5,

@@ -56,10 +56,11 @@ def of(
     together = _on_the_same_images(scored, base, not_checked)
     of_groups = standing.groups(participants, base.key if base else None)
     names = {participant.key: participant.name for participant in participants}
+    aps = {each.key: each.facts["metrics"].get("AP") for each in participants}
     return {
         "format": FORMAT,
         "groups": of_groups,
-        "headline": standing.headline(of_groups, names, together, samples),
+        "headline": standing.headline(of_groups, names, together, samples, aps),
         "overall": standing.overall(together, base, samples) if base else {},
         "baseline": base.key if base else None,
         "metrics": list(METRICS),
@@ -69,6 +70,7 @@ def of(
                 "name": participant.name,
                 "path": participant.path,
                 "kind": participant.kind,
+                "config": participant.message is not None,
             }
             | participant.facts
             for participant in participants
@@ -136,7 +138,7 @@ def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:
     for participant in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
         try:
             if not participant.evaluations:
-                raise UserError("its detections are not at hand")
+                raise UserError(participant.no_detections)
             scored[participant.key] = participant, participant.scored()
             if participant.facts["F1_50"] is None:
                 handle = participant.scored().evaluations["hotcoco"].handle

@@ -114,7 +114,7 @@ def _verdict(material: RunFiles) -> dict | None:
     if decided is None:
         return None
     if "conditions" not in decided:
-        material.cannot_say("the verdict", "verdict.json is of an earlier kit; judge the run again")
+        material.cannot_say(run_files.VERDICT, "verdict.json is of an earlier kit")
         return None
     figures = [
         {

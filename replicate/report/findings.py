@@ -66,10 +66,15 @@ def scored(material: RunFiles) -> list[Scored]:
         try:
             rescored.append(_scored(material, metrics))
         except UserError as error:
-            material.cannot_say(f"curves, errors and images of step {step}", str(error))
+            material.cannot_say(of_step(step), str(error))
     if rescored and rescored[-1].step != material.evaluations[-1]["step"]:
         return []  # nothing may be shown in the place of the checkpoint that the page names
     return rescored
+
+
+def of_step(step: int) -> str:
+    """What a report cannot say where a step's detections cannot be scored again."""
+    return f"curves, errors and images of step {step}"
 
 
 def _scored(material: RunFiles, metrics: dict) -> Scored:

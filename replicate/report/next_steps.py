@@ -126,8 +126,9 @@ def seeds(run: CommandContext, *more: str) -> list[str]:
 
 
 def judged(run: CommandContext, *words: str) -> str:
-    """The command that judges the run, with these flags."""
-    return _line("tools/verdict.py", run.root, *words)
+    """The command that judges the run, with these flags, and keeps the answer in it."""
+    kept = os.path.join(run.root, "verdict.json")
+    return _line("tools/verdict.py", run.root, *words, f"--output={kept}")
 
 
 def launch(
@@ -272,14 +273,17 @@ def _compared(run: CommandContext) -> list[str]:
 
 
 def _scaled(run: CommandContext) -> list[str]:
-    """The recipe's rate and schedule for this run's batch, by the linear rule."""
+    """The recipe's rate and schedule for this run's batch, by the linear rule, with its steps."""
     rendered, batch = f"{run.root}-scaled.config", run.batch_size or _published_batch(run)
-    of_rate = re.compile(reasons.RATE.paths).search
+    steps = None
+    if run.model != "MODEL":
+        steps = config.facts(config.render(run.model, global_batch_size=batch)).num_steps
     if run.trained_alone:
         return [
             _render(run, rendered, f"--global_batch_size={batch}"),
-            _again(run, model=rendered),
+            _again(run, model=rendered, num_steps=steps),
         ]
+    own = re.compile(f"{reasons.RATE.paths}|{reasons.SCHEDULE.paths}").search
     return [
         _line(
             "tools/render_config.py",
@@ -287,7 +291,7 @@ def _scaled(run: CommandContext) -> list[str]:
             f"--global_batch_size={batch}",
             f"--output={rendered}",
         ),
-        _again(run, model=rendered, without=lambda path: path == _BATCH or of_rate(path)),
+        _again(run, model=rendered, without=own, num_steps=steps),
     ]
 
 
@@ -296,12 +300,8 @@ def _published_batch(run: CommandContext) -> int:
 
 
 def _schedule(run: CommandContext) -> list[str]:
-    if not run.finished and run.command:
-        return [run.command]
-    if run.trained_alone:
-        return _compared(run)
-    pattern = re.compile(reasons.SCHEDULE.paths)
-    return [_again(run, without=pattern.search, num_steps=None)]
+    """All of the recipe's images: its schedule at this run's batch, or the stopped run on."""
+    return [run.command] if not run.finished and run.command else _scaled(run)
 
 
 def _records_whole(run: CommandContext) -> list[str]:
@@ -334,14 +334,31 @@ def _converted(run: CommandContext) -> list[str]:
     ]
 
 
+def _labels(run: CommandContext) -> list[str]:
+    """Other classes than the recipe's are those of other data; the recipe's are COCO's. Where they
+    are as many, what was recorded and what was detected is looked at."""
+    pattern = re.compile(reasons.LABELS.paths)
+    if any(pattern.search(path) for path, _ in run.request.get("overrides") or ()):
+        return [_again(run, without=pattern.search)]
+    if any(path.endswith("num_classes") for path in run.published):
+        return _train2017(run)
+    return [*_records_whole(run), _score(run)]
+
+
 def _train2017(run: CommandContext) -> list[str]:
-    fetched = _line(
-        "tools/download.py", "coco", "--split=train2017", "--split=annotations", f"--dest={_COCO}"
-    )
+    """Train2017, and val2017 where the run was evaluated on something else."""
     files = {
         "train_annotations": f"{_COCO}/annotations/instances_train2017.json",
         "train_images": f"{_COCO}/train2017",
     }
+    splits = ["--split=train2017", "--split=annotations"]
+    if "val2017" not in os.path.basename(run.request.get("val_annotations") or ""):
+        splits.insert(1, "--split=val2017")
+        files |= {
+            "val_annotations": f"{_COCO}/annotations/instances_val2017.json",
+            "val_images": f"{_COCO}/val2017",
+        }
+    fetched = _line("tools/download.py", "coco", *splits, f"--dest={_COCO}")
     if run.trained_alone:
         changed = dataclasses.replace(run, request=run.request | files)
         return [fetched, *_converted(changed)]
@@ -423,7 +440,7 @@ _MENDS: dict[int, Callable[[CommandContext], Iterable[str]]] = {
     reasons.RATE.number: _scaled,
     reasons.DEVICES.number: _published_size,
     reasons.RECORDS.number: _converted,
-    reasons.LABELS.number: _converted,
+    reasons.LABELS.number: _labels,
     reasons.SCHEDULE.number: _schedule,
     reasons.RESUME.number: lambda run: [_again(run)],
     reasons.GPU.number: lambda run: [_line("tools/doctor.py")],

@@ -142,8 +142,8 @@ def config_value(value: Any) -> str:
 
 
 def soft(text: object) -> markupsafe.Markup:
-    """Text whose paths and names may break after a dot, a slash or an underscore."""
-    pieces = re.split(r"(?<=[./_])(?=\w)", as_called(str(text)))
+    """Text whose paths and names may break after a dot, a slash or an underscore; numbers not."""
+    pieces = re.split(r"(?<=[/_])(?=\w)|(?<=\.)(?=[^\W\d])", as_called(str(text)))
     return markupsafe.Markup("<wbr>").join(pieces)
 
 

@@ -49,6 +49,7 @@ class Participant:
       evaluations: list of EvaluatedDetections, ascending by step; empty where the
         detections are not at hand.
       image_dir: the folder of the images that it was evaluated on, or None.
+      no_detections: why `evaluations` is empty, where it is.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Participant:
     message: Any
     evaluations: list[EvaluatedDetections]
     image_dir: str | None = None
+    no_detections: str = "its detections are not at hand"
 
     @functools.cache  # noqa: B019  # a participant lives as long as the comparison
     def scored(self, index: int = -1) -> score.Result:
@@ -106,12 +108,17 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> list[Participant]:
 
 def _names(paths: list[str]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
-    parts = [pathlib.Path(path).resolve().with_suffix("").parts for path in paths]
+    parts = [_without_ending(pathlib.Path(path).resolve()).parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(path[-length:]) for path in parts]
         if len(set(names)) == len(names):
             return names
     raise UserError(f"the same run twice: {', '.join(paths)}")
+
+
+def _without_ending(path: pathlib.Path) -> pathlib.Path:
+    """A record's path without .json; a run directory's name may hold a dot (rate_0.02)."""
+    return path.with_suffix("") if path.suffix == ".json" else path
 
 
 def _of_run(key: str, name: str, path: str) -> Participant:
@@ -153,7 +160,19 @@ def _of_run(key: str, name: str, path: str) -> Participant:
     ]
     message = engine.of_run(run.config) if run.config.is_file() else None
     image_dir = report["request"].get("val_images")
-    return Participant(key, name, str(path), "run", facts, report, message, evaluations, image_dir)
+    return Participant(
+        *(key, name, str(path), "run", facts, report, message, evaluations, image_dir),
+        no_detections=_why_not_scored(report),
+    )
+
+
+def _why_not_scored(report: dict) -> str:
+    """Why the report did not score the last evaluation's detections again, as it says itself."""
+    if not report["metrics"]:
+        return "it was not evaluated"
+    what = findings.of_step(report["metrics"]["step"])
+    said = (each["why"] for each in report["not_checked"] if each["what"] == what)
+    return next(said, Participant.no_detections)
 
 
 def _of_record(key: str, name: str, path: str) -> Participant:

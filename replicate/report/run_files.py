@@ -11,6 +11,10 @@ from replicate.verdict import measured
 from tfrecords import manifest as manifests
 
 
+#: Of `RunFiles.not_checked`.
+VERDICT = "the verdict"
+
+
 @dataclasses.dataclass
 class RunFiles:
     """The files of a run, None (or empty) where there is none.
@@ -60,6 +64,12 @@ class RunFiles:
     def references(self) -> dict[str, float]:
         """Figure's name -> points, of a reference of the user's own."""
         return {} if self.of_zoo else (self.verdict or {}).get("published", {})
+
+    @property
+    def why_no_verdict(self) -> str:
+        """Why the report has no verdict, as far as it is known."""
+        said = (each["why"] for each in self.not_checked if each["what"] == VERDICT)
+        return next(said, "there is no verdict.json in the run")
 
     def cannot_say(self, what: str, why: str) -> None:
         self.not_checked.append({"what": what, "why": why})
@@ -114,11 +124,11 @@ def read(run: RunDir) -> RunFiles:
 def _verdict(material: RunFiles) -> dict | None:
     """verdict.json; of a run that was trained and evaluated in pieces, decided now."""
     if material.run.verdict.is_file() or not material.evaluations:
-        return _json(material, material.run.verdict, "the verdict")
+        return _json(material, material.run.verdict, VERDICT)
     try:
         return verdict.of_runs([material.run]).to_json()
     except UserError as error:
-        material.cannot_say("the verdict", _short(error, material.run))
+        material.cannot_say(VERDICT, _short(error, material.run))
         return None
 
 

@@ -7,8 +7,8 @@ from replicate.report.participants import Participant
 from replicate.score import over_images, scoring
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# So many equals of the best are named.
-_NAMED = 3
+# So many of equal AP are named.
+_NAMED = 4
 
 
 def groups(participants: Iterable[Participant], first: str | None = None) -> list[dict]:
@@ -91,24 +91,37 @@ def headline(
     names: dict[str, str],
     together: dict[str, tuple[Participant, scoring.Result]],
     samples: int,
+    aps: dict[str, float | None],
 ) -> list[str]:
-    """Which run is best on which images, by how much, and which runs can be compared: sentences."""
+    """Which run is best on which images, by how much, and which runs can be compared: sentences.
+
+    Only a run whose paired interval over the second leaves out zero is called best.
+
+    Args:
+      of_groups: of `groups`.
+      names: dict key -> name of the run.
+      together: the runs that were scored on the baseline's images, with their scores.
+      samples: of the intervals.
+      aps: dict key -> AP in 0..1, None where it was not evaluated.
+    """
     said = []
     for group in of_groups:
         best, runs = group["best"], group["runs"]
         if best is None:
             continue
-        if len(runs) == 1:
-            said.append(f"{names[best]} alone was evaluated as it was: {group['text']}.")
+        lettered = f"{group['letter']}: " if len(of_groups) > 1 else ""
+        if len(names) == 1:
+            said.append(f"{names[best]}: AP {100 * (aps[best] or 0):.2f}, {group['text']}.")
             continue
-        sentence = f"Of the {len(runs)} runs with {group['text']}, {names[best]} is best"
-        scored = sorted(
-            (key for key in runs if key in together and key != best),
-            key=lambda key: -(together[key][1].metrics["AP"] or 0),
+        if len(runs) == 1:
+            said.append(f"{lettered}{names[best]} alone was evaluated as it was: {group['text']}.")
+            continue
+        ordered = sorted(
+            (key for key in runs if key != best and aps[key] is not None),
+            key=lambda key: -aps[key],
         )
-        if best in together and scored:
-            sentence += _by(best, scored, names, together, samples)
-        said.append(f"{sentence}.")
+        stands = _stands(best, ordered, names, together, samples, aps)
+        said.append(f"{lettered}Of the {len(runs)} runs with {group['text']}, {stands}.")
     if len(of_groups) > 1:
         said.append(
             f"They were evaluated in {len(of_groups)} ways; a figure of one group tells nothing "
@@ -117,28 +130,35 @@ def headline(
     return said
 
 
-def _by(
+def _stands(
     best: str,
     others: list[str],
     names: dict[str, str],
     together: dict[str, tuple[Participant, scoring.Result]],
     samples: int,
+    aps: dict[str, float | None],
 ) -> str:
-    """How far the best is above the second; which ones are its equals. `others`: best first."""
-    second, ap = others[0], together[best][1].metrics["AP"]
-    try:
-        found = _difference(together[best][1], together[second][1], samples)
-    except UserError:
-        return ""
-    if found["difference"] == 0:
-        equals = [names[key] for key in others if together[key][1].metrics["AP"] == ap]
+    """How the highest AP stands to the second, or to its equals. `others`: highest first."""
+    ap = aps[best] or 0.0
+    if not others:
+        return f"{names[best]} alone has an AP"
+    equals = [names[key] for key in (best, *others) if aps[key] == ap]
+    if len(equals) > 1:
         shown = equals[:_NAMED] + [f"{len(equals) - _NAMED} more"] * (len(equals) > _NAMED)
-        listed = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
-        return f" together with {listed}, AP equal"
-    said = f", {100 * found['difference']:.2f} points of AP above {names[second]}"
-    if found["low"] is not None:
-        low, high = (f"{100 * found[side]:+.2f}".replace("-", "−") for side in ("low", "high"))
-        said += f" (95 % interval {low} to {high}, paired)"
-        if found["low"] <= 0 <= found["high"]:
-            said += ", which chance alone can give"
-    return said
+        listed = f"{', '.join(shown[:-1])} and {shown[-1]}"
+        highest = "" if len(equals) > len(others) else ", the highest"
+        return f"{listed} have equal AP, {100 * ap:.2f}{highest}"
+    second = others[0]
+    by = f"{100 * (ap - (aps[second] or 0.0)):.2f} points of AP above {names[second]}"
+    try:
+        both = best in together and second in together
+        found = _difference(together[best][1], together[second][1], samples) if both else None
+    except UserError:
+        found = None
+    if found is None or found["low"] is None:
+        return f"{names[best]} has the highest AP, {by}; no interval tells whether by chance"
+    low, high = (f"{100 * found[side]:+.2f}".replace("-", "−") for side in ("low", "high"))
+    interval = f"(95 % interval {low} to {high}, paired)"
+    if found["low"] <= 0 <= found["high"]:
+        return f"{names[best]} has the highest AP, {by} {interval}, which chance alone can give"
+    return f"{names[best]} is best, {by} {interval}"

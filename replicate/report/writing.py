@@ -155,6 +155,9 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
     """
     by_key = {run["key"]: run for run in compared["runs"]}
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
+    plots = compare_charts.of(compared)
+    system = [compare_charts.name_of(each) for each in compared["curves"] if each["of_machine"]]
+    of_images = compared["gallery"]["images"] if compared["gallery"] else []
     return pages.html(
         "compare.html.j2",
         [
@@ -166,10 +169,13 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
         base=by_key.get(compared["baseline"]),
         others=[by_key[key] for key in others],
         names={key: run["name"] for key, run in by_key.items()},
-        plots=compare_charts.of(compared),
-        system_plots=[
-            compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]
+        plots=plots,
+        system_plots=system,
+        plain_plots=[
+            name for name in plots if name.startswith("curve-") and name not in system
         ],
+        styles=compare_charts.styles(compared),
+        same_everywhere=all(len(set(image["ap50"].values())) < 2 for image in of_images),
         pictures=pictures,
         with_curves={line["run"] for curve in compared["curves"] for line in curve["lines"]},
         # What a step is of each run: images, and epochs of its training set.

@@ -79,6 +79,11 @@ CASES = {
         "dead",
         "its process is gone",
     ),
+    "evaluated to its end, not judged": (
+        {"training": _GONE | {"state": "done", "step": 30}, "ap": 0.2},
+        "trained",
+        "evaluated to its end, not judged: no verdict.json",
+    ),
     "tools/train.py, at its end": (
         {"training": _GONE | {"state": "done"}, "spec": False},
         "trained",
@@ -282,7 +287,7 @@ def test_the_table_keeps_names_whole(width, tmp_path):
     _make(tmp_path / name, training={"step": 1200, "num_steps": 50000}, ap=0.2216, pace=[1])
     (found,) = status.of_folder(tmp_path)
     text = _shown([found], width)
-    rows = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith("│")]
+    rows = [line.strip("│").split("│") for line in text.splitlines() if "│" in line]
     columns = ["".join(cell.strip() + " " for cell in cells) for cells in zip(*rows, strict=True)]
     assert columns[0].replace(" ", "") == name.replace(" ", "")
     told = dict(zip(_HEADS, columns, strict=False))
@@ -301,11 +306,24 @@ def test_columns_at_every_width(width, tmp_path):
     text = _shown(status.of_folder(tmp_path), width)
     assert all(len(line) <= width for line in text.splitlines())
     head = next(line for line in text.splitlines() if "state" in line)
-    assert all(name.split()[0] in head for name in _HEADS)
+    # Nothing is left of either: a narrow table has no column for it.
+    assert all(name.split()[0] in head for name in _HEADS if width >= 80 or name != "time left")
     for word in ("failed", "NOT", "COMPARABLE", "50.0", "no"):
-        assert re.search(rf"[│ ]{word}[│ ,]", text)
+        assert re.search(rf"[│ ]{word}[│ ,\n]", text)
     assert "room" in text
     assert ("where" in head) == (width >= 80)
+
+
+@pytest.mark.parametrize("width", [20, 30, 42, 60])
+def test_nothing_is_cut_however_narrow(width, tmp_path):
+    """Columns, all of them or none: where they have no room, each run is a paragraph."""
+    _make(tmp_path / "a_run", training={"step": 9, "num_steps": 9}, ap=0.5)
+    write_json(tmp_path / "a_run" / "verdict.json", {"verdict": "NOT COMPARABLE"})
+    text = _shown(status.of_folder(tmp_path), width)
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    for word in ("a_run", "50.0", "NOT", "COMPARABLE"):
+        assert word in text
+    assert ("│" in text) == (width >= 42)
 
 
 def test_a_long_reason_is_one_line_of_the_table(tmp_path):

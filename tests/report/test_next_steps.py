@@ -116,18 +116,55 @@ def test_what_is_known_is_filled_in():
     assert start.endswith(f"$(python tools/download.py starting {MODEL})")
     assert "--val_annotations=data/my val.json" in shlex.split(start)
     assert "--rehearsal" in start and "--run_dir=runs/a-next" in start
-    (schedule,) = next_steps.commands_for(reasons.SCHEDULE.number, WHOLE)
-    assert "--num_steps" not in schedule and "--set=train_config.batch_size=16" in schedule
+    rendered, schedule = next_steps.commands_for(reasons.SCHEDULE.number, WHOLE)
+    # The recipe's 50,000 steps of 128 images at this run's 16, with the rate of the linear rule.
+    assert "--num_steps=400000" in schedule and "--model=runs/a-scaled.config" in schedule
+    assert "--global_batch_size=16" in rendered
+    assert "learning_rate_base" not in schedule and "score_threshold=0.3" in schedule
     stopped = dataclasses.replace(WHOLE, finished=False)
     assert next_steps.commands_for(reasons.SCHEDULE.number, stopped) == [WHOLE.command]
     restored, evaluated = next_steps.commands_for(reasons.CUT.number, WHOLE)
     assert "score_threshold=1e-08" in restored and "--model=runs/a" in restored
     assert "--pipeline_config_path=runs/a-as-published.config" in evaluated
-    published, _ = next_steps.commands_for(reasons.RATE.number, WHOLE)
-    assert "--global_batch_size=16" in published
+    assert next_steps.commands_for(reasons.RATE.number, WHOLE) == [rendered, schedule]
     first, second, judged = next_steps.seeds(WHOLE)
     assert "--seed=4" in first and "--seed=5" in second
     assert judged.split()[2:] == ["runs/a", "runs/a-seed4", "runs/a-seed5"]
+
+
+def test_the_scaled_schedule_is_the_recipes_images():
+    """What render_config makes of the command has the recipe's images, and none of ours."""
+    from replicate import config
+
+    whole = dataclasses.replace(
+        WHOLE,
+        request=REQUEST
+        | {"overrides": [*REQUEST["overrides"], ["train_config.num_steps", "600"],
+                         ["train_config.optimizer.momentum_optimizer.learning_rate."
+                          "cosine_decay_learning_rate.total_steps", "600"]]},
+    )  # fmt: skip
+    _, again = next_steps.commands_for(reasons.SCHEDULE.number, whole)
+    assert "total_steps" not in again and "train_config.num_steps" not in again
+    facts = config.facts(config.render(MODEL, global_batch_size=16))
+    assert facts.num_steps * 16 == 50_000 * 128 and f"--num_steps={facts.num_steps}" in again
+
+
+def test_labels_are_mended_by_a_change_or_looked_at():
+    """Never the same training once more: other data where the classes differ, else two checks."""
+    own = dataclasses.replace(WHOLE, published=WHOLE.published | {"model.ssd.num_classes": 90})
+    fetched, again = next_steps.commands_for(reasons.LABELS.number, own)
+    assert "--split=val2017" in fetched
+    assert "--val_annotations=coco/annotations/instances_val2017.json" in again
+    checked, scored = next_steps.commands_for(reasons.LABELS.number, WHOLE)
+    assert "verify_tf_record" in checked and "tools/score.py" in scored
+    overrides = [*REQUEST["overrides"], ["model.ssd.num_classes", "91"]]
+    given = dataclasses.replace(WHOLE, request=REQUEST | {"overrides": overrides})
+    (again,) = next_steps.commands_for(reasons.LABELS.number, given)
+    assert "num_classes" not in again
+
+
+def test_a_verdict_that_is_judged_is_kept_in_the_run():
+    assert "--output=runs/a/verdict.json" in shlex.split(next_steps.judged(WHOLE))
 
 
 def test_words_that_the_user_chooses_are_named(run):

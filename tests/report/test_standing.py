@@ -67,29 +67,57 @@ def test_overall_difference_is_the_scorers(told, folder):
 
 def test_headline(told, page):
     best, alone, apart = told["headline"]
-    assert "better is best together with twin, AP equal" in best
-    assert alone.startswith("elsewhere alone") and "2 ways" in apart
+    ap = 100 * next(run["metrics"]["AP"] for run in told["runs"] if run["name"] == "better")
+    assert best.endswith(f"better and twin have equal AP, {ap:.2f}, the highest.")
+    assert best.startswith("A: Of the 3 runs") and "best" not in best
+    assert alone.startswith("B: elsewhere alone") and "2 ways" in apart
     assert page.texts("#headline p") == told["headline"]
+
+
+def _headline(several, together, samples=40):
+    names = {each.key: each.name for each in several}
+    aps = {each.key: each.facts["metrics"]["AP"] for each in several}
+    (said,) = standing.headline(standing.groups(several), names, together, samples, aps)
+    return said, {names[key]: 100 * ap for key, ap in aps.items()}
 
 
 def test_how_far_the_best_is_above_the_second(folder):
     two = participants.read([str(folder / name) for name in ("worse", "better")])
     together = {each.key: (each, each.scored()) for each in two}
-    names = {each.key: each.name for each in two}
-    (said,) = standing.headline(standing.groups(two), names, together, samples=40)
-    ours, theirs = (100 * each.facts["metrics"]["AP"] for each in (two[1], two[0]))
-    assert f"better is best, {ours - theirs:.2f} points of AP above worse (95 % interval" in said
+    said, ap = _headline(two, together)
+    by = f"{ap['better'] - ap['worse']:.2f} points of AP above worse"
+    assert f"better is best, {by} (95 % interval" in said
+
+
+def test_no_run_is_best_without_an_interval_that_tells(folder, monkeypatch):
+    two = participants.read([str(folder / name) for name in ("worse", "better")])
+    together = {each.key: (each, each.scored()) for each in two}
+    said, ap = _headline(two, {})
+    by = f"{ap['better'] - ap['worse']:.2f} points of AP above worse"
+    assert said.endswith(f"better has the highest AP, {by}; no interval tells whether by chance.")
+    chance = {"difference": 0.01, "low": -0.01, "high": 0.03}
+    monkeypatch.setattr(standing, "_difference", lambda *_: chance)
+    said, _ = _headline(two, together)
+    assert said.endswith("(95 % interval −1.00 to +3.00, paired), which chance alone can give.")
+    assert "better has the highest AP" in said and "best" not in said
+
+
+def test_equals_are_equal_with_or_without_detections(folder):
+    two = participants.read([str(folder / name) for name in ("better", "twin")])
+    together = {each.key: (each, each.scored()) for each in two}
+    for known in (together, {}):
+        said, ap = _headline(two, known)
+        assert said.endswith(f"better and twin have equal AP, {ap['better']:.2f}.")
 
 
 def test_all_equals_of_the_best_are_named(folder):
-    three = participants.read([str(folder / name) for name in ("better", "twin", "worse")])
-    together = {each.key: (each, each.scored()) for each in three[:2]}
-    together["r2"] = together["r3"] = together["r0"]
-    names = {"r0": "better", "r1": "twin", "r2": "again", "r3": "more"}
-    group = {"best": "r0", "runs": list(names), "text": "boxes"}
-    (said,) = standing.headline([group], names, together, samples=20)
+    names = dict(enumerate(("better", "twin", "again", "more", "fifth", "sixth", "worse")))
+    aps = dict.fromkeys(names, 0.5) | {6: 0.4}
+    group = {"letter": "A", "best": 0, "runs": list(names), "text": "boxes"}
+    (said,) = standing.headline([group], names, {}, 20, aps)
     assert said == (
-        "Of the 4 runs with boxes, better is best together with twin, again and more, AP equal."
+        "Of the 7 runs with boxes, better, twin, again, more and 2 more have equal AP, 50.00, "
+        "the highest."
     )
 
 

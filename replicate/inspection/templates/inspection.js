@@ -5,7 +5,7 @@ function startLayers() {
     const apply = () => {
       byId(box.dataset.of).classList.toggle(`hide-${box.dataset.hides}`, !box.checked);
     };
-    box.addEventListener("input", apply);
+    onSet(box, apply);
     apply();
   });
 }

@@ -1,6 +1,18 @@
 // One category: a click on its name anywhere shows its figures, its curve, its confusions and its
 // images, as far as the page has them.
 
+// A small multiple has no room for the names of its axes; enlarged, it has.
+function withAxisNames(svg, x, y) {
+  const { left, right, top, bottom } = frameOf(svg);
+  const [across, up] = [(left + right) / 2, (top + bottom) / 2];
+  svg.append(
+    shape("text", { class: "axis-name", x: across, y: bottom + 12 }, x),
+    shape("text", {
+      class: "axis-name", x: left - 8, y: up, transform: `rotate(-90 ${left - 8} ${up})`,
+    }, y));
+  return svg;
+}
+
 // images: (name) -> {count, show}, or null where the page has none of that category.
 function startCategories(images) {
   const dialog = byId("category-dialog");
@@ -28,9 +40,11 @@ function startCategories(images) {
       .find((each) => each.dataset.text === name)?.querySelector("svg");
     if (!curve) return [];
     // Its ids are the page's already; a copy under the same ones would draw the other's marks.
-    const copy = curve.cloneNode(true);
+    const copy = withAxisNames(curve.cloneNode(true), "recall", "precision");
+    const legend = byId("category-legend")?.cloneNode(true) ?? "";
+    if (legend) legend.removeAttribute("id");
     const figure = element("figure", { class: "plot" },
-      element("figcaption", {}, "Precision over recall"), copy);
+      element("figcaption", {}, "Precision over recall"), legend, copy);
     startValues(figure);
     return [figure];
   }

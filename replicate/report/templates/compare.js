@@ -117,9 +117,9 @@ function startRuns(changed) {
   function refresh() { colourRuns(); changed(); }
 
   for (const id of ["runs-words", "runs-metric", "runs-least", "runs-most"]) {
-    byId(id).addEventListener("input", apply);
+    onSet(byId(id), apply);
   }
-  runRows().forEach((row) => row.querySelector("input").addEventListener("input", refresh));
+  runRows().forEach((row) => onSet(row.querySelector("input"), refresh));
   byId("runs-all").addEventListener("click", () => {
     for (const id of ["runs-words", "runs-least", "runs-most"]) byId(id).value = "";
     runRows().forEach((row) => { row.querySelector("input").checked = true; });
@@ -142,6 +142,7 @@ function startComparedImages() {
   slider.max = Math.max(0, steps.length - 1);
   slider.value = slider.max;
   slider.disabled = steps.length < 2;
+  slider.closest("label").classList.toggle("hidden", steps.length === 0);
   let made = [];
 
   // The run's last checkpoint that is not after the chosen step; a benchmark has but one.
@@ -225,11 +226,11 @@ function startComparedImages() {
     build();
   }
 
-  control("image").addEventListener("input", build);
+  onSet(control("image"), build);
   control("previous").addEventListener("click", () => move(-1));
   control("next").addEventListener("click", () => move(1));
   for (const name of ["score", "step", "category", "groundtruth", "detections"]) {
-    control(name).addEventListener("input", update);
+    onSet(control(name), update);
   }
   return build;
 }
@@ -244,14 +245,14 @@ function startColumns() {
     const show = () => {
       for (const row of table.rows) row.cells[column].classList.toggle("hidden", !box.checked);
     };
-    box.addEventListener("input", show);
+    onSet(box, show);
     holder.append(element("label", { class: "check" }, box, head.textContent.trim()));
     show();
   });
 }
 
 function startUnits() {
-  byId("curves-x")?.addEventListener("input", (event) => {
+  if (byId("curves-x")) onSet(byId("curves-x"), (event) => {
     unit = event.target.value;
     fitCurves(new Set(shownRuns()));
     const unknown = [...byId("legend").children].filter((item) =>

@@ -40,7 +40,7 @@ function startEnlarged(sources) {
   byId("enlarged-previous").addEventListener("click", () => move(-1));
   byId("enlarged-next").addEventListener("click", () => move(1));
   byId("enlarged-close").addEventListener("click", () => dialog.close());
-  byId("enlarged-beside").addEventListener("input", show);
+  onSet(byId("enlarged-beside"), show);
   dialog.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) { event.preventDefault(); move(by); }

@@ -1,15 +1,7 @@
 // Pictures with groundtruth and detections: what a run's gallery and a comparison's share.
 
-const SVG = "http://www.w3.org/2000/svg";
 const [CATEGORY, SCORE, X, Y, WIDTH, HEIGHT, FOUND, KIND, OUTLINE] =
   [0, 1, 2, 3, 4, 5, 6, 7, 8];
-
-function shape(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 const MANY = 12;
 

@@ -13,6 +13,22 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// A control that is set, by whom ever: people's browsers send input and then change, some programs
+// that fill in pages change alone.
+function onSet(control, act) {
+  let told = false;
+  control.addEventListener("input", (event) => { told = true; act(event); });
+  control.addEventListener("change", (event) => { if (!told) act(event); told = false; });
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+function shape(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
 function startTheme() {
   const button = byId("theme");
   const dark = () =>
@@ -95,7 +111,7 @@ function startFilter(input) {
     });
     if (count) count.textContent = `${shown} of ${all} shown`;
   };
-  input.addEventListener("input", apply);
+  onSet(input, apply);
   apply();
 }
 

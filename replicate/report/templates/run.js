@@ -83,11 +83,11 @@ function startGallery(data) {
   }
 
   for (const name of ["groundtruth", "detections", "names", "gray", "dim"]) {
-    control(name).addEventListener("input", update);
+    onSet(control(name), update);
   }
-  for (const name of ["score", "step"]) control(name).addEventListener("input", rebuildIfChosenBy);
+  for (const name of ["score", "step"]) onSet(control(name), rebuildIfChosenBy);
   for (const name of FILTERS) {
-    control(name).addEventListener("input", () => { page = 0; build(); });
+    onSet(control(name), () => { page = 0; build(); });
   }
   control("previous").addEventListener("click", () => { page -= 1; build(); });
   control("next").addEventListener("click", () => { page += 1; build(); });
