@@ -18,13 +18,14 @@ td.track svg{display:block;width:100%;height:1.35em;overflow:visible}
 .track .dot{stroke:var(--s1);stroke-width:9;stroke-linecap:round;vector-effect:non-scaling-stroke}
 .track .dot.hit{stroke:var(--s2)}
 td.says{min-width:15rem}.tried thead th{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
-.mark{display:inline-block;width:.62em;height:.62em;border-radius:50%;background:var(--s1);margin-right:.35em}.mark.hit{background:var(--s2)}
+.mark{display:inline-block;width:.62em;height:.62em;border-radius:50%;margin-right:.35em}
+.mark{background:var(--s1)}.mark.hit{background:var(--s2)}
 th.change{min-width:7.5rem;overflow-wrap:anywhere}
 @media (min-width:641px){th.change{min-width:13rem}}
 @media (max-width:640px){
 .tried thead th:not(.falls),.differing thead{position:absolute;clip-path:inset(50%)}
 .tried tr,.differing tr{display:block;padding:.4rem 0;border-bottom:1px solid var(--grid)}
-.tried th,.tried td,.differing th,.differing td{display:block;border:0;padding:.05rem 0;text-align:left}
+:is(.tried,.differing) :is(th,td){display:block;border:0;padding:.05rem 0;text-align:left}
 td.track{width:100%}.tried td.num{display:inline-block;margin-right:1rem}
 [data-label]:not(:empty)::before{content:attr(data-label) " ";color:var(--muted)}
 }
@@ -219,7 +220,10 @@ def _of_runs(content: dict) -> dict:
             "sentences": sentences,
             "remarks": [],
             "figures": [
-                (f"AP of {run['path']} (%)", "undefined" if run["AP"] is None else f"{run['AP']:.2f}")
+                (
+                    f"AP of {run['path']} (%)",
+                    "undefined" if run["AP"] is None else f"{run['AP']:.2f}",
+                )
                 for run in (a, b)
             ],
             "dots": (),

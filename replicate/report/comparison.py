@@ -54,6 +54,8 @@ def of(
     scored = _scored(participants, not_checked)
     base = _baseline(participants, scored, baseline, not_checked)
     together = _on_the_same_images(scored, base, not_checked)
+    for participant in participants:
+        not_checked += _lost(participant)
     of_groups = standing.groups(participants, base.key if base else None)
     names = {participant.key: participant.name for participant in participants}
     aps = {each.key: each.facts["metrics"].get("AP") for each in participants}
@@ -130,6 +132,15 @@ def _differing(runs: list[Participant], keys: list[str]) -> list[dict]:
         }
         rows.append({"path": path, "class": cls, "values": values})
     return rows
+
+
+def _lost(participant: Participant) -> list[dict]:
+    """Evaluations of a run that are not whole, so that an earlier one stands in their place."""
+    return [
+        {"what": f"{each['what']} of {participant.name}", "why": each["why"]}
+        for each in participant.report.get("not_checked", [])
+        if each["what"].startswith(("the evaluation of step", "the metrics of step"))
+    ]
 
 
 def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:

@@ -10,7 +10,6 @@ from replicate.run import RunDir, read_json, read_metrics
 from replicate.verdict import measured
 from tfrecords import manifest as manifests
 
-
 #: Of `RunFiles.not_checked`.
 VERDICT = "the verdict"
 

@@ -171,9 +171,7 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
         names={key: run["name"] for key, run in by_key.items()},
         plots=plots,
         system_plots=system,
-        plain_plots=[
-            name for name in plots if name.startswith("curve-") and name not in system
-        ],
+        plain_plots=[name for name in plots if name.startswith("curve-") and name not in system],
         styles=compare_charts.styles(compared),
         same_everywhere=all(len(set(image["ap50"].values())) < 2 for image in of_images),
         pictures=pictures,

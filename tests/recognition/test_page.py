@@ -17,6 +17,7 @@ def page(finished):
 
 def test_controls(page):
     assert len(page.all("#image-cards .card img")) == 9
+    assert page.texts("dl.figures dt")[:2] == ["mean AP (%)", "chance level (%)"]
     page.set("#category-search", "hex")
     assert page.texts("#category-table tbody th") == ["hexagon"]
     page.set("#category-search", "")
@@ -38,7 +39,7 @@ def test_a_category_and_values_of_plots(page):
     page.run("document.querySelector('#category-table button.link').click()")
     name = page.one("#category-title").text
     assert name in page.texts("#category-body tbody th")
-    assert page.all("#category-body figure svg")
+    assert page.texts("#category-body figure .axis-name") == ["recall", "precision"]
     page.one("#category-body > button").click()
     shown = page.run(
         "[...document.querySelectorAll('#image-cards > *')].filter((e) => e.checkVisibility())"

@@ -49,14 +49,15 @@ class Page:
             selector,
         )
 
-    def set(self, selector, value):
-        """Sets a slider or a list as a user does, with its input event."""
+    def set(self, selector, value, events=("input",)):
+        """Sets a slider or a list as a user does, with its input event, or with these."""
         self.run(
             "((e) => {e.value = arguments[1]; "
-            "e.dispatchEvent(new Event('input', {bubbles: true}));})"
+            "for (const name of arguments[2]) e.dispatchEvent(new Event(name, {bubbles: true}));})"
             "(document.querySelector(arguments[0]))",
             selector,
             str(value),
+            list(events),
         )
 
     def milliseconds(self, script):

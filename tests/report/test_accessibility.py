@@ -12,11 +12,54 @@ def driver():
     made.quit()
 
 
+@pytest.fixture(scope="module")
+def pages(finished_run, compared, compared_runs, tmp_path_factory):
+    """dict name -> path; benchmark, recognition, inspection and explain have theirs in their own
+    tests, but for the two forms of explain that need no image."""
+    from replicate.explain import from_runs, page
+
+    folder = tmp_path_factory.mktemp("pages")
+    changes = [
+        {"step": "resize", "value": "nearest", "delta_ap": -0.4, "interval": [-0.9, 0.1],
+         "matters": True, "elsewhere": "not known", "pixel_difference": 3.2, "control": None},
+        {"step": "nothing", "value": "the same once more", "delta_ap": 0.0, "interval": [0.0, 0.0],
+         "matters": False, "elsewhere": "no", "pixel_difference": None, "control": "none"},
+    ]  # fmt: skip
+    model = {
+        "form": "model", "model": {"name": "a"}, "changes": changes, "remarks": ["few images"],
+        "baseline": {"figures": {"AP": 0.2, "AP50": 0.4, "AR@100": 0.3}}, "tolerance_points": 0.1,
+        "annotations": {"images": 24}, "left_out": [],
+    }  # fmt: skip
+    page.write(model, folder / "model.html", "python tools/explain.py --model=a --image_dir=b")
+    runs = from_runs(
+        *(str(compared_runs[name].root) for name in ("finished", "lower_rate")),
+        evaluate=False,
+        samples=20,
+    )
+    page.write(runs, folder / "runs.html")
+    return {
+        "run": finished_run.report / "index.html",
+        "comparison": compared / "index.html",
+        "explain, a model": folder / "model.html",
+        "explain, two runs": folder / "runs.html",
+    }
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["run", "comparison"])
-def test_no_serious_fault(driver, finished_run, compared, which, theme):
-    path = finished_run.report / "index.html" if which == "run" else compared / "index.html"
-    assert axe.serious(browsing.Page(driver, path), theme) == []
+@pytest.mark.parametrize("which", ["run", "comparison", "explain, a model", "explain, two runs"])
+def test_no_serious_fault(driver, pages, which, theme):
+    page = browsing.Page(driver, pages[which])
+    assert axe.serious(page, theme) == []
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        assert page.run("document.documentElement.scrollWidth") <= 400
+        assert axe.serious(page, theme) == []
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert page.errors() == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -161,6 +161,55 @@ def test_what_is_no_run(finished_run, tmp_path, paths, said):
         participants.read([each.format(run=finished_run.root, tmp=tmp_path) for each in paths])
 
 
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _replaced(path):
+    path.write_bytes((path.parents[1] / "200" / path.name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    "harm, what, why",
+    [
+        (_cut, "categories and images of run", "not readable"),
+        (_replaced, "categories and images of run", "not the file that metrics.json was computed"),
+        (os.unlink, "the evaluation of step 300 of run", "is not complete"),
+    ],
+)
+def test_damaged_detections_are_told_for_what_they_are(run, finished_run, harm, what, why):
+    harm(run.eval_at(300) / "detections.json.gz")
+    told = comparison.of(participants.read([finished_run.root, run.root]), samples=0, images=1)
+    said = {each["what"]: each["why"] for each in told["not_checked"]}
+    assert why in said[what]
+    assert "not at hand" not in str(said)
+
+
+def test_names_of_runs_keep_their_dots_and_records_lose_their_ending(tmp_path):
+    names = participants._names([f"{tmp_path}/rate_0.02", f"{tmp_path}/rate_0.01", "b/x.json"])
+    assert names == ["rate_0.02", "rate_0.01", "x"]
+
+
+def test_nothing_is_drawn_of_what_none_has(record, tmp_path):
+    """Two benchmarks: no curves, no legend, no axis to choose, no columns of a training."""
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(record[0].read_bytes())
+    pair = [f"{path}:{record[1]}" for path in (record[0], copy)]
+    page = report.write_comparison(pair, tmp_path / "out", samples=0).read_text()
+    assert "no run has a log or an evaluated checkpoint" in page
+    for absent in (
+        'id="legend"',
+        'id="curves-x"',
+        "Dashed:",
+        "images/s in training",
+        "differs most",
+    ):
+        assert absent not in page
+    assert "fewer than two of them have a config" in page
+    assert "AP50 of each is the same under every run" in page
+    assert "other and copy have equal AP" in page
+
+
 def test_report_is_made_again_when_the_run_has_moved_on(run, drawn):
     report.write(run)
     before = participants.read([run.root])[0].facts["metrics"]["AP"]

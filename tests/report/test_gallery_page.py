@@ -122,6 +122,18 @@ def test_orders(page, told, order):
     assert keys == sorted(keys) and len(set(keys)) > 1
 
 
+def test_controls_answer_a_change_without_an_input(page, told):
+    """As programs that fill in pages send it; a browser's pair of the two acts once."""
+    before = _shown(page)
+    page.set("#gallery-sort", "missed", events=("change",))
+    after = _shown(page)
+    assert after != before
+    page.set("#gallery-sort", "", events=("change",))
+    assert _shown(page) == before
+    page.set("#gallery-sort", "missed", events=("input", "change"))
+    assert _shown(page) == after
+
+
 def test_filters_by_size_error_and_crowd(page, told):
     images = told["gallery"]["images"]
     page.set("#gallery-score", 0.05)
@@ -224,7 +236,8 @@ def test_a_category_shows_curve_confusions_and_images(page, told):
     button = next(each for each in page.all("#category-table button.link") if each.text == name)
     page.run("arguments[0].click()", button)
     assert page.one("#category-title").text == name
-    assert page.all("#category-body figure svg")
+    assert page.texts("#category-body figure .axis-name") == ["recall", "precision"]
+    assert page.texts("#category-body .legend li") == ["IoU 0.50", "IoU 0.75"]
     pairs = [each for each in told["analysis"]["confusion"]["most_confused"]
              if name in (each["groundtruth"], each["called"])]  # fmt: skip
     rows = page.run(

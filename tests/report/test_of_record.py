@@ -23,6 +23,8 @@ def test_figures_are_the_records(page, record):
         ".map((row) => [row.cells[0].textContent, Number(row.cells[1].dataset.value)]))"
     )
     assert shown == pytest.approx(metrics)
+    heads = page.texts("#metrics-table th[class*=num]")
+    assert "achieved" in heads and "published" not in heads  # nothing was published of it
     assert "Both evaluators give the same figures" in page.run("document.body.innerText")
     assert page.errors() == []
 
@@ -30,7 +32,14 @@ def test_figures_are_the_records(page, record):
 def test_it_has_images_and_nothing_of_a_run(page):
     assert len(page.all(".card")) == 12 and len(page.all(".card img")) == 12
     text = page.run("document.body.innerText")
-    for absent in ("Preflight", "verdict.json", "Learning rate", "of step"):
+    for absent in (
+        "Preflight",
+        "verdict.json",
+        "Learning rate",
+        "of step",
+        "the zoo publishes",
+        "tools/report.py --images",
+    ):
         assert absent not in text
     links = page.run("[...document.querySelectorAll('nav.toc a')].map((e) => e.hash)")
     assert all(page.all(link) for link in links)
