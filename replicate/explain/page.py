@@ -17,7 +17,8 @@ td.track svg{display:block;width:100%;height:1.35em;overflow:visible}
 .track line.span{stroke:var(--s1);stroke-width:2;vector-effect:non-scaling-stroke}
 .track .dot{stroke:var(--s1);stroke-width:9;stroke-linecap:round;vector-effect:non-scaling-stroke}
 .track .dot.hit{stroke:var(--s2)}
-td.says{min-width:15rem}.tried thead th{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
+td.says{min-width:15rem}
+.tried thead th{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
 .mark{display:inline-block;width:.62em;height:.62em;border-radius:50%;margin-right:.35em}
 .mark{background:var(--s1)}.mark.hit{background:var(--s2)}
 th.change{min-width:7.5rem;overflow-wrap:anywhere}

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from replicate.report import next_steps
+from replicate.report import command_context, next_steps
 from replicate.report.run_files import RunFiles
 from replicate.verdict import NO_REFERENCE, reference_kind
 
@@ -159,7 +159,7 @@ def _own_setup(verdict: dict, deviations: dict | None, counts: str) -> dict:
 
 def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     """What to change next: commands, the likeliest cause's first."""
-    run = next_steps.of_run(material, content["model"]["name"], content)
+    run = command_context.of_run(material, content["model"]["name"], content)
     verdict = content["verdict"]
     if not content["metrics"]:
         command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
@@ -193,7 +193,7 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     yield from steps.values()
 
 
-def _next_of_own(verdict: dict, run: next_steps.CommandContext, runs: str) -> Iterator[dict]:
+def _next_of_own(verdict: dict, run: command_context.CommandContext, runs: str) -> Iterator[dict]:
     """The same where the reference is the user's own, or missing."""
     reference = verdict["reference"]
     if reference["kind"] == "none":
@@ -215,7 +215,7 @@ def _step(why: str, commands: list[str]) -> dict:
     command = "\n".join(commands)
     words = {
         word: meaning
-        for word, meaning in next_steps.PLACEHOLDERS.items()
+        for word, meaning in command_context.PLACEHOLDERS.items()
         if re.search(rf"(?<![\w/]){word}(?!\w)", command)
     }
     return {"why": why, "command": command} | ({"choose": words} if words else {})

@@ -2,31 +2,22 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 from tqdm import tqdm
 
-from replicate import config, engine, score, zoo
+from replicate import config, engine, zoo
 from replicate.config import rules
 from replicate.errors import UserError
-from replicate.evenly import evenly
-from replicate.report import gallery, standing
-from replicate.report.findings import Scored
+from replicate.report import compared_images, standing
+from replicate.report.compared_images import ByKey
 from replicate.report.participants import Participant
 from replicate.report.score_section import MEANINGS
 from replicate.report.training_section import measurement
 from replicate.score import over_images
-from replicate.score.groundtruth import Groundtruth
 from replicate.verdict import FIGURES
 
 FORMAT = 1
 IMAGES = 24
-# With more runs than this, the gallery has each one's last checkpoint alone.
-RUNS_WITH_STEPS = 8
-STEPS = 4
 METRICS = tuple(MEANINGS)
-
-#: Participants whose detections were scored, by their keys.
-_ByKey = dict[str, tuple[Participant, score.Result]]
 
 
 def of(
@@ -85,7 +76,7 @@ def of(
         "intervals_method": over_images.METHOD,
         "fewest_images": over_images.FEWEST_IMAGES,
         "speed": _speed(participants),
-        "gallery": _gallery(together, base, images) if base else None,
+        "gallery": compared_images.gallery_of(together, base, images) if base else None,
         "not_checked": not_checked,
     }
 
@@ -143,7 +134,7 @@ def _lost(participant: Participant) -> list[dict]:
     ]
 
 
-def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:
+def _scored(participants: list[Participant], not_checked: list[dict]) -> ByKey:
     """dict key -> (participant, score.Result) of those whose detections are at hand."""
     scored = {}
     for participant in tqdm(participants, desc="score", unit="run", disable=len(participants) < 5):
@@ -162,7 +153,7 @@ def _scored(participants: list[Participant], not_checked: list[dict]) -> _ByKey:
 
 
 def _baseline(
-    participants: list[Participant], scored: _ByKey, name: str | None, not_checked: list[dict]
+    participants: list[Participant], scored: ByKey, name: str | None, not_checked: list[dict]
 ) -> Participant | None:
     if name is None:
         return next((participant for participant, _ in scored.values()), None)
@@ -180,9 +171,7 @@ def _baseline(
     )
 
 
-def _on_the_same_images(
-    scored: _ByKey, base: Participant | None, not_checked: list[dict]
-) -> _ByKey:
+def _on_the_same_images(scored: ByKey, base: Participant | None, not_checked: list[dict]) -> ByKey:
     """Those scored on the baseline's groundtruth: dict key -> (participant, score.Result)."""
     if base is None:
         return {}
@@ -268,7 +257,7 @@ def _curves(participants: Iterable[Participant]) -> list[dict]:
     return order
 
 
-def _per_category(together: _ByKey, base: Participant, samples: int) -> list[dict]:
+def _per_category(together: ByKey, base: Participant, samples: int) -> list[dict]:
     """AP by category of the baseline, and of each other run the difference with its interval."""
     of_base = together[base.key][1]
     rows = [
@@ -328,86 +317,6 @@ def _speed(participants: Iterable[Participant]) -> dict:
             and participant.facts["metrics"].get("AP") is not None
         ],
     }
-
-
-def _gallery(together: _ByKey, base: Participant, count: int) -> dict:
-    """The same images under each run: those on which the runs differ most.
-
-    Returns:
-      like gallery.gallery's, with detections by run and step: {run: {step: [...]}}; a benchmark's
-      step is "".
-    """
-    from replicate.report.findings import Scored
-
-    def diagnosed(participant: Participant, index: int = -1) -> Scored:
-        result = participant.scored(index)
-        diagnostics = result.evaluations["hotcoco"].handle.image_diagnostics()
-        return Scored(participant.evaluations[index].step, {}, result, diagnostics)
-
-    last = {key: diagnosed(participant) for key, (participant, _) in together.items()}
-    of_base = last[base.key]
-    truth = of_base.result.groundtruth
-    chosen = _most_different(last, truth, count)
-    annotations = gallery.annotations_of(of_base, chosen)
-    detections = {}
-    for key, (participant, _) in together.items():
-        indices = (
-            _steps(participant)
-            if len(together) <= RUNS_WITH_STEPS
-            else [len(participant.evaluations) - 1]
-        )
-        detections[key] = {
-            str(participant.evaluations[index].step or ""): gallery.detections_of(
-                last[key]
-                if index == len(participant.evaluations) - 1
-                else diagnosed(participant, index),
-                annotations,
-            )
-            for index in indices
-        }
-    return {
-        "runs": list(together),
-        "categories": {str(key): name for key, name in truth.categories.items()},
-        "iou_threshold": of_base.diagnostics["iou_thr"],
-        "detection_fields": gallery.DETECTION_FIELDS,
-        "min_score": gallery.MIN_SCORE,
-        "images": [
-            {
-                "id": image_id,
-                "file_name": truth.file_names[image_id],
-                "image_hw": list(truth.image_hw[image_id]),
-                "ap50": {
-                    key: (evaluation.diagnostics["img_summary"].get(image_id) or {}).get("ap")
-                    for key, evaluation in last.items()
-                },
-                "groundtruth": gallery.groundtruth_of(annotations[image_id]),
-                "detections": {
-                    key: {step: of_images[image_id] for step, of_images in steps.items()}
-                    for key, steps in detections.items()
-                },
-            }
-            for image_id in chosen
-        ],
-    }
-
-
-def _steps(participant: Participant) -> list[int]:
-    """Indices of at most STEPS of a run's evaluations, the last one among them."""
-    return evenly(range(len(participant.evaluations)), STEPS)
-
-
-def _most_different(last: dict[str, Scored], truth: Groundtruth, count: int) -> list[int]:
-    """Ids of the images whose AP50 differs most between the runs."""
-    annotated = np.unique(truth.annotation_image_ids[~truth.annotation_crowd]).tolist()
-
-    def spread(image_id: int) -> float:
-        values = [
-            (evaluation.diagnostics["img_summary"].get(image_id) or {}).get("ap") or 0.0
-            for evaluation in last.values()
-        ]
-        return max(values) - min(values)
-
-    return sorted(annotated, key=lambda image_id: (-spread(image_id), image_id))[:count]
 
 
 def _zoo_row(row: zoo.Row) -> dict:

@@ -11,98 +11,14 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from replicate import config, reasons, verdict, zoo
-from replicate.report.run_files import RunFiles
+from replicate import config, reasons, zoo
+from replicate.errors import UserError
+from replicate.report.command_context import CommandContext
 
-#: Words that stand for what only the user knows.
-PLACEHOLDERS = {
-    "EARLIER_RUN": "a run directory, or a metrics.json",
-    "MODEL": "the zoo model that the run is of",
-    "CHECKPOINT": "the recipe's starting checkpoint, its path without .index",
-    "TRAIN_ANNOTATIONS": "the COCO JSON trained on",
-    "TRAIN_IMAGES": "the folder of its images",
-    "VAL_ANNOTATIONS": "the COCO JSON evaluated on",
-    "VAL_IMAGES": "the folder of its images",
-}
 _COCO = "coco"
 _BATCH = "train_config.batch_size"
 # Fields of the recipe by their flags of tools/replicate.py and tools/train.py; the order is theirs.
 _DATA = ("train_annotations", "train_images", "val_annotations", "val_images")
-
-
-@dataclasses.dataclass(frozen=True)
-class CommandContext:
-    """What the commands are made from.
-
-    Attributes:
-      root: the run directory.
-      model: the zoo model's name; "MODEL" where it is not known.
-      request: what spec.json says was asked.
-      trained_alone: whether tools/train.py made it, which takes a config and records.
-      command: the command that made it, None where it is not known.
-      rehearsal: whether it was launched as one; finetunes: whether for data of its own.
-      batch_size: of its config; None where that is not at hand.
-      finished: whether it has run all its steps.
-      annotations: the annotation file of its last evaluation, None where there is none.
-      step: of its last evaluation.
-      train_records: where its records lie, as tools/verify_tf_record.py takes them.
-      published: dict path -> the recipe's value, of fields that differ and whose value is plain.
-    """
-
-    root: str
-    model: str
-    request: dict
-    trained_alone: bool
-    command: str | None
-    rehearsal: bool
-    finetunes: bool
-    batch_size: int | None
-    finished: bool
-    annotations: str | None
-    step: int | None
-    train_records: str
-    published: dict[str, Any]
-
-
-def of_run(material: RunFiles, model: str | None, content: dict) -> CommandContext:
-    """The CommandContext of a report.
-
-    Args:
-      material: RunFiles.
-      model: the zoo model's name, None where it is not known.
-      content: the report's dict, with metrics and schedule.
-    """
-    spec, plan = material.spec or {}, content["schedule"] or {}
-    metrics = content["metrics"] or {}
-    alone = spec.get("kind") == "training"
-    return CommandContext(
-        root=str(material.run.root),
-        model=model or "MODEL",
-        request=material.request,
-        trained_alone=alone,
-        command=spec.get("command"),
-        rehearsal=bool((material.preflight or {}).get("rehearsal")),
-        finetunes=verdict.finetunes(material.run),
-        batch_size=plan.get("batch_size"),
-        finished=plan.get("steps_run") is None or plan["steps_run"] >= plan["num_steps"],
-        annotations=(metrics.get("annotations") or {}).get("file"),
-        step=metrics.get("step"),
-        train_records=_records(material, alone),
-        published={
-            each["path"]: each["a"]
-            for each in material.deviations or ()
-            if isinstance(each["a"], (bool, int, float))
-        },
-    )
-
-
-def _records(material: RunFiles, alone: bool) -> str:
-    """The common prefix of the training shards."""
-    if alone and material.message is not None:
-        paths = material.message.train_input_reader.tf_record_input_reader.input_path
-        if paths:
-            return re.sub(r"-[\d?*]+-of-[\d?*]+(\.tfrecord)?$", "", paths[0])
-    return os.path.join(material.run.data, "train")
 
 
 def commands_for(number: int, run: CommandContext) -> list[str]:
@@ -275,9 +191,7 @@ def _compared(run: CommandContext) -> list[str]:
 def _scaled(run: CommandContext) -> list[str]:
     """The recipe's rate and schedule for this run's batch, by the linear rule, with its steps."""
     rendered, batch = f"{run.root}-scaled.config", run.batch_size or _published_batch(run)
-    steps = None
-    if run.model != "MODEL":
-        steps = config.facts(config.render(run.model, global_batch_size=batch)).num_steps
+    steps = _steps_at(run, batch)
     if run.trained_alone:
         return [
             _render(run, rendered, f"--global_batch_size={batch}"),
@@ -293,6 +207,14 @@ def _scaled(run: CommandContext) -> list[str]:
         ),
         _again(run, model=rendered, without=own, num_steps=steps),
     ]
+
+
+def _steps_at(run: CommandContext, batch: int) -> int | None:
+    """The recipe's steps at a batch, by the linear rule; None where it has no template here."""
+    try:
+        return config.facts(config.render(run.model, global_batch_size=batch)).num_steps
+    except UserError:
+        return None
 
 
 def _published_batch(run: CommandContext) -> int:

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from replicate import reasons
-from replicate.report import content, next_steps
+from replicate.report import command_context, content, next_steps
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Parses the words of each command with the tool's own flags, and asks for what it requires.
@@ -47,7 +47,7 @@ REQUEST = {
     ],
     "seed": 3,
 }  # fmt: skip
-WHOLE = next_steps.CommandContext(
+WHOLE = command_context.CommandContext(
     root="runs/a",
     model=MODEL,
     request=REQUEST,

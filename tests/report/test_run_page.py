@@ -57,6 +57,17 @@ def test_a_run_without_evaluation_is_to_be_evaluated(run):
     assert only["command"] == f"python tools/evaluate.py --model_dir={run.root}"
 
 
+def test_a_command_is_copied_or_selected(page, told):
+    """What a shell makes of the text is the command that report.json has."""
+    import shlex
+
+    page.run("document.querySelector('ol.next .copy').click()")
+    chosen = page.run("getSelection().toString()")
+    command = told["answers"]["next"][0]["command"]
+    assert shlex.split(chosen.replace("\\\n", " ")) == shlex.split(command)
+    assert len(page.all("pre.command")) == len(page.all("pre.command + .copy"))
+
+
 def test_preflight_and_rehearsal(run):
     said = {
         "results": [

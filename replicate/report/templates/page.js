@@ -115,6 +115,22 @@ function startFilter(input) {
   apply();
 }
 
+// Commands are to be pasted: each has a button that copies it, or selects it where the browser
+// keeps its clipboard shut.
+function startCopying(pre) {
+  const button = element("button", { type: "button", class: "plain copy noprint" }, "Copy");
+  button.addEventListener("click", async () => {
+    getSelection().selectAllChildren(pre);
+    try {
+      await navigator.clipboard.writeText(pre.textContent);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Selected: copy it with Ctrl+C";
+    }
+  });
+  pre.after(button);
+}
+
 function readData(id) {
   const holder = byId(id);
   return holder ? JSON.parse(holder.textContent) : null;
@@ -132,4 +148,5 @@ document.addEventListener("DOMContentLoaded", () => {
   startTheme();
   document.querySelectorAll("table[data-sortable]").forEach(startSorting);
   document.querySelectorAll("input[data-filters]").forEach(startFilter);
+  document.querySelectorAll("pre.command").forEach(startCopying);
 });
