@@ -12,6 +12,8 @@ from replicate.score.groundtruth import Groundtruth
 # With more runs than this, the gallery has each one's last checkpoint alone.
 RUNS_WITH_STEPS = 8
 STEPS = 4
+# From which detections are drawn at first where the one with the best F1 is not known.
+START_SCORE = 0.3
 
 #: Participants whose detections were scored, by their keys.
 ByKey = dict[str, tuple[Participant, score.Result]]
@@ -35,6 +37,8 @@ def gallery_of(together: ByKey, base: Participant, count: int) -> dict:
     truth = of_base.result.groundtruth
     chosen = _most_different(last, truth, count)
     annotations = gallery.annotations_of(of_base, chosen)
+    best = {key: _best_threshold(participant) for key, (participant, _) in together.items()}
+    min_score, start = gallery.lowest_score(best.values()), best[base.key]
     detections = {}
     for key, (participant, _) in together.items():
         indices = (
@@ -48,6 +52,7 @@ def gallery_of(together: ByKey, base: Participant, count: int) -> dict:
                 if index == len(participant.evaluations) - 1
                 else diagnosed(participant, index),
                 annotations,
+                min_score,
             )
             for index in indices
         }
@@ -56,7 +61,9 @@ def gallery_of(together: ByKey, base: Participant, count: int) -> dict:
         "categories": {str(key): name for key, name in truth.categories.items()},
         "iou_threshold": of_base.diagnostics["iou_thr"],
         "detection_fields": gallery.DETECTION_FIELDS,
-        "min_score": gallery.MIN_SCORE,
+        "min_score": min_score,
+        # The best F1's of the baseline, where it is known.
+        "start_score": START_SCORE if start is None else max(start, min_score),
         "images": [
             {
                 "id": image_id,
@@ -75,6 +82,12 @@ def gallery_of(together: ByKey, base: Participant, count: int) -> dict:
             for image_id in chosen
         ],
     }
+
+
+def _best_threshold(participant: Participant) -> float | None:
+    """The score with the best F1 of a run; of a benchmark its record does not say it."""
+    analysis = participant.report.get("analysis") or {}
+    return (analysis.get("f1") or {}).get("best_threshold")
 
 
 def _steps(participant: Participant) -> list[int]:

@@ -62,8 +62,10 @@ def gallery(
     truth = last.result.groundtruth
     chosen = _chosen(last, per_group)
     annotations = annotations_of(last, chosen)
+    min_score = lowest_score([best_threshold])
     by_step = {
-        str(evaluation.step): detections_of(evaluation, annotations) for evaluation in scored
+        str(evaluation.step): detections_of(evaluation, annotations, min_score)
+        for evaluation in scored
     }
     images = []
     for image_id, groups in chosen.items():
@@ -98,7 +100,7 @@ def gallery(
         "categories": {str(key): name for key, name in truth.categories.items()},
         "iou_threshold": last.diagnostics["iou_thr"],
         "detection_fields": DETECTION_FIELDS,
-        "min_score": MIN_SCORE,
+        "min_score": min_score,
         "max_per_image": MAX_PER_IMAGE,
         "max_outlined": outlines.MOST_OUTLINED,
         "images_scored": len(last.result.image_ids),
@@ -252,12 +254,21 @@ def _size(annotation: dict) -> str:
     return next((name for name, (low, high) in SIZES.items() if low <= area < high), "large")
 
 
-def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[int, list[list]]:
-    """dict image id -> its detections above MIN_SCORE, best first, as DETECTION_FIELDS.
+def lowest_score(best_thresholds: Iterable[float | None]) -> float:
+    """The score from which detections are kept for drawing: MIN_SCORE, or where those with the best
+    F1 begin lower, theirs: a page of a detector of low scores would have none."""
+    return min([MIN_SCORE, *(best for best in best_thresholds if best is not None)])
+
+
+def detections_of(
+    scored: Scored, annotations: dict[int, list[dict]], min_score: float = MIN_SCORE
+) -> dict[int, list[list]]:
+    """dict image id -> its detections of `min_score` or more, best first, as DETECTION_FIELDS.
 
     Args:
       scored: findings.Scored.
       annotations: dict image id -> COCO annotations.
+      min_score: of `lowest_score`.
     """
     detections, statuses = scored.result.detections, scored.statuses()
     shown: dict[int, list[list]] = {image_id: [] for image_id in annotations}
@@ -270,7 +281,7 @@ def detections_of(scored: Scored, annotations: dict[int, list[dict]]) -> dict[in
     }
     match = scored.diagnostics["dt_match"]
     objects = {image_id: _objects(of_image) for image_id, of_image in annotations.items()}
-    keep = (detections.scores >= MIN_SCORE) & np.isin(detections.image_ids, list(annotations))
+    keep = (detections.scores >= min_score) & np.isin(detections.image_ids, list(annotations))
     order = np.flatnonzero(keep)
     drawn: list[tuple[int, list]] = []
     for index in order[np.argsort(-detections.scores[order], kind="stable")].tolist():

@@ -54,7 +54,7 @@ def test_exit_status(tmp_path, pairs, status, form):
     done = run_tool(FPNLITE, written(tmp_path, *pairs), f"--format={form}")
     assert (done.returncode, done.stderr) == (status, "")
     for path, _ in pairs:
-        assert path in done.stdout
+        assert path in done.stdout.replace("<wbr>", "")
     if form == "json":
         answer = json.loads(done.stdout)
         assert answer["same"] == (status == 0) and len(answer["operations"]) == len(pairs)

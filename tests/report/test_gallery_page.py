@@ -90,6 +90,20 @@ def test_where_nothing_scores_so_high_the_highest_is_said(page, told):
     assert f"highest score there is is {highest:.2f}" in page.one("#gallery-none").text
 
 
+def test_a_detector_of_low_scores_is_drawn_all_the_same(driver, run, drawn):
+    """Scores that end at 0.02: the page starts at the one with the best F1 and draws from it."""
+    for step in (100, 200, 300):
+        found = read_json(run.eval_at(step) / "detections.json.gz")
+        low = [each | {"score": each["score"] * 0.02} for each in found]
+        making.write_evaluation(run, step, drawn[0], low)
+    opened = browsing.Page(driver, report.write(run))
+    best = read_json(run.report / "report.json")["gallery"]["best_threshold"]
+    assert best < 0.02
+    assert float(opened.one("#gallery-score").get_attribute("value")) == best
+    assert opened.all("#gallery-cards .box.right") and not opened.texts("#gallery-none")[0]
+    assert f"from a score of {best:g} on at first" in opened.run("document.body.innerText")
+
+
 def test_captions_follow_the_checkpoint(page, told):
     for index, step in enumerate(["100", "200", "300"]):
         page.set("#gallery-step", index)
