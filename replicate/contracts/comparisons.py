@@ -49,6 +49,7 @@ class ComparedRun(TypedDict):
     name: str
     path: str
     kind: Literal["run", "benchmark"]
+    config: bool
     model: str | None
     verdict: VerdictName | None
     step: Count | None
@@ -149,6 +150,7 @@ class ComparedGallery(TypedDict):
     iou_threshold: float
     detection_fields: list[str]
     min_score: float
+    start_score: float
     images: list[ComparedImage]
 
 

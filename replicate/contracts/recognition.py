@@ -176,4 +176,5 @@ class RecognitionReportFile(TypedDict):
     per_category: list[RecognitionRow]
     gallery: RecognitionGallery | None
     sentence: str
+    chance: Share | None
     not_checked: list[NotChecked]
