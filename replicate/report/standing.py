@@ -118,7 +118,7 @@ def headline(
             continue
         ordered = sorted(
             (key for key in runs if key != best and aps[key] is not None),
-            key=lambda key: -aps[key],
+            key=lambda key: -(aps[key] or 0.0),
         )
         stands = _stands(best, ordered, names, together, samples, aps)
         said.append(f"{lettered}Of the {len(runs)} runs with {group['text']}, {stands}.")
