@@ -5,14 +5,12 @@ that a run that is continued or reported does not read train2017's annotations a
 """
 
 import collections
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from replicate.errors import UserError
-from replicate.run import read_json, write_json
+from replicate.run import read_json_or_none, write_json
 from tfrecords import annotation_file
 
 if TYPE_CHECKING:
@@ -118,11 +116,9 @@ def keep(run: "RunDir", paths: Iterable[str | os.PathLike]) -> None:
 
 def read(run: "RunDir") -> dict:
     """annotations.json of a run; empty where there is none yet, or a damaged one."""
-    if run.annotations.is_file():
-        with contextlib.suppress(UserError):
-            there = read_json(run.annotations, kind="annotations")
-            if there["format"] == _FORMAT:
-                return there
+    there = read_json_or_none(run.annotations, kind="annotations")
+    if there is not None and there["format"] == _FORMAT:
+        return there
     return {"format": _FORMAT, "files": {}, "facts": {}}
 
 

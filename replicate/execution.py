@@ -7,6 +7,8 @@ with it.
 import dataclasses
 from typing import Any
 
+ALL_BUT_CLASS_HEADS = "all_but_class_heads"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -28,6 +30,8 @@ class Execution:
       profile: steps of which a TensorBoard profile is written, see `train.profile`; 0 for none.
       freeze: "backbone", or a regular expression: the layers with a variable whose name it is found
         in keep their weights and batch-norm statistics, see `train.freezing`; "" freezes none.
+      restore: what of fine_tune_checkpoint is loaded: "" goes by fine_tune_checkpoint_type, or
+        "all_but_class_heads", see `train.detector_weights`.
       checkpoint_every_n: steps between checkpoints; of a replication, each one kept is evaluated.
       checkpoint_max_to_keep: how many of the last ones stay.
       accept: fields of the run's identity in which it may be continued as another run, see
@@ -44,6 +48,7 @@ class Execution:
     cache_dir: str = ""
     profile: int = 0
     freeze: str = ""
+    restore: str = ""
     checkpoint_every_n: int = 1000
     checkpoint_max_to_keep: int = 7
     accept: tuple[str, ...] = ()

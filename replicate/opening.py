@@ -14,6 +14,7 @@ from replicate import best, engine, environment
 from replicate import config as configs
 from replicate.config.operations import show
 from replicate.errors import UserError
+from replicate.execution import ALL_BUT_CLASS_HEADS
 from replicate.run import read_json, read_json_or_none, write_json, write_text
 from tfrecords import redaction
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The path of a deviation that is no field of the config.
 FREEZE = "--freeze"
+RESTORE = "--restore"
+_RESTORED = "a detector's weights but for its class heads; the API has no such type"
 _FROZEN = "these layers keep the weights and batch-norm statistics that the run begins with"
 
 # Fields of a request under the names that `identity` has for what they change.
@@ -131,8 +134,8 @@ def write_config(run: "RunDir", message: Any, recipe: str | None) -> list[config
     the recipe.
 
     Where no recipe is known deviations.json holds `null`: nothing was compared. An empty list
-    says that nothing differs. What the config does not tell is among them: --freeze, and a training
-    that ended early.
+    says that nothing differs. What the config does not tell is among them: --freeze, --restore, and
+    a training that ended early.
 
     Args:
       message: the config, of either engine.
@@ -154,7 +157,8 @@ def write_config(run: "RunDir", message: Any, recipe: str | None) -> list[config
 
 
 def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Operation]:
-    """How a run differs from its recipe: by its config, by --freeze, by an early end.
+    """How a run differs from its recipe: by its config, by --freeze and --restore, by an
+    early end.
 
     Raises:
       UserError: no such recipe, or a file of the run that cannot be read.
@@ -163,6 +167,10 @@ def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Oper
     spec = read_json(run.spec) if run.spec.is_file() else {}
     if freeze := (spec.get("request") or {}).get("freeze"):
         operations.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
+    if restored := _restored(run, spec):
+        operations.append(
+            configs.Operation("set", RESTORE, None, restored, "training", _RESTORED)
+        )
     training = read_json_or_none(run.training) or {}
     if best.stopped_early(run) is None or training.get("state") != "done":
         return operations
@@ -176,6 +184,17 @@ def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Oper
     return [operation for operation in operations if operation.path != path] + [
         configs.Operation("modify", path, published, steps, "training", why)
     ]
+
+
+def _restored(run: "RunDir", spec: dict) -> str:
+    """How the starting weights were loaded, as start.json has it, before that as it was asked; ""
+    where by fine_tune_checkpoint_type."""
+    asked: str = (spec.get("request") or {}).get("restore") or ""
+    start = read_json_or_none(run.start)
+    if start is None:
+        return asked
+    kind: str = start.get("type") or ""
+    return kind if kind == ALL_BUT_CLASS_HEADS else ""
 
 
 def tell_of_secrets(path: str | os.PathLike, text: str) -> None:

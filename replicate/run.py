@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from replicate import contracts
 from replicate.errors import UserError
-from tfrecords import checked_json, locks, redaction, whole_files
+from tfrecords import checked_json, json_text, locks, redaction, whole_files
 from tfrecords.whole_files import written_whole
 
 
@@ -259,9 +259,10 @@ def read_json(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
     """
     path = pathlib.Path(path)
     try:
-        opener = gzip.open if path.name.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8") as stream:
-            value = checked_json.loads(stream.read())
+        content = path.read_bytes()
+        if path.name.endswith(".gz") or content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        value = checked_json.loads(json_text.utf8(content).decode())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except checked_json.Changed as error:
@@ -277,14 +278,21 @@ def read_json(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
         raise UserError(f"{path}: not what the kit writes there ({error}). {again}") from None
 
 
-def read_json_or_none(path: str | os.PathLike[str]) -> Any:
-    """As `read_json`, for what can be done without: None where the file is missing or damaged."""
+def read_json_or_none(path: str | os.PathLike[str], *, kind: str | None = None) -> Any:
+    """As `read_json`, for what can be done without: None where the file is missing or damaged.
+
+    A damaged one is told, once, on stderr.
+    """
     try:
-        return read_json(path)
-    except UserError:
+        return read_json(path, kind=kind)
+    except UserError as error:
+        if os.path.lexists(path) and str(path) not in _told:
+            _told.add(str(path))
+            print(f"{error}. Until then this goes on without it", file=sys.stderr)
         return None
 
 
+_told: set[str] = set()
 _OF_NO_RUN = (None, "claim", "export", "ladder", "manifest")
 
 
@@ -294,6 +302,17 @@ def _again(path: pathlib.Path) -> str:
         return "Restore it, or make it anew"
     if path.name == "spec.json":
         return "Restore it from a copy; what was asked for stands nowhere else"
+    if path.name == "metrics.json" and path.parent.parent.name == "evals":
+        root = path.parent.parent.parent
+        return (
+            "Restore it from a copy, or evaluate again where the checkpoint still is: python "
+            f"tools/evaluate.py --model_dir={root}"
+        )
+    if path.name == "verdict.json" and (path.parent / "spec.json").is_file():
+        again = f"python tools/verdict.py {path.parent} --output={path}"
+        return f"Restore it from a copy, or judge the run again: {again}"
+    if path.name == "annotations.json":
+        return "Remove it; it is made again when the run is continued"
     return "Restore it from a copy, or remove it and give the run's command again"
 
 
@@ -305,11 +324,19 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
     Returns:
       list of dicts with at least `step`; empty where there is no file.
     """
+    entries, damaged = read_log(path)
+    if damaged:
+        print(f"{path}: {damaged}", file=sys.stderr)
+    return entries
+
+
+def read_log(path: str | os.PathLike[str]) -> tuple[list[dict], str]:
+    """(`read_metrics`, which lines are damaged and left out, in words)."""
     path = pathlib.Path(path)
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
-        return []
+        return [], ""
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     entries, damaged = [], []
@@ -322,10 +349,8 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict]:
             damaged.append(number)
         else:
             entries.append(entry)
-    if damaged:
-        shown = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
-        print(f"{path}: line {shown} is damaged and left out", file=sys.stderr)
-    return entries
+    shown = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
+    return entries, f"line {shown} is damaged and left out" if damaged else ""
 
 
 def metrics_line(entry: dict) -> str:

@@ -6,7 +6,6 @@ inode, size, time of change). Segmentations and keypoints stay JSON, found by th
 text, and are parsed by whoever needs them.
 """
 
-import codecs
 import collections
 import dataclasses
 import gzip
@@ -22,7 +21,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from tfrecords import not_coco
+from tfrecords import json_text, not_coco
 from tfrecords.errors import InputError
 from tfrecords.whole_files import refuse_special
 
@@ -370,6 +369,15 @@ def _mended(info: msgspec.Raw) -> list[str]:
     return [str(value) for value in said] if isinstance(said, list) else []
 
 
+def for_library(path: str | os.PathLike) -> str | dict:
+    """What a library that reads plain UTF-8 alone takes: the path, or of other files the document.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    return str(path) if json_text.is_plain(path) else json.loads(_content(path)[0])
+
+
 def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
     """(JSON text without a byte-order mark, SHA-256 of the file, SHA-256 of what it holds)."""
     try:
@@ -377,12 +385,14 @@ def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
         data = pathlib.Path(path).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if data[:2] != b"\x1f\x8b" and not str(path).endswith(".gz"):
-            return data.removeprefix(codecs.BOM_UTF8), sha256, sha256
+            return json_text.utf8(data), sha256, sha256
         text = gzip.decompress(data)
         content_sha256 = hashlib.sha256(text).hexdigest()
-        return text.removeprefix(codecs.BOM_UTF8), sha256, content_sha256
+        return json_text.utf8(text), sha256, content_sha256
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
+    except json_text.OtherEncoding as error:
+        raise InputError(f"{path}: {error}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 

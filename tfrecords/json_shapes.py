@@ -40,6 +40,8 @@ def fault(value: Any, shape: Any, *, as_written_now: bool = False) -> str | None
         msgspec.convert(value, _as_read(shape, as_written_now))
     except msgspec.ValidationError as error:
         return str(error)
+    if typing.is_typeddict(shape) and not value.keys() & _fields(shape).keys():
+        return f"Object has none of its fields ({', '.join(list(_fields(shape))[:4])}, …)"
     return None
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 _SHOWN = 60
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _AS_COCO = "export the data set there as COCO, or convert it to COCO JSON"
 # The fields of msgspec's messages: "Expected `int`, got `str` - at `$.bbox[0]`".
 _FIELD = re.compile(r"(?:at `\$\.(?P<at>\w+)|missing required field `(?P<missing>\w+))")
@@ -33,11 +32,6 @@ def offer(code: str, what: str) -> str:
 
 def no_json(text: bytes, problem: Exception) -> str:
     """What bytes that no JSON parser takes are, and what to do."""
-    if text[:2] in _UTF16:
-        return (
-            "encoded in UTF-16, and JSON is UTF-8: iconv -f UTF-16 -t UTF-8 OLD.json > NEW.json "
-            "converts it"
-        )
     place = re.search(r"byte (\d+)", str(problem))
     if place and text.rstrip().endswith((b"}", b"]")):
         before = text[: int(place[1])]

@@ -16,6 +16,7 @@ import errno
 import inspect
 import logging
 import os
+import re
 import signal
 import sys
 import types
@@ -63,8 +64,16 @@ _OF_TENSORFLOW = {
     "Is a directory": errno.EISDIR,
     "Not a directory": errno.ENOTDIR,
 }
-# Flags of the tools that name a file or folder to be written.
+# Flags of the tools that name a file or folder to be written, tried before the work …
 _OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output", "html")
+# … and further ones under which files are made.
+_WRITTEN_BELOW = (
+    *("run_dir", "model_dir", "output_path", "deviations", "task_file", "folder", "dest"),
+    *("cache_dir", "tracker_dir", "pictures", "plots", "work", "work_dir", "native_dir"),
+    "export_step",
+)
+# "scheme:/": what a folder of this name would hide is an address, often with a password.
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
 # What absl says of a value of the wrong kind -> what is wanted.
 _WANTED = {
     "Non-boolean argument": "true or false is wanted",
@@ -109,6 +118,7 @@ def run(
         strays = [word for word in positional if not takes_words or _of_a_switch(word)]
         if strays:
             raise flags.Error(unexpected(strays, _missing(required)))
+        _refuse_addresses(tool)
         missing = _missing(required)
         if missing:
             raise flags.Error("missing " + ", ".join(f"--{name}" for name in missing))
@@ -179,6 +189,17 @@ def _of_a_value(message: str) -> str:
             value = before.rstrip("(' ")
             return f"{value} {wanted}"
     return given
+
+
+def _refuse_addresses(tool: str) -> None:
+    """Ends with ERROR where a path is wanted and an address is given, which would make folders of
+    its parts. Beam writes to a bucket's (--output_path with --runner)."""
+    beam = "runner" in flags.FLAGS and flags.FLAGS["runner"].value
+    written = ("label_map",) if "output_path" in flags.FLAGS else ()  # others read it
+    for name in (*_OUTPUTS, *_WRITTEN_BELOW, *written):
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if isinstance(path, str) and _ADDRESS.match(path) and not (name == "output_path" and beam):
+            _fail(tool, f"--{name}: {path}: an address; a path on this machine is wanted")
 
 
 def _try_outputs(tool: str, folders: Collection[str]) -> None:

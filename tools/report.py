@@ -15,6 +15,9 @@ and the page says so.
 
     python tools/report.py --run_dir=runs/first --tracker=tensorboard,mlflow,comet
 
+Exit status: 0 done; 1 the report is written, but a file of the run is damaged or verdict.json is of
+another evaluation than the last one: what, and what to do, stands at its top and on stderr.
+
 --tracker also writes the run for trackers, as local files that nothing is sent from: TensorBoard
 events, MLflow's file store, Comet's offline archive (these two need requirements-trackers.txt),
 an offline run of Weights & Biases (wandb), Trackio's local store (trackio; these two need
@@ -48,13 +51,13 @@ flags.DEFINE_string("tracker_dir", None, "where (default: trackers/ in the run d
 flags.adopt_module_key_flags(reference_flags)
 
 
-def main(_: list[str]) -> None:
+def main(_: list[str]) -> int:
     run, asked = RunDir.existing(FLAGS.run_dir), reference_flags.asked()
     if read_json(run.spec).get("kind") == "recognition":
         if asked:
             raise UserError("--reference is for detectors; this run is of a recognition")
         _recognition(run)
-        return
+        return cli.DONE
     from replicate import report, verdict
 
     if asked:
@@ -66,6 +69,7 @@ def main(_: list[str]) -> None:
 
         for how in trackers.write(run, FLAGS.tracker, FLAGS.tracker_dir).values():
             print(how)
+    return cli.NEGATIVE if report.not_whole(read_json(run.report / "report.json")) else cli.DONE
 
 
 def _recognition(run: RunDir) -> None:

@@ -64,6 +64,15 @@ _FREEZE = flags.DEFINE_string(
     "weights and batch-norm statistics stay as the run begins with them (train_config."
     "freeze_variables has no effect in TensorFlow 2).",
 )
+_RESTORE = flags.DEFINE_enum(
+    "restore",
+    "by_type",
+    ["by_type", "all_but_class_heads"],
+    "what of fine_tune_checkpoint is loaded: by_type goes by train_config."
+    "fine_tune_checkpoint_type, of which detection is the feature extractor; all_but_class_heads "
+    "is a detector's every variable of the same name and shape, box heads and towers among them, "
+    "and leaves what depends on the classes fresh.",
+)
 _REHEARSAL = flags.DEFINE_bool(
     "rehearsal",
     False,
@@ -105,6 +114,7 @@ def execution() -> dict[str, Any]:
         "cache": _CACHE.value,
         "cache_dir": _CACHE_DIR.value,
         "freeze": _FREEZE.value,
+        "restore": "" if _RESTORE.value == "by_type" else _RESTORE.value,
         "accept": tuple(field for value in _ACCEPT.value for field in value.split(",")),
     }
 

@@ -2,10 +2,10 @@
 
 import os
 
-from replicate import __version__, installation
-from replicate.claim import contents
+from replicate import __version__, installation, verdict
+from replicate.claim import contents, verifying
 from replicate.errors import UserError
-from replicate.report import sources
+from replicate.report import damaged, next_steps, sources
 from replicate.run import RunDir, read_json
 from tfrecords import checked_json, redaction
 
@@ -31,7 +31,10 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
             f"{run.root}: nothing to claim, no complete evaluation in it; "
             f"python tools/evaluate.py --model_dir={run.root} makes one"
         )
+    for each in damaged.of_run(run):
+        raise UserError(f"{run.root / each['file']}: {each['why']}")
     _refuse_incomplete(run)
+    _refuse_another_verdict(run, steps[-1])
     files = contents.of_run(run, steps[-1])
     for path in files.values():
         if path.suffix == ".json" and (wrong := contents.violations(path)):
@@ -42,7 +45,7 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
     members = {name: path.read_bytes() for name, path in files.items()}
     members[contents.LOCK] = installation.REQUIREMENTS.read_bytes()
     _refuse_secrets(members)
-    metrics, verdict = read_json(run.eval_at(steps[-1]) / "metrics.json"), read_json(run.verdict)
+    metrics, decided = read_json(run.eval_at(steps[-1]) / "metrics.json"), read_json(run.verdict)
     if "protocol" not in metrics:
         raise UserError(
             f"{run.eval_at(steps[-1])}: scored by a kit that did not write the protocol; remove "
@@ -54,8 +57,8 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
         "kit": __version__,
         "run": run.root.resolve().name,
         "step": steps[-1],
-        "verdict": verdict["verdict"],
-        "headline": verdict["headline"],
+        "verdict": decided["verdict"],
+        "headline": decided["headline"],
         "metrics": {score["iou_type"]: score["metrics"] for score in run.scores_at(steps[-1])},
         "protocol_sha256": metrics["protocol"]["sha256"],
         "annotations": {
@@ -91,6 +94,26 @@ def _refuse_incomplete(run: RunDir) -> None:
             f"of something else; put it back, or judge and report the run anew: python "
             f"tools/verdict.py {run.root} --output={run.verdict}, {again}"
         )
+
+
+def _refuse_another_verdict(run: RunDir, step: int) -> None:
+    """Raises UserError where verdict.json is not what the run's files give now."""
+    kept = read_json(run.verdict)
+    again = next_steps.judge_again(run)
+    scores = run.scores_at(step)
+    other = verdict.of_another(kept, [{"step": step} | each for each in scores])
+    if other:
+        raise UserError(f"{run.verdict}: {other}, which is claimed; {again} judges that one")
+    if verdict.reference_kind(kept) in ("zoo", "figures") and all(
+        len(seeds) == 1 for seeds in kept["seeds"].values()
+    ):
+        moved = verifying.judged_otherwise(run, kept)
+        if moved:
+            raise UserError(
+                f"{run.verdict}: decided anew it differs ({moved[0]}), so nobody could verify the "
+                f"claim. Judge the run again: {again}, then python tools/report.py "
+                f"--run_dir={run.root}"
+            )
 
 
 def _refuse_secrets(members: dict[str, bytes]) -> None:

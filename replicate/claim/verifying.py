@@ -19,6 +19,8 @@ from tfrecords.whole_files import in_temporary_folder
 
 # Of a run's facts: where it lies, and whether this machine remembers the official file.
 _OF_THE_MACHINE = ("run", "official")
+# Of a verdict, what its words are about.
+_FIGURES = ("verdict", "reached", "achieved", "published", "seeds", "figures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,18 +215,34 @@ def _judged_again(run: RunDir, found: Verification) -> None:
         )
         return
     try:
-        asked = verdict.Asked.remembered(claimed)
-        kind = claimed["tolerance"]["kind"]
-        decided = verdict.of_runs([run], kind=kind, reference=asked)
+        moved = judged_otherwise(run, claimed)
     except UserError as error:
         found.differences.append(f"run/verdict.json: cannot be decided again: {error}")
         return
-    again = json.loads(json.dumps(decided.to_json()))
-    moved = _moved(_of_any_machine(claimed), _of_any_machine(again), "")
     for each in moved[:5]:
         found.differences.append(f"run/verdict.json: {each}")
     if not moved:
-        found.checked.append(f"the verdict decided again: {again['verdict']}")
+        found.checked.append(f"the verdict decided again: {claimed['verdict']}")
+    elif not any(each.startswith(_FIGURES) for each in moved):
+        found.notes.append(
+            "run/verdict.json: decided again, its figures are the same and its words not, as of "
+            "another version of the kit; who made the claim can judge the run again (python "
+            "tools/verdict.py RUN --output=RUN/verdict.json), report and bundle it"
+        )
+
+
+def judged_otherwise(run: RunDir, kept: dict) -> list[str]:
+    """In what a kept verdict against the zoo or against figures differs from one decided now.
+
+    Raises:
+      UserError: it cannot be decided.
+    """
+    from replicate import verdict
+
+    asked, kind = verdict.Asked.remembered(kept), kept["tolerance"]["kind"]
+    decided = verdict.of_runs([run], kind=kind, reference=asked)
+    again = json.loads(json.dumps(decided.to_json()))
+    return _moved(_of_any_machine(kept), _of_any_machine(again), "")
 
 
 def _of_any_machine(verdict: dict) -> dict:

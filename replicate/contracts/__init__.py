@@ -146,14 +146,14 @@ def opened(value: Any, path: str | os.PathLike[str], kind: str | None = None) ->
     if said:
         value = {name: field for name, field in value.items() if name != KEY}
         _hold_known(said[1], version, path)
-    elif isinstance(value, dict) and kind and KINDS[kind].marked:
-        _tell(kind, 0, path)
     kind = kind or (said[1] if said else None)
     if kind is None:
         return value
     wrong = fault(kind, value, version=version if said and said[1] == kind else 0)
     if wrong:
         raise Unlike(wrong)
+    if not said and isinstance(value, dict) and KINDS[kind].marked:
+        _tell(kind, 0, path)
     return value
 
 

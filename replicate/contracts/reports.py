@@ -55,6 +55,7 @@ class ReportVerdict(Verdict):
     figures: list[ReportFigure]
     likely_causes: list[ReportCause]
     sentence: str
+    of_another: NotRequired[str]
 
 
 class Row(TypedDict):
@@ -294,6 +295,13 @@ class Fact(TypedDict):
     ok: bool | None
 
 
+class DamagedFile(TypedDict):
+    """A file of the run that is there and cannot be read; `file` is its path below the run."""
+
+    file: str
+    why: str
+
+
 class AnyReport(TypedDict):
     """What a page of a run and one of a benchmark's record say; a record leaves out the run's."""
 
@@ -319,6 +327,7 @@ class AnyReport(TypedDict):
     preflight: NotRequired[ReportPreflight | None]
     answers: NotRequired[ReportAnswers]
     facts: list[Fact]
+    damaged: NotRequired[list[DamagedFile]]
     not_checked: list[NotChecked]
 
 

@@ -43,6 +43,7 @@ class Request(TypedDict, total=False):
     fix: list[str]
     purpose: str
     freeze: str
+    restore: str
     config: str
     recipe_told_by: str
     log_every_n: int
@@ -75,7 +76,7 @@ class SpecFile(TypedDict):
     format: Literal[1]
     kind: NotRequired[Literal["training", "recognition"]]
     model: NotRequired[str | None]
-    request: Request | RecognitionRequest
+    request: Needed[Request | RecognitionRequest]
     command: str
     forced: NotRequired[list[str]]
     accepted: NotRequired[list[Accepted]]
@@ -156,7 +157,7 @@ class PreflightFile(TypedDict):
     """preflight.json: what preflight said at the launch."""
 
     format: NotRequired[Literal[1]]
-    results: list[PreflightResult]
+    results: Needed[list[PreflightResult]]
     forecast: NotRequired[Forecast | None]
     tried: NotRequired[bool]
     on: NotRequired[Any]
@@ -169,9 +170,9 @@ class PreflightFile(TypedDict):
 class IdentityFile(TypedDict):
     """identity.json: what makes it the same run when it is continued."""
 
-    seed: int
+    seed: Needed[int]
     precision: str | None
-    config: str
+    config: Needed[str]
     label_map: dict[str, str] | None
     train_records: Sha256 | None
     train_annotations: Sha256 | None
@@ -204,12 +205,14 @@ class ProfileFile(TypedDict):
 class StartFile(TypedDict):
     """start.json: the weights that the training began with."""
 
-    path: str
+    path: Needed[str]
     type: str
     sha256: Sha256 | None
-    matched: Count
-    variables: Count
+    matched: Needed[Count]
+    variables: Needed[Count]
     others: int
+    fresh: NotRequired[list[str]]
+    missed: NotRequired[list[str]]
 
 
 class BestConditions(TypedDict):

@@ -140,6 +140,8 @@ class StartFacts(TypedDict):
     matched: Count
     variables: Count
     others: NotRequired[Count]
+    fresh: NotRequired[list[str]]
+    missed: NotRequired[list[str]]
 
 
 class TrainingFacts(TypedDict):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from replicate import best, processes
+from replicate import best, judged, processes
 from replicate.errors import UserError
 from replicate.launch import slurm_queue
 from replicate.launch.plan import launched
@@ -161,6 +161,7 @@ def _status(
     training = read_json(run.training) if run.training.is_file() else {}
     state, reason = _state(run, training, record, queue)
     ap_step, ap = _last_ap(run)
+    decided = read_json(run.verdict) if run.verdict.is_file() else None
     return Status(
         run=name,
         state=state,
@@ -170,9 +171,10 @@ def _status(
         ap=ap,
         ap_step=ap_step,
         best=best.told(run),
-        verdict=read_json(run.verdict)["verdict"] if run.verdict.is_file() else None,
+        verdict=decided["verdict"] if decided else None,
         where=_where(training, record, state),
-        reason=reason or ("" if state in ACTIVE else _unfinished(run, ap_step)),
+        reason=reason
+        or ("" if state in ACTIVE else _unfinished(run, ap_step) or _of_another(run, decided)),
         log=record.get("log", ""),
     )
 
@@ -298,6 +300,16 @@ def _unfinished(run: RunDir, ap_step: int | None) -> str:
     """A word on an evaluation that should be there and is not whole; "" where there is none."""
     later = [step for step in run.unfinished_steps() if step > (ap_step or 0)]
     return f"evals/{later[-1]} is not complete" if later else ""
+
+
+def _of_another(run: RunDir, decided: dict | None) -> str:
+    """A word on a verdict that is not of the evaluation whose AP is shown."""
+    steps = run.evaluated_steps()
+    if decided is None or not steps:
+        return ""
+    scores = [{"step": steps[-1]} | each for each in run.scores_at(steps[-1])]
+    other = judged.of_another(decided, scores)
+    return f"verdict.json: {other}" if other else ""
 
 
 def _where(training: dict, record: dict, state: str) -> str:

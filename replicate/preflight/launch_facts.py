@@ -83,6 +83,16 @@ class LaunchFacts:
     def train(self) -> Any:
         return self.message.train_config
 
+    def of_recipe(self, value: object) -> str:
+        """A value of the recipe in words: of a replication what was published, of a fine-tuning
+        where it began."""
+        return f"the recipe's {value}" if self.finetunes else f"published {value}"
+
+    @property
+    def as_recipe(self) -> str:
+        """The same of what is not another."""
+        return "as in the recipe" if self.finetunes else "as published"
+
     @property
     def finetunes(self) -> bool:
         """Whether the run is a fine-tuning on data of its own."""

@@ -48,14 +48,20 @@ def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
         yield differs(
             f"--freeze={material.intent.freeze}: not in the recipe, asked for", "", meant=True
         )
+    if material.intent.restore and not material.finetunes:
+        yield differs(
+            f"--restore={material.intent.restore}: not in the recipe, asked for", "", meant=True
+        )
     if material.recipe is None:
         yield _without_recipe(material)
         return
     drifted = material.deviations_of(3) if of_api else material.deviations
     for operation in drifted:
         yield _deviation(material, operation)
-    if not (drifted or without_effect or material.intent.freeze):
-        yield Note(f"as published for {material.intent.model}, apart from what is told elsewhere")
+    if not (drifted or without_effect or material.intent.freeze or material.intent.restore):
+        yield Note(
+            f"{material.as_recipe} of {material.intent.model}, apart from what is told elsewhere"
+        )
 
 
 def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
@@ -143,7 +149,7 @@ def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
     if replicas > 1 and published in (batch * replicas, batch / replicas):
         misread = "looks like the batch of one" if batch < published else "looks multiplied"
         yield differs(
-            f"{seen}; published {published} over all devices: {batch} {misread}",
+            f"{seen}; {material.of_recipe(published)} over all devices: {batch} {misread}",
             f"batch_size is global: --set train_config.batch_size={published}",
         )
     elif batch % (replicas * micro):
@@ -153,7 +159,7 @@ def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"{max(1, round(batch / replicas / micro)) * replicas * micro}",
         )
     else:
-        published_text = f"; published {published}" if published is not None else ""
+        published_text = f"; {material.of_recipe(published)}" if published is not None else ""
         yield Note(f"{seen} (batch_size is global{published_text})")
 
 
@@ -176,7 +182,7 @@ def length(material: LaunchFacts) -> Iterator[CheckFinding]:
         return
     published = material.recipe.train_config
     theirs, ours = published.num_steps * published.batch_size, steps * batch
-    seen = f"{steps:,} steps of {batch} = {ours:,} images; published {theirs:,}"
+    seen = f"{steps:,} steps of {batch} = {ours:,} images; {material.of_recipe(f'{theirs:,}')}"
     needed = -(-theirs // batch)
     if ours < 0.99 * theirs:
         yield differs(
@@ -185,7 +191,7 @@ def length(material: LaunchFacts) -> Iterator[CheckFinding]:
             asked,
         )
     elif ours > 1.01 * theirs:
-        yield mind(f"{seen}: longer than published", f"{needed:,} steps see as many")
+        yield mind(f"{seen}: longer", f"{needed:,} steps see as many")
     elif not problems:
         yield Note(seen)
 
@@ -245,7 +251,7 @@ def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     elif not deviations:
         yield Note(
             f"score threshold {nms.score_threshold:.2g}, IoU {nms.iou_threshold:.2g}, "
-            f"{detections} detections" + (", as published" * (material.recipe is not None))
+            f"{detections} detections" + (f", {material.as_recipe}" * (material.recipe is not None))
         )
 
 
@@ -274,7 +280,9 @@ def _deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
     if material.finetunes and reasons.of_path(operation.path).number in _OF_TASK:
         return Note(f"{operation.path} is {_short(here)}, in the recipe {_short(there)}")
     if material.meant(operation.path):
-        return differs(f"{operation.path} is {here}, published {there}: asked for", "", meant=True)
+        return differs(
+            f"{operation.path} is {here}, {material.of_recipe(there)}: asked for", "", meant=True
+        )
     back = (
         f"--set {operation.path}={there}"
         if operation.a is not None and not str(operation.a).startswith("{")
@@ -282,7 +290,7 @@ def _deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
     )
     why = f" ({operation.why})" if operation.why else ""
     return differs(
-        f"{operation.path} is {_short(here)}, published {_short(there)}{why}",
+        f"{operation.path} is {_short(here)}, {material.of_recipe(_short(there))}{why}",
         f"if it is not meant: {back}",
     )
 

@@ -38,8 +38,8 @@ def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"name its prefix, without .index; {_where(material, published)}",
         )
     else:
-        yield Note(f"{path} ({here.fine_tune_checkpoint_type})")
-    if published is not None and published.fine_tune_checkpoint:
+        yield Note(f"{path} ({_kind(material)})")
+    if published is not None and published.fine_tune_checkpoint and not material.intent.restore:
         ours, theirs = here.fine_tune_checkpoint_type, published.fine_tune_checkpoint_type
         if ours != theirs and not (material.finetunes and ours in ("detection", "full")):
             field = "train_config.fine_tune_checkpoint_type"
@@ -50,7 +50,23 @@ def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
             )
 
 
+def _kind(material: LaunchFacts) -> str:
+    """What of the checkpoint is loaded, in a word or two."""
+    kind: str = material.train.fine_tune_checkpoint_type
+    if material.intent.restore:
+        return "all but the class heads"
+    if material.finetunes and kind == "detection":
+        return "detection: the feature extractor; --restore=all_but_class_heads takes more of it"
+    return kind
+
+
 def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
+    if material.intent.restore and not material.checkpoint_steps:
+        yield breaks(
+            f"--restore={material.intent.restore} and no checkpoint to take them from",
+            "--fine_tune_checkpoint=CHECKPOINT of a detector of this model, or leave --restore out",
+        )
+        return
     if material.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
     elif material.finetunes:
@@ -100,7 +116,9 @@ def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
         return
     share = start["changed"] / max(start["total"], 1)
     seen = f"{start['changed']} of {start['total']} variables loaded"
-    of_detector = material.train.fine_tune_checkpoint_type in ("detection", "full")
+    of_detector = bool(material.intent.restore) or (
+        material.train.fine_tune_checkpoint_type in ("detection", "full")
+    )
     fix = f"is it this model's {'detector' if of_detector else 'backbone'}, and of this type?"
     if share < _FEW:
         yield differs(f"only {seen}", fix)
@@ -112,12 +130,13 @@ def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
 
 def _fitting_checkpoint(material: LaunchFacts) -> str:
     kind = material.train.fine_tune_checkpoint_type
-    if kind == "full":
+    if kind == "full" and not material.intent.restore:
         return (
-            "a detector's checkpoint of this model with as many classes; "
-            "fine_tune_checkpoint_type: detection loads the feature extractor of any other"
+            "a detector's checkpoint of this model with as many classes; of any other, "
+            "--restore=all_but_class_heads takes all else, fine_tune_checkpoint_type: detection "
+            "the feature extractor"
         )
-    if kind == "detection":
+    if kind == "detection" or material.intent.restore:
         return "the checkpoint of a detector of this model, of any number of classes"
     return "the backbone's checkpoint, with the recipe's type"
 

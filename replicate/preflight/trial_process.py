@@ -155,11 +155,11 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     if job["start"]:
         trial.stage("restoring the starting checkpoint")
         try:
-            changed, total = starting_point.load(trainer.model, config.train_config)
+            begun = starting_point.of_config(trainer.model, config, execution.restore)
         except Exception as error:
             trial.add(start={"error": str(error).strip().splitlines()[0]})
             return None
-        trial.add(start={"changed": changed, "total": total})
+        trial.add(start={"changed": begun.matched, "total": begun.variables})
     if not job["steps"]:
         return None
     built = psutil.Process().memory_info().rss

@@ -7,6 +7,6 @@ report.write_comparison(["runs/first", "runs/second"], "comparison")
 """
 
 from replicate.report.of_record import write as write_benchmark
-from replicate.report.writing import write, write_comparison
+from replicate.report.writing import not_whole, write, write_comparison
 
-__all__ = ["write", "write_benchmark", "write_comparison"]
+__all__ = ["not_whole", "write", "write_benchmark", "write_comparison"]

@@ -168,6 +168,10 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
     if verdict is None:
         yield _step(f"judge the run: {material.why_no_verdict}", [next_steps.judged(run)])
         return
+    if "of_another" in verdict:
+        why = "judge the evaluation that this page shows; the verdict is of another"
+        yield _step(why, [next_steps.judge_again(material.run)])
+        return
     if reference_kind(verdict) != "zoo":
         yield from _next_of_own(verdict, run, _runs(content))
         return

@@ -9,6 +9,7 @@ from replicate.report import (
     data_section,
     findings,
     gallery,
+    next_steps,
     run_files,
     score_section,
     sources,
@@ -46,7 +47,7 @@ def of_run(run: RunDir) -> dict:
         "of_zoo": material.of_zoo,
         "command": (material.spec or {}).get("command"),
         "request": material.request,
-        "verdict": _verdict(material),
+        "verdict": _verdict(material, last),
         "metrics": score_section.metrics_of(
             last, row if material.of_zoo else None, material.references
         ),
@@ -77,6 +78,7 @@ def of_run(run: RunDir) -> dict:
         content["deviations"]["choices"] = choices.grouped(
             content["deviations"]["classes"], conditions.get("scaling")
         )
+    content["damaged"] = material.damaged
     content["facts"] = _facts(content, material.of_zoo)
     content["answers"] = answers.of_run(content, material)
     content["not_checked"] = material.not_checked + _never_checked(content)
@@ -109,7 +111,7 @@ def _model(material: RunFiles, row: zoo.Row | None) -> dict:
     return model
 
 
-def _verdict(material: RunFiles) -> dict | None:
+def _verdict(material: RunFiles, last: dict | None) -> dict | None:
     decided = material.verdict
     if decided is None:
         return None
@@ -141,6 +143,13 @@ def _verdict(material: RunFiles) -> dict | None:
         for cause in decided["likely_causes"]
     ]
     said = {"figures": figures, "likely_causes": causes, "sentence": _sentence(decided, figures)}
+    another = last and verdict.of_another(decided, [last, *last.get("others", [])])
+    if another:
+        said["of_another"] = another
+        said["sentence"] = (
+            f"This verdict was {another}, which the metrics, curves and images below are of. "
+            f"{said['sentence']}"
+        )
     return decided | said
 
 
@@ -221,15 +230,22 @@ def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
 
 
 def _facts(content: dict, of_zoo: bool) -> list[dict]:
-    """The facts that decide how to read the verdict: what was evaluated, what was trained on, the
-    setup, and what --force overrode. Each: label, text, ok (True, False, or None where unknown)."""
+    """The facts that decide how to read the verdict: damaged files, what was evaluated, what was
+    trained on, the setup, and what --force overrode. Each: label, text, ok (True, False, or None
+    where unknown)."""
     return [
+        *_damaged(content),
         *(_evaluated(content, of_zoo), answers.trained_on(content, of_zoo)),
         answers.setup(content),
         *_kept(content),
         *_remarked(content),
         *_forced(content),
     ]
+
+
+def _damaged(content: dict) -> Iterator[dict]:
+    for each in content["damaged"]:
+        yield {"label": "Damaged file", "text": f"{each['file']}: {each['why']}", "ok": False}
 
 
 def _kept(content: dict) -> Iterator[dict]:

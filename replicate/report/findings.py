@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import pathlib
 
 import numpy as np
 from tqdm import tqdm
@@ -80,11 +81,14 @@ def of_step(step: int) -> str:
 def _scored(material: RunFiles, metrics: dict) -> Scored:
     annotations, step = metrics["annotations"], metrics["step"]
     path = material.run.eval_at(step) / "detections.json.gz"
-    if hashlib.sha256(read_bytes(path)).hexdigest() != metrics["detections"]["sha256"]:
-        raise UserError(
-            f"{path} is not the file that metrics.json was computed from (its SHA-256 differs); "
-            "evaluate the checkpoint again"
+    if _sha256(path) != metrics["detections"]["sha256"]:
+        file = path.relative_to(material.run.root).as_posix()
+        why = (
+            "not the file that metrics.json was computed from (its SHA-256 differs); python "
+            f"tools/evaluate.py --model_dir={material.run.root} evaluates the checkpoint again"
         )
+        material.damaged.append({"file": file, "why": why})
+        raise UserError(f"{path} is {why}")
     # The evaluation may have been of some images alone; their ids are told by a hash only.
     if annotations["images"] != annotations["images_in_file"]:
         raise UserError(
@@ -103,6 +107,14 @@ def _scored(material: RunFiles, metrics: dict) -> Scored:
         )
     handle = result.evaluations["hotcoco"].handle
     return Scored(step, metrics, result, handle.image_diagnostics())
+
+
+def _sha256(path: pathlib.Path) -> str | None:
+    """Of what was compressed, None where that cannot be read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except UserError:
+        return None
 
 
 def analysis(last: Scored) -> dict:

@@ -14,6 +14,7 @@ from typing import Any
 from replicate import config, reasons, zoo
 from replicate.errors import UserError
 from replicate.report.command_context import CommandContext
+from replicate.run import RunDir
 
 _COCO = "coco"
 _BATCH = "train_config.batch_size"
@@ -45,6 +46,11 @@ def judged(run: CommandContext, *words: str) -> str:
     """The command that judges the run, with these flags, and keeps the answer in it."""
     kept = os.path.join(run.root, "verdict.json")
     return _line("tools/verdict.py", run.root, *words, f"--output={kept}")
+
+
+def judge_again(run: RunDir) -> str:
+    """The command that writes the run's verdict.json anew."""
+    return _line("tools/verdict.py", str(run.root), f"--output={run.verdict}")
 
 
 def launch(
@@ -90,7 +96,7 @@ def launch(
     words += _flags(asked, checkpoint_every_n="checkpoint_every_n", precision="precision")
     micro = asked.get("gradient_accumulation_steps") or 1
     words += [f"--gradient_accumulation_steps={micro}"] * (micro > 1)
-    words += _flags(asked, freeze="freeze")
+    words += _flags(asked, freeze="freeze", restore="restore")
     words += ["--rehearsal"] * run.rehearsal + ["--purpose=finetune"] * run.finetunes
     return " ".join(filter(None, [_line(tool, *words, f"--{target}={into}"), substituted]))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from replicate import engine, score
 from replicate.errors import UserError
-from replicate.report import content, findings, sources
+from replicate.report import content, damaged, findings, next_steps, sources
 from replicate.run import RunDir, read_json
 from replicate.score import text
 
@@ -123,11 +123,16 @@ def _without_ending(path: pathlib.Path) -> pathlib.Path:
 
 def _of_run(key: str, name: str, path: str) -> Participant:
     run = RunDir.existing(path)
-    if run.spec.is_file():
-        read_json(run.spec)  # a report leaves out what is damaged; a comparison would mislead
+    for each in damaged.of_run(run):  # a report leaves that out; a comparison would mislead
+        raise UserError(f"{run.root / each['file']}: {each['why']}")
     report = _report(run)
     metrics, training = report["metrics"], report["training"]
     verdict, plan = report["verdict"], report["schedule"]
+    if verdict and "of_another" in verdict:
+        raise UserError(
+            f"{run.verdict}: {verdict['of_another']}, which is compared; "
+            f"{next_steps.judge_again(run)} judges that one"
+        )
     facts = {
         "model": report["model"]["name"],
         "verdict": verdict["verdict"] if verdict else None,

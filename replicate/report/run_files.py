@@ -2,11 +2,13 @@
 
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 from replicate import engine, environment, records, verdict
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json, read_metrics
+from replicate.report import damaged
+from replicate.run import RunDir, read_json, read_log
 from replicate.verdict import measured
 from tfrecords import manifest as manifests
 
@@ -29,6 +31,7 @@ class RunFiles:
       forced: sentences of preflight that --force overrode.
       manifests: dict split ("train", "val") -> the manifest's dict.
       measured: what tools/explain.py measured of the run's model, as of verdict.measured.of_run.
+      damaged: list of {"file", "why"}: files that are there and cannot be read.
       not_checked: list of {"what", "why"}: what the report cannot say.
     """
 
@@ -44,6 +47,7 @@ class RunFiles:
     manifests: dict[str, dict] = dataclasses.field(default_factory=dict)
     measured: list[dict] = dataclasses.field(default_factory=list)
     forced: list[str] = dataclasses.field(default_factory=list)
+    damaged: list[dict] = dataclasses.field(default_factory=list)
     not_checked: list[dict] = dataclasses.field(default_factory=list)
 
     @property
@@ -94,12 +98,16 @@ def read(run: RunDir) -> RunFiles:
     try:
         material.environment = environment.of_run(run)
     except UserError as error:
-        material.cannot_say("the environment", _short(error, run))
+        material.cannot_say("the environment", damaged.short(error, run))
     try:
         material.message = engine.of_run(run.config)
     except UserError as error:
-        material.cannot_say("the config as it ran", str(error))
-    material.log = read_metrics(run.metrics)
+        material.cannot_say("the config as it ran", damaged.short(error, run))
+    material.damaged = damaged.of_run(run)
+    material.log, lines = read_log(run.metrics)
+    if lines:
+        print(f"{run.metrics}: {lines}", file=sys.stderr)
+        material.cannot_say("some logged steps", f"metrics.jsonl: {lines}")
     if not material.log:
         material.cannot_say("losses, learning rate and speed", "no metrics.jsonl in the run")
     for step in run.evaluated_steps():
@@ -127,7 +135,7 @@ def _verdict(material: RunFiles) -> dict | None:
     try:
         return verdict.of_runs([material.run]).to_json()
     except UserError as error:
-        material.cannot_say(VERDICT, _short(error, material.run))
+        material.cannot_say(VERDICT, damaged.short(error, material.run))
         return None
 
 
@@ -135,7 +143,7 @@ def _json(material: RunFiles, path: pathlib.Path, what: str) -> Any:
     try:
         return read_json(path)
     except UserError as error:
-        material.cannot_say(what, _short(error, material.run))
+        material.cannot_say(what, damaged.short(error, material.run))
         return None
 
 
@@ -162,7 +170,3 @@ def _manifests(material: RunFiles) -> dict[str, dict]:
             "no manifest in data/ or beside the config's records",
         )
     return of_split
-
-
-def _short(error: UserError, run: RunDir) -> str:
-    return str(error).replace(f"{run.root}/", "")

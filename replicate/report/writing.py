@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,8 @@ from replicate.score.text import OF
 def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
     """Writes report/index.html, report.md, report.json and plots/ of a run directory.
 
-    What the directory does not hold is named in the report as not checked.
+    What the directory does not hold is named in the report as not checked; files that are there
+    and damaged, and a verdict of another evaluation than the last one, at its top and on stderr.
 
     Args:
       run: RunDir.
@@ -58,7 +60,20 @@ def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
     write_text(
         run.report / "index.html", page_of_run(pictures=pictures, originals=originals, **common)
     )
+    for line in not_whole(report):
+        print(f"{run.root}: {line}", file=sys.stderr)
     return run.report / "index.html"
+
+
+def not_whole(report: dict) -> list[str]:
+    """In what a report (report.json's content) is not of the whole run: sentences, [] for nothing.
+
+    That is a damaged file, or a verdict of another evaluation than the one shown; what is not there
+    is no fault of a report.
+    """
+    told = [f"{each['file']} is damaged: {each['why']}" for each in report.get("damaged", [])]
+    another = (report["verdict"] or {}).get("of_another")
+    return [*told, f"its verdict was {another}, which the report shows"] if another else told
 
 
 def markdown_of(report: dict, plots: dict[str, Plot] | None = None) -> str:

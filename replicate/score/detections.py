@@ -14,6 +14,7 @@ import numpy as np
 from replicate.errors import UserError
 from replicate.score import not_results
 from replicate.score.groundtruth import FIELDS, read_bytes
+from tfrecords import json_text
 from tfrecords.not_coco import shown
 
 
@@ -88,6 +89,10 @@ class Detections:
     def _from_file(cls, path: str | os.PathLike, iou_type: str) -> "Detections":
         raw = read_bytes(path)
         origin = {"file": str(path), "sha256": hashlib.sha256(raw).hexdigest()}
+        try:
+            raw = json_text.utf8(raw)
+        except json_text.OtherEncoding as error:
+            raise UserError(f"{path}: {error}") from None
         try:
             records = msgspec.json.decode(raw, type=list[_STRUCTS[iou_type]])
         except msgspec.DecodeError:

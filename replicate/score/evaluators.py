@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfrecords import json_text
+
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
     from replicate.score.groundtruth import Groundtruth
@@ -145,8 +147,9 @@ def matched_by_hotcoco(
 
 
 def _hotcoco(groundtruth: "Groundtruth", detections: "Detections") -> Any:
-    compressed = groundtruth.file.sha256 != groundtruth.file.content_sha256
-    return _hotcoco_of(groundtruth.as_coco() if compressed else str(groundtruth.path), detections)
+    """It reads a plain file itself, which is quicker: neither packed nor with a mark before it."""
+    plain = json_text.is_plain(groundtruth.path)
+    return _hotcoco_of(str(groundtruth.path) if plain else groundtruth.as_coco(), detections)
 
 
 def _hotcoco_of(dataset: dict | str, detections: "Detections") -> Any:

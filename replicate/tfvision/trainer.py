@@ -145,6 +145,11 @@ class Trainer(EngineTrainer):
                 "down (tools/render_config.py --global_batch_size) is the linear rule",
             ),
             ("freeze", self._execution.freeze, "task.freeze_backbone holds the backbone"),
+            (
+                "restore",
+                self._execution.restore,
+                "task.init_checkpoint_modules says what is loaded",
+            ),
         ):
             if value:
                 raise UserError(f"--{flag}: not for a TF-Vision config: {why}")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +10,13 @@ import tensorflow as tf
 
 from replicate import checkpoint_files
 from replicate.errors import UserError
+from replicate.execution import ALL_BUT_CLASS_HEADS
+from replicate.train import detector_weights
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+_SHOWN = 4  # names in a sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Start:
       sha256: over the checkpoint's files; None of random weights.
       matched, variables: variables that got a value from it, of those that the type loads.
       others: the model's variables that are not of the type's part.
+      fresh, missed: of --restore=all_but_class_heads, the names of the class heads' variables, and
+        of those that the checkpoint does not hold or in another shape.
     """
 
     path: str = ""
@@ -33,11 +39,20 @@ class Start:
     matched: int = 0
     variables: int = 0
     others: int = 0
+    fresh: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         if not self.path:
             return "training from random weights (fine_tune_checkpoint is empty)"
+        if self.type == ALL_BUT_CLASS_HEADS:
+            missed = f" ({_shown(self.missed)})" if self.missed else ""
+            return (
+                f"starting from {self.path} (all but the class heads): {self.matched} of "
+                f"{self.variables} variables restored, {len(self.missed)} missed{missed}; "
+                f"{self.others} of the class heads are fresh ({_shown(self.fresh)})"
+            )
         return (
             f"starting from {self.path} ({self.type}): {self.matched} of {self.variables} "
             f"variables matched, {self.variables - self.matched} missed; {self.others} are not of "
@@ -45,8 +60,49 @@ class Start:
         )
 
     def to_json(self) -> dict:
-        """The fields as plain data."""
-        return dataclasses.asdict(self)
+        """The fields as plain data; names where there are some."""
+        content = dataclasses.asdict(self)
+        names = {field: list(content.pop(field)) for field in ("fresh", "missed")}
+        return content | {field: found for field, found in names.items() if found}
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def of_config(model: Any, config: "Message", how: str = "") -> Start:
+    """Gives a model, whose variables exist, the weights that its config starts from.
+
+    Args:
+      model: the API's DetectionModel.
+      config: TrainEvalPipelineConfig.
+      how: `execution.Execution.restore`.
+
+    Raises:
+      UserError: as `load`; a checkpoint of another kind than `how` takes.
+    """
+    train_config = config.train_config
+    if how != ALL_BUT_CLASS_HEADS:
+        return restore(model, train_config)
+    path = train_config.fine_tune_checkpoint
+    _object_based(path)
+    found = detector_weights.restore(model, config.model, path)
+    if not found.restored:
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: {path} has none of the model's "
+            f"{len(model.variables)} variables by name and shape; is it a detector of this model?"
+        )
+    return Start(
+        path=path,
+        type=how,
+        sha256=checkpoint_files.sha256(path),
+        matched=len(found.restored),
+        variables=len(found.restored) + len(found.missed),
+        others=len(found.fresh),
+        fresh=found.fresh,
+        missed=found.missed,
+    )
 
 
 def restore(model: Any, train_config: "Message") -> Start:
@@ -79,17 +135,7 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
       UserError: the checkpoint is not there, is not object-based (TF2), or matches nothing.
     """
     path = train_config.fine_tune_checkpoint
-    if not pathlib.Path(f"{path}.index").is_file():
-        raise UserError(
-            f"train_config.fine_tune_checkpoint: no checkpoint at {path} ({path}.index is missing);"
-            ' name the prefix of a TF2 checkpoint, or set it to "" to train from random weights'
-        )
-    reader = tf.train.load_checkpoint(path)
-    if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():
-        raise UserError(
-            f"train_config.fine_tune_checkpoint: {path} is a TF1 name-based checkpoint; the TF2 "
-            "zoo's recipes start from object-based ones (ckpt-N)"
-        )
+    _object_based(path)
     try:
         parts = model.restore_from_objects(
             fine_tune_checkpoint_type=train_config.fine_tune_checkpoint_type
@@ -98,7 +144,8 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
         raise UserError(
             f"train_config.fine_tune_checkpoint_type: {error}. classification loads a classifier's "
             "weights into the backbone; of a detection checkpoint, detection loads the feature "
-            "extractor (to fine-tune on other classes), full everything"
+            "extractor (to fine-tune on other classes), full everything, and --restore="
+            "all_but_class_heads what is not of the classes"
         ) from None
     variables = {id(v): v for part in modules_of(parts) for v in part.variables}.values()
     before = [variable.numpy() for variable in variables]
@@ -117,6 +164,21 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
             f"{train_config.fine_tune_checkpoint_type!r}; is it the right backbone and type?"
         )
     return matched, len(variables)
+
+
+def _object_based(path: str) -> None:
+    """Raises UserError where no object-based checkpoint has that prefix."""
+    if not pathlib.Path(f"{path}.index").is_file():
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: no checkpoint at {path} ({path}.index is missing);"
+            ' name the prefix of a TF2 checkpoint, or set it to "" to train from random weights'
+        )
+    reader = tf.train.load_checkpoint(path)
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():
+        raise UserError(
+            f"train_config.fine_tune_checkpoint: {path} is a TF1 name-based checkpoint; the TF2 "
+            "zoo's recipes start from object-based ones (ckpt-N)"
+        )
 
 
 def _restore(

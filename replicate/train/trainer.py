@@ -106,7 +106,7 @@ class Trainer(EngineTrainer):
         if not self.config.train_config.fine_tune_checkpoint:
             return starting_point.Start()
         self.build_variables()
-        return starting_point.restore(self.model, self.config.train_config)
+        return starting_point.of_config(self.model, self.config, self._execution.restore)
 
     def image_ids(self, hashes: list[int]) -> list[str]:
         """See `EngineTrainer`."""

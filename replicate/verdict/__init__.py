@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from replicate import python_api
 from replicate.errors import UserError
+from replicate.judged import of_another
 from replicate.verdict import deciding, two_sets
 from replicate.verdict.comparable import obstacles
 from replicate.verdict.conditions import Conditions
@@ -51,7 +52,7 @@ def no_worse(decided: Verdict) -> str | None:
             not decided.reference.get("margin") and margin >= figure["published"]
         ):
             return None
-        lowest = interval[0] if interval else figure["gap"]
+        lowest = interval[0] if interval else figure["gap"] - figure.get("rounding", 0.0)
         if lowest < -margin:
             return None
         shown = shown and interval is not None
@@ -119,6 +120,7 @@ __all__ = [
     "no_worse",
     "obstacles",
     "of",
+    "of_another",
     "of_metrics",
     "of_metrics_files",
     "of_runs",

@@ -161,7 +161,7 @@ class _FigureOfBoth:
                     ours[0], theirs[0], **dataclasses.asdict(found), margin=self.margin
                 )
             why = found
-        return two_sets.judge_plainly(ours[0], theirs[0], self.margin, why)
+        return two_sets.judge_plainly(ours[0], theirs[0], self.margin, why, self.rounding)
 
 
 def _given(judging: Judging, reference: Reference) -> dict[str, _FigureOfBoth]:
@@ -275,9 +275,23 @@ def _conditions(
     answer = conditions.CHANGED if changes else conditions.AS_REFERENCE
     if unknown and not changes:
         answer = conditions.NOT_KNOWN
-    return conditions.Conditions(
-        answer, conditions.sentence_of(answer, changes, unknown), None, changes, unknown
-    )
+    sentence = conditions.sentence_of(answer, changes, unknown)
+    if unknown:
+        without = [
+            str(run.root) for run in (*judging.runs, *reference.runs) if not _has_config(run)
+        ]
+        why = f"no readable config in {', '.join(without)}" if without else "of two engines"
+        told = [change.sentence for change in changes]
+        sentence = "; ".join([*told, f"not known: the configs were not compared ({why})"])
+    return conditions.Conditions(answer, sentence, None, changes, unknown)
+
+
+def _has_config(run: RunDir) -> bool:
+    try:
+        engine.of_run(run.config)
+    except UserError:
+        return False
+    return True
 
 
 def _told(operation: config.Operation) -> str:

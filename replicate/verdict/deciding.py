@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator
 
-from replicate import python_api, zoo
+from replicate import judged, python_api, zoo
 from replicate.config import Scaling
 from replicate.errors import UserError
 from replicate.score import text
@@ -20,11 +20,8 @@ VERDICTS = (
 REACHED = (tolerance.REPLICATED, tolerance.NEAR)
 
 # What the zoo publishes of a model, by the kind of evaluation that measures it.
-FIGURES = {
-    "bbox": ("box AP", "box_map"),
-    "segm": ("mask AP", "mask_map"),
-    "keypoints": ("keypoint AP", "keypoint_map"),
-}
+_COLUMNS = {"bbox": "box_map", "segm": "mask_map", "keypoints": "keypoint_map"}
+FIGURES = {kind: (name, _COLUMNS[kind]) for kind, name in judged.FIGURES.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,7 +64,7 @@ def text(verdict: dict) -> str:
             shown += f", published {published:.1f}" if of_zoo else f", reference {published:.2f}"
         lines.append(f"{name} {shown}")
     if verdict["verdict"] != NO_REFERENCE:
-        lines += [*_conditions(verdict["conditions"], of_zoo), *_tolerance(verdict)]
+        lines += [*_conditions(verdict["conditions"]), *_tolerance(verdict)]
     lines += [f"note: {note}" for note in verdict["notes"]]
     if verdict["likely_causes"]:
         lines += _causes(verdict)
@@ -99,14 +99,16 @@ def reference_kind(verdict: dict) -> str:
     return kind
 
 
-def _conditions(conditions: dict, of_zoo: bool) -> Iterator[str]:
+def _conditions(conditions: dict) -> Iterator[str]:
     yield f"conditions: {conditions['sentence']}"
     settings = [change["sentence"] for change in conditions["changes"] if change["cls"] != "facts"]
     if len(settings) <= _SHOWN:
         yield from (f"    {sentence}" for sentence in settings)
     else:
-        where = "deviations.json" if of_zoo else "verdict.json"
-        yield f"    the settings stand in {where} and, foldable, in the report"
+        yield (
+            "    the settings stand in verdict.json (tools/verdict.py --output) and, foldable, in the "
+            "report of it"
+        )
 
 
 def _tolerance(verdict: dict) -> Iterator[str]:

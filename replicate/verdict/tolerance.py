@@ -81,7 +81,8 @@ def of_kind(kind: str) -> Tolerance:
             kind,
             replicated=0.1,
             near=0.5,
-            why="the same weights on the same images: only rounding and arithmetic are left",
+            why="of the same weights on the same images, which --kind=checkpoint says, only "
+            "rounding and arithmetic are left",
             sources=(ROUNDING,),
         )
     evidence = spread.evidence()
@@ -161,14 +162,26 @@ def _checkpoint(values: list[float], published: PublishedFigure) -> Judged:
     chance = 1.96 * (published.spread or 0) if published.runs > 1 else 0
     bands = (margins.replicated + chance, max(margins.near, margins.replicated + chance))
     gap = statistics.fmean(values) - published.points
-    name = next(
-        (
-            name
-            for name, bound in zip((REPLICATED, NEAR), bands, strict=True)
-            if _within(gap, bound)
-        ),
-        NOT_REPLICATED,
+    # A figure that is rounded more coarsely than the zoo's may lie so much nearer or farther.
+    coarser = max(0.0, published.rounding - PublishedFigure.rounding)
+    nearest, name = (
+        next(
+            (
+                name
+                for name, bound in zip((REPLICATED, NEAR), bands, strict=True)
+                if _within(distance, bound)
+            ),
+            NOT_REPLICATED,
+        )
+        for distance in (max(0.0, abs(gap) - coarser), abs(gap) + coarser)
     )
+    if nearest != name:
+        reason = (
+            f"{_told(values, published)}: the figure is known to ±{published.rounding:.2g} only, "
+            f"which does not tell whether it is within ±{bands[0]:.2g} points; name it with more "
+            "decimals"
+        )
+        return Judged(INCONCLUSIVE, reason, len(values), gap, bands)
     bound = {
         REPLICATED: f"within ±{bands[0]:.2g}",
         NEAR: f"within ±{bands[1]:.2g}, not ±{bands[0]:.2g}",

@@ -189,26 +189,39 @@ def judge_paired(
     )
 
 
-def judge_plainly(value: float, reference: float, margin: float | None, why: str) -> Judged:
+def judge_plainly(
+    value: float, reference: float, margin: float | None, why: str, rounding: float = 0.0
+) -> Judged:
     """The verdict where nothing tells how much of a gap is chance.
 
     Args:
       value, reference: the figure, points.
       margin: as it was given; None decides nothing.
       why: what is missing: a sentence's half.
+      rounding: the reference lies within ± this, points. Where that decides, nothing is told.
     """
     gap = value - reference
     gap_text = _gap_text([value], [reference])
     if margin is None:
         reason = f"{gap_text}; {why}: give --margin=POINTS, or train more seeds and name them all"
         return Judged(INCONCLUSIVE, reason, 1, gap, (0.0, 0.0), method="a single figure")
-    name = REPLICATED if _within(gap, margin) else NOT_REPLICATED
-    where = "within" if name == REPLICATED else "beyond"
+    band = max(0.0, margin - rounding)
+    if _within(abs(gap) + rounding, margin):
+        name, where = REPLICATED, "within"
+    else:
+        name = INCONCLUSIVE if _within(max(0.0, abs(gap) - rounding), margin) else NOT_REPLICATED
+        where = "beyond"
     reason = (
         f"{gap_text}: {where} the ±{margin:.2f} that were given; what of it is chance is not known "
+        f"({why})"
     )
-    reason += f"({why})"
-    return Judged(name, reason, 1, gap, (margin, margin), margin=margin, method="a single figure")
+    if name == INCONCLUSIVE:
+        reason = (
+            f"{gap_text}: the reference is known to ±{rounding:.2g} only, so that a gap of "
+            f"{max(0.0, abs(gap) - rounding):.2f} to {abs(gap) + rounding:.2f} cannot be held "
+            f"against the ±{margin:.2f} that were given; name the figure with more decimals"
+        )
+    return Judged(name, reason, 1, gap, (band, band), margin=margin, method="a single figure")
 
 
 def _spread(ours: Sequence[float], theirs: Sequence[float], rounding: float) -> _SpreadOfBoth:

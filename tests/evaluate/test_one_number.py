@@ -20,7 +20,7 @@ def run(ssd, tmp_path_factory):
     """A run directory with the SSD's checkpoint, evaluated."""
     run = RunDir.at(tmp_path_factory.mktemp("run"))
     ssd.save(STEP, run.checkpoints)
-    write_json(run.spec, {"format": 1})
+    write_json(run.spec, {"format": 1, "request": {}})
     run.pipeline_config.write_text(ssd.config_path.read_text())
     CheckpointEvaluator(run, ssd.config, ssd.annotations_file, ssd.image_dir).evaluate_all()
     return run

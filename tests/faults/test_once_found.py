@@ -11,7 +11,7 @@ import pytest
 from replicate import archive, config, identity, report, zoo
 from replicate.run import RunDir, read_json, read_metrics, write_json
 from tests.faults import series
-from tests.faults.tools import content
+from tests.faults.tools import PROJECT, content
 from tests.report import making
 from tfrecords import fetch
 from tfrecords.errors import InputError
@@ -151,3 +151,27 @@ def test_an_address_with_a_password_is_told_without(tmp_path, address):
         fetch.fetch(address, tmp_path / "a.zip", attempts=1, wait_s=0.001, progress=False)
     assert "planted" not in str(told.value)
     assert not any(b"planted" in path.read_bytes() for path in tmp_path.rglob("*"))
+
+
+_PLANTED = "https:/me:planted@nowhere.invalid/x"
+
+
+@pytest.mark.parametrize(
+    ("tool", "flag"),
+    [
+        *(("bundle", "output"), ("render_config", "output"), ("render_config", "deviations")),
+        *(("train", "model_dir"), ("replicate", "run_dir"), ("demo", "folder")),
+        *(("create_coco_tf_record", "output_path"), ("create_coco_tf_record", "label_map")),
+        *(("score", "plots"), ("benchmark", "pictures"), ("export", "output_directory")),
+        *(("download", "dest"), ("report", "tracker_dir"), ("evaluate", "metrics_output")),
+    ],
+)
+@pytest.mark.parametrize("address", [_PLANTED, _PLANTED.replace(":/", "://"), "s3://bucket/x"])
+def test_an_address_is_no_output(tools, tool, flag, address):
+    """Taken for a path it would make folders of its parts, a password in their names."""
+    before = sorted(PROJECT.iterdir())
+    ended = tools.run(tool, f"--{flag}={address}")
+    assert ended.status == 2 and f"--{flag}: {address.split(':')[0]}:/" in ended.stderr, ended
+    assert "an address; a path on this machine is wanted" in ended.stderr
+    assert "planted" not in ended.stdout + ended.stderr
+    assert sorted(PROJECT.iterdir()) == before

@@ -35,7 +35,7 @@ def _make(root, training=None, launch=None, spec=None, verdict=None, ap=None, pa
     """A run directory; `training` and `launch` are what its files hold beyond the usual."""
     run, then = RunDir.at(root), time.time() - age
     if spec is not False:
-        write_json(run.spec, spec or {})
+        write_json(run.spec, {"request": {}} | (spec or {}))
     if training is not None:
         usual = {"state": "running", "step": 40, "num_steps": 100, "pid": os.getpid()}
         write_json(run.training, usual | {"host": HERE, "updated": then} | training)

@@ -1,10 +1,12 @@
 """Detections as tools write them: scored, scored with a word, or refused with what to do."""
 
+import gzip
 import json
 
 import pytest
 
 from replicate.errors import UserError
+from replicate.run import read_json, write_json
 from replicate.score import score
 
 SCORED = {  # file: what a note says, "" for none
@@ -215,9 +217,32 @@ def test_siblings(cases, tmp_path, case):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_other_encodings_are_read(cases, tmp_path, encoding):
-    path = tmp_path / "d.json"
-    path.write_text(json.dumps(whole(cases)), encoding=encoding)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("which", ["annotations", "detections", "metrics"])
+def test_a_byte_order_mark_is_passed_over_and_utf_16_refused(cases, tmp_path, which, packed):
+    """Whichever file it is: the same figures, or the encoding and how to convert it."""
     expected = score(cases / "gt.json", cases / "base.det.json")
-    assert score(cases / "gt.json", path).metrics == expected.metrics
+    given = {"annotations": cases / "gt.json", "detections": cases / "base.det.json"}
+    given["metrics"] = tmp_path / "metrics.json"
+    write_json(given["metrics"], expected.to_json())
+    text = given[which].read_text(encoding="utf-8")
+    given[which] = tmp_path / ("metrics.json.gz" if packed else "other.json")
+
+    def read():
+        if which == "metrics":
+            return read_json(given[which])["metrics"]
+        return score(given["annotations"], given["detections"]).metrics
+
+    for encoding, found in (
+        ("utf-8-sig", None),
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-32", "UTF-32"),
+    ):
+        content = text.encode(encoding)
+        given[which].write_bytes(gzip.compress(content) if packed else content)
+        if found is None:
+            assert read() == expected.metrics
+            continue
+        with pytest.raises(UserError, match=rf"encoded in {found}.*iconv -f {found} -t UTF-8"):
+            read()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from replicate.verdict import two_sets
+from replicate.verdict import tolerance, two_sets
 
 DRAWS = 1_500
 # Three standard errors of a share of 5 % over DRAWS.
@@ -132,6 +132,42 @@ def test_paired_intervals(interval, margin, verdict):
 def test_one_figure_against_one(value, margin, verdict):
     judged = two_sets.judge_plainly(value, 40.0, margin, "one run against one figure")
     assert judged.verdict == verdict and "one run against one figure" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "rounding", "margin", "verdict"),
+    [
+        (52.0, 0.5, 0.3, "INCONCLUSIVE"),  # the figure may be 51.5, or 52.5
+        (52.9, 0.5, 0.3, "NOT REPLICATED"),  # 0.4 at least
+        (52.7, 0.5, 0.3, "INCONCLUSIVE"),  # 0.2 to 1.2 away
+        (52.4, 0.5, 1.0, "REPLICATED"),  # 0.9 at most
+        (52.6, 0.5, 1.0, "INCONCLUSIVE"),
+        (52.25, 0.05, 0.3, "REPLICATED"),
+        (52.26, 0.05, 0.3, "INCONCLUSIVE"),
+        (52.36, 0.05, 0.3, "NOT REPLICATED"),
+    ],
+)
+def test_a_figure_is_known_to_its_last_digit(value, rounding, margin, verdict):
+    """Whatever the reference is within its rounding, REPLICATED and NOT REPLICATED hold of it."""
+    judged = two_sets.judge_plainly(value, 52.0, margin, "one run", rounding)
+    assert judged.verdict == verdict
+    true = [52 + rounding * part / 50 for part in range(-50, 51)]
+    within = {abs(value - each) <= margin + 1e-9 for each in true}
+    assert (verdict == "INCONCLUSIVE") == (len(within) == 2)
+    assert (f"known to ±{rounding:g} only" in judged.reason) == (verdict == "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize(
+    ("value", "rounding", "verdict"),
+    [
+        *((52.1, 0.05, "REPLICATED"), (52.3, 0.05, "NEAR"), (52.6, 0.05, "NOT REPLICATED")),
+        *((52.0, 0.5, "INCONCLUSIVE"), (52.3, 0.5, "INCONCLUSIVE"), (53.1, 0.5, "NOT REPLICATED")),
+    ],
+)
+def test_a_coarse_figure_of_a_checkpoint(value, rounding, verdict):
+    """One that the zoo would round to a tenth has its tolerance; a coarser one tells less."""
+    published = tolerance.PublishedFigure(52.0, rounding=rounding)
+    assert tolerance.judge([value], published, "checkpoint").verdict == verdict
 
 
 def test_runs_that_do_not_differ_at_all():

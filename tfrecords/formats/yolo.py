@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 
-from tfrecords import coco, formats
+from tfrecords import annotation_file, coco, formats
 from tfrecords.errors import InputError
 from tfrecords.formats import contract
 from tfrecords.hotcoco_loaded import hotcoco
@@ -59,7 +59,7 @@ def write(annotations_file: str | os.PathLike, folder: str | os.PathLike) -> dic
     """
     coco.load(annotations_file)  # names what is wrong, which hotcoco may take as it is
     with formats.new_folder(folder) as partial, contract.converted(annotations_file, "not written"):
-        counts = hotcoco.COCO(str(annotations_file)).to_yolo(str(partial))
+        counts = hotcoco.COCO(annotation_file.for_library(annotations_file)).to_yolo(str(partial))
         # hotcoco says nothing of a write that failed.
         lines = 0
         for path in partial.glob("*.txt"):
