@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import functools
 import os
+import pathlib
 import shutil
 import stat
 import sys
@@ -26,6 +27,8 @@ from tfrecords import (
 )
 from tfrecords.errors import InputError
 
+# How messages about an entry of the annotation file begin.
+_OF_AN_ENTRY = ("annotation ", "image ")
 _SHOWN = 3  # files named in one message
 _RECORD_BYTES = 2048  # about what a record takes beside its image and masks
 _MASK_BYTES = 800  # a mask's PNG, on the average of COCO
@@ -264,7 +267,12 @@ class _Work:
             write = shards.write
             if ledger_alone:
                 write = functools.partial(write, open_shard=shards.nowhere)
-            pool.run(write, tasks, workers, bar.update, on_shard)
+            try:
+                pool.run(write, tasks, workers, bar.update, on_shard)
+            except InputError as error:
+                if not str(error).startswith(_OF_AN_ENTRY):
+                    raise
+                raise InputError(f"{self.source.annotations_file}: {error}") from None
 
     def _check_files(self, images: list[int], room: bool) -> None:
         """Before the work starts: is every image there, and (if asked) room for the records?"""
@@ -300,9 +308,17 @@ class _Work:
         """What to do where the first image lies in the folder under another path."""
         name = self.source.images[0].file_name or ""
         base = name.partition("?")[0].replace("\\", "/").rpartition("/")[2]
-        if base in ("", name) or not os.path.isfile(os.path.join(self.image_dir, base)):
+        folder = pathlib.Path(self.image_dir)
+        if not base or not folder.is_dir():
             return ""
-        return f". {base} itself is there: " + not_coco.offer(
+        if base != name and (folder / base).is_file():
+            there = f"{base} itself"
+        else:
+            folded = (path.name for path in sorted(folder.iterdir()) if path.is_file())
+            there = next((name for name in folded if name.casefold() == base.casefold()), "")
+        if not there:
+            return ""
+        return f". {there} is there: " + not_coco.offer(
             "file_names", "looks names up in the image folder by their last part"
         )
 

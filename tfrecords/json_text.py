@@ -51,10 +51,7 @@ def encoding(data: bytes) -> str | None:
     for mark, name in _ENCODINGS:
         if data.startswith(mark):
             return name
-    zeros = [byte == 0 for byte in data[:4]]
-    return {
-        (False, True, False, True): "UTF-16LE",
-        (True, False, True, False): "UTF-16BE",
-        (False, True, True, True): "UTF-32LE",
-        (True, True, True, False): "UTF-32BE",
-    }.get(tuple(zeros))
+    zeros = "".join("0" if byte == 0 else "x" for byte in data[:4])
+    return {"x0x0": "UTF-16LE", "0x0x": "UTF-16BE", "x000": "UTF-32LE", "000x": "UTF-32BE"}.get(
+        zeros
+    )

@@ -208,14 +208,16 @@ def _is_id(value: Any) -> TypeGuard[int]:
 
 def _file_names(work: _Mending) -> None:
     folder = pathlib.Path(work.folder("file_names"))
-    by_base = collections.defaultdict(list)
+    by_base, by_folded = collections.defaultdict(list), collections.defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             by_base[path.name].append(path.relative_to(folder).as_posix())
+            by_folded[path.name.casefold()].append(path.relative_to(folder).as_posix())
     for where, entry in work.entries("images"):
         name = entry.get("file_name") or entry.get("coco_url") or ""
         parts = str(name).partition("?")[0].replace("\\", "/").split("/")
-        paths = by_base.get(parts[-1], [])
+        # a1.jpg of a1.JPG, where no file has just that name
+        paths = by_base.get(parts[-1]) or by_folded.get(parts[-1].casefold(), [])
         if str(name) in paths:
             continue
         # of one base name in several folders, those that end as the given path does
@@ -410,7 +412,10 @@ FIXES: dict[str, tuple[str, Callable[[_Mending], None]]] = {
         "listed twice, word for word, is listed once",
         _ids,
     ),
-    "file_names": ("paths and addresses are looked up in the image folder", _file_names),
+    "file_names": (
+        "paths, addresses and names in other letters (.JPG) are looked up in the image folder",
+        _file_names,
+    ),
     "sizes": ("widths and heights are read from the image files", _sizes),
     "names": (
         "space around category names and characters that are not seen go, numbers become text",

@@ -17,6 +17,9 @@ _UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
 _FEWEST_BOXES = 3
 # Where so large a part of the boxes is not where its objects are, it is no mistake of a few.
 _MOST = 0.9
+# So many boxes that end within 100 by chance are no pixels, where they reach so far to it, in
+# images so many times larger.
+_FEWEST_PERCENTS, _REACH, _LARGER = 20, 75, 1.5
 # So many objects' polygons are looked at. An object's area is within its box, by COCO's rounding.
 _OUTLINES, _AREA_MARGIN = 500, 1.1
 
@@ -173,6 +176,25 @@ def check_categories(file: AnnotationFile) -> None:
         )
 
 
+def _percents(file: AnnotationFile) -> list[str]:
+    """A word on boxes that could be percents of larger images: geometry alone does not tell, since
+    they could be pixels of the upper left corner."""
+    sizes = {image.id: min(image.height, image.width) for image in file.images}
+    known = [image_id in sizes for image_id in file.image_ids.tolist()]
+    boxes = file.boxes_xywh_px[np.array(known, bool) & np.isfinite(file.boxes_xywh_px).all(axis=1)]
+    smallest = min((sizes[i] for i in set(file.image_ids.tolist()) if i in sizes), default=0)
+    if len(boxes) < _FEWEST_PERCENTS or smallest < _LARGER * 100:
+        return []
+    ends = boxes[:, :2] + boxes[:, 2:]
+    if ends.max() > 100 + 1e-6 or (ends.max(axis=0) < _REACH).any() or boxes.min() < 0:
+        return []
+    return [
+        f"all {len(boxes):,} boxes end within 100 of the left and upper edges, though no image is "
+        f"smaller than {smallest} pixels: read as pixels. Are they percents, as Label Studio has "
+        f"them? {offer('percent_boxes', 'converts them')}"
+    ]
+
+
 def is_unseen(character: str) -> bool:
     """Whether a character of a name is a control that is no white space, or of no width."""
     control = unicodedata.category(character) == "Cc" and not character.isspace()
@@ -200,6 +222,7 @@ def readings(file: AnnotationFile) -> list[str]:
         for name, ids in by_name.items()
         if len(ids) > 1 and name
     ]
+    said += _percents(file)
     not_said = int((file.crowd == file.NOT_SAID).sum())
     if not_said:
         said.append(

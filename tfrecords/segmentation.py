@@ -41,7 +41,8 @@ def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
             )
         return
     if not isinstance(segmentation, dict):
-        raise ValueError("the segmentation is neither polygons nor RLE")
+        text = ", it is a text: write the list or object itself" * isinstance(segmentation, str)
+        raise ValueError(f"the segmentation is neither polygons nor RLE{text}")
     size = segmentation.get("size")
     if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(map(_is_whole, size))):
         raise ValueError("the segmentation's size is not [height, width]")
@@ -132,7 +133,11 @@ def decoded(counts: str | bytes) -> np.ndarray:
 
 def _check_polygon(polygon: Any, least: int) -> None:
     if not isinstance(polygon, list) or len(polygon) < least or len(polygon) % 2:
-        raise ValueError("the segmentation has a polygon of no three corners x, y, x, y, x, y")
+        flat = isinstance(polygon, (int, float)) and not isinstance(polygon, bool)
+        raise ValueError(
+            "the segmentation has a polygon of no three corners x, y, x, y, x, y"
+            + ": it is one flat list of numbers, COCO has a list of such lists" * flat
+        )
     for value in polygon:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError("the segmentation has a corner that is no number")

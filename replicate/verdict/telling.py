@@ -106,8 +106,8 @@ def _conditions(conditions: dict) -> Iterator[str]:
         yield from (f"    {sentence}" for sentence in settings)
     else:
         yield (
-            "    the settings stand in verdict.json (tools/verdict.py --output) and, foldable, in the "
-            "report of it"
+            "    the settings stand in verdict.json (tools/verdict.py --output) and, foldable, in "
+            "the report of it"
         )
 
 

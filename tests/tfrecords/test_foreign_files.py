@@ -285,3 +285,68 @@ def test_no_file_outside_the_folder(cases, tmp_path):
     images = pathlib.Path(cases / "images")
     with pytest.raises(InputError, match="leaves the image folder"):
         convert(path, images, tmp_path, fix=["file_names"])
+
+
+def test_names_in_other_letters_are_found(drawn_names, tmp_path):
+    """A camera's a.JPG for a.jpg: offered, and mended by what is offered."""
+    annotations, images = drawn_names
+    with pytest.raises(InputError, match=r"A1\.JPG is there: --fix=file_names"):
+        tfrecords.convert(annotations, images, tmp_path / "a", 1, progress=False)
+    document, said = mending.mended(annotations, ["file_names"], images)
+    assert document["images"][0]["file_name"] == "A1.JPG" and len(said) == 1
+
+
+@pytest.fixture
+def drawn_names(tmp_path):
+    """(annotation file, folder) of an image whose name is in other letters there."""
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (320, 240)).save(tmp_path / "images" / "A1.JPG")
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(_of_boxes([[10, 20, 30, 40]])))
+    return file, tmp_path / "images"
+
+
+def _of_boxes(boxes, **more):
+    """A document of one image of 320 x 240."""
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 9.0, "bbox": box} | more
+        for n, box in enumerate(boxes, 1)
+    ]
+    image = {"id": 1, "file_name": "a1.jpg", "width": 320, "height": 240}
+    categories = [{"id": 1, "name": "cat"}]
+    return {"images": [image], "categories": categories, "annotations": annotations}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "told"),
+    [
+        ([[4 * n, 3 * n, 18, 22] for n in range(20)], True),
+        ([[4 * n, 3 * n, 18, 22] for n in range(19)], False),  # too few to tell
+        ([[4 * n, 3 * n, 18, 62] for n in range(20)], False),  # beyond 100
+        ([[n, n, 10, 10] for n in range(20)], False),  # small objects in a corner
+    ],
+)
+def test_boxes_that_could_be_percents_are_told(tmp_path, boxes, told):
+    """They are read as pixels: geometry alone does not tell."""
+    (tmp_path / "a.json").write_text(json.dumps(_of_boxes(boxes)))
+    said = coco.load(tmp_path / "a.json").readings
+    assert any("--fix=percent_boxes" in each for each in said) == told
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "told"),
+    [("[[1, 2, 9, 2, 9, 9]]", "it is a text"), ([1, 2, 9, 2, 9, 9], "one flat list of numbers")],
+)
+def test_a_segmentation_that_is_none_names_the_file(drawn_names, tmp_path, segmentation, told):
+    annotations, images = drawn_names
+    document = _of_boxes([[10, 20, 30, 40]], segmentation=segmentation)
+    document["images"][0]["file_name"] = "A1.JPG"
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(InputError) as raised:
+        tfrecords.convert(
+            annotations, images, tmp_path / "a", 1, include_masks=True, progress=False
+        )
+    assert str(raised.value).startswith(f"{annotations}: annotation 1 of image 1: ")
+    assert told in str(raised.value)
