@@ -22,7 +22,11 @@ def of_another(verdict: dict, scores: list[dict]) -> str | None:
     facts = verdict.get("facts") or []
     known = [fact["checkpoint_sha256"] for fact in facts if fact.get("checkpoint_sha256")]
     same = mine is None or not known or mine in known
-    figures = [(FIGURES[score["iou_type"]], score["metrics"].get("AP")) for score in scores]
+    figures = [
+        (FIGURES[score["iou_type"]], score["metrics"].get("AP"))
+        for score in scores
+        if "iou_type" in score  # an earlier kit did not write it
+    ]
     if same and all(_among(ap, _decided(verdict, name)) for name, ap in figures):
         return None
     steps = sorted({fact["step"] for fact in facts if fact.get("step") is not None})

@@ -198,7 +198,9 @@ def _refuse_addresses(tool: str) -> None:
     written = ("label_map",) if "output_path" in flags.FLAGS else ()  # others read it
     for name in (*_OUTPUTS, *_WRITTEN_BELOW, *written):
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if isinstance(path, str) and _ADDRESS.match(path) and not (name == "output_path" and beam):
+        if not isinstance(path, str) or (name == "output_path" and beam):
+            continue
+        if _ADDRESS.match(path) or without_secrets(path) != path:  # one below a folder, too
             _fail(tool, f"--{name}: {path}: an address; a path on this machine is wanted")
 
 

@@ -166,7 +166,9 @@ _PLANTED = "https:/me:planted@nowhere.invalid/x"
         *(("download", "dest"), ("report", "tracker_dir"), ("evaluate", "metrics_output")),
     ],
 )
-@pytest.mark.parametrize("address", [_PLANTED, _PLANTED.replace(":/", "://"), "s3://bucket/x"])
+@pytest.mark.parametrize(
+    "address", [_PLANTED, _PLANTED.replace(":/", "://"), f"out/{_PLANTED}", "s3://bucket/x"]
+)
 def test_an_address_is_no_output(tools, tool, flag, address):
     """Taken for a path it would make folders of its parts, a password in their names."""
     before = sorted(PROJECT.iterdir())
