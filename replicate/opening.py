@@ -168,9 +168,7 @@ def deviations_of(run: "RunDir", message: Any, recipe: str) -> list[configs.Oper
     if freeze := (spec.get("request") or {}).get("freeze"):
         operations.append(configs.Operation("set", FREEZE, None, freeze, "training", _FROZEN))
     if restored := _restored(run, spec):
-        operations.append(
-            configs.Operation("set", RESTORE, None, restored, "training", _RESTORED)
-        )
+        operations.append(configs.Operation("set", RESTORE, None, restored, "training", _RESTORED))
     training = read_json_or_none(run.training) or {}
     if best.stopped_early(run) is None or training.get("state") != "done":
         return operations

@@ -177,9 +177,9 @@ def _checkpoint(values: list[float], published: PublishedFigure) -> Judged:
     )
     if nearest != name:
         reason = (
-            f"{_told(values, published)}: the figure is known to ±{published.rounding:.2g} only, "
-            f"which does not tell whether it is within ±{bands[0]:.2g} points; name it with more "
-            "decimals"
+            f"{_gap_text(values, published)}: the figure is known to ±{published.rounding:.2g} "
+            f"only, which does not tell whether it is within ±{bands[0]:.2g} points; name it with "
+            "more decimals"
         )
         return Judged(INCONCLUSIVE, reason, len(values), gap, bands)
     bound = {
