@@ -9,7 +9,6 @@ from replicate.report import (
     data_section,
     findings,
     gallery,
-    next_steps,
     run_files,
     score_section,
     sources,
