@@ -47,7 +47,7 @@ def test_the_file_holds_what_was_scored(ssd, tmp_path):
 @pytest.mark.parametrize("empty", [(), (1,), (1, 2, 3)])
 def test_images_without_detections(empty, tmp_path):
     class Evaluation:
-        def found(self, progress):
+        def by_image(self, progress):
             for image_id in (1, 2, 3):
                 number = 0 if image_id in empty else 2
                 yield detections.ImageDetections(
@@ -60,7 +60,7 @@ def test_images_without_detections(empty, tmp_path):
 
 def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
     class Evaluation:
-        def found(self, progress):
+        def by_image(self, progress):
             yield detections.ImageDetections(1, [5], np.ones((1, 4), np.float32), np.ones(1))
             raise KeyboardInterrupt
 
@@ -87,7 +87,7 @@ def test_weights_that_are_no_numbers_are_told(ssd, tmp_path):
     class Evaluation:
         annotations_file = ssd.annotations_file
 
-        def found(self, progress):
+        def by_image(self, progress):
             image_id = read_json(ssd.annotations_file)["images"][0]["id"]
             yield detections.ImageDetections(image_id, [1], np.full((1, 4), np.nan), np.ones(1))
 
