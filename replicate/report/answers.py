@@ -75,7 +75,9 @@ def _runs(content: dict) -> str:
 def _interval(content: dict) -> str | None:
     """How far AP would move on other images, where that was computed."""
     found = ((content["analysis"] or {}).get("intervals") or {}).get("AP")
-    if found is None:
+    if found is None or "of_another" in (
+        content["verdict"] or {}
+    ):  # it would stand beside that one
         return None
     return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
 
@@ -167,6 +169,10 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         return
     if verdict is None:
         yield _step(f"judge the run: {material.why_no_verdict}", [next_steps.judged(run)])
+        return
+    if any(each["file"].startswith("evals/") for each in content["damaged"]):
+        command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
+        yield _step("make the damaged evaluation anew, where its checkpoint still is", [command])
         return
     if "of_another" in verdict:
         why = "judge the evaluation that this page shows; the verdict is of another"

@@ -61,12 +61,18 @@ def of_two(metrics: dict, reference: dict) -> Iterator[str]:
     here, there = metrics["annotations"], reference["annotations"]
     if here["image_ids_sha256"] != there["image_ids_sha256"]:
         counts = [f"{side['images']:,} images of {side['file']}" for side in (here, there)]
-        yield f"evaluated on {counts[0]}; the reference on {counts[1]}, which are other images"
+        others = "which are other images" + " (the file was another then)" * (
+            here["file"] == there["file"] and here["sha256"] != there["sha256"]
+        )
+        yield f"evaluated on {counts[0]}; the reference on {counts[1]}, {others}"
         return
     contents = [score.get("content") or {} for score in (here, there)]
     parts = [part for key, part in _PARTS.items() if contents[0].get(key) != contents[1].get(key)]
     if here["sha256"] != there["sha256"] and parts:
-        yield f"{here['file']} has other {' and '.join(parts)} than the reference's {there['file']}"
+        then = f"the reference's {there['file']}"
+        if here["file"] == there["file"]:  # one path, recorded by both
+            then = "when the reference was evaluated; it was changed in between"
+        yield f"{here['file']} has other {' and '.join(parts)} than {then}"
     scored = [
         {category["id"]: category["name"] for category in score["per_category"]}
         for score in (metrics, reference)

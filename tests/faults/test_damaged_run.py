@@ -51,7 +51,9 @@ def test_a_cut_last_evaluation_is_told_at_the_top(tools, run, tmp_path):
     assert said in page["verdict"]["sentence"] and said in ended.stderr
     for text in ((run.report / "report.md").read_text(), (run.report / "index.html").read_text()):
         assert said in text.replace("\\", "") and "Damaged file" in text
-    assert page["answers"]["next"][0]["command"].startswith(f"{AGAIN} {run.root} --output=")
+    (step,) = page["answers"]["next"]
+    assert step["command"] == f"python tools/evaluate.py --model_dir={run.root}"
+    assert page["answers"]["interval"] is None  # that of step 100 beside the figure of step 200
 
     for tool in (
         ("verdict", run.root),
@@ -74,6 +76,8 @@ def test_a_verdict_of_another_evaluation_is_told(tools, run, tmp_path):
     write_evaluation(run, 300, annotations_file, detections(annotations_file, 0.3))
     ended = tools.run("report", f"--run_dir={run.root}")
     assert ended.status == 1 and "decided of step 200 (box AP" in ended.stderr, ended
+    (step,) = read_json(run.report / "report.json")["answers"]["next"]
+    assert step["command"].startswith(f"{AGAIN} {run.root} --output=")
     for tool in (
         ("compare_runs", run.root, f"--output={tmp_path / 'c'}"),
         ("bundle", run.root, f"--output={tmp_path / 'claim.tar.gz'}"),

@@ -11,6 +11,7 @@ from replicate import score, verdict
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json
 from replicate.score import over_images
+from replicate.verdict import comparable
 from tests.score import populations
 from tests.verdict.made import metrics, run_directory
 from tests.verdict.test_verdict_tool import MODEL, run
@@ -184,6 +185,20 @@ def test_other_images_are_not_comparable(tmp_path, data):
         done = run(ours.root, f"--reference={other.root}")
         assert done.returncode == 3 and done.stdout.startswith("NOT COMPARABLE (against")
         assert expected in done.stdout
+
+
+def test_one_path_that_was_changed_in_between(tmp_path, data):
+    """Named once: "a.json has other boxes than a.json" would tell nothing."""
+    made = own_run(tmp_path / "new", data)
+    (ours,) = made.scores_at(made.evaluated_steps()[-1])
+    theirs = copy.deepcopy(ours)
+    theirs["annotations"] |= {"sha256": "0" * 64}
+    theirs["annotations"]["content"] |= {"boxes": "0" * 64}
+    (said,) = comparable.of_two(ours, theirs)
+    path = ours["annotations"]["file"]
+    assert said == (
+        f"{path} has other boxes than when the reference was evaluated; it was changed in between"
+    )
 
 
 def test_what_differs_from_the_reference_is_a_condition(tmp_path, data):
