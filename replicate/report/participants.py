@@ -97,7 +97,7 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> list[Participant]:
       UserError: a path that is neither.
     """
     given = [str(path) for path in paths]
-    names = _names([path.split(":")[0] for path in given])
+    names = _names([path if pathlib.Path(path).is_dir() else path.split(":")[0] for path in given])
     return [
         _of_run(f"r{number}", name, path)
         if pathlib.Path(path).is_dir()

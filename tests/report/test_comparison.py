@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -188,6 +189,12 @@ def test_damaged_detections_are_told_for_what_they_are(run, finished_run, harm, 
 def test_names_of_runs_keep_their_dots_and_records_lose_their_ending(tmp_path):
     names = participants._names([f"{tmp_path}/rate_0.02", f"{tmp_path}/rate_0.01", "b/x.json"])
     assert names == ["rate_0.02", "rate_0.01", "x"]
+
+
+def test_a_run_named_by_the_time_of_day(run, finished_run, tmp_path):
+    first, second = run.root.rename(tmp_path / "at 12:30"), tmp_path / "at 12:45"
+    shutil.copytree(finished_run.root, second)
+    assert [each.name for each in participants.read([first, second])] == ["at 12:30", "at 12:45"]
 
 
 def test_nothing_is_drawn_of_what_none_has(record, tmp_path):
