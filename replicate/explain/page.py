@@ -180,7 +180,7 @@ def _of_model(content: dict) -> dict:
                 f"On these {content['annotations']['images']:,} images {len(mattering)} of "
                 f"{len(rows)} changes move AP by more than {content['tolerance_points']:g} points, "
                 "within which a checkpoint that is evaluated again counts as replicated; of "
-                f"{everywhere} the intervals tell that other images would show it too.",
+                f"{everywhere or 'none'} the intervals tell that other images would show it too.",
             ],
             "remarks": content["remarks"],
             "figures": [(name, text.figure(baseline[name])) for name in SHOWN],
