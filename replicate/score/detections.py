@@ -87,7 +87,13 @@ class Detections:
 
     @classmethod
     def _from_file(cls, path: str | os.PathLike, iou_type: str) -> "Detections":
-        raw = read_bytes(path)
+        try:
+            return cls._from_bytes(read_bytes(path), path, iou_type)
+        except RecursionError:
+            raise UserError(f"{path}: nested too deeply; COCO results are a flat list") from None
+
+    @classmethod
+    def _from_bytes(cls, raw: bytes, path: str | os.PathLike, iou_type: str) -> "Detections":
         origin = {"file": str(path), "sha256": hashlib.sha256(raw).hexdigest()}
         try:
             raw = json_text.utf8(raw)

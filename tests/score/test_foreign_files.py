@@ -246,3 +246,10 @@ def test_a_byte_order_mark_is_passed_over_and_utf_16_refused(cases, tmp_path, wh
             continue
         with pytest.raises(UserError, match=rf"encoded in {found}.*iconv -f {found} -t UTF-8"):
             read()
+
+
+def test_a_file_that_is_nested_too_deeply_is_named(cases, tmp_path):
+    path = tmp_path / "d.json"
+    path.write_text("[" * 200_000 + "]" * 200_000)
+    with pytest.raises(UserError, match=r"d\.json: nested too deeply"):
+        score(cases / "gt.json", path)
