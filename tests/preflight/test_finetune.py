@@ -59,6 +59,23 @@ def test_a_correct_one_has_no_fail(fine_tuning, told):
     assert "--purpose=finetune" in replicating[9].fix
 
 
+def test_a_detectors_weights_but_for_its_class_heads(fine_tuning, told):
+    """Expected of a fine-tuning, another start than published of a replication; of something."""
+    kept = "--restore=all_but_class_heads takes more of it"
+    assert kept in told(fine_tuning)[1].seen
+    restoring = dataclasses.replace(fine_tuning, restore="all_but_class_heads")
+    results = told(restoring)
+    assert results[1].status == "pass" and "(all but the class heads)" in results[1].seen
+    assert results[3].status == "pass"
+    assert "published" not in " ".join(result.seen for result in results.values())
+    replicating = told(dataclasses.replace(restoring, purpose="replicate"))
+    assert replicating[3].status == "warn"
+    assert "--restore=all_but_class_heads: not in the recipe" in replicating[3].seen
+    restoring.message.train_config.fine_tune_checkpoint = ""
+    without = told(restoring)[1]
+    assert without.status == "fail" and "no checkpoint to take them from" in without.seen
+
+
 def test_what_still_matters(fine_tuning, told, drawn, tmp_path):
     """Labels, images in both sets, lost annotations, a rate that is too high."""
     fine_tuning.message.model.ssd.num_classes = 90
