@@ -35,6 +35,12 @@ NAMES = {ODAPI: "the Object Detection API", TFVISION: "TF-Vision"}
 FILES = {ODAPI: "pipeline.config", TFVISION: "params.yaml"}
 #: Where a config has the steps of its training.
 STEPS = {ODAPI: "train_config.num_steps", TFVISION: "trainer.train_steps"}
+#: Where it has the images of a step, over all devices, and the records of its shuffle buffer.
+BATCH = {ODAPI: "train_config.batch_size", TFVISION: "task.train_data.global_batch_size"}
+SHUFFLE = {
+    ODAPI: "train_input_reader.shuffle_buffer_size",
+    TFVISION: "task.train_data.shuffle_buffer_size",
+}
 _FILLED = {
     ODAPI: {
         "read": "replicate.config:read",
@@ -49,6 +55,7 @@ _FILLED = {
         "scaling": "replicate.config:linear_scaling",
         "compose": "replicate.config.composed:composed",
         "schedule": "replicate.config.schedule:planned",
+        "schedule_problems": "replicate.config.lint_rules:schedule_length",
         "stopping_at": "replicate.config.composed:stopping_at",
     },
     TFVISION: {
@@ -64,6 +71,7 @@ _FILLED = {
         "scaling": "replicate.tfvision.diff:no_scaling",
         "compose": "replicate.tfvision.render:composed",
         "schedule": "replicate.tfvision.schedule:planned",
+        "schedule_problems": "replicate.tfvision.lint_rules:schedule_length",
         "stopping_at": "replicate.tfvision.render:stopping_at",
         "saved_model": "replicate.tfvision.export:saved_model",
     },
@@ -85,6 +93,7 @@ class Description:
       train_records, val_records: patterns of the records' files.
       train_label_map: path of the label map that the training reads, "" where it needs none.
       start: the starting checkpoint's prefix or folder, "" for random weights.
+      shuffle_buffer: records that the training's shuffle buffer holds, 0 without one.
     """
 
     num_classes: int
@@ -98,6 +107,7 @@ class Description:
     val_records: tuple[str, ...] = ()
     train_label_map: str = ""
     start: str = ""
+    shuffle_buffer: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +273,11 @@ def schedule(config: Any, steps: Any) -> tuple[list[float], list[list], str | No
       UserError: a schedule that the kit does not compute.
     """
     return _part(of(config), "schedule")(config, steps)
+
+
+def schedule_problems(config: Any) -> list:
+    """What is wrong with a config's schedule and its length, with `level`, `path` and `message`."""
+    return list(_part(of(config), "schedule_problems")(config))
 
 
 def recipe_of(source: str | os.PathLike) -> Any:

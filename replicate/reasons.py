@@ -64,7 +64,7 @@ START = Reason(
     mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=CHECKPOINT",
     told="fields against the recipe's; the checkpoint is restored and the variables it changed are "
     "counted",
-    paths=r"fine_tune_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
+    paths=r"fine_tune_checkpoint|init_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
     kinds=_TRAINING,
 )
 IMAGES = Reason(
@@ -111,7 +111,7 @@ RATE = Reason(
     "(NVIDIA DeepLearningExamples)",
     points=1.1,
     told="batch and peak rate against the recipe; the linear rule's values as flags",
-    paths=r"train_config\.batch_size|learning_rate|optimizer",
+    paths=r"train_config\.batch_size|train_data\.global_batch_size|learning_rate|optimizer",
     config_alone=True,
     kinds=_TRAINING,
 )
@@ -134,7 +134,7 @@ RECORDS = Reason(
     mend=_CONVERT,
     told="before the conversion the converter's own rules on each box, afterwards manifest and "
     "ledger; without a manifest, a sample of records against the JSON",
-    paths=r"train_input_reader|min_area|ignore_",
+    paths=r"train_input_reader|min_area|ignore_|train_data\.decoder",
     kinds=_TRAINING,
 )
 LABELS = Reason(
@@ -157,7 +157,8 @@ SCHEDULE = Reason(
     check="images seen (steps × global batch) against the recipe's; AP over steps has levelled off",
     mend="train the recipe's images: the same command again continues a run that was stopped",
     told="images seen; the schedule's own end",
-    paths=r"num_steps|total_steps|warmup_steps|decay_steps|hold_base_rate_steps",
+    paths=r"num_steps|total_steps|train_steps|warmup_steps|decay_steps|hold_base_rate_steps"
+    r"|\.boundaries",
     kinds=_TRAINING,
 )
 RESUME = Reason(
@@ -210,7 +211,7 @@ AVERAGES = Reason(
     check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
     mend="--set=eval_config.use_moving_averages=BOOL, as the recipe has it",
     told="the two fields against each other and the recipe",
-    paths=r"use_moving_average",
+    paths=r"use_moving_average|optimizer_config\.ema",
     config_alone=True,
     above=True,
 )
@@ -222,7 +223,7 @@ CUT = Reason(
     check="evaluate with the recipe's post_processing and score again",
     mend="python tools/evaluate.py with the recipe's pipeline.config",
     told='differences of the class "evaluation"',
-    paths=r"post_processing|max_detections|max_box_predictions",
+    paths=r"post_processing|max_detections|max_box_predictions|detection_generator",
     config_alone=True,
     above=True,
 )

@@ -104,7 +104,12 @@ def described(message: "Message") -> Description:
         val_records=tuple(readers[0].tf_record_input_reader.input_path) if readers else (),
         train_label_map=message.train_input_reader.label_map_path,
         start=message.train_config.fine_tune_checkpoint,
+        shuffle_buffer=_shuffle_buffer(message.train_input_reader),
     )
+
+
+def _shuffle_buffer(reader: "Message") -> int:
+    return reader.shuffle_buffer_size if reader.shuffle else 0
 
 
 def architecture_message(message: "Message") -> "Message":

@@ -15,6 +15,7 @@ from replicate.preflight import (
     recipe_checks,
     result,
     starting,
+    vision_checks,
 )
 from replicate.preflight import trial as trials
 from replicate.preflight.launch_facts import Intent, LaunchFacts
@@ -30,19 +31,19 @@ class PreflightCheck:
       reason: reasons.Reason.
       before: functions of the LaunchFacts that yield Notes and Problems.
       after: functions of (LaunchFacts, the trial's dict, Forecast) that add to them.
-      of_any: it can be told of any engine's config; of the others the answer says that it was not.
+      vision: what is asked in place of `before` of a TF-Vision config; None asks the same.
     """
 
     reason: reasons.Reason
     before: tuple[Callable[[LaunchFacts], Iterable[CheckFinding]], ...]
     after: tuple[Callable[[LaunchFacts, dict, forecast.Forecast], Iterable[CheckFinding]], ...] = ()
-    of_any: bool = False
+    vision: tuple[Callable[[LaunchFacts], Iterable[CheckFinding]], ...] | None = None
 
     def first(self, material: LaunchFacts) -> list[CheckFinding]:
         """What can be told before anything is tried."""
-        if not self.of_any and engine.of(material.message) != engine.ODAPI:
-            return [result.mind("not checked of a TF-Vision config")]
-        return [finding for function in self.before for finding in function(material)]
+        of_vision = self.vision is not None and material.engine == engine.TFVISION
+        asked = (self.vision or ()) if of_vision else self.before
+        return [finding for function in asked for finding in function(material)]
 
     @property
     def number(self) -> int:
@@ -50,25 +51,28 @@ class PreflightCheck:
 
 
 CHECKS = (
-    PreflightCheck(reasons.START, (starting.checkpoint,), (starting.matched,)),
-    PreflightCheck(reasons.IMAGES, (data_checks.evaluation_images,), of_any=True),
-    PreflightCheck(reasons.DRIFT, (recipe_checks.drift,), of_any=True),
+    PreflightCheck(
+        reasons.START,
+        (starting.checkpoint,),
+        (starting.matched,),
+        vision=(vision_checks.starting_checkpoint,),
+    ),
+    PreflightCheck(reasons.IMAGES, (data_checks.evaluation_images,)),
+    PreflightCheck(reasons.DRIFT, (recipe_checks.drift,)),
     PreflightCheck(reasons.RATE, (recipe_checks.batch_and_rate,)),
     PreflightCheck(reasons.DEVICES, (recipe_checks.devices,)),
-    PreflightCheck(reasons.RECORDS, (data_checks.conversion,), of_any=True),
-    PreflightCheck(reasons.LABELS, (data_checks.labels,)),
+    PreflightCheck(reasons.RECORDS, (data_checks.conversion,)),
+    PreflightCheck(reasons.LABELS, (data_checks.labels,), vision=(vision_checks.labels,)),
     PreflightCheck(reasons.SCHEDULE, (recipe_checks.length,)),
     PreflightCheck(reasons.RESUME, (starting.resume,), (starting.resumed,)),
-    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,), of_any=True),
-    PreflightCheck(reasons.LIBRARIES, (machine.libraries,), of_any=True),
+    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
+    PreflightCheck(reasons.LIBRARIES, (machine.libraries,)),
     PreflightCheck(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
-    PreflightCheck(reasons.AVERAGES, (recipe_checks.averages,)),
-    PreflightCheck(reasons.CUT, (recipe_checks.cut,)),
-    PreflightCheck(
-        reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,), of_any=True
-    ),
-    PreflightCheck(reasons.FILES, (file_checks.whole,), (file_checks.room,), of_any=True),
-    PreflightCheck(reasons.TRAINING_IMAGES, (data_checks.training_images,), of_any=True),
+    PreflightCheck(reasons.AVERAGES, (recipe_checks.averages,), vision=(vision_checks.averages,)),
+    PreflightCheck(reasons.CUT, (recipe_checks.cut,), vision=(vision_checks.cut,)),
+    PreflightCheck(reasons.EVALUATORS, (evaluators.agreement,), (evaluators.of_trial,)),
+    PreflightCheck(reasons.FILES, (file_checks.whole,), (file_checks.room,)),
+    PreflightCheck(reasons.TRAINING_IMAGES, (data_checks.training_images,)),
 )
 
 
@@ -137,10 +141,10 @@ def check(
     """
     started = time.monotonic()
     material = LaunchFacts(intent)
-    if not engine.describe(intent.message).batch_size:
+    if not material.described.batch_size:
         raise UserError(
-            "train_config.batch_size is 0; it is the number of images a step over all devices, 1 "
-            "or more"
+            f"{engine.BATCH[material.engine]} is 0; it is the number of images a step over all "
+            "devices, 1 or more"
         )
     chosen = [check for check in CHECKS if numbers is None or check.number in numbers]
     findings_of = {check: check.first(material) for check in chosen}

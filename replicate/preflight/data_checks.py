@@ -3,11 +3,9 @@
 import collections
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from replicate import config as configs
 from replicate.config import lint_rules
 from replicate.preflight import overlap, recipe_checks
 from replicate.preflight.launch_facts import LaunchFacts
@@ -258,7 +256,8 @@ def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
     for source in sources:
         yield from _categories(names, source, num_classes)
     if material.row is not None and sources:
-        yield from _coco(sources[-1].categories, material.recipe)
+        published = material.published.num_classes if material.published is not None else 0
+        yield from coco_categories(sources[-1].categories, published)
     for split in ("train", "val"):
         yield from _record_labels(split, getattr(material, f"{split}_records"), names)
     yield Note(f"{num_classes} classes, {len(names)} labels")
@@ -285,9 +284,10 @@ def _categories(
         )
 
 
-def _coco(categories: dict[int, str], published: Any) -> Iterator[CheckFinding]:
+def coco_categories(categories: dict[int, str], num_classes: int) -> Iterator[CheckFinding]:
+    """Categories against those of the published figure, of persons alone where it is one class."""
     expected = official.categories()
-    if published is not None and configs.facts(published).num_classes == 1:
+    if num_classes == 1:
         expected = {1: "person"}
     if categories == expected:
         return

@@ -93,6 +93,21 @@ class LaunchFacts:
         """The same of what is not another."""
         return "as in the recipe" if self.finetunes else "as published"
 
+    @functools.cached_property
+    def described(self) -> engine.Description:
+        """What either engine's config says."""
+        return engine.describe(self.message)
+
+    @functools.cached_property
+    def published(self) -> engine.Description | None:
+        """The same of the recipe, or None."""
+        return engine.describe(self.recipe) if self.recipe is not None else None
+
+    @property
+    def engine(self) -> str:
+        """The config's, as `replicate.engine` names it."""
+        return engine.of(self.message)
+
     @property
     def finetunes(self) -> bool:
         """Whether the run is a fine-tuning on data of its own."""
@@ -101,7 +116,7 @@ class LaunchFacts:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        return self.intent.num_steps or engine.describe(self.message).num_steps
+        return self.intent.num_steps or self.described.num_steps
 
     @functools.cached_property
     def facts(self) -> configs.ConfigFacts:
@@ -143,10 +158,10 @@ class LaunchFacts:
         """Those of them that are this reason's."""
         return [deviation for deviation in self.deviations if self._number_of(deviation) == number]
 
-    @staticmethod
-    def _number_of(operation: Operation) -> int:
+    def _number_of(self, operation: Operation) -> int:
         reason = reasons.of_path(operation.path)
-        if operation.cls == "evaluation" and reason not in (reasons.IMAGES, reasons.AVERAGES):
+        of_evaluation = operation.cls == "evaluation" and self.engine == engine.ODAPI
+        if of_evaluation and reason not in (reasons.IMAGES, reasons.AVERAGES):
             reason = reasons.CUT
         return reason.number
 

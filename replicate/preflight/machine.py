@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from replicate import devices, odapi
+from replicate import devices, engine, odapi
 from replicate.doctor import FAIL, OK, hardware, software
 from replicate.doctor.asked import ask
 from replicate.doctor.examination import ask_all
@@ -61,7 +61,12 @@ def _without_gpu() -> Iterator[CheckFinding]:
 
 def compiled(material: LaunchFacts) -> Iterator[CheckFinding]:
     """10, beside it: a step that XLA is asked to compile and cannot."""
-    reason = xla.obstacle(material.message.model) if material.intent.jit_compile else ""
+    if not material.intent.jit_compile:
+        return
+    if material.engine != engine.ODAPI:
+        yield breaks("--jit_compile: not for a TF-Vision config", "leave --jit_compile out")
+        return
+    reason = xla.obstacle(material.message.model)
     if reason:
         yield breaks(f"XLA cannot compile this model: {reason}", "leave --jit_compile out")
 
@@ -92,13 +97,13 @@ def libraries(material: LaunchFacts) -> Iterator[CheckFinding]:
 def buffers(material: LaunchFacts) -> Iterator[CheckFinding]:
     """12, before the trial: the shuffle buffer alone against the memory."""
     held, available = memory.shuffle_bytes(material), memory.available_bytes()
-    reader = material.message.train_input_reader
+    records = material.described.shuffle_buffer
     if held > available:
-        fitting = int(reader.shuffle_buffer_size * available / held / 2)
+        fitting = int(records * available / held / 2)
         yield breaks(
-            f"the shuffle buffer of {reader.shuffle_buffer_size:,} records holds "
+            f"the shuffle buffer of {records:,} records holds "
             f"{held / 2**30:.1f} GiB, {available / 2**30:.1f} are free",
-            f"--set train_input_reader.shuffle_buffer_size={fitting}",
+            f"--set {engine.SHUFFLE[material.engine]}={fitting}",
         )
     max_to_keep = material.intent.checkpoint_max_to_keep
     all_of_them = max(1, material.num_steps // max(material.intent.checkpoint_every_n, 1))
@@ -115,6 +120,9 @@ def memory_needed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Ite
         return
     if "error" in trial:
         yield breaks(f"the trial did not end: {trial['error']}", trial.get("fix", "mend it first"))
+        return
+    if material.engine != engine.ODAPI:
+        yield mind("not told: of a TF-Vision config two steps are not tried before the launch")
         return
     if "steps" not in trial:
         yield mind("not told without the trial", "without --notrial")

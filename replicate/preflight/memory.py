@@ -37,8 +37,7 @@ def num_records(material: LaunchFacts) -> int:
 
 def shuffle_bytes(material: LaunchFacts) -> float:
     """What the shuffle buffer holds when it is full: serialized records."""
-    reader = material.message.train_input_reader
-    records = reader.shuffle_buffer_size if reader.shuffle else 0
+    records = material.described.shuffle_buffer
     there = num_records(material)
     return min(records, there or records) * record_bytes(material)
 

@@ -9,7 +9,6 @@ from replicate.config import (
     build_rules,
     lint_rules,
     scaling,
-    schedule,
     value_rules,
 )
 from replicate.config.diff import diff
@@ -17,10 +16,11 @@ from replicate.config.operations import show
 from replicate.errors import UserError
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import CheckFinding, Note, PreflightProblem, breaks, differs, mind
+from replicate.tfvision.render import RATES as VISION_RATES
 
 # A rate a little off the linear rule is no cause of a lower plateau.
 _RATE_TOLERANCE = 1.1
-_DIFF = "python tools/diff_config.py MODEL pipeline.config names every difference"
+_DIFF = "python tools/diff_config.py MODEL {} names every difference"
 _NAME_THE_MODEL = "name the zoo model (--model) and it is compared"
 # A recipe's threshold is about 1e-8; what is cut above this is missed by AP.
 _DEPLOYED_SCORE = 0.01
@@ -32,7 +32,7 @@ _RATES = ("learning_rate_base", "warmup_learning_rate", "learning_rate", "initia
 
 def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
-    of_api = engine.of(material.message) == engine.ODAPI
+    of_api = material.engine == engine.ODAPI
     if of_api:
         yield from _errors(
             material,
@@ -55,9 +55,9 @@ def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
     if material.recipe is None:
         yield _without_recipe(material)
         return
-    drifted = material.deviations_of(3) if of_api else material.deviations
+    drifted = material.deviations_of(3)
     for operation in drifted:
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
     if not (drifted or without_effect or material.intent.freeze or material.intent.restore):
         yield Note(
             f"{material.as_recipe} of {material.intent.model}, apart from what is told elsewhere"
@@ -67,6 +67,9 @@ def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
 def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
     """4: the batch is another than published, with the published learning rate."""
     here = _peak_rate(material.message)
+    if isinstance(here, UserError) and material.engine == engine.TFVISION:
+        yield mind(f"not told: {here}")
+        return
     if isinstance(here, UserError):
         yield breaks(str(here), "take the recipe's optimizer: python tools/render_config.py")
         return
@@ -76,7 +79,7 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
             "set a rate above 0, such as the recipe's: python tools/render_config.py",
         )
         return
-    batch = material.train.batch_size
+    batch = material.described.batch_size
     micro = material.intent.gradient_accumulation_steps
     if micro > 1:
         yield mind(
@@ -84,16 +87,17 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
             "published arithmetic",
             "fewer micro-batches, or more devices",
         )
-    if material.recipe is None:
+    if material.published is None:
         yield mind(f"batch {batch} at peak rate {here:g}; nothing to compare with", _NAME_THE_MODEL)
         return
-    published_batch = material.recipe.train_config.batch_size
+    published_batch = material.published.batch_size
     published = _peak_rate(material.recipe)
-    rest = [
-        deviation for deviation in material.deviations_of(4) if not _of_batch_or_rate(deviation)
-    ]
+    if isinstance(published, UserError):
+        yield mind(f"batch {batch} at peak rate {here:g}; of the recipe not told: {published}")
+        return
+    rest = [each for each in material.deviations_of(4) if not _of_batch_or_rate(material, each)]
     for operation in rest:
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
     if material.finetunes:
         yield _rate_of_finetuning(material, here, published * batch / published_batch)
         return
@@ -121,9 +125,9 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
 
 def _rate_of_finetuning(material: LaunchFacts, here: float, linear: float) -> CheckFinding:
     """A rate far above the linear rule's is told; a lower one is a choice."""
-    assert material.recipe is not None
-    batch = material.train.batch_size
-    of_recipe = f"the recipe's {material.recipe.train_config.batch_size} at "
+    assert material.published is not None
+    batch = material.described.batch_size
+    of_recipe = f"the recipe's {material.published.batch_size} at "
     of_recipe += f"{_peak_rate(material.recipe):g}"
     seen = (
         f"batch {batch} at peak rate {here:g}; the linear rule gives {linear:.3g} from {of_recipe}"
@@ -138,19 +142,20 @@ def _rate_of_finetuning(material: LaunchFacts, here: float, linear: float) -> Ch
 
 def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
     """5: batch_size is the global batch, not that of a GPU."""
-    batch, replicas = material.train.batch_size, material.replicas
+    name = engine.BATCH[material.engine].rpartition(".")[2]
+    batch, replicas = material.described.batch_size, material.replicas
     micro = material.intent.gradient_accumulation_steps
     of_each = f"{batch / (replicas * micro):g}"
     parts = f"{replicas} device{'s' * (replicas > 1)}" + f" × {micro} micro-batches" * (micro > 1)
     seen = f"global batch {batch}: {of_each} on each of {parts}"
     if replicas == micro == 1:
         seen = f"global batch {batch} on one device"
-    published = material.recipe.train_config.batch_size if material.recipe is not None else None
+    published = material.published.batch_size if material.published is not None else None
     if replicas > 1 and published in (batch * replicas, batch / replicas):
         misread = "looks like the batch of one" if batch < published else "looks multiplied"
         yield differs(
             f"{seen}; {material.of_recipe(published)} over all devices: {batch} {misread}",
-            f"batch_size is global: --set train_config.batch_size={published}",
+            f"{name} is global: --set {engine.BATCH[material.engine]}={published}",
         )
     elif batch % (replicas * micro):
         yield breaks(
@@ -160,14 +165,15 @@ def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
     else:
         published_text = f"; {material.of_recipe(published)}" if published is not None else ""
-        yield Note(f"{seen} (batch_size is global{published_text})")
+        yield Note(f"{seen} ({name} is global{published_text})")
 
 
 def length(material: LaunchFacts) -> Iterator[CheckFinding]:
     """8: the schedule is shorter than published."""
-    steps, batch = material.num_steps, material.train.batch_size
-    asked = material.intent.num_steps is not None or material.meant("train_config.num_steps")
-    problems = list(lint_rules.schedule_length(material.message))
+    steps, batch = material.num_steps, material.described.batch_size
+    num_steps = engine.STEPS[material.engine]
+    asked = material.intent.num_steps is not None or material.meant(num_steps)
+    problems = engine.schedule_problems(material.message)
     for problem in problems:
         if problem.level == lint_rules.ERROR:
             yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
@@ -177,10 +183,15 @@ def length(material: LaunchFacts) -> Iterator[CheckFinding]:
                 _schedule_of(material, steps),
                 asked or material.meant(problem.path),
             )
-    if material.recipe is None:
+    if material.engine == engine.TFVISION:
+        told = {num_steps, *(problem.path for problem in problems)}
+        for operation in material.deviations_of(8):
+            if operation.path not in told:
+                yield deviation(material, operation)
+    if material.published is None:
         yield mind(f"{steps * batch:,} images; nothing to compare with", _NAME_THE_MODEL)
         return
-    published = material.recipe.train_config
+    published = material.published
     theirs, ours = published.num_steps * published.batch_size, steps * batch
     seen = f"{steps:,} steps of {batch} = {ours:,} images; {material.of_recipe(f'{theirs:,}')}"
     needed = -(-theirs // batch)
@@ -216,7 +227,7 @@ def averages(material: LaunchFacts) -> Iterator[CheckFinding]:
             material.meant(problem.path),
         )
     for operation in [] if contradicting else material.deviations_of(13):
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
     compared = ", as in the recipe" if material.recipe is not None else ""
     yield Note(
         f"{'kept' if trained else 'not kept'} in training, "
@@ -228,7 +239,7 @@ def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     """14: threshold, suppression or number of detections set for deployment."""
     deviations = material.deviations_of(14)
     for operation in deviations:
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
     post = _post_processing(material.message)
     nms = getattr(post, "batch_non_max_suppression", None)
     if nms is None:
@@ -258,13 +269,13 @@ def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
 def labelled(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the label map and the number of classes (part of 7)."""
     for operation in material.deviations_of(7):
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
 
 
 def of_records(material: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the training reader (part of 6)."""
     for operation in material.deviations_of(6):
-        yield _deviation(material, operation)
+        yield deviation(material, operation)
 
 
 def start(material: LaunchFacts) -> Iterator[CheckFinding]:
@@ -274,7 +285,8 @@ def start(material: LaunchFacts) -> Iterator[CheckFinding]:
             yield breaks(f"{problem.path}: {problem.message}", "as the recipe has it")
 
 
-def _deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
+def deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
+    """What a difference from the recipe is to the launch."""
     here = "not set" if operation.b is None else show(operation.b)
     there = "not set" if operation.a is None else show(operation.a)
     if material.finetunes and reasons.of_path(operation.path).number in _OF_TASK:
@@ -286,7 +298,7 @@ def _deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
     back = (
         f"--set {operation.path}={there}"
         if operation.a is not None and not str(operation.a).startswith("{")
-        else _DIFF
+        else _DIFF.format(engine.FILES[material.engine])
     )
     why = f" ({operation.why})" if operation.why else ""
     return differs(
@@ -306,29 +318,36 @@ def _errors(material: LaunchFacts, *rules: Callable) -> Iterator[CheckFinding]:
                 yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
 
 
-def _peak_rate(message: Any) -> float | UserError:
+def _peak_rate(config: Any) -> float | UserError:
     """The highest learning rate of the schedule, or the UserError that says why there is none."""
     try:
-        steps = {step for step, _ in schedule.boundaries(message)}
-        return float(f"{max(schedule.learning_rates(message, sorted(steps))):.6g}")
+        _, marks, _ = engine.schedule(config, [0])
+        rates, _, _ = engine.schedule(config, sorted({step for step, _ in marks}))
+        return float(f"{max(rates):.6g}")
     except UserError as error:
         return error
 
 
-def _of_batch_or_rate(operation: Operation) -> bool:
-    return operation.path == "train_config.batch_size" or "learning_rate" in operation.path
+def _of_batch_or_rate(material: LaunchFacts, operation: Operation) -> bool:
+    return operation.path == engine.BATCH[material.engine] or "learning_rate" in operation.path
 
 
 def _rate_is_meant(material: LaunchFacts) -> bool:
     """Whether the user set a rate on purpose; the batch alone is the documented mistake."""
-    return any("learning_rate" in path.rsplit(".", 1)[-1] for path in material.intent.asked_for)
+    names = {path.rpartition(".")[2] for path in material.intent.asked_for}
+    if material.engine == engine.TFVISION:
+        return not names.isdisjoint(VISION_RATES)
+    return any("learning_rate" in name for name in names)
 
 
 def _scaled_flags(material: LaunchFacts) -> str:
     """The flags that scale the recipe to this batch, images seen kept; of a fine-tuning, which has
     a length of its own, those of the rates."""
+    if material.engine == engine.TFVISION:
+        batch = f"--global_batch_size={material.described.batch_size}"
+        return f"python tools/render_config.py --model={material.intent.model} {batch}"
     scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
-    scaling.scale_batch(scaled, material.train.batch_size)
+    scaling.scale_batch(scaled, material.described.batch_size)
     return " ".join(
         f"--set {operation.path}={show(operation.b)}"
         for operation in diff(material.recipe, scaled)

@@ -5,8 +5,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from replicate import config as configs
-from replicate import identity, zoo
+from replicate import engine, identity, zoo
 from replicate.config import Operation
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
@@ -210,22 +209,23 @@ def resumed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
 
 def _restart_in_disguise(material: LaunchFacts) -> Iterator[CheckFinding]:
     """A fine_tune_checkpoint that is a run's own: weights go on, everything else begins anew."""
-    path = material.train.fine_tune_checkpoint
+    path = material.described.start
     if not path:
         return
+    name = "init_checkpoint" if material.engine == engine.TFVISION else "fine_tune_checkpoint"
     folder = pathlib.Path(path).resolve().parent
     if folder in (material.run.root.resolve(), material.run.checkpoints.resolve()):
         yield breaks(
-            f"fine_tune_checkpoint is this run's own checkpoint ({path}): that begins at step 0 "
+            f"{name} is this run's own checkpoint ({path}): that begins at step 0 "
             "with a new optimizer, schedule and order of data",
-            "to continue the run, leave fine_tune_checkpoint as it began; the run directory is "
+            f"to continue the run, leave {name} as it began; the run directory is "
             "all that is needed",
         )
     elif material.finetunes:
         return  # from whose weights it starts, is what a fine-tuning is
     elif folder.name == "checkpoints" and (folder.parent / "metrics.jsonl").is_file():
         yield differs(
-            f"fine_tune_checkpoint is of another run ({path}): weights alone, from step 0 with a "
+            f"{name} is of another run ({path}): weights alone, from step 0 with a "
             "new optimizer and schedule",
             "to continue that run, give its run directory; to train on other data from its "
             "weights, --purpose=finetune",
@@ -237,9 +237,9 @@ def _config_before(material: LaunchFacts) -> Any:
     text = material.launched.get("config")
     try:
         if text:
-            return configs.parse(text, "preflight.json")
-        if material.run.pipeline_config.is_file():
-            return configs.load(material.run.pipeline_config)
+            return engine.parse(text, "preflight.json")
+        if material.run.config.is_file():
+            return engine.of_run(material.run.config)
     except UserError:
         pass
     return None
@@ -249,7 +249,7 @@ def _changed(before: Any, now: Any) -> list[Operation]:
     """What changed that a checkpoint's state depends on; more steps alone are a longer run."""
     return [
         operation
-        for operation in configs.diff(before, now)
+        for operation in engine.diff(before, now)
         if operation.cls in comparable.AFFECTING["training"]
-        and operation.path != "train_config.num_steps"
+        and operation.path not in engine.STEPS.values()
     ]

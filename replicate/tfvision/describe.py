@@ -27,6 +27,7 @@ def described(config: VisionConfig) -> Description:
         val_records=_patterns(params.at("task.validation_data.input_path")),
         train_label_map=_label_map(params, "task.train_data.decoder"),
         start=params.at("task.init_checkpoint") or "",
+        shuffle_buffer=params.at("task.train_data.shuffle_buffer_size") or 0,
     )
 
 

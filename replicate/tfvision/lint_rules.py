@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from replicate.config.lint import ERROR, WARNING
+from replicate.tfvision.configs import VisionConfig
 from replicate.tfvision.experiments import Params
 from tfrecords import coco
 from tfrecords.errors import InputError
@@ -45,6 +46,11 @@ def check(params: Params, written: Container[str] | None = None) -> Iterator[Rul
     yield from _annotation_file(params)
     yield from _num_classes(params, highest)
     yield from _validation(params, images)
+
+
+def schedule_length(config: VisionConfig) -> Iterator[RuleProblem]:
+    """What the rules find of a config's schedule (`replicate.engine.schedule_problems`)."""
+    yield from _schedule(config.params)
 
 
 def _input_size(params: Params) -> Iterator[RuleProblem]:

@@ -17,7 +17,7 @@ from replicate.zoo import vision
 
 _LR = "trainer.optimizer_config.learning_rate"
 _WARMUP = "trainer.optimizer_config.warmup"
-_RATES = (  # scaled with the batch, by the linear rule
+RATES = (  # scaled with the batch, by the linear rule
     *("initial_learning_rate", "values", "end_learning_rate", "learning_rate"),
     "warmup_learning_rate",
 )
@@ -159,22 +159,31 @@ def _paths(params: Params, request: RenderRequest) -> None:
     if request.init_checkpoint is not None:
         _set(params, "task.init_checkpoint", request.init_checkpoint or None)
     if request.label_map is not None:
-        highest = max(_read_label_map(request.label_map))
+        highest = max(_given_label_map(request.label_map))
         for split in ("train_data", "validation_data"):
             _set(params, f"task.{split}.decoder.type", "label_map_decoder")
             _set(params, f"task.{split}.decoder.label_map_decoder.label_map", request.label_map)
         _set(params, "task.model.num_classes", highest + 1)
 
 
-def _read_label_map(path: str) -> list[int]:
+def label_map(path: str) -> dict[int, str]:
+    """The names by id of a CSV label map, as TF-Vision reads it.
+
+    Raises:
+      OSError, ValueError: it cannot be read; it is not lines of id,name.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return {int(id_): name for id_, name in csv.reader(file)}
+
+
+def _given_label_map(path: str) -> dict[int, str]:
     if not path.endswith(".csv") or not os.path.isfile(path):
         raise UserError(
             f"--label_map={path}: TF-Vision reads a CSV of id,name lines; "
             "tools/create_coco_tf_record.py --label_map=… writes one beside the pbtxt"
         )
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return [int(id_) for id_, _ in csv.reader(file)]
+        return label_map(path)
     except ValueError as error:
         raise UserError(f"{path}: not lines of id,name: {error}") from None
 
@@ -188,7 +197,7 @@ def _scale_batch(params: Params, batch: int, scale: str) -> None:
     factor = batch / before
     for at in (_LR, _WARMUP):
         kind = params.at(f"{at}.type")
-        for name in _RATES:
+        for name in RATES:
             path = f"{at}.{kind}.{name}"
             value = params.at(path)
             if isinstance(value, list):

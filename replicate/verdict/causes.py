@@ -9,7 +9,7 @@ import re
 import statistics
 from collections.abc import Iterator
 
-from replicate import reasons
+from replicate import engine, reasons
 from replicate.verdict import comparable, conditions, measured, official, telling
 from replicate.verdict.run_facts import RunFacts
 from replicate.verdict.tolerance import Judged
@@ -70,6 +70,8 @@ class Situation:
       judged: list of tolerance.Judged; empty where nothing could be judged.
       two_figures: sentences where table and header differ.
       explained: as of `measured.of_run`: what changes were measured to cost here.
+      cut, cap: the score that the published figure's detections are cut at, and how many of an
+        image count, as of `comparable.of_detections`.
     """
 
     evaluations: list[dict]
@@ -80,6 +82,8 @@ class Situation:
     judged: list[Judged]
     two_figures: list[str]
     explained: list[dict]
+    cut: float = 0.0
+    cap: int | None = None
 
     @property
     def above(self) -> bool:
@@ -166,7 +170,11 @@ def _evaluated(situation: Situation) -> Iterator[_Evidence]:
         sentences = list(comparable.of_categories(evaluation))
         for sentence in sentences:
             yield reasons.LABELS, 0.97, sentence
-        cuts = list(comparable.of_detections(evaluation["detections"], evaluation["iou_type"]))
+        cuts = list(
+            comparable.of_detections(
+                evaluation["detections"], evaluation["iou_type"], situation.cut, situation.cap
+            )
+        )
         for sentence in cuts:
             yield reasons.CUT, 0.95, sentence
         silent = None if sentences else _without_detections(evaluation)
@@ -224,7 +232,12 @@ def _of_rate(facts: RunFacts, conditioned: conditions.Conditions) -> str | None:
     """A batch other than published, with the published rates, or None."""
     here, there = facts.global_batch, facts.published_batch
     changed = [change.path for change in conditioned.changes]
-    if not here or not there or here == there or "train_config.batch_size" not in changed:
+    if (
+        not here
+        or not there
+        or here == there
+        or not any(path in changed for path in engine.BATCH.values())
+    ):
         return None
     if any(re.search(r"learning_rate|optimizer", path) for path in changed):
         return None
@@ -311,7 +324,7 @@ def _executed(situation: Situation) -> Iterator[_Evidence]:
         if sentence:
             yield reasons.PRECISION, 0.25, sentence
         if facts.recipe_bfloat16 and facts.precision == "float32":
-            yield reasons.BFLOAT16, 0.2, "the recipe says use_bfloat16, this run used float32"
+            yield reasons.BFLOAT16, 0.2, "the recipe computes in bfloat16, this run in float32"
         sentence = conditions.of_micro_batches(facts)
         if sentence:
             yield reasons.BATCH_NORM, 0.4, sentence

@@ -151,6 +151,8 @@ def decide(
         judged=[judged_figure for judged_figure, _ in judged.values()],
         two_figures=[difference for name in seeds for difference in _differing(name, figures)],
         explained=list(explained),
+        cut=cut,
+        cap=_own_cap(row),
     )
     by_header = [name for name, (_, against) in judged.items() if against == "header"]
     return Verdict(

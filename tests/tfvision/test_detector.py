@@ -43,9 +43,9 @@ MODELS = [
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """(annotation file, image folder, records' pattern) of five drawn images, one of odd size."""
+    """(annotation file, image folder, records' pattern) of six drawn images, whole batches."""
     folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = drawing.draw(folder, train_images=1, val_images=5)["val"]
+    annotations, images = drawing.draw(folder, train_images=1, val_images=6)["val"]
     tfrecords.convert(
         *(annotations, images, str(folder / "records" / "val"), 1),
         include_masks=True,
@@ -116,7 +116,7 @@ def test_detections_are_those_of_its_own_evaluation(model, drawn, tmp_path):
     )
     assert restored == prefix
     ours, others = by_image(found), by_image(expected)
-    assert len(ours) == 5 and ours.keys() == others.keys()
+    assert len(ours) == 6 and ours.keys() == others.keys()
     count = 0
     for image_id, mine in ours.items():
         theirs_here = others[image_id]
@@ -165,7 +165,7 @@ def test_the_tool_scores_a_checkpoint(drawn, tmp_path):
     expected = score.score(annotations, f"{tmp_path}/found.json")
     assert metrics["metrics"] == expected.metrics
     assert metrics["inference"]["suppression"] == "model"
-    assert metrics["annotations"]["images"] == 5
+    assert metrics["annotations"]["images"] == 6
 
 
 def test_a_checkpoint_of_another_model_is_told(drawn, tmp_path):

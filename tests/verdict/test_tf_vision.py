@@ -54,6 +54,16 @@ def test_its_own_cut_is_no_obstacle_and_a_higher_one_is():
     assert not any("not cut" in note for note in judged(MOBILE, score(23.5, 0.05)).notes)
 
 
+def test_its_own_cut_is_no_cause():
+    """A figure that was missed with detections cut as published was not missed by the cut."""
+
+    def causes(cut):
+        return {cause["number"]: cause for cause in judged(MOBILE, score(22.0, cut)).likely_causes}
+
+    assert 14 not in causes(0.05) or causes(0.05)[14]["likelihood"] == "not ruled out"
+    assert any("cut at a score of about 0.3" in text for text in causes(0.3)[14]["evidence"])
+
+
 def test_another_network_is_not_comparable():
     request = render.RenderRequest(overrides=[("task.model.input_size", "[320, 320, 3]")])
     changed = render.render(MOBILE, request)
