@@ -1,10 +1,13 @@
 """TF-Vision through tools/replicate.py: from annotation files to a report, killed on the way."""
 
+import sys
+
 import pytest
 
 from replicate import checkpoint_files, engine
 from replicate.run import RunDir, read_json, read_metrics
 from tests.tools.running import (
+    PROJECT,
     checkpoint_tensors,
     kill_when,
     outcome,
@@ -72,3 +75,18 @@ def test_a_killed_mask_rcnn_goes_on_and_is_evaluated_for_boxes_and_masks(tiny, t
     assert published == {"box AP": 42.3, "mask AP": 37.6}
     assert engine.of(engine.of_run(killed.config)) == engine.TFVISION
     assert "mask" in (killed.report / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_demo_is_learnt(tmp_path):
+    """From drawn annotation files to a report: the AP that docs/tfvision.md promises."""
+    command = [sys.executable, str(PROJECT / "tools" / "demo.py"), "--engine=tfvision"]
+    done = run_tool([*command, f"--folder={tmp_path}"], timeout=2900)
+    assert done.returncode == 0, done.stderr
+    run = RunDir.at(tmp_path / "run-tfvision")
+    assert run.evaluated_steps() == [300, 600]
+    (scored,) = run.scores_at(600)
+    assert scored["metrics"]["AP"] >= 0.25
+    assert (run.report / "index.html").is_file()
+    assert "verdict: NOT COMPARABLE" in done.stdout
