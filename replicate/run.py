@@ -43,7 +43,8 @@ class RunDir:
           UserError: there is no spec.json in it.
         """
         path = pathlib.Path(path)
-        run = cls.at(path.parent if path.name == "pipeline.config" and path.is_file() else path)
+        of_run = path.name == "pipeline.config" and (path.parent / "spec.json").is_file()
+        run = cls.at(path.parent if of_run else path)
         if not run.spec.is_file():
             why = "no spec.json in it" if run.root.is_dir() else "no such folder"
             why = "a file" if run.root.is_file() else why

@@ -126,8 +126,11 @@ def _differing(runs: list[Participant], keys: list[str]) -> list[dict]:
 
 
 def _lost(participant: Participant) -> list[dict]:
-    """Evaluations of a run that are not whole, so that an earlier one stands in their place."""
-    return [
+    """Evaluations of a run that are not whole, so that an earlier one stands in their place; a
+    verdict that is of another one."""
+    another = (participant.report.get("verdict") or {}).get("of_another")
+    lost = [{"what": f"the verdict of {participant.name}", "why": another}] if another else []
+    return lost + [
         {"what": f"{each['what']} of {participant.name}", "why": each["why"]}
         for each in participant.report.get("not_checked", [])
         if each["what"].startswith(("the evaluation of step", "the metrics of step"))

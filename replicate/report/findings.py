@@ -81,11 +81,12 @@ def of_step(step: int) -> str:
 def _scored(material: RunFiles, metrics: dict) -> Scored:
     annotations, step = metrics["annotations"], metrics["step"]
     path = material.run.eval_at(step) / "detections.json.gz"
-    if _sha256(path) != metrics["detections"]["sha256"]:
+    why = _wrong(path, metrics["detections"]["sha256"])
+    if why:
         file = path.relative_to(material.run.root).as_posix()
-        why = (
-            "not the file that metrics.json was computed from (its SHA-256 differs); python "
-            f"tools/evaluate.py --model_dir={material.run.root} evaluates the checkpoint again"
+        why += (
+            f"; python tools/evaluate.py --model_dir={material.run.root} evaluates the checkpoint "
+            "again"
         )
         material.damaged.append({"file": file, "why": why})
         raise UserError(f"{path} is {why}")
@@ -109,12 +110,15 @@ def _scored(material: RunFiles, metrics: dict) -> Scored:
     return Scored(step, metrics, result, handle.image_diagnostics())
 
 
-def _sha256(path: pathlib.Path) -> str | None:
-    """Of what was compressed, None where that cannot be read."""
+def _wrong(path: pathlib.Path, sha256: str) -> str | None:
+    """What is wrong with detections whose content (unpacked) had this hash, or None."""
     try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except UserError:
+        content = read_bytes(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if hashlib.sha256(content).hexdigest() == sha256:
         return None
+    return "not the file that metrics.json was computed from (its SHA-256 differs)"
 
 
 def analysis(last: Scored) -> dict:

@@ -9,7 +9,7 @@ from typing import Any
 
 from replicate import engine, score
 from replicate.errors import UserError
-from replicate.report import content, damaged, findings, next_steps, sources
+from replicate.report import content, damaged, findings, sources
 from replicate.run import RunDir, read_json
 from replicate.score import text
 
@@ -128,14 +128,10 @@ def _of_run(key: str, name: str, path: str) -> Participant:
     report = _report(run)
     metrics, training = report["metrics"], report["training"]
     verdict, plan = report["verdict"], report["schedule"]
-    if verdict and "of_another" in verdict:
-        raise UserError(
-            f"{run.verdict}: {verdict['of_another']}, which is compared; "
-            f"{next_steps.judge_again(run)} judges that one"
-        )
     facts = {
         "model": report["model"]["name"],
-        "verdict": verdict["verdict"] if verdict else None,
+        # One of another evaluation would stand beside figures that it is not of.
+        "verdict": verdict["verdict"] if verdict and "of_another" not in verdict else None,
         "step": metrics["step"] if metrics else None,
         "metrics": {row["name"]: row["value"] for row in metrics["rows"]} if metrics else {},
         "F1_50": report["checkpoints"][-1]["F1_50"] if report["checkpoints"] else None,

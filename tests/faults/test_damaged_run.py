@@ -78,12 +78,14 @@ def test_a_verdict_of_another_evaluation_is_told(tools, run, tmp_path):
     assert ended.status == 1 and "decided of step 200 (box AP" in ended.stderr, ended
     (step,) = read_json(run.report / "report.json")["answers"]["next"]
     assert step["command"].startswith(f"{AGAIN} {run.root} --output=")
-    for tool in (
-        ("compare_runs", run.root, f"--output={tmp_path / 'c'}"),
-        ("bundle", run.root, f"--output={tmp_path / 'claim.tar.gz'}"),
-    ):
-        ended = tools.run(*tool)
-        assert ended.status == 2 and f"{AGAIN} {run.root} --output=" in ended.stderr, ended
+    ended = tools.run("bundle", run.root, f"--output={tmp_path / 'claim.tar.gz'}")
+    assert ended.status == 2 and f"{AGAIN} {run.root} --output=" in ended.stderr, ended
+    ended = tools.run("compare_runs", run.root, f"--output={tmp_path / 'c'}")
+    assert ended.status == 0, ended
+    compared = read_json(tmp_path / "c" / "comparison.json")
+    assert compared["runs"][0]["verdict"] is None
+    (why,) = [e["why"] for e in compared["not_checked"] if e["what"] == "the verdict of runs"]
+    assert why.startswith("decided of step 200 (box AP")
     told = json.loads(tools.run("status", run.root, "--json").stdout)[0]
     assert told["ap_step"] == 300 and "verdict.json: decided of step 200" in told["reason"]
 
