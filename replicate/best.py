@@ -124,7 +124,7 @@ def read(run: "RunDir") -> dict | None:
         return None
 
 
-def told(run: "RunDir") -> dict | None:
+def best_kept(run: "RunDir") -> dict | None:
     """What is kept, for reports: None where nothing is.
 
     Returns:
@@ -147,22 +147,22 @@ def told(run: "RunDir") -> dict | None:
     }
 
 
-def sentence(kept: dict) -> str:
-    """What `told` gives, in words: which checkpoint, of how many, chosen on what."""
-    count = kept["evaluations"]
+def sentence(chosen: dict) -> str:
+    """What `best_kept` gives, in words: which checkpoint, of how many, chosen on what."""
+    count = chosen["evaluations"]
     of = f"best of {count} evaluations" if count > 1 else "best of 1 evaluation"
-    if kept["without_figure"]:
-        of += f" ({kept['without_figure']} more had no figure)"
+    if chosen["without_figure"]:
+        of += f" ({chosen['without_figure']} more had no figure)"
     return (
-        f"{kept['metric']} {100 * kept['value']:.2f} at step {kept['step']:,}, the {of} on the "
-        "images it is judged on"
+        f"{chosen['metric']} {100 * chosen['value']:.2f} at step {chosen['step']:,}, the {of} on "
+        "the images it is judged on"
     )
 
 
 def sentence_of(run: "RunDir") -> str:
     """`sentence` of a run that keeps one; "" where it keeps none."""
-    kept = told(run)
-    return "" if kept is None else sentence(kept)
+    chosen = best_kept(run)
+    return "" if chosen is None else sentence(chosen)
 
 
 def checkpoint_of(run: "RunDir") -> str | None:
@@ -242,8 +242,8 @@ class Keeping:
             self._write(record)
         self._drop_held()
         reconsider(self._run, self._patience)
-        kept = self._record["checkpoint"]
-        return kept is not None and kept["sha256"] == sha256
+        chosen = self._record["checkpoint"]
+        return chosen is not None and chosen["sha256"] == sha256
 
     def _leave(self) -> None:
         """Leaves nothing behind of a keeping that kept nothing."""
@@ -276,17 +276,17 @@ class Keeping:
             "checkpoint": None,
             "evaluations": [],
         }
-        found = self._evaluated_again(record)
+        evaluated = self._evaluated_again(record)
         if record is not None:
             print(
                 f"{self._run.best_record}: kept by {record['metric']}, of evaluations by another "
                 f"metric, config or annotation file; by {self._metric} it begins anew"
-                + ("" if found is None else f", with the kept step {found['step']}"),
+                + ("" if evaluated is None else f", with the kept step {evaluated['step']}"),
                 file=sys.stderr,
             )
-        if found is None:
+        if evaluated is None:
             return new
-        return new | found | {"evaluations": [_entry(found)]}
+        return new | evaluated | {"evaluations": [_entry(evaluated)]}
 
     def _evaluated_again(self, record: dict | None) -> dict | None:
         """A kept checkpoint whose evaluation in evals/ is under these conditions."""
@@ -309,11 +309,11 @@ class Keeping:
 
     def _without_damage(self, record: dict) -> dict:
         """The record; without its checkpoint where that is damaged or gone."""
-        kept = record["checkpoint"]
-        if kept is None:
+        checkpoint = record["checkpoint"]
+        if checkpoint is None:
             return record
-        prefix = self._run.root / kept["path"]
-        if _parts(prefix) and checkpoint_files.sha256(prefix) == kept["sha256"]:
+        prefix = self._run.root / checkpoint["path"]
+        if _parts(prefix) and checkpoint_files.sha256(prefix) == checkpoint["sha256"]:
             return record
         print(
             f"{prefix}: not what was kept (damaged or gone); the best is chosen anew of the "
@@ -334,9 +334,9 @@ class Keeping:
                 file=sys.stderr,
             )
             return None
-        kept = self._record["checkpoint"]
+        checkpoint = self._record["checkpoint"]
         path = self._run.best / _name(step)
-        if kept is not None and kept["path"] == f"{FOLDER}/{path.name}":
+        if checkpoint is not None and checkpoint["path"] == f"{FOLDER}/{path.name}":
             path = path.with_name(path.name + _AGAIN)  # another checkpoint of the same step
         for part in sorted(_parts(held), key=lambda part: part.suffix == ".index"):
             os.replace(part, path.with_name(path.name + part.name[len(held.name) :]))
@@ -353,10 +353,10 @@ class Keeping:
 
     def _clean(self) -> None:
         """Removes what is neither kept nor held, and names the kept one for TensorFlow."""
-        kept = self._record["checkpoint"]
-        if kept is None:
+        checkpoint = self._record["checkpoint"]
+        if checkpoint is None:
             return
-        name = pathlib.Path(kept["path"]).name
+        name = pathlib.Path(checkpoint["path"]).name
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
         path = self._run.best / "checkpoint"
         if not path.is_file() or path.read_bytes() != state.encode():
@@ -422,11 +422,11 @@ def stop_sentence(stop: dict) -> str:
     )
 
 
-def _entry(found: dict) -> dict:
+def _entry(evaluation: dict) -> dict:
     return {
-        "step": found["step"],
-        "value": found["value"],
-        "sha256": found["checkpoint"]["sha256"],
+        "step": evaluation["step"],
+        "value": evaluation["value"],
+        "sha256": evaluation["checkpoint"]["sha256"],
     }
 
 

@@ -61,10 +61,10 @@ def github(tool: str, checks: list[Check]) -> str:
     lines = []
     for check in checks:
         places = {"file": check.file, "line": check.line, "col": check.column}
-        told = {k: v for k, v in places.items() if v is not None}
-        told |= {"title": f"{tool}: {check.rule}"}
+        known = {k: v for k, v in places.items() if v is not None}
+        known |= {"title": f"{tool}: {check.rule}"}
         properties = ",".join(
-            f"{name}={_escaped(str(value), True)}" for name, value in told.items()
+            f"{name}={_escaped(str(value), True)}" for name, value in known.items()
         )
         lines.append(f"::{check.level} {properties}::{_escaped(check.message)}")
     return "\n".join(lines)

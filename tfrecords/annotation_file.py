@@ -170,7 +170,7 @@ class AnnotationFile:
         )
 
 
-_kept: collections.OrderedDict = collections.OrderedDict()  # path -> (its state, AnnotationFile)
+_cache: collections.OrderedDict = collections.OrderedDict()  # path -> (its state, AnnotationFile)
 _hashes: dict = {}  # path -> (its state, SHA-256)
 
 
@@ -185,23 +185,23 @@ def read(path: str | os.PathLike, *, segmentations: bool = False) -> AnnotationF
       InputError: a missing or cut-off file, or not COCO: which entry, which field.
     """
     key, state = os.path.abspath(path), _state(path)
-    if state is not None and key in _kept:
-        before, file = _kept[key]
+    if state is not None and key in _cache:
+        before, file = _cache[key]
         if before == state and (file.segmentation_spans is not None or not segmentations):
-            _kept.move_to_end(key)
+            _cache.move_to_end(key)
             return file
     forget(path)
     file = _read(path, segmentations)
     if state is not None and state == _state(path) and time.time() - state[-1] / 1e9 > _SETTLED_S:
-        _kept[key] = state, file
-        while len(_kept) > _FILES_KEPT:
-            _kept.popitem(last=False)
+        _cache[key] = state, file
+        while len(_cache) > _FILES_KEPT:
+            _cache.popitem(last=False)
     return file
 
 
 def forget(path: str | os.PathLike) -> None:
     """Lets go of what was kept of a file: of one that will not be asked for again."""
-    _kept.pop(os.path.abspath(path), None)
+    _cache.pop(os.path.abspath(path), None)
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -211,8 +211,8 @@ def sha256_of(path: str | os.PathLike) -> str:
       OSError: it cannot be read.
     """
     key, state = os.path.abspath(path), _state(path)
-    if key in _kept and _kept[key][0] == state:
-        return _kept[key][1].sha256
+    if key in _cache and _cache[key][0] == state:
+        return _cache[key][1].sha256
     if key not in _hashes or _hashes[key][0] != state:
         _hashes[key] = state, file_sha256(path)
     return _hashes[key][1]

@@ -41,5 +41,5 @@ def as_called(text: str) -> str:
     text = _DEMO.sub(f"{CONSOLE_COMMAND} demo", _TOOL.sub(rf"{CONSOLE_COMMAND} \1", text))
     if not INSTALLED.is_dir():
         return text
-    text = _DOCUMENT.sub(lambda found: str(INSTALLED / "docs" / found[1]), text)
-    return _PINS.sub(lambda found: str(INSTALLED / found[0]), text)
+    text = _DOCUMENT.sub(lambda match: str(INSTALLED / "docs" / match[1]), text)
+    return _PINS.sub(lambda match: str(INSTALLED / match[0]), text)

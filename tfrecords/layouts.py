@@ -229,7 +229,7 @@ def elsewhere(boxes_xywh_px: np.ndarray, extents_xyxy_px: np.ndarray) -> np.ndar
 def extent_of(segmentation: Any) -> list[float]:
     """[x1, y1, x2, y2] in px of COCO's polygons; NaN of what is none, or has no area."""
     try:
-        points = np.concatenate([np.array(each, np.float64) for each in segmentation])
+        points = np.concatenate([np.array(polygon, np.float64) for polygon in segmentation])
         points = points.reshape(-1, 2)
         low, high = points.min(axis=0), points.max(axis=0)
     except (TypeError, ValueError, IndexError):

@@ -114,7 +114,7 @@ def _acquire(
         lock.acquire(timeout=0)
         return
     except timeout:
-        message = f"{output}: {what} is being written by {_told(path)}"
+        message = f"{output}: {what} is being written by {_holder_in_words(path)}"
     if not wait:
         raise InputError(
             f"{message}; wait for it or stop it, then run the same command, or name another output"
@@ -160,7 +160,7 @@ def _holder() -> dict:
     }
 
 
-def _told(path: pathlib.Path) -> str:
+def _holder_in_words(path: pathlib.Path) -> str:
     """The holder in words, as far as its note tells."""
     try:
         return "process {pid} on {host} ({program}, since {since})".format(**_note(path))

@@ -37,12 +37,12 @@ _COUNTS_BY_REASON = ("images_skipped", "dropped", "notes")
 
 def path_of(output_path: str) -> str:
     """Where the manifest of a conversion lies, or will: under its older name, if it has that."""
-    return _found(beside(output_path, "manifest", ".json"), f"{output_path}-manifest.json")
+    return _present(beside(output_path, "manifest", ".json"), f"{output_path}-manifest.json")
 
 
 def ledger_path_of(output_path: str) -> str:
     """Where the ledger lies, or will, likewise."""
-    return _found(beside(output_path, "dropped", ".jsonl"), f"{output_path}-dropped.jsonl")
+    return _present(beside(output_path, "dropped", ".jsonl"), f"{output_path}-dropped.jsonl")
 
 
 def clean(output_path: str) -> None:
@@ -91,7 +91,7 @@ def settings_of(manifest: dict) -> dict:
     return {"include_class_labels": False} | manifest["settings"]
 
 
-def _found(path: str, older: str) -> str:
+def _present(path: str, older: str) -> str:
     return older if os.path.exists(older) and not os.path.exists(path) else path
 
 

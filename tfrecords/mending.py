@@ -192,14 +192,14 @@ def _ids(work: _Mending) -> None:
 
 def _once(work: _Mending, name: str) -> None:
     """Leaves out entries that repeat an earlier one."""
-    kept: dict[str, dict] = {}
+    first: dict[str, dict] = {}
     for where, entry in work.entries(name):
         said = json.dumps(entry, sort_keys=True)
-        if kept.setdefault(said, entry) is not entry:
+        if first.setdefault(said, entry) is not entry:
             work.changed += 1
             work.first = work.first or f"{where}, listed before, is left out"
-    if len(kept) < len(list(work.entries(name))):
-        work.document[name] = list(kept.values())
+    if len(first) < len(list(work.entries(name))):
+        work.document[name] = list(first.values())
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
@@ -272,9 +272,9 @@ def _names(work: _Mending) -> None:
         if _is_number(name):
             work.put(where, entry, "name", str(name))
         elif isinstance(name, str) and name.strip():
-            kept = "".join(each for each in name if not plausible.is_unseen(each)).strip()
-            if kept:
-                work.put(where, entry, "name", kept)
+            plain = "".join(letter for letter in name if not plausible.is_unseen(letter)).strip()
+            if plain:
+                work.put(where, entry, "name", plain)
 
 
 def _same_names(work: _Mending) -> None:
@@ -318,7 +318,7 @@ def _boxes(code: str) -> Callable[[_Mending], None]:
             entry.get("id"): (entry.get("height"), entry.get("width"))
             for _, entry in work.entries("images")
         }
-        found: list[tuple] = []
+        rows: list[tuple] = []
         for where, entry in work.entries("annotations"):
             box = entry.get("bbox")
             size = sizes.get(entry.get("image_id"), (None, None))
@@ -328,16 +328,16 @@ def _boxes(code: str) -> Callable[[_Mending], None]:
             if scaled and not known:
                 raise work.refuse(f"{where}: its image has no height and width to scale by")
             extent = layouts.extent_of(entry.get("segmentation"))
-            found.append((where, entry, box, size if known else (math.inf, math.inf), extent))
-        if not found:
+            rows.append((where, entry, box, size if known else (math.inf, math.inf), extent))
+        if not rows:
             return
         boxes, sizes_hw, extents = (
-            np.array([each[column] for each in found], np.float64) for column in (2, 3, 4)
+            np.array([row[column] for row in rows], np.float64) for column in (2, 3, 4)
         )
         image_hw = sizes_hw if scaled else np.ones_like(sizes_hw)
         mended_xywh_px = layout.to_xywh_px(boxes, image_hw)
         _check_explains(work, code, boxes, mended_xywh_px, sizes_hw, extents)
-        for (where, entry, *_), xywh in zip(found, mended_xywh_px.tolist(), strict=True):
+        for (where, entry, *_), xywh in zip(rows, mended_xywh_px.tolist(), strict=True):
             work.put(where, entry, "bbox", xywh)
 
     return repair

@@ -131,7 +131,7 @@ def _as_list(box: dict) -> str:
     """How to make COCO's list of a box by names, where these tell."""
     for names in (("x", "y", "width", "height"), ("x", "y", "w", "h")):
         if box.keys() == set(names):
-            listed = ", ".join(f".{each}" for each in names)
+            listed = ", ".join(f".{key}" for key in names)
             return f": jq '.annotations[].bbox |= [{listed}]' OLD.json > NEW.json writes it"
     return ""
 

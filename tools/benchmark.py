@@ -198,7 +198,7 @@ def main(_: list[str]) -> int:
 def _all_forms(dataset: "Dataset", folder: str | os.PathLike | None) -> int:
     from replicate.benchmarking import ladder
 
-    found = ladder.of(
+    rungs = ladder.of(
         FLAGS.model,
         dataset,
         on_device=FLAGS.own_preprocessing,
@@ -206,10 +206,10 @@ def _all_forms(dataset: "Dataset", folder: str | os.PathLike | None) -> int:
         num_threads=FLAGS.num_threads,
         cache_dir=folder,
     )
-    print(found.text())
+    print(rungs.text())
     if FLAGS.output:
-        found.write(FLAGS.output)
-    return cli.NEGATIVE if found.lost else cli.DONE
+        rungs.write(FLAGS.output)
+    return cli.NEGATIVE if rungs.lost else cli.DONE
 
 
 def _paper_results(given: list[str]) -> dict[str, float]:

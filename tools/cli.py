@@ -184,8 +184,8 @@ def _of_a_value(message: str) -> str:
     """absl's message about a flag's value in the user's words."""
     given = message.removeprefix("flag ")
     for said, wanted in _WANTED.items():
-        before, found, _ = given.partition(said)
-        if found:
+        before, has_value, _ = given.partition(said)
+        if has_value:
             value = before.rstrip("(' ")
             return f"{value} {wanted}"
     return given

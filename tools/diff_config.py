@@ -51,24 +51,24 @@ def main(arguments: list[str]) -> int:
             "  each a zoo model's name, a pipeline.config, MODEL.tar.gz, or a run directory"
         )
     a, b = arguments
-    found = _operations(a, b)
-    same = config.same(found)
+    differences = _operations(a, b)
+    same = config.same(differences)
     if _FORMAT.value == "json":
-        listed = config.operations_to_json(found)
+        listed = config.operations_to_json(differences)
         answer = {"a": a, "b": b, "same": same, "operations": listed}
         print(json.dumps(redaction.everywhere(answer), indent=1))
     elif _FORMAT.value == "html":
-        print(view.html(found, a, b, same))
+        print(view.html(differences, a, b, same))
     elif _FORMAT.value in ("junit", "github", "sarif"):
         from replicate import ci
 
-        print(ci.text(_FORMAT.value, "diff_config", _checks(found, a, b)))
+        print(ci.text(_FORMAT.value, "diff_config", _checks(differences, a, b)))
     else:
-        print(view.text(found, colour=view.colour_wanted(sys.stdout)))
+        print(view.text(differences, colour=view.colour_wanted(sys.stdout)))
     return cli.DONE if same else cli.NEGATIVE
 
 
-def _checks(found: list[operations.Operation], a: str, b: str) -> list:
+def _checks(differences: list[operations.Operation], a: str, b: str) -> list:
     """Each difference as a ci.Check, at B's line that has it; what counts as same is a notice."""
     from replicate import ci
     from replicate.config import lint, syntax
@@ -78,16 +78,17 @@ def _checks(found: list[operations.Operation], a: str, b: str) -> list:
         with contextlib.suppress(syntax.NotTextFormat, UnicodeDecodeError), open(b) as file:
             tree = syntax.Text(file.read())
     checks = []
-    for each in found:
-        line, column = lint.position(tree, each.path) if tree is not None else (None, None)
+    for difference in differences:
+        line, column = lint.position(tree, difference.path) if tree is not None else (None, None)
         values = " against ".join(
-            "not set" if value is None else operations.show(value) for value in (each.b, each.a)
+            "not set" if value is None else operations.show(value)
+            for value in (difference.b, difference.a)
         )
-        why = f": {each.why}" if each.why else ""
-        level = ci.NOTICE if config.same([each]) else ci.ERROR
-        message = f"{values} in {a} ({each.cls}){why}"
+        why = f": {difference.why}" if difference.why else ""
+        level = ci.NOTICE if config.same([difference]) else ci.ERROR
+        message = f"{values} in {a} ({difference.cls}){why}"
         where = b if tree is not None else None
-        checks.append(ci.Check(each.path, level, message, where, line, column))
+        checks.append(ci.Check(difference.path, level, message, where, line, column))
     return checks
 
 

@@ -114,8 +114,8 @@ _BATCH = flags.DEFINE_integer("batch_size", 8, "images a forward pass.", lower_b
 
 
 def main(_: list[str]) -> int:
-    kept = _CHECKPOINT.value == "best" and bool(_MODEL_DIR.value)
-    if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value) and not kept:
+    of_best = _CHECKPOINT.value == "best" and bool(_MODEL_DIR.value)
+    if bool(_CHECKPOINT.value) == bool(_MODEL_DIR.value) and not of_best:
         raise UserError(f"give either --checkpoint with --output, or --model_dir{_HELP}")
     return _evaluate_one() if _CHECKPOINT.value else _evaluate_run()
 

@@ -58,8 +58,8 @@ def main(_: list[str]) -> int:
         _WORK.value, _OUTPUT.value, rehearse=_REHEARSE.value, minutes=_MINUTES.value
     )
     print(answer.page)
-    for each in answer.failed:
-        print(f"FAIL  {each}")
+    for failure in answer.failed:
+        print(f"FAIL  {failure}")
     if answer.left:
         print(f"not measured yet: {', '.join(answer.left)}; the same command goes on")
     return cli.NEGATIVE if answer.failed or answer.left else cli.DONE

@@ -126,8 +126,10 @@ def main(_: list[str]) -> int:
     if _DETECTIONS.value:
         from replicate.inspection import suspects
 
-        inspected["suspects"], found = suspects.of(_COCO.value, _DETECTIONS.value, _IMAGE_DIR.value)
-        images = dict(images) | {f"suspect-{key}": picture for key, picture in found.items()}
+        inspected["suspects"], pictures = suspects.of(
+            _COCO.value, _DETECTIONS.value, _IMAGE_DIR.value
+        )
+        images = dict(images) | {f"suspect-{key}": picture for key, picture in pictures.items()}
     inspected["duplicates"], images = twins, dict(images) | of_twins
     command = ["python", "tools/inspect_pipeline.py", *sys.argv[1:]]
     path, answer = page.write(inspected, images, _OUTPUT.value, command)

@@ -78,9 +78,14 @@ def main(arguments: list[str]) -> int:
 
         checks = [
             ci.Check(
-                each.path or "syntax", each.level, each.message, origin, each.line, each.column
+                problem.path or "syntax",
+                problem.level,
+                problem.message,
+                origin,
+                problem.line,
+                problem.column,
             )
-            for origin, each in findings
+            for origin, problem in findings
         ]
         print(ci.text(_FORMAT.value, "lint_config", checks))
     else:
@@ -106,7 +111,7 @@ def _findings(path: str) -> list[tuple[str, lint.Finding]]:
         print(f"{path}: {fixed} fixed", file=sys.stderr)
         findings = linted(text)
     of_api = not (_EXPERIMENT.value or origin.endswith((".yaml", ".yml")))
-    if _BUILD.value and of_api and not any(each.level == lint.ERROR for each in findings):
+    if _BUILD.value and of_api and not any(problem.level == lint.ERROR for problem in findings):
         findings += _of_building(text, origin)
     return [(origin, finding) for finding in findings]
 

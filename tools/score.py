@@ -75,7 +75,7 @@ flags.DEFINE_enum(
 
 def main(_: list[str]) -> int:
     status = cli.DONE
-    wanted = [_wanted(each) for each in FLAGS.at_least]
+    wanted = [_wanted(text) for text in FLAGS.at_least]
     say = print if FLAGS.format == "text" else _say_nothing
     try:
         result = _score(FLAGS.detections)
@@ -97,14 +97,14 @@ def main(_: list[str]) -> int:
     if FLAGS.output:
         run.write_json(FLAGS.output, metrics, kind="metrics")
     checks = _checks(metrics, wanted)
-    for each in checks if FLAGS.format == "text" else ():
-        if each.rule in dict(wanted):
-            print(f"{'below' if each.level == ci.ERROR else 'reached'}: {each.message}")
+    for check in checks if FLAGS.format == "text" else ():
+        if check.rule in dict(wanted):
+            print(f"{'below' if check.level == ci.ERROR else 'reached'}: {check.message}")
     if FLAGS.format == "json":
         print(json.dumps(metrics, indent=1))
     elif FLAGS.format != "text":
         print(ci.text(FLAGS.format, "score", checks))
-    below = any(each.level == ci.ERROR for each in checks)
+    below = any(check.level == ci.ERROR for check in checks)
     return cli.NEGATIVE if below else status
 
 
@@ -136,7 +136,7 @@ def _checks(metrics: dict, wanted: list[tuple[str, float]]) -> list[ci.Check]:
         checks.append(ci.Check(name, level, f"{name} is {text.shown(value)}, wanted {least:.4f}"))
     if not wanted:
         checks.append(ci.Check("AP", ci.NOTICE, f"AP is {text.shown(metrics['metrics']['AP'])}"))
-    return checks + [ci.Check("detections", ci.WARNING, each) for each in text.remarks(metrics)]
+    return checks + [ci.Check("detections", ci.WARNING, remark) for remark in text.remarks(metrics)]
 
 
 def _disagree() -> ci.Check:

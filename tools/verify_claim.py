@@ -35,12 +35,14 @@ def main(arguments: list[str]) -> int:
         raise UserError("give one bundle: python tools/verify_claim.py claim.tar.gz …")
     from replicate import claim
 
-    found = claim.verify(arguments[0], _ANNOTATIONS.value)
-    told = (_SHA256.value or "").strip().lower()
-    if told and found.claim_sha256 != told:
-        found.differences.insert(0, f"claim.json: has SHA-256 {found.claim_sha256}, not {told}")
-    print(found.text())
-    return cli.NEGATIVE if found.differences else cli.DONE
+    verification = claim.verify(arguments[0], _ANNOTATIONS.value)
+    expected = (_SHA256.value or "").strip().lower()
+    if expected and verification.claim_sha256 != expected:
+        verification.differences.insert(
+            0, f"claim.json: has SHA-256 {verification.claim_sha256}, not {expected}"
+        )
+    print(verification.text())
+    return cli.NEGATIVE if verification.differences else cli.DONE
 
 
 if __name__ == "__main__":

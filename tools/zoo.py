@@ -64,8 +64,8 @@ _COLUMNS = ("model", "input", "ms", "box", "mask", "keypoint", "training config"
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["list"] if _ENGINE.value == "tfvision":
-            found = _listed_vision()
-            print(_json([_vision_record(row) for row in found]) if _as_json() else _vision(found))
+            listed = _listed_vision()
+            print(_json([_vision_record(row) for row in listed]) if _as_json() else _vision(listed))
         case ["list"]:
             rows = _listed()
             print(_json([_record(row) for row in rows]) if _as_json() else _table(rows))

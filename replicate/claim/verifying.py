@@ -43,9 +43,9 @@ class Verification:
 
     def text(self) -> str:
         """The answer as lines for a terminal."""
-        lines = [f"ok       {each}" for each in self.checked]
-        lines += [f"!        {each}" for each in self.notes]
-        lines += [f"DIFFERS  {each}" for each in self.differences]
+        lines = [f"ok       {line}" for line in self.checked]
+        lines += [f"!        {line}" for line in self.notes]
+        lines += [f"DIFFERS  {line}" for line in self.differences]
         if self.differences:
             return "\n".join([*lines, f"not verified: {len(self.differences)} differ"])
         run = " ".join(self.claim["run"].split())  # a name of two lines could write one of its own
@@ -71,16 +71,20 @@ def verify(path: str | os.PathLike[str], annotations_file: str | os.PathLike[str
     claim = contents.claim_of(listed) if listed else "not in the archive"
     if isinstance(claim, str):
         return Verification(contents.sha256(listed), {}, [], [f"{contents.CLAIM}: {claim}"], [])
-    found = Verification(contents.sha256(listed), claim, [], [], [])
+    verification = Verification(contents.sha256(listed), claim, [], [], [])
     if claim["kit"] != __version__:
-        found.notes.append(f"made by version {claim['kit']} of the kit, this is {__version__}")
-    found.differences.extend(_hashes(claim, members))
-    if not found.differences:
-        found.checked.append(f"{len(members)} files have the hashes that {contents.CLAIM} lists")
+        verification.notes.append(
+            f"made by version {claim['kit']} of the kit, this is {__version__}"
+        )
+    verification.differences.extend(_hashes(claim, members))
+    if not verification.differences:
+        verification.checked.append(
+            f"{len(members)} files have the hashes that {contents.CLAIM} lists"
+        )
         with in_temporary_folder("claim-") as folder:
             _unpacked(members, folder)
-            _recomputed_or_told(folder, annotations_file, found)
-    return found
+            _recomputed_or_told(folder, annotations_file, verification)
+    return verification
 
 
 def _hashes(claim: dict, members: dict[str, bytes]) -> Iterator[str]:
@@ -100,38 +104,42 @@ def _unpacked(members: dict[str, bytes], folder: pathlib.Path) -> None:
 
 
 def _recomputed_or_told(
-    folder: pathlib.Path, annotations_file: str | os.PathLike[str], found: Verification
+    folder: pathlib.Path, annotations_file: str | os.PathLike[str], verification: Verification
 ) -> None:
     """`_recomputed`; what cannot be read or scored of the unpacked files is a difference."""
     groundtruth = score.Groundtruth.read(annotations_file)  # the verifier's own: its faults raise
     ids = score.ids_sha256(groundtruth.image_hw)
-    if ids != found.claim["annotations"]["image_ids_sha256"]:
-        found.differences.append(
+    if ids != verification.claim["annotations"]["image_ids_sha256"]:
+        verification.differences.append(
             f"{annotations_file}: is not the groundtruth that was claimed: it has "
             f"{len(groundtruth.image_hw):,} images, and not those "
-            f"{found.claim['annotations']['images']:,}"
+            f"{verification.claim['annotations']['images']:,}"
         )
         return
     try:
-        _recomputed(RunDir.at(folder / "run"), annotations_file, found)
+        _recomputed(RunDir.at(folder / "run"), annotations_file, verification)
     except UserError as error:
-        told = str(error).splitlines()[0].replace(f"{folder}/", "")
-        found.differences.append(f"cannot be checked to its end: {told}")
+        reason = str(error).splitlines()[0].replace(f"{folder}/", "")
+        verification.differences.append(f"cannot be checked to its end: {reason}")
 
 
-def _recomputed(run: RunDir, annotations_file: str | os.PathLike[str], found: Verification) -> None:
+def _recomputed(
+    run: RunDir, annotations_file: str | os.PathLike[str], verification: Verification
+) -> None:
     """Adds what the files, which are as they were bundled, say against each other."""
-    claim, step = found.claim, found.claim["step"]
-    found.differences.extend(_not_as_promised(run))
-    if found.differences:
+    claim, step = verification.claim, verification.claim["step"]
+    verification.differences.extend(_not_as_promised(run))
+    if verification.differences:
         return
     scores = run.scores_at(step)
-    if {each["iou_type"]: each["metrics"] for each in scores} != claim["metrics"]:
-        found.differences.append(f"{contents.CLAIM}: its metrics are not those of metrics.json")
+    if {score["iou_type"]: score["metrics"] for score in scores} != claim["metrics"]:
+        verification.differences.append(
+            f"{contents.CLAIM}: its metrics are not those of metrics.json"
+        )
     for claimed in scores:
-        _scored_again(run, claimed, annotations_file, found)
-    _judged_again(run, found)
-    _reported(run, found)
+        _scored_again(run, claimed, annotations_file, verification)
+    _judged_again(run, verification)
+    _reported(run, verification)
 
 
 def _not_as_promised(run: RunDir) -> Iterator[str]:
@@ -142,36 +150,36 @@ def _not_as_promised(run: RunDir) -> Iterator[str]:
 
 
 def _scored_again(
-    run: RunDir, claimed: dict, annotations_file: str | os.PathLike[str], found: Verification
+    run: RunDir, claimed: dict, annotations_file: str | os.PathLike[str], verification: Verification
 ) -> None:
     """The detections scored against the verifier's annotations, beside the claimed score."""
-    name = f"run/evals/{found.claim['step']}/metrics.json"
+    name = f"run/evals/{verification.claim['step']}/metrics.json"
     kind = text.KINDS[claimed["iou_type"]]
     asked = list(claimed["evaluators"])
     try:
         result = score.score(
             annotations_file,
-            run.eval_at(found.claim["step"]) / "detections.json.gz",
+            run.eval_at(verification.claim["step"]) / "detections.json.gz",
             iou_type=claimed["iou_type"],
             evaluator="both" if len(asked) > 1 else asked[0],
-            fix=[each["problem"] for each in claimed["repairs"]],
+            fix=[repair["problem"] for repair in claimed["repairs"]],
         )
     except score.EvaluatorsDisagree as error:
-        found.differences.append(f"{name}: of {kind}, here {str(error).splitlines()[0]}")
+        verification.differences.append(f"{name}: of {kind}, here {str(error).splitlines()[0]}")
         return
     again = result.to_json(claimed.get("inference"))
     differing = protocol.differences(claimed["protocol"], again["protocol"])
-    versions = [each for each in differing if each.startswith("evaluators.")]
-    for each in versions:
-        found.notes.append(f"{name}: {each} was another version; the figures are compared")
-    for each in [each for each in differing if each not in versions]:
-        of_groundtruth = each.startswith("images.")
+    versions = [field for field in differing if field.startswith("evaluators.")]
+    for field in versions:
+        verification.notes.append(f"{name}: {field} was another version; the figures are compared")
+    for field in [field for field in differing if field not in versions]:
+        of_groundtruth = field.startswith("images.")
         whose = f"{annotations_file} is not the groundtruth that was claimed" * of_groundtruth
-        found.differences.append(
-            f"{name}: protocol.{each} of {kind} is another; {whose}".rstrip("; ")
+        verification.differences.append(
+            f"{name}: protocol.{field} of {kind} is another; {whose}".rstrip("; ")
         )
     if again["annotations"]["sha256"] != claimed["annotations"]["sha256"]:
-        found.notes.append(
+        verification.notes.append(
             f"{annotations_file}: another file than the one that was claimed (SHA-256), with the "
             "same images and annotations"
             if not differing
@@ -182,34 +190,36 @@ def _scored_again(
     moved += _moved(claimed["per_category"], again["per_category"], "per_category")
     of_detections = dict(again["detections"], file=claimed["detections"]["file"])
     moved += _moved(claimed["detections"], of_detections, "detections")
-    for each in moved[:5]:
-        found.differences.append(f"{name}: of {kind}, {each}")
+    for field in moved[:5]:
+        verification.differences.append(f"{name}: of {kind}, {field}")
     if not moved and not differing:
         ap = text.shown(again["metrics"]["AP"])
-        found.checked.append(
+        verification.checked.append(
             f"{len(again['metrics'])} metrics of {kind} recomputed from {len(result.detections):,} "
             f"detections: AP {ap}"
         )
 
 
-def _judged_again(run: RunDir, found: Verification) -> None:
+def _judged_again(run: RunDir, verification: Verification) -> None:
     from replicate import verdict
 
     claimed = read_json(run.verdict)
     if (claimed["verdict"], claimed["headline"]) != (
-        found.claim["verdict"],
-        found.claim["headline"],
+        verification.claim["verdict"],
+        verification.claim["headline"],
     ):
-        found.differences.append(f"{contents.CLAIM}: its verdict is not that of verdict.json")
+        verification.differences.append(
+            f"{contents.CLAIM}: its verdict is not that of verdict.json"
+        )
     if verdict.reference_kind(claimed) in ("runs", "metrics"):
         for score in run.scores_at(run.evaluated_steps()[-1]):
             name, ap = verdict.FIGURES[score["iou_type"]][0], score["metrics"]["AP"]
             said = claimed["seeds"].get(name)
             if said is not None and ap is not None and 100 * ap not in said:
-                found.differences.append(
+                verification.differences.append(
                     f"run/verdict.json: decided of {name} {said}, its metrics.json has {100 * ap}"
                 )
-        found.notes.append(
+        verification.notes.append(
             f"its verdict is against {claimed['reference']['name']}, which is not in the bundle: "
             "it was not decided again"
         )
@@ -217,21 +227,21 @@ def _judged_again(run: RunDir, found: Verification) -> None:
     try:
         moved = judged_otherwise(run, claimed)
     except UserError as error:
-        found.differences.append(f"run/verdict.json: cannot be decided again: {error}")
+        verification.differences.append(f"run/verdict.json: cannot be decided again: {error}")
         return
-    for each in moved[:5]:
-        found.differences.append(f"run/verdict.json: {each}")
+    for difference in moved[:5]:
+        verification.differences.append(f"run/verdict.json: {difference}")
     if not moved:
-        found.checked.append(f"the verdict decided again: {claimed['verdict']}")
-    elif not any(each.startswith(_FIGURES) for each in moved):
-        found.notes.append(
+        verification.checked.append(f"the verdict decided again: {claimed['verdict']}")
+    elif not any(difference.startswith(_FIGURES) for difference in moved):
+        verification.notes.append(
             "run/verdict.json: decided again, its figures are the same and its words not, as of "
             "another version of the kit; who made the claim can judge the run again (python "
             "tools/verdict.py RUN --output=RUN/verdict.json), report and bundle it"
         )
 
 
-def judged_otherwise(run: RunDir, kept: dict) -> list[str]:
+def judged_otherwise(run: RunDir, written: dict) -> list[str]:
     """In what a kept verdict against the zoo or against figures differs from one decided now.
 
     Raises:
@@ -239,45 +249,45 @@ def judged_otherwise(run: RunDir, kept: dict) -> list[str]:
     """
     from replicate import verdict
 
-    asked, kind = verdict.Asked.remembered(kept), kept["tolerance"]["kind"]
+    asked, kind = verdict.Asked.remembered(written), written["tolerance"]["kind"]
     decided = verdict.of_runs([run], kind=kind, reference=asked)
     again = json.loads(json.dumps(decided.to_json()))
-    return _moved(_of_any_machine(kept), _of_any_machine(again), "")
+    return _moved(_of_any_machine(written), _of_any_machine(again), "")
 
 
 def _of_any_machine(verdict: dict) -> dict:
     """A verdict without what follows from where it was decided."""
 
-    def kept(value: Any) -> Any:
+    def stripped(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: kept(each) for k, each in value.items() if k not in _OF_THE_MACHINE}
-        return [kept(each) for each in value] if isinstance(value, list) else value
+            return {k: stripped(inner) for k, inner in value.items() if k not in _OF_THE_MACHINE}
+        return [stripped(inner) for inner in value] if isinstance(value, list) else value
 
-    return kept({name: each for name, each in verdict.items() if name != "notes"})
+    return stripped({name: inner for name, inner in verdict.items() if name != "notes"})
 
 
-def _reported(run: RunDir, found: Verification) -> None:
+def _reported(run: RunDir, verification: Verification) -> None:
     """The report against the files that it says it was made of."""
     report = read_json(run.report / "report.json")
     page = run.report / "report.md"
     if page.is_file() and page.read_text(encoding="utf-8") != writing.markdown_of(report):
         said = "run/report/report.md: not what report.json gives"
-        if found.claim["kit"] == __version__:
-            found.differences.append(said)
+        if verification.claim["kit"] == __version__:
+            verification.differences.append(said)
         else:
-            found.notes.append(f"{said} in this version of the kit; do not go by it")
+            verification.notes.append(f"{said} in this version of the kit; do not go by it")
     moved = [
         name
         for name, digest in report["sources"].items()
         if (run.root / name).is_file() and contents.sha256((run.root / name).read_bytes()) != digest
     ]
     for name in moved:
-        found.differences.append(f"run/report/report.json: made of another {name}")
+        verification.differences.append(f"run/report/report.json: made of another {name}")
     said = report["verdict"] and report["verdict"]["verdict"]
-    if said != found.claim["verdict"]:
-        found.differences.append(f"run/report/report.json: its verdict is {said}")
+    if said != verification.claim["verdict"]:
+        verification.differences.append(f"run/report/report.json: its verdict is {said}")
     if not moved:
-        found.checked.append("report.json was made of these files, report.md of report.json")
+        verification.checked.append("report.json was made of these files, report.md of report.json")
 
 
 def _moved(claimed: Any, again: Any, path: str) -> list[str]:
@@ -286,17 +296,17 @@ def _moved(claimed: Any, again: Any, path: str) -> list[str]:
         names = dict.fromkeys([*claimed, *again])
         dot = "." if path else ""
         return [
-            told
+            line
             for name in names
-            for told in _moved(claimed.get(name), again.get(name), f"{path}{dot}{name}")
+            for line in _moved(claimed.get(name), again.get(name), f"{path}{dot}{name}")
         ]
     if isinstance(claimed, list) and isinstance(again, list) and len(claimed) == len(again):
         return [
-            told
+            line
             for index, (mine, theirs) in enumerate(zip(claimed, again, strict=True))
-            for told in _moved(mine, theirs, f"{path}[{index}]")
+            for line in _moved(mine, theirs, f"{path}[{index}]")
         ]
-    numbers = all(isinstance(each, int | float) for each in (claimed, again))
+    numbers = all(isinstance(side, int | float) for side in (claimed, again))
     if numbers and math.isclose(claimed, again, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
         return []
     return [] if claimed == again else [f"{path} is {again!r}, claimed was {claimed!r}"]

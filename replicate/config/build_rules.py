@@ -35,17 +35,17 @@ def resizer(message: "Message") -> Iterator[ConfigProblem]:
     if kind is None:
         yield ConfigProblem(ERROR, f"{path}.image_resizer", "no resizer: how large are images?")
         return
-    here, each = f"{path}.image_resizer.{kind}", getattr(meta.image_resizer, kind)
+    here, chosen = f"{path}.image_resizer.{kind}", getattr(meta.image_resizer, kind)
     if kind == "keep_aspect_ratio_resizer":
-        if each.min_dimension > each.max_dimension:
+        if chosen.min_dimension > chosen.max_dimension:
             yield ConfigProblem(
                 ERROR,
                 f"{here}.min_dimension",
-                f"min_dimension {each.min_dimension} is above max_dimension "
-                f"{each.max_dimension}; swap them, or raise max_dimension",
+                f"min_dimension {chosen.min_dimension} is above max_dimension "
+                f"{chosen.max_dimension}; swap them, or raise max_dimension",
             )
         batch = message.train_config.batch_size
-        if not each.pad_to_max_dimension and batch > 1:
+        if not chosen.pad_to_max_dimension and batch > 1:
             yield ConfigProblem(
                 WARNING,
                 f"{here}.pad_to_max_dimension",
@@ -53,10 +53,10 @@ def resizer(message: "Message") -> Iterator[ConfigProblem]:
                 "batch; write pad_to_max_dimension: true",
             )
     for name in ("height", "width", "min_dimension", "max_dimension"):
-        if getattr(each, name, 1) < 1:
-            yield ConfigProblem(WARNING, f"{here}.{name}", f"{getattr(each, name)}: of no image")
-    if kind == "pad_to_multiple_resizer" and each.multiple < 1:
-        yield ConfigProblem(ERROR, f"{here}.multiple", f"{each.multiple}: it must be above 0")
+        if getattr(chosen, name, 1) < 1:
+            yield ConfigProblem(WARNING, f"{here}.{name}", f"{getattr(chosen, name)}: of no image")
+    if kind == "pad_to_multiple_resizer" and chosen.multiple < 1:
+        yield ConfigProblem(ERROR, f"{here}.multiple", f"{chosen.multiple}: it must be above 0")
 
 
 def suppression(message: "Message") -> Iterator[ConfigProblem]:
@@ -166,15 +166,15 @@ def anchors(message: "Message") -> Iterator[ConfigProblem]:
     if kind is None:
         yield ConfigProblem(ERROR, where, "no anchor generator")
         return
-    each, where = getattr(meta.anchor_generator, kind), f"{where}.{kind}"
+    generator, where = getattr(meta.anchor_generator, kind), f"{where}.{kind}"
     if kind == "multiscale_anchor_generator":
-        yield from _levels(where, each)
-        if each.scales_per_octave < 1:
+        yield from _levels(where, generator)
+        if generator.scales_per_octave < 1:
             yield ConfigProblem(
-                ERROR, f"{where}.scales_per_octave", f"{each.scales_per_octave}: at least 1"
+                ERROR, f"{where}.scales_per_octave", f"{generator.scales_per_octave}: at least 1"
             )
-    if kind == "ssd_anchor_generator" and each.num_layers < 1:
-        yield ConfigProblem(ERROR, f"{where}.num_layers", f"{each.num_layers}: at least 1")
+    if kind == "ssd_anchor_generator" and generator.num_layers < 1:
+        yield ConfigProblem(ERROR, f"{where}.num_layers", f"{generator.num_layers}: at least 1")
     for pyramid, lowest in _LOWEST_LEVELS.items():
         if meta.feature_extractor.HasField(pyramid):
             held, where = getattr(meta.feature_extractor, pyramid), f"{path}.feature_extractor"
@@ -196,11 +196,11 @@ def box_coder(message: "Message") -> Iterator[ConfigProblem]:
     kind = meta.box_coder.WhichOneof("box_coder_oneof")
     if kind not in ("faster_rcnn_box_coder", "keypoint_box_coder"):
         return
-    each = getattr(meta.box_coder, kind)
+    coder = getattr(meta.box_coder, kind)
     for name in ("y_scale", "x_scale", "height_scale", "width_scale"):
-        if getattr(each, name) <= 0:
+        if getattr(coder, name) <= 0:
             yield ConfigProblem(
-                ERROR, f"{path}.box_coder.{kind}.{name}", f"{getattr(each, name)}: above 0"
+                ERROR, f"{path}.box_coder.{kind}.{name}", f"{getattr(coder, name)}: above 0"
             )
 
 
@@ -213,18 +213,18 @@ def box_predictor(message: "Message") -> Iterator[ConfigProblem]:
     if kind is None:
         yield ConfigProblem(ERROR, f"{path}.box_predictor", "no box predictor")
         return
-    each, where = getattr(meta.box_predictor, kind), f"{path}.box_predictor.{kind}"
-    if kind == "convolutional_box_predictor" and each.min_depth > each.max_depth:
+    predictor, where = getattr(meta.box_predictor, kind), f"{path}.box_predictor.{kind}"
+    if kind == "convolutional_box_predictor" and predictor.min_depth > predictor.max_depth:
         yield ConfigProblem(
             ERROR,
             f"{where}.min_depth",
-            f"min_depth {each.min_depth} is above max_depth {each.max_depth}; swap them",
+            f"min_depth {predictor.min_depth} is above max_depth {predictor.max_depth}; swap them",
         )
     if kind not in ("convolutional_box_predictor", "weight_shared_convolutional_box_predictor"):
         return
-    if each.kernel_size < 1:
-        yield ConfigProblem(ERROR, f"{where}.kernel_size", f"{each.kernel_size}: at least 1")
-    elif each.use_depthwise and each.kernel_size == 1:
+    if predictor.kernel_size < 1:
+        yield ConfigProblem(ERROR, f"{where}.kernel_size", f"{predictor.kernel_size}: at least 1")
+    elif predictor.use_depthwise and predictor.kernel_size == 1:
         yield ConfigProblem(
             ERROR,
             f"{where}.kernel_size",

@@ -42,10 +42,10 @@ def set_in(message: "Message") -> Iterator[str]:
         holders = [message]
         for part in above:
             holders = [
-                each
+                inner
                 for holder in holders
                 if holder.DESCRIPTOR.fields_by_name[part].message_type is not None
-                for each in _held(holder, part)
+                for inner in _held(holder, part)
             ]
         if any(_is_set(holder, name) for holder in holders):
             yield path

@@ -22,12 +22,12 @@ class Range:
     Attributes:
       path: field names without indices; `*` stands for any characters.
       low, high: the bounds, allowed themselves; `above` excludes the low one.
-      told: what comes of a value outside.
+      consequence: what comes of a value outside.
       level: ERROR where training ends of it.
     """
 
     path: str
-    told: str
+    consequence: str
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
@@ -85,10 +85,10 @@ def ranges(message: "Message") -> Iterator[ConfigProblem]:
     """Numbers outside of `RANGES`; `build_rules.finite` tells those that are none."""
     for path, value in _numbers(message, ""):
         names = paths.without_indices(path)
-        for each in RANGES:
-            if fnmatch.fnmatchcase(names, each.path) and math.isfinite(value):
-                if not each.holds(value):
-                    yield ConfigProblem(each.level, path, f"{value:.4g}: {each.told}")
+        for rule in RANGES:
+            if fnmatch.fnmatchcase(names, rule.path) and math.isfinite(value):
+                if not rule.holds(value):
+                    yield ConfigProblem(rule.level, path, f"{value:.4g}: {rule.consequence}")
                 break
 
 
@@ -180,11 +180,11 @@ def evaluated_on_training(message: "Message") -> Iterator[ConfigProblem]:
 
 def _files(reader: "Message") -> set[str]:
     """The record files of a reader; of a pattern that matches none here, the pattern."""
-    found: set[str] = set()
+    files: set[str] = set()
     for pattern in reader.tf_record_input_reader.input_path:
         if "TO_BE_CONFIGURED" not in pattern and "TO_BEE_CONFIGURED" not in pattern:
-            found |= {os.path.normpath(path) for path in glob.glob(pattern) or [pattern]}
-    return found
+            files |= {os.path.normpath(path) for path in glob.glob(pattern) or [pattern]}
+    return files
 
 
 def _numbers(message: "Message", prefix: str) -> Iterator[tuple[str, float]]:

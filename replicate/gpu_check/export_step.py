@@ -167,7 +167,10 @@ def _places(text: str, arguments: list[dict], num_losses: int) -> tuple[list[int
     if signature is None:
         raise UserError("--export_step: the module has no function main that can be read")
     inside, outside = (_TENSOR.findall(part) for part in signature.groups())
-    have = ["x".join([*map(str, each["shape"]), _SHORT[each["dtype"]]]) for each in arguments]
+    have = [
+        "x".join([*map(str, argument["shape"]), _SHORT[argument["dtype"]]])
+        for argument in arguments
+    ]
     parameters, at = [], 0
     for kind in inside:
         try:

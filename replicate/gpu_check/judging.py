@@ -66,7 +66,7 @@ def name_of_machine(rehearse: bool) -> str:
 
 
 def write(
-    path: pathlib.Path, found: dict[str, dict], left: list[str], rehearse: bool
+    path: pathlib.Path, stages: dict[str, dict], left: list[str], rehearse: bool
 ) -> MachineVerdict:
     """Writes PATH.json and PATH.md.
 
@@ -78,18 +78,18 @@ def write(
 
     lines, failed = [], []
     sections = (
-        _losses(found, list(VARIANTS)),
-        _throughput(found),
-        _replicas(found),
-        _commands(found),
+        _losses(stages, list(VARIANTS)),
+        _throughput(stages),
+        _replicas(stages),
+        _commands(stages),
     )
     for section, bad in sections:
         lines += section
         failed += bad
     failed += [
-        f"{name}: {each['error']}"
-        for name, each in found.items()
-        if "error" in each and name not in left and not name.startswith("throughput")
+        f"{name}: {result['error']}"
+        for name, result in stages.items()
+        if "error" in result and name not in left and not name.startswith("throughput")
     ]
     head = ["# GPU check: " + path.name, ""]
     if rehearse:
@@ -99,7 +99,7 @@ def write(
         ]
     head += [f"Not measured yet ({len(left)}): {', '.join(left)}", ""] if left else []
     head += ["Outside its tolerance: " + ("; ".join(failed) or "nothing"), ""]
-    described = {"stages": found, "left": left, "failed": failed, "rehearsal": rehearse}
+    described = {"stages": stages, "left": left, "failed": failed, "rehearsal": rehearse}
     write_json(
         path.with_name(path.name + ".json"),
         described | {"code": environment.code_sha256("train", "odapi", "gpu_check")},
@@ -118,7 +118,7 @@ def tolerance_of(variant: str, label: str) -> float:
     return TOLERANCES["float32"]
 
 
-def _losses(found: dict[str, dict], variants: list[str]) -> tuple[list[str], list[str]]:
+def _losses(stages: dict[str, dict], variants: list[str]) -> tuple[list[str], list[str]]:
     lines = [
         "## Losses against the CPU's in float32", "",
         "The largest relative difference over all steps and terms; of a reduced precision, of the "
@@ -126,13 +126,13 @@ def _losses(found: dict[str, dict], variants: list[str]) -> tuple[list[str], lis
         "|---|---|---|---|---|",
     ]  # fmt: skip
     failed = []
-    for stage, each in found.items():
+    for stage, result in stages.items():
         label = stage.removeprefix("losses, ")
-        if label == stage or label.startswith("CPU, ") or "variants" not in each:
+        if label == stage or label.startswith("CPU, ") or "variants" not in result:
             continue
-        reference = found.get(f"losses, CPU, {label}", {}).get("variants", [{}])[0].get("losses")
-        names = variants if len(each["variants"]) == len(variants) else _rehearsed()
-        for name, got in zip(names, each["variants"], strict=True):
+        reference = stages.get(f"losses, CPU, {label}", {}).get("variants", [{}])[0].get("losses")
+        names = variants if len(result["variants"]) == len(variants) else _rehearsed()
+        for name, got in zip(names, result["variants"], strict=True):
             if "error" in got or reference is None:
                 lines.append(f"| {label} | {name} | {got.get('error', 'no reference')} | | |")
                 failed += [] if reference is None else [f"{label}, {name}: {got['error']}"]
@@ -161,22 +161,23 @@ def _rehearsed() -> tuple[str, ...]:
     return stages._REHEARSED
 
 
-def _throughput(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+def _throughput(stages: dict[str, dict]) -> tuple[list[str], list[str]]:
     lines = [
         "## Images a second of training", "",
         "| stage | images/s | to first step, s | input wait | memory, GiB | share of peak |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for stage, each in found.items():
+    for stage, result in stages.items():
         if not stage.startswith("throughput"):
             continue
-        if "error" in each:
-            lines.append(f"| {stage} | {each['error'][:120]} | | | | |")
+        if "error" in result:
+            lines.append(f"| {stage} | {result['error'][:120]} | | | | |")
             continue
-        memory = max(each["peak_memory_bytes"], default=0) / 2**30
+        memory = max(result["peak_memory_bytes"], default=0) / 2**30
         lines.append(
-            f"| {stage} | {each['images_per_second']:.1f} | {each['seconds_to_first_step']:.0f} | "
-            f"{each['input_wait']:.0%} | {memory:.1f} | {_share_of_peak(stage, each)} |"
+            f"| {stage} | {result['images_per_second']:.1f} | "
+            f"{result['seconds_to_first_step']:.0f} | {result['input_wait']:.0%} | "
+            f"{memory:.1f} | {_share_of_peak(stage, result)} |"
         )
     return [*lines, ""], []
 
@@ -191,35 +192,35 @@ def _share_of_peak(stage: str, measured: dict) -> str:
     return f"{flops / 1e12 / tera:.1%}"
 
 
-def _replicas(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+def _replicas(stages: dict[str, dict]) -> tuple[list[str], list[str]]:
     lines = ["## The same losses over several devices", ""]
     failed = []
-    alone = found.get("replicas, 1", {}).get("losses")
-    for stage, each in found.items():
-        if not stage.startswith("replicas, ") or "losses" not in each or alone is None:
+    alone = stages.get("replicas, 1", {}).get("losses")
+    for stage, result in stages.items():
+        if not stage.startswith("replicas, ") or "losses" not in result or alone is None:
             continue
-        apart = _apart(each["losses"], alone, whole=True)
-        lines.append(f"- {each['replicas']} of them: {apart:.1e} (tolerance {_REPLICAS:g})")
+        apart = _apart(result["losses"], alone, whole=True)
+        lines.append(f"- {result['replicas']} of them: {apart:.1e} (tolerance {_REPLICAS:g})")
         if not apart <= _REPLICAS:
             failed.append(f"{stage}: losses differ by {apart:.1e}")
-    one = found.get("throughput, float32, TF32, batch 32", {}).get("images_per_second")
+    one = stages.get("throughput, float32, TF32, batch 32", {}).get("images_per_second")
     for count in (2, 4, 8):
-        several = found.get(f"throughput, {count} GPUs", {}).get("images_per_second")
+        several = stages.get(f"throughput, {count} GPUs", {}).get("images_per_second")
         if one and several:
             share = several / one / count
             lines.append(f"- {count} GPUs, 32 images each: {share:.0%} of {count} times one's")
     return [*lines, ""], failed
 
 
-def _commands(found: dict[str, dict]) -> tuple[list[str], list[str]]:
+def _commands(stages: dict[str, dict]) -> tuple[list[str], list[str]]:
     lines = []
-    for stage, each in found.items():
-        if "output" in each:
-            told = f"exit status {each['status']}"
-            lines += [f"## {stage}", "", told, "", "```", each["output"].strip(), "```", ""]
+    for stage, result in stages.items():
+        if "output" in result:
+            status = f"exit status {result['status']}"
+            lines += [f"## {stage}", "", status, "", "```", result["output"].strip(), "```", ""]
     failed = [
-        f"{name}: exit status {each['status']}"
-        for name, each in found.items()
-        if each.get("status") and name.startswith("beside")
+        f"{name}: exit status {result['status']}"
+        for name, result in stages.items()
+        if result.get("status") and name.startswith("beside")
     ]
     return lines, failed

@@ -38,24 +38,24 @@ def losses(label: str, variants: list[dict], steps: int) -> dict:
     from replicate.odapi import xla
     from replicate.train.trainer import NonFiniteLoss
 
-    found: list[dict] = []
+    results: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         records = pathlib.Path(folder) / "records"
         small.write_records(records)
         config = small.config_of(label, records, steps)
         for variant in variants:
             if variant.get("jit_compile") and xla.obstacle(config.model):
-                found.append({"error": xla.obstacle(config.model)})
+                results.append({"error": xla.obstacle(config.model)})
                 continue
             try:
                 trainer = small.trainer_of(config, Execution(seed=3, **variant))
                 by_step, first_s = small.losses_of(trainer, steps)
-                found.append({"losses": by_step, "first_step_s": first_s})
+                results.append({"losses": by_step, "first_step_s": first_s})
             except tf.errors.OpError as error:
-                found.append({"error": error.message.splitlines()[0]})
+                results.append({"error": error.message.splitlines()[0]})
             except NonFiniteLoss as error:  # of one execution; the others are compared
-                found.append({"error": str(error)})
-    return {"devices": _devices(), "variants": found}
+                results.append({"error": str(error)})
+    return {"devices": _devices(), "variants": results}
 
 
 def throughput(batch_size: int, execution: dict, seconds: float = _SECONDS, **small: int) -> dict:
@@ -188,9 +188,9 @@ def main() -> None:
 
     odapi.load()
     measured = {"losses": losses, "throughput": throughput, "replicas": replicas}
-    found = measured[job.pop("what")](**job)
+    result = measured[job.pop("what")](**job)
     with written_whole(sys.argv[2]) as file:
-        json.dump(found, file, indent=1)
+        json.dump(result, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ class ExportedStep:
     def feed(self, number: int) -> None:
         """Takes the batch of step `number`, counted from 1."""
         batch = [
-            at for at, each in enumerate(self.described["arguments"]) if each["kind"] == "batch"
+            at
+            for at, argument in enumerate(self.described["arguments"])
+            if argument["kind"] == "batch"
         ]
         name = "arrays.npz" if number == 1 else f"batch_{number}.npz"
         for at, value in self._loaded(name, batch).items():
@@ -66,8 +68,8 @@ class ExportedStep:
         arguments = [self.state[at] for at in self.described["parameters"]]
         results = self._executable.execute_sharded(arguments)
         arrays = [
-            each[0] if isinstance(each, list | tuple) else each
-            for each in results.disassemble_into_single_device_arrays()
+            shard[0] if isinstance(shard, list | tuple) else shard
+            for shard in results.disassemble_into_single_device_arrays()
         ]
         names = self.described["losses_first"]
         for at, array in zip(self.described["updated"], arrays[len(names) :], strict=True):
@@ -151,7 +153,7 @@ def main() -> int:
         for name in reference
     )
     movement, worst = weights_differences(step)
-    found = {
+    answer = {
         "device": step.device.device_kind,
         "jax": jax.__version__,
         "precision": step.described["precision"],
@@ -165,8 +167,8 @@ def main() -> int:
         "tolerance": options.tolerance,
     }
     if options.seconds:
-        found["milliseconds_a_step"] = round(milliseconds(step, options.seconds), 3)
-    print(json.dumps(found))
+        answer["milliseconds_a_step"] = round(milliseconds(step, options.seconds), 3)
+    print(json.dumps(answer))
     return 0 if max(loss_difference, worst) <= options.tolerance else 1
 
 

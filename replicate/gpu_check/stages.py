@@ -83,26 +83,26 @@ def check(
     name = judging.name_of_machine(rehearse)
     work = pathlib.Path(work) / f"{name}-{environment.code_sha256(*_OF_CODE)[:12]}"
     begun = time.monotonic()
-    found: dict[str, dict] = {}
+    results: dict[str, dict] = {}
     left = []
-    stages = _stages(found, rehearse, models or (REHEARSED_MODELS if rehearse else MODELS))
+    stages = _stages(results, rehearse, models or (REHEARSED_MODELS if rehearse else MODELS))
     with tqdm(desc="gpu check", unit="stage") as bar:
         for stage in stages:
             bar.set_postfix_str(stage.name)
-            kept = work / f"{stage.name}.json"
-            if kept.is_file():
-                found[stage.name] = json.loads(kept.read_text(encoding="utf-8"))
+            file = work / f"{stage.name}.json"
+            if file.is_file():
+                results[stage.name] = json.loads(file.read_text(encoding="utf-8"))
             elif time.monotonic() - begun > minutes * 60:
                 left.append(stage.name)
-                found[stage.name] = {"error": "not measured yet"}
+                results[stage.name] = {"error": "not measured yet"}
             else:
-                found[stage.name] = _measured(stage)
-                run.write_json(kept, found[stage.name])
+                results[stage.name] = _measured(stage)
+                run.write_json(file, results[stage.name])
             bar.update()
-    return judging.write(pathlib.Path(pages) / name, found, left, rehearse)
+    return judging.write(pathlib.Path(pages) / name, results, left, rehearse)
 
 
-def _stages(found: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> Iterator[Stage]:
+def _stages(results: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> Iterator[Stage]:
     """The stages, one after the other; some depend on what was `found` before."""
     yield Stage("doctor", {"command": ["tools/doctor.py"]})
     names = list(VARIANTS) if not rehearse else list(_REHEARSED)
@@ -112,7 +112,7 @@ def _stages(found: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> 
         of_model = {"what": "losses", "label": label, "steps": steps}
         yield Stage(f"losses, CPU, {label}", of_model | {"variants": variants[:1]}, gpus="")
         yield Stage(f"losses, {label}", of_model | {"variants": variants})
-    yield from _throughputs(found, rehearse)
+    yield from _throughputs(results, rehearse)
     count = 2 if rehearse else len(devices.gpus())
     for number in [1, *(n for n in (2, 4, 8) if n <= count)]:
         visible = None if rehearse else ",".join(map(str, range(number)))
@@ -131,7 +131,7 @@ def _stages(found: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> 
             yield Stage(f"beside the API, {bench}", {"command": [str(path)]}, gpus="0")
 
 
-def _throughputs(found: dict[str, dict], rehearse: bool) -> Iterator[Stage]:
+def _throughputs(results: dict[str, dict], rehearse: bool) -> Iterator[Stage]:
     """Each precision at twice the batch, until memory ends."""
     if rehearse:
         tiny = {"what": "throughput", "batch_size": 2, "side_px": 96, "seconds": 1.0}
@@ -143,7 +143,7 @@ def _throughputs(found: dict[str, dict], rehearse: bool) -> Iterator[Stage]:
             job = {"what": "throughput", "batch_size": batch, "execution": VARIANTS[name]}
             stage = Stage(f"throughput, {name}, batch {batch}", job, gpus="0")
             yield stage
-            if "error" in found[stage.name]:
+            if "error" in results[stage.name]:
                 break
             batch *= 4
 

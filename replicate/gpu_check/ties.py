@@ -83,7 +83,7 @@ def taken_otherwise(config: "Message", annotations: dict) -> list[tuple[int, int
         return tf.argmax(similarity, 1)
 
     op_by_op, compiled = tf.function(best_anchor), tf.function(best_anchor, jit_compile=True)
-    found = []
+    names = []
     for name, box, anchors, (height, width) in _boxes(config.model, annotations):
         frame = np.array([height, width, height, width], np.float32)
         normalized = (
@@ -91,25 +91,25 @@ def taken_otherwise(config: "Message", annotations: dict) -> list[tuple[int, int
             anchors.astype(np.float32) / frame,
         )
         if int(op_by_op(*normalized)[0]) != int(compiled(*normalized)[0]):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _boxes(
     model_config: "Message", annotations: dict
 ) -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray, tuple[int, int]]]:
     """((image id, annotation id), box, anchors, frame) of each box, yxyx in the frame's pixels."""
-    sizes_hw = {each["id"]: (each["height"], each["width"]) for each in annotations["images"]}
+    sizes_hw = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
     anchors: dict[tuple[int, int], np.ndarray] = {}
-    for each in annotations["annotations"]:
-        x, y, width, height = each["bbox"]
-        if each.get("iscrowd") or width <= 0 or height <= 0:
+    for annotation in annotations["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        if annotation.get("iscrowd") or width <= 0 or height <= 0:
             continue
-        (scale_y, scale_x), frame_hw = _resized(model_config, sizes_hw[each["image_id"]])
+        (scale_y, scale_x), frame_hw = _resized(model_config, sizes_hw[annotation["image_id"]])
         if frame_hw not in anchors:
             anchors[frame_hw] = anchors_yxyx_px(model_config, frame_hw)
         box = np.array([y * scale_y, x * scale_x, (y + height) * scale_y, (x + width) * scale_x])
-        yield (each["image_id"], each["id"]), box, anchors[frame_hw], frame_hw
+        yield (annotation["image_id"], annotation["id"]), box, anchors[frame_hw], frame_hw
 
 
 def anchors_yxyx_px(model_config: "Message", frame_hw: tuple[int, int]) -> np.ndarray:
@@ -132,7 +132,7 @@ def anchors_yxyx_px(model_config: "Message", frame_hw: tuple[int, int]) -> np.nd
     grid = generator_config.HasField("grid_anchor_generator")
     size = {} if grid else {"im_height": height, "im_width": width}
     lists = generator.generate(shapes, **size)
-    anchors = np.concatenate([each.get().numpy() for each in lists]).astype(np.float64)
+    anchors = np.concatenate([grid.get().numpy() for grid in lists]).astype(np.float64)
     if np.abs(anchors).max() < 16:  # normalized
         anchors = anchors * [height, width, height, width]
     return anchors if family == "ssd" else _of_proposals(model, anchors, frame_hw)
@@ -209,11 +209,11 @@ def main() -> None:
     options = parser.parse_args()
     annotations = json.loads(options.annotations.read_text(encoding="utf-8"))
     message = config.read(options.model)
-    found = of_annotations(message, annotations)
+    ties = of_annotations(message, annotations)
     print(
-        f"{found.boxes} boxes, {len(found.tied)} tied between anchors "
-        f"({len(found.tied) / max(found.boxes, 1):.2%}), of which {len(found.decisive)} below the "
-        f"threshold ({len(found.decisive) / max(found.boxes, 1):.2%})"
+        f"{ties.boxes} boxes, {len(ties.tied)} tied between anchors "
+        f"({len(ties.tied) / max(ties.boxes, 1):.2%}), of which {len(ties.decisive)} below the "
+        f"threshold ({len(ties.decisive) / max(ties.boxes, 1):.2%})"
     )
     otherwise = taken_otherwise(message, annotations)
     print(f"XLA on this machine takes another anchor for {len(otherwise)}")

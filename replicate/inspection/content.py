@@ -266,14 +266,14 @@ class _Inspection:
         """Boxes that conversion dropped, of the images looked at or of the records; why not."""
         source = self._source
         if source.kind == sources.COCO_SOURCE:
-            told, found = dropped.of(source.ledger, source.paths[0], source.image_dir)
+            section, pictures = dropped.of(source.ledger, source.paths[0], source.image_dir)
             why = ""
         elif source.kind == sources.RECORDS:
-            told, found, why = dropped.of_records(source.config)
+            section, pictures, why = dropped.of_records(source.config)
         else:
             return None, "Parquet is read as a stream; what is left out is counted, not drawn"
-        self._pictures |= {f"dropped-{key}": picture for key, picture in found.items()}
-        return told or None, why
+        self._pictures |= {f"dropped-{key}": picture for key, picture in pictures.items()}
+        return section or None, why
 
     def _not_checked(self, compared_with: str | None) -> list[dict[str, str]]:
         rows = []

@@ -53,13 +53,13 @@ def of(
             reasons[entry["reason"]] += 1
             of_image.setdefault(entry["image_id"], {})[entry["annotation_id"]] = entry["reason"]
     drawn = list(_drawn(of_image, annotations_file)) if of_image else []
-    images = [{"id": each["image_id"], "file_name": each["file_name"]} for each in drawn]
-    told = {
+    images = [{"id": image["image_id"], "file_name": image["file_name"]} for image in drawn]
+    section = {
         "annotations_file": os.fspath(annotations_file),
         "reasons": dict(reasons.most_common()),
         "drawn": drawn,
     }
-    return told, gallery.pictures(images, image_dir)
+    return section, gallery.pictures(images, image_dir)
 
 
 def _drawn(
@@ -129,5 +129,5 @@ def of_records(config: "Message") -> tuple[dict, dict[str, str], str]:
         )
         alone: dict = {"annotations_file": annotations_file, "reasons": dict(counted), "drawn": []}
         return alone, {}, f"{annotations_file}: the annotations are not there, so none is drawn"
-    told, pictures = of(entries, annotations_file, source.get("image_dir"))
-    return told, pictures, ""
+    section, pictures = of(entries, annotations_file, source.get("image_dir"))
+    return section, pictures, ""

@@ -109,7 +109,7 @@ def pairs(
     Returns:
       list of dicts: train, val (paths relative to their folders), distance (bits), correlation.
     """
-    found = [
+    duplicates = [
         {
             "train": first.names[i],
             "val": second.names[j],
@@ -119,7 +119,9 @@ def pairs(
         for i, j, distance, correlation in _near(first, second, max_distance)
         if correlation >= least_correlation
     ]
-    return sorted(found, key=lambda pair: (pair["distance"], -pair["correlation"], pair["train"]))
+    return sorted(
+        duplicates, key=lambda pair: (pair["distance"], -pair["correlation"], pair["train"])
+    )
 
 
 def _near(
@@ -148,27 +150,27 @@ def of(
       UserError: as `hashed`.
     """
     both = {"train": hashed(train_images), "val": hashed(val_images)}
-    found = pairs(both["train"], both["val"])
-    told = {
+    duplicates = pairs(both["train"], both["val"])
+    section = {
         name: {
-            "folder": each.folder,
-            "images": len(each.names),
-            "unreadable": each.unreadable,
+            "folder": hashed.folder,
+            "images": len(hashed.names),
+            "unreadable": hashed.unreadable,
         }
-        for name, each in both.items()
+        for name, hashed in both.items()
     } | {
         "max_distance": MAX_DISTANCE,
         "least_correlation": LEAST_CORRELATION,
-        "pairs": len(found),
-        "drawn": found[:MOST],
+        "pairs": len(duplicates),
+        "drawn": duplicates[:MOST],
     }
-    return told, _pictures(found[:MOST], both)
+    return section, _pictures(duplicates[:MOST], both)
 
 
-def _pictures(found: Sequence[dict], both: dict[str, HashedImages]) -> dict[str, str]:
+def _pictures(duplicates: Sequence[dict], both: dict[str, HashedImages]) -> dict[str, str]:
     pictures = {}
-    for pair in found:
-        for name, each in both.items():
-            path = pathlib.Path(each.folder) / pair[name]
+    for pair in duplicates:
+        for name, hashed in both.items():
+            path = pathlib.Path(hashed.folder) / pair[name]
             pictures[f"{name}-{pair[name]}"] = gallery.thumbnail(path)
     return pictures

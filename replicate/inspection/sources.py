@@ -92,7 +92,7 @@ def image_dir_of(config: "Message", given_coco: str, given_records: str) -> str:
     if given_coco:
         annotations, folder = _coco_paths(InspectionRequest(coco=given_coco))
         return str(folder or _image_dir_beside(annotations, coco.load(annotations).images))
-    patterns = [_as_pattern(each) for each in given_records.split(",") if each]
+    patterns = [_as_pattern(pattern) for pattern in given_records.split(",") if pattern]
     reader = config.train_input_reader
     if patterns:
         reader = _reading(config, patterns, reader.label_map_path).train_input_reader

@@ -38,9 +38,9 @@ def of(
     """
     result = score.score(str(annotations_file), str(detections), evaluator="hotcoco")
     handle = result.evaluations["hotcoco"].handle
-    found = handle.image_diagnostics()
+    diagnostics = handle.image_diagnostics()
     truth = result.groundtruth
-    errors = sorted(found["label_errors"], key=lambda each: -each["dt_score"])
+    errors = sorted(diagnostics["label_errors"], key=lambda error: -error["dt_score"])
     counts: dict[str, int] = {}
     for error in errors:
         counts[error["type"]] = counts.get(error["type"], 0) + 1
@@ -59,17 +59,22 @@ def of(
         }
         for error in errors[:MOST]
     ]
-    images = [{"id": each["image_id"], "file_name": each["file_name"]} for each in candidates]
+    images = [
+        {"id": candidate["image_id"], "file_name": candidate["file_name"]}
+        for candidate in candidates
+    ]
     health = handle.coco_gt.healthcheck()
-    told = {
+    section = {
         "detections": pathlib.Path(detections).name,
-        "score_threshold": found["score_thr"],
-        "iou_threshold": found["iou_thr"],
-        "health": {name: [str(each) for each in health[name]] for name in ("errors", "warnings")},
+        "score_threshold": diagnostics["score_thr"],
+        "iou_threshold": diagnostics["iou_thr"],
+        "health": {
+            name: [str(message) for message in health[name]] for name in ("errors", "warnings")
+        },
         "types": counts,
         "candidates": candidates,
     }
-    return told, gallery.pictures(images, image_dir)
+    return section, gallery.pictures(images, image_dir)
 
 
 def _box(handle: Any, annotation_id: int | None) -> list[float] | None:

@@ -40,12 +40,12 @@ class _Tap:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._kept: dict[str, list] = {}
+        self._tensors: dict[str, list] = {}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Inside, what passes through the model's target assignment is kept."""
-        self._kept = {}
+        self._tensors = {}
         with replaced(*self._replacements()):
             yield
 
@@ -61,7 +61,7 @@ class _Tap:
         raise NotImplementedError
 
     def _keep(self, name: str, value: Any) -> None:
-        self._kept.setdefault(name, []).append(value)
+        self._tensors.setdefault(name, []).append(value)
 
     def _listening_matcher(self, assigner: Any) -> Replacement:
         """Keeps the best similarity of every object, whatever the thresholds."""
@@ -171,18 +171,18 @@ class SsdTap(_AnchorTap):
 
     def heard(self) -> dict[str, Any]:
         """As `_Tap.heard`."""
-        kept = self._kept
-        weights = kept["weights"][0]
+        tensors = self._tensors
+        weights = tensors["weights"][0]
         counted = tf.reduce_any(tf.reshape(weights, [*weights.shape[:2], -1]) > 0, axis=-1)
-        if "mined" in kept:
-            counted &= kept["mined"][0]
+        if "mined" in tensors:
+            counted &= tensors["mined"][0]
         return {
-            "feature_maps": kept["feature_maps"][0],
-            "levels": kept["levels"][0],
-            "anchors": tf.concat(kept["levels"][0], axis=0),
-            "match": kept["match"][0],
+            "feature_maps": tensors["feature_maps"][0],
+            "levels": tensors["levels"][0],
+            "anchors": tf.concat(tensors["levels"][0], axis=0),
+            "match": tensors["match"][0],
             "counted": counted,
-            "best_iou": kept["best_iou"],
+            "best_iou": tensors["best_iou"],
         }
 
 
@@ -220,16 +220,16 @@ class FirstStageTap(_AnchorTap):
 
     def heard(self) -> dict[str, Any]:
         """As `_Tap.heard`."""
-        kept = self._kept
+        tensors = self._tensors
         heard = {
-            "feature_maps": kept["feature_maps"][0],
-            "levels": kept["levels"][0],
-            "anchors": kept["anchors"][0],
-            "match": tf.stack(kept["match"]),
-            "counted": kept["weights"][0][:, :, 0] > 0,
-            "best_iou": kept["best_iou"],
+            "feature_maps": tensors["feature_maps"][0],
+            "levels": tensors["levels"][0],
+            "anchors": tensors["anchors"][0],
+            "match": tf.stack(tensors["match"]),
+            "counted": tensors["weights"][0][:, :, 0] > 0,
+            "best_iou": tensors["best_iou"],
         }
-        return heard | ({"inside": kept["inside"][0]} if "inside" in kept else {})
+        return heard | ({"inside": tensors["inside"][0]} if "inside" in tensors else {})
 
 
 class HeatMapTap(_Tap):
@@ -257,8 +257,8 @@ class HeatMapTap(_Tap):
 
     def heard(self) -> dict[str, Any]:
         """As `_Tap.heard`."""
-        kept = self._kept
-        targets, weights = kept["targets"][0], kept["weights"][0]
+        tensors = self._tensors
+        targets, weights = tensors["targets"][0], tensors["weights"][0]
         batch = targets.shape[0]
         counted = tf.broadcast_to(weights, tf.shape(targets)) > 0
 
@@ -266,15 +266,15 @@ class HeatMapTap(_Tap):
             return tf.reduce_sum(tf.cast(which & counted, tf.int32), axis=[1, 2])
 
         peak = tf.equal(targets, 1.0)  # as the API's penalty-reduced focal loss tells them
-        map_hw = kept["map_hw"][0]
+        map_hw = tensors["map_hw"][0]
         return {
             "heat": tf.reshape(tf.reduce_max(targets, axis=-1), [batch, map_hw[0], map_hw[1]]),
             "peak": cells(peak),
             "gaussian": cells((targets > 0) & ~peak),
             "background": cells(targets <= 0),
             # A keypoint task makes heat maps of its own, after these.
-            "centres": kept["centres"][:batch],
-            "sigma": kept["sigma"][:batch],
+            "centres": tensors["centres"][:batch],
+            "sigma": tensors["sigma"][:batch],
         }
 
     def read(

@@ -58,7 +58,7 @@ class Status:
       eta_s: seconds until the last step at the present pace; None where it does not train.
       ap: the last evaluation's AP (mean AP of a recognition run), 0..1, and `ap_step` its
         checkpoint's step; None before.
-      best: the best checkpoint that is kept, as `best.told` gives it, or None.
+      best: the best checkpoint that is kept, as `best.best_kept` gives it, or None.
       verdict: as verdict.json has it, or None.
       where: where it was launched ("Slurm job 12", "process 4711 on gpu3"), or "";
         "" of one that is done and ran as a process.
@@ -170,7 +170,7 @@ def _status(
         eta_s=_seconds_left(run, training) if state == "running" else None,
         ap=ap,
         ap_step=ap_step,
-        best=best.told(run),
+        best=best.best_kept(run),
         verdict=decided["verdict"] if decided else None,
         where=_where(training, record, state),
         reason=reason
@@ -307,7 +307,7 @@ def _of_another(run: RunDir, decided: dict | None) -> str:
     steps = run.evaluated_steps()
     if decided is None or not steps:
         return ""
-    scores = [{"step": steps[-1]} | each for each in run.scores_at(steps[-1])]
+    scores = [{"step": steps[-1]} | score for score in run.scores_at(steps[-1])]
     other = judged.of_another(decided, scores)
     return f"verdict.json: {other}" if other else ""
 

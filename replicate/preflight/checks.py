@@ -39,11 +39,11 @@ class PreflightCheck:
     after: tuple[Callable[[LaunchFacts, dict, forecast.Forecast], Iterable[CheckFinding]], ...] = ()
     vision: tuple[Callable[[LaunchFacts], Iterable[CheckFinding]], ...] | None = None
 
-    def first(self, material: LaunchFacts) -> list[CheckFinding]:
+    def first(self, facts: LaunchFacts) -> list[CheckFinding]:
         """What can be told before anything is tried."""
-        of_vision = self.vision is not None and material.engine == engine.TFVISION
+        of_vision = self.vision is not None and facts.engine == engine.TFVISION
         asked = (self.vision or ()) if of_vision else self.before
-        return [finding for function in asked for finding in function(material)]
+        return [finding for function in asked for finding in function(facts)]
 
     @property
     def number(self) -> int:
@@ -126,7 +126,7 @@ def check(
     """Checks every reason that can be told before the first step.
 
     Args:
-      intent: material.Intent.
+      intent: launch_facts.Intent.
       trial: whether to train two steps and evaluate two images; without, checkpoints alone are
         tried. Nothing is tried where something must be mended first.
       numbers: of the reasons to check; None means all.
@@ -140,26 +140,26 @@ def check(
       UserError: a config that names no model, or a batch of no images.
     """
     started = time.monotonic()
-    material = LaunchFacts(intent)
-    if not material.described.batch_size:
+    facts = LaunchFacts(intent)
+    if not facts.described.batch_size:
         raise UserError(
-            f"{engine.BATCH[material.engine]} is 0; it is the number of images a step over all "
+            f"{engine.BATCH[facts.engine]} is 0; it is the number of images a step over all "
             "devices, 1 or more"
         )
     chosen = [check for check in CHECKS if numbers is None or check.number in numbers]
-    findings_of = {check: check.first(material) for check in chosen}
+    findings_of = {check: check.first(facts) for check in chosen}
     tried, took = {}, {"trial": 0.0}
-    if numbers is None and trials.wanted(material, trial):
+    if numbers is None and trials.wanted(facts, trial):
         if any(_hard(finding) for findings in findings_of.values() for finding in findings):
             tried = {"stage": "none", "error": "not run: mend what fails first"}
         else:
             begun = time.monotonic()
-            tried = trials.run(material, steps=trial, progress=progress, waiting=waiting)
+            tried = trials.run(facts, steps=trial, progress=progress, waiting=waiting)
             took["trial"] = time.monotonic() - begun
-    foreseen = forecast.of(material, tried)
+    foreseen = forecast.of(facts, tried)
     for check in chosen if numbers is None else ():
         for function in check.after:
-            findings_of[check] += function(material, tried, foreseen)
+            findings_of[check] += function(facts, tried, foreseen)
     results = [
         result.of(
             check.number, check.reason.title, findings_of[check], intent.rehearsal, intent.purpose

@@ -23,16 +23,16 @@ CONVERT = "convert again: python tools/create_coco_tf_record.py"
 GIVE = "give --{0}_annotations and --{0}_images"
 
 
-def evaluation_images(material: LaunchFacts) -> Iterator[CheckFinding]:
+def evaluation_images(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """2: wrong evaluation images."""
-    source = material.val_source
+    source = facts.val_source
     if source is None:
-        yield from _images_by_records(material)
-    elif material.row is None:
+        yield from _images_by_records(facts)
+    elif facts.row is None:
         yield Note(f"{len(source.images):,} images of {source.annotations_file}")
     else:
         yield from _against_val2017(source)
-    yield from overlap.of_launch(material)
+    yield from overlap.of_launch(facts)
 
 
 def _against_val2017(source: coco.Source) -> Iterator[CheckFinding]:
@@ -59,14 +59,14 @@ def _against_val2017(source: coco.Source) -> Iterator[CheckFinding]:
         yield Note(f"{seen}: val2017")
 
 
-def _images_by_records(material: LaunchFacts) -> Iterator[CheckFinding]:
+def _images_by_records(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """The evaluation images as far as records tell, where there is no annotation file."""
-    why = material.problems["val_annotations"]
-    if material.intent.val_annotations:
+    why = facts.problems["val_annotations"]
+    if facts.intent.val_annotations:
         yield breaks(why, "mend the file, or download it again: python tools/download.py coco")
         return
-    held = material.val_records.manifest
-    if held is None or material.row is None:
+    held = facts.val_records.manifest
+    if held is None or facts.row is None:
         yield mind(f"not told: {why}", GIVE.format("val"))
         return
     count, annotations = held["source"]["images"], held["source"]["annotations"]
@@ -80,19 +80,19 @@ def _images_by_records(material: LaunchFacts) -> Iterator[CheckFinding]:
         yield differs(f"{seen}; published on val2017's 5,000", _VAL2017)
 
 
-def training_images(material: LaunchFacts) -> Iterator[CheckFinding]:
+def training_images(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """17: trained on other or fewer images than train2017's."""
-    source, held = material.train_source, material.train_records.manifest
+    source, held = facts.train_source, facts.train_records.manifest
     if source is not None:
         images, annotations = len(source.images), source.num_annotations
     elif held is not None:
         images, annotations = held["source"]["images"], held["source"]["annotations"]
     else:
-        why = material.problems.get("train_annotations", "no manifest of the records")
+        why = facts.problems.get("train_annotations", "no manifest of the records")
         yield mind(f"not told: {why}", GIVE.format("train"))
         return
     seen, split = f"{images:,} images, {annotations:,} annotations", official.TRAIN2017
-    if material.row is None:
+    if facts.row is None:
         yield Note(seen)
     elif (images, annotations) == (split.images, split.annotations):
         yield Note(f"{seen}, as many as {split.name} has")
@@ -103,29 +103,29 @@ def training_images(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
 
 
-def conversion(material: LaunchFacts) -> Iterator[CheckFinding]:
+def conversion(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """6: records lost in conversion."""
-    yield from recipe_checks.of_records(material)
+    yield from recipe_checks.of_records(facts)
     for split in ("train", "val"):
-        held = getattr(material, f"{split}_records")
+        held = getattr(facts, f"{split}_records")
         if held.damaged:
             yield breaks(held.damaged, "")
-        elif material.intent.convert and not held.paths:
-            yield from _expected_records(material, split)
+        elif facts.intent.convert and not held.paths:
+            yield from _expected_records(facts, split)
         elif held.manifest is not None:
-            yield from _manifest(material, split, held, held.manifest)
+            yield from _manifest(facts, split, held, held.manifest)
         elif held.paths:
-            yield from _unmanifested(material, split, held)
+            yield from _unmanifested(facts, split, held)
         elif split == "train":
             yield mind("not told: there are no records yet", "see 16")
 
 
-def _expected_records(material: LaunchFacts, split: str) -> Iterator[CheckFinding]:
+def _expected_records(facts: LaunchFacts, split: str) -> Iterator[CheckFinding]:
     """What the converter will make of the annotation file, by its own word on a sample."""
-    source = getattr(material, f"{split}_source")
+    source = getattr(facts, f"{split}_source")
     if source is None:
         yield breaks(
-            f"{split}: {material.problems[f'{split}_annotations']}", "mend the annotation file"
+            f"{split}: {facts.problems[f'{split}_annotations']}", "mend the annotation file"
         )
         return
     lost = collections.Counter(reason for _, _, reason in source.unknown)
@@ -140,10 +140,10 @@ def _expected_records(material: LaunchFacts, split: str) -> Iterator[CheckFindin
 
 
 def _manifest(
-    material: LaunchFacts, split: str, held: Records, manifest: dict
+    facts: LaunchFacts, split: str, held: Records, manifest: dict
 ) -> Iterator[CheckFinding]:
     counts, source = manifest["counts"], manifest["source"]
-    given = getattr(material, f"{split}_source")
+    given = getattr(facts, f"{split}_source")
     if given is not None and source["sha256"] and given.sha256 != source["sha256"]:
         yield breaks(
             f"{split}: the records were made of another file ({source['annotations_file']}) than "
@@ -175,9 +175,9 @@ def _losses(split: str, lost: Mapping[str, int], total: int, where: str) -> Iter
         yield mind(seen, where)
 
 
-def _unmanifested(material: LaunchFacts, split: str, held: Records) -> Iterator[CheckFinding]:
+def _unmanifested(facts: LaunchFacts, split: str, held: Records) -> Iterator[CheckFinding]:
     """Records of another converter: a sample of them against the annotation file."""
-    source = getattr(material, f"{split}_source")
+    source = getattr(facts, f"{split}_source")
     if source is None:
         yield mind(f"{split}: no manifest, and no annotation file to count", GIVE.format(split))
         return
@@ -216,33 +216,33 @@ def _difference(objects: coco.Objects, annotations: list[dict]) -> str | None:
     return None
 
 
-def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
+def labels(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """7: the label map or the class count is wrong."""
-    yield from recipe_checks.labelled(material)
-    for problem in lint_rules.class_count(material.message):
+    yield from recipe_checks.labelled(facts)
+    for problem in lint_rules.class_count(facts.message):
         yield breaks(f"{problem.path}: {problem.message}", "take the label map's number of ids")
-    path = material.message.train_input_reader.label_map_path
-    if material.labels is not None and label_map.has_byte_order_mark(path):
+    path = facts.message.train_input_reader.label_map_path
+    if facts.labels is not None and label_map.has_byte_order_mark(path):
         yield breaks(
             f"{path} begins with a byte-order mark, which the API's parser does not take",
             f"sed -i '1s/^\\xEF\\xBB\\xBF//' {path}",
         )
-    unused = set(material.labels or {}) - set(material.train_records.category_names())
-    if unused and material.train_records.category_names():
-        first = (material.labels or {})[min(unused)]
+    unused = set(facts.labels or {}) - set(facts.train_records.category_names())
+    if unused and facts.train_records.category_names():
+        first = (facts.labels or {})[min(unused)]
         yield mind(
             f"{len(unused)} labels, first {first!r}, are no category of the training records: the "
             "model has classes that nothing teaches",
             "take them out, or mind that the model never finds them",
         )
-    num_classes = material.facts.num_classes
-    names = material.labels
-    if names is None and material.intent.convert and material.train_source is not None:
-        names = material.train_source.categories  # of which the label map will be written
+    num_classes = facts.facts.num_classes
+    names = facts.labels
+    if names is None and facts.intent.convert and facts.train_source is not None:
+        names = facts.train_source.categories  # of which the label map will be written
     if names is None:
-        path = material.message.train_input_reader.label_map_path
+        path = facts.message.train_input_reader.label_map_path
         yield breaks(
-            material.problems.get("labels", f"no label map at '{path}'"),
+            facts.problems.get("labels", f"no label map at '{path}'"),
             "write one: python tools/create_coco_tf_record.py writes it with the records",
         )
         return
@@ -252,14 +252,14 @@ def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"the label map names the background ({background[0]}): ids start at 1, 0 is it",
             "take that item out",
         )
-    sources = [s for s in (material.train_source, material.val_source) if s is not None]
+    sources = [s for s in (facts.train_source, facts.val_source) if s is not None]
     for source in sources:
         yield from _categories(names, source, num_classes)
-    if material.row is not None and sources:
-        published = material.published.num_classes if material.published is not None else 0
+    if facts.row is not None and sources:
+        published = facts.published.num_classes if facts.published is not None else 0
         yield from coco_categories(sources[-1].categories, published)
     for split in ("train", "val"):
-        yield from _record_labels(split, getattr(material, f"{split}_records"), names)
+        yield from _record_labels(split, getattr(facts, f"{split}_records"), names)
     yield Note(f"{num_classes} classes, {len(names)} labels")
 
 
@@ -315,8 +315,8 @@ def _record_labels(split: str, held: Records, names: dict[int, str]) -> Iterator
     for features in overlap.sample_records(held):
         texts = features.get("image/object/class/text", (None, ()))[1]
         if texts:
-            found = {text.decode("utf-8", "replace") for text in texts}
-            lacking += sorted(found - labels.keys() - set(lacking))
+            in_records = {text.decode("utf-8", "replace") for text in texts}
+            lacking += sorted(in_records - labels.keys() - set(lacking))
             continue
         numbers = features.get("image/object/class/label", (None, ()))[1]
         unknown = sorted(set(numbers) - set(names))

@@ -16,9 +16,9 @@ from replicate.score.groundtruth import Groundtruth
 _SCORED = 100  # images that detections are made for
 
 
-def agreement(material: LaunchFacts) -> Iterator[CheckFinding]:
+def agreement(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """15: the evaluators disagree, on made detections and on the trial's."""
-    path = material.intent.val_annotations
+    path = facts.intent.val_annotations
     if not path:
         yield mind("not told: no annotation file was given", GIVE.format("val"))
         return
@@ -35,7 +35,7 @@ def agreement(material: LaunchFacts) -> Iterator[CheckFinding]:
     yield Note(f"{versions} agree on made detections of {len(ids)} images")
 
 
-def of_trial(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def of_trial(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """15, the other half: the detections of the trial's two images."""
     if "evaluation" in trial:
         if not trial["evaluation"]["detections"]:

@@ -20,11 +20,11 @@ from tfrecords.errors import BadImage
 _TIGHT = 0.8
 
 
-def whole(material: LaunchFacts) -> Iterator[CheckFinding]:
+def whole(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """16: shards missing or cut off, images missing or unreadable."""
-    intent = material.intent
+    intent = facts.intent
     for split in ("train", "val"):
-        held = getattr(material, f"{split}_records")
+        held = getattr(facts, f"{split}_records")
         if held.paths:
             yield from _shards(split, held)
         elif not intent.convert and split == "train":
@@ -33,7 +33,7 @@ def whole(material: LaunchFacts) -> Iterator[CheckFinding]:
                 f"{split}: no record matches '{held.pattern}'",
                 "python tools/create_coco_tf_record.py makes them",
             )
-        source = getattr(material, f"{split}_source")
+        source = getattr(facts, f"{split}_source")
         folder = getattr(intent, f"{split}_images")
         if source is not None and folder and (split == "val" or not held.paths):
             yield from _image_files(split, source, folder)
@@ -106,9 +106,9 @@ def _image_files(split: str, source: coco.Source, folder: str) -> Iterator[Check
     yield Note(f"{split}: all {len(source.images):,} images are there, {len(sample)} read")
 
 
-def room(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def room(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """16, the other half: free space against what the run writes."""
-    folder = existing(material.run.root)
+    folder = existing(facts.run.root)
     free = shutil.disk_usage(folder).free
     seen = (
         f"{size(forecast.disk_bytes)} will be written ({forecast.disk_parts}); "

@@ -103,29 +103,29 @@ class Forecast:
         return "\n".join(lines)
 
 
-def of(material: LaunchFacts, trial: dict) -> Forecast:
+def of(facts: LaunchFacts, trial: dict) -> Forecast:
     """The Forecast of a run.
 
     Args:
-      material: LaunchFacts.
+      facts: LaunchFacts.
       trial: the dict of `trial.run`; {} without one.
     """
     known = Forecast(
-        records_bytes=_records_to_make(material),
+        records_bytes=_records_to_make(facts),
         host_available_bytes=memory.available_bytes(),
-        gpu_available_bytes=2**30 * min((gpu.memory_total_gib for gpu in material.gpus), default=0),
+        gpu_available_bytes=2**30 * min((gpu.memory_total_gib for gpu in facts.gpus), default=0),
     )
     tried = trial.get("steps")
     if tried is None:
         return known
-    done = material.checkpoint_steps[-1] if material.checkpoint_steps else 0
-    left = max(0, material.num_steps - done)
+    done = facts.checkpoint_steps[-1] if facts.checkpoint_steps else 0
+    left = max(0, facts.num_steps - done)
     scale = tried["of_batch"] / tried["batch"]
     seconds = tried["seconds"] * scale
-    every, keep = material.intent.checkpoint_every_n, material.intent.checkpoint_max_to_keep
-    checkpoints = min(keep, max(1, -(-material.num_steps // max(every, 1))))
+    every, keep = facts.intent.checkpoint_every_n, facts.intent.checkpoint_max_to_keep
+    checkpoints = min(keep, max(1, -(-facts.num_steps // max(every, 1))))
     evaluated = trial.get("evaluation")
-    images = len(material.val_source.images) if material.val_source is not None else 0
+    images = len(facts.val_source.images) if facts.val_source is not None else 0
     peak = max(tried["peak_bytes"], (evaluated or {}).get("peak_bytes", 0))
     above = 0 if tried["gpus"] else max(0, tried["peak_bytes"] - tried["built_bytes"])
     return dataclasses.replace(
@@ -143,8 +143,8 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
         eval_hours=checkpoints * images * evaluated["seconds_an_image"] / 3600
         if evaluated
         else None,
-        host_tried_bytes=peak + memory.shuffle_bytes(material),
-        host_bytes=peak + (scale - 1) * above + memory.shuffle_bytes(material),
+        host_tried_bytes=peak + memory.shuffle_bytes(facts),
+        host_bytes=peak + (scale - 1) * above + memory.shuffle_bytes(facts),
         gpu_bytes=tried["gpu_peak_bytes"],
         checkpoint_bytes=trial.get("checkpoint_bytes", 0),
         checkpoints=checkpoints + 1,  # the oldest goes when the newest is there
@@ -152,16 +152,16 @@ def of(material: LaunchFacts, trial: dict) -> Forecast:
     )
 
 
-def _records_to_make(material: LaunchFacts) -> float:
+def _records_to_make(facts: LaunchFacts) -> float:
     """Bytes of the records that replicate will make: about those of the image files."""
-    if not material.intent.convert or material.train_records.paths:
+    if not facts.intent.convert or facts.train_records.paths:
         return 0
     images = sum(
         len(source.images)
-        for source in (material.train_source, material.val_source)
+        for source in (facts.train_source, facts.val_source)
         if source is not None
     )
-    return images * record_bytes(material)
+    return images * record_bytes(facts)
 
 
 def size(count: float) -> str:

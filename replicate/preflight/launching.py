@@ -64,11 +64,11 @@ def gate(
       UserError: a reason fails and `terms` do not force it. Nothing is written then.
     """
     intent = dataclasses.replace(intent, rehearsal=terms.rehearsal, purpose=terms.purpose)
-    material = LaunchFacts(intent)
-    if material.checkpoint_steps and material.checkpoint_steps[-1] >= material.num_steps:
-        return forced_sentences(material.run)
+    facts = LaunchFacts(intent)
+    if facts.checkpoint_steps and facts.checkpoint_steps[-1] >= facts.num_steps:
+        return forced_sentences(facts.run)
     config = redaction.without_secrets(engine.text(intent.message))
-    before = material.launched
+    before = facts.launched
     known = before.get("tried") and before["config"] == config and before["on"] == _machine()
     answer = check(intent, terms.trial and not known, numbers, waiting=waiting)
     if numbers is None or any(result.status != "pass" for result in answer.results):
@@ -104,7 +104,7 @@ def gate(
         record = before | {
             "results": [again.get(result["number"], result) for result in before.get("results", [])]
         }
-    write_json(material.run.preflight, record | {"forced": forced})
+    write_json(facts.run.preflight, record | {"forced": forced})
     return forced
 
 

@@ -15,19 +15,19 @@ from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
 _TIGHT = 0.8
 
 
-def gpus(material: LaunchFacts) -> Iterator[CheckFinding]:
+def gpus(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """10: the GPU is silently not used."""
-    expected = material.intent.num_gpus
-    if expected is not None and len(material.gpus) < expected:
+    expected = facts.intent.num_gpus
+    if expected is not None and len(facts.gpus) < expected:
         yield breaks(
-            f"{expected} GPUs were asked for, the driver lists {len(material.gpus)}",
+            f"{expected} GPUs were asked for, the driver lists {len(facts.gpus)}",
             "python tools/doctor.py says why",
         )
         return
     if not devices.gpus():
         yield from _without_gpu()
         return
-    if not material.gpus:
+    if not facts.gpus:
         yield mind(
             "CUDA_VISIBLE_DEVICES hides every GPU: training runs on the CPU",
             "unset it, or name the GPUs that are meant",
@@ -39,8 +39,8 @@ def gpus(material: LaunchFacts) -> Iterator[CheckFinding]:
     for finding in bad:
         yield differs(f"{finding.about}: {finding.seen}", finding.do or "python tools/doctor.py")
     if not bad:
-        names = ", ".join(gpu.name for gpu in material.gpus)
-        yield Note(f"TensorFlow uses {len(material.gpus)}: {names}")
+        names = ", ".join(gpu.name for gpu in facts.gpus)
+        yield Note(f"TensorFlow uses {len(facts.gpus)}: {names}")
 
 
 def _without_gpu() -> Iterator[CheckFinding]:
@@ -59,25 +59,25 @@ def _without_gpu() -> Iterator[CheckFinding]:
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
 
 
-def compiled(material: LaunchFacts) -> Iterator[CheckFinding]:
+def compiled(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """10, beside it: a step that XLA is asked to compile and cannot."""
-    if not material.intent.jit_compile:
+    if not facts.intent.jit_compile:
         return
-    if material.engine != engine.ODAPI:
+    if facts.engine != engine.ODAPI:
         yield breaks("--jit_compile: not for a TF-Vision config", "leave --jit_compile out")
         return
-    reason = xla.obstacle(material.message.model)
+    reason = xla.obstacle(facts.message.model)
     if reason:
         yield breaks(f"XLA cannot compile this model: {reason}", "leave --jit_compile out")
 
 
-def ran_on(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def ran_on(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """10, the other half: whether the trial ran on a GPU."""
-    if material.gpus and trial.get("steps") and not trial["steps"]["gpus"]:
+    if facts.gpus and trial.get("steps") and not trial["steps"]["gpus"]:
         yield breaks("the two steps ran on the CPU", "python tools/doctor.py says why")
 
 
-def libraries(material: LaunchFacts) -> Iterator[CheckFinding]:
+def libraries(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """11: Keras 3, or another protobuf, or a changed API."""
     answers = [software.python(), software.packages(), software.protobuf(ask("protobuf"))]
     answers.append(software.api())
@@ -94,26 +94,26 @@ def libraries(material: LaunchFacts) -> Iterator[CheckFinding]:
     yield Note(f"Keras 2 (tf_keras {keras}), protobuf {protobuf}, the API unmodified")
 
 
-def buffers(material: LaunchFacts) -> Iterator[CheckFinding]:
+def buffers(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """12, before the trial: the shuffle buffer alone against the memory."""
-    held, available = memory.shuffle_bytes(material), memory.available_bytes()
-    records = material.described.shuffle_buffer
+    held, available = memory.shuffle_bytes(facts), memory.available_bytes()
+    records = facts.described.shuffle_buffer
     if held > available:
         fitting = int(records * available / held / 2)
         yield breaks(
             f"the shuffle buffer of {records:,} records holds "
             f"{held / 2**30:.1f} GiB, {available / 2**30:.1f} are free",
-            f"--set {engine.SHUFFLE[material.engine]}={fitting}",
+            f"--set {engine.SHUFFLE[facts.engine]}={fitting}",
         )
-    max_to_keep = material.intent.checkpoint_max_to_keep
-    all_of_them = max(1, material.num_steps // max(material.intent.checkpoint_every_n, 1))
+    max_to_keep = facts.intent.checkpoint_max_to_keep
+    all_of_them = max(1, facts.num_steps // max(facts.intent.checkpoint_every_n, 1))
     yield Note(
         f"evaluation follows training in one process, of the {min(max_to_keep, all_of_them)} last "
         "checkpoints"
     )
 
 
-def memory_needed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def memory_needed(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """12, the other half: training and evaluation against the memory there is."""
     if trial.get("stage") == "none":
         yield mind("two steps were not tried: something fails before them", "mend that first")
@@ -121,7 +121,7 @@ def memory_needed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Ite
     if "error" in trial:
         yield breaks(f"the trial did not end: {trial['error']}", trial.get("fix", "mend it first"))
         return
-    if material.engine != engine.ODAPI:
+    if facts.engine != engine.ODAPI:
         yield mind("not told: of a TF-Vision config two steps are not tried before the launch")
         return
     if "steps" not in trial:

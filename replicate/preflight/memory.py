@@ -8,9 +8,9 @@ from replicate.preflight.launch_facts import LaunchFacts
 __all__ = ["available_bytes", "num_records", "record_bytes", "shuffle_bytes"]
 
 
-def record_bytes(material: LaunchFacts) -> float:
+def record_bytes(facts: LaunchFacts) -> float:
     """The mean size of a training record; of an image file where there are no records yet."""
-    held = material.train_records
+    held = facts.train_records
     if held.manifest is not None:
         shards = held.manifest["shards"]
         count = sum(shard["records"] for shard in shards)
@@ -22,29 +22,29 @@ def record_bytes(material: LaunchFacts) -> float:
             return os.path.getsize(held.paths[0]) / max(framing.count(held.paths[0]), 1)
         except (framing.CorruptRecord, OSError):
             return 0
-    sizes = _image_sizes(material)
+    sizes = _image_sizes(facts)
     return sum(sizes) / max(len(sizes), 1)
 
 
-def num_records(material: LaunchFacts) -> int:
+def num_records(facts: LaunchFacts) -> int:
     """How many training records there are or will be; 0 where nothing tells."""
-    held = material.train_records
+    held = facts.train_records
     if held.manifest is not None:
         return sum(shard["records"] for shard in held.manifest["shards"])
-    source = material.train_source
+    source = facts.train_source
     return len(source.images) if source is not None else 0
 
 
-def shuffle_bytes(material: LaunchFacts) -> float:
+def shuffle_bytes(facts: LaunchFacts) -> float:
     """What the shuffle buffer holds when it is full: serialized records."""
-    records = material.described.shuffle_buffer
-    there = num_records(material)
-    return min(records, there or records) * record_bytes(material)
+    records = facts.described.shuffle_buffer
+    there = num_records(facts)
+    return min(records, there or records) * record_bytes(facts)
 
 
-def _image_sizes(material: LaunchFacts, most: int = 200) -> list[int]:
+def _image_sizes(facts: LaunchFacts, most: int = 200) -> list[int]:
     """Sizes of some of the training images, evenly spread."""
-    source, folder = material.train_source, material.intent.train_images
+    source, folder = facts.train_source, facts.intent.train_images
     if source is None or not folder:
         return []
     step = max(1, len(source.images) // most)

@@ -33,51 +33,51 @@ class _TrainingImages:
     folder: pathlib.Path
 
 
-def of_launch(material: LaunchFacts) -> Iterator[CheckFinding]:
+def of_launch(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """Whether evaluation images are training images.
 
     Args:
-      material: launch_facts.LaunchFacts.
+      facts: LaunchFacts.
 
     Yields:
       one result.Note or result.PreflightProblem.
     """
-    manifest = material.train_records.manifest
-    evaluated, file = _evaluated(material)
-    trained = material.train_source.sha256 if material.train_source else None
+    manifest = facts.train_records.manifest
+    evaluated, file = _evaluated(facts)
+    trained = facts.train_source.sha256 if facts.train_source else None
     trained = trained or (manifest["source"]["sha256"] if manifest else None)
     if evaluated is None:
         yield mind("overlap with the training images not checked: no evaluation annotations")
     elif trained == evaluated:
-        yield _found(f"training and evaluation annotations are one file ({file})")
-    elif material.val_source is None:
+        yield _overlap(f"training and evaluation annotations are one file ({file})")
+    elif facts.val_source is None:
         yield mind(
             "overlap with the training images not checked: no evaluation annotations; the "
             "records were made of two annotation files"
         )
     else:
-        training = _training(material, manifest)
+        training = _training(facts, manifest)
         if training is not None:
-            yield _of_images(material, material.val_source, training)
+            yield _of_images(facts, facts.val_source, training)
         else:
-            yield _of_records(material, material.val_source)
+            yield _of_records(facts, facts.val_source)
 
 
-def _evaluated(material: LaunchFacts) -> tuple[str | None, str | None]:
+def _evaluated(facts: LaunchFacts) -> tuple[str | None, str | None]:
     """(SHA-256, path) of the evaluation's annotation file; of the manifest's where none is read."""
-    source, held = material.val_source, material.val_records.manifest
+    source, held = facts.val_source, facts.val_records.manifest
     if source is not None:
         return source.sha256, source.annotations_file
-    if held is not None and not material.intent.val_annotations:
+    if held is not None and not facts.intent.val_annotations:
         return held["source"]["sha256"], held["source"].get("annotations_file")
     return None, None
 
 
-def _training(material: LaunchFacts, manifest: dict | None) -> _TrainingImages | None:
+def _training(facts: LaunchFacts, manifest: dict | None) -> _TrainingImages | None:
     """The training images of the annotations given, or of those that the records were made of."""
-    source = material.train_source
+    source = facts.train_source
     if source is not None:
-        folder = pathlib.Path(material.intent.train_images)
+        folder = pathlib.Path(facts.intent.train_images)
         return _TrainingImages(source.annotations_file, source.sha256, source.images, folder)
     if manifest is None:
         return None
@@ -95,11 +95,11 @@ def _training(material: LaunchFacts, manifest: dict | None) -> _TrainingImages |
 
 
 def _of_images(
-    material: LaunchFacts, evaluated: coco.Source, training: _TrainingImages
+    facts: LaunchFacts, evaluated: coco.Source, training: _TrainingImages
 ) -> CheckFinding:
     """Told by the bytes of image files that have the same number in both annotation files."""
     of_train = {_coco_number(image): image for image in training.images}
-    val = pathlib.Path(material.intent.val_images)
+    val = pathlib.Path(facts.intent.val_images)
     twins = [
         (
             val / (image.file_name or ""),
@@ -114,7 +114,7 @@ def _of_images(
     same = [_same_bytes(*pair) for pair in looked_at]
     if True in same:
         name = looked_at[same.index(True)][0].name
-        return _found(
+        return _overlap(
             f"{len(twins):,} numbers are in both annotation files, and {name} is the same file in "
             "both folders"
         )
@@ -131,14 +131,14 @@ def _of_images(
     )
 
 
-def _of_records(material: LaunchFacts, evaluated: coco.Source) -> CheckFinding:
+def _of_records(facts: LaunchFacts, evaluated: coco.Source) -> CheckFinding:
     """Told by the images that training records hold."""
-    val = pathlib.Path(material.intent.val_images)
+    val = pathlib.Path(facts.intent.val_images)
     of_val: dict[int | None, pathlib.Path] = {
         _coco_number(image): val / (image.file_name or "") for image in evaluated.images
     }
     looked_at = 0
-    for features in sample_records(material.train_records):
+    for features in sample_records(facts.train_records):
         name, source_id, encoded = (
             (features.get(f"image/{key}", (None, ()))[1] or [b""])[0]
             for key in ("filename", "source_id", "encoded")
@@ -148,7 +148,7 @@ def _of_records(material: LaunchFacts, evaluated: coco.Source) -> CheckFinding:
             text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
             file = of_val.get(_number(text))
             if file is not None and _sha256(file) == hashlib.sha256(encoded).hexdigest():
-                return _found(f"{file.name} is in the training records")
+                return _overlap(f"{file.name} is in the training records")
     if not looked_at:
         return mind(
             "overlap with the training images not checked: neither their annotations nor records",
@@ -161,7 +161,7 @@ def _of_records(material: LaunchFacts, evaluated: coco.Source) -> CheckFinding:
     )
 
 
-def _found(how: str) -> CheckFinding:
+def _overlap(how: str) -> CheckFinding:
     return differs(f"{reasons.TRAINING_EVALUATED}: {how}", _FIX)
 
 

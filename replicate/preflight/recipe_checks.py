@@ -30,44 +30,42 @@ _OF_TASK = (3, 4, 7, 8, 17)
 _RATES = ("learning_rate_base", "warmup_learning_rate", "learning_rate", "initial_learning_rate")
 
 
-def drift(material: LaunchFacts) -> Iterator[CheckFinding]:
+def drift(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """3: the config drifted from the one that made the number."""
-    of_api = material.engine == engine.ODAPI
+    of_api = facts.engine == engine.ODAPI
     if of_api:
         yield from _errors(
-            material,
+            facts,
             lint_rules.feature_extractor,
             lint_rules.metrics,
             value_rules.ranges,
             value_rules.levels,
         )
-    without_effect = list(build_rules.unread(material.message)) if of_api else []
+    without_effect = list(build_rules.unread(facts.message)) if of_api else []
     for problem in without_effect:
         yield mind(f"{problem.path}: {problem.message}", "take it out")
-    if material.intent.freeze:
+    if facts.intent.freeze:
         yield differs(
-            f"--freeze={material.intent.freeze}: not in the recipe, asked for", "", meant=True
+            f"--freeze={facts.intent.freeze}: not in the recipe, asked for", "", meant=True
         )
-    if material.intent.restore and not material.finetunes:
+    if facts.intent.restore and not facts.finetunes:
         yield differs(
-            f"--restore={material.intent.restore}: not in the recipe, asked for", "", meant=True
+            f"--restore={facts.intent.restore}: not in the recipe, asked for", "", meant=True
         )
-    if material.recipe is None:
-        yield _without_recipe(material)
+    if facts.recipe is None:
+        yield _without_recipe(facts)
         return
-    drifted = material.deviations_of(3)
+    drifted = facts.deviations_of(3)
     for operation in drifted:
-        yield deviation(material, operation)
-    if not (drifted or without_effect or material.intent.freeze or material.intent.restore):
-        yield Note(
-            f"{material.as_recipe} of {material.intent.model}, apart from what is told elsewhere"
-        )
+        yield deviation(facts, operation)
+    if not (drifted or without_effect or facts.intent.freeze or facts.intent.restore):
+        yield Note(f"{facts.as_recipe} of {facts.intent.model}, apart from what is told elsewhere")
 
 
-def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
+def batch_and_rate(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """4: the batch is another than published, with the published learning rate."""
-    here = _peak_rate(material.message)
-    if isinstance(here, UserError) and material.engine == engine.TFVISION:
+    here = _peak_rate(facts.message)
+    if isinstance(here, UserError) and facts.engine == engine.TFVISION:
         yield mind(f"not told: {here}")
         return
     if isinstance(here, UserError):
@@ -79,27 +77,29 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
             "set a rate above 0, such as the recipe's: python tools/render_config.py",
         )
         return
-    batch = material.described.batch_size
-    micro = material.intent.gradient_accumulation_steps
+    batch = facts.described.batch_size
+    micro = facts.intent.gradient_accumulation_steps
     if micro > 1:
         yield mind(
             f"{micro} micro-batches of {batch // micro}: batch norm sees a micro-batch, not the "
             "published arithmetic",
             "fewer micro-batches, or more devices",
         )
-    if material.published is None:
+    if facts.published is None:
         yield mind(f"batch {batch} at peak rate {here:g}; nothing to compare with", _NAME_THE_MODEL)
         return
-    published_batch = material.published.batch_size
-    published = _peak_rate(material.recipe)
+    published_batch = facts.published.batch_size
+    published = _peak_rate(facts.recipe)
     if isinstance(published, UserError):
         yield mind(f"batch {batch} at peak rate {here:g}; of the recipe not told: {published}")
         return
-    rest = [each for each in material.deviations_of(4) if not _of_batch_or_rate(material, each)]
+    rest = [
+        operation for operation in facts.deviations_of(4) if not _of_batch_or_rate(facts, operation)
+    ]
     for operation in rest:
-        yield deviation(material, operation)
-    if material.finetunes:
-        yield _rate_of_finetuning(material, here, published * batch / published_batch)
+        yield deviation(facts, operation)
+    if facts.finetunes:
+        yield _rate_of_finetuning(facts, here, published * batch / published_batch)
         return
     if batch == published_batch and here == published:
         if not rest:
@@ -113,22 +113,22 @@ def batch_and_rate(material: LaunchFacts) -> Iterator[CheckFinding]:
             "published run"
         )
         return
-    meant = _rate_is_meant(material)
+    meant = _rate_is_meant(facts)
     too_high = here > linear
     yield differs(
         f"{seen}, which is {max(here / linear, linear / here):.3g} times too "
         + ("high by the linear rule: NaN or a lower plateau" if too_high else "low by it"),
-        f"the linear rule gives {linear:.3g}: {_scaled_flags(material)}",
+        f"the linear rule gives {linear:.3g}: {_scaled_flags(facts)}",
         meant,
     )
 
 
-def _rate_of_finetuning(material: LaunchFacts, here: float, linear: float) -> CheckFinding:
+def _rate_of_finetuning(facts: LaunchFacts, here: float, linear: float) -> CheckFinding:
     """A rate far above the linear rule's is told; a lower one is a choice."""
-    assert material.published is not None
-    batch = material.described.batch_size
-    of_recipe = f"the recipe's {material.published.batch_size} at "
-    of_recipe += f"{_peak_rate(material.recipe):g}"
+    assert facts.published is not None
+    batch = facts.described.batch_size
+    of_recipe = f"the recipe's {facts.published.batch_size} at "
+    of_recipe += f"{_peak_rate(facts.recipe):g}"
     seen = (
         f"batch {batch} at peak rate {here:g}; the linear rule gives {linear:.3g} from {of_recipe}"
     )
@@ -136,26 +136,26 @@ def _rate_of_finetuning(material: LaunchFacts, here: float, linear: float) -> Ch
         return Note(seen)
     return mind(
         f"{seen}: {here / linear:.3g} times as much, which may give NaN or a lower plateau",
-        f"if it does: {_scaled_flags(material)}",
+        f"if it does: {_scaled_flags(facts)}",
     )
 
 
-def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
+def devices(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """5: batch_size is the global batch, not that of a GPU."""
-    name = engine.BATCH[material.engine].rpartition(".")[2]
-    batch, replicas = material.described.batch_size, material.replicas
-    micro = material.intent.gradient_accumulation_steps
+    name = engine.BATCH[facts.engine].rpartition(".")[2]
+    batch, replicas = facts.described.batch_size, facts.replicas
+    micro = facts.intent.gradient_accumulation_steps
     of_each = f"{batch / (replicas * micro):g}"
     parts = f"{replicas} device{'s' * (replicas > 1)}" + f" × {micro} micro-batches" * (micro > 1)
     seen = f"global batch {batch}: {of_each} on each of {parts}"
     if replicas == micro == 1:
         seen = f"global batch {batch} on one device"
-    published = material.published.batch_size if material.published is not None else None
+    published = facts.published.batch_size if facts.published is not None else None
     if replicas > 1 and published in (batch * replicas, batch / replicas):
         misread = "looks like the batch of one" if batch < published else "looks multiplied"
         yield differs(
-            f"{seen}; {material.of_recipe(published)} over all devices: {batch} {misread}",
-            f"{name} is global: --set {engine.BATCH[material.engine]}={published}",
+            f"{seen}; {facts.of_recipe(published)} over all devices: {batch} {misread}",
+            f"{name} is global: --set {engine.BATCH[facts.engine]}={published}",
         )
     elif batch % (replicas * micro):
         yield breaks(
@@ -164,41 +164,41 @@ def devices(material: LaunchFacts) -> Iterator[CheckFinding]:
             f"{max(1, round(batch / replicas / micro)) * replicas * micro}",
         )
     else:
-        published_text = f"; {material.of_recipe(published)}" if published is not None else ""
+        published_text = f"; {facts.of_recipe(published)}" if published is not None else ""
         yield Note(f"{seen} ({name} is global{published_text})")
 
 
-def length(material: LaunchFacts) -> Iterator[CheckFinding]:
+def length(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """8: the schedule is shorter than published."""
-    steps, batch = material.num_steps, material.described.batch_size
-    num_steps = engine.STEPS[material.engine]
-    asked = material.intent.num_steps is not None or material.meant(num_steps)
-    problems = engine.schedule_problems(material.message)
+    steps, batch = facts.num_steps, facts.described.batch_size
+    num_steps = engine.STEPS[facts.engine]
+    asked = facts.intent.num_steps is not None or facts.meant(num_steps)
+    problems = engine.schedule_problems(facts.message)
     for problem in problems:
         if problem.level == lint_rules.ERROR:
             yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
         else:
             yield differs(
                 problem.message,
-                _schedule_of(material, steps),
-                asked or material.meant(problem.path),
+                _schedule_of(facts, steps),
+                asked or facts.meant(problem.path),
             )
-    if material.engine == engine.TFVISION:
-        told = {num_steps, *(problem.path for problem in problems)}
-        for operation in material.deviations_of(8):
-            if operation.path not in told:
-                yield deviation(material, operation)
-    if material.published is None:
+    if facts.engine == engine.TFVISION:
+        named = {num_steps, *(problem.path for problem in problems)}
+        for operation in facts.deviations_of(8):
+            if operation.path not in named:
+                yield deviation(facts, operation)
+    if facts.published is None:
         yield mind(f"{steps * batch:,} images; nothing to compare with", _NAME_THE_MODEL)
         return
-    published = material.published
+    published = facts.published
     theirs, ours = published.num_steps * published.batch_size, steps * batch
-    seen = f"{steps:,} steps of {batch} = {ours:,} images; {material.of_recipe(f'{theirs:,}')}"
+    seen = f"{steps:,} steps of {batch} = {ours:,} images; {facts.of_recipe(f'{theirs:,}')}"
     needed = -(-theirs // batch)
     if ours < 0.99 * theirs:
         yield differs(
             f"{seen}: {ours / theirs:.1%} of them",
-            f"{needed:,} steps at batch {batch}: {_schedule_of(material, needed)}",
+            f"{needed:,} steps at batch {batch}: {_schedule_of(facts, needed)}",
             asked,
         )
     elif ours > 1.01 * theirs:
@@ -207,54 +207,54 @@ def length(material: LaunchFacts) -> Iterator[CheckFinding]:
         yield Note(seen)
 
 
-def _schedule_of(material: LaunchFacts, steps: int) -> str:
+def _schedule_of(facts: LaunchFacts, steps: int) -> str:
     """The flag that makes training and schedule `steps` long."""
-    if material.intent.convert and steps == material.num_steps and not material.intent.rehearsal:
+    if facts.intent.convert and steps == facts.num_steps and not facts.intent.rehearsal:
         return "--rehearsal shortens the schedule with --num_steps"
     return f"python tools/render_config.py --num_steps={steps} scales the schedule with the steps"
 
 
-def averages(material: LaunchFacts) -> Iterator[CheckFinding]:
+def averages(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """13: moving-average weights are evaluated, or not, unlike the recipe."""
-    trained = material.train.optimizer.use_moving_average
-    evaluated = material.message.eval_config.use_moving_averages
-    contradicting = list(lint_rules.moving_averages(material.message))
+    trained = facts.train.optimizer.use_moving_average
+    evaluated = facts.message.eval_config.use_moving_averages
+    contradicting = list(lint_rules.moving_averages(facts.message))
     for problem in contradicting:
         yield differs(
             f"{problem.path}: {problem.message}",
             "set train_config.optimizer.use_moving_average and "
             "eval_config.use_moving_averages alike, as the recipe has them",
-            material.meant(problem.path),
+            facts.meant(problem.path),
         )
-    for operation in [] if contradicting else material.deviations_of(13):
-        yield deviation(material, operation)
-    compared = ", as in the recipe" if material.recipe is not None else ""
+    for operation in [] if contradicting else facts.deviations_of(13):
+        yield deviation(facts, operation)
+    compared = ", as in the recipe" if facts.recipe is not None else ""
     yield Note(
         f"{'kept' if trained else 'not kept'} in training, "
         f"{'evaluated' if evaluated else 'not evaluated'} in evaluation{compared}"
     )
 
 
-def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
+def cut(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """14: threshold, suppression or number of detections set for deployment."""
-    deviations = material.deviations_of(14)
+    deviations = facts.deviations_of(14)
     for operation in deviations:
-        yield deviation(material, operation)
-    post = _post_processing(material.message)
+        yield deviation(facts, operation)
+    post = _post_processing(facts.message)
     nms = getattr(post, "batch_non_max_suppression", None)
     if nms is None:
         if not deviations:
             yield Note("no suppression to be set (CenterNet)")
         return
     detections = nms.max_total_detections
-    if not deviations and nms.score_threshold > _DEPLOYED_SCORE and material.recipe is None:
+    if not deviations and nms.score_threshold > _DEPLOYED_SCORE and facts.recipe is None:
         yield differs(
             f"score_threshold {nms.score_threshold:g} is one for deployment: AP counts what scores "
             "lower too",
             "the zoo's is about 1e-8",
-            material.meant("score_threshold"),
+            facts.meant("score_threshold"),
         )
-    elif not deviations and detections < _COCO_DETECTIONS and material.recipe is None:
+    elif not deviations and detections < _COCO_DETECTIONS and facts.recipe is None:
         yield differs(
             f"{detections} detections an image; COCO's AP is over {_COCO_DETECTIONS}",
             f"max_total_detections: {_COCO_DETECTIONS}",
@@ -262,58 +262,58 @@ def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     elif not deviations:
         yield Note(
             f"score threshold {nms.score_threshold:.2g}, IoU {nms.iou_threshold:.2g}, "
-            f"{detections} detections" + (f", {material.as_recipe}" * (material.recipe is not None))
+            f"{detections} detections" + (f", {facts.as_recipe}" * (facts.recipe is not None))
         )
 
 
-def labelled(material: LaunchFacts) -> Iterator[CheckFinding]:
+def labelled(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the label map and the number of classes (part of 7)."""
-    for operation in material.deviations_of(7):
-        yield deviation(material, operation)
+    for operation in facts.deviations_of(7):
+        yield deviation(facts, operation)
 
 
-def of_records(material: LaunchFacts) -> Iterator[CheckFinding]:
+def of_records(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """The deviations of the training reader (part of 6)."""
-    for operation in material.deviations_of(6):
-        yield deviation(material, operation)
+    for operation in facts.deviations_of(6):
+        yield deviation(facts, operation)
 
 
-def start(material: LaunchFacts) -> Iterator[CheckFinding]:
+def start(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """The fine-tuning fields (part of 1)."""
-    for problem in lint_rules.fine_tuning(material.message):
+    for problem in lint_rules.fine_tuning(facts.message):
         if problem.level == lint_rules.ERROR:
             yield breaks(f"{problem.path}: {problem.message}", "as the recipe has it")
 
 
-def deviation(material: LaunchFacts, operation: Operation) -> CheckFinding:
+def deviation(facts: LaunchFacts, operation: Operation) -> CheckFinding:
     """What a difference from the recipe is to the launch."""
     here = "not set" if operation.b is None else show(operation.b)
     there = "not set" if operation.a is None else show(operation.a)
-    if material.finetunes and reasons.of_path(operation.path).number in _OF_TASK:
+    if facts.finetunes and reasons.of_path(operation.path).number in _OF_TASK:
         return Note(f"{operation.path} is {_short(here)}, in the recipe {_short(there)}")
-    if material.meant(operation.path):
+    if facts.meant(operation.path):
         return differs(
-            f"{operation.path} is {here}, {material.of_recipe(there)}: asked for", "", meant=True
+            f"{operation.path} is {here}, {facts.of_recipe(there)}: asked for", "", meant=True
         )
     back = (
         f"--set {operation.path}={there}"
         if operation.a is not None and not str(operation.a).startswith("{")
-        else _DIFF.format(engine.FILES[material.engine])
+        else _DIFF.format(engine.FILES[facts.engine])
     )
     why = f" ({operation.why})" if operation.why else ""
     return differs(
-        f"{operation.path} is {_short(here)}, {material.of_recipe(_short(there))}{why}",
+        f"{operation.path} is {_short(here)}, {facts.of_recipe(_short(there))}{why}",
         f"if it is not meant: {back}",
     )
 
 
-def _without_recipe(material: LaunchFacts) -> PreflightProblem:
-    return mind(f"not compared: {material.problems['recipe']}", _NAME_THE_MODEL)
+def _without_recipe(facts: LaunchFacts) -> PreflightProblem:
+    return mind(f"not compared: {facts.problems['recipe']}", _NAME_THE_MODEL)
 
 
-def _errors(material: LaunchFacts, *rules: Callable) -> Iterator[CheckFinding]:
+def _errors(facts: LaunchFacts, *rules: Callable) -> Iterator[CheckFinding]:
     for rule in rules:
-        for problem in rule(material.message):
+        for problem in rule(facts.message):
             if problem.level == lint_rules.ERROR:
                 yield breaks(f"{problem.path}: {problem.message}", "python tools/lint_config.py")
 
@@ -328,31 +328,31 @@ def _peak_rate(config: Any) -> float | UserError:
         return error
 
 
-def _of_batch_or_rate(material: LaunchFacts, operation: Operation) -> bool:
-    return operation.path == engine.BATCH[material.engine] or "learning_rate" in operation.path
+def _of_batch_or_rate(facts: LaunchFacts, operation: Operation) -> bool:
+    return operation.path == engine.BATCH[facts.engine] or "learning_rate" in operation.path
 
 
-def _rate_is_meant(material: LaunchFacts) -> bool:
+def _rate_is_meant(facts: LaunchFacts) -> bool:
     """Whether the user set a rate on purpose; the batch alone is the documented mistake."""
-    names = {path.rpartition(".")[2] for path in material.intent.asked_for}
-    if material.engine == engine.TFVISION:
+    names = {path.rpartition(".")[2] for path in facts.intent.asked_for}
+    if facts.engine == engine.TFVISION:
         return not names.isdisjoint(VISION_RATES)
     return any("learning_rate" in name for name in names)
 
 
-def _scaled_flags(material: LaunchFacts) -> str:
+def _scaled_flags(facts: LaunchFacts) -> str:
     """The flags that scale the recipe to this batch, images seen kept; of a fine-tuning, which has
     a length of its own, those of the rates."""
-    if material.engine == engine.TFVISION:
-        batch = f"--global_batch_size={material.described.batch_size}"
-        return f"python tools/render_config.py --model={material.intent.model} {batch}"
-    scaled = type(material.recipe).FromString(material.recipe.SerializeToString())
-    scaling.scale_batch(scaled, material.described.batch_size)
+    if facts.engine == engine.TFVISION:
+        batch = f"--global_batch_size={facts.described.batch_size}"
+        return f"python tools/render_config.py --model={facts.intent.model} {batch}"
+    scaled = type(facts.recipe).FromString(facts.recipe.SerializeToString())
+    scaling.scale_batch(scaled, facts.described.batch_size)
     return " ".join(
         f"--set {operation.path}={show(operation.b)}"
-        for operation in diff(material.recipe, scaled)
+        for operation in diff(facts.recipe, scaled)
         if operation.path != "train_config.batch_size"
-        and (not material.finetunes or operation.path.rpartition(".")[2] in _RATES)
+        and (not facts.finetunes or operation.path.rpartition(".")[2] in _RATES)
     )
 
 

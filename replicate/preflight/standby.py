@@ -140,7 +140,7 @@ def trained(
     return loop.train(config, run_dir, chosen, trainer=trainer, evaluate=evaluate)
 
 
-def told(call: Callable[[], Any]) -> dict:
+def outcome_of(call: Callable[[], Any]) -> dict:
     """What a call came to, as `outcome.json` tells it: its result, or an error that tools tell.
 
     Args:

@@ -20,84 +20,84 @@ from replicate.verdict import comparable
 _FEW, _MOST = 0.5, 0.95
 
 
-def checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
+def checkpoint(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """1: the classification checkpoint of the recipe is not loaded."""
-    here = material.train
-    published = material.recipe.train_config if material.recipe is not None else None
+    here = facts.train
+    published = facts.recipe.train_config if facts.recipe is not None else None
     if not here.fine_tune_checkpoint:
-        yield from _from_random(material, published)
+        yield from _from_random(facts, published)
         return
-    yield from recipe_checks.start(material)
+    yield from recipe_checks.start(facts)
     path = here.fine_tune_checkpoint
     if any(mark in path for mark in PLACEHOLDER):
-        yield breaks(f"'{path}' is still to be configured", _where(material, published))
+        yield breaks(f"'{path}' is still to be configured", _where(facts, published))
     elif not os.path.isfile(f"{path}.index"):
         yield breaks(
             f"no checkpoint at {path} ({path}.index is missing)",
-            f"name its prefix, without .index; {_where(material, published)}",
+            f"name its prefix, without .index; {_where(facts, published)}",
         )
     else:
-        yield Note(f"{path} ({_kind(material)})")
-    if published is not None and published.fine_tune_checkpoint and not material.intent.restore:
+        yield Note(f"{path} ({_kind(facts)})")
+    if published is not None and published.fine_tune_checkpoint and not facts.intent.restore:
         ours, theirs = here.fine_tune_checkpoint_type, published.fine_tune_checkpoint_type
-        if ours != theirs and not (material.finetunes and ours in ("detection", "full")):
+        if ours != theirs and not (facts.finetunes and ours in ("detection", "full")):
             field = "train_config.fine_tune_checkpoint_type"
             yield differs(
                 f"type {ours!r}; the recipe's is {theirs!r}",
                 f"--set {field}={theirs}",
-                material.meant(field),
+                facts.meant(field),
             )
 
 
-def _kind(material: LaunchFacts) -> str:
+def _kind(facts: LaunchFacts) -> str:
     """What of the checkpoint is loaded, in a word or two."""
-    kind: str = material.train.fine_tune_checkpoint_type
-    if material.intent.restore:
+    kind: str = facts.train.fine_tune_checkpoint_type
+    if facts.intent.restore:
         return "all but the class heads"
-    if material.finetunes and kind == "detection":
+    if facts.finetunes and kind == "detection":
         return "detection: the feature extractor; --restore=all_but_class_heads takes more of it"
     return kind
 
 
-def _from_random(material: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
-    if material.intent.restore and not material.checkpoint_steps:
+def _from_random(facts: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
+    if facts.intent.restore and not facts.checkpoint_steps:
         yield breaks(
-            f"--restore={material.intent.restore} and no checkpoint to take them from",
+            f"--restore={facts.intent.restore} and no checkpoint to take them from",
             "--fine_tune_checkpoint=CHECKPOINT of a detector of this model, or leave --restore out",
         )
         return
-    if material.checkpoint_steps:
+    if facts.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
-    elif material.finetunes:
+    elif facts.finetunes:
         yield mind(
             "random weights: there is nothing to fine-tune",
             "--fine_tune_checkpoint=CHECKPOINT of a detector of this model "
             "(python tools/download.py zoo MODEL fetches the zoo's)",
         )
     elif published is None:
-        yield mind("random weights; no zoo recipe starts so", _where(material, None))
+        yield mind("random weights; no zoo recipe starts so", _where(facts, None))
     elif published.fine_tune_checkpoint:
         yield differs(
             f"random weights; the recipe starts from a {published.fine_tune_checkpoint_type} "
             "checkpoint (19 mAP instead of 22.2 where users missed it)",
-            _where(material, published),
+            _where(facts, published),
         )
     else:
         yield Note("random weights, as in the recipe")
 
 
-def _where(material: LaunchFacts, published: Any) -> str:
+def _where(facts: LaunchFacts, published: Any) -> str:
     """What to do for the recipe's starting weights: the command that fetches them, if any does."""
     if published is None or not published.fine_tune_checkpoint:
         return "--fine_tune_checkpoint=CHECKPOINT"
     name = published.fine_tune_checkpoint.rpartition("/")[2]
     name = "" if any(mark in name for mark in PLACEHOLDER) else name
-    point = zoo.starting_point(material.intent.model, name)
+    point = zoo.starting_point(facts.intent.model, name)
     if point is None:
         return f"--fine_tune_checkpoint=CHECKPOINT (the recipe's: {name or 'not named'})"
     if not point.archive:
         return f"--fine_tune_checkpoint=CHECKPOINT; {point.note}"
-    model = zoo.get(material.intent.model)
+    model = zoo.get(facts.intent.model)
     wanted = model.archive if model is not None else point.templates[0]
     return (
         f"python tools/download.py starting {wanted} fetches the recipe's {point.checkpoint} and "
@@ -105,18 +105,18 @@ def _where(material: LaunchFacts, published: Any) -> str:
     )
 
 
-def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def matched(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """1, the other half: what of the checkpoint went into the model, counted by restoring it."""
     start = trial.get("start")
     if start is None:
         return
     if "error" in start:
-        yield breaks(start["error"], _fitting_checkpoint(material))
+        yield breaks(start["error"], _fitting_checkpoint(facts))
         return
     share = start["changed"] / max(start["total"], 1)
     seen = f"{start['changed']} of {start['total']} variables loaded"
-    of_detector = bool(material.intent.restore) or (
-        material.train.fine_tune_checkpoint_type in ("detection", "full")
+    of_detector = bool(facts.intent.restore) or (
+        facts.train.fine_tune_checkpoint_type in ("detection", "full")
     )
     fix = f"is it this model's {'detector' if of_detector else 'backbone'}, and of this type?"
     if share < _FEW:
@@ -127,44 +127,44 @@ def matched(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
         yield Note(seen)
 
 
-def _fitting_checkpoint(material: LaunchFacts) -> str:
-    kind = material.train.fine_tune_checkpoint_type
-    if kind == "full" and not material.intent.restore:
+def _fitting_checkpoint(facts: LaunchFacts) -> str:
+    kind = facts.train.fine_tune_checkpoint_type
+    if kind == "full" and not facts.intent.restore:
         return (
             "a detector's checkpoint of this model with as many classes; of any other, "
             "--restore=all_but_class_heads takes all else, fine_tune_checkpoint_type: detection "
             "the feature extractor"
         )
-    if kind == "detection" or material.intent.restore:
+    if kind == "detection" or facts.intent.restore:
         return "the checkpoint of a detector of this model, of any number of classes"
     return "the backbone's checkpoint, with the recipe's type"
 
 
-def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
+def resume(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """9: a resume keeps the step but not the optimizer, schedule or data position."""
-    yield from _restart_in_disguise(material)
-    steps = material.checkpoint_steps
+    yield from _restart_in_disguise(facts)
+    steps = facts.checkpoint_steps
     if not steps:
-        if read_metrics(material.run.metrics):
+        if read_metrics(facts.run.metrics):
             yield mind(
-                f"{material.run.metrics} has steps, but no checkpoint is there: it begins anew",
+                f"{facts.run.metrics} has steps, but no checkpoint is there: it begins anew",
                 "put the checkpoints back, or name another run directory",
             )
         else:
             yield Note("a new run")
         return
-    before = _config_before(material)
-    changed = [] if before is None else _changed(before, material.message)
-    if changed and "config" not in material.intent.accept:
+    before = _config_before(facts)
+    changed = [] if before is None else _changed(before, facts.message)
+    if changed and "config" not in facts.intent.accept:
         first = changed[0]
         yield breaks(
             f"checkpoint {steps[-1]} was trained with another config: {first.path} was {first.a}, "
             f"is {first.b}" + (f" (and {len(changed) - 1} more)" * (len(changed) > 1)),
             "continue with the config it began with, or name another run directory",
         )
-    intent = material.intent
-    now = identity.of(material.message, intent.seed, intent.precision)
-    differences = identity.differences(material.run, now)
+    intent = facts.intent
+    now = identity.of(facts.message, intent.seed, intent.precision)
+    differences = identity.differences(facts.run, now)
     for field, sentence in differences.items():
         if field not in intent.accept and not (field == "config" and changed):
             yield breaks(
@@ -172,7 +172,7 @@ def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
                 f"continue it as it began, name another run directory, or --accept={field}",
             )
     as_it_began = not changed and not differences
-    logged = read_metrics(material.run.metrics)
+    logged = read_metrics(facts.run.metrics)
     if not logged or logged[-1]["step"] < steps[-1]:
         yield mind(
             f"the log ends at step {logged[-1]['step'] if logged else 0}, the checkpoint is of "
@@ -184,7 +184,7 @@ def resume(material: LaunchFacts) -> Iterator[CheckFinding]:
         yield Note(f"continues after step {steps[-1]} with {known}")
 
 
-def resumed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
+def resumed(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
     """9, the other half: what the checkpoint holds, read by TensorFlow."""
     state = trial.get("resume")
     if state is None:
@@ -207,21 +207,21 @@ def resumed(material: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[
         yield Note("step, weights and optimizer are in it")
 
 
-def _restart_in_disguise(material: LaunchFacts) -> Iterator[CheckFinding]:
+def _restart_in_disguise(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """A fine_tune_checkpoint that is a run's own: weights go on, everything else begins anew."""
-    path = material.described.start
+    path = facts.described.start
     if not path:
         return
-    name = "init_checkpoint" if material.engine == engine.TFVISION else "fine_tune_checkpoint"
+    name = "init_checkpoint" if facts.engine == engine.TFVISION else "fine_tune_checkpoint"
     folder = pathlib.Path(path).resolve().parent
-    if folder in (material.run.root.resolve(), material.run.checkpoints.resolve()):
+    if folder in (facts.run.root.resolve(), facts.run.checkpoints.resolve()):
         yield breaks(
             f"{name} is this run's own checkpoint ({path}): that begins at step 0 "
             "with a new optimizer, schedule and order of data",
             f"to continue the run, leave {name} as it began; the run directory is "
             "all that is needed",
         )
-    elif material.finetunes:
+    elif facts.finetunes:
         return  # from whose weights it starts, is what a fine-tuning is
     elif folder.name == "checkpoints" and (folder.parent / "metrics.jsonl").is_file():
         yield differs(
@@ -232,14 +232,14 @@ def _restart_in_disguise(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
 
 
-def _config_before(material: LaunchFacts) -> Any:
+def _config_before(facts: LaunchFacts) -> Any:
     """The config of the last launch into this run directory, or None."""
-    text = material.launched.get("config")
+    text = facts.launched.get("config")
     try:
         if text:
             return engine.parse(text, "preflight.json")
-        if material.run.config.is_file():
-            return engine.of_run(material.run.config)
+        if facts.run.config.is_file():
+            return engine.of_run(facts.run.config)
     except UserError:
         pass
     return None

@@ -38,22 +38,22 @@ _CHILD = pathlib.Path(__file__).with_name("trial_process.py")
 _UNSET = ("TF_CONFIG",)
 
 
-def wanted(material: LaunchFacts, steps: bool) -> bool:
+def wanted(facts: LaunchFacts, steps: bool) -> bool:
     """Whether there is anything to try: steps, a starting checkpoint or one to continue from.
 
     Of a fine-tuning without steps nothing is: building the model takes a minute, and training
     counts what it restores all the same (start.json).
     """
-    if engine.of(material.message) != engine.ODAPI:
+    if engine.of(facts.message) != engine.ODAPI:
         return False  # the steps of another engine are not tried yet
-    if material.finetunes and not steps:
+    if facts.finetunes and not steps:
         return False
-    starts = material.train.fine_tune_checkpoint and not material.checkpoint_steps
-    return bool(steps or starts or material.checkpoint_steps)
+    starts = facts.train.fine_tune_checkpoint and not facts.checkpoint_steps
+    return bool(steps or starts or facts.checkpoint_steps)
 
 
 def run(
-    material: LaunchFacts,
+    facts: LaunchFacts,
     steps: bool = True,
     seconds: float = SECONDS,
     progress: bool = True,
@@ -62,7 +62,7 @@ def run(
     """Tries it.
 
     Args:
-      material: LaunchFacts.
+      facts: LaunchFacts.
       steps: whether to train and evaluate; without, checkpoints alone are read.
       seconds: how long it may take.
       progress: whether to show a progress bar.
@@ -76,14 +76,14 @@ def run(
         standby = waiting or stack.enter_context(Standby())
         folder = standby.folder()
         try:
-            job = _job(material, folder, steps)
+            job = _job(facts, folder, steps)
         except InputError as error:
             return {"stage": "making records", "error": str(error)}
         result_path = folder / "result.json"
-        write_json(folder / "job.json", job | {"waits": bool(waiting and _could_train(material))})
+        write_json(folder / "job.json", job | {"waits": bool(waiting and _could_train(facts))})
         process, status, log = _process(folder, result_path, seconds, progress)
         if status is None:
-            standby.keep(process, material.message, material.intent.of_steps())
+            standby.keep(process, facts.message, facts.intent.of_steps())
         outcome = {"stage": "starting"}
         if result_path.is_file():
             outcome = json.loads(result_path.read_text(encoding="utf-8"))
@@ -93,25 +93,25 @@ def run(
     return outcome
 
 
-def _could_train(material: LaunchFacts) -> bool:
+def _could_train(facts: LaunchFacts) -> bool:
     """Whether the process that tries could be the run's: one machine, from the first step on."""
-    return material.intent.num_workers == 1 and not material.checkpoint_steps
+    return facts.intent.num_workers == 1 and not facts.checkpoint_steps
 
 
-def _job(material: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
+def _job(facts: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
     """What trial_process.py is told, and the files it reads."""
-    intent = material.intent
+    intent = facts.intent
     config = type(intent.message)()
     config.CopyFrom(intent.message)
-    pixels = max(material.facts.input_height, 64) * max(material.facts.input_width, 64)
+    pixels = max(facts.facts.input_height, 64) * max(facts.facts.input_width, 64)
     cpu_batch = max(1, _CPU_PIXELS // pixels)
     reader = config.train_input_reader
     reader.shuffle_buffer_size = min(reader.shuffle_buffer_size, 4 * config.train_config.batch_size)
-    source = material.train_source if not material.train_records.paths else None
+    source = facts.train_source if not facts.train_records.paths else None
     if source is not None:
         count = 2 * min(cpu_batch, config.train_config.batch_size)
         _sample(source, intent, config, folder, count)
-    val = _two_images(material, folder) if steps else None
+    val = _two_images(facts, folder) if steps else None
     write_text(folder / "pipeline.config", configs.to_text(config))
     return {
         "config": str(folder / "pipeline.config"),
@@ -122,8 +122,8 @@ def _job(material: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,
         "steps": steps,
-        "start": bool(config.train_config.fine_tune_checkpoint) and not material.checkpoint_steps,
-        "checkpoints": str(material.run.checkpoints) if material.checkpoint_steps else "",
+        "start": bool(config.train_config.fine_tune_checkpoint) and not facts.checkpoint_steps,
+        "checkpoints": str(facts.run.checkpoints) if facts.checkpoint_steps else "",
         "val_annotations": str(val[0]) if val else "",
         "val_images": intent.val_images,
         "num_val_images": val[1] if val else 0,
@@ -160,10 +160,10 @@ def _sample(
         reader.label_map_path = labels
 
 
-def _two_images(material: LaunchFacts, folder: pathlib.Path) -> tuple[pathlib.Path, int] | None:
+def _two_images(facts: LaunchFacts, folder: pathlib.Path) -> tuple[pathlib.Path, int] | None:
     """An annotation file of two evaluation images that have annotations: (path, how many)."""
-    source = material.val_source
-    if source is None or not material.intent.val_images:
+    source = facts.val_source
+    if source is None or not facts.intent.val_images:
         return None
     with_objects = [i for i in range(len(source.images)) if source.num_annotations_of(i)]
     chosen = (with_objects or list(range(len(source.images))))[:_VAL_IMAGES]

@@ -64,7 +64,7 @@ def main(job_path: str, result_path: str, errors: str) -> None:
     except UserError as error:
         trial.add(error=str(error))
     except Exception as error:
-        trial.add(**_told(error, trial.outcome["stage"]))
+        trial.add(**_in_words(error, trial.outcome["stage"]))
     if tried is not None:
         _wait(*tried, int(errors))
 
@@ -93,10 +93,10 @@ def _wait(trainer: Any, start: str, errors: int) -> None:
         more = order["settings"], order["evaluation"], trainer
         return standby.trained(config, order["run_dir"], *more)
 
-    run.write_json(order["outcome"], standby.told(train))
+    run.write_json(order["outcome"], standby.outcome_of(train))
 
 
-def _told(error: Exception, stage: str) -> dict:
+def _in_words(error: Exception, stage: str) -> dict:
     """An exception in words; running out of GPU memory has its own."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if type(error).__name__ == "ResourceExhaustedError":

@@ -25,24 +25,24 @@ def _at(config: Any, path: str) -> Any:
     return config.params.at(path)
 
 
-def starting_checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
+def starting_checkpoint(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """1: the recipe's starting weights are not loaded."""
-    here = material.described.start
-    theirs = material.published.start if material.published is not None else None
+    here = facts.described.start
+    theirs = facts.published.start if facts.published is not None else None
     give = "--fine_tune_checkpoint=CHECKPOINT" + (f" (the recipe's: {theirs})" if theirs else "")
     if not here:
-        if material.checkpoint_steps:
+        if facts.checkpoint_steps:
             yield Note("not needed: the run continues from its own checkpoint")
-        elif material.finetunes:
+        elif facts.finetunes:
             yield mind("random weights: there is nothing to fine-tune", give)
         elif theirs:
             yield differs("random weights; the recipe starts from a checkpoint", give)
-        elif material.published is None:
+        elif facts.published is None:
             yield mind("random weights; nothing to compare with", "name the published row")
         else:
             yield Note("random weights, as in the recipe")
         return
-    modules = _at(material.message, "task.init_checkpoint_modules")
+    modules = _at(facts.message, "task.init_checkpoint_modules")
     if not _is_checkpoint(here):
         yield breaks(
             f"no checkpoint at {here}",
@@ -50,20 +50,20 @@ def starting_checkpoint(material: LaunchFacts) -> Iterator[CheckFinding]:
         )
     else:
         yield Note(f"{here} ({modules})")
-    if material.recipe is not None:
-        published = _at(material.recipe, "task.init_checkpoint_modules")
-        if theirs and modules != published and not material.finetunes:
+    if facts.recipe is not None:
+        published = _at(facts.recipe, "task.init_checkpoint_modules")
+        if theirs and modules != published and not facts.finetunes:
             field = "task.init_checkpoint_modules"
             yield differs(
                 f"{field} is {modules}; the recipe's {published}",
                 f"--set {field}={published}",
-                material.meant(field),
+                facts.meant(field),
             )
-        elif not theirs and not material.finetunes:
+        elif not theirs and not facts.finetunes:
             yield differs(
                 "starts from a checkpoint; the recipe from random weights",
                 '--fine_tune_checkpoint=""',
-                material.meant("task.init_checkpoint"),
+                facts.meant("task.init_checkpoint"),
             )
 
 
@@ -71,13 +71,13 @@ def _is_checkpoint(path: str) -> bool:
     return os.path.isfile(f"{path}.index") or os.path.isfile(os.path.join(path, "checkpoint"))
 
 
-def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
+def labels(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """7: the classes are wrong, or the records hold none that the decoder reads."""
-    for operation in material.deviations_of(7):
-        yield deviation(material, operation)
-    classes = material.described.num_classes
+    for operation in facts.deviations_of(7):
+        yield deviation(facts, operation)
+    classes = facts.described.num_classes
     field = "task.model.num_classes"
-    sources = [s for s in (material.train_source, material.val_source) if s is not None]
+    sources = [s for s in (facts.train_source, facts.val_source) if s is not None]
     for source in sources:
         highest = max(source.categories, default=0)
         if highest > classes:
@@ -87,10 +87,10 @@ def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
                 "cut off",
                 f"--set {field}={highest + 1}",
             )
-    if material.row is not None and sources:
+    if facts.row is not None and sources:
         yield from data_checks.coco_categories(sources[-1].categories, 0)
     names = None
-    path = material.described.train_label_map
+    path = facts.described.train_label_map
     if path:
         try:
             names = render.label_map(path)
@@ -103,20 +103,22 @@ def labels(material: LaunchFacts) -> Iterator[CheckFinding]:
                 f"--set {field}={max(names) + 1}",
             )
     for split in ("train", "val"):
-        yield from _records(material, split, getattr(material, f"{split}_records"), names)
-    masks = material.described.predicts_masks
-    if masks and material.intent.convert and not material.intent.include_masks:
+        yield from _records(facts, split, getattr(facts, f"{split}_records"), names)
+    masks = facts.described.predicts_masks
+    if masks and facts.intent.convert and not facts.intent.include_masks:
         yield breaks("the model learns masks; the records will have none", "--include_masks")
     yield Note(f"{classes} classes and the background")
 
 
 def _records(
-    material: LaunchFacts, split: str, held: Records, names: dict[int, str] | None
+    facts: LaunchFacts, split: str, held: Records, names: dict[int, str] | None
 ) -> Iterator[CheckFinding]:
     """Whether the decoder finds the objects of a sample of records, and what they are."""
-    classes = material.described.num_classes
+    classes = facts.described.num_classes
     sampled = list(overlap.sample_records(held))
-    with_objects = [each for each in sampled if _values(each, "image/object/bbox/xmin")]
+    with_objects = [
+        operation for operation in sampled if _values(operation, "image/object/bbox/xmin")
+    ]
     for features in with_objects:
         if names is not None:
             texts = {
@@ -154,8 +156,8 @@ def _records(
                 else data_checks.CONVERT,
             )
             return
-    has_masks = any(_values(each, "image/object/mask") for each in with_objects)
-    needed = split == "train" and material.described.predicts_masks
+    has_masks = any(_values(operation, "image/object/mask") for operation in with_objects)
+    needed = split == "train" and facts.described.predicts_masks
     if needed and with_objects and not has_masks:
         yield breaks(
             "train: the model learns masks; the records have none",
@@ -167,31 +169,31 @@ def _values(features: dict, name: str) -> Any:
     return features.get(name, (None, ()))[1]
 
 
-def averages(material: LaunchFacts) -> Iterator[CheckFinding]:
+def averages(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """13: moving averages are kept, or not, unlike the recipe; what is kept is evaluated."""
-    for operation in material.deviations_of(13):
-        yield deviation(material, operation)
-    kept = _at(material.message, _EMA) is not None
-    compared = ", as in the recipe" if material.recipe is not None else ""
+    for operation in facts.deviations_of(13):
+        yield deviation(facts, operation)
+    kept = _at(facts.message, _EMA) is not None
+    compared = ", as in the recipe" if facts.recipe is not None else ""
     yield Note(f"{'kept and evaluated' if kept else 'not kept'}{compared}")
 
 
-def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
+def cut(facts: LaunchFacts) -> Iterator[CheckFinding]:
     """14: the detections that are left out."""
-    deviations = material.deviations_of(14)
+    deviations = facts.deviations_of(14)
     for operation in deviations:
-        yield deviation(material, operation)
-    generator = _at(material.message, _GENERATOR) or {}
+        yield deviation(facts, operation)
+    generator = _at(facts.message, _GENERATOR) or {}
     threshold = generator.get("pre_nms_score_threshold")
     detections = generator.get("max_num_detections")
     if deviations:
         return
-    if material.recipe is None and (threshold or 0) > _CUT:
+    if facts.recipe is None and (threshold or 0) > _CUT:
         yield differs(
             f"pre_nms_score_threshold {threshold:g}: AP counts what scores lower too",
             f"TF-Vision's own is {_CUT}",
         )
-    elif material.recipe is None and detections is not None and detections < _COCO_DETECTIONS:
+    elif facts.recipe is None and detections is not None and detections < _COCO_DETECTIONS:
         yield differs(
             f"{detections} detections an image; COCO's AP is over {_COCO_DETECTIONS}",
             f"--set {_GENERATOR}.max_num_detections={_COCO_DETECTIONS}",
@@ -199,5 +201,5 @@ def cut(material: LaunchFacts) -> Iterator[CheckFinding]:
     else:
         yield Note(
             f"score threshold {threshold}, IoU {generator.get('nms_iou_threshold')}, "
-            f"{detections} detections" + f", {material.as_recipe}" * (material.recipe is not None)
+            f"{detections} detections" + f", {facts.as_recipe}" * (facts.recipe is not None)
         )

@@ -14,12 +14,12 @@ _MOST = 6
 _SETUP_OK = {"as published": True, "scaled": True, "changed": False}
 
 
-def of_run(content: dict, material: RunFiles) -> dict:
+def of_run(content: dict, files: RunFiles) -> dict:
     """The answers at the top of the page.
 
     Args:
       content: the report's dict with verdict, metrics, schedule and command.
-      material: RunFiles.
+      files: RunFiles.
 
     Returns:
       dict: reached (sentence), runs ("one run" or how many seeds), interval (sentence or None),
@@ -30,8 +30,8 @@ def of_run(content: dict, material: RunFiles) -> dict:
         "reached": _reached(content),
         "runs": _runs(content),
         "interval": _interval(content),
-        "rehearsal": bool((material.preflight or {}).get("rehearsal")),
-        "next": list(_next(content, material)),
+        "rehearsal": bool((files.preflight or {}).get("rehearsal")),
+        "next": list(_next(content, files)),
     }
 
 
@@ -74,12 +74,12 @@ def _runs(content: dict) -> str:
 
 def _interval(content: dict) -> str | None:
     """How far AP would move on other images, where that was computed."""
-    found = ((content["analysis"] or {}).get("intervals") or {}).get("AP")
-    if found is None or "of_another" in (
+    interval = ((content["analysis"] or {}).get("intervals") or {}).get("AP")
+    if interval is None or "of_another" in (
         content["verdict"] or {}
     ):  # it would stand beside that one
         return None
-    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
 
 
 def trained_on(content: dict, of_zoo: bool = True) -> dict:
@@ -89,26 +89,26 @@ def trained_on(content: dict, of_zoo: bool = True) -> dict:
     facts = (verdict or {}).get("facts") or []
     images = ((facts[0].get("training") or {}) if facts else {}).get("images")
     if images is None:
-        split = (each for each in content["data"]["records"] if each["split"] == "train")
-        images = next((each["images"] for each in split), None)
-    seen = plan["images_seen"] if plan else None
-    if images is None and seen is None:
+        split = (records for records in content["data"]["records"] if records["split"] == "train")
+        images = next((records["images"] for records in split), None)
+    images_seen = plan["images_seen"] if plan else None
+    if images is None and images_seen is None:
         return {"label": "Trained on", "text": "no log of a training in the run", "ok": None}
     said = []
     if images is not None:
         share = f" ({_share(images / TRAIN2017_IMAGES)} of train2017's {TRAIN2017_IMAGES:,})"
         said.append(f"{images:,} images{share if of_zoo else ''}")
-    if seen is not None:
+    if images_seen is not None:
         said.append(
-            f"{seen:,} images seen: {plan['steps_run']:,} of {plan['num_steps']:,} planned steps "
-            f"at batch {plan['batch_size']:,}"
+            f"{images_seen:,} images seen: {plan['steps_run']:,} of {plan['num_steps']:,} planned "
+            f"steps at batch {plan['batch_size']:,}"
         )
     published = facts[0].get("published_images_seen") if facts and of_zoo else None
-    if seen is not None and published:
+    if images_seen is not None and published:
         said.append(f"the published recipe sees {published:,}")
     ok = None
-    if images is not None and seen is not None and published:
-        ok = images == TRAIN2017_IMAGES and seen == published
+    if images is not None and images_seen is not None and published:
+        ok = images == TRAIN2017_IMAGES and images_seen == published
     return {"label": "Trained on", "text": "; ".join(said), "ok": ok}
 
 
@@ -121,9 +121,9 @@ def setup(content: dict) -> dict:
     verdict, deviations = content["verdict"], content["deviations"]
     answer = verdict["conditions"]["answer"] if verdict else None
     counts = ", ".join(
-        f"{len(each['operations'])} of {each['class']}"
-        for each in (deviations or {"classes": []})["classes"]
-        if each["affects_ap"]
+        f"{len(group['operations'])} of {group['class']}"
+        for group in (deviations or {"classes": []})["classes"]
+        if group["affects_ap"]
     )
     if verdict and reference_kind(verdict) != "zoo":
         return _own_setup(verdict, deviations, counts)
@@ -159,16 +159,16 @@ def _own_setup(verdict: dict, deviations: dict | None, counts: str) -> dict:
     return {"label": "Setup", "text": text, "ok": None}
 
 
-def _next(content: dict, material: RunFiles) -> Iterator[dict]:
+def _next(content: dict, files: RunFiles) -> Iterator[dict]:
     """What to change next: commands, the likeliest cause's first."""
-    run = command_context.of_run(material, content["model"]["name"], content)
+    run = command_context.of_run(files, content["model"]["name"], content)
     verdict = content["verdict"]
     if not content["metrics"]:
         command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
         yield _step("score the last checkpoint", [command])
         return
     if verdict is None:
-        yield _step(f"judge the run: {material.why_no_verdict}", [next_steps.judged(run)])
+        yield _step(f"judge the run: {files.why_no_verdict}", [next_steps.judged(run)])
         return
     if any(each["file"].startswith("evals/") for each in content["damaged"]):
         command = shlex.join(["python", "tools/evaluate.py", f"--model_dir={run.root}"])
@@ -176,7 +176,7 @@ def _next(content: dict, material: RunFiles) -> Iterator[dict]:
         return
     if "of_another" in verdict:
         why = "judge the evaluation that this page shows; the verdict is of another"
-        yield _step(why, [next_steps.judge_again(material.run)])
+        yield _step(why, [next_steps.judge_again(files.run)])
         return
     if reference_kind(verdict) != "zoo":
         yield from _next_of_own(verdict, run, _runs(content))

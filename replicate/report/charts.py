@@ -244,8 +244,8 @@ def _tide(tide: dict) -> Plot:
         for number, bar in enumerate(bars):
             bar.set_gid(f"bar-{number}")
         drawn = plots.finished(holder, "tide", "Errors by kind (TIDE)")
-    told = {
+    titles = {
         f"bar-{number}": f"{TIDE[name]}: {gain:.2f} points"
         for number, (name, gain) in enumerate(zip(names, gains, strict=True))
     }
-    return plots.marked(drawn, told)
+    return plots.marked(drawn, titles)

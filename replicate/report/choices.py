@@ -46,15 +46,17 @@ def grouped(classes: Iterable[dict], scaling: dict | None) -> list[dict]:
     for group in classes:
         alone = []
         for operation in group["operations"]:
-            found = next((each for each in _CHOICES if re.search(each[2], operation["path"])), None)
-            if found is None:
+            chosen = next(
+                (choice for choice in _CHOICES if re.search(choice[2], operation["path"])), None
+            )
+            if chosen is None:
                 alone.append(operation)
                 continue
-            name, what, _ = found
+            name, what, _ = chosen
             if scaling and name.startswith("another batch"):
                 name = f"the batch, scaled by the {scaling['rule']} rule"
             choice = of_choice.setdefault(
-                found[0], {"name": name, "what": what, "affects_ap": False, "operations": []}
+                chosen[0], {"name": name, "what": what, "affects_ap": False, "operations": []}
             )
             choice["affects_ap"] |= group["affects_ap"]
             choice["operations"].append(operation)

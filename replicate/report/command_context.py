@@ -54,42 +54,42 @@ class CommandContext:
     published: dict[str, Any]
 
 
-def of_run(material: RunFiles, model: str | None, content: dict) -> CommandContext:
+def of_run(files: RunFiles, model: str | None, content: dict) -> CommandContext:
     """The CommandContext of a report.
 
     Args:
-      material: RunFiles.
+      files: RunFiles.
       model: the zoo model's name, None where it is not known.
       content: the report's dict, with metrics and schedule.
     """
-    spec, plan = material.spec or {}, content["schedule"] or {}
+    spec, plan = files.spec or {}, content["schedule"] or {}
     metrics = content["metrics"] or {}
     alone = spec.get("kind") == "training"
     return CommandContext(
-        root=str(material.run.root),
+        root=str(files.run.root),
         model=model or "MODEL",
-        request=material.request,
+        request=files.request,
         trained_alone=alone,
         command=spec.get("command"),
-        rehearsal=bool((material.preflight or {}).get("rehearsal")),
-        finetunes=verdict.finetunes(material.run),
+        rehearsal=bool((files.preflight or {}).get("rehearsal")),
+        finetunes=verdict.finetunes(files.run),
         batch_size=plan.get("batch_size"),
         finished=plan.get("steps_run") is None or plan["steps_run"] >= plan["num_steps"],
         annotations=(metrics.get("annotations") or {}).get("file"),
         step=metrics.get("step"),
-        train_records=_records(material, alone),
+        train_records=_records(files, alone),
         published={
             each["path"]: each["a"]
-            for each in material.deviations or ()
+            for each in files.deviations or ()
             if isinstance(each["a"], (bool, int, float))
         },
     )
 
 
-def _records(material: RunFiles, alone: bool) -> str:
+def _records(files: RunFiles, alone: bool) -> str:
     """The common prefix of the training shards."""
-    if alone and material.message is not None:
-        paths = material.message.train_input_reader.tf_record_input_reader.input_path
+    if alone and files.message is not None:
+        paths = files.message.train_input_reader.tf_record_input_reader.input_path
         if paths:
             return re.sub(r"-[\d?*]+-of-[\d?*]+(\.tfrecord)?$", "", paths[0])
-    return os.path.join(material.run.data, "train")
+    return os.path.join(files.run.data, "train")

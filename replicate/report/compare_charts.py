@@ -118,7 +118,7 @@ def _overlay(curve: dict, keys: list[str], apart: set[str], names: dict[str, str
 def _speed(comparison: dict, keys: list[str]) -> Plot:
     speed = comparison["speed"]
     with plots.axes("latency of an image (ms)", "box AP (%)", size=(6.2, 3.6)) as holder:
-        told = {}
+        titles = {}
         for number, model in enumerate(speed["zoo"]):
             holder.scatter(
                 model["latency_ms"],
@@ -129,7 +129,7 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
                 label=None if number else "zoo, as published",
                 gid=f"zoo-{number}",
             )
-            told[f"zoo-{number}"] = (
+            titles[f"zoo-{number}"] = (
                 f"{model['name']}: {100 * model['AP']:.1f} % at {model['latency_ms']:g} ms, "
                 "as published"
             )
@@ -147,7 +147,7 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
         for run in speed["runs"]:
             colour = _stand_in(keys, run["run"])
             at = (run["latency_ms"], run["AP"])
-            told[f"of-{run['run']}"] = (
+            titles[f"of-{run['run']}"] = (
                 f"{names[run['run']]}: {100 * run['AP']:.1f} % at {run['latency_ms']:.1f} ms"
             )
             holder.scatter(*at, s=46, color=colour, zorder=3, gid=f"of-{run['run']}")
@@ -167,4 +167,4 @@ def _speed(comparison: dict, keys: list[str]) -> Plot:
         holder.set_ylim(bottom=0)
         holder.legend(loc="lower right")
         drawn = plots.finished(holder, "speed-accuracy", "Accuracy against speed")
-        return _themed(plots.marked(drawn, told), keys)
+        return _themed(plots.marked(drawn, titles), keys)

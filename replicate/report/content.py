@@ -35,35 +35,33 @@ def of_run(run: RunDir) -> dict:
     Returns:
       dict: see docs/report.md.
     """
-    material = run_files.read(run)
-    last = material.evaluations[-1] if material.evaluations else None
-    scored = findings.scored(material) if last else []
-    row = zoo.get(material.request.get("model", ""))
+    files = run_files.read(run)
+    last = files.evaluations[-1] if files.evaluations else None
+    scored = findings.scored(files) if last else []
+    row = zoo.get(files.request.get("model", ""))
     content: dict = {
         "format": FORMAT,
         "run": run.root.resolve().name,
-        "model": _model(material, row),
-        "of_zoo": material.of_zoo,
-        "command": (material.spec or {}).get("command"),
-        "request": material.request,
-        "verdict": _verdict(material, last),
-        "metrics": score_section.metrics_of(
-            last, row if material.of_zoo else None, material.references
-        ),
-        "deviations": _deviations(material),
-        "execution": training_section.execution(material),
-        "data": data_section.of_run(material, scored),
-        "schedule": training_section.schedule_of(material),
-        "training": training_section.training(material),
-        "checkpoints": _checkpoints(material, scored),
-        "best": best.told(run),
+        "model": _model(files, row),
+        "of_zoo": files.of_zoo,
+        "command": (files.spec or {}).get("command"),
+        "request": files.request,
+        "verdict": _verdict(files, last),
+        "metrics": score_section.metrics_of(last, row if files.of_zoo else None, files.references),
+        "deviations": _deviations(files),
+        "execution": training_section.execution(files),
+        "data": data_section.of_run(files, scored),
+        "schedule": training_section.schedule_of(files),
+        "training": training_section.training(files),
+        "checkpoints": _checkpoints(files, scored),
+        "best": best.best_kept(run),
         "per_category": last["per_category"] if last else None,
         "analysis": None,
         "category_curves": None,
         "gallery": None,
-        "environment": material.environment,
-        "forced": material.forced,
-        "preflight": _preflight(material),
+        "environment": files.environment,
+        "forced": files.forced,
+        "preflight": _preflight(files),
         "sources": sources.fingerprint(run),
     }
     if scored:
@@ -77,23 +75,23 @@ def of_run(run: RunDir) -> dict:
         content["deviations"]["choices"] = choices.grouped(
             content["deviations"]["classes"], conditions.get("scaling")
         )
-    content["damaged"] = material.damaged
-    content["facts"] = _facts(content, material.of_zoo)
-    content["answers"] = answers.of_run(content, material)
-    content["not_checked"] = material.not_checked + _never_checked(content)
+    content["damaged"] = files.damaged
+    content["facts"] = _facts(content, files.of_zoo)
+    content["answers"] = answers.of_run(content, files)
+    content["not_checked"] = files.not_checked + _never_checked(content)
     return redaction.everywhere(content)
 
 
-def _model(material: RunFiles, row: zoo.Row | None) -> dict:
+def _model(files: RunFiles, row: zoo.Row | None) -> dict:
     if row is None:
-        return {"name": material.request.get("model")}
+        return {"name": files.request.get("model")}
     model = {
         "name": row.archive,
         "display_name": row.display_name,
         "family": row.family,
         "input_size": row.input_size,
     }
-    if not material.of_zoo:
+    if not files.of_zoo:
         return model
     return model | {
         "published": {
@@ -110,12 +108,12 @@ def _model(material: RunFiles, row: zoo.Row | None) -> dict:
     return model
 
 
-def _verdict(material: RunFiles, last: dict | None) -> dict | None:
-    decided = material.verdict
+def _verdict(files: RunFiles, last: dict | None) -> dict | None:
+    decided = files.verdict
     if decided is None:
         return None
     if "conditions" not in decided:
-        material.cannot_say(run_files.VERDICT, "verdict.json is of an earlier kit")
+        files.cannot_say(run_files.VERDICT, "verdict.json is of an earlier kit")
         return None
     figures = [
         {
@@ -135,7 +133,7 @@ def _verdict(material: RunFiles, last: dict | None) -> dict | None:
         | {
             "measured_here": [
                 measured.sentence(change)
-                for change in material.measured
+                for change in files.measured
                 if change["reason"] == cause["number"]
             ]
         }
@@ -193,12 +191,12 @@ def _figure_said(figure: dict, comparable: bool, of_zoo: bool) -> str:
     return said.replace("-", "−")
 
 
-def _deviations(material: RunFiles) -> dict | None:
+def _deviations(files: RunFiles) -> dict | None:
     """Deviations by class, those that affect AP first."""
-    if material.deviations is None:
+    if files.deviations is None:
         return None
     groups: dict[str, list[dict]] = {name: [] for name in config.CLASSES}
-    for deviation in material.deviations:
+    for deviation in files.deviations:
         groups.setdefault(deviation["class"], []).append(deviation)
     return {
         "affecting": sum(len(groups[name]) for name in AFFECTING),
@@ -210,7 +208,7 @@ def _deviations(material: RunFiles) -> dict | None:
     }
 
 
-def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
+def _checkpoints(files: RunFiles, scored: list[Scored]) -> list[dict]:
     f1 = {
         evaluation.step: evaluation.result.evaluations["hotcoco"].handle.f_scores()
         for evaluation in scored
@@ -224,7 +222,7 @@ def _checkpoints(material: RunFiles, scored: list[Scored]) -> list[dict]:
             # Mean over categories, each at its own best score threshold, at IoU 0.5.
             "F1_50": f1.get(evaluation["step"], {}).get("F1_50"),
         }
-        for evaluation in material.evaluations
+        for evaluation in files.evaluations
     ]
 
 
@@ -236,18 +234,18 @@ def _facts(content: dict, of_zoo: bool) -> list[dict]:
         *_damaged(content),
         *(_evaluated(content, of_zoo), answers.trained_on(content, of_zoo)),
         answers.setup(content),
-        *_kept(content),
+        *_best_kept(content),
         *_remarked(content),
         *_forced(content),
     ]
 
 
 def _damaged(content: dict) -> Iterator[dict]:
-    for each in content["damaged"]:
-        yield {"label": "Damaged file", "text": f"{each['file']}: {each['why']}", "ok": False}
+    for entry in content["damaged"]:
+        yield {"label": "Damaged file", "text": f"{entry['file']}: {entry['why']}", "ok": False}
 
 
-def _kept(content: dict) -> Iterator[dict]:
+def _best_kept(content: dict) -> Iterator[dict]:
     """The best checkpoint, which is not the one that is judged."""
     if content["best"] is not None:
         text = f"{best.sentence(content['best'])}; in {content['best']['checkpoint']['path']}"
@@ -269,9 +267,9 @@ def _forced(content: dict) -> Iterator[dict]:
         yield {"label": "Preflight", "text": text, "ok": False}
 
 
-def _preflight(material: RunFiles) -> dict | None:
+def _preflight(files: RunFiles) -> dict | None:
     """What was checked before the first step, and what was forced."""
-    said = material.preflight
+    said = files.preflight
     if said is None:
         return None
     return {

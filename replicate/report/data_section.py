@@ -6,16 +6,16 @@ from replicate.report.findings import Scored
 from replicate.report.run_files import RunFiles
 
 
-def of_run(material: RunFiles, scored: list[Scored]) -> dict:
+def of_run(files: RunFiles, scored: list[Scored]) -> dict:
     """The section as a dict: records (one a split) and class_balance.
 
     Args:
-      material: reading.RunFiles.
+      files: RunFiles.
       scored: list of findings.Scored; the last one's groundtruth gives the classes' names.
     """
     return {
-        "records": [_records(split, manifest) for split, manifest in material.manifests.items()],
-        "class_balance": _balance(material, scored[-1].result.per_category) if scored else None,
+        "records": [_records(split, manifest) for split, manifest in files.manifests.items()],
+        "class_balance": _balance(files, scored[-1].result.per_category) if scored else None,
     }
 
 
@@ -46,14 +46,14 @@ def _records(split: str, manifest: dict) -> dict:
     }
 
 
-def _balance(material: RunFiles, per_category: list[dict]) -> list[dict]:
+def _balance(files: RunFiles, per_category: list[dict]) -> list[dict]:
     """Objects (no crowds) by category in the evaluated images and in the training set.
 
     Returns:
       list of dicts: id, name, val, val_share, train, train_share; the last two None where the
       training annotations are not at hand.
     """
-    train = _train_counts(material)
+    train = _train_counts(files)
     in_val = sum(category["groundtruth"] for category in per_category)
     in_train = sum(train.values()) if train is not None else None
     return [
@@ -69,20 +69,20 @@ def _balance(material: RunFiles, per_category: list[dict]) -> list[dict]:
     ]
 
 
-def _train_counts(material: RunFiles) -> dict[int, int] | None:
+def _train_counts(files: RunFiles) -> dict[int, int] | None:
     """dict category id -> objects of the training set, or None."""
-    source = material.manifests.get("train", {}).get("source", {})
+    source = files.manifests.get("train", {}).get("source", {})
     path, sha256 = source.get("annotations_file"), source.get("sha256")
-    known = annotations.facts_of(material.run, sha256)
+    known = annotations.facts_of(files.run, sha256)
     if known is not None:
         return known.objects
     try:
         if not path:
             raise UserError("no manifest names the training annotations")
-        facts = annotations.facts(material.run, path)
+        facts = annotations.facts(files.run, path)
         if facts.sha256 != sha256:
             raise UserError(f"{path} has changed since it was converted")
     except UserError as error:
-        material.cannot_say("class balance of the training set", str(error))
+        files.cannot_say("class balance of the training set", str(error))
         return None
     return facts.objects

@@ -49,26 +49,26 @@ class Scored:
         )
 
 
-def scored(material: RunFiles) -> list[Scored]:
+def scored(files: RunFiles) -> list[Scored]:
     """The run's evaluations scored again, ascending by step, the last one always among them.
 
     An evaluation whose detections are not those that its metrics were computed from, or whose AP
-    comes out differently, is left out and noted in `material.not_checked`.
+    comes out differently, is left out and noted in `files.not_checked`.
 
     Returns:
       list of Scored; empty where the groundtruth is not at hand.
     """
     rescored = []
-    evaluations = evenly(material.evaluations, MAX_STEPS)
+    evaluations = evenly(files.evaluations, MAX_STEPS)
     for metrics in tqdm(
         evaluations, desc="report", unit="checkpoint", disable=len(evaluations) < 2
     ):
         step = metrics["step"]
         try:
-            rescored.append(_scored(material, metrics))
+            rescored.append(_scored(files, metrics))
         except UserError as error:
-            material.cannot_say(of_step(step), str(error))
-    if rescored and rescored[-1].step != material.evaluations[-1]["step"]:
+            files.cannot_say(of_step(step), str(error))
+    if rescored and rescored[-1].step != files.evaluations[-1]["step"]:
         return []  # nothing may be shown in the place of the checkpoint that the page names
     return rescored
 
@@ -78,17 +78,17 @@ def of_step(step: int) -> str:
     return f"curves, errors and images of step {step}"
 
 
-def _scored(material: RunFiles, metrics: dict) -> Scored:
+def _scored(files: RunFiles, metrics: dict) -> Scored:
     annotations, step = metrics["annotations"], metrics["step"]
-    path = material.run.eval_at(step) / "detections.json.gz"
+    path = files.run.eval_at(step) / "detections.json.gz"
     why = _wrong(path, metrics["detections"]["sha256"])
     if why:
-        file = path.relative_to(material.run.root).as_posix()
+        file = path.relative_to(files.run.root).as_posix()
         why += (
-            f"; python tools/evaluate.py --model_dir={material.run.root} evaluates the checkpoint "
+            f"; python tools/evaluate.py --model_dir={files.run.root} evaluates the checkpoint "
             "again"
         )
-        material.damaged.append({"file": file, "why": why})
+        files.damaged.append({"file": file, "why": why})
         raise UserError(f"{path} is {why}")
     # The evaluation may have been of some images alone; their ids are told by a hash only.
     if annotations["images"] != annotations["images_in_file"]:

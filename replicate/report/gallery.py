@@ -305,9 +305,9 @@ def detections_of(
             of_image.append(row)
             if len(of_image) <= outlines.MOST_OUTLINED:
                 drawn.append((index, row))
-    found = outlines.of_detections(detections, [index for index, _ in drawn])
+    drawn_outlines = outlines.of_detections(detections, [index for index, _ in drawn])
     for index, row in drawn:
-        row[-1] = found.get(index)
+        row[-1] = drawn_outlines.get(index)
     return shown
 
 

@@ -23,7 +23,7 @@ def split(
     Raises:
       UserError: a ladder that is none.
     """
-    others, found = [], []
+    others, ladders = [], []
     for path in map(str, paths):
         place = pathlib.Path(path)
         inside = place / FILE if (place / "export.json").is_file() else place
@@ -37,10 +37,10 @@ def split(
             continue
         content = read_json(inside)
         if isinstance(content, dict) and "rungs" in content:
-            found.append(_of(content, inside))
+            ladders.append(_of(content, inside))
         else:
             others.append(path)
-    return others, found
+    return others, ladders
 
 
 def _of(content: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:

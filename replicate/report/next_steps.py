@@ -44,8 +44,8 @@ def seeds(run: CommandContext, *more: str) -> list[str]:
 
 def judged(run: CommandContext, *words: str) -> str:
     """The command that judges the run, with these flags, and keeps the answer in it."""
-    kept = os.path.join(run.root, "verdict.json")
-    return _line("tools/verdict.py", run.root, *words, f"--output={kept}")
+    output = os.path.join(run.root, "verdict.json")
+    return _line("tools/verdict.py", run.root, *words, f"--output={output}")
 
 
 def judge_again(run: RunDir) -> str:

@@ -48,13 +48,13 @@ def of_detections(detections: Detections, indices: Iterable[int]) -> dict[int, d
         return {}
     located = msgspec.json.decode(raw, type=list[_Located])
     places = detections.places
-    found = {}
+    outlines = {}
     for index in indices:
-        each = located[index if places is None else int(places[index])]
-        drawn = _drawn(each.segmentation, each.keypoints, _MAX_DETECTED_POINTS)
+        detection = located[index if places is None else int(places[index])]
+        drawn = _drawn(detection.segmentation, detection.keypoints, _MAX_DETECTED_POINTS)
         if drawn:
-            found[index] = drawn
-    return found
+            outlines[index] = drawn
+    return outlines
 
 
 def _drawn(
@@ -75,7 +75,7 @@ def _drawn(
 def _of_lists(polygons: Any) -> list[list[tuple[float, float]]]:
     if not isinstance(polygons, list):
         return []
-    paired = [list(zip(each[::2], each[1::2], strict=False)) for each in polygons]
+    paired = [list(zip(polygon[::2], polygon[1::2], strict=False)) for polygon in polygons]
     return [pairs for pairs in paired if pairs]
 
 
@@ -86,10 +86,10 @@ def _of_rle(rle: dict) -> list[list[tuple[float, float]]]:
     height, width = rle["size"]
     if isinstance(rle["counts"], list):
         rle = coco_mask.frPyObjects(rle, height, width)
-    found, _ = cv2.findContours(
+    contours, _ = cv2.findContours(
         np.ascontiguousarray(coco_mask.decode(rle)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
-    edges = [cv2.approxPolyDP(edge, _TOLERANCE_PX, True) for edge in found]
+    edges = [cv2.approxPolyDP(edge, _TOLERANCE_PX, True) for edge in contours]
     edges.sort(key=cv2.contourArea, reverse=True)
     # A contour runs through the middles of pixels; as a place in the image that is half a pixel on.
     return [[(x + 0.5, y + 0.5) for x, y in edge.reshape(-1, 2)] for edge in edges if len(edge) > 2]

@@ -247,7 +247,9 @@ def _on(annotations: dict, iou_type: str) -> dict:
 
 def _train_images(report: dict) -> int | None:
     records = report["data"]["records"]
-    return next((each["images"] for each in records if each["split"] == "train"), None)
+    return next(
+        (records_of["images"] for records_of in records if records_of["split"] == "train"), None
+    )
 
 
 def _total(losses: dict[str, float]) -> float | None:

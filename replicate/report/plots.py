@@ -143,7 +143,7 @@ def finished(holder: Axes, name: str, title: str, bar_names: Sequence[str] = ())
       name, title: of the Plot.
       bar_names: of bars that stand at no labelled ticks.
     """
-    told = _told_bars(holder, bar_names)
+    titles = _told_bars(holder, bar_names)
     _points_of_stairs(holder)
     named = _named(holder)
     buffer = io.StringIO()
@@ -151,12 +151,12 @@ def finished(holder: Axes, name: str, title: str, bar_names: Sequence[str] = ())
     holder.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = _themed(buffer.getvalue(), name, title)
     svg = svg.replace("<svg", f"<svg {_readable(holder, named)}", 1)
-    return marked(Plot(name, title, svg), told)
+    return marked(Plot(name, title, svg), titles)
 
 
 def _told_bars(holder: Axes, names: Sequence[str]) -> dict[str, str]:
     """Gives each bar without an id one: dict id -> which bar it is, and its value."""
-    told = {}
+    titles = {}
     for row, container in enumerate(holder.containers):
         if not isinstance(container, BarContainer):
             continue
@@ -173,8 +173,8 @@ def _told_bars(holder: Axes, names: Sequence[str]) -> dict[str, str]:
             value = bar.get_height() if upright else bar.get_width()
             name = names[number] if names else _at(along, left + size / 2)
             series = "" if label.startswith("_") else f", {label}"
-            told[f"bar-{row}-{number}"] = f"{name}{series}: {_value(up, value)}"
-    return told
+            titles[f"bar-{row}-{number}"] = f"{name}{series}: {_value(up, value)}"
+    return titles
 
 
 def _at(axis: Axis, place: float) -> str:
@@ -243,8 +243,8 @@ def marked(plot: Plot, values: Mapping[str, str]) -> Plot:
     svg = plot.svg
     for gid, value in values.items():
         opening = f'<g id="{plot.name}-{gid}">'
-        told = html.escape(value)
-        svg = svg.replace(opening, f'{opening[:-1]} data-told="{told}"><title>{told}</title>', 1)
+        title = html.escape(value)
+        svg = svg.replace(opening, f'{opening[:-1]} data-told="{title}"><title>{title}</title>', 1)
     return dataclasses.replace(plot, svg=svg)
 
 

@@ -71,7 +71,7 @@ class RunFiles:
     @property
     def why_no_verdict(self) -> str:
         """Why the report has no verdict, as far as it is known."""
-        said = (each["why"] for each in self.not_checked if each["what"] == VERDICT)
+        said = (reason["why"] for reason in self.not_checked if reason["what"] == VERDICT)
         return next(said, "there is no verdict.json in the run")
 
     def cannot_say(self, what: str, why: str) -> None:
@@ -84,78 +84,78 @@ def read(run: RunDir) -> RunFiles:
     Args:
       run: RunDir.
     """
-    material = RunFiles(run)
+    files = RunFiles(run)
     for name, path, what in (
         ("spec", run.spec, "what was asked for, and the command"),
         ("deviations", run.deviations, "deviations from the published config"),
     ):
-        setattr(material, name, _json(material, path, what))
-    if material.deviations is None and run.deviations.is_file():
-        material.cannot_say(
+        setattr(files, name, _json(files, path, what))
+    if files.deviations is None and run.deviations.is_file():
+        files.cannot_say(
             "deviations from the published config",
             "it is not known of which zoo model the config is; tools/train.py --model names it",
         )
     try:
-        material.environment = environment.of_run(run)
+        files.environment = environment.of_run(run)
     except UserError as error:
-        material.cannot_say("the environment", damaged.short(error, run))
+        files.cannot_say("the environment", damaged.short(error, run))
     try:
-        material.message = engine.of_run(run.config)
+        files.message = engine.of_run(run.config)
     except UserError as error:
-        material.cannot_say("the config as it ran", damaged.short(error, run))
-    material.damaged = damaged.of_run(run)
-    material.log, lines = read_log(run.metrics)
+        files.cannot_say("the config as it ran", damaged.short(error, run))
+    files.damaged = damaged.of_run(run)
+    files.log, lines = read_log(run.metrics)
     if lines:
         print(f"{run.metrics}: {lines}", file=sys.stderr)
-        material.cannot_say("some logged steps", f"metrics.jsonl: {lines}")
-    if not material.log:
-        material.cannot_say("losses, learning rate and speed", "no metrics.jsonl in the run")
+        files.cannot_say("some logged steps", f"metrics.jsonl: {lines}")
+    if not files.log:
+        files.cannot_say("losses, learning rate and speed", "no metrics.jsonl in the run")
     for step in run.evaluated_steps():
-        metrics = _json(material, run.eval_at(step) / "metrics.json", f"the metrics of step {step}")
+        metrics = _json(files, run.eval_at(step) / "metrics.json", f"the metrics of step {step}")
         if metrics is not None:
-            material.evaluations.append(metrics | {"step": metrics.get("step", step)})
-    material.verdict = _verdict(material)
+            files.evaluations.append(metrics | {"step": metrics.get("step", step)})
+    files.verdict = _verdict(files)
     for step in run.unfinished_steps():
         why = f"evals/{step} is not complete: in progress, stopped or damaged"
-        material.cannot_say(f"the evaluation of step {step}", why)
-    if not material.evaluations:
-        material.cannot_say("AP and everything that follows from detections", "no evaluation")
-    material.manifests = _manifests(material)
-    material.measured = measured.of_run(run)
+        files.cannot_say(f"the evaluation of step {step}", why)
+    if not files.evaluations:
+        files.cannot_say("AP and everything that follows from detections", "no evaluation")
+    files.manifests = _manifests(files)
+    files.measured = measured.of_run(run)
     if run.preflight.is_file():
-        material.preflight = _json(material, run.preflight, "what preflight said at the launch")
-        material.forced = (material.preflight or {}).get("forced", [])
-    return material
+        files.preflight = _json(files, run.preflight, "what preflight said at the launch")
+        files.forced = (files.preflight or {}).get("forced", [])
+    return files
 
 
-def _verdict(material: RunFiles) -> dict | None:
+def _verdict(files: RunFiles) -> dict | None:
     """verdict.json; of a run that was trained and evaluated in pieces, decided now."""
-    if material.run.verdict.is_file() or not material.evaluations:
-        return _json(material, material.run.verdict, VERDICT)
+    if files.run.verdict.is_file() or not files.evaluations:
+        return _json(files, files.run.verdict, VERDICT)
     try:
-        return verdict.of_runs([material.run]).to_json()
+        return verdict.of_runs([files.run]).to_json()
     except UserError as error:
-        material.cannot_say(VERDICT, damaged.short(error, material.run))
+        files.cannot_say(VERDICT, damaged.short(error, files.run))
         return None
 
 
-def _json(material: RunFiles, path: pathlib.Path, what: str) -> Any:
+def _json(files: RunFiles, path: pathlib.Path, what: str) -> Any:
     try:
         return read_json(path)
     except UserError as error:
-        material.cannot_say(what, damaged.short(error, material.run))
+        files.cannot_say(what, damaged.short(error, files.run))
         return None
 
 
-def _manifests(material: RunFiles) -> dict[str, dict]:
-    folder = material.run.data
+def _manifests(files: RunFiles) -> dict[str, dict]:
+    folder = files.run.data
     of_split = {}
     for split, path in manifests.in_folder(folder).items():
-        manifest = _json(material, path, f"the manifest of {split}")
+        manifest = _json(files, path, f"the manifest of {split}")
         if manifest is not None:
             of_split[split] = manifest
-    if not of_split and material.message is not None:  # tools/train.py: records that lie elsewhere
-        held = records.of_config(material.message)
+    if not of_split and files.message is not None:  # tools/train.py: records that lie elsewhere
+        held = records.of_config(files.message)
         of_split = {
             split: split_records.manifest
             for split, split_records in held.items()
@@ -163,9 +163,9 @@ def _manifests(material: RunFiles) -> dict[str, dict]:
         }
         for split, split_records in held.items():
             if split_records.damaged:
-                material.cannot_say(f"the manifest of {split}", split_records.damaged)
+                files.cannot_say(f"the manifest of {split}", split_records.damaged)
     if not of_split:
-        material.cannot_say(
+        files.cannot_say(
             "records: counts and dropped annotations",
             "no manifest in data/ or beside the config's records",
         )

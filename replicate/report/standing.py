@@ -21,14 +21,14 @@ def groups(participants: Iterable[Participant], first: str | None = None) -> lis
     Returns:
       list of dicts: letter, text, runs (keys), best (key of the highest AP, or None).
     """
-    found: dict[tuple, dict] = {}
+    by_data: dict[tuple, dict] = {}
     for participant in participants:
         on = participant.facts.get("evaluated_on")
         key = (on["annotations_sha256"], on["images"], on["iou_type"]) if on else ("none",)
-        group = found.setdefault(key, {"text": told(on), "members": []})
+        group = by_data.setdefault(key, {"text": in_words(on), "members": []})
         group["members"].append(participant)
     ordered = sorted(
-        found.items(),
+        by_data.items(),
         key=lambda item: (
             all(member.key != first for member in item[1]["members"]),
             item[0] == ("none",),
@@ -45,7 +45,7 @@ def groups(participants: Iterable[Participant], first: str | None = None) -> lis
     ]
 
 
-def told(on: dict | None) -> str:
+def in_words(on: dict | None) -> str:
     """What a run was evaluated on, in words."""
     if not on:
         return "not evaluated"
@@ -68,12 +68,12 @@ def overall(
       dict key -> {difference, low, high}: AP in -1..1; no interval (None) of fewer than 20 images.
     """
     of_base = together[base.key][1]
-    found = {}
+    differences = {}
     for key, (_, result) in together.items():
         if key == base.key:
             continue
-        found[key] = _difference(result, of_base, samples)
-    return found
+        differences[key] = _difference(result, of_base, samples)
+    return differences
 
 
 def _difference(result: scoring.Result, of_base: scoring.Result, samples: int) -> dict:
@@ -152,13 +152,13 @@ def _stands(
     by = f"{100 * (ap - (aps[second] or 0.0)):.2f} points of AP above {names[second]}"
     try:
         both = best in together and second in together
-        found = _difference(together[best][1], together[second][1], samples) if both else None
+        difference = _difference(together[best][1], together[second][1], samples) if both else None
     except UserError:
-        found = None
-    if found is None or found["low"] is None:
+        difference = None
+    if difference is None or difference["low"] is None:
         return f"{names[best]} has the highest AP, {by}; no interval tells whether by chance"
-    low, high = (f"{100 * found[side]:+.2f}".replace("-", "−") for side in ("low", "high"))
+    low, high = (f"{100 * difference[side]:+.2f}".replace("-", "−") for side in ("low", "high"))
     interval = f"(95 % interval {low} to {high}, paired)"
-    if found["low"] <= 0 <= found["high"]:
+    if difference["low"] <= 0 <= difference["high"]:
         return f"{names[best]} has the highest AP, {by} {interval}, which chance alone can give"
     return f"{names[best]} is best, {by} {interval}"

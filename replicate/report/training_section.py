@@ -23,12 +23,12 @@ _MEASUREMENTS = {
 }
 
 
-def execution(material: RunFiles) -> list[str]:
+def execution(files: RunFiles) -> list[str]:
     """How steps were executed, where that is not one whole batch in float32: sentences."""
-    executed = (material.environment or {}).get("execution")
-    if not executed or material.message is None:
+    executed = (files.environment or {}).get("execution")
+    if not executed or files.message is None:
         return []
-    batch = engine.describe(material.message).batch_size
+    batch = engine.describe(files.message).batch_size
     micro, replicas = executed["gradient_accumulation_steps"], executed["replicas"]
     said = []
     if micro * replicas > 1:
@@ -46,7 +46,7 @@ def execution(material: RunFiles) -> list[str]:
         )
     if executed["jit_compile"]:
         said.append("Steps were compiled by XLA, which rounds in another order")
-    return said + _profiled(material.run)
+    return said + _profiled(files.run)
 
 
 def _profiled(run: RunDir) -> list[str]:
@@ -55,8 +55,8 @@ def _profiled(run: RunDir) -> list[str]:
         return []
     profile = read_json(run.profile)
     longest = ", ".join(
-        f"{each['operation']} {each['share']:.0%} of {each['device']}"
-        for each in profile["operations"][:_LONGEST]
+        f"{operation['operation']} {operation['share']:.0%} of {operation['device']}"
+        for operation in profile["operations"][:_LONGEST]
     )
     first, last = profile["first_step"], profile["first_step"] + profile["steps"] - 1
     return [
@@ -66,26 +66,26 @@ def _profiled(run: RunDir) -> list[str]:
     ]
 
 
-def schedule_of(material: RunFiles) -> dict | None:
+def schedule_of(files: RunFiles) -> dict | None:
     """The learning rate that was planned and the one that was used, and how far it went."""
-    if material.message is None:
+    if files.message is None:
         return None
-    message = material.message
+    message = files.message
     facts = engine.describe(message)
     steps = evenly(range(facts.num_steps + 1), MAX_POINTS) if facts.num_steps else []
     try:
         planned, marks, kind = engine.schedule(message, steps)
     except UserError as error:
-        material.cannot_say("the planned learning rate", str(error))
+        files.cannot_say("the planned learning rate", str(error))
         planned, marks, kind, steps = [], [], None, []
-    actual = evenly(material.log, MAX_POINTS)
+    actual = evenly(files.log, MAX_POINTS)
     return {
         "kind": kind,
         "batch_size": facts.batch_size,
         "num_steps": facts.num_steps,
-        "steps_run": material.log[-1]["step"] if material.log else None,
+        "steps_run": files.log[-1]["step"] if files.log else None,
         "images_planned": facts.num_steps * facts.batch_size,
-        "images_seen": material.log[-1]["step"] * facts.batch_size if material.log else None,
+        "images_seen": files.log[-1]["step"] * facts.batch_size if files.log else None,
         "marks": marks,
         "planned": {"step": steps, "learning_rate": planned},
         "actual": {
@@ -95,16 +95,16 @@ def schedule_of(material: RunFiles) -> dict | None:
     }
 
 
-def training(material: RunFiles) -> dict | None:
+def training(files: RunFiles) -> dict | None:
     """Losses and speed by step, and the speed's middle.
 
     Args:
-      material: run_files.RunFiles with its log.
+      files: RunFiles with its log.
 
     Returns:
       dict, or None without a log.
     """
-    log = material.log
+    log = files.log
     if not log:
         return None
     shown = evenly(log, MAX_POINTS)
@@ -114,9 +114,9 @@ def training(material: RunFiles) -> dict | None:
     measured = _measured(log)
     for what in ("images_per_second", "input_wait"):
         if not any(what in logged for logged in log):
-            material.cannot_say(what.replace("_", " "), "not in metrics.jsonl")
+            files.cannot_say(what.replace("_", " "), "not in metrics.jsonl")
     if not measured:
-        material.cannot_say("device use", "metrics.jsonl does not record it")
+        files.cannot_say("device use", "metrics.jsonl does not record it")
     return {
         "logged_steps": len(log),
         "step": [logged["step"] for logged in shown],

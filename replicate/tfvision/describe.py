@@ -34,7 +34,7 @@ def described(config: VisionConfig) -> Description:
 def _patterns(path: Any) -> tuple[str, ...]:
     """The patterns of an `input_path`: a text, several with commas, or a list."""
     given = path if isinstance(path, list) else [path or ""]
-    return tuple(each.strip() for text in given for each in str(text).split(",") if each.strip())
+    return tuple(part.strip() for text in given for part in str(text).split(",") if part.strip())
 
 
 def _label_map(params: Params, reader: str) -> str:
@@ -49,5 +49,5 @@ def score_cut(model: str) -> float:
         params = configs.read(model).params
     except UserError:
         return _DEFAULT_CUT
-    found = params.at("task.model.detection_generator.pre_nms_score_threshold")
-    return _DEFAULT_CUT if found is None else float(found)
+    threshold = params.at("task.model.detection_generator.pre_nms_score_threshold")
+    return _DEFAULT_CUT if threshold is None else float(threshold)

@@ -53,11 +53,11 @@ class Params:
 
         Of alternatives (`is_one_of`) the chosen one alone.
         """
-        kept = self.values
+        values = self.values
         if self.is_one_of():
             kind = self.values["type"]
-            kept = {key: value for key, value in kept.items() if key in ("type", kind)}
-        return {key: _exported(value) for key, value in kept.items()}
+            values = {key: value for key, value in values.items() if key in ("type", kind)}
+        return {key: _exported(value) for key, value in values.items()}
 
     def is_one_of(self) -> bool:
         """Whether the fields beside `type` are alternatives, of which `type` names one."""
@@ -113,7 +113,11 @@ class Params:
             self.values[key] = made = _default(inner)
             yield from made._override(value, path, False)
             return
-        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(element, Mapping) for element in value)
+        ):
             if isinstance(here, list) and len(here) == len(value) and isinstance(here[0], Params):
                 for index, (old, new) in enumerate(zip(here, value, strict=True)):
                     yield from old._override(new, f"{path}[{index}]", True)
@@ -188,11 +192,13 @@ def type_problems(value: Any, kind: str, path: str) -> Iterator[Problem]:
         return
     if _takes(kind, "any") or _fits(value, kind):
         return
-    inner = [each[5:-1] for each in _alternatives(kind) if each.startswith("list[")]
+    inner = [
+        alternative[5:-1] for alternative in _alternatives(kind) if alternative.startswith("list[")
+    ]
     if isinstance(value, list) and inner:
-        for index, each in enumerate(value):
-            if not _fits(each, inner[0]):
-                yield Problem(f"{path}[{index}]", _wrong(each, inner[0]))
+        for index, element in enumerate(value):
+            if not _fits(element, inner[0]):
+                yield Problem(f"{path}[{index}]", _wrong(element, inner[0]))
         return
     yield Problem(path, _wrong(value, kind))
 
@@ -200,56 +206,56 @@ def type_problems(value: Any, kind: str, path: str) -> Iterator[Problem]:
 def in_words(kind: str) -> str:
     """A type for a message: "a whole number", "a list of numbers or null"."""
     words = []
-    for each in _alternatives(kind):
-        if each.startswith("list["):
-            inner = " or ".join(_alternatives(each[5:-1]))
+    for alternative in _alternatives(kind):
+        if alternative.startswith("list["):
+            inner = " or ".join(_alternatives(alternative[5:-1]))
             words.append(f"a list of {inner}")
-        elif each.startswith("config:"):
-            words.append(f"the fields of {each.rpartition('.')[2]}")
+        elif alternative.startswith("config:"):
+            words.append(f"the fields of {alternative.rpartition('.')[2]}")
         else:
-            words.append(_SHOWN.get(each, each))
+            words.append(_SHOWN.get(alternative, alternative))
     return " or ".join(words)
 
 
 def _wrong(value: Any, kind: str) -> str:
-    told = f"takes {in_words(kind)}, not {json.dumps(value)}"
+    sentence = f"takes {in_words(kind)}, not {json.dumps(value)}"
     if isinstance(value, str) and {"int", "float"} & set(_alternatives(kind)):
         try:
             float(value)
         except ValueError:
-            return told
-        return f"{told}, a text in YAML: write it with a point and a sign, as 1.0e-05"
-    return told
+            return sentence
+        return f"{sentence}, a text in YAML: write it with a point and a sign, as 1.0e-05"
+    return sentence
 
 
 def _fits(value: Any, kind: str) -> bool:
-    for each in _alternatives(kind):
-        if each == "any":
+    for alternative in _alternatives(kind):
+        if alternative == "any":
             return True
-        if each.startswith("list["):
-            if isinstance(value, list) and all(_fits(item, each[5:-1]) for item in value):
+        if alternative.startswith("list["):
+            if isinstance(value, list) and all(_fits(item, alternative[5:-1]) for item in value):
                 return True
-        elif each == "float":
+        elif alternative == "float":
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 return True
-        elif each == "int":
+        elif alternative == "int":
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value % 1 == 0:
                 return True
-        elif each in _SCALARS and isinstance(value, _SCALARS[each]):
+        elif alternative in _SCALARS and isinstance(value, _SCALARS[alternative]):
             return True
     return False
 
 
 def _alternatives(kind: str) -> list[str]:
     """`a|list[b|c]` as ["a", "list[b|c]"]."""
-    found, depth = [""], 0
+    alternatives, depth = [""], 0
     for letter in kind:
         depth += (letter == "[") - (letter == "]")
         if letter == "|" and not depth:
-            found.append("")
+            alternatives.append("")
         else:
-            found[-1] += letter
-    return found
+            alternatives[-1] += letter
+    return alternatives
 
 
 def _takes(kind: str, alternative: str) -> bool:
@@ -258,7 +264,7 @@ def _takes(kind: str, alternative: str) -> bool:
 
 def _config_of(kind: str) -> str:
     """The class of the config that a field takes, as the package finds it; else the free one."""
-    alternatives = [each for each in _alternatives(kind) if each != "none"]
+    alternatives = [alternative for alternative in _alternatives(kind) if alternative != "none"]
     if len(alternatives) == 1:
         only = alternatives[0]
         if only.startswith("list["):
@@ -278,7 +284,7 @@ def _exported(value: Any) -> Any:
     if isinstance(value, Params):
         return value.as_dict()
     if isinstance(value, list):
-        return [_exported(each) for each in value]
+        return [_exported(element) for element in value]
     return value
 
 
@@ -286,12 +292,12 @@ def _built(value: Any) -> Any:
     """A value of experiments.json."""
     if isinstance(value, dict):
         params = _default(value["@"])
-        for key, each in value.items():
+        for key, inner in value.items():
             if key != "@":
-                params.values[key] = _built(each)
+                params.values[key] = _built(inner)
         return params
     if isinstance(value, list):
-        return [_built(each) for each in value]
+        return [_built(element) for element in value]
     return value
 
 

@@ -81,12 +81,12 @@ def write(path: pathlib.Path = PATH) -> None:
 def _config(config: Any, classes: dict[str, dict]) -> dict:
     name = _class(type(config), classes)
     defaults = _defaults(type(config))
-    told = {
+    described = {
         field: _value(value, classes)
         for field, value in _fields(config).items()
         if field not in defaults or _plain(value) != _plain(defaults[field])
     }
-    return {"@": name, **told}
+    return {"@": name, **described}
 
 
 def _class(cls: Any, classes: dict[str, dict]) -> str:
@@ -124,16 +124,16 @@ def _value(value: Any, classes: dict[str, dict]) -> Any:
     if hasattr(value, "as_dict"):
         return _config(value, classes)
     if isinstance(value, (list, tuple)):
-        return [_value(each, classes) for each in value]
+        return [_value(element, classes) for element in value]
     return value
 
 
 def _plain(value: Any) -> Any:
     """A value that can be compared, its configs by class and content."""
     if hasattr(value, "as_dict"):
-        return type(value), {field: _plain(each) for field, each in _fields(value).items()}
+        return type(value), {field: _plain(inner) for field, inner in _fields(value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(element) for element in value]
     return value
 
 
@@ -141,7 +141,7 @@ def _type(annotation: Any, classes: dict[str, dict]) -> str:
     """The annotation in a word: int, list[float], str|none, config:CLASS, any."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return "|".join(sorted({_type(each, classes) for each in arguments}))
+        return "|".join(sorted({_type(argument, classes) for argument in arguments}))
     if annotation is type(None):
         return "none"
     if annotation in (int, float, str, bool):
@@ -149,7 +149,7 @@ def _type(annotation: Any, classes: dict[str, dict]) -> str:
     if isinstance(annotation, type) and hasattr(annotation, "as_dict"):
         return f"config:{_class(annotation, classes)}"
     if origin is not None and origin is not dict and arguments:
-        inner = {_type(each, classes) for each in arguments if each is not Ellipsis}
+        inner = {_type(argument, classes) for argument in arguments if argument is not Ellipsis}
         return f"list[{'|'.join(sorted(inner))}]"
     return "any"
 

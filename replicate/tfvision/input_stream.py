@@ -59,8 +59,8 @@ def paths_of(pattern: Any) -> list[str]:
     if not isinstance(pattern, (str, list, tuple)):
         raise UserError("task.train_data.input_path: the kit reads one set of records, no mixture")
     given = [pattern] if isinstance(pattern, str) else list(pattern)
-    patterns = [each.strip() for text in given for each in text.split(",") if each.strip()]
-    paths = sorted(path for each in patterns for path in tf.io.gfile.glob(each))
+    patterns = [part.strip() for text in given for part in text.split(",") if part.strip()]
+    paths = sorted(path for part in patterns for path in tf.io.gfile.glob(part))
     if not paths:
         raise UserError(
             f"task.train_data.input_path: no file matches {', '.join(patterns) or '(empty)'}; make "

@@ -69,7 +69,7 @@ def _kinds(
     if not isinstance(value, Params):
         return
     kind = value.values.get("type")
-    blocks = [name for name, each in value.values.items() if isinstance(each, Params)]
+    blocks = [name for name, inner in value.values.items() if isinstance(inner, Params)]
     if value.is_one_of() and kind is not None:
         choices = [name for name in value.values if name != "type"]
         if kind not in choices:
@@ -82,8 +82,8 @@ def _kinds(
                         f"{path}.{name}",
                         f"is without effect: `type` is {kind}, whose block is `{kind}`",
                     )
-    for name, each in value.values.items():
-        yield from _kinds(each, f"{path}.{name}" if path else name, params, written)
+    for name, inner in value.values.items():
+        yield from _kinds(inner, f"{path}.{name}" if path else name, params, written)
 
 
 def _schedule(params: Params) -> Iterator[RuleProblem]:
@@ -105,7 +105,7 @@ def _schedule(params: Params) -> Iterator[RuleProblem]:
             )
         if list(boundaries) != sorted(set(boundaries)):
             yield RuleProblem(ERROR, f"{here}.boundaries", f"{boundaries} do not rise")
-        late = [each for each in boundaries if each >= steps]
+        late = [boundary for boundary in boundaries if boundary >= steps]
         if late:
             yield RuleProblem(
                 ERROR,
@@ -159,7 +159,7 @@ def _num_classes(params: Params, highest: int | None) -> Iterator[RuleProblem]:
     classes, task = params.at(path), params.values.get("task")
     if not isinstance(task, Params) or not isinstance(classes, int) or highest is None:
         return
-    if not any(f"{each}." in task.cls for each in _BACKGROUND):
+    if not any(f"{name}." in task.cls for name in _BACKGROUND):
         return  # CenterNet and DETR count without the background
     if classes <= highest:
         yield RuleProblem(

@@ -32,7 +32,7 @@ _PATHS = ("annotation_file", "input_path")  # where Google's files lie
 def taken(folder: pathlib.Path) -> dict[str, dict]:
     """The content of published.json."""
     of_rows = {row.yaml: row.experiment for row in vision.rows() if row.yaml}
-    found = {}
+    by_file = {}
     for path in sorted(folder.glob("*.yaml")):
         experiment = (of_rows | _OTHERS)[path.name]
         if experiment in experiments.missing():
@@ -43,13 +43,13 @@ def taken(folder: pathlib.Path) -> dict[str, dict]:
         config = configs.of_text(mended, str(path), experiment)
         unknown = {problem.path for problem in config.problems}
         assert config.document is not None
-        found[path.name] = {
+        by_file[path.name] = {
             "experiment": experiment,
             "params": _changes(experiments.factory(experiment), config.params),
             "left_out": sorted(unknown),
             "mended": sorted(finding.path for finding in findings if finding.fix),
         }
-    return found
+    return by_file
 
 
 def _changes(before: Params, after: Params) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _changes(before: Params, after: Params) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Params):
         return value.as_dict()
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    return [_plain(element) for element in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def set_field(params: Params, path: str, text: str) -> None:
         nested = {name: nested}
     problems = params.override(nested)
     if problems:
-        told = "; ".join(f"{each.path}: {each.message}" for each in problems)
-        raise UserError(f"--set {path}={text}: {told}")
+        sentences = "; ".join(f"{problem.path}: {problem.message}" for problem in problems)
+        raise UserError(f"--set {path}={text}: {sentences}")
 
 
 def composed(asked: Composition) -> VisionConfig:
@@ -136,15 +136,15 @@ def text_of(config: VisionConfig, model: str | None) -> str:
 
 
 def _figures(row: vision.VisionRow) -> list[str]:
-    told = []
+    figures = []
     for kind, table, header in (
         ("box", row.box_ap, row.header_box_ap),
         ("mask", row.mask_ap, row.header_mask_ap),
     ):
         if table is not None:
             other = f", header {header:g}" if header not in (None, table) else ""
-            told.append(f"{kind} AP {table:g}{other}")
-    return told
+            figures.append(f"{kind} AP {table:g}{other}")
+    return figures
 
 
 def _paths(params: Params, request: RenderRequest) -> None:
@@ -201,7 +201,7 @@ def _scale_batch(params: Params, batch: int, scale: str) -> None:
             path = f"{at}.{kind}.{name}"
             value = params.at(path)
             if isinstance(value, list):
-                _set(params, path, [each * factor for each in value])
+                _set(params, path, [element * factor for element in value])
             elif isinstance(value, (int, float)) and value:
                 _set(params, path, value * factor)
     steps = params.at("trainer.train_steps")
@@ -218,7 +218,7 @@ def _scale_steps(params: Params, steps: int) -> None:
     for path in paths:
         value = params.at(path)
         if isinstance(value, list):
-            _set(params, path, [max(1, round(each * factor)) for each in value])
+            _set(params, path, [max(1, round(element * factor)) for element in value])
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
             _set(params, path, max(1, round(value * factor)))
     _set(params, "trainer.train_steps", steps)
@@ -230,4 +230,4 @@ def _set(params: Params, path: str, value: Any) -> None:
         nested = {name: nested}
     problems = params.override(nested)
     if problems:
-        raise UserError("; ".join(f"{each.path}: {each.message}" for each in problems))
+        raise UserError("; ".join(f"{problem.path}: {problem.message}" for problem in problems))

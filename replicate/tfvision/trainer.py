@@ -205,7 +205,7 @@ class Trainer(EngineTrainer):
                 (features[input_stream.IMAGES], labels), self.model, self.optimizer, taken
             )
         self.global_step.assign_add(1)
-        return {f"Loss/{each.name}": each.result() for each in taken}
+        return {f"Loss/{loss.name}": loss.result() for loss in taken}
 
 
 class TaskStep:

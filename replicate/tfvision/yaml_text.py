@@ -77,8 +77,8 @@ def parse(text: str, origin: str) -> Document:
     twice: list[tuple[str, TextPlace]] = []
     if node is not None:
         _walk(node, "", places, twice)
-    found = _EXPERIMENT.search(text)
-    return Document(text, found[1] if found else "", values, places, tuple(twice))
+    experiment = _EXPERIMENT.search(text)
+    return Document(text, experiment[1] if experiment else "", values, places, tuple(twice))
 
 
 def _walk(

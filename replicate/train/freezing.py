@@ -54,25 +54,27 @@ def _matching(model: Any, pattern: str) -> list[Any]:
         expression = re.compile(pattern)
     except re.error as error:
         raise UserError(f"--freeze={pattern}: no regular expression: {error}") from None
-    found = [
+    matches = [
         layer
         for layer in _leaves(model)
         if any(expression.search(variable.name) for variable in layer.variables)
     ]
-    if not found:
+    if not matches:
         names = [variable.name for variable in model.variables]
         shown = ", ".join(names[:: max(1, len(names) // _SHOWN)][:_SHOWN])
         raise UserError(
             f"--freeze={pattern}: found in the name of none of the {len(names)} variables, "
             f"such as {shown}"
         )
-    return found
+    return matches
 
 
 def _leaves(model: Any) -> Iterator[Any]:
     """The layers that own variables and no layers."""
     for module in model.submodules:
         own = hasattr(module, "trainable_weights") and module.variables
-        inner = any(hasattr(each, "trainable_weights") for each in module.submodules)
+        inner = any(
+            hasattr(inner_module, "trainable_weights") for inner_module in module.submodules
+        )
         if own and not inner:
             yield module

@@ -25,7 +25,7 @@ _CHOOSING = (
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def traced_on_bytes() -> Iterator[None]:
     """Inside, the API's `augment_input_data` and resizing are traced on bytes where they can be."""
     from object_detection import inputs
     from object_detection.utils import shape_utils

@@ -151,7 +151,7 @@ def dataset_build(
 
         def example(index: tf.Tensor, record: tf.Tensor) -> Any:
             draws = randomness.PerElement(seed + pipeline, index)
-            with input_bytes.kept(), randomness.drawn_from(draws):
+            with input_bytes.traced_on_bytes(), randomness.drawn_from(draws):
                 return transform_input_data_fn(decoder.decode(record))
 
         numbered = numbered_records(

@@ -58,7 +58,7 @@ def without_reference(judging: Judging) -> deciding.Verdict:
     unknown = conditions.Conditions(
         conditions.NOT_KNOWN, "nothing was named to compare them with", None, [], []
     )
-    overlapping = [sentence for each in facts if (sentence := conditions.of_overlap(each))]
+    overlapping = [sentence for run in facts if (sentence := conditions.of_overlap(run))]
     return _verdict(
         *(telling.NO_REFERENCE, judging, None, unknown, [WITHOUT, *overlapping], {}, {}, facts),
         _notes(evaluations, facts),
@@ -88,13 +88,13 @@ def decide(judging: Judging, reference: Reference, val2017: dict | None = None) 
         obstacles = [f"{reference.name} has no figure of {kinds}"]
     judged = {}
     if not obstacles:
-        judged = {name: each.judge(judging.kind) for name, each in given.items()}
+        judged = {name: figure.judge(judging.kind) for name, figure in given.items()}
     verdict = (
-        max((each.verdict for each in judged.values()), key=deciding.VERDICTS.index)
+        max((decided.verdict for decided in judged.values()), key=deciding.VERDICTS.index)
         if judged
         else deciding.NOT_COMPARABLE
     )
-    reasons = obstacles or [f"{name}: {each.reason}" for name, each in judged.items()]
+    reasons = obstacles or [f"{name}: {decided.reason}" for name, decided in judged.items()]
     notes = _notes(evaluations, facts)
     ours, theirs = (_checkpoints(scores) for scores in (judging.scores, reference.scores))
     if ours & theirs:
@@ -155,12 +155,12 @@ class _FigureOfBoth:
             return judged
         why = "one run against one figure: how far runs spread from seed to seed is not known"
         if self.theirs and kind == "training":
-            found = paired.difference(self.ours[0], self.theirs[0], self.metric)
-            if isinstance(found, paired.PairedDifference):
+            compared = paired.difference(self.ours[0], self.theirs[0], self.metric)
+            if isinstance(compared, paired.PairedDifference):
                 return two_sets.judge_paired(
-                    ours[0], theirs[0], **dataclasses.asdict(found), margin=self.margin
+                    ours[0], theirs[0], **dataclasses.asdict(compared), margin=self.margin
                 )
-            why = found
+            why = compared
         return two_sets.judge_plainly(ours[0], theirs[0], self.margin, why, self.rounding)
 
 
@@ -212,7 +212,7 @@ def _notes_of_reference(reference: Reference) -> list[str]:
 def _refuse_itself(judging: Judging, reference: Reference) -> None:
     theirs = {run.root.resolve() for run in reference.runs}
     files = {
-        pathlib.Path(each.detections).resolve() for each in reference.scores if each.detections
+        pathlib.Path(score.detections).resolve() for score in reference.scores if score.detections
     }
     for score in judging.scores:
         if score.detections and pathlib.Path(score.detections).resolve() in files:
@@ -234,7 +234,7 @@ def _obstacles(judging: Judging, reference: Reference, val2017: dict | None) -> 
     for score in judging.scores:
         yield from comparable.of_evaluators(score.metrics)
         iou_type = score.metrics["iou_type"]
-        of_figures = [each for each in reference.figures if each[0] == iou_type]
+        of_figures = [figure for figure in reference.figures if figure[0] == iou_type]
         for _, metric in of_figures:
             if metric != "AP" and _points(score, metric) is None:
                 yield f"{references.figure_name(iou_type, metric)} is undefined here"
@@ -257,8 +257,8 @@ def _conditions(
         sentence = f"not known: {which} comes without config and training"
         changes = [
             conditions.ConditionChange("facts", "", overlap)
-            for each in facts
-            if (overlap := conditions.of_overlap(each))
+            for run in facts
+            if (overlap := conditions.of_overlap(run))
         ]
         answer = conditions.CHANGED if changes else conditions.NOT_KNOWN
         sentence = "; ".join([change.sentence for change in changes] + [sentence])
@@ -266,7 +266,7 @@ def _conditions(
     operations = _config_changes(judging.runs, reference.runs)
     theirs = _facts(reference.runs)
     changes = [
-        conditions.ConditionChange(operation.cls, operation.path, _told(operation))
+        conditions.ConditionChange(operation.cls, operation.path, _sentence(operation))
         for operation in operations or ()
         if operation.cls in comparable.AFFECTING[judging.kind]
     ]
@@ -281,8 +281,8 @@ def _conditions(
             str(run.root) for run in (*judging.runs, *reference.runs) if not _has_config(run)
         ]
         why = f"no readable config in {', '.join(without)}" if without else "of two engines"
-        told = [change.sentence for change in changes]
-        sentence = "; ".join([*told, f"not known: the configs were not compared ({why})"])
+        sentences = [change.sentence for change in changes]
+        sentence = "; ".join([*sentences, f"not known: the configs were not compared ({why})"])
     return conditions.Conditions(answer, sentence, None, changes, unknown)
 
 
@@ -294,7 +294,7 @@ def _has_config(run: RunDir) -> bool:
     return True
 
 
-def _told(operation: config.Operation) -> str:
+def _sentence(operation: config.Operation) -> str:
     here, there = (comparable.short(value) for value in (operation.b, operation.a))
     return f"{operation.path} is {here}, in the reference {there}"
 
@@ -305,14 +305,14 @@ def _config_changes(
     """The differences of each config from the reference's first one; None where one is not read."""
     try:
         first, *others = [engine.of_run(run.config) for run in (*theirs, *ours)]
-        changes = [each for other in others for each in engine.diff(first, other)]
+        changes = [operation for other in others for operation in engine.diff(first, other)]
     except UserError:  # also of two engines
         return None
-    found: list[config.Operation] = []
-    for each in changes:
-        if each not in found:
-            found.append(each)
-    return found
+    distinct: list[config.Operation] = []
+    for operation in changes:
+        if operation not in distinct:
+            distinct.append(operation)
+    return distinct
 
 
 def _notes(evaluations: list[dict], facts: list[run_facts.RunFacts]) -> list[str]:
@@ -335,7 +335,7 @@ def _verdict(
     facts: list[run_facts.RunFacts],
     notes: list[str],
 ) -> deciding.Verdict:
-    seeds = {name: each.achieved for name, each in given.items()}
+    seeds = {name: figure.achieved for name, figure in given.items()}
     if not seeds:
         seeds = {
             references.figure_name(iou_type, "AP"): [_points(score, "AP") for score in scores]
@@ -343,8 +343,8 @@ def _verdict(
         }
     published = {
         name: statistics.fmean(known)
-        for name, each in given.items()
-        if (known := deciding.known(each.reference))
+        for name, figure in given.items()
+        if (known := deciding.known(figure.reference))
     }
     figures = {
         name: {
@@ -358,7 +358,7 @@ def _verdict(
         for name in seeds
     }
     runs = max(map(len, seeds.values()))
-    margins = [each.margin for each in judged.values()]
+    margins = [decided.margin for decided in judged.values()]
     return deciding.Verdict(
         verdict=verdict,
         reached={
@@ -381,7 +381,7 @@ def _verdict(
         tolerance=_tolerance(judging.kind, reference, judged),
         sources=[],
         likely_causes=[],
-        facts=[each.to_json() for each in facts],
+        facts=[run.to_json() for run in facts],
         notes=notes,
         reference=reference.to_json() if reference else {"kind": "none", "name": ""},
     )

@@ -26,8 +26,8 @@ class RunFacts:
       seed: of the training.
       step: of that checkpoint; num_steps: of the config's end.
       ended_early: why the training ended before it, as --patience asked, in words.
-      best: the best checkpoint by a metric, which is kept beside the judged one: `best.told`'s dict
-        with `judged`, the same metric of the checkpoint that is judged.
+      best: the best checkpoint by a metric, which is kept beside the judged one: the dict of
+        `best.best_kept` with `judged`, the same metric of the checkpoint that is judged.
       global_batch, replicas, micro_batches, images_seen: how the steps were made up.
       published_batch, published_replicas, published_images_seen: the recipe's.
       precision: of the training; recipe_bfloat16: whether the recipe says use_bfloat16.
@@ -119,7 +119,7 @@ def _ended_early(run: RunDir) -> str | None:
 
 def _best(run: RunDir, metrics: dict) -> dict | None:
     """The best that is kept, where it was chosen on what is judged."""
-    best_kept = best.told(run)
+    best_kept = best.best_kept(run)
     if best_kept is None or best_kept["annotations_sha256"] != metrics["annotations"].get("sha256"):
         return None
     judged = best.Metric.parse(best_kept["metric"]).of(metrics)

@@ -75,7 +75,7 @@ def test_which_is_kept(tmp_path, case):
     for step, value in enumerate(figures, start=1):
         assert evaluated(run, keeping, step, value) == (whole(run) == step)
     assert whole(run) == expected
-    kept = best.told(run)
+    kept = best.best_kept(run)
     finite = [v for v in figures if type(v) is float and math.isfinite(v)]
     if expected is None:
         assert kept is None and best.sentence_of(run) == ""
@@ -99,7 +99,7 @@ def test_any_order_gives_the_same(tmp_path):
             evaluated(run, keeping, step, value)
             if chance.random() < 0.3:
                 keeping = best.Keeping(run, AP, CONDITIONS)
-        kept = best.told(run)
+        kept = best.best_kept(run)
         assert (whole(run), kept["evaluations"], kept["without_figure"]) == (2, 4, 1)
 
 
@@ -132,7 +132,7 @@ def test_another_checkpoint_of_the_kept_step(tmp_path):
     evaluated(run, keeping, 1, 0.1)
     assert evaluated(run, keeping, 1, 0.2, content="another")
     assert evaluated(run, keeping, 1, 0.3, content="a third")
-    assert whole(run) == 1 and best.told(run)["evaluations"] == 3
+    assert whole(run) == 1 and best.best_kept(run)["evaluations"] == 3
     assert len(list(run.best.glob("*ckpt-*"))) == 2
 
 
@@ -148,7 +148,7 @@ def test_a_damaged_one_is_chosen_anew(tmp_path, capsys):
     assert "not what was kept" in capsys.readouterr().err
     for step, value in ((1, 0.2), (2, 0.4), (3, 0.3)):
         evaluated(run, keeping, step, value)
-    assert whole(run) == 2 and best.told(run)["evaluations"] == 3
+    assert whole(run) == 2 and best.best_kept(run)["evaluations"] == 3
 
 
 def test_by_another_metric_it_begins_anew(tmp_path, capsys):
@@ -159,7 +159,7 @@ def test_by_another_metric_it_begins_anew(tmp_path, capsys):
     assert "begins anew" in capsys.readouterr().err and whole(run) == 1  # until there is another
     path = saved(run, 2)
     keeping.offer(2, checkpoint_files.sha256(path), metrics(0.1, "AP50"), path)
-    assert whole(run) == 2 and best.told(run)["metric"] == "AP50"
+    assert whole(run) == 2 and best.best_kept(run)["metric"] == "AP50"
 
 
 def test_the_metric_s_names():
@@ -310,7 +310,7 @@ def test_killed_at_every_step_of_keeping(tmp_path, moment):
         assert whole(run) == kept[-1]
         for step, value in ((2, 0.4), (3, 0.1)):
             evaluated(run, keeping, step, value)
-        assert whole(run) == 2 and best.told(run)["evaluations"] == 3
+        assert whole(run) == 2 and best.best_kept(run)["evaluations"] == 3
         assert best.stopped_early(run)["best_step"] == 2
         assert sorted(part.name for part in run.best.iterdir()) == [
             *("best.json", "checkpoint", "ckpt-2.data-00000-of-00001", "ckpt-2.index")

@@ -198,13 +198,13 @@ def test_the_forecast_of_memory_is_near_what_the_batch_takes(intent, monkeypatch
     small = dict(SMALL) | {"train_config.batch_size": "32"}
     size = "model.ssd.image_resizer.fixed_shape_resizer."
     small |= {f"{size}height": "192", f"{size}width": "192"}
-    material = LaunchFacts(intent(overrides=tuple(small.items())))
+    facts = LaunchFacts(intent(overrides=tuple(small.items())))
     peaks = {}
     for batch in (8, 32):
         monkeypatch.setattr(trials, "_CPU_PIXELS", batch * 192 * 192)
-        tried = trials.run(material, progress=False)
+        tried = trials.run(facts, progress=False)
         assert tried["steps"]["batch"] == batch
-        peaks[batch] = forecast.of(material, tried).host_bytes
+        peaks[batch] = forecast.of(facts, tried).host_bytes
     assert peaks[8] == pytest.approx(peaks[32], rel=0.25)
 
 

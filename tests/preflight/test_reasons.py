@@ -216,7 +216,7 @@ class Test12Memory:
     )
     def test_what_two_steps_took(self, intent, monkeypatch, there_gib, batch, status, word):
         monkeypatch.setattr(memory, "available_bytes", lambda: there_gib * 2**30)
-        monkeypatch.setattr(memory, "shuffle_bytes", lambda material: 0)
+        monkeypatch.setattr(memory, "shuffle_bytes", lambda facts: 0)
         steps = {
             "batch": 8,
             "of_batch": batch,
@@ -230,10 +230,10 @@ class Test12Memory:
         }
         from replicate.preflight import forecast
 
-        material = LaunchFacts(intent())
+        facts = LaunchFacts(intent())
         tried = {"steps": steps, "checkpoint_bytes": 10}
-        foreseen = forecast.of(material, tried)
-        (found, *_) = machine.memory_needed(material, tried, foreseen)
+        foreseen = forecast.of(facts, tried)
+        (found, *_) = machine.memory_needed(facts, tried, foreseen)
         assert getattr(found, "status", "pass") == status and word in found.seen
 
     def test_a_trial_that_was_killed(self, intent):

@@ -358,8 +358,8 @@ class Test17TrainingImages:
     def test_the_manifest_tells_where_there_is_no_annotation_file(self, intent, told, monkeypatch):
         source = {"images": 118_287, "annotations": 860_001}
         held = types.SimpleNamespace(manifest={"source": source}, paths=[], pattern="")
-        material = LaunchFacts(intent(model=MODEL))
+        facts = LaunchFacts(intent(model=MODEL))
         monkeypatch.setattr(LaunchFacts, "train_source", None)
         monkeypatch.setattr(LaunchFacts, "train_records", held)
-        (found,) = data_checks.training_images(material)
+        (found,) = data_checks.training_images(facts)
         assert found.seen == "118,287 images, 860,001 annotations, as many as train2017 has"

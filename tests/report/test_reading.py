@@ -31,26 +31,26 @@ def run(tmp_path):
 
 
 def test_the_manifests_of_records_that_lie_elsewhere(run):
-    material = run_files.read(run)
-    assert {split: each["counts"]["images"] for split, each in material.manifests.items()} == {
+    files = run_files.read(run)
+    assert {split: each["counts"]["images"] for split, each in files.manifests.items()} == {
         "train": 4,
         "val": 2,
     }
-    assert not any("records" in each["what"] for each in material.not_checked)
+    assert not any("records" in each["what"] for each in files.not_checked)
 
 
 def test_records_without_a_manifest_are_named(run, tmp_path):
     for path in (tmp_path / "rec").glob("manifest-*.json"):
         path.unlink()
-    material = run_files.read(run)
-    assert material.manifests == {}
-    assert any("records: counts" in each["what"] for each in material.not_checked)
+    files = run_files.read(run)
+    assert files.manifests == {}
+    assert any("records: counts" in each["what"] for each in files.not_checked)
 
 
 def test_a_run_of_no_known_recipe_was_not_compared(run):
     opening.write_config(run, config.load(run.pipeline_config), None)
-    material = run_files.read(run)
-    assert material.deviations is None
-    assert [each["why"] for each in material.not_checked if "published" in each["what"]] == [
+    files = run_files.read(run)
+    assert files.deviations is None
+    assert [each["why"] for each in files.not_checked if "published" in each["what"]] == [
         "it is not known of which zoo model the config is; tools/train.py --model names it"
     ]

@@ -72,7 +72,7 @@ def _assert_equal_bits(message, monkeypatch):
     )
     ours = _batches(message, model)
     assert chosen and chosen[0] > 0, "some step works on bytes"
-    monkeypatch.setattr(input_bytes, "kept", contextlib.nullcontext)
+    monkeypatch.setattr(input_bytes, "traced_on_bytes", contextlib.nullcontext)
     theirs = _batches(message, model)
     assert len(ours) == len(theirs) > 0
     for mine, other in zip(ours, theirs, strict=True):
@@ -107,7 +107,7 @@ def test_a_recipe_that_computes_first_is_left_as_it_is(records, monkeypatch):
     message = _config(_RECIPES[0], records, "random_adjust_hue", "random_horizontal_flip")
     model = odapi.build_model(message.model, is_training=True)
     ours = _batches(message, model, 2)
-    monkeypatch.setattr(input_bytes, "kept", contextlib.nullcontext)
+    monkeypatch.setattr(input_bytes, "traced_on_bytes", contextlib.nullcontext)
     for mine, other in zip(ours, _batches(message, model, 2), strict=True):
         np.testing.assert_array_equal(mine, other)
 
@@ -129,7 +129,7 @@ def test_bytes_are_resized_to_the_bits_of_floats(size_hw):
         )
 
     theirs = [each.numpy() for each in resized(image)]
-    with input_bytes.kept():
+    with input_bytes.traced_on_bytes():
         graph = tf.function(resized.python_function).get_concrete_function(
             tf.TensorSpec([60, 80, 3], tf.uint8)
         )

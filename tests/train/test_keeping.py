@@ -69,7 +69,7 @@ def test_no_bit_changes_and_it_ends_early(config, data, plain, tmp_path):
     assert run.evaluated_steps() == [2, 4]
     figures = {step: best.Metric("AR@100").of(run.scores_at(step)[0]) for step in (2, 4)}
     assert figures[4] <= figures[2], "the second evaluation is no gain; choose other data"
-    told = best.told(run)
+    told = best.best_kept(run)
     assert (told["step"], told["value"], told["evaluations"]) == (2, figures[2], 2)
     training = read_json(run.training)
     assert (training["state"], training["step"], training["num_steps"]) == ("done", 4, 6)
@@ -87,7 +87,7 @@ def test_no_bit_changes_and_it_ends_early(config, data, plain, tmp_path):
     assert loop.train(config, run.root, SETTINGS, evaluate=evaluate).endswith("ckpt-6")
     assert losses(run) == losses(plain)
     assert checkpoint_tensors(run, "ckpt-6") == checkpoint_tensors(plain, "ckpt-6")
-    assert best.told(run) == told
+    assert best.best_kept(run) == told
 
 
 def test_a_signal_does_not_wait_for_an_evaluation(config, tmp_path):
