@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from replicate import odapi
 from replicate.errors import UserError
 from replicate.evaluate import suppression
+from replicate.train import checkpoints
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -73,27 +74,8 @@ class Detector:
           UserError: no such checkpoint, or it does not hold every variable of this model.
         """
         prefix = find_checkpoint(checkpoint)
-        contents = {"model": self.model}
-        if self._averages is not None:
-            contents["optimizer"] = self._averages
-        try:
-            with tf.device(self._device):
-                status = tf.train.Checkpoint(**contents).read(prefix)
-            status.expect_partial().assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise UserError(
-                f"{prefix}: does not hold this model's variables ({_first_line(error)}); "
-                "is it the checkpoint of this pipeline.config?"
-            ) from None
-        except (tf.errors.OpError, IndexError, RuntimeError) as error:
-            raise UserError(f"{prefix}: damaged, cannot be read ({_first_line(error)})") from None
-        if self._averages is not None:
-            # Half of its `swap_weights`, which works under a tf.distribute.Strategy alone.
-            averaged = zip(
-                self._averages._average_weights, self._averages._model_weights, strict=True
-            )
-            for average, weight in averaged:
-                weight.assign(average)
+        with tf.device(self._device):
+            checkpoints.read_model(prefix, self.model, self._averages, "pipeline.config")
         self.checkpoint = prefix
 
     def preprocess(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -230,7 +212,3 @@ def find_checkpoint(checkpoint: str | os.PathLike) -> str:
             ".index) or a folder that holds one"
         )
     return latest
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

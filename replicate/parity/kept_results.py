@@ -16,7 +16,7 @@ from replicate.run import write_json
 RUNS = ("parity/fixed.py", "parity/runs.py", "parity/requirements-native.txt")
 LAYER = ("odapi/__init__.py", "odapi/protos.py", "odapi/shims.py")
 ENGINE = ("tensorflow", "tf-keras", "numpy", "tf-models-official")
-LOADER = ("evaluate/detector.py", "evaluate/suppression.py")
+LOADER = ("evaluate/detector.py", "evaluate/suppression.py", "train/checkpoints.py")
 COMPARISON = ("parity/compare.py",)
 
 

@@ -156,7 +156,7 @@ def _train(
     )
     with (
         StopSignals() as stop,
-        checkpoints.FullDisk(run.checkpoints),
+        checkpoints.full_disk_named(run.checkpoints),
         TrainingJournal(run, trainer, num_steps, request.batch_size) as journal,
     ):
         while trainer.step < num_steps:

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 from pycocotools import mask as coco_mask
 
-from replicate.errors import UserError
 from replicate.tfvision import official_task
 from replicate.tfvision.configs import VisionConfig
+from replicate.train import checkpoints
 
 
 class Detector:
@@ -61,29 +61,10 @@ class Detector:
         Raises:
           UserError: it does not hold every variable of this model, or cannot be read.
         """
-        contents = {"model": self.model}
-        if self._averages is not None:
-            contents["optimizer"] = self._averages
-        try:
-            with tf.device(self._device):
-                status = tf.train.Checkpoint(**contents).read(os.fspath(checkpoint))
-            status.expect_partial().assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise UserError(
-                f"{checkpoint}: does not hold this model's variables ({_first_line(error)}); "
-                "is it the checkpoint of this params.yaml?"
-            ) from None
-        except (tf.errors.OpError, IndexError, RuntimeError) as error:
-            raise UserError(
-                f"{checkpoint}: damaged, cannot be read ({_first_line(error)})"
-            ) from None
-        if self._averages is not None:
-            averaged = zip(
-                self._averages._average_weights, self._averages._model_weights, strict=True
-            )
-            for average, weight in averaged:
-                weight.assign(average)
-        self.checkpoint = os.fspath(checkpoint)
+        prefix = os.fspath(checkpoint)
+        with tf.device(self._device):
+            checkpoints.read_model(prefix, self.model, self._averages, "params.yaml")
+        self.checkpoint = prefix
 
     def preprocess(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One image as the package's parsers prepare it for evaluation.
@@ -193,7 +174,3 @@ class Detector:
         optimizer = self._task.create_optimizer(self._params.trainer.optimizer_config)
         optimizer.shadow_copy(self.model)
         return optimizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

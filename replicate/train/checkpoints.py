@@ -5,14 +5,14 @@ names that the API's own loop uses (its tools read them). Random numbers, the po
 and the save counter follow from the step, so that a run that was stopped ends in the same bytes.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -85,34 +85,63 @@ def clean(directory: str | os.PathLike) -> None:
             print(f"{data}: without its index, of no use; removed", file=sys.stderr)
 
 
-class FullDisk:
+def read_model(prefix: str, model: Any, averages: Any, config_name: str) -> None:
+    """Gives a model that is to be evaluated the weights of a checkpoint.
+
+    Args:
+      prefix: of a TF2 object-based checkpoint that holds `model`.
+      model: with all its variables.
+      averages: the optimizer that holds the moving averages of `model`'s weights, where the config
+        evaluates them; else None.
+      config_name: what the model's config is called, for the message.
+
+    Raises:
+      UserError: the checkpoint does not hold every variable of this model, or cannot be read.
+    """
+    contents = {"model": model} | ({} if averages is None else {"optimizer": averages})
+    try:
+        status = tf.train.Checkpoint(**contents).read(prefix)
+        status.expect_partial().assert_existing_objects_matched()
+    except (AssertionError, ValueError) as error:
+        raise UserError(
+            f"{prefix}: does not hold this model's variables ({_first_line(error)}); "
+            f"is it the checkpoint of this {config_name}?"
+        ) from None
+    except (tf.errors.OpError, IndexError, RuntimeError) as error:
+        raise UserError(f"{prefix}: damaged, cannot be read ({_first_line(error)})") from None
+    if averages is not None:
+        # Half of its `swap_weights`, which works under a tf.distribute.Strategy alone.
+        averaged = zip(averages._average_weights, averages._model_weights, strict=True)
+        for average, weight in averaged:
+            weight.assign(average)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def full_disk_named(directory: str | os.PathLike) -> Iterator[None]:
     """Turns a write that failed for lack of space into a message; other exceptions pass.
 
     Args:
       directory: the checkpoints' folder.
     """
-
-    def __init__(self, directory: str | os.PathLike) -> None:
-        self._directory = directory
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        full = full or (isinstance(error, tf.errors.OpError) and "No space left" in error.message)
-        if full:
-            steps = checkpoint_files.steps_of(self._directory)
-            raise UserError(
-                f"{self._directory}: No space left on this disk. "
-                + (f"The last checkpoint is that of step {steps[-1]}; " if steps else "")
-                + "free some space there and run the same command to continue"
-            ) from None
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else:
+            full = "No space left" in error.message
+        if not full:
+            raise
+        steps = checkpoint_files.steps_of(directory)
+        raise UserError(
+            f"{directory}: No space left on this disk. "
+            + (f"The last checkpoint is that of step {steps[-1]}; " if steps else "")
+            + "free some space there and run the same command to continue"
+        ) from None
 
 
 class Saver:

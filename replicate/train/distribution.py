@@ -6,8 +6,8 @@ import os
 import pathlib
 import re
 import shutil
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -105,38 +105,30 @@ def agreed_signal(strategy: tf.distribute.Strategy, number: int | None) -> int |
     return int(signals.max()) or None
 
 
-class PeerLost:
+_SIGNS_OF_A_LOST_PEER = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
+
+
+@contextlib.contextmanager
+def lost_peer_named(cluster: "Cluster | None") -> Iterator[None]:
     """Turns the failure of a collective into a message; other exceptions pass.
 
     Args:
-      cluster: `cluster.Cluster` or None.
+      cluster: the workers, or None of one that trains alone.
     """
-
-    _SIGNS = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
-    )
-
-    def __init__(self, cluster: "Cluster | None") -> None:
-        self._cluster = cluster
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._cluster is None or not isinstance(error, self._SIGNS):
-            return
+    try:
+        yield
+    except _SIGNS_OF_A_LOST_PEER as error:
+        if cluster is None:
+            raise
         raise Unavailable(
-            f"worker {self._cluster.index} ({self._cluster.workers[self._cluster.index]}) lost "
-            f"another worker of {', '.join(self._cluster.workers)}: "
+            f"worker {cluster.index} ({cluster.workers[cluster.index]}) lost "
+            f"another worker of {', '.join(cluster.workers)}: "
             f"{_cause(error.message)}. Start all workers again with the same command; "
             "they continue from the last checkpoint"
         ) from None

@@ -128,8 +128,8 @@ def _train(
         environment.record(run.environment)  # of what trains; what evaluates or reports is another
     with (
         StopSignals() as stop,
-        distribution.PeerLost(workers),
-        checkpoints.FullDisk(run.checkpoints),
+        distribution.lost_peer_named(workers),
+        checkpoints.full_disk_named(run.checkpoints),
         contextlib.ExitStack() as resources,
     ):
         trainer = trainer or _trainer(config, settings, strategy)

@@ -148,8 +148,8 @@ def test_a_signal_to_one_stops_both_after_the_same_step(config_path, alone, tmp_
 )
 def test_the_cause_is_told(message):
     from replicate.cluster import Cluster
-    from replicate.train.distribution import PeerLost, tf
+    from replicate.train.distribution import lost_peer_named, tf
 
     said = r"worker 1 \(b:2\) lost .*: Collective ops is aborted by: heartbeat timeout\. Start all"
-    with pytest.raises(Unavailable, match=said), PeerLost(Cluster(("a:1", "b:2"), 1)):
+    with pytest.raises(Unavailable, match=said), lost_peer_named(Cluster(("a:1", "b:2"), 1)):
         raise tf.errors.AbortedError(None, None, message)
