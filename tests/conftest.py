@@ -32,6 +32,16 @@ def shared():
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def driver():
+    """A headless Chromium; see `tests.report.browsing`."""
+    from tests.report import browsing
+
+    made = browsing.driver(browsing.binaries())
+    yield made
+    made.quit()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def conversions_are_checked():
     """Manifests and ledgers, which `tfrecords` writes without knowing of contracts, are too."""

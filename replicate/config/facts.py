@@ -90,20 +90,20 @@ def facts(message: "Message") -> ConfigFacts:
 
 def described(message: "Message") -> Description:
     """What the rest of the kit has to know of a config, whichever engine's (`replicate.engine`)."""
-    held = facts(message)
+    of_config = facts(message)
     readers = message.eval_input_reader
     return Description(
-        num_classes=held.num_classes,
+        num_classes=of_config.num_classes,
         label_map=readers[0].label_map_path if readers else "",
-        predicts_masks=held.predicts_masks,
-        predicts_keypoints=held.predicts_keypoints,
-        batch_size=held.batch_size,
-        num_steps=held.num_steps,
+        predicts_masks=of_config.predicts_masks,
+        predicts_keypoints=of_config.predicts_keypoints,
+        batch_size=of_config.batch_size,
+        num_steps=of_config.num_steps,
         low_precision=message.train_config.use_bfloat16,
-        train_records=tuple(message.train_input_reader.tf_record_input_reader.input_path),
-        val_records=tuple(readers[0].tf_record_input_reader.input_path) if readers else (),
-        train_label_map=message.train_input_reader.label_map_path,
-        start=message.train_config.fine_tune_checkpoint,
+        train_records=of_config.train_records,
+        val_records=of_config.val_records,
+        train_label_map=of_config.label_map,
+        start=of_config.fine_tune_checkpoint,
         shuffle_buffer=_shuffle_buffer(message.train_input_reader),
     )
 

@@ -16,10 +16,9 @@ from replicate.contracts.common import (
     NotChecked,
     Pair,
     Share,
-    Words,
 )
 from replicate.contracts.runs import Environment, Request
-from replicate.contracts.scores import ScoreInterval
+from replicate.contracts.scores import Analysis
 from replicate.contracts.verdicts import BestKept, Cause, ConfigClass, Deviation, Verdict
 from tfrecords.json_shapes import Count, Sha256
 
@@ -214,17 +213,6 @@ class ReportCheckpoint(TypedDict):
     F1_50: float | None
 
 
-class ReportAnalysis(TypedDict):
-    by_size: dict[Literal["small", "medium", "large"], Words]
-    precision_recall: Words
-    f1: Words
-    calibration: Words
-    tide: NotRequired[Words]
-    confusion: NotRequired[Words]
-    intervals: NotRequired[dict[MetricName, ScoreInterval]]
-    intervals_method: NotRequired[str]
-
-
 CategoryCurve = TypedDict(
     "CategoryCurve",
     {
@@ -319,7 +307,7 @@ class AnyReport(TypedDict):
     training: ReportTraining | None
     checkpoints: list[ReportCheckpoint]
     per_category: list[CategoryScore] | None
-    analysis: ReportAnalysis | None
+    analysis: Analysis | None
     category_curves: CategoryCurves | None
     gallery: Gallery | None
     environment: Environment | None

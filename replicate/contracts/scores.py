@@ -1,6 +1,6 @@
 """metrics.json, and the record of a benchmark."""
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -79,7 +79,7 @@ class ScoreInterval(TypedDict):
 
 
 class Analysis(TypedDict):
-    by_size: dict[Literal["small", "medium", "large"], Any]
+    by_size: dict[Literal["small", "medium", "large"], Words]
     precision_recall: Words
     f1: Words
     calibration: Words

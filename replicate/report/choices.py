@@ -2,26 +2,35 @@
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
-# Name of the choice, what it is, and the config paths that follow from it.
+
+class _Choice(NamedTuple):
+    """A choice: its name, what it is, and (a regular expression) the paths that follow from it."""
+
+    name: str
+    what: str
+    paths: str
+
+
 _CHOICES = (
-    (
+    _Choice(
         "another data set",
         "its classes, label map and records",
         r"\.num_classes$|label_map_path|input_path|num_examples|^(train|eval)_input_reader",
     ),
-    (
+    _Choice(
         "another batch size or length of training",
         "the batch, the learning rate and the schedule that follows from them",
         r"train_config\.(batch_size|num_steps|optimizer)|batch_norm\.(decay|momentum)",
     ),
-    (
+    _Choice(
         "another size of the network or its input",
         "the input, the backbone's width and depth, and the heads that go with them",
         r"image_resizer|depth_multiplier|min_depth|additional_layer_depth|num_filters|num_scales"
         r"|num_layers|_predictor\.depth$|_depth$|anchor_scale|anchor_generator",
     ),
-    (
+    _Choice(
         "another start",
         "the checkpoint that training begins with",
         r"train_config\.(fine_tune_checkpoint|load_all_detection)",
@@ -47,19 +56,20 @@ def grouped(classes: Iterable[dict], scaling: dict | None) -> list[dict]:
         alone = []
         for operation in group["operations"]:
             chosen = next(
-                (choice for choice in _CHOICES if re.search(choice[2], operation["path"])), None
+                (choice for choice in _CHOICES if re.search(choice.paths, operation["path"])), None
             )
             if chosen is None:
                 alone.append(operation)
                 continue
-            name, what, _ = chosen
+            name = chosen.name
             if scaling and name.startswith("another batch"):
                 name = f"the batch, scaled by the {scaling['rule']} rule"
-            choice = of_choice.setdefault(
-                chosen[0], {"name": name, "what": what, "affects_ap": False, "operations": []}
+            row = of_choice.setdefault(
+                chosen.name,
+                {"name": name, "what": chosen.what, "affects_ap": False, "operations": []},
             )
-            choice["affects_ap"] |= group["affects_ap"]
-            choice["operations"].append(operation)
+            row["affects_ap"] |= group["affects_ap"]
+            row["operations"].append(operation)
         if alone:
             others.append(
                 {
@@ -69,5 +79,5 @@ def grouped(classes: Iterable[dict], scaling: dict | None) -> list[dict]:
                     "operations": alone,
                 }
             )
-    ordered = [of_choice[name] for name, _, _ in _CHOICES if name in of_choice]
+    ordered = [of_choice[choice.name] for choice in _CHOICES if choice.name in of_choice]
     return sorted(ordered + others, key=lambda group: not group["affects_ap"])

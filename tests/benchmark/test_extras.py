@@ -4,13 +4,13 @@ The kit's own environment stays without: there these tests are skipped. `make te
 build/extras, which lies over it; REPLICATE_EXTRAS_PYTHON names another one.
 """
 
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
+
+from tests.other_pythons import python_with
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 NEEDS = ("onnx", "onnxruntime", "supervision", "tf2onnx")
@@ -19,12 +19,7 @@ NEEDS = ("onnx", "onnxruntime", "supervision", "tf2onnx")
 @pytest.fixture(scope="module")
 def python():
     """A Python with the optional libraries."""
-    named = os.environ.get("REPLICATE_EXTRAS_PYTHON")
-    found = shutil.which(named or PROJECT / "build" / "extras" / "bin" / "python")
-    if found is None:
-        assert named is None, f"REPLICATE_EXTRAS_PYTHON={named}: no such interpreter"
-        pytest.skip("no Python with ONNX and supervision: make build/extras/.installed")
-    return found
+    return python_with("ONNX and supervision", "extras")
 
 
 def _ran(python, *arguments):

@@ -5,9 +5,7 @@ builds, or the one that REPLICATE_KERAS_PYTHON names (requirements-keras.txt is 
 """
 
 import json
-import os
 import pathlib
-import shutil
 import subprocess
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image
 from replicate import benchmark
 from replicate.benchmarking import Dataset
 from tests.benchmark.conftest import NAMES
+from tests.other_pythons import python_with
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -74,12 +73,7 @@ json.dump(found, open(sys.argv[1], "w"))
 
 @pytest.fixture(scope="module")
 def python():
-    named = os.environ.get("REPLICATE_KERAS_PYTHON")
-    found = shutil.which(named or PROJECT / "build" / "keras" / "bin" / "python")
-    if found is None:
-        assert named is None, f"REPLICATE_KERAS_PYTHON={named}: no such interpreter"
-        pytest.skip("no Python with KerasHub: make build/keras/.installed")
-    return found
+    return python_with("KerasHub", "keras")
 
 
 @pytest.mark.timeout(900)

@@ -4,6 +4,8 @@ import pytest
 
 from replicate import config
 
+FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+
 
 @pytest.fixture
 def complete(tmp_path):
@@ -13,7 +15,7 @@ def complete(tmp_path):
     labels = tmp_path / "label_map.pbtxt"
     labels.write_text("item { id: 1 name: 'a' }\nitem { id: 90 name: 'b' }\n")
     return config.render(
-        "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
+        FPNLITE,
         train_records=str(tmp_path / "train.tfrecord"),
         val_records=str(tmp_path / "val.tfrecord"),
         label_map=str(labels),

@@ -7,8 +7,8 @@ import pytest
 
 from replicate import config
 from replicate.config import rules
+from tests.config.conftest import FPNLITE
 
-FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 KEYPOINTS = "centernet_resnet50_v2_512x512_kpts_coco17_tpu-8"
 AUGMENT = "train_config.data_augmentation_options"
 RATIOS = "model.ssd.anchor_generator.multiscale_anchor_generator.aspect_ratios"

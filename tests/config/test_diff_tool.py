@@ -12,12 +12,10 @@ import pytest
 
 from replicate import config
 from replicate.config import view
+from tests.config.conftest import FPNLITE
 from tests.conftest import PROJECT
 
-FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 KEYPOINTS = "centernet_resnet50_v2_512x512_kpts_coco17_tpu-8"
-AUGMENT = "train_config.data_augmentation_options"
-RATIOS = "model.ssd.anchor_generator.multiscale_anchor_generator.aspect_ratios"
 
 
 def run_tool(*arguments, **environment):

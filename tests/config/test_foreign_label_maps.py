@@ -8,7 +8,7 @@ import tfrecords.label_map
 from replicate import config
 from replicate.config import lint_rules
 from replicate.errors import UserError
-from tests.config.test_diff import FPNLITE
+from tests.config.conftest import FPNLITE
 
 TAKEN = ["base", "commas", "comments", "crlf", "oneline", "display_only", "gap", "extra_class"]
 REFUSED = {

@@ -14,8 +14,6 @@ from replicate.config import known_names, lint, paths, syntax, textproto
 from replicate.errors import UserError
 from tests.conftest import PROJECT
 
-FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
-
 PIECEWISE = """\
 train_config {
   optimizer {

@@ -7,28 +7,7 @@ import pytest
 from replicate import config
 from replicate.config import lint, lint_rules, textproto
 from replicate.errors import UserError
-
-FPNLITE = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
-
-PIECEWISE = """\
-train_config {
-  optimizer {
-    momentum_optimizer {
-      learning_rate {
-        piecewise_constant_learning_rate {
-          boundaries: [2000, 8000]  # steps
-          values: [0.01, 1e-3, .0001]
-        }
-      }
-    }
-  }
-}
-"""
-
-
-def findings(text):
-    return [(f.level, f.line, f.column, f.path) for f in lint.lint(text, "x.config")]
-
+from tests.config.conftest import FPNLITE
 
 COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 MULTISCALE = "model.ssd.anchor_generator.multiscale_anchor_generator"

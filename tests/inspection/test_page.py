@@ -66,18 +66,10 @@ def written(request, hostile, tmp_path_factory):
     return family, output, answer
 
 
-@pytest.fixture(scope="module")
-def driver():
-    with browsing.driver(browsing.binaries()) as opened:
-        yield opened
-
-
 @pytest.fixture
 def shown(driver, written):
-    opened = browsing.Page(driver, written[1] / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
+    with browsing.opened(driver, written[1] / "index.html") as opened:
+        yield opened
 
 
 def test_the_json_holds_the_inspection(written):
@@ -141,14 +133,8 @@ def test_layers_are_switched(shown, written):
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(shown, width):
-    shown.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    try:
+    with shown.width(width):
         assert shown.run("document.documentElement.scrollWidth") <= width
-    finally:
-        shown.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_every_control_has_a_name(shown):

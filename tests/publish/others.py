@@ -1,23 +1,13 @@
 """The other side's own code, in an environment of its own (requirements-publish.txt)."""
 
-import os
-import pathlib
 import subprocess
 
-import pytest
-
-from tests.conftest import PROJECT
-
-_NAMED = "REPLICATE_PUBLISH_PYTHON"
+from tests.other_pythons import python_with
 
 
 def python():
     """That environment's Python, or a skip that says how it is made."""
-    named = os.environ.get(_NAMED)
-    path = pathlib.Path(named) if named else PROJECT / "build" / "publish" / "bin" / "python"
-    if not path.exists():
-        pytest.skip(f"needs an environment of its own: make venv-publish, or name it by {_NAMED}")
-    return path
+    return python_with("the validators of other formats", "publish")
 
 
 def run(code, *arguments):

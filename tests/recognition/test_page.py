@@ -6,13 +6,9 @@ from tests.report import browsing
 
 
 @pytest.fixture
-def page(finished):
-    driver = browsing.driver(browsing.binaries())
-    opened = browsing.Page(driver, finished.report / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
-    driver.quit()
+def page(driver, finished):
+    with browsing.opened(driver, finished.report / "index.html") as opened:
+        yield opened
 
 
 def test_controls(page):

@@ -1,5 +1,6 @@
 """A headless Chromium for the tests of the pages."""
 
+import contextlib
 import pathlib
 import shutil
 
@@ -67,6 +68,16 @@ class Page:
             f"{script}; document.body.offsetHeight; return performance.now() - start;}})()"
         )
 
+    @contextlib.contextmanager
+    def width(self, pixels):
+        """Inside, the window is so wide, and a phone's below 600 pixels."""
+        size = {"width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": pixels < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
     def errors(self):
         """Messages of the console since the page was opened, other than notices."""
         log = self.driver.get_log("browser")
@@ -83,6 +94,15 @@ class Page:
             if each["message"]["method"] == "Network.requestWillBeSent"
         ]
         return [each for each in asked if not each.startswith(("data:", self.driver.current_url))]
+
+
+@contextlib.contextmanager
+def opened(driver, path):
+    """A Page that by the end has logged no error and asked for nothing."""
+    page = Page(driver, path)
+    yield page
+    assert page.errors() == []
+    assert page.requests() == []
 
 
 def driver(binaries, width_px=1280):

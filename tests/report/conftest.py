@@ -9,7 +9,7 @@ from PIL import Image
 from replicate import report
 from replicate.benchmarking import ModelDetections, benchmark
 from replicate.run import read_json, write_json
-from tests.report import making
+from tests.report import browsing, making
 
 # What outside data may hold: it must be shown, never run.
 HOSTILE = "<script>document.title='run'</script>"
@@ -84,3 +84,16 @@ def compared(tmp_path_factory, compared_runs, record):
     paths = [*(str(run.root) for run in compared_runs.values()), ":".join(map(str, record))]
     report.write_comparison(paths, folder, with_zoo=True, samples=50)
     return folder
+
+
+@pytest.fixture(scope="module")
+def told(finished_run):
+    """report.json of the finished run."""
+    return read_json(finished_run.report / "report.json")
+
+
+@pytest.fixture
+def page(driver, finished_run):
+    """The finished run's page."""
+    with browsing.opened(driver, finished_run.report / "index.html") as opened:
+        yield opened

@@ -6,13 +6,6 @@ from tests.report import axe, browsing
 
 
 @pytest.fixture(scope="module")
-def driver():
-    made = browsing.driver(browsing.binaries())
-    yield made
-    made.quit()
-
-
-@pytest.fixture(scope="module")
 def pages(finished_run, compared, compared_runs, tmp_path_factory):
     """dict name -> path; benchmark, recognition, inspection and explain have theirs in their own
     tests, but for the two forms of explain that need no image."""
@@ -50,15 +43,9 @@ def pages(finished_run, compared, compared_runs, tmp_path_factory):
 def test_no_serious_fault(driver, pages, which, theme):
     page = browsing.Page(driver, pages[which])
     assert axe.serious(page, theme) == []
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True},
-    )
-    try:
+    with page.width(400):
         assert page.run("document.documentElement.scrollWidth") <= 400
         assert axe.serious(page, theme) == []
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert page.errors() == []
 
 
@@ -100,12 +87,6 @@ def test_a_config_diff_has_both_themes_fits_a_phone_and_hides_what_does_not_matt
     assert "label_map_path" in " ".join(page.texts("td code"))
     for theme in ("light", "dark"):
         assert axe.serious(page, theme) == []
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True},
-    )
-    try:
+    with page.width(400):
         assert page.run("document.documentElement.scrollWidth") <= 400
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert page.errors() == []

@@ -7,26 +7,6 @@ from tests.report import browsing, crowds
 from tests.report.conftest import HOSTILE
 
 
-@pytest.fixture(scope="module")
-def driver():
-    made = browsing.driver(browsing.binaries())
-    yield made
-    made.quit()
-
-
-@pytest.fixture
-def page(driver, finished_run):
-    opened = browsing.Page(driver, finished_run.report / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
-
-
-@pytest.fixture(scope="module")
-def told(finished_run):
-    return read_json(finished_run.report / "report.json")
-
-
 def _boxes(page):
     """Scores of the detections drawn on the shown cards, by image."""
     return page.run(
@@ -197,14 +177,8 @@ def test_slider_and_sorting_from_the_keyboard(page):
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(page, width):
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    try:
+    with page.width(width):
         assert page.run("document.documentElement.scrollWidth") <= width
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_print_leaves_out_the_controls(page):
@@ -222,10 +196,8 @@ def test_print_leaves_out_the_controls(page):
 
 @pytest.fixture
 def compared_page(driver, compared):
-    opened = browsing.Page(driver, compared / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
+    with browsing.opened(driver, compared / "index.html") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

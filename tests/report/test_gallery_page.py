@@ -11,26 +11,6 @@ from tests.report import browsing, making
 from tests.report.conftest import HOSTILE
 
 
-@pytest.fixture(scope="module")
-def driver():
-    made = browsing.driver(browsing.binaries())
-    yield made
-    made.quit()
-
-
-@pytest.fixture(scope="module")
-def told(finished_run):
-    return read_json(finished_run.report / "report.json")
-
-
-@pytest.fixture
-def page(driver, finished_run):
-    opened = browsing.Page(driver, finished_run.report / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
-
-
 def _shown(page):
     return page.run("[...document.querySelectorAll('.card')].map((e) => Number(e.dataset.image))")
 

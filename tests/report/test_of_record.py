@@ -8,12 +8,10 @@ from tests.report import axe, browsing
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, record):
-    driver = browsing.driver(browsing.binaries())
+def page(driver, tmp_path_factory, record):
     folder = tmp_path_factory.mktemp("benchmark")
     path = report.write_benchmark(*map(read_json, record), folder, "python tools/benchmark.py …")
-    yield browsing.Page(driver, path)
-    driver.quit()
+    return browsing.Page(driver, path)
 
 
 def test_figures_are_the_records(page, record):

@@ -5,26 +5,7 @@ import pytest
 from replicate import score
 from replicate.report import answers, charts, choices, content
 from replicate.run import read_json, write_json
-from tests.report import browsing, making
-
-
-@pytest.fixture(scope="module")
-def told(finished_run):
-    return read_json(finished_run.report / "report.json")
-
-
-@pytest.fixture(scope="module")
-def driver():
-    made = browsing.driver(browsing.binaries())
-    yield made
-    made.quit()
-
-
-@pytest.fixture
-def page(driver, finished_run):
-    opened = browsing.Page(driver, finished_run.report / "index.html")
-    yield opened
-    assert opened.errors() == []
+from tests.report import making
 
 
 def test_the_top_says_reached_runs_and_three_cards(told, page):

@@ -9,13 +9,6 @@ from tests.report import browsing, making
 
 
 @pytest.fixture(scope="module")
-def driver():
-    made = browsing.driver(browsing.binaries())
-    yield made
-    made.quit()
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A comparison of three runs on 24 images, one of them twice, and one run on others."""
     root = tmp_path_factory.mktemp("standing")
@@ -37,10 +30,8 @@ def told(folder):
 
 @pytest.fixture
 def page(driver, folder):
-    opened = browsing.Page(driver, folder / "out" / "index.html")
-    yield opened
-    assert opened.errors() == []
-    assert opened.requests() == []
+    with browsing.opened(driver, folder / "out" / "index.html") as opened:
+        yield opened
 
 
 def test_groups_are_those_of_the_same_images(told):
@@ -147,17 +138,11 @@ def test_columns_are_chosen(page):
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(page, width):
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    try:
+    with page.width(width):
         assert page.run("document.documentElement.scrollWidth") <= width
         if width == 1280:
             table = "document.getElementById('runs-table')"
             assert page.run(f"{table}.scrollWidth <= {table}.parentNode.clientWidth")
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_an_equal_curve_is_dashed_and_one_on_other_images_dotted(page):

@@ -48,10 +48,9 @@ def even_records(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def even_config(even_records):
-    """A small SSD over those records: batch norm frozen, no augmentation, no shuffling."""
-    config = configs.render(
+def small_ssd(records, **options):
+    """The config of a small SSD over the records of a folder as `even_records` is."""
+    return configs.render(
         "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
         overrides=[
             ("model.ssd.image_resizer.fixed_shape_resizer.height", "64"),
@@ -60,11 +59,18 @@ def even_config(even_records):
             ("train_config.batch_size", "4"),
             ("train_config.num_steps", "6"),
         ],
-        train_records=f"{even_records}/train-*.tfrecord",
-        label_map=str(even_records / "label_map.pbtxt"),
+        train_records=f"{records}/train-*.tfrecord",
+        label_map=str(records / "label_map.pbtxt"),
         num_classes=3,
         fine_tune_checkpoint="",
+        **options,
     )
+
+
+@pytest.fixture(scope="session")
+def even_config(even_records):
+    """A small SSD over those records: batch norm frozen, no augmentation, no shuffling."""
+    config = small_ssd(even_records)
     config.model.ssd.freeze_batchnorm = True
     del config.train_config.data_augmentation_options[:]
     config.train_input_reader.shuffle = False

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from replicate import best, checkpoint_files, odapi
-from replicate import config as configs
 
 odapi.load()
 
@@ -20,6 +19,7 @@ from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json, read_metrics, write_json
 from replicate.train import loop
 from tests.tools.running import checkpoint_tensors
+from tests.train.conftest import small_ssd
 
 SETTINGS = loop.TrainingSettings(num_steps=6, checkpoint_every_n=2, log_every_n=1, seed=4)
 
@@ -27,21 +27,7 @@ SETTINGS = loop.TrainingSettings(num_steps=6, checkpoint_every_n=2, log_every_n=
 @pytest.fixture(scope="module")
 def config(even_records):
     """A small SSD that augments, shuffles and keeps batch statistics."""
-    return configs.render(
-        "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
-        overrides=[
-            ("model.ssd.image_resizer.fixed_shape_resizer.height", "64"),
-            ("model.ssd.image_resizer.fixed_shape_resizer.width", "64"),
-            ("model.ssd.feature_extractor.depth_multiplier", "0.35"),
-            ("train_config.batch_size", "4"),
-            ("train_config.num_steps", "6"),
-        ],
-        train_records=f"{even_records}/train-*.tfrecord",
-        val_records=f"{even_records}/train-*.tfrecord",
-        label_map=str(even_records / "label_map.pbtxt"),
-        num_classes=3,
-        fine_tune_checkpoint="",
-    )
+    return small_ssd(even_records, val_records=f"{even_records}/train-*.tfrecord")
 
 
 @pytest.fixture(scope="module")

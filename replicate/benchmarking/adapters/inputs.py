@@ -1,6 +1,6 @@
 """From an image to what a detector of another framework takes, said by name.
 
-layout:nchw,pixels:imagenet,resize:stretch
+Inputs.parsed("layout:nchw,pixels:imagenet,resize:stretch")
 """
 
 import dataclasses
@@ -90,6 +90,7 @@ class Inputs:
         height, width = (round(side * factor) for side in image_hw)
         if self.resize == "pad":
             return (0, 0), (height, width)
+        # Of an odd rest the smaller half comes first, as in Ultralytics' LetterBox.
         rest = input_hw[0] - height, input_hw[1] - width
         return (round(rest[0] / 2 - 0.1), round(rest[1] / 2 - 0.1)), (height, width)
 
