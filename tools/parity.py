@@ -34,7 +34,7 @@ from replicate.run import write_text
 from tools import cli
 
 if TYPE_CHECKING:
-    from replicate.parity.tables import Place
+    from replicate.parity.tables import ParityPlace
 
 _MODELS = flags.DEFINE_list("models", [], "labels of models (default: all; see docs/engine.md)")
 _DIRECTORY = flags.DEFINE_string(
@@ -59,7 +59,7 @@ def main(_: list[str]) -> int:
     work.mkdir(parents=True, exist_ok=True)
     try:
         native_python = native.python(pathlib.Path(_DIRECTORY.value).expanduser())
-        place = tables.Place(native_python, work, _KEEP.value)
+        place = tables.ParityPlace(native_python, work, _KEEP.value)
         unexplained: list[str] = []
         written: list[str] = []
         for table in (tables.of_augmentation, tables.of_input, _of_chosen_models):
@@ -76,7 +76,7 @@ def main(_: list[str]) -> int:
     return cli.NEGATIVE if unexplained else cli.DONE
 
 
-def _of_chosen_models(place: "Place") -> tuple[list[str], list[str]]:
+def _of_chosen_models(place: "ParityPlace") -> tuple[list[str], list[str]]:
     from replicate.parity import tables
 
     return tables.of_models(place, _MODELS.value)

@@ -40,7 +40,7 @@ _COLUMNS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ParityPlace:
     """Where parity runs.
 
     Attributes:
@@ -54,7 +54,7 @@ class Place:
     keep_arrays: bool = False
 
 
-def of_augmentation(place: Place) -> Table:
+def of_augmentation(place: ParityPlace) -> Table:
     """Each of the zoo's augmentation steps, with all settings that its configs use."""
     message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
     steps = {
@@ -73,7 +73,7 @@ def of_augmentation(place: Place) -> Table:
     return _rows(lines, rows)
 
 
-def of_input(place: Place) -> Table:
+def of_input(place: ParityPlace) -> Table:
     """Records read, decoded, resized and padded by the API's evaluation input."""
     message = config.template(models.INCEPTION)
     resizer = message.model.faster_rcnn.image_resizer
@@ -91,7 +91,7 @@ def of_input(place: Place) -> Table:
     return _rows(lines, rows)
 
 
-def of_models(place: Place, labels: Sequence[str] = ()) -> Table:
+def of_models(place: ParityPlace, labels: Sequence[str] = ()) -> Table:
     """One model of each family and backbone: from preprocessing to restored checkpoints.
 
     Args:
@@ -142,7 +142,7 @@ def _figure(relative: float | None) -> str:
     return "–" if relative is None else f"{relative:.0e}" if relative else "0"
 
 
-def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.Difference]:
+def _model(label: str, config_path: pathlib.Path, place: ParityPlace) -> list[compare.Difference]:
     """The `Difference`s of one model in the order of the table's columns."""
     # The third run is the control; it also reads the checkpoint that the kit's run has written.
     prefixes = {
@@ -195,7 +195,7 @@ def _model(label: str, config_path: pathlib.Path, place: Place) -> list[compare.
     return kept_results.measured(config_path, prefixes.values(), measure, place.keep_arrays)
 
 
-def _both(message: "Message", job: dict, place: Place) -> list[compare.Difference]:
+def _both(message: "Message", job: dict, place: ParityPlace) -> list[compare.Difference]:
     """The `Difference`s of one job run in both environments."""
     config_path = place.work / f"{job['run']}.config"
     config_path.write_text(text_format.MessageToString(message), encoding="utf-8")

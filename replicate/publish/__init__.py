@@ -4,7 +4,7 @@ from replicate import publish
 publish.write("runs/a", "eee", "published", publish.PublisherTerms(organization="Example Lab"))
 """
 
-from replicate.publish.result import PublishedResult, PublisherTerms
+from replicate.publish.published_result import PublishedResult, PublisherTerms
 from replicate.publish.writing import FORMATS, write
 
 __all__ = ["FORMATS", "PublishedResult", "PublisherTerms", "write"]

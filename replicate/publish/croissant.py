@@ -10,7 +10,7 @@ from typing import Any
 
 from replicate import engine, records
 from replicate.errors import UserError
-from replicate.publish.result import PublisherTerms
+from replicate.publish.published_result import PublisherTerms
 from replicate.run import RunDir, read_json, write_text
 from tfrecords import manifest as manifests
 

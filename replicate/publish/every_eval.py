@@ -8,7 +8,7 @@ from typing import Any
 
 from replicate import __version__
 from replicate.errors import UserError
-from replicate.publish.result import PublishedResult, PublisherTerms, figure, kind
+from replicate.publish.published_result import PublishedResult, PublisherTerms, figure, kind
 from replicate.run import write_text
 from replicate.score import METRICS
 from replicate.score.over_images import METHOD

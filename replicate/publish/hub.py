@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from replicate.errors import UserError
-from replicate.publish.result import PublishedResult, PublisherTerms, figure, kind, kit
+from replicate.publish.published_result import PublishedResult, PublisherTerms, figure, kind, kit
 from replicate.run import write_text
 from replicate.score import text
 

@@ -3,7 +3,7 @@
 import pathlib
 from xml.sax.saxutils import escape
 
-from replicate.publish.result import PublishedResult, PublisherTerms, kit
+from replicate.publish.published_result import PublishedResult, PublisherTerms, kit
 from replicate.run import write_text
 
 _GREY = "#555"

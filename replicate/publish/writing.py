@@ -4,9 +4,8 @@ import os
 import pathlib
 
 from replicate.errors import UserError
-from replicate.publish import croissant, every_eval, hub, small
-from replicate.publish import result as results
-from replicate.publish.result import PublisherTerms
+from replicate.publish import croissant, every_eval, hub, published_result, small
+from replicate.publish.published_result import PublisherTerms
 
 _OF_RESULTS = {
     "hf": hub.write,
@@ -45,4 +44,4 @@ def write(
         raise UserError(f"--source_url={terms.source_url}: an address, https://… or http://…")
     if format == "croissant":
         return croissant.write(pathlib.Path(source), pathlib.Path(output), terms)
-    return _OF_RESULTS[format](results.of(source), pathlib.Path(output), terms)
+    return _OF_RESULTS[format](published_result.of(source), pathlib.Path(output), terms)

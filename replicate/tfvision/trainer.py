@@ -18,7 +18,7 @@ from replicate.tfvision import input_stream, official_task
 from replicate.tfvision.configs import VisionConfig
 from replicate.train import distribution, precision, randomness, starting_point
 from replicate.train import input_stream as records
-from replicate.train.stepping import EngineTrainer, Stream
+from replicate.train.stepping import BatchStream, EngineTrainer
 from replicate.train.steps import Computed
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Trainer(EngineTrainer):
                 f"1 or more, and is divided among {replicas} replicas"
             )
 
-    def _input(self) -> Stream:
+    def _input(self) -> BatchStream:
         if self._stream is not None:
             return self._stream
         examples_done = self.step * self._batch_size
@@ -177,7 +177,7 @@ class Trainer(EngineTrainer):
             )
 
         dataset = self._strategy.distribute_datasets_from_function(dataset_of)
-        self._stream = Stream(distribution.ahead_of(dataset))
+        self._stream = BatchStream(distribution.ahead_of(dataset))
         return self._stream
 
     def update(self, features: dict[str, tf.Tensor], labels: Any) -> dict[str, tf.Tensor]:
@@ -219,7 +219,7 @@ class TaskStep:
         """Creates all variables by tracing."""
         self._update.get_concrete_function(*specs)
 
-    def take(self, stream: Stream) -> Computed:
+    def take(self, stream: BatchStream) -> Computed:
         """One update with the stream's next batch."""
         features, labels, waited_s = stream.next()
         losses = self._update(features, labels)

@@ -43,7 +43,7 @@ class OneStep(Protocol):
     def build(self, specs: Any) -> None:
         """Creates all variables by tracing."""
 
-    def take(self, stream: "Stream") -> "Computed":
+    def take(self, stream: "BatchStream") -> "Computed":
         """One update with what comes next in the stream."""
 
 
@@ -81,7 +81,7 @@ class EngineTrainer(orbit.AbstractTrainer):
         self._strategy = strategy or tf.distribute.get_strategy()
         self.seconds_to_first_step: float | None = None
         self._is_built = False
-        self._stream: Stream | None = None
+        self._stream: BatchStream | None = None
 
     def first_weights(self) -> "Start":
         """Loads the config's starting checkpoint, where it has one, into a run that begins.
@@ -114,7 +114,7 @@ class EngineTrainer(orbit.AbstractTrainer):
         """
         raise UserError("--cache: not for a TF-Vision config, whose images its own parser decodes")
 
-    def _input(self) -> "Stream":
+    def _input(self) -> "BatchStream":
         """The stream of batches from this step on, made once."""
         raise NotImplementedError
 
@@ -256,7 +256,7 @@ class EngineTrainer(orbit.AbstractTrainer):
         )
 
 
-class Stream:
+class BatchStream:
     """A dataset's batches, the first of which is made while the caller traces its step."""
 
     def __init__(self, dataset: Any) -> None:

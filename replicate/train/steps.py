@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from replicate.execution import Execution
-    from replicate.train.stepping import Stream
+    from replicate.train.stepping import BatchStream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,7 @@ class WholeBatchStep:
         else:
             self._update.get_concrete_function(*specs)
 
-    def take(self, stream: "Stream") -> Computed:
+    def take(self, stream: "BatchStream") -> Computed:
         """One update with the stream's next batch: Computed."""
         features, labels, waited_s = stream.next()
         losses = self._update(features, labels)
@@ -218,7 +218,7 @@ class AccumulatedStep:
                 for variable in self._replica.model.trainable_variables
             ]
 
-    def take(self, stream: "Stream") -> Computed:
+    def take(self, stream: "BatchStream") -> Computed:
         """One update with the stream's next micro-batches: Computed."""
         all_features, all_losses, waited_s = [], [], 0.0
         for number in range(self._replica.execution.gradient_accumulation_steps):

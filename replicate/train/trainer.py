@@ -19,7 +19,7 @@ from replicate.train import (
     starting_point,
     steps,
 )
-from replicate.train.stepping import EngineTrainer, NonFiniteLoss, Stream
+from replicate.train.stepping import BatchStream, EngineTrainer, NonFiniteLoss
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -152,7 +152,7 @@ class Trainer(EngineTrainer):
                 f"replicas and {micro} micro-batches; it is the global batch"
             )
 
-    def _input(self) -> Stream:
+    def _input(self) -> BatchStream:
         """The stream of batches (micro-batches where gradients are accumulated) from this step."""
         if self._stream is not None:
             return self._stream
@@ -174,5 +174,5 @@ class Trainer(EngineTrainer):
             )
 
         dataset = self._strategy.distribute_datasets_from_function(dataset_of)
-        self._stream = Stream(distribution.ahead_of(dataset))
+        self._stream = BatchStream(distribution.ahead_of(dataset))
         return self._stream

@@ -330,9 +330,9 @@ def test_a_verdict_of_another_figure_is_refused(run, tmp_path):
 
 
 def test_drawn_categories_are_not_published_as_coco(run):
-    from replicate.publish import result
+    from replicate.publish import published_result
 
-    of_run = result.of(run.root)
+    of_run = published_result.of(run.root)
     assert not of_run.is_of_coco and of_run.data.startswith("instances")
 
 
