@@ -28,7 +28,7 @@ class Reason:
       points: that size in points of AP, None where it was not measured.
       check: what settles whether it is the reason here.
       mend: what mends it: a command where there is one.
-      told: how preflight tells it before the first step; "" where it cannot be told then.
+      sign: how preflight tells it before the first step; "" where it cannot be told then.
       paths: regular expression of config paths whose difference from the recipe is evidence of it.
       config_alone: the config tells it: where no such path differs it is not the reason.
       kinds: where it can apply: "training", "checkpoint" (a released one evaluated again).
@@ -44,7 +44,7 @@ class Reason:
     mend: str
     effect: str = NOT_MEASURED
     points: float | None = None
-    told: str = ""
+    sign: str = ""
     paths: str = ""
     config_alone: bool = False
     kinds: tuple[str, ...] = ("training", "checkpoint")
@@ -62,7 +62,7 @@ START = Reason(
     (f"{_TF_MODELS}s 9172, 8892, 9272, 9855",),
     check="how many variables of it matched: reason 1 of tools/preflight.py, start.json",
     mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=CHECKPOINT",
-    told="fields against the recipe's; the checkpoint is restored and the variables it changed are "
+    sign="fields against the recipe's; the checkpoint is restored and the variables it changed are "
     "counted",
     paths=r"fine_tune_checkpoint|init_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
     kinds=_TRAINING,
@@ -76,7 +76,7 @@ IMAGES = Reason(
     mend="python tools/download.py coco --split=val2017",
     effect="24.4 on minival's 8,059 images where 20.2 is published (tensorflow/models 9127)",
     points=4.2,
-    told="images, annotations, crowds, 128 lowest ids; images in both sets, by the annotation "
+    sign="images, annotations, crowds, 128 lowest ids; images in both sets, by the annotation "
     "files' hashes and byte by byte",
     paths=r"eval_input_reader",
     config_alone=True,
@@ -92,7 +92,7 @@ DRIFT = Reason(
     ),
     check=f"set each field back: {_DIFF}",
     mend="python tools/render_config.py --model=MODEL",
-    told="every difference that affects AP and is no other reason's",
+    sign="every difference that affects AP and is no other reason's",
     config_alone=True,
     above=True,
 )
@@ -110,7 +110,7 @@ RATE = Reason(
     effect="SSD300 on 8 GPUs: 27.1 with 32 images a GPU, 26.0 with 256, not the same kind of GPU "
     "(NVIDIA DeepLearningExamples)",
     points=1.1,
-    told="batch and peak rate against the recipe; the linear rule's values as flags",
+    sign="batch and peak rate against the recipe; the linear rule's values as flags",
     paths=r"train_config\.batch_size|train_data\.global_batch_size|learning_rate|optimizer",
     config_alone=True,
     kinds=_TRAINING,
@@ -122,7 +122,7 @@ DEVICES = Reason(
     (f"{_TF_MODELS} 1972", "tensorflow issue 41213"),
     check="the global batch in pipeline.config against the published one",
     mend="--set=train_config.batch_size=BATCH, over all devices",
-    told="both are printed; a batch that is the published one divided or multiplied by the devices",
+    sign="both are printed; a batch that is the published one divided or multiplied by the devices",
     kinds=_TRAINING,
 )
 RECORDS = Reason(
@@ -132,7 +132,7 @@ RECORDS = Reason(
     ("google/automl issue 99 (26,715 annotations of a labelme set of 3,249 images skipped)",),
     check="the converter's manifest: counts and the ledger of drops against the JSON",
     mend=_CONVERT,
-    told="before the conversion the converter's own rules on each box, afterwards manifest and "
+    sign="before the conversion the converter's own rules on each box, afterwards manifest and "
     "ledger; without a manifest, a sample of records against the JSON",
     paths=r"train_input_reader|min_area|ignore_|train_data\.decoder",
     kinds=_TRAINING,
@@ -145,7 +145,7 @@ LABELS = Reason(
     (f"{_TF_MODELS}s 9127, 1906", f"{_TF_MODELS} 7305 (names differ: nothing learned)"),
     check="the table of AP by category shows zeros; tools/score.py names shifted ids",
     mend=f"{_CONVERT}, which writes the label map with the records",
-    told="label map, `num_classes`, categories and COCO's ids against each other; numbers in the "
+    sign="label map, `num_classes`, categories and COCO's ids against each other; numbers in the "
     "records",
     paths=r"num_classes|label_map",
 )
@@ -156,7 +156,7 @@ SCHEDULE = Reason(
     (f"{_TF_MODELS} 10745 (19 where 22.2 is published; one user, who suspects rate and steps)",),
     check="images seen (steps × global batch) against the recipe's; AP over steps has levelled off",
     mend="train the recipe's images: the same command again continues a run that was stopped",
-    told="images seen; the schedule's own end",
+    sign="images seen; the schedule's own end",
     paths=r"num_steps|total_steps|train_steps|warmup_steps|decay_steps|hold_base_rate_steps"
     r"|\.boundaries",
     kinds=_TRAINING,
@@ -168,7 +168,7 @@ RESUME = Reason(
     (f"{_TF_MODELS}s 9229, 4116",),
     check="loss and learning rate in metrics.jsonl go on without a jump at each resume",
     mend="train once without a stop",
-    told="the config of the last launch, what the checkpoint holds, the log's end; a "
+    sign="the config of the last launch, what the checkpoint holds, the log's end; a "
     "`fine_tune_checkpoint` that is a run's own",
     kinds=_TRAINING,
 )
@@ -179,7 +179,7 @@ GPU = Reason(
     ("tensorflow issues 63362, 66987",),
     check="environment.json lists the run's GPUs",
     mend="python tools/doctor.py",
-    told="doctor's; `--num_gpus`; the device of the two steps",
+    sign="doctor's; `--num_gpus`; the device of the two steps",
     kinds=(),
 )
 LIBRARIES = Reason(
@@ -189,7 +189,7 @@ LIBRARIES = Reason(
     ("tensorflow issues 65463, 98980", f"{_TF_MODELS} 11192"),
     check="python tools/doctor.py",
     mend="make venv",
-    told="doctor's",
+    sign="doctor's",
     kinds=(),
 )
 MEMORY = Reason(
@@ -199,7 +199,7 @@ MEMORY = Reason(
     (f"{_TF_MODELS}s 10841, 1854, 1885",),
     check="the run's log ends with all steps and one evaluation a checkpoint",
     mend="the same command again continues the run",
-    told="the forecast against what is there, a container's limit included. Evaluation follows "
+    sign="the forecast against what is there, a container's limit included. Evaluation follows "
     "training in the same process, so nothing waits",
     kinds=(),
 )
@@ -210,7 +210,7 @@ AVERAGES = Reason(
     ("the zoo's configs, which differ in use_moving_average(s)",),
     check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
     mend="--set=eval_config.use_moving_averages=BOOL, as the recipe has it",
-    told="the two fields against each other and the recipe",
+    sign="the two fields against each other and the recipe",
     paths=r"use_moving_average|optimizer_config\.ema",
     config_alone=True,
     above=True,
@@ -222,7 +222,7 @@ CUT = Reason(
     (f"{_TF_MODELS}s 10376, 10337 (released TF1 graphs cut at 0.3)",),
     check="evaluate with the recipe's post_processing and score again",
     mend="python tools/evaluate.py with the recipe's pipeline.config",
-    told='differences of the class "evaluation"',
+    sign='differences of the class "evaluation"',
     paths=r"post_processing|max_detections|max_box_predictions|detection_generator",
     config_alone=True,
     above=True,
@@ -240,7 +240,7 @@ EVALUATORS = Reason(
     mend="python tools/score.py --evaluator=both",
     effect="one model's 0.18 by one and 0.44 by another (keras-cv 915), 49.8 and 51.2 (yolov7 490)",
     points=1.4,
-    told="both score made detections on your annotation file, and the trial's",
+    sign="both score made detections on your annotation file, and the trial's",
     above=True,
 )
 FILES = Reason(
@@ -250,7 +250,7 @@ FILES = Reason(
     (f"{_TF_MODELS} 8538 and others",),
     check="python tools/verify_tf_record.py --full",
     mend=_CONVERT,
-    told="manifest sizes, record framing, images read, free space against the forecast",
+    sign="manifest sizes, record framing, images read, free space against the forecast",
     kinds=(),
 )
 TRAINING_IMAGES = Reason(
@@ -260,7 +260,7 @@ TRAINING_IMAGES = Reason(
     ("seen with the kit: a run on a small part of the training set passed unnoticed",),
     check="the manifest's count and ids: 118,287 images, 860,001 annotations",
     mend="python tools/download.py coco --split=train2017, then convert it",
-    told="118,287 images and 860,001 annotations against the annotation file or the manifest",
+    sign="118,287 images and 860,001 annotations against the annotation file or the manifest",
     kinds=_TRAINING,
 )
 DECODER = Reason(

@@ -21,7 +21,7 @@ def test_numbers_are_those_of_preflight_and_each_is_there_once():
 def test_a_reason_says_how_it_is_settled_and_mended(reason):
     assert reason.check and reason.mend and reason.sources
     assert (reason.effect == reasons.NOT_MEASURED) == (reason.points is None)
-    assert bool(reason.told) == (reason.number <= 17)
+    assert bool(reason.sign) == (reason.number <= 17)
 
 
 def test_preflights_page_cites_the_catalogues_sources():
