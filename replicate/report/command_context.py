@@ -79,9 +79,9 @@ def of_run(files: RunFiles, model: str | None, content: dict) -> CommandContext:
         step=metrics.get("step"),
         train_records=_records(files, alone),
         published={
-            each["path"]: each["a"]
-            for each in files.deviations or ()
-            if isinstance(each["a"], (bool, int, float))
+            deviation["path"]: deviation["a"]
+            for deviation in files.deviations or ()
+            if isinstance(deviation["a"], (bool, int, float))
         },
     )
 

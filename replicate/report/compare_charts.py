@@ -26,8 +26,8 @@ def of(comparison: dict) -> dict[str, Plot]:
 def styles(comparison: dict) -> dict[str, bool]:
     """Which kinds of lines are drawn beside whole ones: "dashed" and "dotted"."""
     apart = _apart(comparison)
-    drawn = {style for each in comparison["curves"] for style in _styles(each, apart).values()}
-    return {"dotted": ":" in drawn, "dashed": any(isinstance(each, tuple) for each in drawn)}
+    drawn = {style for curve in comparison["curves"] for style in _styles(curve, apart).values()}
+    return {"dotted": ":" in drawn, "dashed": any(isinstance(style, tuple) for style in drawn)}
 
 
 def _apart(comparison: dict) -> set[str]:

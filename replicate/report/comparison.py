@@ -49,7 +49,7 @@ def of(
         not_checked += _lost(participant)
     of_groups = standing.groups(participants, base.key if base else None)
     names = {participant.key: participant.name for participant in participants}
-    aps = {each.key: each.facts["metrics"].get("AP") for each in participants}
+    aps = {participant.key: participant.facts["metrics"].get("AP") for participant in participants}
     return {
         "format": FORMAT,
         "groups": of_groups,
@@ -131,9 +131,9 @@ def _lost(participant: Participant) -> list[dict]:
     another = (participant.report.get("verdict") or {}).get("of_another")
     lost = [{"what": f"the verdict of {participant.name}", "why": another}] if another else []
     return lost + [
-        {"what": f"{each['what']} of {participant.name}", "why": each["why"]}
-        for each in participant.report.get("not_checked", [])
-        if each["what"].startswith(("the evaluation of step", "the metrics of step"))
+        {"what": f"{entry['what']} of {participant.name}", "why": entry["why"]}
+        for entry in participant.report.get("not_checked", [])
+        if entry["what"].startswith(("the evaluation of step", "the metrics of step"))
     ]
 
 

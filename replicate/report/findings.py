@@ -128,12 +128,12 @@ def analysis(last: Scored) -> dict:
 
 def with_intervals(last: Scored) -> dict:
     """`analysis`, with intervals of the metrics where they take but seconds and are not there."""
-    found = analysis(last)
+    content = analysis(last)
     images = len(last.result.image_ids)
-    if "intervals" in found or not over_images.FEWEST_IMAGES <= images <= FEW_IMAGES:
-        return found
+    if "intervals" in content or not over_images.FEWEST_IMAGES <= images <= FEW_IMAGES:
+        return content
     intervals = over_images.intervals(last.result, samples=SAMPLES)
-    return found | {"intervals": intervals, "intervals_method": over_images.METHOD}
+    return content | {"intervals": intervals, "intervals_method": over_images.METHOD}
 
 
 def category_curves(last: Scored) -> dict:

@@ -172,7 +172,7 @@ def _why_not_scored(report: dict) -> str:
     if not report["metrics"]:
         return "it was not evaluated"
     what = findings.of_step(report["metrics"]["step"])
-    said = (each["why"] for each in report["not_checked"] if each["what"] == what)
+    said = (entry["why"] for entry in report["not_checked"] if entry["what"] == what)
     return next(said, Participant.no_detections)
 
 

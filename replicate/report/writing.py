@@ -171,7 +171,7 @@ def page_of_comparison(compared: dict, pictures: dict[str, str]) -> str:
     by_key = {run["key"]: run for run in compared["runs"]}
     others = compared["per_category"][0]["others"] if compared["per_category"] else {}
     plots = compare_charts.of(compared)
-    system = [compare_charts.name_of(each) for each in compared["curves"] if each["of_machine"]]
+    system = [compare_charts.name_of(curve) for curve in compared["curves"] if curve["of_machine"]]
     of_images = compared["gallery"]["images"] if compared["gallery"] else []
     return pages.html(
         "compare.html.j2",

@@ -87,7 +87,7 @@ def operations(folder: pathlib.Path) -> list[dict]:
     if not paths:
         return []
     space = xplane_pb2.XSpace.FromString(paths[-1].read_bytes())
-    found: list[dict] = []
+    rows: list[dict] = []
     for plane in space.planes:
         picoseconds: collections.Counter[str] = collections.Counter()
         on_host = plane.name.startswith("/host:CPU")
@@ -102,7 +102,7 @@ def operations(folder: pathlib.Path) -> list[dict]:
                 elif not on_host and line.name.startswith("Stream"):
                     picoseconds[name[:80]] += event.duration_ps
         total = sum(picoseconds.values())
-        found += [
+        rows += [
             {
                 "device": plane.name.strip("/"),
                 "operation": name,
@@ -112,4 +112,4 @@ def operations(folder: pathlib.Path) -> list[dict]:
             for name, spent in picoseconds.items()
             if total
         ]
-    return sorted(found, key=lambda operation: -operation["seconds"])
+    return sorted(rows, key=lambda operation: -operation["seconds"])
