@@ -31,7 +31,7 @@ def of_another(verdict: dict, scores: list[dict]) -> str | None:
         return None
     steps = sorted({fact["step"] for fact in facts if fact.get("step") is not None})
     of_steps = f"step {', '.join(map(str, steps))}" if steps else "another evaluation"
-    then = [(name, each) for name, _ in figures for each in _decided(verdict, name)]
+    then = [(name, points) for name, _ in figures for points in _decided(verdict, name)]
     now = [(name, None if ap is None else 100 * ap) for name, ap in figures]
     return f"decided of {of_steps}{_shown(then)}, not of step {scores[0]['step']}{_shown(now)}"
 
@@ -50,9 +50,13 @@ def _among(ap: float | None, decided: list[float | None]) -> bool:
         return True
     if ap is None:
         return None in decided
-    return any(each is not None and math.isclose(each, 100 * ap, abs_tol=1e-6) for each in decided)
+    return any(
+        points is not None and math.isclose(points, 100 * ap, abs_tol=1e-6) for points in decided
+    )
 
 
 def _shown(figures: list[tuple[str, float | None]]) -> str:
-    said = [f"{name} {'undefined' if each is None else f'{each:.2f}'}" for name, each in figures]
+    said = [
+        f"{name} {'undefined' if points is None else f'{points:.2f}'}" for name, points in figures
+    ]
     return f" ({', '.join(said)})" if said else ""

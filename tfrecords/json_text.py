@@ -29,10 +29,10 @@ def utf8(data: bytes) -> bytes:
     Raises:
       OtherEncoding: UTF-16 or UTF-32.
     """
-    found = encoding(data)
-    if found:
+    codec = encoding(data)
+    if codec:
         raise OtherEncoding(
-            f"encoded in {found}, and JSON is UTF-8: iconv -f {found} -t UTF-8 OLD.json > NEW.json "
+            f"encoded in {codec}, and JSON is UTF-8: iconv -f {codec} -t UTF-8 OLD.json > NEW.json "
             "converts it"
         )
     return data.removeprefix(codecs.BOM_UTF8)

@@ -31,8 +31,8 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
             f"{run.root}: nothing to claim, no complete evaluation in it; "
             f"python tools/evaluate.py --model_dir={run.root} makes one"
         )
-    for each in damaged.of_run(run):
-        raise UserError(f"{run.root / each['file']}: {each['why']}")
+    for entry in damaged.of_run(run):
+        raise UserError(f"{run.root / entry['file']}: {entry['why']}")
     _refuse_incomplete(run)
     _refuse_another_verdict(run, steps[-1])
     files = contents.of_run(run, steps[-1])
@@ -98,16 +98,16 @@ def _refuse_incomplete(run: RunDir) -> None:
 
 def _refuse_another_verdict(run: RunDir, step: int) -> None:
     """Raises UserError where verdict.json is not what the run's files give now."""
-    kept = read_json(run.verdict)
+    decided = read_json(run.verdict)
     again = next_steps.judge_again(run)
     scores = run.scores_at(step)
-    other = verdict.of_another(kept, [{"step": step} | each for each in scores])
+    other = verdict.of_another(decided, [{"step": step} | score for score in scores])
     if other:
         raise UserError(f"{run.verdict}: {other}, which is claimed; {again} judges that one")
-    if verdict.reference_kind(kept) in ("zoo", "figures") and all(
-        len(seeds) == 1 for seeds in kept["seeds"].values()
+    if verdict.reference_kind(decided) in ("zoo", "figures") and all(
+        len(seeds) == 1 for seeds in decided["seeds"].values()
     ):
-        moved = verifying.judged_otherwise(run, kept)
+        moved = verifying.judged_otherwise(run, decided)
         if moved:
             raise UserError(
                 f"{run.verdict}: decided anew it differs ({moved[0]}), so nobody could verify the "

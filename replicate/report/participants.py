@@ -123,8 +123,8 @@ def _without_ending(path: pathlib.Path) -> pathlib.Path:
 
 def _of_run(key: str, name: str, path: str) -> Participant:
     run = RunDir.existing(path)
-    for each in damaged.of_run(run):  # a report leaves that out; a comparison would mislead
-        raise UserError(f"{run.root / each['file']}: {each['why']}")
+    for entry in damaged.of_run(run):  # a report leaves that out; a comparison would mislead
+        raise UserError(f"{run.root / entry['file']}: {entry['why']}")
     report = _report(run)
     metrics, training = report["metrics"], report["training"]
     verdict, plan = report["verdict"], report["schedule"]

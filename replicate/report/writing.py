@@ -71,9 +71,13 @@ def not_whole(report: dict) -> list[str]:
     That is a damaged file, or a verdict of another evaluation than the one shown; what is not there
     is no fault of a report.
     """
-    told = [f"{each['file']} is damaged: {each['why']}" for each in report.get("damaged", [])]
+    sentences = [
+        f"{entry['file']} is damaged: {entry['why']}" for entry in report.get("damaged", [])
+    ]
     another = (report["verdict"] or {}).get("of_another")
-    return [*told, f"its verdict was {another}, which the report shows"] if another else told
+    return (
+        [*sentences, f"its verdict was {another}, which the report shows"] if another else sentences
+    )
 
 
 def markdown_of(report: dict, plots: dict[str, Plot] | None = None) -> str:

@@ -79,7 +79,7 @@ def restore(model: Any, model_config: "Message", path: str) -> RestoredVariables
                 variable.assign(tf.cast(value, variable.dtype))
                 what = "restored"
         names[what].append(variable.name)
-    return RestoredVariables(**{what: tuple(found) for what, found in names.items()})
+    return RestoredVariables(**{what: tuple(variables) for what, variables in names.items()})
 
 
 def class_heads(model: Any, model_config: "Message") -> list[tf.Variable]:

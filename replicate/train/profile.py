@@ -61,17 +61,17 @@ class Profile:
         tf.profiler.experimental.stop()
         if step is None:
             return
-        found = operations(self._run.events)
+        by_seconds = operations(self._run.events)
         described = {
             "first_step": self._first + 1,
             "steps": step - self._first,
             "seconds": seconds,
-            "operations": found[:KEPT],
+            "operations": by_seconds[:KEPT],
         }
         write_json(self._run.profile, described)
         longest = ", ".join(
             f"{operation['operation']} {operation['share']:.0%} ({operation['device']})"
-            for operation in found[:SHOWN]
+            for operation in by_seconds[:SHOWN]
         )
         say(
             f"profiled steps {self._first + 1} to {step}: {seconds / (step - self._first):.3f} s a "

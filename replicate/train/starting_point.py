@@ -63,7 +63,7 @@ class Start:
         """The fields as plain data; names where there are some."""
         content = dataclasses.asdict(self)
         names = {field: list(content.pop(field)) for field in ("fresh", "missed")}
-        return content | {field: found for field, found in names.items() if found}
+        return content | {field: variables for field, variables in names.items() if variables}
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -87,8 +87,8 @@ def of_config(model: Any, config: "Message", how: str = "") -> Start:
         return restore(model, train_config)
     path = train_config.fine_tune_checkpoint
     _object_based(path)
-    found = detector_weights.restore(model, config.model, path)
-    if not found.restored:
+    weights = detector_weights.restore(model, config.model, path)
+    if not weights.restored:
         raise UserError(
             f"train_config.fine_tune_checkpoint: {path} has none of the model's "
             f"{len(model.variables)} variables by name and shape; is it a detector of this model?"
@@ -97,11 +97,11 @@ def of_config(model: Any, config: "Message", how: str = "") -> Start:
         path=path,
         type=how,
         sha256=checkpoint_files.sha256(path),
-        matched=len(found.restored),
-        variables=len(found.restored) + len(found.missed),
-        others=len(found.fresh),
-        fresh=found.fresh,
-        missed=found.missed,
+        matched=len(weights.restored),
+        variables=len(weights.restored) + len(weights.missed),
+        others=len(weights.fresh),
+        fresh=weights.fresh,
+        missed=weights.missed,
     )
 
 
