@@ -1,5 +1,6 @@
 """Other formats: hand-worked boxes, what survives, and what each one refuses."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -126,6 +127,23 @@ def test_yolo_centres(one_box, tmp_path):
     (annotation,) = back["annotations"]
     assert annotation["bbox"] == pytest.approx(XYWH_PX, abs=1e-3)
     assert back["images"] == [content["images"][0] | {"id": 1}]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("written", [voc, yolo])
+def test_a_packed_file_and_one_with_a_byte_order_mark(one_box, tmp_path, written, packed):
+    """The library that writes these formats takes neither by itself."""
+    path = one_box[0]
+    counts = written.write(path, tmp_path / "plain")
+    content = b"\xef\xbb\xbf" + path.read_bytes()
+    other = tmp_path / ("other.json.gz" if packed else "other.json")
+    other.write_bytes(gzip.compress(content) if packed else content)
+    assert written.write(other, tmp_path / "other") == counts
+    files = sorted(each for each in (tmp_path / "plain").rglob("*") if each.is_file())
+    assert files
+    for file in files:
+        same = tmp_path / "other" / file.relative_to(tmp_path / "plain")
+        assert same.read_text().replace("other", "plain") == file.read_text()
 
 
 def test_crowds_in_voc_and_yolo(dataset, tmp_path):
