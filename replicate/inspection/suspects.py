@@ -69,12 +69,30 @@ def of(
         "score_threshold": diagnostics["score_thr"],
         "iou_threshold": diagnostics["iou_thr"],
         "health": {
-            name: [str(message) for message in health[name]] for name in ("errors", "warnings")
+            name: [sentence_of(finding, truth.categories) for finding in health[name]]
+            for name in ("errors", "warnings")
         },
         "types": counts,
         "candidates": candidates,
     }
     return section, gallery.pictures(images, image_dir)
+
+
+def sentence_of(finding: dict[str, Any], categories: dict[int, str]) -> str:
+    """A finding of hotcoco's healthcheck: its message, and of what it is said, as far as is read.
+
+    Args:
+      finding: code, message and affected_ids, which are those of categories where the code says so.
+      categories: category id -> name.
+    """
+    ids = sorted(finding.get("affected_ids") or [])
+    of_categories = str(finding.get("code", "")).endswith("_category")
+    named = [categories.get(each, str(each)) if of_categories else str(each) for each in ids]
+    message = str(finding["message"]).rstrip(".")
+    if not named:
+        return message
+    more = f" and {len(named) - MOST:,} more" if len(named) > MOST else ""
+    return f"{message}: {'' if of_categories else 'ids '}{', '.join(named[:MOST])}{more}"
 
 
 def _box(handle: Any, annotation_id: int | None) -> list[float] | None:

@@ -28,3 +28,17 @@ def test_planted_errors_are_found(tmp_path):
     assert second["annotated"] != second["detected"]
     assert set(pictures) == {str(each["image_id"]) for each in told["candidates"]}
     assert told["health"]["errors"] == []
+    (few,) = told["health"]["warnings"]
+    assert "fewer than 10" in few and "{" not in few
+
+
+def test_findings_of_the_health_check_are_sentences():
+    """As hotcoco 1.3.0 gives them."""
+    few = {"code": "low_instance_category", "message": "2 categories are rare.",
+           "affected_ids": [2, 1], "layer": "Distribution"}  # fmt: skip
+    assert suspects.sentence_of(few, {1: "disc"}) == "2 categories are rare: disc, 2"
+    orphans = {"code": "orphan_image_id", "message": "No such image.",
+               "affected_ids": list(range(1014, 0, -1))}  # fmt: skip
+    first = ", ".join(map(str, range(1, 13)))
+    assert suspects.sentence_of(orphans, {}) == f"No such image: ids {first} and 1,002 more"
+    assert suspects.sentence_of({"code": "empty", "message": "Empty."}, {}) == "Empty"
