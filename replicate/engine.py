@@ -17,6 +17,7 @@ VisionConfig TF-Vision's. The rest asks here and nowhere else:
 asked for, because importing an engine takes seconds. A part that an engine lacks is told.
 """
 
+import copy
 import dataclasses
 import importlib
 import os
@@ -35,6 +36,8 @@ NAMES = {ODAPI: "the Object Detection API", TFVISION: "TF-Vision"}
 FILES = {ODAPI: "pipeline.config", TFVISION: "params.yaml"}
 #: Where a config has the steps of its training.
 STEPS = {ODAPI: "train_config.num_steps", TFVISION: "trainer.train_steps"}
+#: Where it has its starting checkpoint.
+START = {ODAPI: "train_config.fine_tune_checkpoint", TFVISION: "task.init_checkpoint"}
 #: Where it has the images of a step, over all devices, and the records of its shuffle buffer.
 BATCH = {ODAPI: "train_config.batch_size", TFVISION: "task.train_data.global_batch_size"}
 SHUFFLE = {
@@ -56,6 +59,8 @@ _FILLED = {
         "compose": "replicate.config.composed:composed",
         "schedule": "replicate.config.schedule:planned",
         "schedule_problems": "replicate.config.lint_rules:schedule_length",
+        "set_field": "replicate.config:set_field",
+        "detecting_as": "replicate.config.composed:detecting_as",
         "stopping_at": "replicate.config.composed:stopping_at",
     },
     TFVISION: {
@@ -72,6 +77,8 @@ _FILLED = {
         "compose": "replicate.tfvision.render:composed",
         "schedule": "replicate.tfvision.schedule:planned",
         "schedule_problems": "replicate.tfvision.lint_rules:schedule_length",
+        "set_field": "replicate.tfvision.render:set_config_field",
+        "detecting_as": "replicate.tfvision.render:detecting_as",
         "stopping_at": "replicate.tfvision.render:stopping_at",
         "saved_model": "replicate.tfvision.export:saved_model",
     },
@@ -288,6 +295,23 @@ def recipe_of(source: str | os.PathLike) -> Any:
 def stopping_at(config: Any, num_steps: int) -> Any:
     """The config with another number of steps; its schedule stays."""
     return _part(of(config), "stopping_at")(config, num_steps)
+
+
+def set_field(config: Any, path: str, value: str) -> None:
+    """Sets the field at a path of a config, as `--set` says it.
+
+    Raises:
+      UserError: there is no such field, or it does not take the value.
+    """
+    _part(of(config), "set_field")(config, path, value)
+
+
+def detecting_as(config: Any, other: Any) -> Any:
+    """A copy of the config whose detections are kept and suppressed as the other's are; of
+    another engine, or another kind of model, they stay as they are."""
+    if of(config) != of(other):
+        return copy.deepcopy(config)
+    return _part(of(config), "detecting_as")(config, other)
 
 
 def compose(composition: Composition) -> Any:

@@ -9,6 +9,7 @@ from replicate.errors import UserError
 
 SSD = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 MASKS = "mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8"
+SECOND_STAGE = "model.faster_rcnn.second_stage_post_processing"
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,30 @@ def test_configs_of_two_engines_are_not_compared():
         engine.diff(engine.read(SSD), engine.read("retinanet_mobilenetv2_256"))
     with pytest.raises(UserError, match="is no model of TF-Vision"):
         engine.deviations(engine.read("retinanet_mobilenetv2_256"), SSD)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "value"),
+    [
+        (SSD, "model.ssd.post_processing.batch_non_max_suppression.iou_threshold", "0.25"),
+        (MASKS, f"{SECOND_STAGE}.batch_non_max_suppression.iou_threshold", "0.25"),
+        (
+            "retinanet_mobilenetv2_256",
+            "task.model.detection_generator.nms_iou_threshold",
+            "0.25",
+        ),
+    ],
+)
+def test_a_config_detects_as_another(source, path, value):
+    """Suppression is taken over, and nothing else; the config itself stays."""
+    config, other, steps = engine.read(source), engine.read(source), engine.STEPS
+    engine.set_field(other, path, value)
+    engine.set_field(other, steps[engine.of(other)], "7")
+    made = engine.detecting_as(config, other)
+    assert [each.path for each in engine.diff(config, made)] == [path]
+    assert engine.describe(made).num_steps == engine.describe(config).num_steps
+
+
+def test_of_another_engine_nothing_is_taken_over():
+    config = engine.read("retinanet_mobilenetv2_256")
+    assert engine.diff(config, engine.detecting_as(config, engine.read(SSD))) == []

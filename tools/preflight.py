@@ -60,14 +60,15 @@ def main(_: list[str]) -> int:
 
 def _of_config(asked: dict[str, Any]) -> "Intent":
     """The Intent of a config file, as tools/train.py would train it."""
-    from replicate import config, preflight
+    from replicate import config, engine, preflight
 
-    message = config.read(_CONFIG.value)
+    message = engine.read(_CONFIG.value)
     overrides = [config.parse_override(text) for text in FLAGS.set]
     for path, value in overrides:
-        config.set_field(message, path, value)
+        engine.set_field(message, path, value)
     if FLAGS.fine_tune_checkpoint:
-        message.train_config.fine_tune_checkpoint = FLAGS.fine_tune_checkpoint
+        start = engine.START[engine.of(message)]
+        engine.set_field(message, start, FLAGS.fine_tune_checkpoint)
     return preflight.Intent(
         message=message,
         run_dir=FLAGS.run_dir,

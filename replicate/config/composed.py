@@ -1,5 +1,6 @@
 """The config that a replication trains, of its records (`replicate.engine.Composition`)."""
 
+import copy
 from typing import TYPE_CHECKING
 
 from replicate.config.render import render
@@ -24,6 +25,18 @@ def composed(asked: Composition) -> "Message":
         fine_tune_checkpoint=asked.start,
         num_steps=asked.num_steps if asked.shorten_schedule else None,
     )
+
+
+def detecting_as(message: "Message", other: "Message") -> "Message":
+    """See `replicate.engine.detecting_as`."""
+    made = copy.deepcopy(message)
+    kind = made.model.WhichOneof("model")
+    if kind == other.model.WhichOneof("model"):
+        theirs = getattr(other.model, kind)
+        for field in ("post_processing", "second_stage_post_processing"):
+            if field in theirs.DESCRIPTOR.fields_by_name and theirs.HasField(field):
+                getattr(getattr(made.model, kind), field).CopyFrom(getattr(theirs, field))
+    return made
 
 
 def stopping_at(message: "Message", num_steps: int) -> "Message":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from replicate import engine
 from replicate.errors import UserError
 from replicate.explain import pixels
 
@@ -385,4 +386,9 @@ def rig_of(
     config, prefix, category_ids = checkpoint.read(
         path, dataset.groundtruth.categories, pipeline_config, label_map
     )
+    if engine.of(config) != engine.ODAPI:
+        raise UserError(
+            f"{path}: of TF-Vision's models the changes of a pipeline are not measured; what its "
+            "evaluation does to detections is: tools/explain.py --detections=…"
+        )
     return CheckpointRig(config, str(prefix), category_ids, path.resolve().name)

@@ -1,6 +1,5 @@
 """Two runs: every difference between them, and how much of the gap evaluation made."""
 
-import copy
 import dataclasses
 import os
 import pathlib
@@ -16,7 +15,10 @@ from tfrecords import manifest as manifest_files
 #: Where differences are looked for, in the order in which they could matter.
 ORDER = ("training data", "starting weights", "config", "evaluation", "environment")
 # Parts of a config that evaluation reads; the rest is training's.
-_OF_EVALUATION = ("post_processing", "eval_config", "eval_input_reader")
+_OF_EVALUATION = (
+    *("post_processing", "eval_config", "eval_input_reader"),
+    *("detection_generator", "validation_data"),
+)
 _COUNTED = ("images", "annotations", "image_ids_sha256", "sha256")
 
 
@@ -172,10 +174,6 @@ class _Run:
     def can_be_evaluated(self) -> bool:
         return all(place and pathlib.Path(place).exists() for place in self.places)
 
-    @property
-    def model(self) -> Any:
-        return getattr(self.config.model, self.config.model.WhichOneof("model"))
-
 
 def _of_data(a: _Run, b: _Run) -> Iterator[RunDifference]:
     for name in sorted({"train", *a.manifests, *b.manifests} - {"val"}):
@@ -190,9 +188,19 @@ def _of_weights(a: _Run, b: _Run) -> Iterator[RunDifference]:
 
 
 def _of_config(a: _Run, b: _Run) -> Iterator[RunDifference]:
-    for operation in engine.diff(a.config, b.config):
+    engines = [engine.NAMES[engine.of(run.config)] for run in (a, b)]
+    if engines[0] != engines[1]:
+        why = "their configs have no field in common, and are not compared"
+        yield RunDifference("config", "engine", engines[0], engines[1], why)
+    for operation in _operations(a, b):
         if operation.cls not in configs.rules.SAME and not _evaluates(operation.path):
             yield RunDifference("config", operation.path, operation.a, operation.b, operation.why)
+
+
+def _operations(a: _Run, b: _Run) -> list[configs.Operation]:
+    """The differences of two configs of one engine; none of two."""
+    same_engine = engine.of(a.config) == engine.of(b.config)
+    return engine.diff(a.config, b.config) if same_engine else []
 
 
 def _of_evaluation(a: _Run, b: _Run) -> Iterator[RunDifference]:
@@ -202,7 +210,7 @@ def _of_evaluation(a: _Run, b: _Run) -> Iterator[RunDifference]:
             yield RunDifference("evaluation", f"annotations.{field}", ours, theirs)
     ours, theirs = (run.metrics.get("inference") or _ABSENT for run in (a, b))
     yield from _fields("evaluation", "inference", ours, theirs)
-    for operation in engine.diff(a.config, b.config):
+    for operation in _operations(a, b):
         if operation.cls not in configs.rules.SAME and _evaluates(operation.path):
             yield RunDifference(
                 "evaluation", operation.path, operation.a, operation.b, operation.why
@@ -254,13 +262,7 @@ def _points_as(run: _Run, other: _Run) -> float | None:
     """AP in points of `run`'s checkpoint evaluated as `other` was."""
     from replicate.evaluate.detections import Evaluation
 
-    config = copy.deepcopy(run.config)
-    kind = config.model.WhichOneof("model")
-    if kind == other.config.model.WhichOneof("model"):
-        for field in ("post_processing", "second_stage_post_processing"):
-            theirs = other.model.DESCRIPTOR.fields_by_name.get(field)
-            if theirs is not None and other.model.HasField(field):
-                getattr(getattr(config.model, kind), field).CopyFrom(getattr(other.model, field))
+    config = engine.detecting_as(run.config, other.config)
     annotations, images = (str(place) for place in other.places)  # `can_be_evaluated` has seen both
     inference = other.metrics.get("inference") or {}
     evaluation = Evaluation(

@@ -1,5 +1,6 @@
 """A complete params YAML from a published row, with one's own paths, steps and batch."""
 
+import copy
 import csv
 import dataclasses
 import os
@@ -116,6 +117,20 @@ def composed(asked: Composition) -> VisionConfig:
         num_steps=asked.num_steps if shorten else None,
     )
     return render(asked.source, request)
+
+
+def set_config_field(config: VisionConfig, path: str, text: str) -> None:
+    """See `replicate.engine.set_field`."""
+    set_field(config.params, path, text)
+
+
+def detecting_as(config: VisionConfig, other: VisionConfig) -> VisionConfig:
+    """See `replicate.engine.detecting_as`."""
+    made = copy.deepcopy(config)
+    ours, theirs = (each.params.values["task"].values["model"] for each in (made, other))
+    if ours.cls == theirs.cls:
+        ours.values["detection_generator"] = copy.deepcopy(theirs.values["detection_generator"])
+    return made
 
 
 def stopping_at(config: VisionConfig, num_steps: int) -> VisionConfig:

@@ -4,9 +4,11 @@ import shutil
 
 import pytest
 
+from replicate import engine
 from replicate.errors import UserError
 from replicate.explain import from_runs, runs, text
-from replicate.run import read_json, write_json
+from replicate.run import RunDir, read_json, write_json
+from replicate.tfvision import render
 from tests.report import making
 
 
@@ -41,6 +43,23 @@ def test_differences_by_name_in_their_order(two):
     assert order == sorted(order)
     assert content["gap"] == pytest.approx(content["runs"][1]["AP"] - content["runs"][0]["AP"])
     assert "train_config.batch_size" in text.of_runs(content)
+
+
+def test_two_engines_have_one_difference_of_config(two, tmp_path):
+    """Their configs have no field in common; all else is told as of any two runs."""
+    other = RunDir.at(shutil.copytree(two[0], tmp_path / "vision"))
+    other.pipeline_config.unlink()
+    config = render.render("retinanet_mobilenetv2_256", render.RenderRequest())
+    (other.root / "params.yaml").write_text(engine.text(config, None))
+    content = from_runs(two[1], other.root, evaluate=False, samples=0)
+    of_config = [each for each in content["differences"] if each["part"] == "config"]
+    assert [(each["what"], each["a"], each["b"]) for each in of_config] == [
+        ("engine", "the Object Detection API", "TF-Vision")
+    ]
+    assert ("environment", "packages.tensorflow") in {
+        (each["part"], each["what"]) for each in content["differences"]
+    }
+    assert content["gap"] == pytest.approx(content["runs"][1]["AP"] - content["runs"][0]["AP"])
 
 
 def test_one_run_twice_is_refused(two, tmp_path):

@@ -1,6 +1,9 @@
 """The documented reasons of a TF-Vision launch, each made and caught by its number alone."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +13,7 @@ from replicate.errors import UserError
 from replicate.preflight import memory
 from replicate.run import RunDir
 from replicate.tfvision import render
+from tests.conftest import PROJECT
 from tests.preflight.caught import statuses
 
 ROW, MASKS = "retinanet_mobilenetv2_256", "maskrcnn_resnet50fpn_640"
@@ -175,3 +179,17 @@ def test_xla_is_not_for_it(launch, told):
 def test_a_batch_of_no_images_names_its_field(launch, told):
     with pytest.raises(UserError, match="task.train_data.global_batch_size is 0"):
         told(launch([("task.train_data.global_batch_size", "0")]))
+
+
+def test_the_tool_takes_its_config(vision_recipe, tmp_path):
+    """Of a YAML as tools/train.py would train it, with --set in its own words."""
+    command = [sys.executable, PROJECT / "tools" / "preflight.py", "--notrial", "--json"]
+    command += [f"--pipeline_config_path={vision_recipe}", f"--model={vision_recipe}"]
+    command += [f"--run_dir={tmp_path / 'run'}", "--set=task.model.max_level=6"]
+    command += ["--fine_tune_checkpoint=/no/ckpt-1"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    told = {each["number"]: each for each in json.loads(done.stdout)["results"]}
+    assert "no checkpoint at /no/ckpt-1" in told[1]["seen"]
+    assert "max_level is 6, published 7: asked for" in told[3]["seen"]
+    assert told[3]["status"] == "warn"
