@@ -39,7 +39,8 @@ def planned(
         final = _FORMULAS[kind](values, np.asarray([length - values.get("offset", 0)]))[0]
         rates = np.where(at < length, _WARMUPS[warmup](warm, at, length, final, rates), rates)
         marks[length] = "end of warm-up"
-    marks |= {step: "step" for step in values.get("boundaries") or ()}
+    # A boundary is the last step of the rate before it.
+    marks |= {step + 1: "step" for step in values.get("boundaries") or ()}
     marks[params.at("trainer.train_steps")] = "end of training"
     return rates.tolist(), [list(mark) for mark in sorted(marks.items())], kind
 

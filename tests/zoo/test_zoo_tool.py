@@ -95,6 +95,19 @@ def test_show_schedule_prints_the_boundaries(tmp_path):
     assert ["22,500", "1,440,000", "0.0004", "end", "of", "training"] in rows
 
 
+def test_show_schedule_of_tf_vision():
+    """By coco_mobilenetv2_tpu.yaml: the rate before a boundary holds to that step itself."""
+    rows = run_tool("tools/show_schedule.py", "retinanet_mobilenetv2_256").stdout.splitlines()
+    assert rows[0] == "retinanet_mobilenetv2_256: stepwise, batch 256"
+    assert [row.split()[:3] for row in rows[2:]] == [
+        ["0", "0", "0.0067"],
+        ["2,000", "512,000", "0.32"],
+        ["263,341", "67,415,296", "0.032"],
+        ["272,581", "69,780,736", "0.0032"],
+        ["277,200", "70,963,200", "0.0032"],
+    ]
+
+
 def test_show_schedule_draws(tmp_path):
     png, svg = tmp_path / "s.png", tmp_path / "s.svg"
     for path in (png, svg):
