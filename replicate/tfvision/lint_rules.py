@@ -108,7 +108,7 @@ def _schedule(params: Params) -> Iterator[RuleProblem]:
         late = [boundary for boundary in boundaries if boundary >= steps]
         if late:
             yield RuleProblem(
-                ERROR,
+                WARNING,
                 f"{here}.boundaries",
                 f"{late} lie at or after the end of training ({steps} steps): the rate never "
                 "drops there",
@@ -124,7 +124,7 @@ def _schedule(params: Params) -> Iterator[RuleProblem]:
     warm_steps = params.at(f"{optimizer}.warmup.{warm}.warmup_steps") if warm else None
     if isinstance(warm_steps, int) and warm_steps >= steps:
         yield RuleProblem(
-            ERROR,
+            WARNING,
             f"{optimizer}.warmup.{warm}.warmup_steps",
             f"warm-up ({warm_steps} steps) is as long as training ({steps}) or longer",
         )

@@ -193,3 +193,13 @@ def test_the_tool_takes_its_config(vision_recipe, tmp_path):
     assert "no checkpoint at /no/ckpt-1" in told[1]["seen"]
     assert "max_level is 6, published 7: asked for" in told[3]["seen"]
     assert told[3]["status"] == "warn"
+
+
+def test_a_short_rehearsal_is_launched(launch, told):
+    """A schedule cut to a few steps ends at its last drop: another experiment, and no fault."""
+    short = launch(num_steps=8)
+    render.set_field(short.message.params, "trainer.train_steps", "8")
+    render.set_field(short.message.params, f"{RATE}.boundaries", "[7, 8]")
+    result = told(short, rehearsal=True)[8]
+    assert result.status == "warn" and "never drops" in result.seen, result
+    assert told(short)[8].status in ("warn", "fail")
