@@ -38,7 +38,7 @@ def test_the_reason_in_one_command(val128, detections, tmp_path):
     assert "one protocol: images_with_detections   AP 0.1879" in done.stdout
     content = json.loads((tmp_path / "explain.json").read_text())
     assert content["form"] == "detections" and content["told"][0]["written"] == "18.79"
-    page = (tmp_path / "explain.html").read_text()
+    page = (tmp_path / "explain.html").read_text().replace("<wbr>", "")
     assert "AP 18.79 is given by one protocol: images_with_detections." in page
     assert "145 detections on 128 images." in page
     assert "44 of 128 images have no detections; their 234 objects count as missed" in page
