@@ -31,7 +31,7 @@ def stop(number, frame):
     sys.exit(128 + number)
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, stop)
-(run_dir / "spec.json").write_text("{}")
+(run_dir / "spec.json").write_text(json.dumps({"request": {}}))
 (run_dir / "given.json").write_text(json.dumps({
     "arguments": sys.argv[1:], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "cwd": os.getcwd(),
     "begun": time.time(),

@@ -207,8 +207,8 @@ def test_a_difference_of_configs_is_shown_without(tmp_path):
     ):
         command = [sys.executable, str(PROJECT / "tools" / f"{tool}.py"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        page.append(done.stdout + done.stderr)
-        assert done.returncode == 0 and "fine_tune_checkpoint" in done.stdout, done.stderr
+        page.append((done.stdout + done.stderr).replace("<wbr>", ""))
+        assert done.returncode == 0 and "fine_tune_checkpoint" in page[-1], done.stderr
     assert "planted" in config.read_text()
     assert "keeps what lets someone in" in page[0]
     assert all("planted" not in text and "secret" in text for text in page)
