@@ -4,9 +4,10 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator
 
-from replicate import judged, python_api, zoo
+from replicate import python_api, zoo
 from replicate.config import Scaling
 from replicate.errors import UserError
+from replicate.judged import FIGURES as FIGURE_NAMES
 from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
 from replicate.verdict.run_facts import RunFacts
@@ -21,7 +22,7 @@ REACHED = (tolerance.REPLICATED, tolerance.NEAR)
 
 # What the zoo publishes of a model, by the kind of evaluation that measures it.
 _COLUMNS = {"bbox": "box_map", "segm": "mask_map", "keypoints": "keypoint_map"}
-FIGURES = {kind: (name, _COLUMNS[kind]) for kind, name in judged.FIGURES.items()}
+FIGURES = {kind: (name, _COLUMNS[kind]) for kind, name in FIGURE_NAMES.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 
 from replicate import reasons, report, verdict
 from replicate.run import read_json, write_json
-from replicate.verdict.measured import told
+from replicate.verdict.measured import sentence
 from tests.verdict import made
 
 _MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -31,7 +31,7 @@ def test_the_decoders_row_sizes_the_decoder(measured, tmp_path):
     decoder, resize = (_largest(measured, step) for step in ("decoder", "resize"))
     assert abs(resize["delta_ap"]) > abs(decoder["delta_ap"]) > 0, "else nothing is told apart"
     cause = _cause(_run(tmp_path, measured), reasons.DECODER)
-    assert cause["measured"] and cause["effect"] == f"measured on this model: {told(decoder)}"
+    assert cause["measured"] and cause["effect"] == f"measured on this model: {sentence(decoder)}"
     assert cause["effect"].startswith("measured on this model: decoder: ")
 
 
@@ -49,14 +49,14 @@ def test_the_row_is_that_of_the_setting_that_differs(measured, tmp_path, overrid
     if step is None:
         assert not cause["measured"] and cause["effect"] == reasons.CUT.effect
     else:
-        assert cause["effect"] == f"measured on this model: {told(_largest(measured, step))}"
+        assert cause["effect"] == f"measured on this model: {sentence(_largest(measured, step))}"
 
 
 def test_detections_that_were_cut_are_sized_by_the_threshold(measured, tmp_path):
     score = made.metrics(19.0, detections__score_threshold=0.3)
     cause = _cause(_run(tmp_path, measured, scores=[score]), reasons.CUT)
-    assert (
-        cause["effect"] == f"measured on this model: {told(_largest(measured, 'score threshold'))}"
+    assert cause["effect"] == "measured on this model: " + sentence(
+        _largest(measured, "score threshold")
     )
 
 
@@ -69,7 +69,7 @@ def test_the_report_shows_them_beside_the_cause(measured, tmp_path):
     causes = read_json(run.report / "report.json")["verdict"]["likely_causes"]
     shown = {each["number"]: each["measured_here"] for each in causes}
     decoders = [each for each in measured["changes"] if each["step"] == "decoder"]
-    assert shown.pop(reasons.DECODER.number) == [told(each) for each in decoders]
+    assert shown.pop(reasons.DECODER.number) == [sentence(each) for each in decoders]
     assert len(decoders) == 3 and not any(
         shown[number] for number in shown if number != reasons.CUT.number
     )

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from replicate.errors import Interrupted, Unavailable, UserError
-from replicate.preflight.standby import Standby, told
+from replicate.preflight.standby import Standby, outcome_of
 
 SETTINGS = {
     "seed": 0,
@@ -129,14 +129,14 @@ def raises(error):
     ],
 )
 def test_an_error_arrives_as_it_was(waiting, intent, error):
-    outcome = json.loads(json.dumps(told(raises(error))))
+    outcome = json.loads(json.dumps(outcome_of(raises(error))))
     standby, _ = waiting(f"outcome = {outcome!r}")
     with pytest.raises(type(error)) as caught:
         standby.train(intent().message, "runs/a", **SETTINGS)
     assert str(caught.value) == str(error)
     if isinstance(error, Interrupted):
         assert (caught.value.signal, caught.value.step) == (signal.SIGTERM, 17)
-    assert told(lambda: "path") == {"kind": "result", "arguments": ["path"]}
+    assert outcome_of(lambda: "path") == {"kind": "result", "arguments": ["path"]}
 
 
 @pytest.mark.parametrize(
