@@ -42,6 +42,7 @@ def check(params: Params, written: Container[str] | None = None) -> Iterator[Rul
     yield from _input_size(params)
     yield from _kinds(params, "", params, written)
     yield from _schedule(params)
+    yield from _sampled_masks(params)
     images, highest = _annotations(params)
     yield from _annotation_file(params)
     yield from _num_classes(params, highest)
@@ -127,6 +128,21 @@ def _schedule(params: Params) -> Iterator[RuleProblem]:
             WARNING,
             f"{optimizer}.warmup.{warm}.warmup_steps",
             f"warm-up ({warm_steps} steps) is as long as training ({steps}) or longer",
+        )
+
+
+def _sampled_masks(params: Params) -> Iterator[RuleProblem]:
+    """Masks are taken from among the sampled regions (vision/modeling/layers/mask_sampler.py)."""
+    path = "task.model.mask_sampler.num_sampled_masks"
+    masks, regions = params.at(path), params.at("task.model.roi_sampler.num_sampled_rois")
+    if not params.at("task.model.include_mask"):
+        return
+    if isinstance(masks, int) and isinstance(regions, int) and masks > regions:
+        yield RuleProblem(
+            ERROR,
+            path,
+            f"{masks} masks of {regions} sampled regions (task.model.roi_sampler."
+            f"num_sampled_rois): the package refuses the first step; {regions} or fewer",
         )
 
 

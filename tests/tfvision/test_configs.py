@@ -131,6 +131,17 @@ def test_findings_have_line_and_column(body, place, path, said):
     assert said in found[0].message
 
 
+def test_masks_are_sampled_from_regions():
+    """As seen: `input must have last dimension >= k = 128 but is 32`, from the first step."""
+    head = "# --experiment_type=maskrcnn_resnetfpn_coco\n"
+    text = head + "task:\n  model:\n    roi_sampler: {num_sampled_rois: 32}\n"
+    path = "task.model.mask_sampler.num_sampled_masks"
+    found = {each.path: each for each in lint.lint(text, "params.yaml")}
+    assert "128 masks of 32 sampled regions" in found[path].message
+    mended = text + "    mask_sampler: {num_sampled_masks: 32}\n"
+    assert path not in {each.path for each in lint.lint(mended, "params.yaml")}
+
+
 def test_the_annotation_file_decides_on_classes_and_batches(tmp_path):
     """Three images, categories 1 to 3: four classes, and no batch of two."""
     path = tmp_path / "instances.json"

@@ -21,6 +21,7 @@ MASK_RCNN = {
     "task.model.input_size": "[128, 128, 3]",
     "task.model.roi_generator.num_proposals": 64,
     "task.model.roi_sampler.num_sampled_rois": 32,
+    "task.model.mask_sampler.num_sampled_masks": 32,
     "task.train_data.global_batch_size": 2,
     "task.train_data.shuffle_buffer_size": 50,
     "task.train_data.dtype": "float32",

@@ -34,6 +34,7 @@ PROPOSALS = {
     "task.model.roi_generator.num_proposals": "32",
     "task.model.roi_generator.pre_nms_top_k": "64",
     "task.model.roi_sampler.num_sampled_rois": "16",
+    "task.model.mask_sampler.num_sampled_masks": "16",
 }
 AVERAGED = {"trainer.optimizer_config.ema.average_decay": "0.9"}
 slow = pytest.mark.slow
