@@ -1,6 +1,7 @@
 """Augmentation and resizing of the decoder's bytes give the API's own bits."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
@@ -135,5 +136,76 @@ def test_bytes_are_resized_to_the_bits_of_floats(size_hw):
         )
     ours = [each.numpy() for each in graph(tf.constant(image))]
     for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == other.dtype and mine.shape == other.shape
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("size_hw", [(60, 80), (80, 60), (64, 64)])
+@pytest.mark.parametrize("pad", [(0, 0, 0), (123.675, 116.28, 103.53)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_image_is_padded_to_the_api_s_bits(size_hw, pad, dtype):
+    from object_detection.core import preprocessor
+    from object_detection.utils import shape_utils
+
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3)).astype(dtype)
+    resizer = functools.partial(
+        preprocessor.resize_to_range,
+        min_dimension=48,
+        max_dimension=56,
+        pad_to_max_dimension=True,
+        per_channel_pad_value=pad,
+    )
+
+    def resized(image):
+        return shape_utils.resize_images_and_return_shapes(
+            tf.expand_dims(tf.cast(image, tf.float32), axis=0), resizer
+        )
+
+    spec = tf.TensorSpec([None, None, 3], dtype)
+    theirs = tf.function(resized).get_concrete_function(spec)
+    with input_bytes.traced_on_bytes():
+        ours = tf.function(resized).get_concrete_function(spec)
+    kinds = [
+        {operation.type for operation in function.graph.get_operations()}
+        for function in (theirs, ours)
+    ]
+    assert kinds[0] & {"Pad", "PadV2"} and not kinds[1] & {"Pad", "PadV2"}
+    for mine, other in zip(ours(image), theirs(image), strict=True):
+        assert mine.dtype == other.dtype and mine.shape == other.shape
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize(
+    "normalize",
+    [
+        lambda images: (images / 255 - [[[0.485, 0.456, 0.406]]]) / [[[0.229, 0.224, 0.225]]],
+        lambda images: images - [[[123.68, 116.779, 103.939]]],
+        lambda images: [1.5, 2.5, 3.5] - images * 0.1,
+        lambda images: images / tf.constant([[[[255.0]]]]) + [0.1, 0.2, 0.3],
+    ],
+)
+def test_channels_are_normalized_to_the_api_s_bits(normalize):
+    from object_detection.utils import shape_utils
+
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+
+    def resizer(image):
+        resized = tf.compat.v1.image.resize_images(image, (33, 47))
+        return [resized, tf.shape(resized)]
+
+    def resized(image):
+        images = tf.expand_dims(tf.cast(image, tf.float32), axis=0)
+        return shape_utils.resize_images_and_return_shapes(normalize(images), resizer)
+
+    # In tf.data, as the training does it; elsewhere TensorFlow may put such operations together.
+    images = tf.data.Dataset.from_generator(
+        lambda: [image], output_signature=tf.TensorSpec([None, None, 3], tf.uint8)
+    )
+    theirs = images.map(resized, num_parallel_calls=1)
+    with input_bytes.traced_on_bytes():
+        ours = images.map(resized, num_parallel_calls=1)
+        graph = tf.function(resized).get_concrete_function(images.element_spec).graph
+    assert "Tile" in {operation.type for operation in graph.get_operations()}
+    for mine, other in zip(*(next(iter(each)) for each in (ours, theirs)), strict=True):
         assert mine.dtype == other.dtype and mine.shape == other.shape
         np.testing.assert_array_equal(mine, other)
