@@ -28,6 +28,7 @@ MASK_RCNN = {
     "task.validation_data.dtype": "float32",
     # A random model scores little; 8 steps teach it nothing, and something is to be compared.
     "task.model.detection_generator.pre_nms_score_threshold": 0.001,
+    "task.model.detection_generator.max_num_detections": 10,
     "trainer.optimizer_config.learning_rate.stepwise.values": "[0.01, 0.001, 0.0001]",
     "trainer.optimizer_config.warmup.linear.warmup_learning_rate": 0.001,
     "trainer.optimizer_config.warmup.linear.warmup_steps": 4,
