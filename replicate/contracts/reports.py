@@ -17,7 +17,7 @@ from replicate.contracts.common import (
     Pair,
     Share,
 )
-from replicate.contracts.runs import Environment, Request
+from replicate.contracts.runs import EnvironmentFile, Request
 from replicate.contracts.scores import Analysis
 from replicate.contracts.verdicts import BestKept, Cause, ConfigClass, Deviation, Verdict
 from tfrecords.json_shapes import Count, Sha256
@@ -310,7 +310,7 @@ class AnyReport(TypedDict):
     analysis: Analysis | None
     category_curves: CategoryCurves | None
     gallery: Gallery | None
-    environment: Environment | None
+    environment: EnvironmentFile | None
     forced: list[str]
     preflight: NotRequired[ReportPreflight | None]
     answers: NotRequired[ReportAnswers]
