@@ -118,7 +118,7 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
 
     from replicate import config as configs
     from replicate.execution import Execution
-    from replicate.train import checkpoints, compilations, distribution, precision, starting_point
+    from replicate.train import checkpoints, compilations, distribution, precision
     from replicate.train.trainer import Trainer
 
     config = configs.read(job["config"])
@@ -155,7 +155,7 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     if job["start"]:
         trial.stage("restoring the starting checkpoint")
         try:
-            begun = starting_point.of_config(trainer.model, config, execution.restore)
+            begun = trainer.first_weights()
         except Exception as error:
             trial.add(start={"error": str(error).strip().splitlines()[0]})
             return None

@@ -71,7 +71,7 @@ def restore(model: Any, model_config: "Message", path: str) -> RestoredVariables
     }
     heads = {id(variable) for variable in class_heads(model, model_config)}
     names: dict[str, list[str]] = {"restored": [], "fresh": [], "missed": []}
-    for variable in model.variables:
+    for variable in weights(model):
         what = "fresh" if id(variable) in heads else "missed"
         if what == "missed" and id(variable) in values:
             value = reader.get_tensor(values[id(variable)])
@@ -80,6 +80,14 @@ def restore(model: Any, model_config: "Message", path: str) -> RestoredVariables
                 what = "restored"
         names[what].append(variable.name)
     return RestoredVariables(**{what: tuple(variables) for what, variables in names.items()})
+
+
+def weights(module: Any) -> list[tf.Variable]:
+    """The variables of a model or a part of one but the step of training.
+
+    The API hangs that onto the model (`training_step`), so that it is in checkpoints of the model.
+    """
+    return [variable for variable in module.variables if variable.dtype.is_floating]
 
 
 def class_heads(model: Any, model_config: "Message") -> list[tf.Variable]:

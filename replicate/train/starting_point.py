@@ -89,9 +89,10 @@ def of_config(model: Any, config: "Message", how: str = "") -> Start:
     _object_based(path)
     weights = detector_weights.restore(model, config.model, path)
     if not weights.restored:
+        count = len(detector_weights.weights(model))
         raise UserError(
-            f"train_config.fine_tune_checkpoint: {path} has none of the model's "
-            f"{len(model.variables)} variables by name and shape; is it a detector of this model?"
+            f"train_config.fine_tune_checkpoint: {path} has none of the model's {count} variables "
+            "by name and shape; is it a detector of this model?"
         )
     return Start(
         path=path,
@@ -114,7 +115,7 @@ def restore(model: Any, train_config: "Message") -> Start:
         sha256=checkpoint_files.sha256(train_config.fine_tune_checkpoint),
         matched=matched,
         variables=total,
-        others=len(model.variables) - total,
+        others=len(detector_weights.weights(model)) - total,
     )
 
 
@@ -147,7 +148,11 @@ def load(model: Any, train_config: "Message") -> tuple[int, int]:
             "extractor (to fine-tune on other classes), full everything, and --restore="
             "all_but_class_heads what is not of the classes"
         ) from None
-    variables = {id(v): v for part in modules_of(parts) for v in part.variables}.values()
+    variables = {
+        id(variable): variable
+        for part in modules_of(parts)
+        for variable in detector_weights.weights(part)
+    }.values()
     before = [variable.numpy() for variable in variables]
     try:
         matched = _restore(tf.train.Checkpoint(**parts), path, variables, before)

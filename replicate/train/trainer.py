@@ -106,7 +106,10 @@ class Trainer(EngineTrainer):
         if not self.config.train_config.fine_tune_checkpoint:
             return starting_point.Start()
         self.build_variables()
-        return starting_point.of_config(self.model, self.config, self._execution.restore)
+        start = starting_point.of_config(self.model, self.config, self._execution.restore)
+        # The step is part of the model (`training_step`), and so of the checkpoint of a model.
+        self.global_step.assign(0)
+        return start
 
     def image_ids(self, hashes: list[int]) -> list[str]:
         """See `EngineTrainer`."""

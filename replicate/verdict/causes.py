@@ -169,7 +169,10 @@ def _evaluated(situation: Situation) -> Iterator[_Evidence]:
             yield reasons.IMAGES, 1.0, sentence
         sentences = list(comparable.of_categories(evaluation))
         for sentence in sentences:
-            yield reasons.LABELS, 0.97, sentence
+            if sentence == comparable.RENUMBERED:
+                yield reasons.LABELS, 0.97, sentence
+            else:
+                yield reasons.IMAGES, 1.0, sentence
         cuts = list(
             comparable.of_detections(
                 evaluation["detections"], evaluation["iou_type"], situation.cut, situation.cap
@@ -213,10 +216,20 @@ def _without_detections(evaluation: dict) -> str | None:
 
 
 def _configured(situation: Situation) -> Iterator[_Evidence]:
-    """What the config changes of the recipe."""
+    """What the config changes of the recipe.
+
+    Classes that follow from other groundtruth are no sign of a wrong label map.
+    """
+    own_classes = any(
+        sentence != comparable.RENUMBERED
+        for evaluation in situation.evaluations
+        for sentence in comparable.of_categories(evaluation)
+    )
     for change in situation.conditions.changes:
         if change.cls != "facts":
             reason = reasons.of_path(change.path)
+            if reason is reasons.LABELS and own_classes:
+                continue
             if reason.kinds and situation.kind in reason.kinds:
                 yield reason, _DIFFERENCES.get(reason, _DIFFERENCE), change.sentence
     for facts in situation.facts:

@@ -15,6 +15,8 @@ AFFECTING = {
     "checkpoint": ("architecture", "evaluation"),
     "training": ("architecture", "training", "evaluation"),
 }
+# Other ids than COCO's; every other difference of categories is of other groundtruth.
+RENUMBERED = "the categories have COCO's names under other ids"
 # What an annotation file consists of, as `Groundtruth.identity` hashes it.
 _PARTS = {
     "boxes": "boxes",
@@ -189,7 +191,7 @@ def of_categories(metrics: dict) -> Iterator[str]:
     if scored == expected:
         return
     if len(scored) == len(expected) and set(scored.values()) == set(expected.values()):
-        yield "the categories have COCO's names under other ids"
+        yield RENUMBERED
         return
     extra = [name for name in scored.values() if name not in expected.values()]
     yield (

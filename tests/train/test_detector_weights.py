@@ -1,5 +1,7 @@
 """--restore=all_but_class_heads: a detector's weights for other classes, its class heads fresh."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ from replicate import odapi
 odapi.load()
 
 import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from replicate.errors import UserError
-from replicate.execution import ALL_BUT_CLASS_HEADS
+from replicate.execution import ALL_BUT_CLASS_HEADS, Execution
 from replicate.train import detector_weights, starting_point
+from replicate.train.trainer import Trainer
 
 SSD = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 _SMALL = (
@@ -142,3 +146,37 @@ def test_the_class_heads_of_every_family(label, named, tmp_path):
     with_background = classes + (0 if label.startswith(without) else 1)
     assert all(variable.shape[-1] % with_background == 0 for variable in heads), names
     assert len(heads) == 2 or not label.startswith(("CenterNet", "Faster"))
+
+
+@pytest.mark.parametrize("how", [ALL_BUT_CLASS_HEADS, "full", "detection"])
+def test_the_step_of_the_checkpoint_is_not_taken_over(how, even_config, tmp_path):
+    """The API keeps the step in its model, and so in the checkpoint of a trained one."""
+    config = copy.deepcopy(even_config)
+    before = Trainer(config, Execution())
+    before.build_variables()
+    before.global_step.assign(600)
+    config.train_config.fine_tune_checkpoint = before.checkpoint.write(str(tmp_path / "ckpt"))
+    config.train_config.fine_tune_checkpoint_version = 2
+    assert "model/_training_step" in _edges(config.train_config.fine_tune_checkpoint)
+    if how != ALL_BUT_CLASS_HEADS:
+        config.train_config.fine_tune_checkpoint_type = how
+    restore = how if how == ALL_BUT_CLASS_HEADS else ""
+    trainer = Trainer(config, Execution(restore=restore))
+    start = trainer.first_weights()
+    assert start.matched == start.variables > 100
+    count = len(trainer.model.variables) - 1  # the step
+    assert start.variables + start.others == count
+    trainer.train(1)
+    assert trainer.step == int(trainer.global_step) == 1
+
+
+def _edges(path):
+    """Names of what lies two below the root of a checkpoint's objects."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        tf.train.load_checkpoint(path).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    )
+    return {
+        f"{child.local_name}/{below.local_name}"
+        for child in graph.nodes[0].children
+        for below in graph.nodes[child.node_id].children
+    }

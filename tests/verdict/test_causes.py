@@ -191,3 +191,26 @@ def test_a_measured_change_takes_the_place_of_the_tables_effect():
     assert first["measured"]
     assert first["effect"] == "measured on this model: −0.80 points (−1.00 to −0.50)"
     assert reasons.RATE.effect == causes_of(deviations=changed)[0]["effect"]
+
+
+def test_other_categories_are_other_groundtruth_and_no_wrong_label_map():
+    widget = [{"id": 1, "name": "widget", "AP": 0.2, "groundtruth": 9, "detections": 9}]
+    classes = deviation("model.ssd.num_classes", "architecture")
+    causes = causes_of(deviations=[classes], score=metrics(19.0, per_category=widget))
+    assert causes[0]["number"] == reasons.IMAGES.number
+    assert "categories scored: 1" in causes[0]["evidence"][0]
+    assert reasons.LABELS.number not in [cause["number"] for cause in causes]
+    # Of COCO's categories another number of classes is one.
+    assert causes_of(deviations=[classes])[0]["number"] == reasons.LABELS.number
+    # What preflight found stays, whatever the categories.
+    failed = {"preflight": {"statuses": {"7": "fail"}, "seen": {"7": "RED is red"}, "forced": []}}
+    causes = causes_of(score=metrics(19.0, per_category=widget), known=failed)
+    assert reasons.LABELS.number in [cause["number"] for cause in causes]
+
+
+def test_coco_categories_under_other_ids_speak_for_the_label_map():
+    rows = metrics(19.0)["per_category"]
+    shifted = [row | {"id": number} for number, row in enumerate(rows)]
+    first = causes_of(score=metrics(19.0, per_category=shifted))[0]
+    assert first["number"] == reasons.LABELS.number
+    assert first["evidence"] == ["the categories have COCO's names under other ids"]
