@@ -117,7 +117,7 @@ def run(
         takes_words = next(iter(inspect.signature(main).parameters)) != "_"
         strays = [word for word in positional if not takes_words or _of_a_switch(word)]
         if strays:
-            raise flags.Error(unexpected(strays, _missing(required)))
+            raise flags.Error(unexpected(strays, _missing(required), required))
         _refuse_addresses(tool)
         missing = _missing(required)
         if missing:
@@ -221,17 +221,32 @@ def _missing(required: Iterable[str]) -> list[str]:
     return [name for name in required if not getattr(flags.FLAGS, name)]
 
 
-def unexpected(words: Sequence[str], missing: Sequence[str] = ()) -> str:
+def unexpected(
+    words: Sequence[str], missing: Sequence[str] = (), required: Iterable[str] = ()
+) -> str:
     """The message about words that the tool does not take, with what was probably meant: where one
-    required flag is `missing` and there is one word, that flag."""
+    required flag is `missing` and there is one word, that flag; of a path that is there, those of
+    the `required` flags that name what is read."""
     lines = [f"unexpected: {' '.join(words)}"]
     for word in words:
         meant = _meant(word)
         if meant is None and len(words) == len(missing) == 1:
             meant = f"--{missing[0]}={word}"
+        if meant is None and os.path.exists(word):
+            inputs = [f"--{name}" for name in missing if _reads(name)]
+            inputs = inputs or [f"--{name}" for name in required if _reads(name)]
+            if len(inputs) > 1:
+                lines.append(f"a file is given with its flag: {', '.join(inputs)}")
+            meant = f"{inputs[0]}={word}" if len(inputs) == 1 else None
         if meant:
             lines.append(f"did you mean {meant}?")
     return "\n  ".join(lines)
+
+
+def _reads(name: str) -> bool:
+    """Whether a flag may name a file or folder that is read."""
+    written = name in (*_OUTPUTS, *_WRITTEN_BELOW)
+    return not written and flags.FLAGS[name].flag_type() in ("string", "multi string")
 
 
 def _of_a_switch(word: str) -> bool:

@@ -82,7 +82,12 @@ def _refuse_incomplete(run: RunDir) -> None:
     report, again = run.report / "report.json", f"python tools/report.py --run_dir={run.root}"
     if not report.is_file():
         raise UserError(f"{report}: no such file; {again} writes the report")
-    then, now = read_json(report)["sources"], sources.fingerprint(run)
+    then, now = read_json(report).get("sources"), sources.fingerprint(run)
+    if then is None:
+        raise UserError(
+            f"{report}: of an older kit, which did not say what it was made of; {again} writes "
+            "it anew"
+        )
     of_run = [name for name in now if (run.root / name).is_file()]
     changed = [name for name in of_run if then.get(name) != now[name]]
     if changed:

@@ -176,10 +176,10 @@ def _tell(kind: str, version: int, path: str | os.PathLike[str]) -> None:
     if outdated in _named:
         return
     _named.add(outdated)
-    which = f"version {version}" if version else "a version from before files said theirs"
-    others = "" if version else " (other such files are not named)"
-    print(
-        f"{path}: {which}, the present one is {KINDS[kind].version}; "
-        f"read as far as it goes{others}",
-        file=sys.stderr,
-    )
+    if version:
+        told = f'"schema" says version {version}, the present one is {KINDS[kind].version}'
+        others = ""
+    else:
+        told = 'of an older kit, whose files have no "schema"'
+        others = " (other such files are not named)"
+    print(f"{path}: {told}; read as far as it goes{others}", file=sys.stderr)

@@ -48,6 +48,10 @@ def of_runs(
     """
     runs = [path if isinstance(path, RunDir) else RunDir.existing(path) for path in paths]
     _check_distinct(runs)
+    if reference is None and model is None:
+        for run in runs:
+            if run.spec.is_file():
+                read_json(run.spec)  # what it is held against stands there
     asked = reference or (None if model else _remembered(runs))
     if asked is None and model is None and any(finetunes(run) for run in runs):
         return against.without_reference(_judging(runs, kind))

@@ -272,6 +272,12 @@ def test_what_cannot_be_bundled_is_told(run, tmp_path):
     with pytest.raises(UserError, match=r"tools/report.py --run_dir="):
         claim.bundle(run.root, tmp_path / "c.tar.gz")
     report.write(run)
+    made = run.report / "report.json"
+    older = {name: value for name, value in read_json(made).items() if name != "sources"}
+    made.write_text(json.dumps(older))
+    with pytest.raises(UserError, match=r"of an older kit.* tools/report.py --run_dir="):
+        claim.bundle(run.root, tmp_path / "c.tar.gz")
+    report.write(run)
     changed = read_json(run.verdict)
     write_json(run.verdict, changed | {"notes": ["another"]})
     with pytest.raises(UserError, match=r"older than verdict.json"):

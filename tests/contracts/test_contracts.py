@@ -306,7 +306,9 @@ def test_an_older_version_is_told_and_read(run, monkeypatch, capsys):
     assert read_json(run.verdict)["verdict"] == "NOT COMPARABLE"
     read_json(run.verdict)
     (told,) = capsys.readouterr().err.splitlines()
-    assert told == f"{run.verdict}: version 1, the present one is 3; read as far as it goes"
+    assert told == (
+        f'{run.verdict}: "schema" says version 1, the present one is 3; read as far as it goes'
+    )
 
 
 def test_one_from_before_there_were_versions_likewise(run, tmp_path, monkeypatch, capsys):
@@ -314,7 +316,11 @@ def test_one_from_before_there_were_versions_likewise(run, tmp_path, monkeypatch
     path = tmp_path / "verdict.json"
     path.write_text(json.dumps(read_json(run.verdict)))
     assert read_json(path)["verdict"] == "NOT COMPARABLE"
-    assert "a version from before files said theirs" in capsys.readouterr().err
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == (
+        f'{path}: of an older kit, whose files have no "schema"; read as far as it goes '
+        "(other such files are not named)"
+    )
     other = tmp_path / "environment.json"
     other.write_text('{"packages": {}}')
     assert read_json(other) == {"packages": {}}

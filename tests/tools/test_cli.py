@@ -111,6 +111,23 @@ def test_a_stray_word_is_refused_with_what_was_meant(tool, arguments, meant):
     assert meant in done.stderr and "--help" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("convert_annotations", ["--from=coco", "--fix=nosuch"], "did you mean --input={file}?"),
+        ("convert_annotations", ["--input=a", "--output=b"], "did you mean --input={file}?"),
+        ("score", [], "a file is given with its flag: --annotations_file, --detections"),
+        ("score", ["--detections=a"], "did you mean --annotations_file={file}?"),
+    ],
+)
+def test_a_file_without_its_flag_is_told_which(name, arguments, said, tmp_path):
+    (file := tmp_path / "a.json").write_text("{}")
+    command = [sys.executable, PROJECT / "tools" / f"{name}.py", *arguments, file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and f"unexpected: {file}" in done.stderr
+    assert said.format(file=file) in done.stderr
+
+
 def test_a_tool_that_takes_words_gets_them(tool):
     assert tool("stray", "--what=1", words="words").stdout == "rehearsal False\n"
     done = tool("stray", "--rehearsal", "false", "--what=1", words="words")

@@ -110,6 +110,16 @@ def test_usage_errors(arguments, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_damaged_spec_either_ends_it_or_is_done_without(tmp_path):
+    made = run_directory(tmp_path / "a", MODEL, 22.2)
+    made.spec.write_text("[1, 2]")
+    done = run(made.root)
+    assert done.returncode == 2 and "not what the kit writes there" in done.stderr
+    assert "goes on without it" not in done.stderr
+    done = run(made.root, f"--model={MODEL}")
+    assert done.returncode == 0 and "goes on without it" in done.stderr
+
+
 def test_runs_of_different_models(tmp_path):
     other = run_directory(tmp_path / "b", "ssd_mobilenet_v2_320x320_coco17_tpu-8", 20.2).root
     done = run(run_directory(tmp_path / "a", MODEL, 22.2).root, other)
