@@ -5,9 +5,15 @@ with it.
 """
 
 import dataclasses
+import re
 from typing import Any
 
+from replicate.errors import UserError
+
 ALL_BUT_CLASS_HEADS = "all_but_class_heads"
+BACKBONE = "backbone"
+MOST_SEED = 2**32 - 1  # NumPy takes no more, whom Keras seeds with it
+MOST_STEPS = 2**32 - 1  # train_config.num_steps and the schedules' steps are uint32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +42,9 @@ class Execution:
       checkpoint_max_to_keep: how many of the last ones stay.
       accept: fields of the run's identity in which it may be continued as another run, see
         `replicate.identity`.
+
+    Raises:
+      UserError: a seed that is none, or a `freeze` that is no regular expression.
     """
 
     seed: int = 0
@@ -52,6 +61,15 @@ class Execution:
     checkpoint_every_n: int = 1000
     checkpoint_max_to_keep: int = 7
     accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MOST_SEED:
+            raise UserError(f"--seed={self.seed}: a seed is 0 to {MOST_SEED}")
+        if self.freeze != BACKBONE:
+            try:
+                re.compile(self.freeze)
+            except re.error as error:
+                raise UserError(f"--freeze={self.freeze}: no regular expression: {error}") from None
 
     def execution(self) -> dict[str, Any]:
         """These fields alone, of a request or an intent that has others beside them."""

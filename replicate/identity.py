@@ -18,10 +18,11 @@ import hashlib
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from replicate import engine
+from replicate import checkpoint_files, engine
 from replicate.errors import UserError
 from replicate.run import read_json, write_json
 from tfrecords import label_map, manifest, redaction
@@ -114,13 +115,41 @@ def _refuse_unknown(accept: Collection[str]) -> None:
         raise UserError(f"--accept={unknown[0]}: one of {', '.join(FIELDS)}")
 
 
-def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> None:
+def refuse_at_its_end(run: "RunDir", config: Any, seed: int, accept: Collection[str]) -> None:
+    """Refuses to accept another seed or config of a run that is trained to its end: none of it
+    would be trained with them.
+
+    Args:
+      config: that is asked for, of either engine.
+      seed: likewise.
+      accept: FIELDS.
+
+    Raises:
+      UserError: they differ from what was trained.
+    """
+    asked = [field for field in ("seed", "config") if field in accept]
+    done, end = checkpoint_files.steps_of(run.checkpoints), engine.describe(config).num_steps
+    if not asked or not done or not end or done[-1] < end:
+        return
+    changes = differences(run, of(config, seed, None))
+    if told := [changes[field] for field in asked if field in changes]:
+        raise UserError(
+            f"{run.root} is trained to its end, step {done[-1]}, so --accept has nothing to "
+            f"continue: {'; '.join(told)}. Ask for it as it was trained, for more steps, or name "
+            "another run directory"
+        )
+
+
+def keep(
+    run: "RunDir", now: dict, step: int, accept: Collection[str] = (), ended: bool = False
+) -> None:
     """Keeps the identity of a run that begins, or refuses to continue another one.
 
     Args:
       now: as `of` gives it.
       step: that the run stands at; 0 begins it, whatever was kept before.
       accept: FIELDS whose difference is let by, and kept.
+      ended: nothing is left to train, so an accepted difference is told and not kept.
 
     Raises:
       UserError: a difference that is not accepted, or an unknown field in `accept`.
@@ -130,6 +159,13 @@ def keep(run: "RunDir", now: dict, step: int, accept: Collection[str] = ()) -> N
         write_json(run.identity, now | {"accepted": []})
         return
     changes = refuse_another(run, now, accept)
+    if ended and changes:
+        print(
+            f"{run.root}: nothing is left to train, so it stays what was trained: "
+            + "; ".join(changes.values()),
+            file=sys.stderr,
+        )
+        return
     before = read_json(run.identity) if run.identity.is_file() else {}
     identity = {
         field: now[field] if now[field] is not None else before.get(field) for field in FIELDS

@@ -11,7 +11,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from replicate import annotations, best, engine, opening
+from replicate import annotations, best, engine, identity, opening
 from replicate.config import view
 from replicate.errors import UserError
 from replicate.execution import Execution
@@ -213,13 +213,9 @@ def _prepare(
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
-    if request.keep_best:
-        model = engine.describe(message)
-        best.Metric.parse(request.keep_best).refuse_unpredicted(
-            masks=model.predicts_masks, keypoints=model.predicts_keypoints
-        )
     if "config" not in request.accept:
         opening.refuse_another_config(run, message)
+    identity.refuse_at_its_end(run, message, request.seed, request.accept)
     forced = preflight.gate(meant, terms, waiting=waiting)
     named = {"reference": reference.to_json()} if reference else {}
     opening.write_spec(run, request, command, forced, **named)
@@ -244,6 +240,9 @@ def intent(
     Args:
       run_dir: the run directory.
       more: other fields of preflight.Intent.
+
+    Raises:
+      UserError: no such config, or `keep_best` is nothing that the model is evaluated by.
     """
     from replicate import preflight
 
@@ -251,8 +250,14 @@ def intent(
     request = _mended(run, resolved(request))
     steps = ["train_config.num_steps", "trainer.train_steps"]
     steps = steps if request.num_steps is not None else []
+    message = compose(request, run)
+    if request.keep_best:
+        model = engine.describe(message)
+        best.Metric.parse(request.keep_best).refuse_unpredicted(
+            masks=model.predicts_masks, keypoints=model.predicts_keypoints
+        )
     return preflight.Intent(
-        message=compose(request, run),
+        message=message,
         run_dir=str(run_dir),
         model=request.model,
         train_annotations=request.train_annotations,

@@ -140,6 +140,7 @@ def _open(
     done, steps = checkpoint_files.steps_of(run.checkpoints), engine.describe(message).num_steps
     if done and steps:
         checkpoint_files.refuse_fewer(run.root, done[-1], steps)
+    identity.refuse_at_its_end(run, message, request.seed, request.accept)
     meant = preflight.Intent(
         message=message,
         run_dir=str(run.root),

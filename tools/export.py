@@ -40,6 +40,7 @@ import pathlib
 from absl import flags
 
 from replicate import export
+from replicate.execution import MOST_SEED
 from tools import cli
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -74,7 +75,9 @@ _REPRESENTATIVE = flags.DEFINE_integer(
     "tflite_int8: images of the training records, from which the ranges of activations are taken.",
     lower_bound=1,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "of the sample of representative images.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "of the sample of representative images.", lower_bound=0, upper_bound=MOST_SEED
+)
 _EVALUATE = flags.DEFINE_bool(
     "evaluate", False, "run every form over the images, and print what each keeps."
 )

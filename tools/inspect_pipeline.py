@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from replicate.execution import MOST_SEED
 from tools import cli
 
 if TYPE_CHECKING:
@@ -78,7 +79,13 @@ _DRAW = flags.DEFINE_integer("draw", 6, "of these, draw so many.", lower_bound=1
 _STEP = flags.DEFINE_integer(
     "step", 0, "start with the batch that this step is fed; 0 is a run's first.", lower_bound=0
 )
-_SEED = flags.DEFINE_integer("seed", 0, "the run's seed: order and augmentation follow from it.")
+_SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "the run's seed: order and augmentation follow from it.",
+    lower_bound=0,
+    upper_bound=MOST_SEED,
+)
 _RECIPE = flags.DEFINE_string(
     "recipe",
     "",

@@ -30,6 +30,7 @@ from absl import flags
 
 from replicate import installation
 from replicate.errors import UserError
+from replicate.execution import MOST_SEED
 from tools import cli
 from tools import replicate as tool
 
@@ -137,9 +138,12 @@ def _plan() -> "Plan":
 
 def _seed(text: str) -> int:
     try:
-        return int(text)
+        seed = int(text)
     except ValueError:
         raise UserError(f"--seeds: {text!r} is no whole number") from None
+    if not 0 <= seed <= MOST_SEED:
+        raise UserError(f"--seeds: {seed}: a seed is 0 to {MOST_SEED}")
+    return seed
 
 
 def _arguments() -> list[str]:

@@ -60,8 +60,10 @@ def main(_: list[str]) -> int:
 
 def _of_config(asked: dict[str, Any]) -> "Intent":
     """The Intent of a config file, as tools/train.py would train it."""
-    from replicate import config, engine, preflight
+    from replicate import best, config, engine, preflight
 
+    if FLAGS.keep_best:
+        best.Metric.parse(FLAGS.keep_best)
     message = engine.read(_CONFIG.value)
     overrides = [config.parse_override(text) for text in FLAGS.set]
     for path, value in overrides:

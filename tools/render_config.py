@@ -38,6 +38,7 @@ from replicate import config, run
 from replicate.config import build_rules, parse_override, view
 from replicate.config import operations as config_operations
 from replicate.errors import UserError
+from replicate.execution import MOST_STEPS
 from replicate.tfvision import configs
 from tools import cli
 
@@ -65,9 +66,14 @@ _STEPS = flags.DEFINE_integer(
     None,
     "steps to train; warm-up, decay and boundaries are shortened or stretched with them",
     lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _BATCH = flags.DEFINE_integer(
-    "global_batch_size", None, "images a step over all devices", lower_bound=1
+    "global_batch_size",
+    None,
+    "images a step over all devices",
+    lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _GPUS = flags.DEFINE_integer("num_gpus", None, "devices", lower_bound=1)
 _SCALE = flags.DEFINE_enum(

@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from replicate.execution import MOST_SEED, MOST_STEPS
 from tools import cli, reference_flags, training_flags
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ _STEPS = flags.DEFINE_integer(
     None,
     "training steps; the recipe's otherwise. With --rehearsal the schedule is shortened with them.",
     lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "PATH=VALUE: another value for a field of the recipe; may be repeated."
@@ -77,12 +79,15 @@ _START = flags.DEFINE_string(
     "",
     "the recipe's starting checkpoint; empty trains from random weights.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "seed of the training run.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "seed of the training run.", lower_bound=0, upper_bound=MOST_SEED
+)
 _EVERY = flags.DEFINE_integer(
     "checkpoint_every_n",
     1000,
     "steps between checkpoints; each one kept is evaluated.",
     lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _FIX = flags.DEFINE_list(
     "fix",

@@ -25,6 +25,7 @@ import shlex
 
 from absl import flags
 
+from replicate.execution import MOST_SEED, MOST_STEPS
 from tools import cli, training_flags
 
 _CONFIG = flags.DEFINE_string(
@@ -38,12 +39,21 @@ _STEPS = flags.DEFINE_integer(
     None,
     "stop at this global step; the config's num_steps otherwise.",
     lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _SEED = flags.DEFINE_integer(
-    "seed", 0, "initial weights, order of the data, augmentation and sampling follow from it."
+    "seed",
+    0,
+    "initial weights, order of the data, augmentation and sampling follow from it.",
+    lower_bound=0,
+    upper_bound=MOST_SEED,
 )
 _EVERY = flags.DEFINE_integer(
-    "checkpoint_every_n", 1000, "steps between two checkpoints.", lower_bound=1
+    "checkpoint_every_n",
+    1000,
+    "steps between two checkpoints.",
+    lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 _MODEL = flags.DEFINE_string(
     "model",

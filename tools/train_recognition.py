@@ -24,6 +24,7 @@ import shlex
 
 from absl import flags
 
+from replicate.execution import MOST_SEED, MOST_STEPS
 from replicate.recognition import request as requests
 from tools import cli
 
@@ -53,7 +54,13 @@ flags.DEFINE_integer("batch_size", 32, "images a step.", lower_bound=1)
 flags.DEFINE_float(
     "num_epochs", requests.DEFAULT_EPOCHS, "passes over the training records.", lower_bound=0
 )
-flags.DEFINE_integer("num_train_steps", None, "steps, instead of --num_epochs.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_train_steps",
+    None,
+    "steps, instead of --num_epochs.",
+    lower_bound=1,
+    upper_bound=MOST_STEPS,
+)
 flags.DEFINE_enum("optimizer", "adam", requests.OPTIMIZERS, "sgd has a momentum of 0.9.")
 flags.DEFINE_float("learning_rate", 1e-3, "its peak; it falls to 0 along a cosine.", lower_bound=0)
 flags.DEFINE_integer("warmup_steps", 0, "steps in which it rises from 0.", lower_bound=0)
@@ -67,7 +74,13 @@ flags.DEFINE_float(
     upper_bound=1,
 )
 flags.DEFINE_bool("flip", True, "mirror images left to right, half of the times.")
-flags.DEFINE_integer("seed", 0, "initial weights, order, flips and dropout follow from it.")
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "initial weights, order, flips and dropout follow from it.",
+    lower_bound=0,
+    upper_bound=MOST_SEED,
+)
 flags.DEFINE_float(
     "threshold", 0.5, "scores from here on say 'in the image', for F1.", lower_bound=0
 )
@@ -77,7 +90,11 @@ flags.DEFINE_bool(
     "also evaluate the training images; by default only where there are no --val_records.",
 )
 flags.DEFINE_integer(
-    "checkpoint_every_n", 1000, "steps between checkpoints; each is evaluated.", lower_bound=1
+    "checkpoint_every_n",
+    1000,
+    "steps between checkpoints; each is evaluated.",
+    lower_bound=1,
+    upper_bound=MOST_STEPS,
 )
 flags.DEFINE_integer(
     "checkpoint_max_to_keep", 7, "how many of the last ones are kept.", lower_bound=1

@@ -3,6 +3,7 @@
 import copy
 from typing import TYPE_CHECKING
 
+from replicate.config import scaling
 from replicate.config.render import render
 from replicate.engine import Composition
 
@@ -41,5 +42,5 @@ def detecting_as(message: "Message", other: "Message") -> "Message":
 
 def stopping_at(message: "Message", num_steps: int) -> "Message":
     """See `replicate.engine.stopping_at`."""
-    message.train_config.num_steps = num_steps
+    scaling.set_whole(message.train_config, "num_steps", num_steps, "num_steps")
     return message

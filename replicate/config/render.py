@@ -78,7 +78,7 @@ def render(
             reader.label_map_path = label_map
     num_classes = _num_classes(message, num_classes, label_map)
     if num_classes is not None:
-        architecture_message(message).num_classes = num_classes
+        scaling.set_whole(architecture_message(message), "num_classes", num_classes, "num_classes")
     if fine_tune_checkpoint is not None:
         message.train_config.fine_tune_checkpoint = archive.checkpoint_of(fine_tune_checkpoint)
     batch_size = _batch_size(message, model, global_batch_size, num_gpus)

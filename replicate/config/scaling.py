@@ -65,7 +65,7 @@ def scale_batch(message: "Message", global_batch_size: int, rule: str = "linear"
             "number of images a step over all devices, 1 or more"
         )
     factor = global_batch_size / train.batch_size
-    train.batch_size = global_batch_size
+    set_whole(train, "batch_size", global_batch_size, "global_batch_size")
     if rule == "none" or factor == 1:
         return
     kind, schedule = _schedule(message, "to scale with the batch size")
@@ -95,7 +95,7 @@ def set_steps(message: "Message", num_steps: int) -> None:
     train = message.train_config
     kind, schedule = _schedule(message, "to shorten with the steps")
     factor = train.num_steps / num_steps if train.num_steps else 1
-    train.num_steps = num_steps
+    set_whole(train, "num_steps", num_steps, "num_steps")
     _scale_course(schedule, kind, factor)
     if kind == "manual_step_learning_rate":
         steps = [entry.step for entry in schedule.schedule]
@@ -165,7 +165,7 @@ def set_schedule(message: "Message", name: str) -> None:
                 f"{drop} steps before a drop at batch {train.batch_size}; take another schedule"
             )
         schedule.schedule.add(step=drop, learning_rate=base / 10**power)
-    train.num_steps = end
+    set_whole(train, "num_steps", end, "num_steps")
 
 
 def _base_and_warmup(holder: "Message | None") -> tuple[float, float, int]:
@@ -212,7 +212,25 @@ def _scale_rate(message: "Message", name: str, factor: float) -> None:
 def _scale_steps(message: "Message", name: str, factor: float) -> None:
     value = getattr(message, name)
     if value:
-        setattr(message, name, max(1, _nearest(value / factor)))
+        set_whole(message, name, max(1, _nearest(value / factor)), name)
+
+
+def set_whole(message: "Message", field: str, value: int, called: str) -> None:
+    """Sets a field that takes whole numbers, of 32 bits most of them.
+
+    Args:
+      message: changed in place.
+      field: of the message.
+      value: for it.
+      called: what the user knows the value by.
+
+    Raises:
+      UserError: the field does not hold so large a number.
+    """
+    try:
+        setattr(message, field, value)
+    except ValueError as error:
+        raise UserError(f"{called}={value}: {error} (the config's field {field})") from None
 
 
 def _nearest(steps: float) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from replicate.errors import UserError
+from replicate.execution import BACKBONE
 from replicate.train.starting_point import modules_of
 
-BACKBONE = "backbone"
 _SHOWN = 5
 
 
@@ -27,7 +27,7 @@ def freeze(model: Any, what: str) -> list[str]:
       names of the variables that are not trained, statistics among them.
 
     Raises:
-      UserError: no regular expression, it is found in no variable's name, or in all of them.
+      UserError: the expression is found in no variable's name, or in all of them.
     """
     layers = _backbone(model) if what == BACKBONE else _matching(model, what)
     for layer in layers:
@@ -50,10 +50,7 @@ def _backbone(model: Any) -> list[Any]:
 
 
 def _matching(model: Any, pattern: str) -> list[Any]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"--freeze={pattern}: no regular expression: {error}") from None
+    expression = re.compile(pattern)  # `Execution` has refused what is none
     matches = [
         layer
         for layer in _leaves(model)

@@ -107,11 +107,13 @@ def _train(
     done = 0 if last is None else checkpoint_files.step_of(last)
     checkpoint_files.refuse_fewer(run.root, done, num_steps)
     chosen = precision.choose(engine.describe(config).low_precision, settings.precision)
+    early = best.stopped_early(run)
     if writes:
-        identity.keep(run, identity.of(config, settings.seed, chosen), done, settings.accept)
+        now = identity.of(config, settings.seed, chosen)
+        ended = last is not None and (done == num_steps or early is not None)
+        identity.keep(run, now, done, settings.accept, ended)
     if last is not None and done == num_steps:
         return last
-    early = best.stopped_early(run)
     if early is not None and last is not None:
         say(
             f"ended early at step {done}: {best.stop_sentence(early)}. --patience=0, or a larger "

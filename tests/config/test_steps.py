@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from replicate import config
+from replicate import config, engine
 from replicate.config import lint_rules, schedule
 from replicate.errors import UserError
 
@@ -37,6 +37,22 @@ def test_the_first_example_of_the_readme():
     assert cosine.learning_rate_base == np.float32(0.08)
     assert not list(lint_rules.schedule_length(message))
     assert schedule.learning_rates(message, [1000])[0] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"num_steps": 2**32}, {"global_batch_size": 2**32}, {"num_classes": 2**31}]
+)
+def test_a_number_that_the_field_does_not_hold_is_refused(asked):
+    ((name, value),) = asked.items()
+    assert config.render(FPNLITE, **{name: 2**31 - 1})
+    with pytest.raises(UserError, match=f"{name}={value}: Value out of range"):
+        config.render(FPNLITE, **asked)
+
+
+def test_nor_is_such_a_length_of_training():
+    message = config.template(FPNLITE)
+    with pytest.raises(UserError, match="num_steps=4294967296"):
+        engine.stopping_at(message, 2**32)
 
 
 def test_what_is_set_explicitly_wins():

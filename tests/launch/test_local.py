@@ -275,6 +275,7 @@ def _shell_words(line):
         (["--target=local", _MODEL, "--val_images=/gone"], "no such image folder: /gone"),
         (["--target=local", _MODEL, "--set=x"], "x"),
         (["--target=local", _MODEL, "--seeds=1,x"], "'x' is no whole number"),
+        (["--target=local", _MODEL, "--seeds=1,-2"], "-2: a seed is 0 to 4294967295"),
         (["--target=local", _MODEL, "--seeds=1,1"], "stands there twice"),
         (["--target=local", _MODEL, "--seeds=1", "--seed=2"], "--seed or --seeds"),
         (["--target=local", _MODEL, "--time_limit=tomorrow"], "is no time"),

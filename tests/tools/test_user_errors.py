@@ -40,6 +40,7 @@ _REPLICATE = (
     "replicate.py --run_dir={out}/run --train_annotations={train} --train_images={train_images} "
     "--val_annotations={val} --val_images={val_images}"
 )
+_PREFLIGHT = _REPLICATE.replace("replicate.py", f"preflight.py --notrial --model={MODEL}")
 CASES = {
     # what: (command, words of the message)
     "an unreadable image": (
@@ -105,6 +106,26 @@ CASES = {
     "no detections file": (
         "score.py --annotations_file={val} --detections={out}/none.json",
         ["none.json"],
+    ),
+    "more steps than a config holds": (
+        f"{_REPLICATE} --model={MODEL} --num_steps=99999999999",
+        ["--num_steps=99999999999", "4294967295"],
+    ),
+    "no seed": (
+        f"{_REPLICATE} --model={MODEL} --seed=99999999999999999999",
+        ["--seed=99999999999999999999", "4294967295"],
+    ),
+    "no regular expression": (
+        f"{_PREFLIGHT} --freeze=(",
+        ["--freeze=(", "no regular expression"],
+    ),
+    "no metric": (
+        f"{_PREFLIGHT} --keep_best=mAP",
+        ["--keep_best=mAP", "AP50"],
+    ),
+    "no metric of this model": (
+        f"{_PREFLIGHT} --keep_best=segm/AP",
+        ["--keep_best=segm/AP", "no masks"],
     ),
     "no run directory": ("report.py --run_dir={out}", ["{out}", "spec.json"]),
 }

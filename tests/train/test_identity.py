@@ -102,6 +102,23 @@ def test_the_same_run_is_continued(begun):
     assert read_json(run.identity)["accepted"] == []
 
 
+def test_of_a_run_at_its_end_nothing_is_continued(begun, capsys):
+    run, config = begun
+    before, asked = run.identity.read_bytes(), run.spec.read_bytes()
+    identity.keep(run, identity.of(config, 1, "bfloat16"), 6, accept=("precision",), ended=True)
+    assert "nothing is left to train" in capsys.readouterr().err
+    assert (run.identity.read_bytes(), run.spec.read_bytes()) == (before, asked)
+    run.checkpoints.mkdir(parents=True)
+    for suffix in ("index", "data-00000-of-00001"):
+        (run.checkpoints / f"ckpt-6.{suffix}").write_bytes(b"")
+    config.train_config.num_steps = 7
+    identity.refuse_at_its_end(run, config, 2, ("seed",))  # a step is left
+    config.train_config.num_steps = 6
+    identity.refuse_at_its_end(run, config, 1, ("seed",))
+    with pytest.raises(UserError, match=r"trained to its end, step 6.*: seed was 1, is 2\."):
+        identity.refuse_at_its_end(run, config, 2, ("seed",))
+
+
 def test_an_unknown_field_is_refused(begun):
     run, config = begun
     with pytest.raises(UserError, match="--accept=sed: one of seed, precision"):
