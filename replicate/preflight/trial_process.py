@@ -98,13 +98,19 @@ def _wait(trainer: Any, start: str, errors: int) -> None:
 
 def _in_words(error: Exception, stage: str) -> dict:
     """An exception in words; running out of GPU memory has its own."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = _line(error)
     if type(error).__name__ == "ResourceExhaustedError":
         return {
             "error": f"the GPU's memory is not enough while {stage}: {text}",
             "fix": "--gradient_accumulation_steps=2 (or more), or a smaller batch and rate",
         }
     return {"error": f"{type(error).__name__} while {stage}: {text}"}
+
+
+def _line(error: Exception) -> str:
+    """What an exception says, in a line; of one out of traced code the last, which is its own."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip() if lines[0].startswith("in user code:") else lines[0]
 
 
 def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
@@ -157,7 +163,7 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
         try:
             begun = trainer.first_weights()
         except Exception as error:
-            trial.add(start={"error": str(error).strip().splitlines()[0]})
+            trial.add(start={"error": _line(error)})
             return None
         trial.add(start={"changed": begun.matched, "total": begun.variables})
     if not job["steps"]:
