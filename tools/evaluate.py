@@ -151,6 +151,7 @@ def _evaluate_one() -> int:
         image_dir,
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
+        beside=_folder_of(config_path),
     )
     evaluation.restore(checkpoint)
     count, result = results.write(evaluation, _OUTPUT.value, scored=scored)
@@ -263,7 +264,24 @@ def _groundtruth(run: "RunDir") -> tuple[str, str]:
             f"what is missing: --annotations_file, --image_dir{_HELP}"
         )
     _require(annotations_file=annotations_file, image_dir=image_dir)
+    _require_there(run, "annotations_file", _ANNOTATIONS.value, annotations_file)
+    _require_there(run, "image_dir", _IMAGES.value, image_dir)
     return str(annotations_file), str(image_dir)
+
+
+def _folder_of(config: str) -> pathlib.Path | None:
+    """The folder that a config lies in; None of a zoo model's name."""
+    path = pathlib.Path(config)
+    return path if path.is_dir() else path.parent if path.is_file() else None
+
+
+def _require_there(run: "RunDir", flag: str, given: str | None, path: str) -> None:
+    """Where a run was made with what has moved since, says which flag names its new place."""
+    if not given and not pathlib.Path(path).exists():
+        raise UserError(
+            f"{path}: not there; it is what {run.spec} says the run is evaluated on. Where it "
+            f"lies now: --{flag}=…{_HELP}"
+        )
 
 
 def _require(**values: str | None) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from tfrecords.json_shapes import Count, Needed, Sha256
+from tfrecords.json_shapes import Count, Held, Needed, Sha256
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
@@ -13,7 +13,9 @@ MetricName = Literal[
     *("AP", "AP50", "AP75", "APs", "APm", "APl"),
     *("AR", "AR50", "AR75", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl"),
 ]
-Metrics = dict[MetricName, Share | None]
+#: A figure of an evaluation, None where it is undefined.
+Figure = Held[Share | None]
+Metrics = dict[MetricName, Figure]
 Evaluator = Literal["hotcoco", "pycocotools"]
 # The zoo publishes AP alone; of a reference of one's own any metric may be given.
 FigureName = Annotated[str, Meta(pattern="^(box|mask|keypoint) (AP|AR)")]
@@ -85,13 +87,13 @@ class CategoryScore(TypedDict):
     name: str
     groundtruth: Count
     detections: Count
-    AP: Share | None
-    AP50: Share | None
-    AP75: Share | None
-    APs: NotRequired[Share | None]
-    APm: Share | None
-    APl: Share | None
-    AR: Share | None
+    AP: Figure
+    AP50: Figure
+    AP75: Figure
+    APs: NotRequired[Figure]
+    APm: Figure
+    APl: Figure
+    AR: Figure
 
 
 class NotChecked(TypedDict):

@@ -70,7 +70,11 @@ class CheckpointEvaluator:
         self._run, self._config = run, config
         self._keep_best, self._patience = keep_best, patience
         self._arguments = config, annotations_file, image_dir
-        self._options: dict[str, Any] = {"batch_size": batch_size, "suppressed_by": suppressed_by}
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "suppressed_by": suppressed_by,
+            "beside": run.root,
+        }
         self._directory = pathlib.Path(directory or run.checkpoints)
         self._evaluation: detections.Evaluation | None = None
         self._told_best: set[str] = set()

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from replicate import decoders, engine
+from replicate.config import placed
 from replicate.errors import UserError
 from replicate.evaluate import categories, images, suppression
 from replicate.evaluate.detector import find_checkpoint, pasted_masks
@@ -78,6 +79,7 @@ class Evaluation:
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
       suppressed_by: whose non-maximum suppression to run, one of `suppression.ASKED`.
+      beside: the config's folder, from which the label map is looked for too (`config.placed`).
 
     Attributes:
       annotations_file: as given.
@@ -96,6 +98,7 @@ class Evaluation:
         *,
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
+        beside: str | os.PathLike | None = None,
     ) -> None:
         self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
@@ -104,7 +107,7 @@ class Evaluation:
             categories.as_they_are(category_names, described.num_classes)
             if described.label_map is None
             else categories.category_ids(
-                _label_map_path(described), category_names, described.num_classes
+                _label_map_path(described, beside), category_names, described.num_classes
             )
         )
         self._detectors = [engine.detector(config, device, suppressed_by) for device in _devices()]
@@ -202,10 +205,10 @@ def _devices() -> list[str | None]:
     return names if len(names) > 1 else [None]
 
 
-def _label_map_path(described: engine.Description) -> str:
+def _label_map_path(described: engine.Description, beside: str | os.PathLike | None) -> str:
     if not described.label_map:
         raise UserError("eval_input_reader.label_map_path is not set; name the model's label map")
-    return described.label_map
+    return placed(described.label_map, beside)
 
 
 def _detected(

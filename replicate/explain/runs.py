@@ -266,7 +266,11 @@ def _points_as(run: _Run, other: _Run) -> float | None:
     annotations, images = (str(place) for place in other.places)  # `can_be_evaluated` has seen both
     inference = other.metrics.get("inference") or {}
     evaluation = Evaluation(
-        config, annotations, images, suppressed_by=inference.get("suppression_asked", "kit")
+        config,
+        annotations,
+        images,
+        suppressed_by=inference.get("suppression_asked", "kit"),
+        beside=run.root,
     )
     evaluation.restore(run.checkpoint)
     results = [result for detections in evaluation.by_image() for result in detections.as_results()]

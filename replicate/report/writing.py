@@ -1,5 +1,6 @@
 """`write`: the report of a run into its directory; `write_comparison`: several on one page."""
 
+import json
 import os
 import pathlib
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from replicate import contracts
+from replicate.contracts.kinds import KINDS
+from replicate.errors import UserError
 from replicate.report import (
     charts,
     compare_charts,
@@ -52,10 +55,13 @@ def write(run: RunDir, images: str = "embedded") -> pathlib.Path:
             report["not_checked"].append(
                 {"what": f"{absent} pictures of the gallery", "why": f"not readable in {image_dir}"}
             )
+    json_text = pages.json_text(contracts.sealed("report", report))
+    if wrong := contracts.fault("report", json.loads(json_text), version=KINDS["report"].version):
+        raise UserError(f"{run.report}: not written, as report.json could not be read: {wrong}")
     common = {"content": report, "plots": plots, "tide_names": charts.TIDE, "interval_of": OF}
     for plot in plots.values():
         write_text(run.report / "plots" / f"{plot.name}.svg", plot.standalone())
-    write_text(run.report / "report.json", pages.json_text(contracts.sealed("report", report)))
+    write_text(run.report / "report.json", json_text)
     write_text(run.report / "report.md", markdown_of(report, plots))
     write_text(
         run.report / "index.html", page_of_run(pictures=pictures, originals=originals, **common)

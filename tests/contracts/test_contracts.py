@@ -294,6 +294,43 @@ def test_of_an_older_version_only_what_is_needed_is_held(run, tmp_path):
         read_json(tmp_path / "verdict.json")
 
 
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        (("metrics", "AP50"), 52.3, r"<= 1.0 - at `\$.metrics.AP50`"),
+        (("metrics", "AR@100"), float("nan"), r">= 0.0 - at `\$.metrics.AR@100`"),
+        (("evaluators", "pycocotools", "AP"), 5.0, r"`\$.evaluators.pycocotools.AP`"),
+        (("per_category", 0, "AP"), float("inf"), r"<= 1.0 - at `\$.per_category\[0\].AP`"),
+        (("others", 0, "metrics", "AP"), -0.5, r"`\$.others\[0\].metrics.AP`"),
+    ],
+)
+@pytest.mark.parametrize("old", [True, False])
+def test_figures_are_held_in_every_version(old, where, value, said, run, tmp_path):
+    """A figure out of its range is damage, and the one reader names its field and the way back."""
+    path = tmp_path / "evals/200/metrics.json"
+    path.parent.mkdir(parents=True)
+    document = copy.deepcopy(read_json(run.eval_at(200) / "metrics.json"))
+    document["others"] = [{**copy.deepcopy(document), "iou_type": "segm"}]
+    if old:
+        for score in (document, *document["others"]):
+            score["metrics"]["APs"] = None  # undefined is no fault
+    else:
+        for name in ("step", "checkpoint", "images", "others"):
+            document["others"][0].pop(name, None)
+        document["schema"] = contracts.urn("metrics")
+    path.write_text(json.dumps(document))
+    assert read_json(path)["metrics"]
+    inside = document
+    for key in where[:-1]:
+        inside = inside[key]
+    inside[where[-1]] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=said) as caught:
+        read_json(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert f"tools/evaluate.py --model_dir={tmp_path}" in str(caught.value)
+
+
 def test_a_manifest_that_could_not_be_read_is_not_written(tmp_path):
     with pytest.raises(AssertionError, match="missing required field `source`"):
         manifest.write(tmp_path / "val", {"format": 1})
