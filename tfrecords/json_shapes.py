@@ -122,7 +122,7 @@ def _union(members: Iterable[Any]) -> Any:
 
 @functools.cache
 def _object(shapes: tuple[Any, ...], whole: bool, needed_alone: bool = False) -> Any:
-    """A TypedDict of the fields that any of these has, or of those that have what is needed or held."""
+    """A TypedDict of the fields that any of these has, or of those with what is needed or held."""
     fields: dict[str, Any] = {}
     needed = set()
     for shape in shapes:

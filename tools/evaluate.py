@@ -275,9 +275,9 @@ def _folder_of(config: str) -> pathlib.Path | None:
     return path if path.is_dir() else path.parent if path.is_file() else None
 
 
-def _require_there(run: "RunDir", flag: str, given: str | None, path: str) -> None:
+def _require_there(run: "RunDir", flag: str, given: str | None, path: str | None) -> None:
     """Where a run was made with what has moved since, says which flag names its new place."""
-    if not given and not pathlib.Path(path).exists():
+    if path and not given and not pathlib.Path(path).exists():
         raise UserError(
             f"{path}: not there; it is what {run.spec} says the run is evaluated on. Where it "
             f"lies now: --{flag}=…{_HELP}"

@@ -28,6 +28,13 @@ def evaluation_images(facts: LaunchFacts) -> Iterator[CheckFinding]:
     source = facts.val_source
     if source is None:
         yield from _images_by_records(facts)
+    elif source.num_annotations == source.num_crowd:
+        but = f" but {source.num_crowd:,} crowds" if source.num_crowd else ""
+        yield breaks(
+            f"{source.annotations_file}: {len(source.images):,} images, no annotations{but}: AP is "
+            "undefined without groundtruth",
+            "give --val_annotations with the objects of these images",
+        )
     elif facts.row is None:
         yield Note(f"{len(source.images):,} images of {source.annotations_file}")
     else:
@@ -92,7 +99,13 @@ def training_images(facts: LaunchFacts) -> Iterator[CheckFinding]:
         yield mind(f"not told: {why}", GIVE.format("train"))
         return
     seen, split = f"{images:,} images, {annotations:,} annotations", official.TRAIN2017
-    if facts.row is None:
+    if not annotations:
+        file = source.annotations_file if source is not None else facts.train_records.output_path
+        yield breaks(
+            f"{file}: {images:,} images, no annotations: no groundtruth to train on",
+            "give --train_annotations with the objects of these images",
+        )
+    elif facts.row is None:
         yield Note(seen)
     elif (images, annotations) == (split.images, split.annotations):
         yield Note(f"{seen}, as many as {split.name} has")

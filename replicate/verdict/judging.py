@@ -52,6 +52,8 @@ def of_runs(
         for run in runs:
             if run.spec.is_file():
                 read_json(run.spec)  # what it is held against stands there
+    for run in runs:
+        _tell_of_unread(run)
     asked = reference or (None if model else _remembered(runs))
     if asked is None and model is None and any(finetunes(run) for run in runs):
         return against.without_reference(_judging(runs, kind))
@@ -90,6 +92,25 @@ def of_runs(
         explained=explained,
         cut=_cut(name),
     )
+
+
+def _tell_of_unread(run: RunDir) -> None:
+    """Says on stderr what is wrong with files that a verdict may go without."""
+    read_json_or_none(run.annotations, kind="annotations")
+    if not run.deviations.is_file():
+        return
+    try:
+        nothing = read_json(run.deviations) is None
+    except UserError:
+        read_json_or_none(run.deviations)  # tells it
+        return
+    request = (read_json_or_none(run.spec) or {}).get("request") or {}
+    if nothing and (model := request.get("model")):
+        print(
+            f"{run.deviations}: null, though the run is of {model}; what differs from that is told "
+            "from the config where it is needed",
+            file=sys.stderr,
+        )
 
 
 def finetunes(run: RunDir) -> bool:

@@ -170,8 +170,7 @@ def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
     held = read_json(path)
     if not isinstance(held, dict) or not {"iou_type", "metrics", "annotations"} <= held.keys():
         raise UserError(f"{path}: not a metrics.json of tools/score.py or of a run's evaluation")
-    if wrong := contracts.fault("metrics", held):  # a file that its name does not say to be one
-        raise UserError(f"{path}: not what the kit writes there ({wrong}). Evaluate or score again")
+    hold(path, held)
     beside = pathlib.Path(path).parent / "detections.json.gz"
     return [
         ScoreFiles(
@@ -181,6 +180,16 @@ def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
         )
         for metrics in (held, *held.get("others", []))
     ]
+
+
+def hold(path: str | os.PathLike[str], metrics: dict) -> None:
+    """Refuses a metrics.json under another name, which the reader of files does not know for one.
+
+    Raises:
+      UserError: a figure is out of its range, or what is needed is not there.
+    """
+    if wrong := contracts.fault("metrics", metrics):
+        raise UserError(f"{path}: no metrics.json as the kit writes it ({wrong}); score again")
 
 
 def _kind(text: str) -> str:

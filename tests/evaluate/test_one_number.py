@@ -1,5 +1,6 @@
 """One checkpoint, one number: by evaluation, by benchmark, from its export, from every tool."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -7,8 +8,9 @@ import sys
 
 import pytest
 
-from replicate import benchmark, export
-from replicate.evaluate import suppression
+from replicate import benchmark, config, export
+from replicate.errors import UserError
+from replicate.evaluate import detections, suppression
 from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json, write_json
 from tests.evaluate.conftest import STEP, Case
@@ -61,6 +63,22 @@ def test_run_directory_and_checkpoint(ssd, run, evaluated, batch_size):
         run.checkpoints / f"ckpt-{STEP}", data, pipeline_config=run.pipeline_config, **options
     )
     same(of_checkpoint.metrics["bbox"], evaluated)
+
+
+def test_a_moved_run_has_its_label_map(ssd, run, evaluated, tmp_path):
+    """Its config names the place where it was made; the file lies where the run does now."""
+    moved = _copy(run, tmp_path)
+    moved.data.mkdir()
+    shutil.copy(ssd.folder / "label_map.pbtxt", moved.data)
+    message = copy.deepcopy(ssd.config)
+    message.eval_input_reader[0].label_map_path = "/where/it/was/made/data/label_map.pbtxt"
+    moved.pipeline_config.write_text(config.to_text(message))
+    evaluator = CheckpointEvaluator(moved, message, ssd.annotations_file, ssd.image_dir)
+    shutil.rmtree(moved.evals)
+    same(evaluator.evaluate_all()["metrics"], evaluated)
+    (moved.data / "label_map.pbtxt").unlink()
+    with pytest.raises(UserError, match="/where/it/was/made/data/label_map.pbtxt"):
+        detections.Evaluation(message, ssd.annotations_file, ssd.image_dir, beside=moved.root)
 
 
 def test_suppression_of_the_api(ssd, run, evaluated, tmp_path):

@@ -272,6 +272,21 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("lacking", "flag"), [("val_annotations", "annotations_file"), ("val_images", "image_dir")]
+)
+def test_what_has_moved_since_is_asked_for_by_its_flag(lacking, flag, tmp_path):
+    there = {"val_annotations": str(tmp_path / "run/spec.json"), "val_images": str(tmp_path)}
+    write_json(RunDir.at(tmp_path / "run").spec, {"request": there | {lacking: "/was/here"}})
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "tools" / "evaluate.py"), f"--model_dir={tmp_path}/run"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "evaluate.py: /was/here: not there" in done.stderr and f"--{flag}=" in done.stderr
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes(name):
     given, message = MISTAKES[name]

@@ -19,6 +19,33 @@ from tests.preflight.conftest import MODEL
 from tfrecords import checked_json, framing
 
 
+def without_objects(drawn, folder, split, crowds=0):
+    """A split's annotation file without its annotations, or with some that are crowds alone."""
+    document = json.loads(pathlib.Path(drawn[split][0]).read_text())
+    kept = document["annotations"][:crowds]
+    document["annotations"] = [annotation | {"iscrowd": 1} for annotation in kept]
+    path = folder / f"instances_{split}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("split", "number", "crowds", "said"),
+    [
+        ("train", 17, 0, "no annotations: no groundtruth to train on"),
+        ("val", 2, 0, "no annotations: AP is undefined"),
+        ("val", 2, 2, "no annotations but 2 crowds: AP is undefined"),
+    ],
+)
+@pytest.mark.parametrize("purpose", ["replicate", "finetune"])
+def test_no_groundtruth(intent, drawn, tmp_path, purpose, split, number, crowds, said):
+    path = without_objects(drawn, tmp_path, split, crowds)
+    made = dataclasses.replace(intent(**{f"{split}_annotations": path}), purpose=purpose)
+    result = preflight.check(made, trial=False, numbers=(number,)).results[0]
+    assert result.status == "fail" and str(path) in result.seen and said in result.seen
+    assert f"--{split}_annotations" in result.fix
+
+
 class Test2EvaluationImages:
     def test_a_subset(self, intent, told):
         # Under a zoo model's name the published figure is on val2017.

@@ -64,6 +64,31 @@ def test_one_run_against_another_is_the_interval_paired_over_the_images(tmp_path
     assert narrow.verdict == "NOT REPLICATED"
 
 
+def test_files_of_null_are_named(tmp_path, data, capsys):
+    """None of the two is needed where nothing is compared with a recipe; neither is passed over."""
+    ours = own_run(tmp_path / "new", data)
+    verdict.of(ours.root)
+    assert capsys.readouterr().err == ""
+    ours.deviations.write_text("null")
+    ours.annotations.write_text("null")
+    assert verdict.of(ours.root).verdict == "NO REFERENCE"
+    told = capsys.readouterr().err
+    assert f"{ours.annotations}: not what the kit writes there" in told
+    assert f"{ours.deviations}: null, though the run is of {MODEL}" in told
+
+
+def test_a_figure_out_of_its_range_is_refused_under_any_name(tmp_path, data):
+    ours = own_run(tmp_path / "new", data)
+    document = read_json(ours.eval_at(ours.evaluated_steps()[-1]) / "metrics.json")
+    document["metrics"]["AP"] = 52.3
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(document))
+    for more in (f"--model={MODEL}", f"--reference={ours.root}"):
+        done = run(f"--metrics={path}", more)
+        assert done.returncode == 2 and "AP 5230" not in done.stdout
+        assert f"{path}: " in done.stderr and "$.metrics.AP" in done.stderr
+
+
 def test_a_better_figure_may_pass(tmp_path, data):
     """One-sided: a rise is no failure, a fall is; JUnit says the same as the exit status."""
     better, old = own_run(tmp_path / "new", data, 1, seed=1), own_run(tmp_path / "old", data)
