@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import sys
@@ -108,9 +109,12 @@ def _in_words(error: Exception, stage: str) -> dict:
 
 
 def _line(error: Exception) -> str:
-    """What an exception says, in a line; of one out of traced code the last, which is its own."""
+    """What an exception says, in a line; of one out of traced code what stands below the code."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip() if lines[0].startswith("in user code:") else lines[0]
+    if not lines[0].startswith("in user code:"):
+        return lines[0]
+    own = (line.strip() for line in lines if re.match(r"\s+\w*(Error|Exception): ", line))
+    return next(own, lines[-1].strip())
 
 
 def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:

@@ -93,22 +93,28 @@ def weights(module: Any) -> list[tf.Variable]:
 def class_heads(model: Any, model_config: "Message") -> list[tf.Variable]:
     """The variables of a model whose shape follows from the number of its classes.
 
-    No list of names: the API builds the same model for one class more, as a graph that is never
-    run, and those are the variables that come out in another shape.
+    No list of names: the API builds the same model for one class more, its prediction is traced
+    and never run, and those are the variables that come out in another shape.
 
     Args:
       model, model_config: as of `restore`.
     """
     larger = copy.deepcopy(model_config)
     getattr(larger, larger.WhichOneof("model")).num_classes += 1
-    with tf.Graph().as_default():
-        other = odapi.build_model(larger, is_training=False)
+    other = odapi.build_model(larger, is_training=False)
+
+    # Traced, not run: that makes the variables. (In a graph of its own, Keras would make the
+    # model's classes those of its first version, the other models' too.)
+    @tf.function
+    def predict() -> None:
         other.predict(*other.preprocess(tf.zeros([1, 64, 64, 3])))
-        return [
-            variable
-            for variable, twin in _together(model, other, tf.train.TrackableView.children)
-            if isinstance(twin, tf.Variable) and twin.shape != variable.shape
-        ]
+
+    predict.get_concrete_function()
+    return [
+        variable
+        for variable, twin in _together(model, other, tf.train.TrackableView.children)
+        if isinstance(twin, tf.Variable) and twin.shape != variable.shape
+    ]
 
 
 def _together(

@@ -7,7 +7,7 @@ def test_an_error_of_traced_code_is_told_by_its_own_line():
     """As AutoGraph words it: where it was first, what it is last."""
     error = ValueError(
         'in user code:\n\n    File "steps.py", line 9, in step\n        call()\n\n'
-        "    ValueError: the schedule ends at 4\n"
+        "    ValueError: the schedule ends at 4\n    2. More of it.\n"
     )
     told = trial_process._in_words(error, "two training steps")
     assert told == {

@@ -148,8 +148,11 @@ def test_the_class_heads_of_every_family(label, named, tmp_path):
     assert len(heads) == 2 or not label.startswith(("CenterNet", "Faster"))
 
 
-@pytest.mark.parametrize("how", [ALL_BUT_CLASS_HEADS, "full", "detection"])
-def test_the_step_of_the_checkpoint_is_not_taken_over(how, even_config, tmp_path):
+@pytest.mark.parametrize(
+    "how, freeze",
+    [(ALL_BUT_CLASS_HEADS, "backbone"), (ALL_BUT_CLASS_HEADS, ""), ("full", ""), ("detection", "")],
+)
+def test_the_step_of_the_checkpoint_is_not_taken_over(how, freeze, even_config, tmp_path):
     """The API keeps the step in its model, and so in the checkpoint of a trained one."""
     config = copy.deepcopy(even_config)
     before = Trainer(config, Execution())
@@ -161,7 +164,7 @@ def test_the_step_of_the_checkpoint_is_not_taken_over(how, even_config, tmp_path
     if how != ALL_BUT_CLASS_HEADS:
         config.train_config.fine_tune_checkpoint_type = how
     restore = how if how == ALL_BUT_CLASS_HEADS else ""
-    trainer = Trainer(config, Execution(restore=restore))
+    trainer = Trainer(config, Execution(restore=restore, freeze=freeze))
     start = trainer.first_weights()
     assert start.matched == start.variables > 100
     count = len(trainer.model.variables) - 1  # the step
