@@ -385,10 +385,11 @@ def _content(path: str | os.PathLike) -> tuple[bytes, str, str]:
         data = pathlib.Path(path).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if data[:2] != b"\x1f\x8b" and not str(path).endswith(".gz"):
-            return json_text.utf8(data), sha256, sha256
-        text = gzip.decompress(data)
-        content_sha256 = hashlib.sha256(text).hexdigest()
-        return json_text.utf8(text), sha256, content_sha256
+            text = json_text.utf8(data)
+        else:
+            text = json_text.utf8(gzip.decompress(data))
+        same = len(text) == len(data)  # neither packed nor with a mark
+        return text, sha256, sha256 if same else hashlib.sha256(text).hexdigest()
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
     except json_text.OtherEncoding as error:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfrecords import json_text
-
 if TYPE_CHECKING:
     from replicate.score.detections import Detections
     from replicate.score.groundtruth import Groundtruth
@@ -148,7 +146,7 @@ def matched_by_hotcoco(
 
 def _hotcoco(groundtruth: "Groundtruth", detections: "Detections") -> Any:
     """It reads a plain file itself, which is quicker: neither packed nor with a mark before it."""
-    plain = json_text.is_plain(groundtruth.path)
+    plain = groundtruth.file.sha256 == groundtruth.file.content_sha256
     return _hotcoco_of(str(groundtruth.path) if plain else groundtruth.as_coco(), detections)
 
 
