@@ -29,7 +29,7 @@ def execution(files: RunFiles) -> list[str]:
     if not executed or files.message is None:
         return []
     batch = engine.describe(files.message).batch_size
-    micro, replicas = executed["gradient_accumulation_steps"], executed["replicas"]
+    micro, replicas = executed.get("gradient_accumulation_steps", 1), executed["replicas"]
     said = []
     if micro * replicas > 1:
         said.append(
@@ -44,7 +44,7 @@ def execution(files: RunFiles) -> list[str]:
             "Convolutions and products of float32 were computed in TensorFloat-32, with 10 bits of "
             "mantissa, as TensorFlow does by default on such a GPU (--notf32 keeps all)"
         )
-    if executed["jit_compile"]:
+    if executed.get("jit_compile"):
         said.append("Steps were compiled by XLA, which rounds in another order")
     return said + _profiled(files.run)
 
