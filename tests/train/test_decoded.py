@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 import pytest
 
-from replicate import config as configs
 from replicate import odapi
 from replicate.errors import UserError
 
@@ -14,11 +13,10 @@ odapi.load()
 
 import tensorflow as tf
 
-import tfrecords
-from replicate.demo import drawing
 from replicate.execution import Execution
 from replicate.train import decoded, input_stream, loop
 from replicate.train.trainer import Trainer
+from tests.train import drawn_input
 
 _RECIPES = (
     "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
@@ -29,35 +27,16 @@ _RECIPES = (
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """(pattern of two shards with masks, their label map) of eight drawn JPEG images."""
-    folder = tmp_path_factory.mktemp("records")
-    drawn = drawing.draw(folder / "drawn", train_images=8, val_images=1)["train"]
-    tfrecords.convert(
-        *map(str, drawn), str(folder / "train"), 2, include_masks=True, progress=False
-    )
-    tfrecords.write_label_map(str(drawn[0]), str(folder / "label_map.pbtxt"))
-    return f"{folder}/train-*.tfrecord", str(folder / "label_map.pbtxt")
+    return drawn_input.records(tmp_path_factory.mktemp("records"), shards=2)
 
 
 def _config(recipe, records):
-    pattern, label_map = records
-    message = configs.render(
-        recipe,
-        overrides=[("train_config.batch_size", "2")],
-        train_records=pattern,
-        label_map=label_map,
-        fine_tune_checkpoint="",
-    )
-    message.train_input_reader.max_number_of_boxes = 10
-    return message
+    return drawn_input.config(recipe, records, batch_size=2)
 
 
 def _batches(message, model, images="", first_example=0, count=10):
-    """The arrays of so many batches: two epochs and a half."""
-    dataset = input_stream.train_dataset(
-        message, model, seed=5, first_example=first_example, images=images
-    )
-    return [array.numpy() for batch in dataset.take(count) for array in tf.nest.flatten(batch)]
+    """Two epochs and a half."""
+    return drawn_input.batches(message, model, count, first_example, images)
 
 
 def _paths(message):

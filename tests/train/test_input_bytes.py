@@ -6,16 +6,14 @@ import functools
 import numpy as np
 import pytest
 
-from replicate import config as configs
 from replicate import odapi
 
 odapi.load()
 
 import tensorflow as tf
 
-import tfrecords
-from replicate.demo import drawing
-from replicate.train import input_bytes, input_stream
+from replicate.train import input_bytes
+from tests.train import drawn_input
 
 _RECIPES = (
     "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8",
@@ -31,26 +29,11 @@ _SLOW = (
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """(pattern of records with masks, their label map) of eight drawn images."""
-    folder = tmp_path_factory.mktemp("records")
-    drawn = drawing.draw(folder / "drawn", train_images=8, val_images=1)["train"]
-    tfrecords.convert(
-        *map(str, drawn), str(folder / "train"), 1, include_masks=True, progress=False
-    )
-    tfrecords.write_label_map(str(drawn[0]), str(folder / "label_map.pbtxt"))
-    return f"{folder}/train-*.tfrecord", str(folder / "label_map.pbtxt")
+    return drawn_input.records(tmp_path_factory.mktemp("records"), shards=1)
 
 
 def _config(recipe, records, *steps):
-    pattern, label_map = records
-    message = configs.render(
-        recipe,
-        overrides=[("train_config.batch_size", "4")],
-        train_records=pattern,
-        label_map=label_map,
-        fine_tune_checkpoint="",
-    )
-    message.train_input_reader.max_number_of_boxes = 10
+    message = drawn_input.config(recipe, records, batch_size=4)
     if steps:
         del message.train_config.data_augmentation_options[:]
     for step in steps:
@@ -59,9 +42,7 @@ def _config(recipe, records, *steps):
 
 
 def _batches(message, model, count=6):
-    """The arrays of so many batches."""
-    dataset = input_stream.train_dataset(message, model, seed=5, first_example=0)
-    return [array.numpy() for batch in dataset.take(count) for array in tf.nest.flatten(batch)]
+    return drawn_input.batches(message, model, count)
 
 
 def _assert_equal_bits(message, monkeypatch):

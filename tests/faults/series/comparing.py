@@ -3,13 +3,21 @@
 import json
 
 from replicate.run import RunDir
-from tests.faults.tools import content
+from tests.faults.tools import ANSWERED, content
 
 # What holds times, machines or process numbers, which differ between two runs without a fault.
 NOT_COMPARED = (
     r"^(environment|training|preflight|spec|annotations)\.json$|^launch/|events\.out\.tfevents"
     r"|^checkpoints/(checkpoint$|damaged-)|^metrics\.jsonl$|^report/|^data/manifest-"
 )
+
+
+def whole_output(tools, whole_at, command):
+    """`content` of the new folder `whole_at` in which a command ran without a fault."""
+    whole_at.mkdir()
+    done = tools.run(*command(whole_at))
+    assert done.status in ANSWERED, done.stderr
+    return content(whole_at)
 
 
 def same(text, other):

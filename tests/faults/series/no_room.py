@@ -4,8 +4,8 @@ import contextlib
 import shutil
 import subprocess
 
-from tests.faults.series.comparing import equal
-from tests.faults.tools import ANSWERED, MENDABLE, Figures, content, gone, partial_files, work
+from tests.faults.series.comparing import equal, whole_output
+from tests.faults.tools import MENDABLE, Figures, content, gone, partial_files, work
 
 
 def no_room(tools, folder, commands, limits):
@@ -18,9 +18,7 @@ def no_room(tools, folder, commands, limits):
     figures = Figures()
     for name, command in commands.items():
         whole_at = folder / f"{name}-whole"
-        whole_at.mkdir()
-        assert tools.run(*command(whole_at)).status in ANSWERED, name
-        whole = content(whole_at)
+        whole = whole_output(tools, whole_at, command)
         for limit in limits:
             out = folder / f"{name}-{limit}"
             out.mkdir()

@@ -2,8 +2,8 @@
 
 import shutil
 
-from tests.faults.series.comparing import equal
-from tests.faults.tools import ANSWERED, MENDABLE, Figures, content, partial_files
+from tests.faults.series.comparing import equal, whole_output
+from tests.faults.tools import ANSWERED, MENDABLE, Figures, partial_files
 
 
 def two_at_once(tools, folder, commands, times=1):
@@ -11,9 +11,7 @@ def two_at_once(tools, folder, commands, times=1):
     figures = Figures()
     for name, command in commands.items():
         whole_at = folder / f"{name}-one"
-        whole_at.mkdir()
-        assert tools.run(*command(whole_at)).status in ANSWERED, name
-        whole = content(whole_at)
+        whole = whole_output(tools, whole_at, command)
         for number in range(times):
             out = folder / f"{name}-two{number}"
             out.mkdir()
