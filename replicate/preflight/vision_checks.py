@@ -115,9 +115,10 @@ def _records(
 ) -> Iterator[CheckFinding]:
     """Whether the decoder finds the objects of a sample of records, and what they are."""
     classes = facts.described.num_classes
-    sampled = list(overlap.sample_records(held))
     with_objects = [
-        operation for operation in sampled if _values(operation, "image/object/bbox/xmin")
+        features
+        for features in overlap.sample_records(held)
+        if _values(features, "image/object/bbox/xmin")
     ]
     for features in with_objects:
         if names is not None:
@@ -156,7 +157,7 @@ def _records(
                 else data_checks.CONVERT,
             )
             return
-    has_masks = any(_values(operation, "image/object/mask") for operation in with_objects)
+    has_masks = any(_values(features, "image/object/mask") for features in with_objects)
     needed = split == "train" and facts.described.predicts_masks
     if needed and with_objects and not has_masks:
         yield breaks(

@@ -1,10 +1,9 @@
 """Training images kept as they were decoded: each is decoded once, not once an epoch.
 
 Each image is a file, named for a fingerprint of its encoded bytes, in a folder of a local disk or
-of memory (tmpfs), which goes when the training ends. The next one decodes again, all of COCO's
-images in three minutes of one core; so nothing that is kept can be of other records or of another
-decoder. Everything else of a record is read from the record, and the batches are those without the
-cache, to the bit (tests/train/test_decoded.py).
+of memory (tmpfs), which goes when the training ends. The next one decodes again, so that nothing
+that is kept can be of other records or of another decoder. Everything else of a record is read from
+the record, and the batches are those without the cache, to the bit (tests/train/test_decoded.py).
 """
 
 import collections
