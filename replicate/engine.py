@@ -38,6 +38,13 @@ FILES = {ODAPI: "pipeline.config", TFVISION: "params.yaml"}
 STEPS = {ODAPI: "train_config.num_steps", TFVISION: "trainer.train_steps"}
 #: Where it has its starting checkpoint.
 START = {ODAPI: "train_config.fine_tune_checkpoint", TFVISION: "task.init_checkpoint"}
+#: Where it says what of that checkpoint is loaded.
+START_KIND = {
+    ODAPI: "train_config.fine_tune_checkpoint_type",
+    TFVISION: "task.init_checkpoint_modules",
+}
+#: What a checkpoint to continue from calls the number of its step.
+STEP = {ODAPI: "step", TFVISION: "global_step"}
 #: Where it has the images of a step, over all devices, and the records of its shuffle buffer.
 BATCH = {ODAPI: "train_config.batch_size", TFVISION: "task.train_data.global_batch_size"}
 SHUFFLE = {
@@ -62,6 +69,9 @@ _FILLED = {
         "set_field": "replicate.config:set_field",
         "detecting_as": "replicate.config.composed:detecting_as",
         "stopping_at": "replicate.config.composed:stopping_at",
+        "reading": "replicate.config.composed:reading",
+        "of_step": "replicate.config.composed:of_step",
+        "obstacles": "replicate.odapi.xla:obstacles",
     },
     TFVISION: {
         "read": "replicate.tfvision.configs:read",
@@ -80,6 +90,9 @@ _FILLED = {
         "set_field": "replicate.tfvision.render:set_config_field",
         "detecting_as": "replicate.tfvision.render:detecting_as",
         "stopping_at": "replicate.tfvision.render:stopping_at",
+        "reading": "replicate.tfvision.render:reading",
+        "of_step": "replicate.tfvision.render:of_step",
+        "obstacles": "replicate.tfvision.obstacles:obstacles",
         "saved_model": "replicate.tfvision.export:saved_model",
     },
 }
@@ -100,6 +113,9 @@ class Description:
       train_records, val_records: patterns of the records' files.
       train_label_map: path of the label map that the training reads, "" where it needs none.
       start: the starting checkpoint's prefix or folder, "" for random weights.
+      start_kind: what of it is loaded, in the config's words.
+      input_hw: the images' size in pixels, as the model gets them; 0 where they keep their own, of
+        a shorter and a longer bound these.
       shuffle_buffer: records that the training's shuffle buffer holds, 0 without one.
     """
 
@@ -114,6 +130,8 @@ class Description:
     val_records: tuple[str, ...] = ()
     train_label_map: str = ""
     start: str = ""
+    start_kind: str = ""
+    input_hw: tuple[int, int] = (0, 0)
     shuffle_buffer: int = 0
 
 
@@ -295,6 +313,31 @@ def recipe_of(source: str | os.PathLike) -> Any:
 def stopping_at(config: Any, num_steps: int) -> Any:
     """The config with another number of steps; its schedule stays."""
     return _part(of(config), "stopping_at")(config, num_steps)
+
+
+def reading(config: Any, records: str, label_map: str) -> Any:
+    """A copy of the config whose training reads the records of a pattern.
+
+    Args:
+      records: with masks where the model learns them; for TF-Vision with class labels.
+      label_map: path of their StringIntLabelMap, for an engine that reads one.
+    """
+    return _part(of(config), "reading")(config, records, label_map)
+
+
+def of_step(config: Any) -> str:
+    """The part of a config, as text, that a traced training step depends on: all but where its
+    data lie and how it is evaluated."""
+    return _part(of(config), "of_step")(config)
+
+
+def obstacles(config: Any, execution: Any) -> list[str]:
+    """Why a config cannot be trained as it is asked for, each a sentence that begins with its flag.
+
+    Args:
+      execution: Execution.
+    """
+    return list(_part(of(config), "obstacles")(config, execution))
 
 
 def set_field(config: Any, path: str, value: str) -> None:

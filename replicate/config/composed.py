@@ -3,7 +3,7 @@
 import copy
 from typing import TYPE_CHECKING
 
-from replicate.config import scaling
+from replicate.config import scaling, textproto
 from replicate.config.render import render
 from replicate.engine import Composition
 
@@ -38,6 +38,28 @@ def detecting_as(message: "Message", other: "Message") -> "Message":
             if field in theirs.DESCRIPTOR.fields_by_name and theirs.HasField(field):
                 getattr(getattr(made.model, kind), field).CopyFrom(getattr(theirs, field))
     return made
+
+
+def reading(message: "Message", records: str, label_map: str) -> "Message":
+    """See `replicate.engine.reading`; the evaluation's readers read them too."""
+    made = copy.deepcopy(message)
+    for reader in (made.train_input_reader, *made.eval_input_reader):
+        reader.tf_record_input_reader.ClearField("input_path")
+        reader.tf_record_input_reader.input_path.append(records)
+        reader.label_map_path = label_map
+    return made
+
+
+def of_step(message: "Message") -> str:
+    """See `replicate.engine.of_step`."""
+    step = copy.deepcopy(message)
+    step.ClearField("eval_config")
+    step.ClearField("eval_input_reader")
+    reader = step.train_input_reader
+    for field in ("shuffle_buffer_size", "label_map_path"):
+        reader.ClearField(field)
+    reader.tf_record_input_reader.ClearField("input_path")
+    return textproto.to_text(step)
 
 
 def stopping_at(message: "Message", num_steps: int) -> "Message":

@@ -104,6 +104,8 @@ def described(message: "Message") -> Description:
         val_records=of_config.val_records,
         train_label_map=of_config.label_map,
         start=of_config.fine_tune_checkpoint,
+        start_kind=of_config.fine_tune_checkpoint_type,
+        input_hw=(of_config.input_height, of_config.input_width),
         shuffle_buffer=_shuffle_buffer(message.train_input_reader),
     )
 

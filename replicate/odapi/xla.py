@@ -32,6 +32,12 @@ def obstacle(model_config: "Message") -> str:
     )
 
 
+def obstacles(config: "Message", execution: Any) -> Iterator[str]:
+    """See `replicate.engine.obstacles`."""
+    if execution.jit_compile and (reason := obstacle(config.model)):
+        yield f"--jit_compile: XLA cannot compile this model: {reason}"
+
+
 @contextlib.contextmanager
 def replacements() -> Iterator[None]:
     """Inside, functions are traced with operations that XLA compiles."""

@@ -65,7 +65,7 @@ CHECKS = (
     PreflightCheck(reasons.LABELS, (data_checks.labels,), vision=(vision_checks.labels,)),
     PreflightCheck(reasons.SCHEDULE, (recipe_checks.length,)),
     PreflightCheck(reasons.RESUME, (starting.resume,), (starting.resumed,)),
-    PreflightCheck(reasons.GPU, (machine.gpus, machine.compiled), (machine.ran_on,)),
+    PreflightCheck(reasons.GPU, (machine.gpus, machine.executed), (machine.ran_on,)),
     PreflightCheck(reasons.LIBRARIES, (machine.libraries,)),
     PreflightCheck(reasons.MEMORY, (machine.buffers,), (machine.memory_needed,)),
     PreflightCheck(reasons.AVERAGES, (recipe_checks.averages,), vision=(vision_checks.averages,)),

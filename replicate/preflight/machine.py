@@ -6,13 +6,16 @@ from replicate import devices, engine, odapi
 from replicate.doctor import FAIL, OK, hardware, software
 from replicate.doctor.asked import ask
 from replicate.doctor.examination import ask_all
-from replicate.odapi import xla
 from replicate.preflight import memory
 from replicate.preflight.forecast import Forecast
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
 
 _TIGHT = 0.8
+_SMALLER_STEP = {
+    engine.ODAPI: "--gradient_accumulation_steps",
+    engine.TFVISION: "a smaller batch and rate",
+}
 
 
 def gpus(facts: LaunchFacts) -> Iterator[CheckFinding]:
@@ -59,16 +62,10 @@ def _without_gpu() -> Iterator[CheckFinding]:
         yield mind("no GPU: training runs on the CPU", "for a full run, a machine with GPUs")
 
 
-def compiled(facts: LaunchFacts) -> Iterator[CheckFinding]:
-    """10, beside it: a step that XLA is asked to compile and cannot."""
-    if not facts.intent.jit_compile:
-        return
-    if facts.engine != engine.ODAPI:
-        yield breaks("--jit_compile: not for a TF-Vision config", "leave --jit_compile out")
-        return
-    reason = xla.obstacle(facts.message.model)
-    if reason:
-        yield breaks(f"XLA cannot compile this model: {reason}", "leave --jit_compile out")
+def executed(facts: LaunchFacts) -> Iterator[CheckFinding]:
+    """10, beside it: steps that cannot be executed as it is asked."""
+    for obstacle in engine.obstacles(facts.message, facts.intent):
+        yield breaks(obstacle, f"leave {obstacle.partition(':')[0]} out")
 
 
 def ran_on(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[CheckFinding]:
@@ -121,13 +118,10 @@ def memory_needed(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterat
     if "error" in trial:
         yield breaks(f"the trial did not end: {trial['error']}", trial.get("fix", "mend it first"))
         return
-    if facts.engine != engine.ODAPI:
-        yield mind("not told: of a TF-Vision config two steps are not tried before the launch")
-        return
     if "steps" not in trial:
         yield mind("not told without the trial", "without --notrial")
         return
-    fix = "a smaller train_input_reader.shuffle_buffer_size, or --gradient_accumulation_steps"
+    fix = f"a smaller {engine.SHUFFLE[facts.engine]}, or {_SMALLER_STEP[facts.engine]}"
     for what, sure, needed, there in (
         (
             "memory",

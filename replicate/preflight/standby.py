@@ -21,7 +21,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from replicate import config as configs
+from replicate import engine
 from replicate.errors import Interrupted, Unavailable, UserError
 from replicate.processes import STOP_SIGNALS
 from replicate.run import write_text
@@ -54,11 +54,11 @@ class Standby:
 
         Args:
           process: subprocess.Popen.
-          config: the TrainEvalPipelineConfig that was tried.
+          config: the one that was tried, of either engine.
           settings: what its steps depend on, as of `Execution.of_steps`.
         """
         self._resources.callback(_end, process)
-        self._process, self._tried = process, (_of_step(config), settings)
+        self._process, self._tried = process, (engine.of_step(config), settings)
 
     def serves(self, config: Any, settings: dict) -> bool:
         """Whether a process waits that has traced just the steps of this training.
@@ -69,7 +69,7 @@ class Standby:
         if self._process is None or self._tried is None or self._process.poll() is not None:
             return False
         tried_config, tried = self._tried
-        return tried_config == _of_step(config) and all(
+        return tried_config == engine.of_step(config) and all(
             settings[name] == value for name, value in tried.items()
         )
 
@@ -101,9 +101,10 @@ class Standby:
             return trained(config, run_dir, settings, evaluation)
         self._process = None
         folder = self.folder()
-        write_text(folder / "pipeline.config", configs.to_text(config))
+        path = folder / engine.FILES[engine.of(config)]
+        write_text(path, engine.text(config))
         order = {
-            "config": str(folder / "pipeline.config"),
+            "config": str(path),
             "run_dir": str(run_dir),
             "settings": settings,
             "evaluation": evaluation,
@@ -175,19 +176,6 @@ def _outcome(path: pathlib.Path, status: int) -> Any:
         return outcome["arguments"][0]
     errors = {kind.__name__: kind for kind in (UserError, Interrupted, Unavailable)}
     raise errors.get(outcome["kind"], KeyboardInterrupt)(*outcome["arguments"])
-
-
-def _of_step(config: Any) -> str:
-    """The part of a config that a traced step depends on: all but where its data lie."""
-    step = type(config)()
-    step.CopyFrom(config)
-    step.ClearField("eval_config")
-    step.ClearField("eval_input_reader")
-    reader = step.train_input_reader
-    for field in ("shuffle_buffer_size", "label_map_path"):
-        reader.ClearField(field)
-    reader.tf_record_input_reader.ClearField("input_path")
-    return configs.to_text(step)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from replicate import engine, identity, zoo
 from replicate.config import Operation
 from replicate.config.lint_rules import PLACEHOLDER
 from replicate.errors import UserError
-from replicate.preflight import recipe_checks
+from replicate.preflight import recipe_checks, vision_checks
 from replicate.preflight.forecast import Forecast
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.result import CheckFinding, Note, breaks, differs, mind
@@ -18,6 +18,8 @@ from replicate.verdict import comparable
 
 # Of the variables that the type loads, those that the checkpoint gave another value.
 _FEW, _MOST = 0.5, 0.95
+# Kinds (`engine.START_KIND`) that take more of a checkpoint than a classifier has.
+_OF_DETECTORS = ("detection", "full", "all", "decoder", "backbone, decoder")
 
 
 def checkpoint(facts: LaunchFacts) -> Iterator[CheckFinding]:
@@ -115,9 +117,7 @@ def matched(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[Che
         return
     share = start["changed"] / max(start["total"], 1)
     seen = f"{start['changed']} of {start['total']} variables loaded"
-    of_detector = bool(facts.intent.restore) or (
-        facts.train.fine_tune_checkpoint_type in ("detection", "full")
-    )
+    of_detector = facts.intent.restore or facts.described.start_kind in _OF_DETECTORS
     fix = f"is it this model's {'detector' if of_detector else 'backbone'}, and of this type?"
     if share < _FEW:
         yield differs(f"only {seen}", fix)
@@ -128,7 +128,9 @@ def matched(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[Che
 
 
 def _fitting_checkpoint(facts: LaunchFacts) -> str:
-    kind = facts.train.fine_tune_checkpoint_type
+    kind = facts.described.start_kind
+    if facts.engine == engine.TFVISION:
+        return vision_checks.fitting_checkpoint(kind)
     if kind == "full" and not facts.intent.restore:
         return (
             "a detector's checkpoint of this model with as many classes; of any other, "
@@ -195,13 +197,14 @@ def resumed(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterator[Che
             f"{state['step'] if state['step'] is not None else 'its start'}",
             "check the disk",
         )
-    lacking = [name for name in ("step", "model", "optimizer") if name not in state["parts"]]
+    needed = (engine.STEP[facts.engine], "model", "optimizer")
+    lacking = [name for name in needed if name not in state["parts"]]
     if state["step"] is not None and lacking:
         yield breaks(
             f"checkpoint {state['step']} holds no {' and no '.join(lacking)}: the step would go on "
             "with fresh state",
-            "a checkpoint that the kit or the API's own loop saved; exported ones hold weights "
-            "alone",
+            f"a checkpoint that the kit or the training loop of {engine.NAMES[facts.engine]} "
+            "saved; exported ones hold weights alone",
         )
     elif state["step"] is not None:
         yield Note("step, weights and optimizer are in it")

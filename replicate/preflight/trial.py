@@ -6,6 +6,7 @@ process waits (`standby.py`) and trains it from a state as of its start.
 """
 
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -14,13 +15,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from tqdm import tqdm
 
-from replicate import config as configs
 from replicate import engine
-from replicate.preflight.launch_facts import Intent, LaunchFacts
+from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.standby import Standby
 from replicate.preflight.trial_process import WAITING
 from replicate.run import write_json, write_text
@@ -44,11 +43,9 @@ def wanted(facts: LaunchFacts, steps: bool) -> bool:
     Of a fine-tuning without steps nothing is: building the model takes a minute, and training
     counts what it restores all the same (start.json).
     """
-    if engine.of(facts.message) != engine.ODAPI:
-        return False  # the steps of another engine are not tried yet
     if facts.finetunes and not steps:
         return False
-    starts = facts.train.fine_tune_checkpoint and not facts.checkpoint_steps
+    starts = facts.described.start and not facts.checkpoint_steps
     return bool(steps or starts or facts.checkpoint_steps)
 
 
@@ -101,20 +98,21 @@ def _could_train(facts: LaunchFacts) -> bool:
 def _job(facts: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
     """What trial_process.py is told, and the files it reads."""
     intent = facts.intent
-    config = type(intent.message)()
-    config.CopyFrom(intent.message)
-    pixels = max(facts.facts.input_height, 64) * max(facts.facts.input_width, 64)
-    cpu_batch = max(1, _CPU_PIXELS // pixels)
-    reader = config.train_input_reader
-    reader.shuffle_buffer_size = min(reader.shuffle_buffer_size, 4 * config.train_config.batch_size)
+    config = copy.deepcopy(intent.message)
+    batch, shuffled = facts.described.batch_size, facts.described.shuffle_buffer
+    height, width = facts.described.input_hw
+    cpu_batch = max(1, _CPU_PIXELS // (max(height, 64) * max(width, 64)))
+    if shuffled:
+        engine.set_field(config, engine.SHUFFLE[facts.engine], str(min(shuffled, 4 * batch)))
     source = facts.train_source if not facts.train_records.paths else None
     if source is not None:
-        count = 2 * min(cpu_batch, config.train_config.batch_size)
-        _sample(source, intent, config, folder, count)
+        records, labels = _sample(source, facts, folder, 2 * min(cpu_batch, batch))
+        config = engine.reading(config, records, labels)
     val = _two_images(facts, folder) if steps else None
-    write_text(folder / "pipeline.config", configs.to_text(config))
+    path = folder / engine.FILES[facts.engine]
+    write_text(path, engine.text(config))
     return {
-        "config": str(folder / "pipeline.config"),
+        "config": str(path),
         "folder": str(folder),
         "execution": intent.of_steps()
         | {"input_service": _input_service(intent.input_service, source is not None)},
@@ -122,7 +120,7 @@ def _job(facts: LaunchFacts, folder: pathlib.Path, steps: bool) -> dict:
         "num_workers": intent.num_workers,
         "cpu_batch": cpu_batch,
         "steps": steps,
-        "start": bool(config.train_config.fine_tune_checkpoint) and not facts.checkpoint_steps,
+        "start": bool(facts.described.start) and not facts.checkpoint_steps,
         "checkpoints": str(facts.run.checkpoints) if facts.checkpoint_steps else "",
         "val_annotations": str(val[0]) if val else "",
         "val_images": intent.val_images,
@@ -136,11 +134,15 @@ def _input_service(service: str, sampled: bool) -> str:
 
 
 def _sample(
-    source: coco.Source, intent: Intent, config: Any, folder: pathlib.Path, count: int
-) -> None:
-    """Records of some training images, made by the converter itself, and their label map."""
+    source: coco.Source, facts: LaunchFacts, folder: pathlib.Path, count: int
+) -> tuple[str, str]:
+    """Records of some training images, made by the converter itself, and their label map: paths."""
     count = min(len(source.images), max(count, 8))
-    settings = features.FeatureSettings(include_masks=intent.include_masks)
+    intent = facts.intent
+    settings = features.FeatureSettings(
+        include_masks=intent.include_masks,
+        include_class_labels=facts.engine == engine.TFVISION,
+    )
     shard = folder / "train-00000-of-00001.tfrecord"
     with open(shard, "wb") as file:
         writer = framing.Writer(file)
@@ -154,10 +156,7 @@ def _sample(
                 writer.write(made.record)
     labels = str(folder / "label_map.pbtxt")
     label_map.write(source.categories, labels)
-    for reader in (config.train_input_reader, *config.eval_input_reader):
-        reader.tf_record_input_reader.ClearField("input_path")
-        reader.tf_record_input_reader.input_path.append(str(shard))
-        reader.label_map_path = labels
+    return str(shard), labels
 
 
 def _two_images(facts: LaunchFacts, folder: pathlib.Path) -> tuple[pathlib.Path, int] | None:

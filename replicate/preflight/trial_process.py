@@ -84,12 +84,11 @@ def _wait(trainer: Any, start: str, errors: int) -> None:
     order = json.loads(line)
     os.dup2(errors, 1)
     os.dup2(errors, 2)
-    from replicate import config as configs
-    from replicate import run
+    from replicate import engine, run
     from replicate.preflight import standby
 
     def train() -> str:
-        config = configs.read(order["config"])
+        config = engine.read(order["config"])
         trainer.begin_again(start, config)
         more = order["settings"], order["evaluation"], trainer
         return standby.trained(config, order["run_dir"], *more)
@@ -126,12 +125,12 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     import psutil
     import tensorflow as tf
 
-    from replicate import config as configs
+    from replicate import engine
     from replicate.execution import Execution
     from replicate.train import checkpoints, compilations, distribution, precision
-    from replicate.train.trainer import Trainer
 
-    config = configs.read(job["config"])
+    config = engine.read(job["config"])
+    described = engine.describe(config)
     gpus = tf.config.list_physical_devices("GPU")
     distribution.prepare()
     if job["execution"]["jit_compile"]:
@@ -142,23 +141,21 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
     if not (job["steps"] or job["start"]):
         return None
     strategy = distribution.strategy(None)
-    asked = config.train_config.batch_size // job["num_workers"]
+    asked = described.batch_size // job["num_workers"]
     batch = asked if gpus else min(asked, job["cpu_batch"])
     micro = job["execution"]["gradient_accumulation_steps"] if gpus else 1
-    own_batch = config.train_config.batch_size
-    config.train_config.batch_size = batch
+    if batch != described.batch_size:
+        engine.set_field(config, engine.BATCH[engine.of(config)], str(batch))
     trial.stage("building the model")
     execution = Execution(
         **job["execution"]
         | {
-            "precision": precision.choose(
-                config.train_config.use_bfloat16, job["execution"]["precision"]
-            ),
+            "precision": precision.choose(described.low_precision, job["execution"]["precision"]),
             "jit_compile": job["execution"]["jit_compile"] and bool(gpus),
             "gradient_accumulation_steps": micro,
         }
     )
-    trainer = Trainer(config, execution, strategy)
+    trainer = engine.trainer(config, execution, strategy)
     trial.stage("tracing a step")
     trainer.build_variables()
     start = trainer.checkpoint.write(os.path.join(job["folder"], "start"))
@@ -203,7 +200,7 @@ def _do(job: dict, trial: Trial) -> tuple[Any, str] | None:
             _evaluate(job, trial, config, path)
     gc.collect()  # the evaluated model
     as_the_run = (
-        batch == own_batch
+        batch == described.batch_size
         and micro == job["execution"]["gradient_accumulation_steps"]
         and execution.jit_compile == job["execution"]["jit_compile"]
         and execution.input_service == job["run_input_service"]

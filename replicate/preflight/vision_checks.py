@@ -67,6 +67,16 @@ def starting_checkpoint(facts: LaunchFacts) -> Iterator[CheckFinding]:
             )
 
 
+def fitting_checkpoint(modules: str) -> str:
+    """What checkpoint would fit, where one does not; `modules` as of `engine.Description`."""
+    if modules == "all":
+        return (
+            "a checkpoint of this model with as many classes, as TF-Vision's trainer or the kit "
+            'wrote it; of any other, --set task.init_checkpoint_modules="backbone"'
+        )
+    return f"a checkpoint that holds the {modules} of this model under that name"
+
+
 def _is_checkpoint(path: str) -> bool:
     return os.path.isfile(f"{path}.index") or os.path.isfile(os.path.join(path, "checkpoint"))
 

@@ -27,6 +27,8 @@ def described(config: VisionConfig) -> Description:
         val_records=_patterns(params.at("task.validation_data.input_path")),
         train_label_map=_label_map(params, "task.train_data.decoder"),
         start=params.at("task.init_checkpoint") or "",
+        start_kind=_start_kind(params.at("task.init_checkpoint_modules")),
+        input_hw=_input_hw(params.at("task.model.input_size")),
         shuffle_buffer=params.at("task.train_data.shuffle_buffer_size") or 0,
     )
 
@@ -35,6 +37,16 @@ def _patterns(path: Any) -> tuple[str, ...]:
     """The patterns of an `input_path`: a text, several with commas, or a list."""
     given = path if isinstance(path, list) else [path or ""]
     return tuple(part.strip() for text in given for part in str(text).split(",") if part.strip())
+
+
+def _start_kind(modules: Any) -> str:
+    """`init_checkpoint_modules`: a word, or several in a list."""
+    return ", ".join(modules) if isinstance(modules, list) else str(modules or "")
+
+
+def _input_hw(size: Any) -> tuple[int, int]:
+    whole = isinstance(size, list) and len(size) > 1 and all(type(n) is int for n in size[:2])
+    return (size[0], size[1]) if whole else (0, 0)
 
 
 def _label_map(params: Params, reader: str) -> str:

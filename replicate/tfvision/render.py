@@ -133,6 +133,28 @@ def detecting_as(config: VisionConfig, other: VisionConfig) -> VisionConfig:
     return made
 
 
+def reading(config: VisionConfig, records: str, label_map: str) -> VisionConfig:
+    """See `replicate.engine.reading`; evaluation reads images and annotations, not records."""
+    made = copy.deepcopy(config)
+    _set(made.params, "task.train_data.input_path", records)
+    return made
+
+
+def of_step(config: VisionConfig) -> str:
+    """See `replicate.engine.of_step`."""
+    step = copy.deepcopy(config)
+    values = step.params.values["task"].values
+    for field in ("validation_data", "annotation_file"):
+        values.pop(field, None)
+    data = values["train_data"].values
+    for field in ("input_path", "shuffle_buffer_size"):
+        data.pop(field, None)
+    decoder = data.get("decoder")
+    if isinstance(decoder, Params) and "label_map_decoder" in decoder.values:
+        decoder.values["label_map_decoder"].values.pop("label_map", None)
+    return text_of(step, None)
+
+
 def stopping_at(config: VisionConfig, num_steps: int) -> VisionConfig:
     """See `replicate.engine.stopping_at`."""
     _set(config.params, "trainer.train_steps", num_steps)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from replicate import checkpoint_files
 from replicate.errors import UserError
-from replicate.tfvision import input_stream, official_task
+from replicate.tfvision import input_stream, obstacles, official_task
 from replicate.tfvision.configs import VisionConfig
 from replicate.train import distribution, precision, randomness, starting_point
 from replicate.train import input_stream as records
@@ -48,7 +48,8 @@ class Trainer(EngineTrainer):
     ) -> None:
         computed_in = execution.precision or "float32"
         super().__init__(dataclasses.replace(execution, precision=computed_in), strategy)
-        self._refuse_what_is_not_there()
+        for obstacle in obstacles.obstacles(config, execution):
+            raise UserError(obstacle)
         self.config = config
         self.params = official_task.experiment(config)
         self.params.runtime.mixed_precision_dtype = computed_in
@@ -97,6 +98,8 @@ class Trainer(EngineTrainer):
             )
         self.build_variables()
         modules = self.params.task.init_checkpoint_modules
+        names = [modules] if isinstance(modules, str) else list(modules)
+        parts = [self._part(name) for name in names]
         try:
             self.task.initialize(self.model)
         except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -104,8 +107,6 @@ class Trainer(EngineTrainer):
                 f"task.init_checkpoint: {prefix} does not fit this model's {modules} "
                 f"({(str(error).strip().splitlines() or [''])[0]})"
             ) from None
-        names = [modules] if isinstance(modules, str) else list(modules)
-        parts = [self.model] if "all" in names else [getattr(self.model, name) for name in names]
         loaded = len({id(variable) for part in parts for variable in part.variables})
         return starting_point.Start(
             path=prefix,
@@ -115,6 +116,15 @@ class Trainer(EngineTrainer):
             variables=loaded,
             others=len(self.model.variables) - loaded,
         )
+
+    def _part(self, name: str) -> Any:
+        """The part of the model that `init_checkpoint_modules` names so."""
+        if name not in ("all", "backbone", "decoder"):
+            raise UserError(
+                f"task.init_checkpoint_modules: {name!r} names no part that the package loads; "
+                "it takes all, backbone, decoder, or a list of the last two"
+            )
+        return self.model if name == "all" else getattr(self.model, name)
 
     def image_ids(self, hashes: list[int]) -> list[str]:
         """See `EngineTrainer`; the "hashes" are the examples' numbers in the run."""
@@ -128,31 +138,10 @@ class Trainer(EngineTrainer):
         return records.damaged(input_stream.paths_of(self.params.task.train_data.input_path))
 
     def begin_again(self, path: str, config: VisionConfig) -> None:
-        """Goes back to the state of a checkpoint, to train what `config` reads; traces stay."""
+        """See `EngineTrainer`."""
         super().begin_again(path, config)
         self.config = config
-        data = official_task.experiment(config).task.train_data
-        self.params.task.train_data.input_path = data.input_path
-        self.task.task_config.train_data.input_path = data.input_path
-
-    def _refuse_what_is_not_there(self) -> None:
-        for flag, value, why in (
-            ("jit_compile", self._execution.jit_compile, "XLA has not been tried with its step"),
-            (
-                "gradient_accumulation_steps",
-                self._execution.gradient_accumulation_steps > 1,
-                "its own step applies what it computes; a smaller batch with the rate scaled "
-                "down (tools/render_config.py --global_batch_size) is the linear rule",
-            ),
-            ("freeze", self._execution.freeze, "task.freeze_backbone holds the backbone"),
-            (
-                "restore",
-                self._execution.restore,
-                "task.init_checkpoint_modules says what is loaded",
-            ),
-        ):
-            if value:
-                raise UserError(f"--{flag}: not for a TF-Vision config: {why}")
+        self.params.task.train_data = official_task.experiment(config).task.train_data
 
     def _check_batch(self) -> None:
         replicas = self._strategy.num_replicas_in_sync

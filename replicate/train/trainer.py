@@ -61,8 +61,8 @@ class Trainer(EngineTrainer):
         # Here the field means the images' format, which goes with the precision of the run.
         self.config.train_config.use_bfloat16 = computed_in == "bfloat16"
         self._check_batch()
-        if execution.jit_compile and (reason := xla.obstacle(config.model)):
-            raise UserError(f"--jit_compile: XLA cannot compile this model: {reason}. Leave it out")
+        for obstacle in xla.obstacles(config, execution):
+            raise UserError(f"{obstacle}. Leave it out")
         # With a global seed of 0, Dataset.shuffle refuses the seed of an epoch, which is a tensor.
         tf.keras.utils.set_random_seed(execution.seed or 2**30)
         precision.activate(computed_in, tf32=self._execution.tf32)

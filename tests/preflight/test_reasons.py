@@ -169,12 +169,12 @@ class Test10Gpu:
 
     def test_a_model_that_xla_cannot_compile(self, intent):
         asked = intent(jit_compile=True)
-        assert not list(machine.compiled(LaunchFacts(asked)))
+        assert not list(machine.executed(LaunchFacts(asked)))
         gpu_8 = configs.template("faster_rcnn_resnet50_v1_800x1333_coco17_gpu-8")
         made = dataclasses.replace(asked, message=gpu_8)
-        (found,) = machine.compiled(LaunchFacts(made))
+        (found,) = machine.executed(LaunchFacts(made))
         assert found.status == "fail" and "--jit_compile" in found.fix
-        assert not list(machine.compiled(LaunchFacts(dataclasses.replace(made, jit_compile=False))))
+        assert not list(machine.executed(LaunchFacts(dataclasses.replace(made, jit_compile=False))))
 
 
 class Test11Libraries:
