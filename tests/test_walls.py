@@ -1,5 +1,6 @@
 """Who may import whom: the table in WORKSPACE_NOTES.md, held against every import in the code."""
 
+import graphlib
 import pathlib
 import re
 
@@ -31,9 +32,14 @@ def _room(module):
 
 
 @pytest.fixture(scope="module")
-def imports():
-    """{(importing room, imported room): a line of code that does it}, imports in functions too."""
-    graph = grimp.build_graph("replicate", "tfrecords", "tools", cache_dir=None)
+def graph():
+    """Every import, those in functions and for type checkers too."""
+    return grimp.build_graph("replicate", "tfrecords", "tools", cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def imports(graph):
+    """{(importing room, imported room): a line of code that does it}."""
     lines = {}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
@@ -62,6 +68,12 @@ def test_no_arrow_points_upward(imports):
         for (room, imported), line in sorted(imports.items())
         if rows.index(imported) > rows.index(room)
     ] == []
+
+
+def test_no_files_import_each_other(graph):
+    """Within a room neither; a circle would be raised, and named."""
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert set(graphlib.TopologicalSorter(imported).static_order()) == graph.modules
 
 
 def test_the_table_lists_no_import_that_is_not_there(imports):

@@ -9,7 +9,6 @@ something else; readers of an older one say so and read on, of a newer one they 
 are made from the types in this room by `python -m replicate.contracts`.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -17,12 +16,13 @@ import sys
 from typing import Any
 
 from replicate.contracts.kinds import KINDS
+from replicate.contracts.shipped import path_of as path_of
+from replicate.contracts.shipped import schema as schema
 from replicate.errors import UserError
 from tfrecords import checked_json, manifest
 
 KEY = "schema"
 _URN = re.compile(r"urn:replicate-tf2-zoo:(\w+):(\d+)")
-_FOLDER = pathlib.Path(__file__).resolve().parent / "schemas"
 #: Set in the kit's own tests: what the kit writes is held against its contract before that.
 CHECKED = "REPLICATE_CHECK_CONTRACTS"
 _named: set[tuple[str, int]] = set()
@@ -48,16 +48,6 @@ def kind_of_name(path: str | os.PathLike[str]) -> str | None:
         return "manifest"
     named = path.suffix == ".json" and path.stem in KINDS and KINDS[path.stem].named
     return path.stem if named else None
-
-
-def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind (one of KINDS) as it is shipped."""
-    return json.loads(path_of(kind).read_text(encoding="utf-8"))
-
-
-def path_of(kind: str) -> pathlib.Path:
-    """Where the schema of a kind lies."""
-    return _FOLDER / f"{kind}.schema.json"
 
 
 def marked(kind: str, value: Any) -> Any:

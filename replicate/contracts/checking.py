@@ -4,7 +4,7 @@ import functools
 import sys
 from typing import Any
 
-from replicate import contracts
+from replicate.contracts import shipped
 
 _LONGEST = 120
 _WRITERS = ("contracts", "contracts.checking", "run")
@@ -29,7 +29,7 @@ def by_the_kit() -> bool:
 def _validator(kind: str) -> Any:
     import jsonschema
 
-    schema = contracts.schema(kind)
+    schema = shipped.schema(kind)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 

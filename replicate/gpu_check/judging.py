@@ -8,6 +8,7 @@ import re
 
 from replicate import devices, environment
 from replicate.errors import UserError
+from replicate.gpu_check.variants import REHEARSED, VARIANTS
 from replicate.run import write_json, write_text
 
 TOTAL = "Loss/total_loss"
@@ -74,8 +75,6 @@ def write(
       found: {name of a stage: what it gave}.
       left: names of stages that were not begun.
     """
-    from replicate.gpu_check.stages import VARIANTS
-
     lines, failed = [], []
     sections = (
         _losses(stages, list(VARIANTS)),
@@ -131,7 +130,7 @@ def _losses(stages: dict[str, dict], variants: list[str]) -> tuple[list[str], li
         if label == stage or label.startswith("CPU, ") or "variants" not in result:
             continue
         reference = stages.get(f"losses, CPU, {label}", {}).get("variants", [{}])[0].get("losses")
-        names = variants if len(result["variants"]) == len(variants) else _rehearsed()
+        names = variants if len(result["variants"]) == len(variants) else REHEARSED
         for name, got in zip(names, result["variants"], strict=True):
             if "error" in got or reference is None:
                 lines.append(f"| {label} | {name} | {got.get('error', 'no reference')} | | |")
@@ -153,12 +152,6 @@ def _apart(ours: list[dict], reference: list[dict], whole: bool) -> float:
     if whole:
         return small.difference(ours, reference)
     return abs(ours[0][TOTAL] - reference[0][TOTAL]) / abs(reference[0][TOTAL])
-
-
-def _rehearsed() -> tuple[str, ...]:
-    from replicate.gpu_check import stages
-
-    return stages._REHEARSED
 
 
 def _throughput(stages: dict[str, dict]) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from replicate import devices, environment, run
 from replicate.gpu_check import judging
+from replicate.gpu_check.variants import REHEARSED, VARIANTS
 from tfrecords.whole_files import in_temporary_folder
 
 MODELS = (
@@ -23,20 +24,8 @@ MODELS = (
     "Faster R-CNN ResNet-50 v1",
     "CenterNet ResNet-101 v1 FPN",
 )
-#: {name: fields of Execution}
-VARIANTS: dict[str, dict] = {
-    "float32": {"precision": "float32", "tf32": False},
-    "float32, TF32": {"precision": "float32", "tf32": True},
-    "float32, XLA": {"precision": "float32", "tf32": False, "jit_compile": True},
-    "float32, TF32, XLA": {"precision": "float32", "tf32": True, "jit_compile": True},
-    "bfloat16": {"precision": "bfloat16"},
-    "bfloat16, XLA": {"precision": "bfloat16", "jit_compile": True},
-    "float16": {"precision": "float16"},
-    "float16, XLA": {"precision": "float16", "jit_compile": True},
-}
-#: A rehearsal is of the model that is traced and compiled soonest, and of these executions.
+#: A rehearsal is of the model that is traced and compiled soonest.
 REHEARSED_MODELS = ("SSD MobileNet v2",)
-_REHEARSED = ("float32", "float32, XLA")
 _STEPS = 10
 _FIRST_BATCH, _LARGEST_BATCH = 32, 4096
 _LIMIT_S = 600
@@ -105,7 +94,7 @@ def check(
 def _stages(results: dict[str, dict], rehearse: bool, models: tuple[str, ...]) -> Iterator[Stage]:
     """The stages, one after the other; some depend on what was `found` before."""
     yield Stage("doctor", {"command": ["tools/doctor.py"]})
-    names = list(VARIANTS) if not rehearse else list(_REHEARSED)
+    names = list(VARIANTS) if not rehearse else list(REHEARSED)
     variants = [VARIANTS[name] for name in names]
     steps = 2 if rehearse else _STEPS
     for label in models:

@@ -8,15 +8,16 @@ off the evaluators' own objects, so that the block says what ran and not what wa
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from replicate.errors import UserError
 
 if TYPE_CHECKING:
+    from replicate.score.detections import Detections
     from replicate.score.evaluators import EvaluatorFigures
-    from replicate.score.scoring import Result
+    from replicate.score.groundtruth import Groundtruth
 
 HASH = "sha256"
 _COLUMNS = ("boxes", "areas", "crowds", "categories")
@@ -30,7 +31,24 @@ _CROWDS = (
 )
 
 
-def of(result: "Result", inference: dict | None = None) -> dict[str, Any]:
+class ResultLike(Protocol):
+    """What of a `Result` its protocol is read off."""
+
+    @property
+    def iou_type(self) -> str: ...
+    @property
+    def evaluations(self) -> "dict[str, EvaluatorFigures]": ...
+    @property
+    def groundtruth(self) -> "Groundtruth": ...
+    @property
+    def detections(self) -> "Detections": ...
+    @property
+    def image_ids(self) -> list[int]: ...
+    @property
+    def repairs(self) -> list[dict]: ...
+
+
+def of(result: ResultLike, inference: dict | None = None) -> dict[str, Any]:
     """The protocol block of a Result.
 
     Args:

@@ -18,8 +18,7 @@ from replicate.tfvision import input_stream, obstacles, official_task
 from replicate.tfvision.configs import VisionConfig
 from replicate.train import distribution, precision, randomness, starting_point
 from replicate.train import input_stream as records
-from replicate.train.stepping import BatchStream, EngineTrainer
-from replicate.train.steps import Computed
+from replicate.train.stepping import BatchStream, Computed, EngineTrainer
 
 if TYPE_CHECKING:
     from replicate.execution import Execution

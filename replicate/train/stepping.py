@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +17,23 @@ from replicate.train import precision, repeatable
 if TYPE_CHECKING:
     from replicate.execution import Execution
     from replicate.train.starting_point import Start
-    from replicate.train.steps import Computed
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """What a step computed.
+
+    Attributes:
+      losses: {the API's name: float32 scalar} of the global batch.
+      source_id_hashes: the API's hashes of image ids, of each micro-batch.
+      images: the last micro-batch's, as the model got them, of one replica: [n, h, w, 3].
+      waited_s: seconds spent waiting for input.
+    """
+
+    losses: dict[str, tf.Tensor]
+    source_id_hashes: list[tf.Tensor]
+    images: tf.Tensor
+    waited_s: float
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -43,7 +60,7 @@ class OneStep(Protocol):
     def build(self, specs: Any) -> None:
         """Creates all variables by tracing."""
 
-    def take(self, stream: "BatchStream") -> "Computed":
+    def take(self, stream: "BatchStream") -> Computed:
         """One update with what comes next in the stream."""
 
 

@@ -6,7 +6,6 @@ computed = step.take(stream)         # one update
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +13,12 @@ import tensorflow as tf
 
 from replicate.odapi import xla
 from replicate.train import freezing, randomness, repeatable
+from replicate.train.stepping import BatchStream, Computed
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from replicate.execution import Execution
-    from replicate.train.stepping import BatchStream
-
-
-@dataclasses.dataclass(frozen=True)
-class Computed:
-    """What a step computed.
-
-    Attributes:
-      losses: {the API's name: float32 scalar} of the global batch.
-      source_id_hashes: the API's hashes of image ids, of each micro-batch.
-      images: the last micro-batch's, as the model got them, of one replica: [n, h, w, 3].
-      waited_s: seconds spent waiting for input.
-    """
-
-    losses: dict[str, tf.Tensor]
-    source_id_hashes: list[tf.Tensor]
-    images: tf.Tensor
-    waited_s: float
 
 
 class Replica:
@@ -171,7 +153,7 @@ class WholeBatchStep:
         else:
             self._update.get_concrete_function(*specs)
 
-    def take(self, stream: "BatchStream") -> Computed:
+    def take(self, stream: BatchStream) -> Computed:
         """One update with the stream's next batch: Computed."""
         features, labels, waited_s = stream.next()
         losses = self._update(features, labels)
@@ -218,7 +200,7 @@ class AccumulatedStep:
                 for variable in self._replica.model.trainable_variables
             ]
 
-    def take(self, stream: "BatchStream") -> Computed:
+    def take(self, stream: BatchStream) -> Computed:
         """One update with the stream's next micro-batches: Computed."""
         all_features, all_losses, waited_s = [], [], 0.0
         for number in range(self._replica.execution.gradient_accumulation_steps):

@@ -12,10 +12,10 @@ from replicate.zoo.reruns import Rerun as Rerun
 from replicate.zoo.reruns import all_reruns as all_reruns
 from replicate.zoo.reruns import gaps_by_resizer as gaps_by_resizer
 from replicate.zoo.reruns import reruns as reruns
+from replicate.zoo.row import Row as Row
 from replicate.zoo.starting import StartingPoint as StartingPoint
 from replicate.zoo.starting import starting_point as starting_point
 from replicate.zoo.starting import starting_points as starting_points
-from replicate.zoo.table import Row as Row
 from replicate.zoo.table import families as families
 from replicate.zoo.table import find as find
 from replicate.zoo.table import get as get

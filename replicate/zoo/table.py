@@ -5,7 +5,6 @@ each row's `figures`.
 """
 
 import csv
-import dataclasses
 import difflib
 import functools
 import pathlib
@@ -13,80 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from replicate.errors import UserError
-from replicate.zoo import figures
-from replicate.zoo.figures import Figure
+from replicate.zoo import figures, vision
+from replicate.zoo.row import Row
 
 _DATA = pathlib.Path(__file__).parent.parent / "data" / "zoo.csv"
 # Recipes that the table does not list, with the figure in their config's header: no archive.
 _ALONE = _DATA.with_name("zoo_configs_alone.csv")
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of the zoo.
-
-    Attributes:
-      archive: name of the released archive, without `.tar.gz`; where none was, the config's.
-      display_name: the name in the published table; unique, unlike `archive`.
-      family: centernet, efficientdet, ssd, faster_rcnn, mask_rcnn or extremenet.
-      input_height, input_width: pixels; of a `keep_aspect` resizer its shorter and longer bound.
-        None where neither a config nor the name tells.
-      resizer: "fixed" or "keep_aspect"; None without a public training config.
-      speed_ms: published milliseconds an image, or None.
-      box_map, mask_map, keypoint_map: the table's COCO mAP in points (22.2), or None.
-      outputs: what the model detects, e.g. ("Boxes", "Masks").
-      template: name of the training config in `configs/`, or None where none was ever published.
-      url: the released archive; "" where none was.
-      note: where the published sources disagree with each other, or "".
-      sha256: of the released archive, "" until someone records it: the zoo publishes none. A
-        download is held to it.
-      figures: every published figure with its document: the table's, then the config header's.
-    """
-
-    archive: str
-    display_name: str
-    family: str
-    input_height: int | None
-    input_width: int | None
-    resizer: str | None
-    speed_ms: float | None
-    box_map: float | None
-    mask_map: float | None
-    keypoint_map: float | None
-    outputs: tuple[str, ...]
-    template: str | None
-    url: str
-    note: str
-    sha256: str
-    figures: tuple[Figure, ...]
-
-    @property
-    def input_size(self) -> str:
-        """ "640x640" (height x width, pixels), or "" where unknown."""
-        return f"{self.input_height}x{self.input_width}" if self.input_height else ""
-
-    def header_figure(self, kind: str) -> Figure | None:
-        """What the training config's header publishes of `kind` ("box", "mask", "keypoint")."""
-        return self._figure(kind, "header")
-
-    def table_figure(self, kind: str) -> Figure | None:
-        """What the zoo's table publishes of `kind` ("box", "mask", "keypoint")."""
-        return self._figure(kind, "table")
-
-    def figure(self, kind: str) -> Figure | None:
-        """What is published of `kind`: the table's, or the header's where the table has none."""
-        return self.table_figure(kind) or self.header_figure(kind)
-
-    def _figure(self, kind: str, origin: str) -> Figure | None:
-        figures = (
-            figure for figure in self.figures if (figure.kind, figure.origin) == (kind, origin)
-        )
-        return next(figures, None)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name this row answers to."""
-        return tuple(name for name in (self.archive, self.template, self.display_name) if name)
 
 
 @functools.cache
@@ -129,8 +60,6 @@ def unknown(name: str, others: Iterable[str] = ()) -> UserError:
       name: what was asked for.
       others: names that would have done besides those of the rows.
     """
-    from replicate.zoo import vision
-
     if vision.get(name) is not None:
         return UserError(
             f"'{name}' is TF-Vision's, and this is told of the Object Detection API's models "

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from replicate.errors import UserError
-from replicate.zoo import table
 from replicate.zoo.figures import Figure
+from replicate.zoo.row import Row
 
 _DATA = pathlib.Path(__file__).parent.parent / "data" / "tfvision.csv"
 #: The page that says train2017 and val2017 of its tables.
@@ -76,7 +76,7 @@ class VisionRow:
         """ "640x640" (height x width, pixels), or "" where unknown."""
         return f"{self.input_height}x{self.input_width}" if self.input_height else ""
 
-    def as_row(self) -> table.Row:
+    def as_row(self) -> Row:
         """The row as the verdict takes it, with every figure that COCO val2017 was scored for.
 
         The deep mask heads' figures are of the categories that no mask was trained of; they have
@@ -84,7 +84,7 @@ class VisionRow:
         """
         figures = [] if self.family == "deep_mask_head_rcnn" else list(self._figures())
         masks = any(figure.kind == "mask" for figure in figures)
-        return table.Row(
+        return Row(
             archive=self.name,
             display_name=self.display_name,
             family=self.family,

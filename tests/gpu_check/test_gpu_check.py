@@ -13,6 +13,7 @@ import pytest
 from replicate import devices
 from replicate.errors import UserError
 from replicate.gpu_check import check, judging, stages
+from replicate.gpu_check.variants import REHEARSED, VARIANTS
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 LABEL = "SSD MobileNet v2 FPNLite"
@@ -26,7 +27,7 @@ def _found(**apart):
     """Results of one model: the CPU's losses, and each variant's, `apart` from them."""
     variants = [
         {"losses": _losses(2.0 * (1 + apart.get(name, 0.0)), 1.0), "first_step_s": 3.0}
-        for name in stages.VARIANTS
+        for name in VARIANTS
     ]
     reference = {"variants": [{"losses": _losses(2.0, 1.0)}]}
     return {f"losses, CPU, {LABEL}": reference, f"losses, {LABEL}": {"variants": variants}}
@@ -36,7 +37,7 @@ def test_equal_losses_are_within_every_tolerance(tmp_path):
     answer = judging.write(tmp_path / "machine", _found(), [], rehearse=False)
     assert not answer.failed and not answer.left
     page = answer.page.read_text()
-    for name in stages.VARIANTS:
+    for name in VARIANTS:
         assert f"| {LABEL} | {name} | 0.0e+00 |" in page
     assert json.loads((tmp_path / "machine.json").read_text())["failed"] == []
 
@@ -111,7 +112,7 @@ def test_the_rehearsal_runs_to_its_end_and_goes_on(tmp_path):
     assert "it shows that the check runs, and no more" in text
     assert "Outside its tolerance: nothing" in text
     (label,) = stages.REHEARSED_MODELS
-    for name in stages._REHEARSED:
+    for name in REHEARSED:
         assert re.search(rf"\| {label} \| {name} \| \d\.\de[-+]\d+ \|", text)
     assert "- 2 of them: " in text
     kept = {path: path.stat().st_mtime for path in (tmp_path / "work").rglob("*.json")}
