@@ -17,7 +17,6 @@ VisionConfig TF-Vision's. The rest asks here and nowhere else:
 asked for, because importing an engine takes seconds. A part that an engine lacks is told.
 """
 
-import copy
 import dataclasses
 import importlib
 import os
@@ -350,10 +349,10 @@ def set_field(config: Any, path: str, value: str) -> None:
 
 
 def detecting_as(config: Any, other: Any) -> Any:
-    """A copy of the config whose detections are kept and suppressed as the other's are; of
-    another engine, or another kind of model, they stay as they are."""
+    """A copy of the config whose detections are kept and suppressed as the other's are; None of
+    another engine, or another kind of model, whose settings of this are others."""
     if of(config) != of(other):
-        return copy.deepcopy(config)
+        return None
     return _part(of(config), "detecting_as")(config, other)
 
 

@@ -3,8 +3,10 @@
 A category may be named "dog\\x1b[2J" and an image "a\\0b.jpg"; who reads of them shall see that.
 """
 
+import contextlib
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 # C0 and C1 controls but tab and line feed, what turns the direction of writing, half a surrogate.
@@ -23,20 +25,41 @@ def plain(text: Any) -> str:
 class Shown:
     """A text stream whose reader is shown control characters that come with the text.
 
-    Progress bars pass; colours pass where the stream is a terminal.
+    Progress bars pass; colours pass where the stream is a terminal. A reader that goes (`| head`)
+    ends the reading and not the work: what comes after is written nowhere.
 
     Args:
-      stream: the stream to write to; everything but `write` is its own.
+      stream: the stream to write to; everything but writing is its own.
       change: function of every text that is written, before that.
+
+    Attributes:
+      unread: whether the reader has gone.
     """
+
+    unread = False
 
     def __init__(self, stream: IO[str], change: Callable[[str], str] = str) -> None:
         self._stream, self._change = stream, change
         self._passing = _BAR_AND_COLOUR if stream.isatty() else _BAR
 
     def write(self, text: str) -> int:
-        self._stream.write(self._passing.sub(_unless_passing, self._change(text)))
+        with self._whoever_reads():
+            self._stream.write(self._passing.sub(_unless_passing, self._change(text)))
         return len(text)
+
+    def flush(self) -> None:
+        with self._whoever_reads():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _whoever_reads(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self.unread = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what the buffer still holds goes there too
+            os.close(nowhere)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -69,12 +69,6 @@ def _leave_at(moment: str) -> None:
         _signal.signal(number, leave)
 
 
-def without_a_reader() -> "NoReturn":
-    """Ends well although nobody reads the output any more (`| head`): nobody is left to tell."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
-
-
 def asked() -> int | None:
     """The number of the last signal that asked to stop while the tool was at work, or None."""
     return _asked

@@ -84,6 +84,14 @@ def test_a_config_detects_as_another(source, path, value):
     assert engine.describe(made).num_steps == engine.describe(config).num_steps
 
 
-def test_of_another_engine_nothing_is_taken_over():
-    config = engine.read("retinanet_mobilenetv2_256")
-    assert engine.diff(config, engine.detecting_as(config, engine.read(SSD))) == []
+@pytest.mark.parametrize(
+    ("source", "other"),
+    [
+        ("retinanet_mobilenetv2_256", SSD),
+        (SSD, MASKS),
+        ("retinanet_mobilenetv2_256", "maskrcnn_resnet50fpn_640"),
+    ],
+)
+def test_no_config_detects_as_one_of_another_kind(source, other):
+    """Of two engines, or kinds of model: what one suppresses by, the other does not have."""
+    assert engine.detecting_as(engine.read(source), engine.read(other)) is None

@@ -172,8 +172,6 @@ def _failed(tool: str, error: BaseException) -> NoReturn:
         raise error
     if isinstance(error, UserError):
         _fail(tool, str(error))
-    if isinstance(error, BrokenPipeError):
-        stopping.without_a_reader()
     message = _of_a_path(error)
     if message is None:
         _crash(tool, error)

@@ -17,7 +17,7 @@ __import__("replicate.stopping")  # from here on Ctrl-C is one message
 import dataclasses
 import json
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -58,7 +58,7 @@ def _page(folder: str, runs: "list[Status]", width: int) -> "RenderableType":
     return board.table(runs, width) if runs else f"no run in {folder} yet"
 
 
-def _watch(folder: str) -> NoReturn:
+def _watch(folder: str) -> int:
     from rich.console import Console
     from rich.live import Live
 
@@ -66,10 +66,11 @@ def _watch(folder: str) -> NoReturn:
 
     console = Console()
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        while True:
+        while not getattr(sys.stdout, "unread", False):
             page = _page(folder, status.of_folder(folder), console.width)
             live.update(page, refresh=True)
             time.sleep(_INTERVAL.value)
+    return cli.DONE
 
 
 if __name__ == "__main__":

@@ -204,6 +204,30 @@ def box_coder(message: "Message") -> Iterator[ConfigProblem]:
             )
 
 
+def box_code_size(message: "Message") -> Iterator[ConfigProblem]:
+    """A predictor gives as many numbers a box as its coder reads: the API builds any number above
+    0, and fails at the first step."""
+    kind, (path, meta) = message.model.WhichOneof("model"), _meta(message)
+    if kind == "ssd":
+        coder = meta.box_coder.WhichOneof("box_coder_oneof")
+        points = 2 * meta.box_coder.keypoint_box_coder.num_keypoints  # 0 of the other coders
+        path, size = f"{path}.box_predictor", 3 if coder == "square_box_coder" else 4 + points
+        held = meta.box_predictor
+    elif kind == "faster_rcnn":
+        path, size = f"{path}.second_stage_box_predictor", 4
+        held = meta.second_stage_box_predictor
+    else:
+        return
+    chosen = held.WhichOneof("box_predictor_oneof")
+    given = getattr(getattr(held, chosen), "box_code_size", size) if chosen else size
+    if given != size:
+        yield ConfigProblem(
+            ERROR,
+            f"{path}.{chosen}.box_code_size",
+            f"{given}: the box coder has {size} numbers a box; write {size}",
+        )
+
+
 def box_predictor(message: "Message") -> Iterator[ConfigProblem]:
     """Kernels and depths of SSD's convolutional box predictors."""
     if message.model.WhichOneof("model") != "ssd":
@@ -359,7 +383,8 @@ def _floats(message: "Message", prefix: str) -> Iterator[tuple[str, float]]:
 
 
 RULES = (
-    *(resizer, suppression, proposals, matcher, anchors, box_coder, box_predictor, optimizer),
+    *(resizer, suppression, proposals, matcher, anchors, box_coder, box_code_size),
+    *(box_predictor, optimizer),
     readers,
     finite,
     initializers,

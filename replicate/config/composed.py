@@ -28,15 +28,16 @@ def composed(asked: Composition) -> "Message":
     )
 
 
-def detecting_as(message: "Message", other: "Message") -> "Message":
+def detecting_as(message: "Message", other: "Message") -> "Message | None":
     """See `replicate.engine.detecting_as`."""
     made = copy.deepcopy(message)
     kind = made.model.WhichOneof("model")
-    if kind == other.model.WhichOneof("model"):
-        theirs = getattr(other.model, kind)
-        for field in ("post_processing", "second_stage_post_processing"):
-            if field in theirs.DESCRIPTOR.fields_by_name and theirs.HasField(field):
-                getattr(getattr(made.model, kind), field).CopyFrom(getattr(theirs, field))
+    if kind != other.model.WhichOneof("model"):
+        return None
+    theirs = getattr(other.model, kind)
+    for field in ("post_processing", "second_stage_post_processing"):
+        if field in theirs.DESCRIPTOR.fields_by_name and theirs.HasField(field):
+            getattr(getattr(made.model, kind), field).CopyFrom(getattr(theirs, field))
     return made
 
 

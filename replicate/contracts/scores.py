@@ -81,8 +81,8 @@ class ScoreInterval(TypedDict):
 class Analysis(TypedDict):
     by_size: dict[Literal["small", "medium", "large"], Words]
     precision_recall: Words
-    f1: Words
-    calibration: Words
+    f1: NotRequired[Words]
+    calibration: NotRequired[Words]
     tide: NotRequired[Words]
     confusion: NotRequired[Words]
     intervals: NotRequired[dict[MetricName, ScoreInterval]]

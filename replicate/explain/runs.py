@@ -92,7 +92,14 @@ def from_runs(
     unknown = [difference for difference in unrecorded if difference.part == "evaluation"]
     crossed: dict[str, float | None] = {}
     note = ""
-    if not differing:
+    crosses = engine.detecting_as(first.config, second.config) is not None
+    if not crosses and _gap(first, second) is not None:
+        of = "engines" if engine.of(first.config) != engine.of(second.config) else "kinds"
+        note = (
+            f"not split: their models are of two {of}, and each keeps and suppresses detections by "
+            "settings that the other does not have"
+        )
+    elif not differing:
         note = _evaluated_alike(first, second, differences, bool(unknown))
     elif _gap(first, second) is None:
         note = "AP is undefined, so there is no gap"
@@ -113,7 +120,7 @@ def from_runs(
         "gap": _gap(first, second),
         "interval": _interval(first, second, samples),
         "crossed": crossed,
-        "split": _split(first, second, crossed, bool(differing or unknown)),
+        "split": _split(first, second, crossed, not crosses or bool(differing or unknown)),
         "note": "\n".join(filter(None, [note, *_not_recorded(unrecorded, first, second)])),
         "differences": [dataclasses.asdict(difference) for difference in differences],
     }

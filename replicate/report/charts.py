@@ -182,13 +182,20 @@ def _analysis(analysis: dict | None) -> Iterator[Plot]:
         {f"IoU {iou}": (curves["recall"], _defined(curves["precision"][iou])) for iou in shown},
         unit_square=True,
     )
-    f1 = analysis["f1"]
+    if "f1" in analysis:
+        yield _f1(analysis["f1"])
+        yield _calibration(analysis["calibration"])
+    if "tide" in analysis:
+        yield _tide(analysis["tide"])
+
+
+def _f1(f1: dict) -> Plot:
     # Where nothing scores so high there is no precision.
     precision = [
         value if recall else None
         for value, recall in zip(f1["precision"], f1["recall"], strict=True)
     ]
-    yield plots.lines(
+    return plots.lines(
         "f1",
         "F1, precision and recall over the score threshold, at IoU 0.5",
         "score threshold",
@@ -201,9 +208,6 @@ def _analysis(analysis: dict | None) -> Iterator[Plot]:
         unit_square=True,
         highlight="F1",
     )
-    yield _calibration(analysis["calibration"])
-    if "tide" in analysis:
-        yield _tide(analysis["tide"])
 
 
 def _defined(values: Iterable[float]) -> list[float | None]:

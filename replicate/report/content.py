@@ -68,7 +68,7 @@ def of_run(run: RunDir) -> dict:
         content["analysis"] = findings.with_intervals(scored[-1])
         content["category_curves"] = findings.category_curves(scored[-1])
         content["gallery"] = gallery.gallery(
-            scored, best_threshold=content["analysis"]["f1"]["best_threshold"]
+            scored, best_threshold=content["analysis"].get("f1", {}).get("best_threshold")
         )
     if content["deviations"] is not None:
         conditions = (content["verdict"] or {}).get("conditions") or {}

@@ -113,7 +113,9 @@ def _content(record: dict, participant: participants.Participant, command: str) 
         "per_category": result.per_category,
         "analysis": analysis,
         "category_curves": findings.category_curves(scored),
-        "gallery": gallery.gallery([scored], best_threshold=analysis["f1"]["best_threshold"]),
+        "gallery": gallery.gallery(
+            [scored], best_threshold=analysis.get("f1", {}).get("best_threshold")
+        ),
         "environment": None,
         "forced": [],
         "preflight": None,

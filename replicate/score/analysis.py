@@ -34,15 +34,15 @@ def analyse(
 
     Returns:
       dict: by_size, precision_recall, f1, tide, confusion, calibration and, with `samples`,
-      intervals and intervals_method.
+      intervals and intervals_method; f1 and calibration where all scores lie from 0 to 1.
     """
     handle = _handle(result)
-    analysis = {
+    analysis: dict[str, Any] = {
         "by_size": _by_size(result),
         "precision_recall": _precision_recall(handle),
-        "f1": _f1(result, handle),
-        "calibration": handle.calibration(),
     }
+    if _from_0_to_1(result):
+        analysis |= {"f1": _f1(result, handle), "calibration": handle.calibration()}
     if result.iou_type != "keypoints":
         analysis["tide"] = error_split(result)
         analysis["confusion"] = _confusion(handle)
@@ -67,10 +67,9 @@ def draw(result: "Result", folder: str | os.PathLike) -> list[str]:
 
     handle, folder = _handle(result), pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = {
-        "precision_recall": lambda path: plot.pr_curve(handle, save_path=path),
-        "calibration": lambda path: plot.reliability_diagram(handle, save_path=path),
-    }
+    drawings = {"precision_recall": lambda path: plot.pr_curve(handle, save_path=path)}
+    if _from_0_to_1(result):
+        drawings["calibration"] = lambda path: plot.reliability_diagram(handle, save_path=path)
     if result.iou_type != "keypoints":
         drawings |= {
             "errors": lambda path: plot.tide_errors(error_split(result), save_path=path),
@@ -91,6 +90,12 @@ def _handle(result: "Result") -> Any:
     if "hotcoco" not in result.evaluations:
         raise UserError("the analysis is hotcoco's: score with evaluator 'hotcoco' or 'both'")
     return result.evaluations["hotcoco"].handle
+
+
+def _from_0_to_1(result: "Result") -> bool:
+    """Whether scores are such as thresholds and calibration are about."""
+    scores = result.detections.scores
+    return bool(((scores >= 0) & (scores <= 1)).all())
 
 
 def _by_size(result: "Result") -> dict:

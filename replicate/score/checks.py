@@ -207,12 +207,24 @@ def _repeated(detections: Detections, *_: Any) -> DetectionsNote | None:
     )
 
 
-def _negative_scores(detections: Detections, *_: Any) -> DetectionsNote | None:
+def _scores_outside(detections: Detections, *_: Any) -> DetectionsNote | None:
+    low, high = detections.scores < 0, detections.scores > 1
+    sides = [side for side, bad in (("below 0", low), ("above 1", high)) if bad.any()]
     return _odd(
-        "negative_scores",
-        detections.scores < 0,
-        "have a score below 0; AP goes by the order alone, but curves over scores from 0 to 1 and "
-        "thresholds do not",
+        "scores_outside",
+        low | high,
+        f"have a score {' or '.join(sides)}; AP goes by the order alone, but thresholds do not, "
+        "and curves over scores from 0 to 1 are left out",
+    )
+
+
+def _equal_scores(detections: Detections, *_: Any) -> DetectionsNote | None:
+    if len(detections) < 2 or np.ptp(detections.scores):
+        return None
+    return DetectionsNote(
+        "equal_scores",
+        f"all {len(detections):,} detections have the same score ({detections.scores[0]:g}): "
+        "nothing ranks them, and AP goes by their order in the file",
     )
 
 
@@ -250,7 +262,8 @@ _CHECKS = (
     _unknown_categories,
     _empty_boxes,
     _repeated,
-    _negative_scores,
+    _scores_outside,
+    _equal_scores,
 )
 CODES = (
     *("not_finite", "unknown_images", "negative_boxes", "unknown_categories"),

@@ -233,7 +233,9 @@ class Detections:
         """
         if len(self) < 10:
             return None
-        lowest = float(self.scores.min())
+        lowest, highest = float(self.scores.min()), float(self.scores.max())
+        if highest > 1 or lowest == highest:
+            return None  # no probabilities, or no ranking: what is low cannot be told
         unfilled = float((counts < places).mean())
         return lowest if lowest >= LOW_SCORE and unfilled >= 0.1 else None
 

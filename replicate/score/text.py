@@ -63,12 +63,15 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
     facts, sentences = score["detections"], []
     if cuts and facts["score_threshold"] is not None:
         sentences.append(
-            f"the detections were cut at a score of about {facts['score_threshold']:.3g}: none "
+            f"the detections look cut at a score of about {facts['score_threshold']:.3g}: none "
             "scores lower, and images have places left; AP takes all scores"
         )
     cap, counted = facts["cap_per_image"], _COUNTED.get(score["iou_type"], 100)
     if cuts and cap is not None and cap < counted:
-        sentences.append(f"the detections were capped at {cap} an image; AP is over {counted}")
+        sentences.append(
+            f"the detections look capped at {cap} an image: many images have exactly as many, none "
+            f"more; AP is over {counted}"
+        )
     if facts.get("whole_pixels"):
         sentences.append(
             "all boxes lie on whole pixels: they were rounded or cut, which moves AP, most of all "
@@ -128,18 +131,19 @@ def of_categories(per_category: list[dict]) -> str:
 
 def of_analysis(analysis: dict) -> str:
     """The gist of `analysis.analyse`."""
-    lines = ["size         objects       AP       AR"]
+    lines = ["size         objects       AP        AR"]
     for size, metrics in analysis["by_size"].items():
         lines.append(
             f"{size:10} {metrics['groundtruth']:>9} "
-            f"{shown(metrics['AP']):>9}{shown(metrics['AR']):>9}"
+            f"{shown(metrics['AP']):>9} {shown(metrics['AR']):>9}"
         )
-    f1 = analysis["f1"]
-    lines.append(
-        f"\nF1 at IoU 0.5 is highest, {max(f1['f1']):.3f}, "
-        f"for scores from {f1['best_threshold']:.2f}"
-    )
-    lines.append(f"calibration error (ECE) {analysis['calibration']['ece']:.3f}")
+    if "f1" in analysis:
+        f1 = analysis["f1"]
+        lines.append(
+            f"\nF1 at IoU 0.5 is highest, {max(f1['f1']):.3f}, "
+            f"for scores from {f1['best_threshold']:.2f}"
+        )
+        lines.append(f"calibration error (ECE) {analysis['calibration']['ece']:.3f}")
     if "tide" in analysis:
         tide = analysis["tide"]
         lines.append(f"\nAP50 {tide['ap_base']:.3f} would gain, without errors of (TIDE):")

@@ -124,12 +124,13 @@ def set_config_field(config: VisionConfig, path: str, text: str) -> None:
     set_field(config.params, path, text)
 
 
-def detecting_as(config: VisionConfig, other: VisionConfig) -> VisionConfig:
+def detecting_as(config: VisionConfig, other: VisionConfig) -> VisionConfig | None:
     """See `replicate.engine.detecting_as`."""
     made = copy.deepcopy(config)
     ours, theirs = (each.params.values["task"].values["model"] for each in (made, other))
-    if ours.cls == theirs.cls:
-        ours.values["detection_generator"] = copy.deepcopy(theirs.values["detection_generator"])
+    if ours.cls != theirs.cls:
+        return None
+    ours.values["detection_generator"] = copy.deepcopy(theirs.values["detection_generator"])
     return made
 
 

@@ -93,7 +93,7 @@ def of_two(metrics: dict, reference: dict) -> Iterator[str]:
     if abs(cuts[0] - cuts[1]) > 0.01:
         whose = "the detections" if cuts[0] > cuts[1] else "the reference's detections"
         yield (
-            f"{whose} were cut at a score of about {max(cuts):.3g}, the other's lower or not at all"
+            f"{whose} look cut at a score of about {max(cuts):.3g}, the other's lower or not at all"
         )
 
 
@@ -212,12 +212,15 @@ def of_detections(
     # The lowest score lies a little above the threshold.
     if threshold is not None and threshold > cut + 0.01:
         yield (
-            f"the detections were cut at a score of about {threshold:.3g}: none scores lower, and "
+            f"the detections look cut at a score of about {threshold:.3g}: none scores lower, and "
             f"images have places left; the published figure was {published}"
         )
     counted = min(COUNTED[iou_type], cap or COUNTED[iou_type])
     if capped is not None and capped < counted:
-        yield f"the detections were capped at {capped} an image; the published AP is over {counted}"
+        yield (
+            f"the detections look capped at {capped} an image: many images have exactly as many, "
+            f"none more; the published AP is over {counted}"
+        )
 
 
 def of_architecture(deviations: Iterable[dict]) -> Iterator[str]:

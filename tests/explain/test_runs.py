@@ -60,6 +60,8 @@ def test_two_engines_have_one_difference_of_config(two, tmp_path):
         (each["part"], each["what"]) for each in content["differences"]
     }
     assert content["gap"] == pytest.approx(content["runs"][1]["AP"] - content["runs"][0]["AP"])
+    assert content["split"] is None and content["crossed"] == {}
+    assert "not split: their models are of two engines" in content["note"]
 
 
 def test_one_run_twice_is_refused(two, tmp_path):

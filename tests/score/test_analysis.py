@@ -1,12 +1,14 @@
 """The analyses against hand-worked cases and independent sums."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from replicate.errors import UserError
 from replicate.score import analyse, compare, draw, score
+from replicate.score.text import of_analysis, remarks
 from tests.score.conftest import make_detections
 
 BOX, FAR = [10, 10, 50, 50], [140, 140, 50, 50]
@@ -63,6 +65,23 @@ def test_errors_by_hand(errors_by_hand):
     assert analysis["confusion"]["matrix"] == [[2, 1, 3], [0, 0, 0], [3, 0, 0]]
     assert analysis["by_size"]["medium"]["groundtruth"] == 6
     assert analysis["by_size"]["small"] == {"groundtruth": 0, "AP": None, "AR": None}
+
+
+def test_scores_that_are_no_probabilities(errors_by_hand, tmp_path):
+    """In per cent, or logits: AP, errors and confusions need their order alone."""
+    path, detections = errors_by_hand
+    expected = score(path, detections)
+    for change, side in ((lambda s: 100 * s, "above 1"), (lambda s: s - 0.8, "below 0")):
+        result = score(path, [d | {"score": change(d["score"])} for d in detections])
+        assert result.metrics == expected.metrics
+        analysis, whole = analyse(result), analyse(expected)
+        assert {"f1", "calibration"}.isdisjoint(analysis)
+        assert analysis["tide"] == whole["tide"] and analysis["confusion"] == whole["confusion"]
+        names = {pathlib.Path(file).stem for file in draw(result, tmp_path / side)}
+        assert names == {"precision_recall", "errors", "confusions"}
+        (note,) = [each for each in remarks(result.to_json()) if "score" in each]
+        assert f"have a score {side}; AP goes by the order alone" in note
+        assert "F1" not in of_analysis(analysis) and "(TIDE)" in of_analysis(analysis)
 
 
 def test_f1_over_confidence_by_hand(errors_by_hand):

@@ -47,6 +47,10 @@ UNEVEN = np.random.default_rng(1).poisson(6, 40).tolist()
         pytest.param([10] * 40, falling, None, 10, id="ten each"),
         pytest.param([min(10, 2 * n) for n in UNEVEN], cut_at(0.3), 0.3, 10, id="both"),
         pytest.param([], falling, None, None, id="none at all"),
+        pytest.param(UNEVEN, lambda rng, count: np.ones(count), None, None, id="all equal"),
+        pytest.param(
+            UNEVEN, lambda rng, count: 100 * rng.beta(1, 4, count) + 5, None, None, id="per cent"
+        ),
     ],
 )
 def test_threshold_and_cap(per_image, scores, threshold, cap):
@@ -54,6 +58,16 @@ def test_threshold_and_cap(per_image, scores, threshold, cap):
     assert facts["cap_per_image"] == cap
     assert facts["score_threshold"] == (threshold and pytest.approx(threshold, abs=0.01))
     assert facts["max_per_image"] == max(per_image, default=0)
+
+
+def test_equal_scores_rank_nothing(annotations_file, detections):
+    said = remarks(
+        score(annotations_file, [each | {"score": 1.0} for each in detections]).to_json()
+    )
+    assert f"all {len(detections):,} detections have the same score (1): nothing ranks them" in (
+        " ".join(said)
+    )
+    assert "cut at" not in " ".join(said)
 
 
 # As their scores end (0.5000, 0.5117, 0.6000) and their counts heap: 225 images with 10 detections

@@ -14,7 +14,7 @@ SCORED = {  # file: what a note says, "" for none
     "extra_keys": "",
     "more_than_100": "",
     "image_id_float": "",
-    "score_int": "",
+    "score_int": "all 24 detections have the same score (1)",
     "bbox_int": "",
     "bom": "",
     "empty": "",

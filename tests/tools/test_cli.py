@@ -335,3 +335,35 @@ def test_a_reader_that_has_gone_is_no_fault(tool, tmp_path, asked):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_reader_that_has_gone_changes_neither_answer_nor_output(tmp_path):
+    """`… | grep -q` reads a line: a gate that asks for the status is not passed by that."""
+    truth, output = tmp_path / "truth.json", tmp_path / "metrics.json"
+    image = {"id": 1, "height": 90, "width": 90, "file_name": "1.jpg"}
+    cat = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+    categories = [{"id": 1, "name": "cat"}]
+    truth.write_text(
+        json.dumps({"images": [image], "categories": categories, "annotations": [cat]})
+    )
+    found = tmp_path / "found.json"
+    found.write_text(
+        json.dumps([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 8, 9], "score": 0.5}])
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    for command in (
+        ["diff_config.py", MODEL, "ssd_mobilenet_v2_320x320_coco17_tpu-8"],
+        [
+            *("score.py", f"--annotations_file={truth}", f"--detections={found}"),
+            *("--at_least=AP=0.99", f"--output={output}"),
+        ],
+    ):
+        done = subprocess.run(
+            [sys.executable, PROJECT / "tools" / command[0], *command[1:]],
+            stdout=writing,
+            timeout=120,
+        )
+        assert done.returncode == 1
+    os.close(writing)
+    assert 0 < json.loads(output.read_text())["metrics"]["AP"] < 0.99
