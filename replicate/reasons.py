@@ -7,6 +7,10 @@ says and no more; `effect` is NOT_MEASURED where no source measures one.
 
 import dataclasses
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from replicate import engine
 
 NOT_MEASURED = "no measured effect known"
 # The words by which preflight's reason 2 says what the verdict calls reason 26.
@@ -32,6 +36,7 @@ class Reason:
       paths: regular expression of config paths whose difference from the recipe is evidence of it.
       config_alone: the config tells it: where no such path differs it is not the reason.
       kinds: where it can apply: "training", "checkpoint" (a released one evaluated again).
+      vision: of a TF-Vision run, what is otherwise than above: attribute -> value.
       above: whether it can also explain a figure above the published one.
       below: whether it can explain a figure below it.
     """
@@ -48,11 +53,19 @@ class Reason:
     paths: str = ""
     config_alone: bool = False
     kinds: tuple[str, ...] = ("training", "checkpoint")
+    vision: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     above: bool = False
     below: bool = True
 
+    def of_engine(self, name: str) -> "Reason":
+        """This reason in the words of an engine (`replicate.engine`): its own fields and files."""
+        own = dataclasses.replace(self, **self.vision) if name == engine.TFVISION else self
+        words = {"config": engine.FILES[name], "batch": engine.BATCH[name]}
+        texts = {text: getattr(own, text).format(**words) for text in ("check", "mend")}
+        return dataclasses.replace(own, **texts)
 
-_DIFF = "python tools/diff_config.py MODEL pipeline.config"
+
+_DIFF = "python tools/diff_config.py MODEL {config}"
 _CONVERT, _TRAINING = "python tools/create_coco_tf_record.py", ("training",)
 
 START = Reason(
@@ -66,6 +79,10 @@ START = Reason(
     "counted",
     paths=r"fine_tune_checkpoint|init_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
     kinds=_TRAINING,
+    vision={
+        "mend": "--fine_tune_checkpoint=CHECKPOINT, of which task.init_checkpoint_modules says "
+        "what is loaded",
+    },
 )
 IMAGES = Reason(
     2,
@@ -118,10 +135,10 @@ RATE = Reason(
 DEVICES = Reason(
     5,
     "batch over devices",
-    "batch_size read as that of one GPU where it is global",
+    "the batch size read as that of one GPU where it is global",
     (f"{_TF_MODELS} 1972", "tensorflow issue 41213"),
-    check="the global batch in pipeline.config against the published one",
-    mend="--set=train_config.batch_size=BATCH, over all devices",
+    check="the global batch in {config} against the published one",
+    mend="--set={batch}=BATCH, over all devices",
     sign="both are printed; a batch that is the published one divided or multiplied by the devices",
     kinds=_TRAINING,
 )
@@ -136,6 +153,7 @@ RECORDS = Reason(
     "ledger; without a manifest, a sample of records against the JSON",
     paths=r"train_input_reader|min_area|ignore_|train_data\.decoder",
     kinds=_TRAINING,
+    vision={"mend": f"{_CONVERT} --include_class_labels"},
 )
 LABELS = Reason(
     7,
@@ -148,6 +166,10 @@ LABELS = Reason(
     sign="label map, `num_classes`, categories and COCO's ids against each other; numbers in the "
     "records",
     paths=r"num_classes|label_map",
+    vision={
+        "mend": f"{_CONVERT} --include_class_labels, and --set=task.model.num_classes=IDS, the "
+        "highest category id and one for the background",
+    },
 )
 SCHEDULE = Reason(
     8,
@@ -210,6 +232,13 @@ AVERAGES = Reason(
     ("the zoo's configs, which differ in use_moving_average(s)",),
     check="use_moving_average of the optimizer and use_moving_averages of eval_config agree",
     mend="--set=eval_config.use_moving_averages=BOOL, as the recipe has it",
+    vision={
+        "sources": ("TF-Vision's configs, which differ in trainer.optimizer_config.ema",),
+        "check": "trainer.optimizer_config.ema is there, or not, as in the recipe: what is "
+        "averaged is evaluated",
+        "mend": "python tools/render_config.py --model=MODEL, whose "
+        "trainer.optimizer_config.ema is the recipe's",
+    },
     sign="the two fields against each other and the recipe",
     paths=r"use_moving_average|optimizer_config\.ema",
     config_alone=True,
@@ -221,7 +250,8 @@ CUT = Reason(
     "score threshold, suppression or number of detections set for deployment",
     (f"{_TF_MODELS}s 10376, 10337 (released TF1 graphs cut at 0.3)",),
     check="evaluate with the recipe's post_processing and score again",
-    mend="python tools/evaluate.py with the recipe's pipeline.config",
+    mend="python tools/evaluate.py with the recipe's {config}",
+    vision={"check": "evaluate with the recipe's task.model.detection_generator and score again"},
     sign='differences of the class "evaluation"',
     paths=r"post_processing|max_detections|max_box_predictions|detection_generator",
     config_alone=True,
@@ -273,6 +303,7 @@ DECODER = Reason(
     ),
     check="the decoder is named in metrics.json; evaluate once more with the other",
     mend="python tools/evaluate.py, which feeds the API's own pixels",
+    vision={"mend": "python tools/evaluate.py, which feeds TF-Vision's own pixels"},
     effect="22.53 with Pillow's pixels, 22.82 with TensorFlow's (a TFLite SSD on 128 images, "
     "measured with the kit)",
     points=0.29,
@@ -287,6 +318,11 @@ BATCH_NORM = Reason(
     check="train once with the published images a replica",
     mend="as many images a replica as published; --gradient_accumulation_steps=1",
     kinds=_TRAINING,
+    vision={
+        "sources": ("no source measures what other numbers of replicas cost",),
+        "mend": "as many images a replica as published; tools/zoo.py show MODEL has the hardware "
+        "where it was stated",
+    },
     above=True,
 )
 TWO_FIGURES = Reason(
@@ -296,6 +332,10 @@ TWO_FIGURES = Reason(
     ("tf2_detection_zoo.md and the comments at the head of the configs; tools/zoo.py show MODEL",),
     check="which of the two the released checkpoint has: evaluate it",
     mend="python tools/download.py zoo MODEL, then tools/evaluate.py",
+    vision={
+        "sources": ("TF-Vision's page and its YAMLs' headers; tools/zoo.py show MODEL",),
+        "mend": "tools/zoo.py show MODEL has the weights' address; then tools/evaluate.py",
+    },
     above=True,
 )
 IGNORED = Reason(
@@ -303,8 +343,8 @@ IGNORED = Reason(
     "fields not read",
     "freeze_variables and other fields that TensorFlow 2's code does not read",
     (f"{_TF_MODELS}s 10167, 9548, 10797",),
-    check="python tools/lint_config.py pipeline.config",
-    mend="python tools/lint_config.py pipeline.config --fix",
+    check="python tools/lint_config.py {config}",
+    mend="python tools/lint_config.py {config} --fix",
     kinds=(),
 )
 BFLOAT16 = Reason(
@@ -315,6 +355,9 @@ BFLOAT16 = Reason(
     check="train once in bfloat16: --precision=bfloat16",
     mend="--precision=bfloat16 where the device computes it",
     kinds=_TRAINING,
+    vision={
+        "sources": ("32 of the 41 public configs that compose say mixed_precision_dtype: bfloat16",)
+    },
     above=True,
 )
 PRECISION = Reason(
@@ -341,7 +384,7 @@ ADAM = Reason(
     "rates scaled by the linear rule on an Adam recipe, for which it is not established",
     ("Goyal et al., arXiv 1706.02677, establish it for SGD with momentum",),
     check="train once with the published batch",
-    mend="--set=train_config.batch_size=BATCH, the published one, with its rate",
+    mend="--set={batch}=BATCH, the published one, with its rate",
     kinds=_TRAINING,
     above=True,
 )
@@ -374,6 +417,13 @@ PLATFORM = Reason(
     mend="python tools/parity.py",
     effect="predictions, losses and gradients equal in float64 to 1e-6 (docs/engine.md)",
     points=0.0,
+    vision={
+        "sources": ("none: TF-Vision has not been compared between TensorFlow's versions",),
+        "effect": NOT_MEASURED,
+        "points": None,
+        "check": "train or evaluate once more on the other platform",
+        "mend": "the platform of the published run, where it is known",
+    },
     above=True,
 )
 CHANCE = Reason(

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from replicate import config, preflight, reasons
+from replicate import config, engine, preflight, reasons
+from replicate.tfvision import configs, experiments
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
@@ -72,3 +73,29 @@ def test_how_many_recipes_compute_in_bfloat16():
     recipes = [config.template(name).train_config.use_bfloat16 for name in config.template_names()]
     (source,) = reasons.BFLOAT16.sources
     assert source == f"{sum(recipes)} of the {len(recipes)} public recipes say use_bfloat16: true"
+
+
+def test_how_many_configs_of_tf_vision_compute_in_bfloat16():
+    made = []
+    for published in configs.published().values():
+        params = experiments.factory(published["experiment"])
+        params.override(published["params"])
+        made.append(params.at("runtime.mixed_precision_dtype") == "bfloat16")
+    (source,) = reasons.BFLOAT16.of_engine(engine.TFVISION).sources
+    assert source.startswith(f"{sum(made)} of the {len(made)} public configs that compose say")
+
+
+@pytest.mark.parametrize("reason", reasons.ALL, ids=lambda reason: reason.title)
+def test_a_reason_names_the_fields_of_the_engine(reason):
+    """No word of one engine's configs is left in what is told of the other's."""
+    of_api, of_vision = (
+        re.compile("pipeline.config|train_config|eval_config|train_input_reader|use_bfloat16"),
+        re.compile(r"params\.yaml|\btask\.|\btrainer\.|mixed_precision"),
+    )
+    for name, others in ((engine.ODAPI, of_vision), (engine.TFVISION, of_api)):
+        own = reason.of_engine(name)
+        told = (own.check, own.mend, own.cause, *own.sources)
+        assert not any(others.search(text) or "{" in text for text in told), told
+        assert (own.effect == reasons.NOT_MEASURED) == (own.points is None)
+    if reason.number in (5, 13, 14, 25):
+        assert of_vision.search(f"{own.check} {own.mend}")

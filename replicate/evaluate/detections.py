@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -110,11 +111,14 @@ class Evaluation:
                 _label_map_path(described, beside), category_names, described.num_classes
             )
         )
-        self._detectors = [engine.detector(config, device, suppressed_by) for device in _devices()]
-        static = self._detectors[0].static_shape is not None
-        self._batch_size = batch_size if static else 1
-        for detector in self._detectors:
-            detector.trace(self._batch_size)
+        with _in_float32():
+            self._detectors = [
+                engine.detector(config, device, suppressed_by) for device in _devices()
+            ]
+            static = self._detectors[0].static_shape is not None
+            self._batch_size = batch_size if static else 1
+            for detector in self._detectors:
+                detector.trace(self._batch_size)
         self.inference = {
             "decoder": DECODER,
             "decoder_version": decoders.version(DECODER),
@@ -189,6 +193,18 @@ class Evaluation:
         return [
             result for of_image in self.by_image(progress) for result in of_image.as_results()
         ], prefix
+
+
+@contextlib.contextmanager
+def _in_float32() -> Iterator[None]:
+    """Inside, models are built that compute in float32, whatever a training of this process does:
+    a checkpoint has one score, wherever it is evaluated."""
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
 
 
 def _devices() -> list[str | None]:

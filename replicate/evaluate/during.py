@@ -50,7 +50,6 @@ def between_steps(
 
     def evaluate() -> None:
         phase = tf.keras.backend.learning_phase()
-        policy = tf.keras.mixed_precision.global_policy()
         with contextlib.ExitStack() as stack, contextlib.redirect_stdout(sys.stderr):
             try:
                 stack.enter_context(run.evaluating())
@@ -60,9 +59,6 @@ def between_steps(
                 refusals.add(str(error))
                 return
             stack.callback(tf.keras.backend.set_learning_phase, phase)
-            stack.callback(tf.keras.mixed_precision.set_global_policy, policy)
-            # The model that is evaluated computes as that of tools/evaluate.py does.
-            tf.keras.mixed_precision.set_global_policy("float32")
             for checkpoint in evaluator.checkpoints():
                 if checkpoint not in evaluated:
                     evaluator.evaluate(checkpoint)

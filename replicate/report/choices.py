@@ -17,23 +17,26 @@ _CHOICES = (
     _Choice(
         "another data set",
         "its classes, label map and records",
-        r"\.num_classes$|label_map_path|input_path|num_examples|^(train|eval)_input_reader",
+        r"\.num_classes$|label_map|input_path|num_examples|^(train|eval)_input_reader"
+        r"|annotation_file$",
     ),
     _Choice(
         "another batch size or length of training",
         "the batch, the learning rate and the schedule that follows from them",
-        r"train_config\.(batch_size|num_steps|optimizer)|batch_norm\.(decay|momentum)",
+        r"train_config\.(batch_size|num_steps|optimizer)|batch_norm\.(decay|momentum)"
+        r"|train_data\.global_batch_size|^trainer\.(train_steps|optimizer_config)|norm_momentum",
     ),
     _Choice(
         "another size of the network or its input",
         "the input, the backbone's width and depth, and the heads that go with them",
-        r"image_resizer|depth_multiplier|min_depth|additional_layer_depth|num_filters|num_scales"
+        r"image_resizer|input_size|filter_size_scale|m(in|ax)_level|num_convs"
+        r"|depth_multiplier|min_depth|additional_layer_depth|num_filters|num_scales"
         r"|num_layers|_predictor\.depth$|_depth$|anchor_scale|anchor_generator",
     ),
     _Choice(
         "another start",
         "the checkpoint that training begins with",
-        r"train_config\.(fine_tune_checkpoint|load_all_detection)",
+        r"train_config\.(fine_tune_checkpoint|load_all_detection)|init_checkpoint",
     ),
 )
 

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Any
 
-from replicate import verdict
+from replicate import engine, verdict
 from replicate.report.run_files import RunFiles
 
 #: Words that stand for what only the user knows.
@@ -37,6 +37,7 @@ class CommandContext:
       step: of its last evaluation.
       train_records: where its records lie, as tools/verify_tf_record.py takes them.
       published: dict path -> the recipe's value, of fields that differ and whose value is plain.
+      engine: the config's, as `replicate.engine` names it.
     """
 
     root: str
@@ -52,6 +53,17 @@ class CommandContext:
     step: int | None
     train_records: str
     published: dict[str, Any]
+    engine: str = engine.ODAPI
+
+    @property
+    def config(self) -> str:
+        """The run's config."""
+        return os.path.join(self.root, engine.FILES[self.engine])
+
+    def beside(self, name: str) -> str:
+        """A config to be written beside the run, such as "next"."""
+        ending = os.path.splitext(engine.FILES[self.engine])[1]
+        return f"{self.root}-{name}{ending}"
 
 
 def of_run(files: RunFiles, model: str | None, content: dict) -> CommandContext:
@@ -83,13 +95,14 @@ def of_run(files: RunFiles, model: str | None, content: dict) -> CommandContext:
             for deviation in files.deviations or ()
             if isinstance(deviation["a"], (bool, int, float))
         },
+        engine=engine.of(files.message),
     )
 
 
 def _records(files: RunFiles, alone: bool) -> str:
     """The common prefix of the training shards."""
     if alone and files.message is not None:
-        paths = files.message.train_input_reader.tf_record_input_reader.input_path
+        paths = engine.describe(files.message).train_records
         if paths:
             return re.sub(r"-[\d?*]+-of-[\d?*]+(\.tfrecord)?$", "", paths[0])
     return os.path.join(files.run.data, "train")

@@ -11,13 +11,12 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from replicate import config, reasons, zoo
+from replicate import config, engine, reasons, zoo
 from replicate.errors import UserError
 from replicate.report.command_context import CommandContext
 from replicate.run import RunDir
 
 _COCO = "coco"
-_BATCH = "train_config.batch_size"
 # Fields of the recipe by their flags of tools/replicate.py and tools/train.py; the order is theirs.
 _DATA = ("train_annotations", "train_images", "val_annotations", "val_images")
 
@@ -74,7 +73,7 @@ def launch(
     """
     asked = {**run.request, **fields}
     if run.trained_alone:
-        words = [f"--pipeline_config_path={model or os.path.join(run.root, 'pipeline.config')}"]
+        words = [f"--pipeline_config_path={model or run.config}"]
         words += [f"--{name}={asked[name]}" for name in _DATA[2:] if asked.get(name)]
         words += [f"--model={run.model}"] if run.model != "MODEL" else []
         words += _flags(asked, num_train_steps="num_steps", seed="seed")
@@ -119,10 +118,16 @@ def _evaluate(*words: str) -> str:
 
 def _start(run: CommandContext) -> list[str]:
     point = zoo.starting_point(run.model)
+    rendered = run.beside("next")
     if point is None or not point.archive:
-        return [_again(run, fine_tune_checkpoint="CHECKPOINT")]
+        given = "CHECKPOINT"
+        if not run.trained_alone:
+            return [_again(run, fine_tune_checkpoint=given)]
+        return [
+            _render(run, rendered, f"--fine_tune_checkpoint={given}"),
+            _again(run, model=rendered),
+        ]
     if run.trained_alone:
-        rendered = f"{run.root}-next.config"
         return [
             _render(run, rendered) + f" $({_line('tools/download.py', 'starting', run.model)})",
             _again(run, model=rendered),
@@ -134,11 +139,14 @@ def _start(run: CommandContext) -> list[str]:
 def _render(run: CommandContext, output: str, *words: str) -> str:
     """The recipe's config with this run's records."""
     records = os.path.dirname(run.train_records) or "."
+    labels = [f"--label_map={os.path.join(records, 'label_map.pbtxt')}"]
+    if run.engine == engine.TFVISION:  # whose records hold the labels themselves
+        labels = [f"--annotations_file={run.annotations or 'VAL_ANNOTATIONS'}"]
     return _line(
         "tools/render_config.py",
         f"--model={run.model}",
         f"--output={output}",
-        f"--label_map={os.path.join(records, 'label_map.pbtxt')}",
+        *labels,
         f"--train_records={run.train_records}-?????-of-?????.tfrecord",
         f"--val_records={os.path.join(records, 'val')}-?????-of-?????.tfrecord",
         *words,
@@ -166,7 +174,7 @@ def _without(*paths: str) -> Callable[[CommandContext], list[str]]:
         changed = [path for path, _ in run.request.get("overrides") or () if pattern.search(path)]
         if changed and not run.trained_alone:
             return [_again(run, without=pattern.search)]
-        rendered = f"{run.root}-next.config"
+        rendered = run.beside("next")
         restored = _restored(run, pattern, rendered)
         return [restored, _again(run, model=rendered)] if restored else _compared(run)
 
@@ -187,16 +195,15 @@ def _restored(run: CommandContext, pattern: re.Pattern[str], output: str) -> str
 
 def _compared(run: CommandContext) -> list[str]:
     """The recipe's config beside the run's, and the run from the recipe's."""
-    own = os.path.join(run.root, "pipeline.config")
     if run.model == "MODEL" or not run.trained_alone:
-        return [_line("tools/diff_config.py", run.model, own)]
-    rendered = f"{run.root}-next.config"
+        return [_line("tools/diff_config.py", run.model, run.config)]
+    rendered = run.beside("next")
     return [_render(run, rendered), _again(run, model=rendered)]
 
 
 def _scaled(run: CommandContext) -> list[str]:
     """The recipe's rate and schedule for this run's batch, by the linear rule, with its steps."""
-    rendered, batch = f"{run.root}-scaled.config", run.batch_size or _published_batch(run)
+    rendered, batch = run.beside("scaled"), run.batch_size or _published_batch(run)
     steps = _steps_at(run, batch)
     if run.trained_alone:
         return [
@@ -218,13 +225,16 @@ def _scaled(run: CommandContext) -> list[str]:
 def _steps_at(run: CommandContext, batch: int) -> int | None:
     """The recipe's steps at a batch, by the linear rule; None where it has no template here."""
     try:
+        if run.engine == engine.TFVISION:
+            published = engine.describe(engine.read(run.model))
+            return max(1, round(published.num_steps * published.batch_size / batch))
         return config.facts(config.render(run.model, global_batch_size=batch)).num_steps
     except UserError:
         return None
 
 
 def _published_batch(run: CommandContext) -> int:
-    return config.facts(config.template(run.model)).batch_size if run.model != "MODEL" else 1
+    return engine.describe(engine.read(run.model)).batch_size if run.model != "MODEL" else 1
 
 
 def _schedule(run: CommandContext) -> list[str]:
@@ -240,8 +250,9 @@ def _converted(run: CommandContext) -> list[str]:
     """The records anew: tools/replicate.py makes them and the label map in the new directory."""
     if not run.trained_alone:
         return [*_records_whole(run), _again(run)]
-    rendered, records = f"{run.root}-next.config", f"{run.root}-next-records"
+    rendered, records = run.beside("next"), f"{run.root}-next-records"
     label_map = os.path.join(records, "label_map.pbtxt")
+    of_vision = run.engine == engine.TFVISION
     return [
         _line(
             "tools/create_coco_tf_record.py",
@@ -250,12 +261,13 @@ def _converted(run: CommandContext) -> list[str]:
             f"--output_path={records}/train",
             "--num_shards=16",
             f"--label_map={label_map}",
+            *["--include_class_labels"] * of_vision,
         ),
         _line(
             "tools/render_config.py",
             f"--model={run.root}",
             f"--output={rendered}",
-            f"--label_map={label_map}",
+            *[f"--label_map={label_map}"] * (not of_vision),
             f"--train_records={records}/train-?????-of-?????.tfrecord",
         ),
         _again(run, model=rendered),
@@ -311,7 +323,7 @@ def _evaluated_as_published(reason: reasons.Reason) -> Callable[[CommandContext]
     """The run's checkpoint with the recipe's own values of a reason's fields."""
 
     def commands(run: CommandContext) -> list[str]:
-        rendered = f"{run.root}-as-published.config"
+        rendered = run.beside("as-published")
         restored = _restored(run, re.compile(reason.paths), rendered)
         if restored is None:
             return _compared(run)
@@ -341,11 +353,14 @@ def _batch_norm(run: CommandContext) -> list[str]:
 
 def _published_size(run: CommandContext) -> list[str]:
     """The published batch, with its rate."""
-    return _without(f"^{re.escape(_BATCH)}$", reasons.RATE.paths)(run)
+    return _without(f"^{re.escape(engine.BATCH[run.engine])}$", reasons.RATE.paths)(run)
 
 
 def _released(run: CommandContext) -> list[str]:
-    """The published weights, evaluated on the same images."""
+    """The published weights, evaluated on the same images; of TF-Vision where they were said to
+    lie."""
+    if run.engine == engine.TFVISION:
+        return [_line("tools/zoo.py", "show", run.model)]
     return [
         _line("tools/download.py", "zoo", run.model),
         _evaluate(
@@ -382,15 +397,15 @@ _MENDS: dict[int, Callable[[CommandContext], Iterable[str]]] = {
     reasons.DECODER.number: _evaluated,
     reasons.BATCH_NORM.number: _batch_norm,
     reasons.TWO_FIGURES.number: _released,
-    reasons.IGNORED.number: lambda run: [
-        _line("tools/lint_config.py", os.path.join(run.root, "pipeline.config"))
-    ],
+    reasons.IGNORED.number: lambda run: [_line("tools/lint_config.py", run.config)],
     reasons.BFLOAT16.number: lambda run: [_again(run, precision="bfloat16")],
     reasons.PRECISION.number: lambda run: [_again(run, precision="float32")],
     reasons.DIVERGED.number: _scaled,
     reasons.ADAM.number: _published_size,
     reasons.OVERLAP.number: _train2017,
     reasons.CODE.number: lambda run: ["git stash", _again(run)],
-    reasons.PLATFORM.number: lambda run: [_line("tools/parity.py")],
+    reasons.PLATFORM.number: lambda run: [
+        _line("tools/parity.py") if run.engine == engine.ODAPI else _again(run)
+    ],
     reasons.CHANCE.number: seeds,
 }

@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,13 +91,27 @@ def set_field(params: Params, path: str, text: str) -> None:
         value = yaml.safe_load(text) if text.strip() else ""
     except yaml.YAMLError as error:
         raise UserError(f"--set {path}={text}: not YAML: {error}") from None
+    field, value = _of_element(params, path, value)
     nested: Any = value
-    for name in reversed(path.split(".")):
+    for name in reversed(field.split(".")):
         nested = {name: nested}
     problems = params.override(nested)
     if problems:
         sentences = "; ".join(f"{problem.path}: {problem.message}" for problem in problems)
         raise UserError(f"--set {path}={text}: {sentences}")
+
+
+def _of_element(params: Params, path: str, value: Any) -> tuple[str, Any]:
+    """(field, its whole list) where `path` names an element, PATH[i]; else both as they are."""
+    match = re.fullmatch(r"(.+)\[(\d+)\]", path)
+    if match is None:
+        return path, value
+    field, index = match[1], int(match[2])
+    elements = params.at(field)
+    if not isinstance(elements, list) or index >= len(elements):
+        holds = f"has {len(elements)} elements" if isinstance(elements, list) else "is no list"
+        raise UserError(f"--set {path}: {field} {holds}; give it whole, as [1, 2]")
+    return field, [*elements[:index], value, *elements[index + 1 :]]
 
 
 def composed(asked: Composition) -> VisionConfig:

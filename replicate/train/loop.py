@@ -82,7 +82,8 @@ def train(
     num_steps = settings.num_steps or engine.describe(config).num_steps
     if not num_steps:
         raise UserError(
-            "train_config.num_steps is 0 (no end); set it in the config or give --num_train_steps"
+            f"{engine.STEPS[engine.of(config)]} is 0 (no end); set it in the config or give "
+            "--num_train_steps"
         )
     workers = cluster.from_environment()
     writes = workers is None or workers.is_chief
@@ -249,7 +250,7 @@ def _run(
         except NonFiniteLoss as error:
             raise UserError(_explain_non_finite(error, trainer, saver)) from None
         except tf.errors.OutOfRangeError:
-            raise UserError("the training data ended; is train_input_reader empty?") from None
+            raise UserError("the training data ended; are there records in it?") from None
         except tf.errors.DataLossError as error:
             where = trainer.damaged_shard() or error.message.splitlines()[0]
             raise UserError(

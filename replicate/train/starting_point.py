@@ -45,7 +45,7 @@ class Start:
     @property
     def sentence(self) -> str:
         if not self.path:
-            return "training from random weights (fine_tune_checkpoint is empty)"
+            return "training from random weights (the config names no checkpoint to start from)"
         if self.type == ALL_BUT_CLASS_HEADS:
             missed = f" ({_shown(self.missed)})" if self.missed else ""
             return (

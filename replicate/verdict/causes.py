@@ -70,6 +70,7 @@ class Situation:
       judged: list of tolerance.Judged; empty where nothing could be judged.
       two_figures: sentences where table and header differ.
       explained: as of `measured.of_run`: what changes were measured to cost here.
+      engine: whose figure it is, as `replicate.engine` names it.
       cut, cap: the score that the published figure's detections are cut at, and how many of an
         image count, as of `comparable.of_detections`.
     """
@@ -82,6 +83,7 @@ class Situation:
     judged: list[Judged]
     two_figures: list[str]
     explained: list[dict]
+    engine: str = engine.ODAPI
     cut: float = 0.0
     cap: int | None = None
 
@@ -130,7 +132,10 @@ def likely(situation: Situation) -> list:
         return bool(case.evidence), case.likelihood, size
 
     ordered = sorted(cases.items(), key=rank, reverse=True)
-    return [_as_json(reason, case, sizes[reason]) for reason, case in ordered]
+    return [
+        _as_json(reason.of_engine(situation.engine), case, sizes[reason])
+        for reason, case in ordered
+    ]
 
 
 def _silent(reason: reasons.Reason, ruled_out: set[reasons.Reason]) -> bool:

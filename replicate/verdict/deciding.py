@@ -4,13 +4,14 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Iterator
 
-from replicate import python_api, zoo
+from replicate import engine, python_api, zoo
 from replicate.config import Scaling
 from replicate.errors import UserError
 from replicate.judged import FIGURES as FIGURE_NAMES
 from replicate.score import text
 from replicate.verdict import causes, comparable, conditions, official, spread, telling, tolerance
 from replicate.verdict.run_facts import RunFacts
+from replicate.zoo import vision
 
 NOT_COMPARABLE = "NOT COMPARABLE"
 # From best to worst; a model with several figures has the worst of theirs.
@@ -152,6 +153,7 @@ def decide(
         judged=[judged_figure for judged_figure, _ in judged.values()],
         two_figures=[difference for name in seeds for difference in _differing(name, figures)],
         explained=list(explained),
+        engine=_engine(row),
         cut=cut,
         cap=_own_cap(row),
     )
@@ -198,10 +200,16 @@ def tolerance_json(kind: str) -> dict:
     }
 
 
+def _engine(row: zoo.Row | None) -> str:
+    """Whose figure it is."""
+    of_vision = row is not None and vision.get(row.archive) is not None
+    return engine.TFVISION if of_vision else engine.ODAPI
+
+
 def _uncut(evaluations: Iterable[dict], cut: float) -> list[str]:
-    """That the published evaluation threw detections away, and these did not."""
-    lowest = [evaluation["detections"]["score_threshold"] for evaluation in evaluations]
-    if not cut or None not in lowest:
+    """That the published evaluation threw detections away which are among these."""
+    lowest = [evaluation["detections"].get("min_score") for evaluation in evaluations]
+    if not any(score is not None and score < cut for score in lowest):
         return []
     return [
         f"the published evaluation cut detections at a score of {cut:g}, these are not cut: what "

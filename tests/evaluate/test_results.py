@@ -16,6 +16,7 @@ from replicate.errors import UserError
 
 odapi.load()
 
+import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 from replicate.evaluate import detections, events, results
@@ -81,6 +82,20 @@ def test_an_image_that_cannot_be_decoded_is_named(ssd, tmp_path):
     evaluation.restore(str(ssd.checkpoint_dir))
     with pytest.raises(UserError, match=rf"{broken['file_name']} \(image id {broken['id']}\)"):
         results.write(evaluation, tmp_path / "a.json", progress=False)
+
+
+def test_a_checkpoint_has_one_score_beside_a_training_in_bfloat16(ssd):
+    """What a training of this process computes in is no matter, and stays."""
+    checkpoint = str(ssd.checkpoint_dir)
+    expected, _ = ssd.evaluation().detect(checkpoint, progress=False)
+    policies = tf.keras.mixed_precision
+    policies.set_global_policy("mixed_bfloat16")
+    try:
+        found, _ = ssd.evaluation().detect(checkpoint, progress=False)
+        assert policies.global_policy().name == "mixed_bfloat16"
+    finally:
+        policies.set_global_policy("float32")
+    assert found == expected and len(found) > 10
 
 
 def test_weights_that_are_no_numbers_are_told(ssd, tmp_path):

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
-from replicate import reasons
+from replicate import engine, reasons
 from replicate.report import command_context, content, next_steps
+from replicate.run import RunDir
+from replicate.tfvision import render
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Parses the words of each command with the tool's own flags, and asks for what it requires.
@@ -70,7 +72,30 @@ TRAINED = dataclasses.replace(
 UNKNOWN = dataclasses.replace(
     WHOLE, model="MODEL", request={}, command=None, annotations=None, batch_size=None, published={}
 )
+VISION_MODEL = "retinanet_mobilenetv2_256"
+VISION = dataclasses.replace(
+    WHOLE,
+    engine=engine.TFVISION,
+    model=VISION_MODEL,
+    request=REQUEST
+    | {
+        "model": VISION_MODEL,
+        "overrides": [
+            ["task.train_data.global_batch_size", "16"],
+            ["task.model.input_size", "[96, 96, 3]"],
+            ["task.model.detection_generator.pre_nms_score_threshold", "0.3"],
+        ],
+    },
+    published={
+        "task.model.input_size[0]": 256,
+        "task.model.detection_generator.pre_nms_score_threshold": 0.05,
+    },
+)
+VISION_TRAINED = dataclasses.replace(
+    VISION, trained_alone=True, request={"config": "my.yaml", "seed": 0}
+)
 RUNS = {"whole": WHOLE, "trained alone": TRAINED, "little known": UNKNOWN}
+RUNS |= {"TF-Vision": VISION, "TF-Vision trained alone": VISION_TRAINED}
 
 
 def _all():
@@ -179,3 +204,34 @@ def test_words_that_the_user_chooses_are_named(run):
 def test_no_mending_has_a_gap(path):
     text = (ROOT / "replicate" / path).read_text(encoding="utf-8")
     assert not re.search(r"=…", text)
+
+
+def test_a_run_of_tf_vision_is_told_its_own_fields_and_files(tmp_path):
+    of_api = re.compile(r"pipeline\.config|\.config\b|train_config|eval_config|parity|label_map=")
+    for run in (VISION, VISION_TRAINED):
+        for reason in reasons.ALL:
+            for command in next_steps.commands_for(reason.number, run):
+                if "create_coco_tf_record" in command:
+                    assert "--include_class_labels" in command
+                else:
+                    assert not of_api.search(command), (reason.title, command)
+    # What writes configs does so, from the run's own and from the row.
+    run = RunDir.at(tmp_path / "a")
+    run.root.mkdir()
+    made = render.render(VISION_MODEL, render.RenderRequest(global_batch_size=16))
+    render.set_field(made.params, "task.model.input_size", "[96, 96, 3]")
+    run.root.joinpath("params.yaml").write_text(engine.text(made, VISION_MODEL))
+    trained = dataclasses.replace(VISION_TRAINED, root=str(run.root))
+    restored, again = next_steps.commands_for(reasons.DRIFT.number, trained)
+    assert f"--pipeline_config_path={run.root}-next.yaml" in again
+    scaled, _ = next_steps.commands_for(reasons.RATE.number, trained)
+    for command in (restored, scaled):
+        done = subprocess.run(
+            [sys.executable, *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert engine.read(f"{run.root}-next.yaml").params.at("task.model.input_size") == [256, 96, 3]
+    of_scaled = engine.describe(engine.read(f"{run.root}-scaled.yaml"))
+    assert of_scaled.batch_size == 16
+    (schedule,) = [c for c in next_steps.commands_for(8, VISION) if "replicate.py" in c]
+    assert f"--num_steps={of_scaled.num_steps}" in schedule

@@ -15,6 +15,8 @@ MOBILE = "retinanet_mobilenetv2_256"
 def score(ap, cut=None):
     metrics = copy.deepcopy(made.metrics(ap))
     metrics["detections"]["score_threshold"] = cut
+    if cut is not None:
+        metrics["detections"]["min_score"] = cut
     return metrics
 
 
@@ -52,6 +54,9 @@ def test_its_own_cut_is_no_obstacle_and_a_higher_one_is():
     uncut = judged(MOBILE, score(23.5))
     assert any("these are not cut" in note for note in uncut.notes)
     assert not any("not cut" in note for note in judged(MOBILE, score(23.5, 0.05)).notes)
+    nothing = score(0.0)
+    nothing["detections"] |= {"min_score": None, "count": 0}
+    assert not any("not cut" in note for note in judged(MOBILE, nothing).notes)
 
 
 def test_its_own_cut_is_no_cause():
