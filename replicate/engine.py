@@ -165,7 +165,7 @@ class Composition:
 class Detector(Protocol):
     """A model as a function from images to detections, in batches.
 
-    Made of (config, device: str | None, suppressed_by: "kit" or "api").
+    Made of (config, device: str | None, suppressed_by: "kit" or "api", jit_compile: bool).
 
     Attributes:
       checkpoint: the prefix that was restored last, or None.
@@ -223,9 +223,18 @@ def describe(config: Any) -> Description:
     return _part(of(config), "describe")(config)
 
 
-def detector(config: Any, device: str | None = None, suppressed_by: str = "kit") -> Detector:
-    """The engine's Detector of a config, built."""
-    return _part(of(config), "detector")(config, device, suppressed_by)
+def detector(
+    config: Any,
+    device: str | None = None,
+    suppressed_by: str = "kit",
+    jit_compile: bool = False,
+) -> Detector:
+    """The engine's Detector of a config, built.
+
+    Raises:
+      UserError: XLA is asked for and cannot compile this model's forward pass.
+    """
+    return _part(of(config), "detector")(config, device, suppressed_by, jit_compile)
 
 
 def trainer(config: Any, execution: Any, strategy: Any = None) -> Any:

@@ -27,6 +27,10 @@ The images are decoded as the API's own input decodes them (TensorFlow). --suppr
 API's own non-maximum suppression; by default the kit's runs where it is equal to that (the same
 boxes, tests/evaluate/), which is faster. metrics.json and the screen say which one ran.
 
+--jit_compile compiles the forward pass with XLA (SSD, EfficientDet, CenterNet); images are
+prepared and boxes suppressed as without. Scores differ in their last digits, so it is recorded and
+told as the suppression is. Another model is refused with the reason.
+
 A TF-Vision checkpoint is evaluated likewise, with --pipeline_config_path=params.yaml (or a folder
 that holds both): every image of the annotation file, where TF-Vision's own evaluator scores those
 alone that have detections; docs/tfvision.md says what its figures are made of.
@@ -95,6 +99,7 @@ _IMAGES = flags.DEFINE_string("image_dir", None, "the folder of its images; like
 _SUPPRESSION = flags.DEFINE_enum(
     "suppression", "kit", ["kit", "api"], "whose non-maximum suppression: the kit's or the API's."
 )
+_JIT = flags.DEFINE_bool("jit_compile", False, "compile the forward pass with XLA (for GPUs).")
 _METRICS = flags.DEFINE_string(
     "metrics_output", None, "of --checkpoint: write metrics.json here (tools/verdict.py takes it)."
 )
@@ -151,6 +156,7 @@ def _evaluate_one() -> int:
         image_dir,
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
+        jit_compile=_JIT.value,
         beside=_folder_of(config_path),
     )
     evaluation.restore(checkpoint)
@@ -189,6 +195,7 @@ def _evaluate_run() -> int:
         directory=directory,
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
+        jit_compile=_JIT.value,
         keep_best=_kept_by(run),
         patience=_PATIENCE.value,
     )

@@ -78,6 +78,7 @@ class Inference(TypedDict):
     decoder_version: str | None
     suppression: str | None
     suppression_asked: NotRequired[str]
+    jit_compile: NotRequired[bool]
     batch_size: int | None
     config_sha256: NotRequired[Sha256]
 

@@ -41,6 +41,7 @@ class ProtocolInference(TypedDict):
     decoder: str | None
     decoder_version: str | None
     suppression: str | None
+    jit_compile: NotRequired[bool]
 
 
 class Protocol(TypedDict):

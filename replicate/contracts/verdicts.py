@@ -178,6 +178,7 @@ class EvaluationFacts(TypedDict):
     image_bytes_sha256: Sha256 | None
     decoder: str | None
     suppression: str | None
+    jit_compile: NotRequired[bool]
     official: bool | None
 
 

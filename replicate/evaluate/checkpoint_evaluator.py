@@ -49,6 +49,7 @@ class CheckpointEvaluator:
       directory: folder of the checkpoints; the run's own by default.
       batch_size: images a forward pass.
       suppressed_by: whose suppression to run, one of `suppression.ASKED`.
+      jit_compile: whether XLA compiles the forward pass.
       keep_best: the metric by which the best checkpoint is kept, see `replicate.best`; None keeps
         none.
       patience: as of `best.reconsider`.
@@ -64,6 +65,7 @@ class CheckpointEvaluator:
         directory: str | os.PathLike | None = None,
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
+        jit_compile: bool = False,
         keep_best: best.Metric | None = None,
         patience: int | None = None,
     ) -> None:
@@ -73,6 +75,7 @@ class CheckpointEvaluator:
         self._options: dict[str, Any] = {
             "batch_size": batch_size,
             "suppressed_by": suppressed_by,
+            "jit_compile": jit_compile,
             "beside": run.root,
         }
         self._directory = pathlib.Path(directory or run.checkpoints)
@@ -180,7 +183,8 @@ class CheckpointEvaluator:
         return metrics
 
     def _same_settings(self, before: dict) -> bool:
-        """Whether an earlier evaluation's metrics are of this config, suppression and annotations.
+        """Whether an earlier evaluation's metrics are of this config, suppression, compiler and
+        annotations.
 
         Metrics without "inference" are from before the kit wrote it: of the run's own config, with
         the kit's suppression.
@@ -193,6 +197,7 @@ class CheckpointEvaluator:
         return (
             inference.get("config_sha256", self._config_sha256) == self._config_sha256
             and (asked == self._options["suppressed_by"] or ran == suppression.NONE)
+            and inference.get("jit_compile", False) == self._options["jit_compile"]
             and before.get("annotations", {}).get("sha256") == self._annotations_sha256
         )
 

@@ -8,7 +8,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,7 @@ from replicate.config import placed
 from replicate.errors import UserError
 from replicate.evaluate import categories, images, suppression
 from replicate.evaluate.detector import find_checkpoint, pasted_masks
+from replicate.train import compilations
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 #: What the API's own input decodes with, and so what its models are fed by.
 DECODER = "tensorflow"
 # Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
-# that use one.
-_CALLS_ON_A_CPU = 3
+# that use one. A GPU begins with the next batch while boxes of one are suppressed on the CPU.
+_CALLS_ON_A_CPU, _CALLS_ON_A_GPU = 3, 2
 
 
 MasksOf = Callable[[dict[str, np.ndarray], np.ndarray, int, int], list[dict] | None]
@@ -80,15 +81,19 @@ class Evaluation:
       image_dir: the folder of their files.
       batch_size: images a forward pass; 1 is taken where the resizer gives varying sizes.
       suppressed_by: whose non-maximum suppression to run, one of `suppression.ASKED`.
+      jit_compile: whether XLA compiles the forward pass; what it compiles is kept for the next
+        process (`replicate.train.compilations`).
       beside: the config's folder, from which the label map is looked for too (`config.placed`).
 
     Attributes:
       annotations_file: as given.
       inference: dict of how the detections are made, the "inference" of metrics.json: decoder and
-        its version, suppression (whose ran) and suppression_asked, batch_size.
+        its version, suppression (whose ran) and suppression_asked, batch_size; jit_compile where
+        XLA compiles.
 
     Raises:
-      UserError: an image that is missing, a label map that does not cover the categories.
+      UserError: an image that is missing, a label map that does not cover the categories, a model
+        that XLA cannot compile.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Evaluation:
         *,
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
+        jit_compile: bool = False,
         beside: str | os.PathLike | None = None,
     ) -> None:
         self.annotations_file = annotations_file
@@ -111,21 +117,25 @@ class Evaluation:
                 _label_map_path(described, beside), category_names, described.num_classes
             )
         )
+        if jit_compile:
+            compilations.keep()
+        self._devices = _devices()
         with _in_float32():
             self._detectors = [
-                engine.detector(config, device, suppressed_by) for device in _devices()
+                engine.detector(config, device, suppressed_by, jit_compile)
+                for device in self._devices
             ]
             static = self._detectors[0].static_shape is not None
             self._batch_size = batch_size if static else 1
             for detector in self._detectors:
                 detector.trace(self._batch_size)
-        self.inference = {
+        self.inference: dict[str, Any] = {
             "decoder": DECODER,
             "decoder_version": decoders.version(DECODER),
             "suppression": self._detectors[0].suppression,
             "suppression_asked": suppressed_by,
             "batch_size": self._batch_size,
-        }
+        } | ({"jit_compile": True} if jit_compile else {})
 
     @functools.cached_property
     def image_bytes_sha256(self) -> str:
@@ -166,7 +176,9 @@ class Evaluation:
             total=len(self._images), desc=description, unit="image", disable=not progress
         ) as bar:
             remaining = iter(self._images)
-            for image_hw, outputs in _detected(self._detectors, self._images, self._batch_size):
+            for image_hw, outputs in _detected(
+                self._detectors, self._devices, self._images, self._batch_size
+            ):
                 outputs = {name: value.numpy() for name, value in outputs.items()}
                 for row, image in enumerate(itertools.islice(remaining, self._batch_size)):
                     one = {name: value[row] for name, value in outputs.items()}
@@ -228,19 +240,28 @@ def _label_map_path(described: engine.Description, beside: str | os.PathLike | N
 
 
 def _detected(
-    detectors: list[engine.Detector], to_detect: list[images.EvaluatedImage], batch_size: int
+    detectors: list[engine.Detector],
+    devices: list[str | None],
+    to_detect: list[images.EvaluatedImage],
+    batch_size: int,
 ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
     """Each batch's image_hw and outputs, in order; the last one is filled up with its last image.
 
-    While a batch's detections are made use of, the devices work on the next ones.
+    While a batch's detections are made use of, the devices work on the next ones. A batch goes to
+    its device before its turn, and stays there until its boxes are ready.
     """
-    batches = _prepared(detectors[0], to_detect, batch_size)
-    calls = len(detectors) * (1 if tf.config.list_logical_devices("GPU") else _CALLS_ON_A_CPU)
+    batches = _prepared(detectors[0], to_detect, batch_size, ahead=max(2, len(detectors)))
+    on_gpus = bool(tf.config.list_logical_devices("GPU"))
+    calls = len(detectors) * (_CALLS_ON_A_GPU if on_gpus else _CALLS_ON_A_CPU)
     under_way: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(calls) as pool:
         try:
             for number, (images, true_shapes, image_hw) in enumerate(batches, start=1):
-                call = pool.submit(detectors[number % len(detectors)], images, true_shapes)
+                turn = number % len(detectors)
+                if on_gpus or len(detectors) > 1:
+                    with tf.device(devices[turn]):
+                        images = tf.identity(images)
+                call = pool.submit(detectors[turn], images, true_shapes)
                 under_way.append((image_hw, call))
                 if number == len(detectors):
                     # A first call prepares the function; others beside it would do so again.
@@ -255,9 +276,15 @@ def _detected(
 
 
 def _prepared(
-    detector: engine.Detector, to_detect: list[images.EvaluatedImage], batch_size: int
+    detector: engine.Detector,
+    to_detect: list[images.EvaluatedImage],
+    batch_size: int,
+    ahead: int = 2,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, np.ndarray]]:
-    """Batches of resized images, their true shapes and their image_hw (numpy)."""
+    """Batches of resized images, their true shapes and their image_hw (numpy).
+
+    So many are made `ahead`, while the caller works on others.
+    """
     paths = [image.path for image in to_detect]
     paths += paths[-1:] * (-len(paths) % batch_size)
 
@@ -269,7 +296,7 @@ def _prepared(
     prepare = tf.autograph.experimental.do_not_convert(prepare)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
     dataset = dataset.map(prepare, num_parallel_calls=os.cpu_count())
-    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(ahead)
     options = tf.data.Options()
     # Its tuner sleeps ever longer between rounds, and the end was seen to wait until it woke.
     options.autotune.enabled = False

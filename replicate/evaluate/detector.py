@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from pycocotools import mask as coco_mask
 from replicate import odapi
 from replicate.errors import UserError
 from replicate.evaluate import suppression
+from replicate.odapi import xla
 from replicate.train import checkpoints
 
 if TYPE_CHECKING:
@@ -35,15 +38,23 @@ class Detector:
       config: TrainEvalPipelineConfig.
       device: name of the device that holds and computes it; None leaves it to TensorFlow.
       suppressed_by: whose non-maximum suppression to run, one of suppression.ASKED.
+      jit_compile: whether XLA compiles the forward pass.
 
     Attributes:
       checkpoint: the prefix that was restored last, or None.
       suppression: whose runs, one of suppression.USED.
       static_shape: (height, width) that every image is resized to, or None where it varies.
+
+    Raises:
+      UserError: XLA cannot compile this model's forward pass.
     """
 
     def __init__(
-        self, config: "Message", device: str | None = None, suppressed_by: str = suppression.KIT
+        self,
+        config: "Message",
+        device: str | None = None,
+        suppressed_by: str = suppression.KIT,
+        jit_compile: bool = False,
     ) -> None:
         from object_detection.utils import config_util, ops
 
@@ -55,6 +66,13 @@ class Detector:
             config_util.get_image_resizer_config(config.model)
         )
         self.static_shape = None if -1 in (height, width) else (height, width)
+        self._jit_compile = jit_compile
+        if jit_compile:
+            reason = xla.obstacle_to_predicting(config.model, self.static_shape)
+            if reason:
+                raise UserError(
+                    f"--jit_compile: XLA cannot compile this model: {reason}. Leave it out"
+                )
         with tf.device(device):
             self.model = odapi.build_model(config.model, is_training=False)
             tf.keras.backend.set_learning_phase(False)
@@ -62,6 +80,7 @@ class Detector:
             averaged = config.eval_config.use_moving_averages
             self._averages = self._moving_averages() if averaged else None
         self.suppression = suppression.choose(self.model, suppressed_by)
+        self._predict = xla.predicting(self.model) if jit_compile else self.model.predict
         self._detect = tf.function(self._detect, input_signature=self._signature(), autograph=False)
 
     def restore(self, checkpoint: str | os.PathLike) -> None:
@@ -91,9 +110,21 @@ class Detector:
         return images[0], true_shapes[0]
 
     def trace(self, batch_size: int) -> None:
-        """Traces the function for batches of `batch_size`, so that the first call does not."""
+        """Traces the function for batches of `batch_size`, so that the first call does not.
+
+        With XLA the forward pass is compiled too, and how long that took is told.
+        """
+        begun = time.monotonic()
         with tf.device(self._device):
             self._detect.get_concrete_function(*self._specs(batch_size))
+        if self._jit_compile:
+            height, width = self.static_shape or (0, 0)
+            self(
+                tf.zeros([batch_size, height, width, 3]),
+                tf.tile(tf.constant([[height, width, 3]]), [batch_size, 1]),
+            )
+            seconds = time.monotonic() - begun
+            print(f"forward pass traced and compiled by XLA in {seconds:.0f} s", file=sys.stderr)
 
     def __call__(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The API's postprocessed detections.
@@ -135,7 +166,7 @@ class Detector:
         return None if self._config.model.WhichOneof("model") == "center_net" else self._specs(None)
 
     def _detect(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
-        predictions = self._to_float32(self.model.predict(images, true_shapes))
+        predictions = self._to_float32(self._predict(images, true_shapes))
         detections = self.model.postprocess(predictions, true_shapes)
         return {name: detections[name] for name in OUTPUTS if name in detections}
 

@@ -277,6 +277,7 @@ def _points_as(run: _Run, other: _Run) -> float | None:
         annotations,
         images,
         suppressed_by=inference.get("suppression_asked", "kit"),
+        jit_compile=inference.get("jit_compile", False),
         beside=run.root,
     )
     evaluation.restore(run.checkpoint)

@@ -151,12 +151,17 @@ def config_of(label: str, folder: str | os.PathLike, steps: int) -> "Message":
 
 def trainer_of(config: "Message", execution: "Execution") -> "Trainer":
     """A Trainer with its variables built and the fixed weights of `replicate.parity.fixed`."""
+    trainer = made(config, execution)
+    trainer.build_variables()
+    return filled(trainer)
+
+
+def made(config: "Message", execution: "Execution") -> "Trainer":
+    """A Trainer over this machine's devices, nothing traced."""
     from replicate.train import distribution
     from replicate.train.trainer import Trainer
 
-    trainer = Trainer(config, execution, distribution.strategy(None))
-    trainer.build_variables()
-    return filled(trainer)
+    return Trainer(config, execution, distribution.strategy(None))
 
 
 def filled(trainer: "Trainer") -> "Trainer":

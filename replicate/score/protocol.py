@@ -61,7 +61,7 @@ def of(result: ResultLike, inference: dict | None = None) -> dict[str, Any]:
       max_detections, area_ranges_px2 (name -> [low, high]), oks_sigmas (keypoints), by_category,
       crowds, areas_of, images {count, image_ids_sha256, annotations {column: SHA-256}},
       detections {score_threshold, cap_per_image, repairs}, inference {decoder, decoder_version,
-      suppression} or None, and sha256 over all of it.
+      suppression, jit_compile where XLA compiled} or None, and sha256 over all of it.
 
     Raises:
       UserError: the evaluators did not take the same parameters.
@@ -94,9 +94,14 @@ def of(result: ResultLike, inference: dict | None = None) -> dict[str, Any]:
                 "cap_per_image": facts["cap_per_image"],
                 "repairs": [repair["problem"] for repair in result.repairs],
             },
-            "inference": inference and {name: inference.get(name) for name in _MAKING},
+            "inference": inference and _making(inference),
         }
     )
+
+
+def _making(inference: dict) -> dict:
+    making = {name: inference.get(name) for name in _MAKING}
+    return making | ({"jit_compile": True} if inference.get("jit_compile") else {})
 
 
 def sealed(block: dict) -> dict:

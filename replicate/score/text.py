@@ -110,7 +110,8 @@ def of_inference(inference: dict | None) -> str:
     asked = how.get("suppression_asked")
     if (asked, how["suppression"]) == ("kit", "api"):
         suppressed += ", to which the kit's is not equal for this config"
-    return f"{line}; {suppressed}"
+    compiled = "; the forward pass compiled by XLA" if how.get("jit_compile") else ""
+    return f"{line}; {suppressed}{compiled}"
 
 
 def of_categories(per_category: list[dict]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from pycocotools import mask as coco_mask
 
+from replicate.errors import UserError
 from replicate.tfvision import official_task
 from replicate.tfvision.configs import VisionConfig
 from replicate.train import checkpoints
@@ -25,12 +26,23 @@ class Detector:
       config: VisionConfig.
       device: name of the device that holds and computes it; None leaves it to TensorFlow.
       suppressed_by: the model's own suppression runs whatever is asked.
+      jit_compile: refused; XLA has not been tried with its models.
     """
 
     def __init__(
-        self, config: VisionConfig, device: str | None = None, suppressed_by: str = "kit"
+        self,
+        config: VisionConfig,
+        device: str | None = None,
+        suppressed_by: str = "kit",
+        jit_compile: bool = False,
     ) -> None:
         from official.vision.ops import preprocess_ops
+
+        if jit_compile:
+            raise UserError(
+                "--jit_compile: not for a TF-Vision config: XLA has not been tried with its "
+                "models. Leave it out"
+            )
 
         self.checkpoint: str | None = None
         self._one_call = threading.Lock()

@@ -348,6 +348,11 @@ def _of_pixels(ours: RunFacts, theirs: RunFacts) -> str | None:
         for name in ("decoder", "suppression")
         if here.get(name) and there.get(name) and here[name] != there[name]
     ]
+    compiled = [bool(side.get("jit_compile")) for side in (here, there)]
+    if here and there and compiled[0] != compiled[1]:
+        differing.append(
+            "XLA for TensorFlow's kernels" if compiled[0] else "TensorFlow's kernels for XLA"
+        )
     if differing:
         return f"evaluated with {', '.join(differing)}"
     hashes = here.get("image_bytes_sha256"), there.get("image_bytes_sha256")

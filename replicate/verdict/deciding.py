@@ -404,6 +404,11 @@ def _notes(
         )
     if any(evaluation["agree"] is None for evaluation in evaluations):
         notes.append("scored by one evaluator alone; --evaluator=both has the other's word")
+    if any((evaluation.get("inference") or {}).get("jit_compile") for evaluation in evaluations):
+        notes.append(
+            "evaluated with --jit_compile: XLA compiled the forward pass, and scores differ from "
+            "those without it in their last digits"
+        )
     for evaluation in evaluations:
         # A cut or cap of the detections is among the reasons or conditions.
         notes += text.remarks(evaluation, cuts=False)

@@ -41,8 +41,8 @@ class RunFacts:
       preflight: {statuses: number -> status, seen: number -> sentence, rehearsal, forced}.
       accepted: sentences: in what --accept let the run be continued as another one.
       evaluation: {file, sha256, images, annotations, crowds, image_ids_sha256, image_bytes_sha256,
-        decoder, suppression, official} of what was scored; `official` is None where no official
-        file is remembered.
+        decoder, suppression, jit_compile, official} of what was scored; `official` is None where no
+        official file is remembered.
     """
 
     run: str = ""
@@ -158,6 +158,7 @@ def of_evaluation(metrics: dict) -> dict:
         "image_bytes_sha256": (metrics.get("images") or {}).get("sha256"),
         "decoder": (metrics.get("inference") or {}).get("decoder"),
         "suppression": (metrics.get("inference") or {}).get("suppression"),
+        "jit_compile": (metrics.get("inference") or {}).get("jit_compile", False),
         "official": comparable.is_official(annotations, official.remembered(metrics["iou_type"])),
     }
 

@@ -12,7 +12,8 @@ before and after the API's, so that a change of the machine's load shows.
 Then, in one process and in turns, the kit's evaluation without building and tracing (reading,
 detecting, writing, scoring) and the bare call: the same function called as often on a batch in
 memory. And what a user would deploy: the forward pass alone (features and heads) beside the same
-weights in TFLite with XNNPACK on the same cores, their heads held equal.
+weights in TFLite with XNNPACK on the same cores, and beside itself compiled by XLA as
+--jit_compile does it, their heads held equal.
 
 --images_from=ANNOTATIONS:FOLDER takes real images, repeated as needed; otherwise they are drawn.
 The ratios are what to compare; where they lie on both sides of a target, the run cannot tell, and
@@ -268,6 +269,9 @@ def _report_forward(forwards):
     for name in ("forward pass", "with suppression"):
         ratios = [theirs / ours for ours, theirs in zip(turns[name], turns["TFLite"], strict=True)]
         print(f"  {name}, its speed beside TFLite's: {paired.text(ratios)}")
+    pairs = zip(turns["compiled by XLA"], turns["forward pass"], strict=True)
+    ratios = [plain / compiled for compiled, plain in pairs]
+    print(f"  forward pass with --jit_compile, its speed beside without: {paired.text(ratios)}")
 
 
 def _of_both(ratios):

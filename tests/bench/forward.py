@@ -1,4 +1,5 @@
-"""The forward pass beside the same weights in TFLite, with XNNPACK, on the same cores."""
+"""The forward pass beside the same weights in TFLite, with XNNPACK, and compiled by XLA, on the
+same cores."""
 
 import os
 import time
@@ -22,10 +23,10 @@ def measure(detector, images, true_shapes, turns):
       turns: how many are kept; one before them warms up.
 
     Returns:
-      {"with suppression", "forward pass", "TFLite": [seconds]}.
+      {"with suppression", "forward pass", "compiled by XLA", "TFLite": [seconds]}.
 
     Raises:
-      RuntimeError: TFLite's heads are not TensorFlow's.
+      RuntimeError: TFLite's heads, or those with XLA, are not TensorFlow's.
     """
 
     def heads(images):
@@ -36,10 +37,13 @@ def measure(detector, images, true_shapes, turns):
     concrete = function.get_concrete_function(tf.TensorSpec(images.shape, tf.float32))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], detector.model)
     interpret = _interpreter(converter.convert(), images.numpy())
-    _hold(function(images), interpret())
+    compiled = tf.function(heads, autograph=False, jit_compile=True)
+    _hold(function(images), interpret(), "TFLite's")
+    _hold(function(images), [value.numpy() for value in compiled(images).values()], "XLA's")
     sides = {
         "with suppression": lambda: detector(images, true_shapes)["num_detections"].numpy(),
         "forward pass": lambda: [value.numpy() for value in function(images).values()],
+        "compiled by XLA": lambda: [value.numpy() for value in compiled(images).values()],
         "TFLite": interpret,
     }
     seconds = {name: [] for name in sides}
@@ -69,11 +73,11 @@ def _interpreter(content, images):
     return interpret
 
 
-def _hold(ours, theirs):
-    """The two give the same heads, whatever the order of TFLite's outputs."""
+def _hold(ours, theirs, whose):
+    """The two give the same heads, whatever the order of the other's outputs."""
     for name, value in ours.items():
         value = value.numpy()
         of_shape = [each for each in theirs if each.shape == value.shape]
         apart = min(np.abs(value - each).max() for each in of_shape) / np.abs(value).max()
         if not apart <= _APART:
-            raise RuntimeError(f"{name}: TFLite's differ by {apart:.1e}")
+            raise RuntimeError(f"{name}: {whose} differ by {apart:.1e}")

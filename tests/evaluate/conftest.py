@@ -32,6 +32,10 @@ MODELS = {
             "model.ssd.feature_extractor.depth_multiplier": 0.35,
         },
     ),
+    "efficientdet": (
+        "ssd_efficientdet_d0_512x512_coco17_tpu-8",
+        {f"model.ssd.{_KEEP}.min_dimension": 256, f"model.ssd.{_KEEP}.max_dimension": 256},
+    ),
     "faster_rcnn": (
         "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8",
         {

@@ -21,7 +21,24 @@ tf.config.set_logical_device_configuration(
 from replicate.evaluate import detections
 evaluation = detections.Evaluation(
     configs.read(config), annotations, images, batch_size=int(batch))
+taken = set()
+
+
+def watched(detector):
+    call = type(detector).__call__
+
+    class Watched(type(detector)):
+        def __call__(self, images, true_shapes):
+            taken.add((images.device, self.model.variables[0].device))
+            return call(self, images, true_shapes)
+
+    detector.__class__ = Watched
+    return detector
+
+
+evaluation._detectors = [watched(each) for each in evaluation._detectors]
 found, _ = evaluation.detect(checkpoints, progress=False)
+assert len(taken) == int(devices) and all(batch == model for batch, model in taken), taken
 on = {detector.model.variables[0].device for detector in evaluation._detectors}
 print(json.dumps([sorted(on), found]))
 """

@@ -6,7 +6,8 @@ import pytest
 
 from replicate import verdict, zoo
 from replicate.errors import UserError
-from replicate.verdict import official
+from replicate.verdict import conditions, official, run_facts
+from replicate.verdict.run_facts import RunFacts
 from tests.verdict.made import deviation, metrics
 
 BOXES = zoo.find("ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8")  # box 22.2
@@ -182,3 +183,21 @@ def test_json_has_what_the_report_reads():
     assert value["figures"]["box AP"]["interval90"][1] < 0
     assert value["likely_causes"][0]["check"] and value["likely_causes"][0]["mend"]
     assert verdict.text(value) == verdict.decide(BOXES, metrics(19.0), []).text()
+
+
+def test_what_xla_compiled_is_told():
+    """As a note beside a published figure, as a condition beside a run evaluated without."""
+    how = {"decoder": "tensorflow", "decoder_version": "2", "suppression": "kit", "batch_size": 8}
+    compiled = how | {"jit_compile": True}
+    told = [
+        any("--jit_compile" in note for note in verdict.decide(BOXES, made).notes)
+        for made in (metrics(22.2, inference=compiled), metrics(22.2, inference=how))
+    ]
+    assert told == [True, False]
+    with_xla, without = (
+        RunFacts(evaluation=run_facts.of_evaluation(metrics(22.2, inference=each)))
+        for each in (compiled, how)
+    )
+    (change,) = conditions.between([with_xla], [without])
+    assert change.sentence == "evaluated with XLA for TensorFlow's kernels"
+    assert not conditions.between([with_xla], [with_xla])
