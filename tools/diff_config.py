@@ -29,7 +29,7 @@ import os
 
 from absl import flags
 
-from replicate import config
+from replicate import config, engine
 from replicate.config import operations, view
 from replicate.errors import UserError
 from replicate.tfvision import configs
@@ -97,6 +97,8 @@ def _operations(a: str, b: str) -> list[operations.Operation]:
     if ours == [True, True]:
         return _of_vision(a, b)
     if any(ours):
+        for source in (a, b):
+            engine.read(source)  # one that cannot be read is told first
         raise UserError(
             f"{a} and {b} are configs of two engines, whose fields have no counterparts"
         )

@@ -27,6 +27,7 @@ for records without class labels. --epochs count --num_images each (train2017's 
 """
 
 import os
+import pathlib
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -91,7 +92,11 @@ _NUM_IMAGES = flags.DEFINE_integer("num_images", 118287, "TF-Vision: images of a
 
 
 def main(_: list[str]) -> None:
-    if configs.is_one(_MODEL.value):
+    of_vision = configs.is_one(_MODEL.value)
+    if of_vision != (pathlib.Path(_OUTPUT.value).suffix in configs.ENDINGS):
+        wanted = "a TF-Vision config is known by" if of_vision else "only a TF-Vision config has"
+        raise UserError(f"--output: {_OUTPUT.value}: {wanted} its ending, .yaml or .yml")
+    if of_vision:
         _render_vision()
         return
     for flag, given in (("annotations_file", _ANNOTATIONS.value), ("epochs", _EPOCHS.value)):
@@ -134,7 +139,7 @@ def _render_vision() -> None:
     ):
         if given is not None:
             raise UserError(f"--{flag} has no counterpart in TF-Vision's configs; use --set")
-    published = configs.read(_MODEL.value)
+    recipe = configs.recipe_of(_MODEL.value).model or _MODEL.value
     config = render.render(
         _MODEL.value,
         render.RenderRequest(
@@ -151,8 +156,8 @@ def _render_vision() -> None:
             scale=_SCALE.value,
         ),
     )
-    deviations = diff.diff(published.params, config.params)
-    run.write_text(_OUTPUT.value, render.text_of(config, _MODEL.value))
+    deviations = diff.deviations(config, recipe)
+    run.write_text(_OUTPUT.value, render.text_of(config, recipe))
     if _DEVIATIONS.value:
         run.write_json(_DEVIATIONS.value, config_operations.to_json(deviations))
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))

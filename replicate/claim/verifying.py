@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,9 @@ from tfrecords.whole_files import in_temporary_folder
 _OF_THE_MACHINE = ("run", "official")
 # Of a verdict, what its words are about.
 _FIGURES = ("verdict", "reached", "achieved", "published", "seeds", "figures")
+# Of what differs, as much as a line has room for.
+_SHORTLY = reprlib.Repr()
+_SHORTLY.maxstring = _SHORTLY.maxother = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +310,22 @@ def _moved(claimed: Any, again: Any, path: str) -> list[str]:
             for index, (mine, theirs) in enumerate(zip(claimed, again, strict=True))
             for line in _moved(mine, theirs, f"{path}[{index}]")
         ]
+    if isinstance(claimed, list) and isinstance(again, list):
+        of_both = [
+            (what, [_named(entry) for entry in entries if entry not in others])
+            for what, entries, others in (("new", again, claimed), ("gone", claimed, again))
+        ]
+        told = "; ".join(f"{what}: {', '.join(names)}" for what, names in of_both if names)
+        return [f"{path} has {len(again)} entries, claimed were {len(claimed)} ({told})"]
     numbers = all(isinstance(side, int | float) for side in (claimed, again))
     if numbers and math.isclose(claimed, again, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
         return []
-    return [] if claimed == again else [f"{path} is {again!r}, claimed was {claimed!r}"]
+    if claimed == again:
+        return []
+    return [f"{path} is {_SHORTLY.repr(again)}, claimed was {_SHORTLY.repr(claimed)}"]
+
+
+def _named(entry: Any) -> str:
+    """An entry of a list in short: of an object its first text, such as a cause's."""
+    texts = entry.values() if isinstance(entry, dict) else ()
+    return _SHORTLY.repr(next((text for text in texts if isinstance(text, str)), entry))

@@ -38,7 +38,8 @@ def of_run(run: RunDir) -> dict:
     files = run_files.read(run)
     last = files.evaluations[-1] if files.evaluations else None
     scored = findings.scored(files) if last else []
-    row = zoo.get(files.request.get("model", ""))
+    model = files.request.get("model") or ""
+    row = verdict.published_row(model)
     content: dict = {
         "format": FORMAT,
         "run": run.root.resolve().name,
@@ -47,7 +48,9 @@ def of_run(run: RunDir) -> dict:
         "command": (files.spec or {}).get("command"),
         "request": files.request,
         "verdict": _verdict(files, last),
-        "metrics": score_section.metrics_of(last, row if files.of_zoo else None, files.references),
+        "metrics": score_section.metrics_of(
+            last, row if files.of_zoo else None, files.references, verdict.published_cut(model)
+        ),
         "deviations": _deviations(files),
         "execution": training_section.execution(files),
         "data": data_section.of_run(files, scored),

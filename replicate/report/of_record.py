@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-from replicate import contracts, score, zoo
+from replicate import contracts, score, verdict
 from replicate.report import charts, content, findings, gallery, pages, participants, score_section
 from replicate.report.findings import Scored
 from replicate.run import write_json, write_text
@@ -67,7 +67,7 @@ def _content(record: dict, participant: participants.Participant, command: str) 
     result: score.Result = participant.scored()
     handle = result.evaluations["hotcoco"].handle
     scored = Scored(0, {"metrics": result.metrics}, result, handle.image_diagnostics())
-    row = zoo.get(record["model"]["name"])
+    row = verdict.published_row(record["model"]["name"])
     metrics = score_section.metrics_of(
         result.to_json() | {"step": 0, "inference": record.get("inference")}, row
     )

@@ -36,13 +36,17 @@ _KEYPOINT_MEANINGS = {
 
 
 def metrics_of(
-    last: dict | None, row: zoo.Row | None, references: dict[str, float] | None = None
+    last: dict | None,
+    row: zoo.Row | None,
+    references: dict[str, float] | None = None,
+    published_cut: float = 0.0,
 ) -> Any:
     """ "metrics" of the report.
 
     Args:
       last: a metrics.json's dict with its step, or None.
       row: the zoo's, whose figures stand beside the metrics; None where they are no reference.
+      published_cut: the score at which the published figure's detections were cut.
       references: dict figure's name ("box AP") -> points of a reference of the user's own.
     """
     if last is None:
@@ -55,7 +59,7 @@ def metrics_of(
         "versions": last.get("versions", {}),
         "annotations": last["annotations"],
         "detections": last["detections"],
-        "remarks": text.remarks(last),
+        "remarks": text.remarks(last, published_cut=published_cut),
         "inference": last.get("inference"),
         "made_by": text.of_inference(last.get("inference")),
         "rows": _rows(last, row, references or {}),
@@ -66,7 +70,7 @@ def metrics_of(
                 "name": KINDS[other["iou_type"]].capitalize(),
                 "agree": other["agree"],
                 "versions": other.get("versions", {}),
-                "remarks": text.remarks(other),
+                "remarks": text.remarks(other, published_cut=published_cut),
                 "rows": _rows(other, row, references or {}),
             }
             for other in last.get("others", [])

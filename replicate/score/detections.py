@@ -243,6 +243,8 @@ class Detections:
 # Detections of the zoo's models go down to about 1e-8 (their `score_threshold`); the deployment
 # thresholds that were met are 0.05 and above.
 LOW_SCORE = 0.01
+#: By how much the lowest score may lie above the threshold that detections were cut at.
+CUT_TOLERANCE = 0.01
 
 
 def _cap(counts: np.ndarray) -> int | None:

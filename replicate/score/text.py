@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from replicate.score.detections import CUT_TOLERANCE
+
 #: What each kind of evaluation holds against the groundtruth.
 KINDS = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
 
@@ -51,7 +53,7 @@ def _objects(count: int) -> str:
     return "1 object counts" if count == 1 else f"{count:,} objects count"
 
 
-def remarks(score: dict, cuts: bool = True) -> list[str]:
+def remarks(score: dict, cuts: bool = True, published_cut: float = 0.0) -> list[str]:
     """What is to be known of the detections beside their metrics: a list of sentences.
 
     Where they were cut at a score, capped, or miss images, what `--fix` changed, what they may be.
@@ -59,9 +61,11 @@ def remarks(score: dict, cuts: bool = True) -> list[str]:
     Args:
       score: dict of `score.Result.to_json`.
       cuts: whether a cut at a score and a cap are among them.
+      published_cut: the score at which those of the published figure were cut: no such cut is told.
     """
     facts, sentences = score["detections"], []
-    if cuts and facts["score_threshold"] is not None:
+    cut = facts["score_threshold"]
+    if cuts and cut is not None and not (published_cut and cut <= published_cut + CUT_TOLERANCE):
         sentences.append(
             f"the detections look cut at a score of about {facts['score_threshold']:.3g}: none "
             "scores lower, and images have places left; AP takes all scores"

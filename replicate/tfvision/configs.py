@@ -24,7 +24,7 @@ PUBLISHED = pathlib.Path(__file__).with_name("published.json")
 #: Name of a run's config; TF-Vision's own trainer writes one of that name.
 FILE = "params.yaml"
 _MODEL_LINE = re.compile(r"^#\s*model:\s*(\S+)\s*$", re.MULTILINE)
-_ENDINGS = (".yaml", ".yml")
+ENDINGS = (".yaml", ".yml")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class VisionConfig:
 
 def is_one(source: str) -> bool:
     """Whether `source` names a TF-Vision config: by its ending, its run directory, its row."""
-    if pathlib.Path(source).suffix in _ENDINGS or (pathlib.Path(source) / FILE).is_file():
+    if pathlib.Path(source).suffix in ENDINGS or (pathlib.Path(source) / FILE).is_file():
         return True
     return vision.get(source) is not None and not os.path.exists(source)
 
@@ -67,7 +67,7 @@ def read(source: str, experiment: str = "") -> VisionConfig:
     path = pathlib.Path(source)
     if path.is_dir():
         path = path / FILE
-    if path.suffix in _ENDINGS:
+    if path.suffix in ENDINGS:
         return of_text(text_of(path), str(path), experiment)
     row = vision.find(source)
     params = experiments.factory(row.experiment)

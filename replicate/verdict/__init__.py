@@ -24,6 +24,8 @@ from replicate.verdict.judging import (
     of_metrics,
     of_metrics_files,
     of_runs,
+    published_cut,
+    published_row,
     remember_official,
 )
 from replicate.verdict.references import Asked
@@ -124,6 +126,8 @@ __all__ = [
     "of_metrics",
     "of_metrics_files",
     "of_runs",
+    "published_cut",
+    "published_row",
     "read_reference",
     "reference_kind",
     "remember_official",

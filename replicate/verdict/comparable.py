@@ -6,6 +6,7 @@ architecture or input size does. Everything else is a condition of the run (`con
 
 from collections.abc import Iterable, Iterator
 
+from replicate.score.detections import CUT_TOLERANCE
 from replicate.verdict import official
 
 # Detections an image that COCO's AP counts.
@@ -209,8 +210,7 @@ def of_detections(
     """
     threshold, capped = detections["score_threshold"], detections["cap_per_image"]
     published = f"cut at {cut}" if cut else "made without such a threshold"
-    # The lowest score lies a little above the threshold.
-    if threshold is not None and threshold > cut + 0.01:
+    if threshold is not None and threshold > cut + CUT_TOLERANCE:
         yield (
             f"the detections look cut at a score of about {threshold:.3g}: none scores lower, and "
             f"images have places left; the published figure was {published}"

@@ -66,6 +66,8 @@ def of_runs(
     if len(models) > 1:
         raise UserError(f"the runs are of different models: {', '.join(sorted(map(str, models)))}")
     (name,) = models
+    for run in runs:
+        _check_engine(run, name)
     evaluations, known, scalings, explained = [], [], [], []
     deviations: list | None = []
     for run in runs:
@@ -80,7 +82,7 @@ def of_runs(
         else:
             deviations += [deviation for deviation in of_run if deviation not in deviations]
     return deciding.decide(
-        _row(name),
+        published_row(name),
         evaluations,
         deviations,
         kind=kind,
@@ -90,7 +92,7 @@ def of_runs(
         # A rule holds of the runs together where each follows the same.
         scaling=scalings[0] if all(scaling == scalings[0] for scaling in scalings) else None,
         explained=explained,
-        cut=_cut(name),
+        cut=published_cut(name),
     )
 
 
@@ -161,7 +163,7 @@ def of_metrics(
     """
     metrics = [score for boxes in metrics for score in (boxes, *boxes.get("others", []))]
     model = _named(model)
-    row, deviations, scaling = _row(model) or zoo.find(model), None, None
+    row, deviations, scaling = published_row(model) or zoo.find(model), None, None
     if message is not None:
         deviations = config.operations_to_json(engine.deviations(message, model))
         scaling = engine.scaling(engine.read(model), message)
@@ -172,7 +174,7 @@ def of_metrics(
         kind=kind,
         val2017=val2017,
         scaling=scaling,
-        cut=_cut(model),
+        cut=published_cut(model),
     )
 
 
@@ -246,25 +248,40 @@ def _check_distinct(runs: list[RunDir]) -> None:
         named[place] = run
 
 
-def _row(model: str) -> zoo.Row | None:
+def published_row(model: str) -> zoo.Row | None:
     """The published row of a model, of either engine."""
     row = zoo.get(pathlib.Path(model).name)
     published = vision.get(model) if row is None else None
     return published.as_row() if published is not None else row
 
 
-def _cut(model: str) -> float:
+def published_cut(model: str) -> float:
     """The score that a TF-Vision figure's detections are cut at; 0 of another's."""
     return describe.score_cut(model) if vision.get(model) is not None else 0.0
 
 
 def _named(model: str) -> str:
     """A zoo model by its name, or as the recipe of a config, an archive or a run."""
-    if _row(model) is None:
+    if published_row(model) is None:
         if not pathlib.Path(model).exists():
             raise zoo.unknown(model)
         return engine.recipe_of(model).model or model
     return model
+
+
+def _check_engine(run: RunDir, model: str) -> None:
+    """Raises UserError where the model is of another engine than the run's config."""
+    try:
+        of_run = engine.of(engine.of_run(run.config))
+    except UserError:
+        return  # a config that is missing or damaged is told as such
+    of_model = engine.of_source(model)
+    if of_run != of_model:
+        raise UserError(
+            f"{run.root}: a run of {engine.NAMES[of_run]}; {model} is {engine.NAMES[of_model]}'s, "
+            "another network whose figure this run does not try to reach. --reference=RUN compares "
+            "runs of both on the same images"
+        )
 
 
 def _model(run: RunDir) -> str:

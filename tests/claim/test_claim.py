@@ -282,6 +282,15 @@ def test_what_cannot_be_bundled_is_told(run, tmp_path):
     write_json(run.verdict, changed | {"notes": ["another"]})
     with pytest.raises(UserError, match=r"older than verdict.json"):
         claim.bundle(run.root, tmp_path / "c.tar.gz")
+    causes = [changed["likely_causes"][0] | {"cause": "nobody's", "source": "w" * 5000}]
+    write_json(run.verdict, changed | {"likely_causes": changed["likely_causes"] + causes})
+    report.write(run)
+    with pytest.raises(UserError, match="decided anew it differs") as caught:
+        claim.bundle(run.root, tmp_path / "c.tar.gz")
+    count = len(changed["likely_causes"])
+    told = f'(likely_causes has {count} entries, claimed were {count + 1} (gone: "nobody\'s"))'
+    assert told in str(caught.value) and len(str(caught.value)) < 900
+    write_json(run.verdict, changed)
     report.write(run)
     detections = run.eval_at(200) / "detections.json.gz"
     detections.rename(tmp_path / "kept")

@@ -16,6 +16,8 @@ from tests.conftest import PROJECT
 
 HEAD = "# --experiment_type=retinanet_mobile_coco\n"
 
+ZOO_MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+
 
 def run(tool, *arguments):
     command = [sys.executable, PROJECT / "tools" / tool, *map(str, arguments)]
@@ -264,3 +266,18 @@ def test_the_tools(tmp_path):
     shown = run("zoo.py", "show", "retinanet_mobile_spinenet49_384").stdout
     assert "box_ap: 28.1" in shown and "27.6 (header of" in shown and "#13610" in shown
     assert run("diff_config.py", "retinanet_mobilenetv2_256", "none_such").returncode == 2
+    for sources in (("retinanet_mobilenetv2_256", "none.config"), (ZOO_MODEL, "none.yaml")):
+        missing = run("diff_config.py", *sources)
+        assert missing.returncode == 2 and f"{sources[1]}: no such file" in missing.stderr
+    again = run("render_config.py", f"--model={tmp_path}", f"--output={tmp_path}/again.yaml")
+    assert "task.train_data.parser.aug_rand_hflip" in again.stdout
+    assert (
+        json.loads(
+            run("diff_config.py", tmp_path, tmp_path / "again.yaml", "--format=json").stdout
+        )["operations"]
+        == []
+    )
+    for model, name in (("retinanet_mobilenetv2_256", "x.config"), (ZOO_MODEL, "x.yaml")):
+        wrong = run("render_config.py", f"--model={model}", f"--output={tmp_path / name}")
+        assert wrong.returncode == 2 and "its ending, .yaml or .yml" in wrong.stderr
+        assert not (tmp_path / name).exists()

@@ -5,8 +5,12 @@ import copy
 import pytest
 
 from replicate import verdict
+from replicate.errors import UserError
+from replicate.report import content as report_content
+from replicate.run import read_json, write_json, write_text
 from replicate.tfvision import configs, render
 from replicate.zoo import vision
+from tests.report import making
 from tests.verdict import made
 
 MOBILE = "retinanet_mobilenetv2_256"
@@ -57,6 +61,46 @@ def test_its_own_cut_is_no_obstacle_and_a_higher_one_is():
     nothing = score(0.0)
     nothing["detections"] |= {"min_score": None, "count": 0}
     assert not any("not cut" in note for note in judged(MOBILE, nothing).notes)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory of the row MOBILE, evaluated with its cut."""
+    truth = making.groundtruth(tmp_path / "data")
+    made_run = making.run_directory(tmp_path / "run", *truth)
+    spec = read_json(made_run.spec)
+    spec["request"] |= {"model": MOBILE, "overrides": []}
+    write_json(made_run.spec, spec)
+    config = render.render(MOBILE, render.RenderRequest())
+    made_run.pipeline_config.unlink()
+    made_run.deviations.unlink()
+    write_text(made_run.root / "params.yaml", render.text_of(config, MOBILE))
+    for step in made_run.evaluated_steps():
+        path = made_run.eval_at(step) / "metrics.json"
+        metrics = read_json(path)
+        metrics["detections"]["score_threshold"] = 0.05
+        write_json(path, metrics)
+    return made_run
+
+
+def test_a_run_is_held_against_its_own_engine_s_models(run, tmp_path):
+    zoo_model = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
+    assert verdict.of_runs([run]).verdict == "NOT COMPARABLE"  # drawn images
+    with pytest.raises(UserError, match="a run of TF-Vision; ssd_mobilenet.* the Object Detection"):
+        verdict.of_runs([run], model=zoo_model)
+    other = making.run_directory(tmp_path / "other", *making.groundtruth(tmp_path / "data"))
+    for runs in ([other], [other, run]):
+        with pytest.raises(UserError, match=f"{MOBILE} is TF-Vision's"):
+            verdict.of_runs(runs, model=MOBILE)
+    assert verdict.of_runs([run], reference=verdict.Asked.of([str(other.root)])).figures
+
+
+def test_the_report_has_what_was_published_and_no_word_of_its_own_cut(run):
+    content = report_content.of_run(run)
+    assert content["model"]["published"] == {"box AP": 23.5}
+    assert "official/vision" in content["model"]["sources"][0]
+    assert not any("look cut" in line for line in content["metrics"]["remarks"])
+    assert not any("look cut" in fact["text"] for fact in content["facts"])
 
 
 def test_its_own_cut_is_no_cause():
