@@ -55,13 +55,11 @@ def obstacle_to_predicting(model_config: "Message", static_shape: tuple[int, int
             "its images keep their shapes (image_resizer, without pad_to_max_dimension), and XLA "
             "would compile the model for each of them"
         )
-    faster_rcnn = model_config.faster_rcnn
-    of_evaluation = faster_rcnn.use_static_shapes and faster_rcnn.use_static_shapes_for_eval
-    if model_config.WhichOneof("model") == "faster_rcnn" and not of_evaluation:
+    if model_config.WhichOneof("model") == "faster_rcnn":
         return (
-            "model.faster_rcnn has no use_static_shapes_for_eval: in evaluation as many proposals "
-            "are kept as the suppression leaves (operation NonMaxSuppressionV5), and XLA compiles "
-            "no operation whose result has a size that is not known"
+            "in evaluation as many proposals are kept as the suppression leaves (operation "
+            "NonMaxSuppressionV5), and XLA compiles no operation whose result has a size that is "
+            "not known"
         )
     return ""
 

@@ -67,7 +67,7 @@ def test_other_families_do_so(family, tmp_path):
     ("recipe", "padded", "reason"),
     [
         ("centernet_resnet101_v1_fpn_512x512_coco17_tpu-8", False, "keep their shapes"),
-        ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", True, "no use_static_shapes_for_eval"),
+        ("faster_rcnn_resnet50_v1_640x640_coco17_tpu-8", True, "in evaluation as many proposals"),
         ("mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8", True, "NonMaxSuppressionV5"),
     ],
 )

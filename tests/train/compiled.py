@@ -8,6 +8,7 @@ Models are those of `replicate.parity.models`; weights, data and updates those o
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -16,11 +17,18 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 from replicate import odapi
 from replicate.execution import Execution
 
 STEPS = 20
 TOTAL = "Loss/total_loss"
+PROPOSALS = "proposals"
+# What rounding does to a sum of some thousand terms, relative: 16 units in the last place.
+NUDGE = np.float32(16 * 2**-23)
+# Further apart, two boxes are two proposals and not one that was rounded otherwise.
+_SAME_BOX_PX = 0.02
 
 
 def measure(label, images=5):
@@ -52,24 +60,89 @@ def measure(label, images=5):
             after_first = _kept(compilations)
             rest, _ = small.losses_of(trainer, STEPS - 1)
             found |= {"compiled": [first, *rest], "compile_s": seconds}
-            found["of_same_weights"] = _beside_each_other(small.filled(trainer))
             found["compilations"] = [after_first, _kept(compilations)]
+            two_stages = config.model.HasField("faster_rcnn")
+            if two_stages:
+                trainer = _telling_proposals(config)
+            steps = list(_beside_each_other(small.filled(trainer), also_nudged=two_stages))
+            found["moved"] = [_moved(step["xla"], step["plain"]) for step in steps]
+            if two_stages:
+                found["nudged_moved"] = [_moved(step["nudged"], step["plain"]) for step in steps]
+                found["nudged"] = [_scalars(step["nudged"]) for step in steps]
+            found["of_same_weights"] = [
+                [_scalars(step["xla"]), _scalars(step["plain"])] for step in steps
+            ]
     return found
 
 
-def _beside_each_other(trainer):
-    """[(losses with XLA, without)] of twenty steps, each of both with the same weights."""
+def _scalars(losses):
+    return {name: value for name, value in losses.items() if name != PROPOSALS}
+
+
+def _telling_proposals(config):
+    """A trainer with XLA among whose losses are the proposals that were sampled."""
+    from replicate.gpu_check import small
+
+    class Telling:
+        def __init__(self, model_lib):
+            self._model_lib = model_lib
+
+        def __getattr__(self, name):
+            return getattr(self._model_lib, name)
+
+        def _compute_losses_and_predictions_dicts(self, *arguments, **options):
+            losses, predictions = self._model_lib._compute_losses_and_predictions_dicts(
+                *arguments, **options
+            )
+            return losses | {PROPOSALS: predictions["proposal_boxes"]}, predictions
+
+    trainer = small.made(config, Execution(seed=3, jit_compile=True))
+    trainer._replica._model_lib_v2 = Telling(trainer._replica._model_lib_v2)
+    trainer.build_variables()
+    return trainer
+
+
+def _moved(ours, theirs):
+    """How many of a step's sampled proposals are others on the one side than on the other."""
+    boxes = [np.array(side.get(PROPOSALS, np.zeros([0, 4]))) for side in (ours, theirs)]
+    return int((np.abs(boxes[0] - boxes[1]).max(axis=-1, initial=0) > _SAME_BOX_PX).sum())
+
+
+def _beside_each_other(trainer, also_nudged):
+    """Yields {"xla", "plain": losses} of twenty steps, each of both with the same weights.
+
+    And "nudged": without XLA, each weight moved a little (`NUDGE`).
+    """
     import tensorflow as tf
 
     replica, stream = trainer._replica, trainer._input()
     op_by_op = tf.function(lambda *batch: replica.on_each(replica.losses, *batch))
-    found = []
     for _ in range(STEPS):
         features, labels, _ = stream.next()
-        without = op_by_op(features, labels)
-        with_xla = trainer._one_step._update(features, labels)
-        found.append([{name: float(v) for name, v in each.items()} for each in (with_xla, without)])
-    return found
+        sides = {"plain": op_by_op(features, labels)}
+        if also_nudged:
+            with _nudged(trainer.model.trainable_variables):
+                sides["nudged"] = op_by_op(features, labels)
+        sides["xla"] = trainer._one_step._update(features, labels)
+        yield {
+            side: {name: value.numpy().tolist() for name, value in losses.items()}
+            for side, losses in sides.items()
+        }
+
+
+@contextlib.contextmanager
+def _nudged(variables):
+    """Inside, each weight is moved by up to `NUDGE` of its own size, up or down."""
+    rng = np.random.default_rng(0)
+    before = [variable.numpy() for variable in variables]
+    for variable, value in zip(variables, before, strict=True):
+        draws = rng.random(value.shape, np.float32)
+        variable.assign(value * (1 + NUDGE * (2 * draws - 1)))
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
 
 
 def _kept(compilations):
@@ -106,12 +179,23 @@ def _write_imagenet_weights(home):
     os.environ["HOME"] = str(home)
 
 
-def of_totals(found):
-    """The relative difference of the total loss with XLA in each of twenty steps, same weights."""
+def of_totals(found, side="xla"):
+    """The relative difference of the total loss in each of twenty steps with the same weights.
+
+    With XLA from without; or of "nudged" weights from those that are not.
+    """
+    with_xla, plain = zip(*found["of_same_weights"], strict=True)
+    ours = with_xla if side == "xla" else found["nudged"]
     return [
-        abs(ours[TOTAL] - theirs[TOTAL]) / abs(theirs[TOTAL])
-        for ours, theirs in found["of_same_weights"]
+        abs(one[TOTAL] - other[TOTAL]) / abs(other[TOTAL])
+        for one, other in zip(ours, plain, strict=True)
     ]
+
+
+def of_equal_proposals(found, side="xla"):
+    """`of_totals` of those steps in which the same proposals were sampled."""
+    moved = found["moved" if side == "xla" else "nudged_moved"]
+    return [each for each, other in zip(of_totals(found, side), moved, strict=True) if not other]
 
 
 def row(found):
@@ -123,11 +207,19 @@ def row(found):
     if "compiled" not in found:
         return f"| {found['label']} | refused | – | – | – | {reduced} |"
     compiled = found["compiled"]
-    same = statistics.median(of_totals(found))
-    worst = small.difference(*zip(*found["of_same_weights"], strict=True))
+    totals, moved = of_totals(found), found["moved"]
+    same = statistics.median(totals)
+    worst = f"{small.difference(*zip(*found['of_same_weights'], strict=True)):.0e}"
+    if "nudged" in found:
+        here = sum(map(bool, moved)), max(of_equal_proposals(found))
+        last = sum(map(bool, found["nudged_moved"])), max(of_equal_proposals(found, "nudged"))
+        worst += (
+            f" ({here[0]} steps sample other proposals, the total of the rest {here[1]:.0e}; "
+            f"by weights moved by 2e-6 {last[0]}, {last[1]:.0e})"
+        )
     whole = small.difference(compiled, found["losses"])
     seconds = found["compile_s"] - found["plain_first_s"]
-    differences = f"{same:.0e}, {worst:.0e} | {whole:.0e}"
+    differences = f"{same:.0e}, {worst} | {whole:.0e}"
     return f"| {found['label']} | runs | {differences} | {seconds:.0f} s | {reduced} |"
 
 

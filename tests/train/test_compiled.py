@@ -23,6 +23,8 @@ from replicate.train.trainer import Trainer
 from tests.train import compiled
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
+# Of a two-stage model, the loss that no sampled proposal has a part in.
+_FIRST_STAGE = "Loss/RPNLoss/objectness_loss"
 _REFUSED = [label for label in models.MODELS if "Inception" in label]
 
 
@@ -56,8 +58,15 @@ def _hold(label, found):
         return
     assert not label.startswith("EfficientDet") or whole < 1e-4
     if "R-CNN" in label:
-        # Where rounding changes two proposals' places in the order of scores, another is sampled.
-        assert statistics.median(totals) < 5e-5 and max(totals) < 1e-2
+        # Proposals are sampled by the order of their scores. Steps in which rounding gives two of
+        # them each other's place sample others: they are counted, and are no other than those of
+        # weights that are moved by what rounding does to a sum.
+        equal, nudged = (compiled.of_equal_proposals(found, side) for side in ("xla", "nudged"))
+        assert len(equal) >= 6 and statistics.median(equal) < 1e-5 and max(equal) < 5e-5
+        assert any(found["nudged_moved"]) and max(equal) < 5 * max(nudged)
+        assert max(totals) < 10 * max(compiled.of_totals(found, "nudged"))
+        first_stage = [[side[_FIRST_STAGE] for side in sides] for sides in found["of_same_weights"]]
+        assert max(abs(one - other) / other for one, other in first_stage) < 1e-4
     else:
         # Through a hundred layers a small term has less of its own digits right; the total has.
         assert max(totals) < 1e-5 and small.difference(ours, theirs) < 1e-3
@@ -121,5 +130,9 @@ def test_the_table_tells_each_model():
     refused = {"label": "a", "losses": losses, "bfloat16": {compiled.TOTAL: 2.02}}
     assert compiled.row(refused) == "| a | refused | – | – | – | 2.02, 2 (1.0%) |"
     runs = refused | {"compiled": losses, "compile_s": 31.0, "plain_first_s": 1.0}
-    runs["of_same_weights"] = [[losses[0], losses[0]]]
+    runs |= {"of_same_weights": [[losses[0], losses[0]]], "moved": [0]}
     assert compiled.row(runs) == "| a | runs | 0e+00, 0e+00 | 0e+00 | 30 s | 2.02, 2 (1.0%) |"
+    runs |= {"of_same_weights": [[losses[0], losses[0]], losses], "moved": [0, 3]}
+    runs |= {"nudged": [losses[0], losses[0]], "nudged_moved": [0, 1]}
+    told = "1 steps sample other proposals, the total of the rest 0e+00; by weights moved by 2e-6 1"
+    assert f"5e-01, 1e+00 ({told}, 0e+00)" in compiled.row(runs)
