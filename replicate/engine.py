@@ -42,6 +42,8 @@ START_KIND = {
     ODAPI: "train_config.fine_tune_checkpoint_type",
     TFVISION: "task.init_checkpoint_modules",
 }
+#: What of a detector's checkpoint is loaded where it is to learn other classes.
+FOR_OTHER_CLASSES = {ODAPI: "detection", TFVISION: "[backbone, decoder]"}
 #: What a checkpoint to continue from calls the number of its step.
 STEP = {ODAPI: "step", TFVISION: "global_step"}
 #: Where it has the images of a step, over all devices, and the records of its shuffle buffer.

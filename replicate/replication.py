@@ -352,9 +352,9 @@ def compose(request: ReplicationRequest, run: RunDir) -> Any:
     """The config that `request` trains in a run directory; nothing is written."""
     categories = _train_facts(request, run).categories
     overrides = list(request.overrides)
-    kind = "train_config.fine_tune_checkpoint_type"
+    of = engine.of_source(request.config or request.model)
     if request.purpose == "finetune" and request.fine_tune_checkpoint:
-        overrides.insert(0, (kind, "detection"))
+        overrides.insert(0, (engine.START_KIND[of], engine.FOR_OTHER_CLASSES[of]))
     return engine.compose(
         engine.Composition(
             source=request.config or request.model,

@@ -57,7 +57,10 @@ REQUIRED = (
     "run_dir",
 )
 _MODEL = flags.DEFINE_string(
-    "model", None, "a zoo model's name, a released MODEL.tar.gz, a pipeline.config or a run of one."
+    "model",
+    None,
+    "the name of a zoo model or of a TF-Vision row, a released MODEL.tar.gz, a pipeline.config or "
+    "params.yaml, or a run of one.",
 )
 _TRAIN_ANNOTATIONS = flags.DEFINE_string("train_annotations", None, "COCO JSON to train on.")
 _TRAIN_IMAGES = flags.DEFINE_string("train_images", None, "the folder of its images.")

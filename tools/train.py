@@ -31,7 +31,8 @@ from tools import cli, training_flags
 _CONFIG = flags.DEFINE_string(
     "pipeline_config_path",
     None,
-    "the config to train: a pipeline.config, an archive, a run directory or a zoo model's name.",
+    "the config to train: a pipeline.config or params.yaml, an archive, a run directory or a "
+    "model's name.",
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "the run directory.")
 _STEPS = flags.DEFINE_integer(

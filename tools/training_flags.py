@@ -16,7 +16,7 @@ _PRECISION = flags.DEFINE_enum(
     "precision",
     None,
     ["float32", "bfloat16", "float16"],
-    "number format; by default bfloat16 where the config has use_bfloat16 and the GPU computes it.",
+    "number format; by default bfloat16 where the config asks for it and the GPU computes it.",
 )
 _JIT = flags.DEFINE_bool("jit_compile", False, "compile each step with XLA (for GPUs).")
 _TF32 = flags.DEFINE_bool(

@@ -49,7 +49,7 @@ def starting_checkpoint(facts: LaunchFacts) -> Iterator[CheckFinding]:
             'name the prefix of a TF2 checkpoint or its folder, or "" for random weights',
         )
     else:
-        yield Note(f"{here} ({modules})")
+        yield Note(f"{here} ({facts.described.start_kind})")
     if facts.recipe is not None:
         published = _at(facts.recipe, "task.init_checkpoint_modules")
         if theirs and modules != published and not facts.finetunes:
