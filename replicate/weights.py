@@ -9,7 +9,7 @@ import dataclasses
 import os
 import pathlib
 
-from replicate import archive, best, zoo
+from replicate import archive, best, checkpoint_files, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir
 
@@ -55,6 +55,30 @@ def of(source: str | os.PathLike) -> Weights:
         f"{source}: no checkpoint there; give the prefix of one (…/ckpt-400, without .index), "
         "a folder that holds one, a run directory or a released MODEL.tar.gz"
     )
+
+
+def start_of(given: str) -> str:
+    """What a training is to start from as a checkpoint's prefix.
+
+    Args:
+      given: a prefix, or one with ".index" behind it; else what `of` takes, of which it is the last
+        checkpoint. What is not there at all stays as it is: who reads the config says so.
+
+    Raises:
+      UserError, tfrecords.errors.InputError: as `of`; or no checkpoint lies there.
+    """
+    if given.endswith(".index") and os.path.isfile(given):
+        return given.removesuffix(".index")
+    known = zoo.get(given) is not None and pathlib.Path(given).name == given
+    if not given or os.path.isfile(f"{given}.index") or not (os.path.exists(given) or known):
+        return given
+    found = of(given).checkpoint
+    if not os.path.isdir(found):
+        return found
+    steps = checkpoint_files.steps_of(found)
+    if not steps:
+        raise UserError(f"{given}: no checkpoint (ckpt-N.index) in {found}")
+    return checkpoint_files.path_of(found, steps[-1])
 
 
 def place_of(source: str | os.PathLike) -> str:

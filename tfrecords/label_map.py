@@ -24,7 +24,10 @@ _Field = descriptor_pb2.FieldDescriptorProto
 
 
 def write(
-    annotations_file_or_categories: str | os.PathLike | dict[int, str], path: str | os.PathLike
+    annotations_file_or_categories: str | os.PathLike | dict[int, str],
+    path: str | os.PathLike,
+    *,
+    replace: bool = True,
 ) -> None:
     """Writes a label map with one item a category, sorted by id.
 
@@ -35,10 +38,12 @@ def write(
     Args:
       annotations_file_or_categories: path of a COCO JSON, or a dict of id to name.
       path: the label map to write; the CSV has its name, ending in .csv.
+      replace: whether another one that lies there is replaced. Without, one of the same ids and
+        names stays as it is, and any other file is refused.
 
     Raises:
       InputError: as `coco.load_categories`; or two categories of one name, or an id below 1;
-        or `path` ends in .csv.
+        or `path` ends in .csv; or another file lies there.
     """
     if pathlib.Path(path).suffix == ".csv":
         raise InputError(
@@ -63,12 +68,39 @@ def write(
             )
         ids[name] = category_id
         message.item.add(name=name, id=category_id, display_name=name)
-    with written_whole(path, newline="\n") as file:
-        file.write(text_format.MessageToString(message, as_utf8=True))
-    with written_whole(csv_path_of(path), newline="\n") as file:
-        csv.writer(file, lineterminator="\n").writerows(
-            (item.id, item.name) for item in message.item
-        )
+    wanted = (path, csv_path_of(path))
+    if not replace:
+        for there in wanted:
+            refuse_other(there, categories)
+        wanted = tuple(each for each in wanted if not os.path.exists(each))
+    if path in wanted:
+        with written_whole(path, newline="\n") as file:
+            file.write(text_format.MessageToString(message, as_utf8=True))
+    if csv_path_of(path) in wanted:
+        with written_whole(csv_path_of(path), newline="\n") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                (item.id, item.name) for item in message.item
+            )
+
+
+def refuse_other(path: str | os.PathLike, categories: dict[int, str] | None = None) -> None:
+    """Raises InputError where a file lies at `path` that is not the label map of `categories`, or
+    (None) no label map at all."""
+    if not os.path.lexists(path):
+        return
+    kept = "; it stays as it is: name another --label_map, or move it away"
+    try:
+        names = read(path)
+    except InputError as error:
+        raise InputError(f"{error}{kept}") from None
+    if categories is None or names == categories:
+        return
+    ours = set(categories.items())
+    apart = [f"{i} {name!r}" for i, name in sorted(set(names.items()) ^ ours)]
+    raise InputError(
+        f"{path}: a label map of {len(names)} categories, where the annotation file has "
+        f"{len(categories)}; not in both: {', '.join(apart[:4])}{', …' * (len(apart) > 4)}{kept}"
+    )
 
 
 def csv_path_of(path: str | os.PathLike) -> pathlib.Path:

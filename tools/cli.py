@@ -32,6 +32,7 @@ from replicate.plain import Shown
 from tfrecords.commands import as_called
 from tfrecords.redaction import without_secrets
 from tfrecords.whole_files import refuse_unwritable
+from tools import overwriting
 
 DONE, NEGATIVE, ERROR, CRASHED = 0, 1, 2, 70  # 70: sysexits.h's EX_SOFTWARE
 
@@ -88,6 +89,7 @@ def run(
     required: Iterable[str] = (),
     elsewhere: Mapping[str, str] = types.MappingProxyType({}),
     folders: Collection[str] = (),
+    in_place: str = "",
 ) -> NoReturn:
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
@@ -103,6 +105,7 @@ def run(
       elsewhere: flags that other tools have -> what to give here in their place.
       folders: flags of outputs that may be folders, as --output_directory may everywhere; a folder
         that another names is refused before the work.
+      in_place: the flag of an input that an output may replace; another's would be lost.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -130,6 +133,10 @@ def run(
             message = _of_a_value(message)
         _fail(tool, f"{message}\n  see: python tools/{tool} --help")
     _try_outputs(tool, folders)
+    keys = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    wrong = overwriting.refusal(_OUTPUTS, positional, keys, in_place)
+    if wrong:
+        _fail(tool, wrong)
     try:
         stopping.at_work()
         try:

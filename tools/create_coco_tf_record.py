@@ -35,7 +35,7 @@ import types
 from absl import flags
 
 import tfrecords
-from tfrecords import boxes, mending
+from tfrecords import boxes, label_map, mending
 from tools import cli
 
 FLAGS = flags.FLAGS
@@ -76,7 +76,11 @@ flags.DEFINE_list(
     f"written to annotations-NAME.json. {mending.help_text()}",
 )
 flags.DEFINE_integer("num_workers", None, "processes (default: all cores)", lower_bound=1)
-flags.DEFINE_string("label_map", None, "also write the label map here")
+flags.DEFINE_string(
+    "label_map",
+    None,
+    "also write the label map here; one that is there already must have the same ids and names",
+)
 flags.DEFINE_string("runner", None, "Apache Beam runner, such as DirectRunner (default: no Beam)")
 
 
@@ -97,6 +101,8 @@ def main(runner_options: list[str]) -> None:
             "--fix and --runner: mend the file first, with tools/convert_annotations.py "
             f"--from=coco --to=coco --fix={','.join(FLAGS.fix)}"
         )
+    if FLAGS.label_map:
+        label_map.refuse_other(FLAGS.label_map)
     if FLAGS.runner:
         summary = _beam().convert(
             *what, **options, runner=FLAGS.runner, pipeline_options=runner_options
@@ -105,8 +111,10 @@ def main(runner_options: list[str]) -> None:
         summary = tfrecords.convert(*what, **options, fix=FLAGS.fix, num_workers=FLAGS.num_workers)
     if FLAGS.label_map:
         converted = summary.manifest["source"]["annotations_file"]
-        tfrecords.write_label_map(converted, FLAGS.label_map)
+        label_map.write(converted, FLAGS.label_map, replace=False)
     print(f"already done\n{summary}" if summary.reused else summary)
+    if FLAGS.label_map:
+        print(f"label map {FLAGS.label_map}, beside it its CSV")
     if (
         summary.manifest["source"]["annotations"]
         and not (summary.manifest["counts"]["annotations_written"])

@@ -60,7 +60,7 @@ def main(_: list[str]) -> int:
 
 def _of_config(asked: dict[str, Any]) -> "Intent":
     """The Intent of a config file, as tools/train.py would train it."""
-    from replicate import best, config, engine, preflight
+    from replicate import best, config, engine, preflight, weights
 
     if FLAGS.keep_best:
         best.Metric.parse(FLAGS.keep_best)
@@ -70,7 +70,7 @@ def _of_config(asked: dict[str, Any]) -> "Intent":
         engine.set_field(message, path, value)
     if FLAGS.fine_tune_checkpoint:
         start = engine.START[engine.of(message)]
-        engine.set_field(message, start, FLAGS.fine_tune_checkpoint)
+        engine.set_field(message, start, weights.start_of(FLAGS.fine_tune_checkpoint))
     return preflight.Intent(
         message=message,
         run_dir=FLAGS.run_dir,

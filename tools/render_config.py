@@ -60,7 +60,10 @@ _NUM_CLASSES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _CHECKPOINT = flags.DEFINE_string(
-    "fine_tune_checkpoint", None, "checkpoint that training starts from; '' for random weights"
+    "fine_tune_checkpoint",
+    None,
+    "checkpoint that training starts from: its prefix, or a run, a released archive or a zoo "
+    "model's name, of which it is the last; '' for random weights",
 )
 _STEPS = flags.DEFINE_integer(
     "num_steps",
@@ -102,6 +105,7 @@ def main(_: list[str]) -> None:
     for flag, given in (("annotations_file", _ANNOTATIONS.value), ("epochs", _EPOCHS.value)):
         if given is not None:
             raise UserError(f"--{flag} is of TF-Vision's configs alone")
+    start = _start()
     message = config.render(
         _MODEL.value,
         overrides=[parse_override(text) for text in _SET.value],
@@ -109,7 +113,7 @@ def main(_: list[str]) -> None:
         val_records=_VAL_RECORDS.value,
         label_map=_LABEL_MAP.value,
         num_classes=_NUM_CLASSES.value,
-        fine_tune_checkpoint=_CHECKPOINT.value,
+        fine_tune_checkpoint=start,
         num_steps=_STEPS.value,
         global_batch_size=_BATCH.value,
         num_gpus=_GPUS.value,
@@ -130,6 +134,12 @@ def main(_: list[str]) -> None:
     print(view.text(deviations, colour=view.colour_wanted(sys.stdout)))
 
 
+def _start() -> str | None:
+    from replicate import weights
+
+    return _CHECKPOINT.value and weights.start_of(_CHECKPOINT.value)
+
+
 def _render_vision() -> None:
     from replicate.tfvision import diff, render
 
@@ -140,6 +150,7 @@ def _render_vision() -> None:
         if given is not None:
             raise UserError(f"--{flag} has no counterpart in TF-Vision's configs; use --set")
     recipe = configs.recipe_of(_MODEL.value).model or _MODEL.value
+    start = _start()
     config = render.render(
         _MODEL.value,
         render.RenderRequest(
@@ -148,7 +159,7 @@ def _render_vision() -> None:
             val_records=_VAL_RECORDS.value,
             annotations_file=_ANNOTATIONS.value,
             label_map=_LABEL_MAP.value,
-            init_checkpoint=_CHECKPOINT.value,
+            init_checkpoint=start,
             num_steps=_STEPS.value,
             epochs=_EPOCHS.value,
             num_images=_NUM_IMAGES.value,
@@ -164,4 +175,4 @@ def _render_vision() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["model", "output"])
+    cli.run(main, required=["model", "output"], in_place="model")

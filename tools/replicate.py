@@ -80,7 +80,8 @@ _SET = flags.DEFINE_multi_string(
 _START = flags.DEFINE_string(
     "fine_tune_checkpoint",
     "",
-    "the recipe's starting checkpoint; empty trains from random weights.",
+    "the starting checkpoint: its prefix, or a run, a released archive or a zoo model's name, of "
+    "which it is the last; empty trains from random weights.",
 )
 _SEED = flags.DEFINE_integer(
     "seed", 0, "seed of the training run.", lower_bound=0, upper_bound=MOST_SEED
@@ -117,7 +118,7 @@ flags.adopt_module_key_flags(reference_flags)
 
 def request() -> "ReplicationRequest":
     """What the flags ask for."""
-    from replicate import config, replication
+    from replicate import config, replication, weights
 
     terms = training_flags.terms()
     return replication.ReplicationRequest(
@@ -128,7 +129,7 @@ def request() -> "ReplicationRequest":
         val_images=_VAL_IMAGES.value,
         num_steps=_STEPS.value,
         overrides=tuple(config.parse_override(text) for text in _SET.value),
-        fine_tune_checkpoint=_START.value,
+        fine_tune_checkpoint=weights.start_of(_START.value),
         seed=_SEED.value,
         checkpoint_every_n=_EVERY.value,
         include_masks=_MASKS.value,

@@ -118,6 +118,9 @@ def memory_needed(facts: LaunchFacts, trial: dict, forecast: Forecast) -> Iterat
     if "error" in trial:
         yield breaks(f"the trial did not end: {trial['error']}", trial.get("fix", "mend it first"))
         return
+    if "error" in trial.get("start", {}):
+        yield mind("not told: the starting checkpoint ended the trial", "mend that first")
+        return
     if "steps" not in trial:
         yield mind("not told without the trial", "without --notrial")
         return

@@ -18,6 +18,10 @@ from replicate.verdict import comparable
 
 # Of the variables that the type loads, those that the checkpoint gave another value.
 _FEW, _MOST = 0.5, 0.95
+_OF_A_DETECTOR = (
+    "--fine_tune_checkpoint=CHECKPOINT of a detector of this model: its prefix, or its run (python "
+    "tools/download.py zoo MODEL fetches the zoo's)"
+)
 # Kinds (`engine.START_KIND`) that take more of a checkpoint than a classifier has.
 _OF_DETECTORS = ("detection", "full", "all", "decoder", "backbone, decoder")
 
@@ -71,11 +75,7 @@ def _from_random(facts: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
     if facts.checkpoint_steps:
         yield Note("not needed: the run continues from its own checkpoint")
     elif facts.finetunes:
-        yield mind(
-            "random weights: there is nothing to fine-tune",
-            "--fine_tune_checkpoint=CHECKPOINT of a detector of this model "
-            "(python tools/download.py zoo MODEL fetches the zoo's)",
-        )
+        yield mind("random weights: there is nothing to fine-tune", _OF_A_DETECTOR)
     elif published is None:
         yield mind("random weights; no zoo recipe starts so", _where(facts, None))
     elif published.fine_tune_checkpoint:
@@ -89,7 +89,10 @@ def _from_random(facts: LaunchFacts, published: Any) -> Iterator[CheckFinding]:
 
 
 def _where(facts: LaunchFacts, published: Any) -> str:
-    """What to do for the recipe's starting weights: the command that fetches them, if any does."""
+    """What to do for the recipe's starting weights: the command that fetches them, if any does; a
+    fine-tuning begins with a detector's."""
+    if facts.finetunes:
+        return _OF_A_DETECTOR
     if published is None or not published.fine_tune_checkpoint:
         return "--fine_tune_checkpoint=CHECKPOINT"
     name = published.fine_tune_checkpoint.rpartition("/")[2]

@@ -141,6 +141,16 @@ def test_real_annotations_by_the_tools(shared, tmp_path):
     ]
     for tool, *arguments in commands:
         subprocess.run([sys.executable, TOOLS / tool, *arguments], check=True, capture_output=True)
+    taken = subprocess.run(  # a file that is no label map, before anything is converted
+        [
+            *(sys.executable, TOOLS / commands[0][0], *commands[0][1:3], "--num_shards=1"),
+            *(f"--output_path={out}/more", f"--label_map={annotations_file}"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert taken.returncode == 2 and "cannot be read as a label map" in taken.stderr
+    assert not list(out.glob("more*"))
     back = json.loads((out / "back.json").read_text())
     real = json.loads(annotations_file.read_text())
     assert len(back["annotations"]) == len(real["annotations"])

@@ -68,6 +68,26 @@ def test_label_map_is_the_zoo_s(shared, tmp_path):
     assert label_map.read(path) == label_map.read(shared / "zoo" / "mscoco_label_map.pbtxt")
 
 
+def test_another_label_map_is_not_replaced(tmp_path):
+    """One of the same ids and names stays, with its comments; of others the difference is told."""
+    path, names = tmp_path / "map.pbtxt", {1: "cat", 2: "dog"}
+    by_hand = "# by hand\nitem { name: 'dog' id: 2 } item { name: 'cat' id: 1 }\n"
+    path.write_text(by_hand)
+    label_map.write(names, path, replace=False)
+    assert path.read_text() == by_hand
+    assert label_map.read(tmp_path / "map.csv") == names
+    for there, found in ((path, "1 'cat'"), (tmp_path / "map.csv", "1 'cat'")):
+        with pytest.raises(InputError, match=f"{there.name}: a label map of 2 .*{found}.* stays"):
+            label_map.write({2: "dog"}, path, replace=False)
+        assert label_map.read(there) == names
+        there.unlink()
+    path.write_text('{"images": []}')
+    with pytest.raises(InputError, match="cannot be read as a label map.* stays as it is"):
+        label_map.write(names, path, replace=False)
+    label_map.write(names, path)
+    assert label_map.read(path) == names
+
+
 def test_label_map_is_read_by_the_api(tmp_path):
     names = {3: 'a "quoted" \\ name', 1: "Straßenbahn", 90: "line\nbreak"}
     tfrecords.write_label_map(names, tmp_path / "map.pbtxt")
