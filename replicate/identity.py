@@ -96,7 +96,7 @@ def refuse_another(run: "RunDir", now: dict, accept: Collection[str] = ()) -> di
     Raises:
       UserError: a difference that is not accepted, or an unknown field in `accept`.
     """
-    _refuse_unknown(accept)
+    refuse_unknown(accept)
     changes = differences(run, now)
     refused = [field for field in changes if field not in accept]
     if refused:
@@ -109,7 +109,8 @@ def refuse_another(run: "RunDir", now: dict, accept: Collection[str] = ()) -> di
     return changes
 
 
-def _refuse_unknown(accept: Collection[str]) -> None:
+def refuse_unknown(accept: Collection[str]) -> None:
+    """Raises UserError where a name is none of FIELDS."""
     unknown = sorted(set(accept) - set(FIELDS))
     if unknown:
         raise UserError(f"--accept={unknown[0]}: one of {', '.join(FIELDS)}")
@@ -154,7 +155,7 @@ def keep(
     Raises:
       UserError: a difference that is not accepted, or an unknown field in `accept`.
     """
-    _refuse_unknown(accept)
+    refuse_unknown(accept)
     if not step:
         write_json(run.identity, now | {"accepted": []})
         return

@@ -74,9 +74,11 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
         if name not in may_change and value != before.get(name, defaults[name])
     ]
     if changed:
+        kept = any(run.checkpoints.glob("*.index"))
         raise UserError(
             f"{run.root} holds a run that was asked for differently: {'; '.join(changed)}. "
-            "Continue it with its own settings, or name another directory (--run_dir, --model_dir)"
+            + ("Continue it" if kept else "No step of it was kept: remove it, continue it")
+            + " with its own settings, or name another directory (--run_dir, --model_dir)"
         )
 
 

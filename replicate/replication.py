@@ -209,7 +209,7 @@ def _prepare(
     from replicate import preflight
 
     terms = terms or preflight.Terms()
-    opening.refuse_another(run, request, ("keep_best", "patience", "cache", "cache_dir"))
+    refuse_another(run, request)
     _stage("preflight")
     meant = intent(request, run.root, num_workers=num_workers)
     message = meant.message
@@ -331,6 +331,15 @@ def _train_facts(request: ReplicationRequest, run: RunDir) -> annotations.Annota
 def _num_shards(image_dir: str) -> int:
     size = sum(entry.stat().st_size for entry in os.scandir(image_dir) if entry.is_file())
     return max(1, -(-size // _SHARD_BYTES))
+
+
+def refuse_another(run: RunDir, request: ReplicationRequest) -> None:
+    """Raises UserError where the run directory holds a run that was asked for differently.
+
+    Args:
+      request: `resolved`.
+    """
+    opening.refuse_another(run, request, ("keep_best", "patience", "cache", "cache_dir"))
 
 
 def resolved(request: ReplicationRequest) -> ReplicationRequest:

@@ -68,12 +68,12 @@ def write(
             )
         ids[name] = category_id
         message.item.add(name=name, id=category_id, display_name=name)
-    wanted = (path, csv_path_of(path))
+    wanted = [pathlib.Path(path), csv_path_of(path)]
     if not replace:
         for there in wanted:
             refuse_other(there, categories)
-        wanted = tuple(each for each in wanted if not os.path.exists(each))
-    if path in wanted:
+        wanted = [each for each in wanted if not each.exists()]
+    if pathlib.Path(path) in wanted:
         with written_whole(path, newline="\n") as file:
             file.write(text_format.MessageToString(message, as_utf8=True))
     if csv_path_of(path) in wanted:

@@ -15,7 +15,8 @@ What to compare with: --name (a zoo model's name, a torchvision builder's, one o
 
     python tools/benchmark.py … --paper_results='box AP=22.2,AP50=36.9'
 
-They are taken to be of val2017; --paper_results_on=this says that they are of these images.
+They are taken to be of val2017; --paper_results_on=this says that they are of these images. It
+ends with 1 where a figure is NOT REPLICATED, with 0 otherwise, NOT COMPARABLE figures too.
 
 A run directory, checkpoint, archive or SavedModel is fed the pixels that tools/evaluate.py feeds
 it, those of TensorFlow's decoder. For a .tflite file, a callable or a PyTorch module --decoder

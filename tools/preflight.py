@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from replicate.errors import UserError
-from tools import cli, training_flags
+from tools import cli, reference_flags, training_flags
 from tools import replicate as tool
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _recipe() -> str | None:
 def _of_request(asked: dict[str, Any]) -> "Intent":
     """The Intent of what tools/replicate.py would do with the same flags."""
     from replicate import replication
+    from replicate.run import RunDir
 
     lacking = [f"--{name}" for name in tool.REQUIRED if not FLAGS[name].value]
     if lacking:
@@ -107,6 +108,8 @@ def _of_request(asked: dict[str, Any]) -> "Intent":
             "tools/replicate.py"
         )
     request = tool.request()
+    reference_flags.asked()  # wrong ones are told here as there
+    replication.refuse_another(RunDir.at(FLAGS.run_dir), replication.resolved(request))
     replication.check_inputs(request)
     return replication.intent(request, FLAGS.run_dir, **asked)
 

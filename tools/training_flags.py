@@ -1,5 +1,6 @@
 """The flags of every tool that trains: how steps are executed, and what preflight lets by."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -99,10 +100,23 @@ _TRIAL = flags.DEFINE_bool(
 )
 
 
+# What --input_service takes: a number of processes, or the addresses of running ones.
+_SERVERS = re.compile(r"[1-9]\d*|[^\s,]+:\d+(,[^\s,]+:\d+)*")
+
+
 def execution() -> dict[str, Any]:
     """The flags that are fields of `replicate.execution.Execution`."""
     if _CACHE_DIR.value and not _CACHE.value:
         raise UserError("--cache_dir says where images are kept: give --cache=decoded too")
+    accept = tuple(field for value in _ACCEPT.value for field in value.split(","))
+    if accept:
+        from replicate import identity
+
+        identity.refuse_unknown(accept)
+    if _SERVICE.value and not _SERVERS.fullmatch(_SERVICE.value):
+        raise UserError(
+            f"--input_service={_SERVICE.value}: a number of processes above 0, or host:port,…"
+        )
     return {
         "checkpoint_max_to_keep": _KEEP.value,
         "precision": _PRECISION.value,
@@ -115,7 +129,7 @@ def execution() -> dict[str, Any]:
         "cache_dir": _CACHE_DIR.value,
         "freeze": _FREEZE.value,
         "restore": "" if _RESTORE.value == "by_type" else _RESTORE.value,
-        "accept": tuple(field for value in _ACCEPT.value for field in value.split(",")),
+        "accept": accept,
     }
 
 

@@ -46,7 +46,13 @@ class ModelDetections:
 
     def as_results(self, image_id: int) -> list[dict]:
         """As COCO results: a list of dicts."""
-        boxes = np.asarray(self.boxes_xywh_px, np.float64).reshape(-1, 4)
+        boxes = np.asarray(self.boxes_xywh_px, np.float64)
+        if boxes.size and boxes.shape[-1] != 4:
+            raise UserError(
+                f"image {image_id}: boxes_xywh_px of shape {boxes.shape}; (N, 4) is wanted: x, y, "
+                "width and height of each detection"
+            )
+        boxes = boxes.reshape(-1, 4)
         scores = np.asarray(self.scores, np.float64).reshape(-1)
         category_ids = np.asarray(self.category_ids).reshape(-1)
         if not len(boxes) == len(scores) == len(category_ids):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
+_SHOWN = 120  # characters of a line
 _POSITION = re.compile(r"^(\d+):(\d+) : (?:'.*?': )?(.*)$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _UNKNOWN_ENUM = re.compile(r'Enum type "([\w.]+)" has no value named (\w+)')
@@ -153,9 +154,14 @@ def describe_parse_error(error: text_format.ParseError, text: str, origin: str) 
         return f"{origin}: {error}"
     line, column, problem = int(match.group(1)), int(match.group(2)), match.group(3)
     lines = text.splitlines()
-    shown = lines[line - 1] if 0 < line <= len(lines) else ""
-    caret = " " * (column - 1) + "^"
-    return f"{origin}:{line}:{column}: {explain(problem)}\n    {shown.expandtabs(1)}\n    {caret}"
+    shown = lines[line - 1].expandtabs(1) if 0 < line <= len(lines) else ""
+    first = max(0, column - 1 - _SHOWN // 2)  # a long line in part
+    caret = " " * (column - 1 - first) + "^"
+    what = ". It is JSON, no config" if text.lstrip()[:1] in ("{", "[") else ""
+    return (
+        f"{origin}:{line}:{column}: {explain(problem)}{what}\n    {shown[first : first + _SHOWN]}\n"
+        f"    {caret}"
+    )
 
 
 def problem_of(error: text_format.ParseError) -> str:

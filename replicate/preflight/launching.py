@@ -113,16 +113,21 @@ def forced_sentences(run: RunDir) -> list[str]:
     return read_json(run.preflight).get("forced", []) if run.preflight.is_file() else []
 
 
+_OTHER_PURPOSES = (
+    "--rehearsal if this is not meant to be the published experiment, --purpose=finetune if it "
+    "trains on data of its own; "
+)
+
+
 def _stopped(failed: list[CheckResult], intent: Intent) -> str:
     numbers = ", ".join(str(result.number) for result in failed)
     several = len(failed) > 1
     return (
         f"preflight: reason{'s' * several} {numbers} fail{'s' * (not several)}; nothing was "
-        "launched. Mend what is named above; --rehearsal if this is not meant to be the published "
-        "experiment, --purpose=finetune if it trains on data of its own; --force to launch all the "
-        "same, which the report will say"
-        + _WHERE_FLAGS_ARE
-        * (not intent.convert and any("--" in result.fix for result in failed))
+        "launched. Mend what is named above; "
+        + _OTHER_PURPOSES * (intent.purpose == "replicate")
+        + "--force to launch all the same, which the report will say"
+        + _WHERE_FLAGS_ARE * (not intent.convert and any("--" in result.fix for result in failed))
     )
 
 

@@ -211,6 +211,8 @@ def _of_record(key: str, name: str, path: str) -> Participant:
     }
     evaluations = []
     if detections:
+        if not os.path.isfile(detections):
+            raise UserError(f"{detections}: no such file (the detections of {path})")
         evaluations = [
             EvaluatedDetections(
                 step=None,

@@ -193,6 +193,14 @@ def nothing(batch):
             {},
             "image 1: the model gave 2 boxes, 1 scores and 2 category ids",
         ),
+        (
+            lambda batch: [
+                ModelDetections(np.zeros((1, 3)), np.ones(1), np.ones(1, int)) for _ in batch
+            ],
+            {},
+            r"image \d+: boxes_xywh_px of shape \(1, 3\); \(N, 4\) is wanted",
+        ),
+        (lambda batch: None, {}, "the model gave NoneType for a batch"),
         (17, {}, "a int is neither a path nor a callable"),
         ("no/such/model", {}, "no/such/model: no such file or folder"),
         (nothing, {"labels": "x"}, "labels: the callable adapter has no such option"),

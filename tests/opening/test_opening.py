@@ -43,6 +43,19 @@ def test_the_spec_keeps_what_was_asked_for(run, tmp_path, monkeypatch):
     assert read_json(run.spec) == spec | {"forced": ["reason 8"]}
 
 
+def test_another_run_where_no_step_was_kept_may_go(run):
+    """Of a mistaken flag that ended the launch: the folder has nothing that would be lost."""
+    request = train_run.TrainingRequest("a/pipeline.config", FPNLITE)
+    opening.write_spec(run, request, "python tools/train.py", [], kind="training")
+    other = dataclasses.replace(request, freeze="nosuchlayer")
+    with pytest.raises(UserError, match=r"freeze was .*No step of it was kept: remove it"):
+        opening.refuse_another(run, other)
+    run.checkpoints.mkdir()
+    (run.checkpoints / "ckpt-1.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"differently: freeze.*Continue it with its own"):
+        opening.refuse_another(run, other)
+
+
 def test_deviations_are_a_list_only_where_something_was_compared(run):
     """null: not compared; an empty list: as published."""
     assert opening.write_config(run, _message(), None) is None

@@ -104,6 +104,33 @@ def test_without_weights_there_is_nothing_to_fine_tune(fine_tuning, told):
     assert result.status == "warn" and "nothing to fine-tune" in result.seen
 
 
+def test_of_tf_vision_backbone_and_decoder_are_loaded(drawn, tmp_path, shipped):
+    """Whose heads have another size for other classes; another choice is the user's."""
+    modules = "task.init_checkpoint_modules"
+    for overrides, loaded in (
+        ((), ["backbone", "decoder"]),
+        (((modules, "backbone"),), "backbone"),
+    ):
+        request = replication.ReplicationRequest(
+            "retinanet_mobilenetv2_256",
+            *(str(each) for split in ("train", "val") for each in drawn[split]),
+            num_steps=50,
+            overrides=overrides,
+            fine_tune_checkpoint=shipped,
+            purpose="finetune",
+        )
+        params = replication.intent(request, tmp_path / "run").message.params
+        assert params.at(modules) == loaded
+        assert params.at("task.init_checkpoint") == shipped
+
+
+def test_a_start_that_is_not_there_is_no_classifier_s(fine_tuning, told):
+    fine_tuning.message.train_config.fine_tune_checkpoint = "nowhere/ckpt-1"
+    result = told(fine_tuning)[1]
+    assert result.status == "fail" and "download.py zoo MODEL" in result.fix
+    assert "starting" not in result.fix
+
+
 def test_notrial_builds_no_model(fine_tuning):
     assert not trial.wanted(LaunchFacts(fine_tuning), steps=False)
     assert trial.wanted(LaunchFacts(fine_tuning), steps=True)

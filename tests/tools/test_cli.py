@@ -337,6 +337,43 @@ def test_a_reader_that_has_gone_is_no_fault(tool, tmp_path, asked):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--detections=d.json", "--output=t.json"], "t.json is read too (--annotations_file)"),
+        (["--detections=d.json", "--output=d.json"], "d.json is read too (--detections)"),
+        (["--detections=d.json", "--output=link.json"], "link.json is read too"),
+        (["--detections=d.json", "--output=run/identity.json"], "belongs to a run"),
+    ],
+)
+def test_what_is_read_is_not_written_over(tmp_path, arguments, told):
+    for name in ("t.json", "d.json", "run/spec.json", "run/identity.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.json").symlink_to("d.json")
+    done = subprocess.run(
+        [sys.executable, PROJECT / "tools/score.py", "--annotations_file=t.json", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and told in done.stderr
+    assert all((tmp_path / name).read_text() == name for name in ("t.json", "d.json"))
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "tools/evaluate.py", "--checkpoint=a", "--output=x.json"),
+            "--metrics_output=./x.json",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and "are both ./x.json; one would be lost" in done.stderr
+
+
 def test_a_reader_that_has_gone_changes_neither_answer_nor_output(tmp_path):
     """`… | grep -q` reads a line: a gate that asks for the status is not passed by that."""
     truth, output = tmp_path / "truth.json", tmp_path / "metrics.json"

@@ -197,6 +197,13 @@ class TestWeights:
         (tmp_path / "ckpt-7.index").touch()
         assert weights.of(tmp_path / "ckpt-7") == weights.Weights(f"{tmp_path}/ckpt-7", None)
         assert weights.of(tmp_path) == weights.Weights(str(tmp_path), None)
+        for given in (str(tmp_path), f"{tmp_path}/ckpt-7", f"{tmp_path}/ckpt-7.index"):
+            assert weights.start_of(given) == f"{tmp_path}/ckpt-7"
+        for given in ("", "nowhere/ckpt-1"):
+            assert weights.start_of(given) == given
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(UserError, match="no checkpoint"):
+            weights.start_of(str(tmp_path / "empty"))
 
     def test_a_config_alone_has_none(self, sources):
         with pytest.raises(UserError, match="a config has no weights"):

@@ -41,9 +41,10 @@ def converted(detections: Any, dataset: "Dataset", numbering: str | None = None)
     if numbering is not None and numbering not in LABELS:
         raise UserError(f"numbering '{numbering}'; there are: {', '.join(LABELS)}")
     if not isinstance(detections, Iterable) or is_one(detections):
+        gave = "one sv.Detections" if is_one(detections) else f"{type(detections).__name__}"
         raise UserError(
-            "the model gave one sv.Detections for a batch; it is given a list of images and gives "
-            "a list, one for each"
+            f"the model gave {gave} for a batch; it is given a list of images and gives a list, "
+            "one for each"
         )
     return [_detections(one, dataset, numbering) if is_one(one) else one for one in detections]
 
