@@ -29,7 +29,8 @@ boxes, tests/evaluate/), which is faster. metrics.json and the screen say which 
 
 --jit_compile compiles the forward pass with XLA (SSD, EfficientDet, CenterNet); images are
 prepared and boxes suppressed as without. Scores differ in their last digits, so it is recorded and
-told as the suppression is. Another model is refused with the reason.
+told as the suppression is. Another model is refused with the reason. On a CPU it is many times
+slower.
 
 A TF-Vision checkpoint is evaluated likewise, with --pipeline_config_path=params.yaml (or a folder
 that holds both): every image of the annotation file, where TF-Vision's own evaluator scores those

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ DECODER = "tensorflow"
 # Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
 # that use one. A GPU begins with the next batch while boxes of one are suppressed on the CPU.
 _CALLS_ON_A_CPU, _CALLS_ON_A_GPU = 3, 2
+# An SSD's forward pass at 320 px, tests/bench/bench_evaluate.py.
+_XLA_ON_A_CPU = (
+    "--jit_compile: no GPU here, and on a CPU the forward pass that XLA compiles was measured to "
+    "take thirty times as long"
+)
 
 
 MasksOf = Callable[[dict[str, np.ndarray], np.ndarray, int, int], list[dict] | None]
@@ -119,6 +125,8 @@ class Evaluation:
         )
         if jit_compile:
             compilations.keep()
+            if not tf.config.list_physical_devices("GPU"):
+                print(_XLA_ON_A_CPU, file=sys.stderr)
         self._devices = _devices()
         with _in_float32():
             self._detectors = [

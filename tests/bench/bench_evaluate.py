@@ -263,15 +263,18 @@ def _report(images, ours, theirs):
 def _report_forward(forwards):
     """Images a second of the forward pass by who computes it, and its ratio to TFLite's."""
     turns = {name: sum((each[name] for each in forwards), []) for name in forwards[0]}
+    with_xla = [
+        plain / compiled
+        for each in forwards
+        for plain, compiled in zip(each["forward pass"], each["compiled by XLA"], strict=False)
+    ]
     print(f"one batch of {BATCH}, in turns:")
     for name, seconds in turns.items():
         print(f"  {name:18} {BATCH / statistics.median(seconds):7.2f} images/s")
     for name in ("forward pass", "with suppression"):
         ratios = [theirs / ours for ours, theirs in zip(turns[name], turns["TFLite"], strict=True)]
         print(f"  {name}, its speed beside TFLite's: {paired.text(ratios)}")
-    pairs = zip(turns["compiled by XLA"], turns["forward pass"], strict=True)
-    ratios = [plain / compiled for compiled, plain in pairs]
-    print(f"  forward pass with --jit_compile, its speed beside without: {paired.text(ratios)}")
+    print(f"  forward pass with --jit_compile, its speed beside without: {paired.text(with_xla)}")
 
 
 def _of_both(ratios):

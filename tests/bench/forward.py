@@ -9,6 +9,8 @@ import tensorflow as tf
 
 #: What a single-stage detector's heads give; the rest of `predict` is anchors and copies.
 HEADS = ("box_encodings", "class_predictions_with_background")
+# Turns of XLA, which on a CPU takes seconds for a batch.
+_TURNS_OF_XLA = 3
 #: Two libraries' sums of float32, relative to the largest value of a head.
 _APART = 1e-3
 
@@ -23,7 +25,8 @@ def measure(detector, images, true_shapes, turns):
       turns: how many are kept; one before them warms up.
 
     Returns:
-      {"with suppression", "forward pass", "compiled by XLA", "TFLite": [seconds]}.
+      {"with suppression", "forward pass", "compiled by XLA", "TFLite": [seconds]}; of XLA only the
+      first turns.
 
     Raises:
       RuntimeError: TFLite's heads, or those with XLA, are not TensorFlow's.
@@ -39,16 +42,22 @@ def measure(detector, images, true_shapes, turns):
     interpret = _interpreter(converter.convert(), images.numpy())
     compiled = tf.function(heads, autograph=False, jit_compile=True)
     _hold(function(images), interpret(), "TFLite's")
-    _hold(function(images), [value.numpy() for value in compiled(images).values()], "XLA's")
+
+    def with_xla():
+        return [value.numpy() for value in compiled(images).values()]
+
+    _hold(function(images), with_xla(), "XLA's")
     sides = {
         "with suppression": lambda: detector(images, true_shapes)["num_detections"].numpy(),
         "forward pass": lambda: [value.numpy() for value in function(images).values()],
-        "compiled by XLA": lambda: [value.numpy() for value in compiled(images).values()],
+        "compiled by XLA": with_xla,
         "TFLite": interpret,
     }
     seconds = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, compute in sides.items():
+            if compute is with_xla and turn > _TURNS_OF_XLA:
+                continue
             begun = time.perf_counter()
             compute()
             if turn:

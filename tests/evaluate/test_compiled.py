@@ -8,7 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from replicate import engine
+from replicate import engine, odapi
+
+odapi.load()
+
+import tensorflow as tf
+
 from replicate.errors import UserError
 from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
 from replicate.run import RunDir, read_json
@@ -115,6 +120,7 @@ def test_the_tool_records_it_and_keeps_what_was_compiled(ssd, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "the forward pass compiled by XLA" in done.stdout
     assert "compiled by XLA in" in done.stderr
+    assert "no GPU here" in done.stderr or tf.config.list_physical_devices("GPU")
     kept = read_json(metrics)
     assert kept["inference"]["jit_compile"] is True
     assert kept["protocol"]["inference"]["jit_compile"] is True
