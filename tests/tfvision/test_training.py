@@ -37,13 +37,16 @@ PROPOSALS = {
     "task.model.mask_sampler.num_sampled_masks": "16",
 }
 AVERAGED = {"trainer.optimizer_config.ema.average_decay": "0.9"}
+# The linear rule's at 2 images; at the published rate its loss is not finite at step 50.
+RATE = {"trainer.optimizer_config.learning_rate.stepwise.values": "[0.0025, 0.00025, 0.000025]"}
+RATE |= {"trainer.optimizer_config.warmup.linear.warmup_learning_rate": "0.00005"}
 slow = pytest.mark.slow
 MODELS = [
     pytest.param("retinanet_mobilenetv2_256", {}, 3, id="mobile"),
     pytest.param("retinanet_mobilenetv2_256", {}, 50, id="mobile, 50 steps", marks=slow),
     pytest.param("retinanet_mobilenetv2_256", AVERAGED, 3, id="averages", marks=slow),
     pytest.param("retinanet_resnet50fpn_640_72epochs", {}, 50, id="R50-FPN", marks=slow),
-    pytest.param("retinanet_spinenet49_640", {}, 50, id="SpineNet", marks=slow),
+    pytest.param("retinanet_spinenet49_640", RATE, 50, id="SpineNet", marks=slow),
     pytest.param("maskrcnn_resnet50fpn_640", PROPOSALS, 50, id="Mask R-CNN", marks=slow),
 ]
 
