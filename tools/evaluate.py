@@ -146,6 +146,8 @@ def _evaluate_one() -> int:
     if not config_path:
         raise UserError(f"missing --pipeline_config_path{_HELP}")
     message = engine.read(config_path)
+    if engine.of(message) == engine.TFVISION and flags.FLAGS["suppression"].present:
+        raise UserError("--suppression is the API's models'; TF-Vision suppresses in its own model")
     scored = annotation_file.read(annotations_file).has_annotations
     from replicate.evaluate import detections, detector, results
     from replicate.score import text

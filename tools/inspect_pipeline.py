@@ -94,12 +94,17 @@ _RECIPE = flags.DEFINE_string(
 
 
 def main(_: list[str]) -> int:
-    from replicate import config
+    from replicate import config, engine
     from replicate.errors import UserError
 
     if _DETECTIONS.value and not pathlib.Path(_COCO.value).is_file():
         raise UserError("--detections belongs to --coco=FILE, the annotations they are held to")
 
+    if engine.of_source(_CONFIG.value) == engine.TFVISION:
+        raise UserError(
+            f"{_CONFIG.value}: a TF-Vision config; only the Object Detection API's input and "
+            "targets are inspected (docs/inspection.md)"
+        )
     message = config.render(
         _CONFIG.value, overrides=[config.parse_override(text) for text in _SET.value]
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Thresholds that a framework sets where its caller says none.
 DEFAULTS = {
-    0.05: "torchvision's and Detectron2's own default (box_score_thresh, SCORE_THRESH_TEST)",
+    0.05: "torchvision's and Detectron2's own default (box_score_thresh, SCORE_THRESH_TEST), and "
+    "TF-Vision's, whose published figures have it (pre_nms_score_threshold)",
     0.25: "the default of Ultralytics' predict (conf)",
     0.3: "what the TF1 zoo's frozen graphs typically cut at",
     0.5: "the default of Transformers' post_process_object_detection (threshold)",
@@ -91,7 +92,8 @@ def of(results: list[dict], score: dict) -> list[str]:
         if near:
             sentences.append(
                 f"the scores end at {threshold:.3g}, like {DEFAULTS[near[-1]]}. AP takes all "
-                "scores; run the detector with a threshold of 0 or 0.001"
+                "scores: unless the figure beside it was cut so too, run the detector with a "
+                "threshold of 0 or 0.001"
             )
     argmax = one_class_a_box(results)
     if argmax:

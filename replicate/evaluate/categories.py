@@ -1,10 +1,18 @@
 """From the model's class indices to the category ids of the annotation file."""
 
 import os
+import pathlib
 import sys
 
 from replicate.errors import UserError
 from tfrecords import label_map
+
+
+def kept_with(config_folder: str | os.PathLike | None) -> str | None:
+    """The label map of the records that a run was trained on, where it made them itself: what tells
+    its classes' names if its config does not (TF-Vision's)."""
+    path = pathlib.Path(config_folder or "", "data", "label_map.pbtxt")
+    return str(path) if config_folder and path.is_file() else None
 
 
 def as_they_are(categories: dict[int, str], num_classes: int) -> list[int | None]:

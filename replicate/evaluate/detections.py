@@ -116,12 +116,11 @@ class Evaluation:
         self.annotations_file = annotations_file
         self._images, category_names = images.of(annotations_file, image_dir)
         described = engine.describe(config)
+        label_map = _label_map_path(described, beside)
         self._category_ids = (
             categories.as_they_are(category_names, described.num_classes)
-            if described.label_map is None
-            else categories.category_ids(
-                _label_map_path(described, beside), category_names, described.num_classes
-            )
+            if label_map is None
+            else categories.category_ids(label_map, category_names, described.num_classes)
         )
         if jit_compile:
             compilations.keep()
@@ -241,7 +240,11 @@ def _devices() -> list[str | None]:
     return names if len(names) > 1 else [None]
 
 
-def _label_map_path(described: engine.Description, beside: str | os.PathLike | None) -> str:
+def _label_map_path(described: engine.Description, beside: str | os.PathLike | None) -> str | None:
+    """None where the config says that the model's classes are the records' ids, and the records are
+    not here."""
+    if described.label_map is None:
+        return categories.kept_with(beside)
     if not described.label_map:
         raise UserError("eval_input_reader.label_map_path is not set; name the model's label map")
     return placed(described.label_map, beside)

@@ -80,9 +80,12 @@ def read(
         )
     prefix = _prefix(pathlib.Path(place.checkpoint))
     config = engine.read(pipeline_config)
-    if label_map is None and (named := engine.describe(config).label_map):
-        label_map = configs.placed(named, pathlib.Path(pipeline_config).parent)
-        label_map = label_map if pathlib.Path(label_map).is_file() else None
+    if label_map is None:
+        from replicate.evaluate import categories
+
+        named, folder = engine.describe(config).label_map, pathlib.Path(pipeline_config).parent
+        label_map = configs.placed(named, folder) if named else categories.kept_with(folder)
+        label_map = label_map if label_map and pathlib.Path(label_map).is_file() else None
     return config, prefix, _category_ids(config, label_map, names)
 
 
