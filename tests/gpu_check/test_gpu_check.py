@@ -1,10 +1,8 @@
 """The check of a machine with GPUs: its judgement of made figures, its rehearsal, the export."""
 
 import json
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -14,6 +12,7 @@ from replicate import devices
 from replicate.errors import UserError
 from replicate.gpu_check import check, judging, stages
 from replicate.gpu_check.variants import REHEARSED, VARIANTS
+from tests.other_pythons import python_with
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 LABEL = "SSD MobileNet v2 FPNLite"
@@ -121,18 +120,10 @@ def test_the_rehearsal_runs_to_its_end_and_goes_on(tmp_path):
     assert kept == {path: path.stat().st_mtime for path in kept}
 
 
-def _jax():
-    """A Python with JAX: that of `make test-all`, or of the environment."""
-    for python in (os.environ.get("JAX_PYTHON"), PROJECT / "build" / "jax" / "bin" / "python"):
-        if python and shutil.which(str(python)):
-            return str(python)
-    pytest.skip("no Python with JAX: make build/jax/.installed")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_jax_gives_the_exported_step_s_losses_and_weights(tmp_path):
-    python = _jax()
+    python = python_with("JAX", "jax")
     exported = _tool(f"--export_step={tmp_path / 'step'}")
     assert exported.returncode == 0, exported.stderr[-2000:]
     assert "custom calls: none" in exported.stdout
