@@ -13,7 +13,7 @@ from replicate.preflight import machine, starting
 from replicate.preflight.forecast import Forecast
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.standby import Standby
-from replicate.run import RunDir, read_json, read_metrics
+from replicate.run import RunDir, read_json
 from replicate.tfvision import render
 from tests.tools.running import checkpoint_tensors, outcome, replicate_command, run_tool
 
@@ -148,10 +148,6 @@ def test_the_trials_process_trains_to_the_same_bits(drawn, tmp_path, launch):
     for name in ("ckpt-2", "ckpt-4"):
         assert checkpoint_tensors(tried, name) == checkpoint_tensors(anew, name)
     assert outcome(tried.root) == outcome(anew.root)
-    # It trained in the process that had tried: the first step was traced by then.
-    first = {name: read_metrics(run.metrics)[0] for name, run in runs.items()}
-    seconds = {name: line["seconds_to_first_step"] for name, line in first.items()}
-    assert seconds["tried"] < seconds["anew"] / 2
     forecast = read_json(tried.preflight)["forecast"]
     assert forecast["batch"] == forecast["tried_batch"] == 4 and forecast["num_steps"] == 4
     files = checkpoint_files.path_of(tried.checkpoints, 4)
