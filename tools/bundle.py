@@ -26,6 +26,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "the .tar.gz to write")
 def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise UserError("give one run: python tools/bundle.py runs/first --output=claim.tar.gz")
+    if not _OUTPUT.value.endswith((".tar.gz", ".tgz")):
+        raise UserError(f"--output: {_OUTPUT.value}: a .tar.gz is written; name it so")
     from replicate import claim
 
     digest = claim.bundle(arguments[0], _OUTPUT.value)

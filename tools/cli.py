@@ -51,6 +51,7 @@ _ADVICE = {
     errno.EACCES: "check the permissions of the file and of its folder",
     errno.EPERM: "check the permissions of the file and of its folder",
     errno.EISDIR: "a file is wanted",
+    errno.EEXIST: "a file lies where a folder is wanted; name another path",
     errno.ENOTDIR: "a part of the path is a file where a folder is wanted",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.EIO: "the disk fails; check it",

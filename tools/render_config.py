@@ -149,6 +149,8 @@ def _render_vision() -> None:
     ):
         if given is not None:
             raise UserError(f"--{flag} has no counterpart in TF-Vision's configs; use --set")
+    if _STEPS.value is not None and _EPOCHS.value is not None:
+        raise UserError("--num_steps and --epochs both say how long it trains; give one")
     recipe = configs.recipe_of(_MODEL.value).model or _MODEL.value
     start = _start()
     config = render.render(

@@ -50,7 +50,10 @@ _ENGINE = flags.DEFINE_enum(
     "whose models: the Object Detection API's, TF-Vision's",
 )
 _FAMILY = flags.DEFINE_enum(
-    "family", None, [*zoo.families(), *vision.families()], "list this family alone"
+    "family",
+    None,
+    list(dict.fromkeys([*zoo.families(), *vision.families()])),
+    "list this family alone",
 )
 _SORT = flags.DEFINE_enum("sort", None, ["map", "speed"], "best mAP or fastest first")
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "how the answer is written")
@@ -91,6 +94,8 @@ def _is_vision(model: str) -> bool:
 
 def _listed_vision() -> list[vision.VisionRow]:
     rows = [row for row in vision.rows() if _FAMILY.value in (None, row.family)]
+    if not rows:
+        raise UserError(f"--family={_FAMILY.value}: TF-Vision has {', '.join(vision.families())}")
     if _SORT.value == "speed":
         raise UserError("--sort=speed: TF-Vision's tables give no speeds; --sort=map sorts by AP")
     if _SORT.value == "map":
@@ -139,6 +144,8 @@ def _check_links() -> int:
 
 def _listed() -> list[zoo.Row]:
     rows = [row for row in zoo.rows() if _FAMILY.value in (None, row.family)]
+    if not rows:
+        raise UserError(f"--family={_FAMILY.value}: the zoo has {', '.join(zoo.families())}")
     if _SORT.value == "speed":
         rows.sort(key=lambda row: row.speed_ms or float("inf"))
     if _SORT.value == "map":

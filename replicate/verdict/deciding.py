@@ -225,8 +225,9 @@ def check_distinct(evaluations: Iterable[dict]) -> None:
         key = (evaluation["iou_type"], digest)
         if digest and key in files:
             file = evaluation["detections"].get("file") or "the detections"
+            again = "written twice" if file == files[key] else f"the same as {files[key]}"
             raise UserError(
-                f"{file}: the same detections as {files[key]}; that is one run, not several seeds. "
+                f"{file}: these detections are {again}: one run and its copy are no two seeds. "
                 "Name each run once; a second seed is trained with --seed=1"
             )
         files[key] = evaluation["detections"].get("file") or "another of the evaluations"

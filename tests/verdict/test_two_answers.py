@@ -139,7 +139,7 @@ def test_one_run_three_times_is_refused(tmp_path):
     with pytest.raises(UserError, match="named 3 times: that is one run"):
         verdict.of_runs([run, run.root, str(run.root)])
     score = made.metrics(22.2)
-    with pytest.raises(UserError, match="that is one run, not several seeds"):
+    with pytest.raises(UserError, match="one run and its copy are no two seeds"):
         verdict.of_metrics([score, copy.deepcopy(score)], MODEL)
 
 

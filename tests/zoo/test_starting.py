@@ -94,6 +94,8 @@ def test_the_command_that_preflight_prints(tmp_path, server):
     """Word for word, against a local server: what it prints names a checkpoint that is there."""
 
     class Material:
+        finetunes = False
+
         class intent:
             model = FPNLITE
 
