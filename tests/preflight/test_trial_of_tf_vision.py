@@ -156,6 +156,9 @@ def test_the_trials_process_trains_to_the_same_bits(drawn, tmp_path, launch):
     assert read_json(anew.preflight)["forecast"] is None
 
     start = [("task.init_checkpoint", files), ("task.init_checkpoint_modules", "all")]
-    told = {result.number: result for result in preflight.check(launch(start)).results}
+    told = {
+        result.number: result
+        for result in preflight.check(launch(start, purpose="finetune")).results
+    }
     assert re.search(r"([1-9]\d+) of \1 variables loaded", told[1].seen), told[1]
     assert told[12].status == "pass" and "GiB needed" in told[12].seen
