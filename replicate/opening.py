@@ -69,7 +69,7 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
     accepted = getattr(request, "accept", ())
     may_change = [*may_change, *(name for name in asked if _IDENTITY.get(name, name) in accepted)]
     changed = [
-        f"{name} was {before.get(name, defaults[name])!r}, now {value!r}"
+        f"{name} was {_told(before.get(name, defaults[name]))}, now {value!r}"
         for name, value in asked.items()
         if name not in may_change and value != before.get(name, defaults[name])
     ]
@@ -80,6 +80,10 @@ def refuse_another(run: "RunDir", request: Any, may_change: Iterable[str] = ()) 
             + ("Continue it" if kept else "No step of it was kept: remove it, continue it")
             + " with its own settings, or name another directory (--run_dir, --model_dir)"
         )
+
+
+def _told(value: Any) -> str:
+    return "not asked for" if value is dataclasses.MISSING else repr(value)
 
 
 def refuse_another_config(run: "RunDir", message: Any, may_change: Collection[str] = ()) -> None:

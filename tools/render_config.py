@@ -27,7 +27,6 @@ for records without class labels. --epochs count --num_images each (train2017's 
 """
 
 import os
-import pathlib
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -96,7 +95,7 @@ _NUM_IMAGES = flags.DEFINE_integer("num_images", 118287, "TF-Vision: images of a
 
 def main(_: list[str]) -> None:
     of_vision = configs.is_one(_MODEL.value)
-    if of_vision != (pathlib.Path(_OUTPUT.value).suffix in configs.ENDINGS):
+    if of_vision != (os.path.splitext(_OUTPUT.value)[1] in configs.ENDINGS):
         wanted = "a TF-Vision config is known by" if of_vision else "only a TF-Vision config has"
         raise UserError(f"--output: {_OUTPUT.value}: {wanted} its ending, .yaml or .yml")
     if of_vision:

@@ -56,6 +56,14 @@ def test_another_run_where_no_step_was_kept_may_go(run):
         opening.refuse_another(run, other)
 
 
+def test_a_training_is_no_replication(run):
+    request = train_run.TrainingRequest("a/pipeline.config", FPNLITE)
+    opening.write_spec(run, request, "python tools/train.py", [], kind="training")
+    asked = replication.ReplicationRequest(FPNLITE, "t.json", "t", "v.json", "v")
+    with pytest.raises(UserError, match=r"train_annotations was not asked for, now '.*t\.json'"):
+        opening.refuse_another(run, asked)
+
+
 def test_deviations_are_a_list_only_where_something_was_compared(run):
     """null: not compared; an empty list: as published."""
     assert opening.write_config(run, _message(), None) is None
