@@ -238,7 +238,7 @@ def _another_value(flag):
 
 _GIVEN = ("model", "run_dir", "seed", "train_annotations", "train_images")
 _GIVEN += ("val_annotations", "val_images")
-_TEXTS = {"set": "a.b=$(c) d", "fine_tune_checkpoint": "/a b", "margin": "7.5"}
+_TEXTS = {"set": "a.b=$(c) d", "fine_tune_checkpoint": "/a b", "margin": "7.5", "accept": "seed"}
 
 
 def test_it_passes_on_whatever_replicate_takes(tmp_path):
