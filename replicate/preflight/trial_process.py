@@ -257,10 +257,22 @@ def _resume(checkpoints: Any, tf: Any, folder: str) -> dict:
             damaged.append(number)
             continue
         step = number
-        names = [name for name, _ in tf.train.list_variables(path)]
-        parts = sorted({name.partition("/")[0] for name in names})
+        parts = _parts(tf, path)
         break
     return {"damaged": damaged, "step": step, "parts": parts}
+
+
+def _parts(tf: Any, checkpoint: str) -> list[str]:
+    """What a checkpoint is of, by the names it was saved under; a variable's own name begins with
+    the shortest way to it, which need not be the model's (TF-Vision's Mask R-CNN)."""
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    reader = tf.train.load_checkpoint(checkpoint)
+    key = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    if not reader.has_tensor(key):
+        return sorted({name.partition("/")[0] for name in reader.get_variable_to_shape_map()})
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(key))
+    return sorted(child.local_name for child in graph.nodes[0].children)
 
 
 def _peak_bytes() -> int:

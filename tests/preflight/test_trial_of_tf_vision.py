@@ -9,7 +9,7 @@ import pytest
 
 from replicate import checkpoint_files, odapi, preflight, replication
 from replicate.demo import recipe
-from replicate.preflight import machine, starting
+from replicate.preflight import machine, starting, trial_process
 from replicate.preflight.forecast import Forecast
 from replicate.preflight.launch_facts import LaunchFacts
 from replicate.preflight.standby import Standby
@@ -114,6 +114,24 @@ def test_what_a_checkpoint_lacks_is_told_in_its_own_names(launch):
     weights = seen(["backbone", "head", "model"])
     assert "holds no global_step and no optimizer" in weights.seen
     assert "training loop of TF-Vision" in weights.fix
+
+
+def test_a_model_whose_parts_are_saved_by_shorter_names_is_in_the_checkpoint(tmp_path):
+    """As of Mask R-CNN: no variable's name begins with "model" where the parts stand beside it."""
+    odapi.load()
+    import tensorflow as tf
+
+    backbone = tf.Module()
+    backbone.kernel = tf.Variable(1.0)
+    model = tf.Module()
+    model.backbone = backbone
+    step = tf.Variable(4, dtype=tf.int64)
+    for more, parts in (({"model": model}, {"model"}), ({}, set())):
+        checkpoint = tf.train.Checkpoint(backbone=backbone, global_step=step, **more)
+        path = checkpoint.write(str(tmp_path / f"ckpt-{len(more)}"))
+        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(path)}
+        assert "model" not in names
+        assert set(trial_process._parts(tf, path)) == {"backbone", "global_step"} | parts
 
 
 def test_of_a_detector_for_other_classes_all_but_the_heads_is_loaded(drawn, tmp_path):
