@@ -34,7 +34,7 @@ _CALLS_ON_A_CPU, _CALLS_ON_A_GPU = 3, 2
 # An SSD's forward pass at 320 px, tests/bench/bench_evaluate.py.
 _XLA_ON_A_CPU = (
     "--jit_compile: no GPU here, and on a CPU the forward pass that XLA compiles was measured to "
-    "take thirty times as long"
+    "take seventeen to thirty times as long"
 )
 
 

@@ -108,6 +108,7 @@ def two_devices(images, one_device):
     return run(images, "two", "--cpus=2")
 
 
+@slow
 def test_each_device_has_the_step_of_its_half(same_image):
     """Where every example is one image, a device of two has the batch of one device of two images:
     its losses (TF-Vision divides by a device's objects and one), statistics and gradients."""
