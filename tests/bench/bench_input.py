@@ -11,9 +11,8 @@ is a tf.data pipeline of its own over the same images; they run in turns. Printe
 processor milliseconds an image (the difference between two lines is a part's), and the ratios of
 the whole, without the cache and with it, to the bare decode by processor time, with their 95 %
 intervals from paired turns. Images a second a core are 1000 over these milliseconds. The target is
---target for the recipes of the zoo's family "ssd" with the cache, which is there for every epoch
-but the first; where the interval does not tell, that is said. What stands in the way of the others
-is in docs/performance.md. --profile tells, of one more turn of the whole, which
+--target for the SSD recipes with the cache, which is there for every epoch but the first; where the
+interval does not tell, that is said. --profile tells, of one more turn of the whole, which
 operations its time went to. Exit status 1 where a target is missed.
 """
 
@@ -203,8 +202,6 @@ def main():
 
 
 def _report(recipe, found, options):
-    from replicate import zoo
-
     print(f"{recipe} ({options.images} images a turn, {os.cpu_count()} cores)")
     for part, turns in found.items():
         rate, cpu = (statistics.median(values) for values in zip(*turns, strict=True))
@@ -212,7 +209,7 @@ def _report(recipe, found, options):
             f"  {part:27} {rate:6.0f} images/s, {cpu:6.2f} ms of processor an image: "
             f"{1e3 / cpu:.0f} images/s a core"
         )
-    target = options.target if zoo.find(recipe).family == "ssd" else None
+    target = options.target if recipe.startswith("ssd_") else None
     print(f"  whole beside the bare decode, a core: {paired.text(_beside(found, WHOLE))}")
     cached = _beside(found, CACHED)
     print(f"  with the cache: {paired.text(cached, target)}", flush=True)

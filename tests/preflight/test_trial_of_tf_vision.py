@@ -134,21 +134,6 @@ def test_a_model_whose_parts_are_saved_by_shorter_names_is_in_the_checkpoint(tmp
         assert set(trial_process._parts(tf, path)) == {"backbone", "global_step"} | parts
 
 
-def test_of_a_detector_for_other_classes_all_but_the_heads_is_loaded(drawn, tmp_path):
-    request = replication.ReplicationRequest(
-        model=recipe.VISION_MODEL,
-        train_annotations=str(drawn["train"][0]),
-        train_images=str(drawn["train"][1]),
-        val_annotations=str(drawn["val"][0]),
-        val_images=str(drawn["val"][1]),
-        fine_tune_checkpoint="/weights/ckpt-1",
-        purpose="finetune",
-    )
-    made = replication.intent(request, tmp_path / "run").message
-    assert made.params.at("task.init_checkpoint") == "/weights/ckpt-1"
-    assert made.params.at("task.init_checkpoint_modules") == ["backbone", "decoder"]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_trials_process_trains_to_the_same_bits(drawn, tmp_path, launch):
