@@ -118,7 +118,11 @@ flags.DEFINE_bool(
     "(Pillow's decoder, OpenCV's resizing), to tell that loss from the form's",
 )
 flags.DEFINE_integer(
-    "samples", 200, "with --all_forms: halves of the images, for intervals", lower_bound=0
+    "samples",
+    200,
+    "with --all_forms: halves of the images, for intervals; 60 or more, 0 for none",
+    lower_bound=0,
+    upper_bound=100_000,
 )
 flags.DEFINE_string("labels", None, "class names of a .tflite or SavedModel, one a line")
 flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")

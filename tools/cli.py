@@ -133,6 +133,7 @@ def run(
         if isinstance(error, flags.IllegalFlagValueError):
             message = _of_a_value(message)
         _fail(tool, f"{message}\n  see: python tools/{tool} --help")
+    _refuse_few_samples(tool)
     _try_outputs(tool, folders)
     keys = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     wrong = overwriting.refusal(_OUTPUTS, positional, keys, in_place)
@@ -208,6 +209,21 @@ def _refuse_addresses(tool: str) -> None:
             continue
         if _ADDRESS.match(path) or without_secrets(path) != path:  # one below a folder, too
             _fail(tool, f"--{name}: {path}: an address; a path on this machine is wanted")
+
+
+def _refuse_few_samples(tool: str) -> None:
+    """Ends with ERROR where intervals are asked of fewer resamples than they can stand on."""
+    if "samples" not in flags.FLAGS:
+        return
+    flag = flags.FLAGS["samples"]
+    if flag.value == flag.default:
+        return
+    from replicate.score.over_images import refuse_few_samples
+
+    try:
+        refuse_few_samples(flag.value)
+    except UserError as error:
+        _fail(tool, f"--{error}")
 
 
 def _try_outputs(tool: str, folders: Collection[str]) -> None:

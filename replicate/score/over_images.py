@@ -47,6 +47,10 @@ _EXPONENTS = (1.0, 2 / 3)
 _GROUPS = 20
 # Student's t instead of the normal, for the spread is itself estimated.
 DEGREES_OF_FREEDOM = 30
+# Of 30 degrees of freedom is what as many splits of the images tell; the coverage is simulated with
+# them (tests/score/test_coverage.py). Drawn anew, the width of an interval of 100 images has a
+# standard deviation of 24 % of itself with 2 halves, 10 % with 60, 8 % with 200 (test_over_images).
+FEWEST_SAMPLES = 2 * DEGREES_OF_FREEDOM
 # hotcoco writes AR1 where pycocotools' lines say maxDets=1.
 _NAMES = {"AR1": "AR@1", "AR10": "AR@10", "AR100": "AR@100"}
 # pycocotools' areas, in square pixels.
@@ -65,7 +69,7 @@ def intervals(
 
     Args:
       result: Result of `score` with hotcoco among its evaluators.
-      samples: halves of the images that are scored; two make a split.
+      samples: halves of the images that are scored; two make a split. FEWEST_SAMPLES or more.
       seed: of the splits and groups.
       confidence: how often the interval covers what it is of.
       bootstrap: `samples` under its former name.
@@ -76,6 +80,7 @@ def intervals(
       and so is every one of fewer than 20 images.
     """
     samples = samples if bootstrap is None else bootstrap
+    refuse_few_samples(samples)
     subsets = _subsets(result.image_ids, samples, seed)
     scored, by_metric = _scored(result, subsets), {}
     for name, whole in result.metrics.items():
@@ -129,6 +134,7 @@ def compare(
     }
     by_metric = {}
     samples = samples if bootstrap is None else bootstrap
+    refuse_few_samples(samples)
     if samples:
         subsets = _subsets(result.image_ids, samples, seed)
         ours, theirs = _scored(result, subsets), _scored(baseline, subsets)
@@ -154,6 +160,20 @@ def compare(
             if category["AP"] is not None
         ],
     }
+
+
+def refuse_few_samples(samples: int) -> None:
+    """Raises UserError where intervals are asked of too few halves of the images to stand on.
+
+    Args:
+      samples: how many; 0 asks for no intervals.
+    """
+    if 0 < samples < FEWEST_SAMPLES:
+        raise UserError(
+            f"samples={samples}: an interval wants {FEWEST_SAMPLES} or more (0: no intervals): it "
+            f"is Student's t of {DEGREES_OF_FREEDOM} degrees of freedom, which are as many splits "
+            "of the images, and that it covers what it says was simulated with these"
+        )
 
 
 def interval_of(
@@ -236,6 +256,7 @@ def of_categories(
     """
     from tfrecords.hotcoco_loaded import hotcoco
 
+    refuse_few_samples(samples)
     truth, subsets = result.groundtruth, _subsets(result.image_ids, samples, seed)
     for category_id in category_ids:
         mine = (truth.annotation_category_ids == category_id) & ~truth.annotation_crowd
@@ -267,7 +288,7 @@ def _subsets(image_ids: list[int], samples: int, seed: int) -> dict[str, list[in
         return {}
     rng, half = np.random.default_rng(seed), len(image_ids) // 2
     subsets = {}
-    for split in range(max(samples // 2, 2)):
+    for split in range(samples // 2):
         drawn = rng.permutation(image_ids)
         subsets[f"half {2 * split}"] = drawn[:half]
         subsets[f"half {2 * split + 1}"] = drawn[half : 2 * half]

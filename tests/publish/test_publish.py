@@ -21,7 +21,7 @@ from tests.report import making
 
 LICENSE = "https://creativecommons.org/licenses/by/4.0/"
 TERMS = publish.PublisherTerms(
-    organization="Example Lab", dataset_id="owner/coco", license=LICENSE, samples=40
+    organization="Example Lab", dataset_id="owner/coco", license=LICENSE, samples=60
 )
 
 
@@ -163,7 +163,7 @@ def test_its_uncertainty_is_that_of_the_score(evaluated, run, drawn):
     from replicate import score
 
     found = score.score(drawn[0], run.eval_at(200) / "detections.json.gz", evaluator="hotcoco")
-    interval = score.intervals(found, samples=40)["AP"]
+    interval = score.intervals(found, samples=60)["AP"]
     told = evaluated["evaluation_results"][0]["score_details"]["uncertainty"]
     assert told["confidence_interval"]["lower"] == interval["low"]
     assert told["confidence_interval"]["upper"] == interval["high"]

@@ -82,7 +82,7 @@ def compared(tmp_path_factory, compared_runs, record):
     """The folder of a comparison of three runs and a benchmark."""
     folder = tmp_path_factory.mktemp("comparison")
     paths = [*(str(run.root) for run in compared_runs.values()), ":".join(map(str, record))]
-    report.write_comparison(paths, folder, with_zoo=True, samples=50)
+    report.write_comparison(paths, folder, with_zoo=True, samples=60)
     return folder
 
 

@@ -27,7 +27,7 @@ def pages(finished_run, compared, compared_runs, tmp_path_factory):
     runs = from_runs(
         *(str(compared_runs[name].root) for name in ("finished", "lower_rate")),
         evaluate=False,
-        samples=20,
+        samples=60,
     )
     page.write(runs, folder / "runs.html")
     return {

@@ -70,14 +70,14 @@ def test_category_differences_and_their_intervals(told):
 def test_intervals_are_those_of_the_room_of_scores(finished_run, compared_runs, tmp_path):
     """The page has no intervals of its own: those of `over_images`, whose tests hold them."""
     pair = participants.read([finished_run.root, compared_runs["lower_rate"].root])
-    told = comparison.of(pair, samples=20)
+    told = comparison.of(pair, samples=60)
     assert told["intervals_method"] == over_images.METHOD
     results = [
         score.score(each.evaluations[-1].annotations_file, str(each.evaluations[-1].detections))
         for each in pair
     ]
     ids = [row["id"] for row in told["per_category"]]
-    expected = over_images.of_categories(results[1], results[0], ids, samples=20)
+    expected = over_images.of_categories(results[1], results[0], ids, samples=60)
     for row, interval in zip(told["per_category"], expected, strict=True):
         cell = row["others"]["r1"]
         interval = interval or {"low": None, "high": None}

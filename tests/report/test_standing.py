@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     making.run_directory(root / "twin", *drawn, skill=0.9, steps=(100, 300))
     making.run_directory(root / "elsewhere", *others, skill=0.9, steps=(50, 150))
     names = ("better", "worse", "twin", "elsewhere")
-    write_comparison([str(root / name) for name in names], root / "out", samples=40)
+    write_comparison([str(root / name) for name in names], root / "out", samples=60)
     return root
 
 
@@ -47,7 +47,7 @@ def test_overall_difference_is_the_scorers(told, folder):
             evaluator="hotcoco",
         )
 
-    expected = score.over_images.compare(scored("worse"), scored("better"), samples=40)
+    expected = score.over_images.compare(scored("worse"), scored("better"), samples=60)
     found = told["overall"]["r1"]
     assert found["difference"] == pytest.approx(expected["differences"]["AP"])
     assert (found["low"], found["high"]) == pytest.approx(
@@ -65,7 +65,7 @@ def test_headline(told, page):
     assert page.texts("#headline p") == told["headline"]
 
 
-def _headline(several, together, samples=40):
+def _headline(several, together, samples=60):
     names = {each.key: each.name for each in several}
     aps = {each.key: each.facts["metrics"]["AP"] for each in several}
     (said,) = standing.headline(standing.groups(several), names, together, samples, aps)

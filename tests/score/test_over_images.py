@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from replicate.errors import UserError
 from replicate.score import analyse, compare, intervals, over_images, score, text
 from tests.score import populations
 
@@ -79,35 +80,35 @@ def test_rare_categories(tmp_path):
         path = tmp_path / f"{images}.json"
         path.write_text(json.dumps(truth | {"annotations": kept}))
         result = score(path, found, evaluator="hotcoco")
-        assert intervals(result, samples=10)["AP"]["of"] == of
+        assert intervals(result, samples=60)["AP"]["of"] == of
         # Its small objects are fewer.
-        assert intervals(result, samples=10)["APs"]["of"] == "samples"
+        assert intervals(result, samples=60)["APs"]["of"] == "samples"
 
 
 def test_too_few_images_have_no_interval(sample):
     result = score(*sample[:2], evaluator="hotcoco", num_images=19)
-    assert intervals(result, samples=10) == {}
-    assert "none: fewer than 20 images" in text.of_analysis(analyse(result, samples=10))
-    compared = compare(result, result, samples=10)
+    assert intervals(result, samples=60) == {}
+    assert "none: fewer than 20 images" in text.of_analysis(analyse(result, samples=60))
+    compared = compare(result, result, samples=60)
     assert compared["intervals"] == {} and "none: fewer" in text.of_comparison(compared, "itself")
-    assert "AP" in intervals(score(*sample[:2], evaluator="hotcoco", num_images=20), samples=10)
+    assert "AP" in intervals(score(*sample[:2], evaluator="hotcoco", num_images=20), samples=60)
 
 
 def test_what_a_terminal_says(sample):
     first, second = (score(sample[0], each, evaluator="hotcoco") for each in sample[1:])
-    told = text.of_analysis(analyse(first, samples=40))
+    told = text.of_analysis(analyse(first, samples=60))
     assert over_images.METHOD in told and told.count("on all images like these") >= 6
-    told = text.of_comparison(compare(second, first, samples=40), "the first")
+    told = text.of_comparison(compare(second, first, samples=60), "the first")
     assert "paired" in told and "better on all images like these" in told
-    told = text.of_comparison(compare(first, second, samples=40), "the second")
+    told = text.of_comparison(compare(first, second, samples=60), "the second")
     assert "worse on all images like these" in told
 
 
 def test_categories_are_paired(sample):
     """Against the two detectors' AP of the category on the same halves, by pycocotools."""
     first, second = (score(sample[0], each, evaluator="hotcoco") for each in sample[1:])
-    (told,) = over_images.of_categories(second, first, [1], samples=4, seed=3)
-    subsets = over_images._subsets(first.image_ids, 4, seed=3)
+    (told,) = over_images.of_categories(second, first, [1], samples=60, seed=3)
+    subsets = over_images._subsets(first.image_ids, 60, seed=3)
 
     def difference(ids):
         values = [
@@ -116,18 +117,52 @@ def test_categories_are_paired(sample):
         ]
         return values[0] - values[1]
 
-    halves = [difference(subsets[f"half {i}"]) for i in range(4)]
+    halves = [difference(subsets[f"half {i}"]) for i in range(60)]
     groups = [difference(subsets[f"without {i}"]) for i in range(20)]
     expected = over_images.interval_of(
-        difference(first.image_ids), np.reshape(halves, (2, 2)), np.array(groups)
+        difference(first.image_ids), np.reshape(halves, (30, 2)), np.array(groups)
     )
     assert told == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_model_against_itself_is_not_told_apart(sample):
     result = score(*sample[:2], evaluator="hotcoco")
-    found = compare(result, result, samples=10)["intervals"]["AP"]
+    found = compare(result, result, samples=60)["intervals"]["AP"]
     # The former name of the argument still does.
-    assert compare(result, result, bootstrap=10)["intervals"]["AP"] == found
+    assert compare(result, result, bootstrap=60)["intervals"]["AP"] == found
     assert compare(result, result, bootstrap=0)["intervals"] == {}
     assert (found["low"], found["high"], found["standard_error"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 40, 59])
+def test_intervals_of_too_few_halves_are_refused(sample, samples):
+    result = score(*sample[:2], evaluator="hotcoco")
+    for asked in (
+        lambda: intervals(result, samples=samples),
+        lambda: compare(result, result, samples=samples),
+        lambda: analyse(result, samples=samples),
+        lambda: list(over_images.of_categories(result, result, [1], samples=samples)),
+    ):
+        with pytest.raises(UserError, match=f"samples={samples}: an interval wants 60 or more"):
+            asked()
+
+
+def test_of_how_many_halves_an_interval_is_steady(tmp_path):
+    """Its width, where the halves are drawn anew: why 60 are the fewest, and 200 the default."""
+    truth, found, _ = populations.draw(100, 3, np.random.default_rng(1))
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(truth))
+    result = score(path, found, evaluator="hotcoco")
+    subsets = [over_images._subsets(result.image_ids, 200, seed) for seed in range(12)]
+    drawn = [over_images._scored(result, each)["AP"] for each in subsets]
+
+    def unsteady(samples):
+        each = [
+            over_images.interval_of(result.metrics["AP"], halves[: samples // 2], groups)
+            for halves, groups in drawn
+        ]
+        widths = np.array([interval["high"] - interval["low"] for interval in each])
+        return widths.std() / widths.mean()
+
+    assert unsteady(4) > 1.4 * unsteady(60)
+    assert unsteady(200) < unsteady(60) < 0.15

@@ -219,7 +219,7 @@ def test_keypoints(people):
 
 def test_analysis_of_keypoints(people):
     result = score(*people, iou_type="keypoints")
-    analysis = analyse(result, samples=20)
+    analysis = analyse(result, samples=60)
     assert list(analysis["by_size"]) == ["medium", "large"]
     assert "tide" not in analysis
     assert set(analysis["intervals"]) <= set(result.metrics)

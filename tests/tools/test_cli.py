@@ -404,3 +404,21 @@ def test_a_reader_that_has_gone_changes_neither_answer_nor_output(tmp_path):
         assert done.returncode == 1
     os.close(writing)
     assert 0 < json.loads(output.read_text())["metrics"]["AP"] < 0.99
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["score", "--annotations_file=a.json", "--detections=b.json", "--samples=2"], "samples=2"),
+        (["score", "--annotations_file=a", "--detections=b", "--bootstrap=59"], "samples=59"),
+        (["compare_runs", "runs/a", "--samples=1"], "samples=1"),
+        (["explain", "runs/a", "runs/b", "--samples=20"], "samples=20"),
+        (["publish", "runs/a", "--format=eee", "--output=e.json", "--samples=5"], "samples=5"),
+        (["benchmark", "--model=a", "--annotations_file=b", "--all_forms", "--samples=5"], "=5"),
+    ],
+)
+def test_intervals_of_too_few_resamples_are_refused_before_the_work(command, said):
+    tool = PROJECT / "tools" / f"{command[0]}.py"
+    done = subprocess.run([sys.executable, tool, *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{said}: an interval wants 60 or more (0: no intervals)" in done.stderr
