@@ -6,7 +6,8 @@
 It holds the config, the manifests of the records, the detections and metrics of the last
 evaluation, the log, the environment, the lock file, the verdict and the report, and a list of them
 with the SHA-256 of each. Of the groundtruth it holds hashes alone: no image, no annotation. What
-lets someone in (a password in an address) is refused. The same run gives the same bytes.
+lets someone in (a password in an address) is refused; folders of this machine that the files name
+stay in them, and are told. The same run gives the same bytes.
 """
 
 import os
@@ -31,6 +32,13 @@ def main(arguments: list[str]) -> None:
     from replicate import claim
 
     digest = claim.bundle(arguments[0], _OUTPUT.value)
+    named = claim.folders_named(_OUTPUT.value)
+    if named:
+        print(
+            f"the run's files are claimed as they are, and name folders of this machine: "
+            f"{', '.join(named[:4])}{', …' * (len(named) > 4)}",
+            file=sys.stderr,
+        )
     print(f"{_OUTPUT.value}\nclaim.json has SHA-256 {digest}; publish it beside the file")
 
 

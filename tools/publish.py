@@ -9,8 +9,10 @@
 
 The result is the last evaluation of a run directory, or a record of tools/benchmark.py --output:
 
-  hf         a folder for a model repository of the Hugging Face Hub: .eval_results/coco.yaml and a
-             model card (README.md)
+  hf         a folder for a model repository of the Hugging Face Hub: .eval_results/coco.yaml, from
+             which leaderboards are filled, and a model card (README.md). A result that is none of
+             COCO's (NOT COMPARABLE, a rehearsal, other images) has the card alone; --leaderboard
+             writes the entry too, where --dataset_id is a benchmark of the images that were scored
   eee        Every Eval Ever's JSON, schema 0.2.2, with the protocol and, where detections and
              annotations are at hand, intervals over images
   croissant  Croissant 1.1 of the TFRecords of a run, or of a folder of them
@@ -44,6 +46,9 @@ flags.DEFINE_string(
     "(default: first_party of a trained run, third_party of a record)",
 )
 flags.DEFINE_string("dataset_id", "", "the benchmark's data set on the Hub, owner/name")
+flags.DEFINE_bool(
+    "leaderboard", False, "hf: an entry of --dataset_id's leaderboard whatever COCO's verdict is"
+)
 flags.DEFINE_string("task_id", "default", "the benchmark's task there")
 flags.DEFINE_string("source_url", "", "where the result can be looked at")
 flags.DEFINE_string("license", "", "of the model (hf: an identifier), of the data set (croissant)")
@@ -70,9 +75,17 @@ def main(arguments: list[str]) -> None:
         source_url=FLAGS.source_url,
         license=FLAGS.license,
         samples=FLAGS.samples,
+        leaderboard=FLAGS.leaderboard,
     )
-    for path in publish.write(arguments[0], FLAGS.format, FLAGS.output, terms):
+    written = publish.write(arguments[0], FLAGS.format, FLAGS.output, terms)
+    for path in written:
         print(path)
+    if FLAGS.format == "hf" and len(written) == 1:
+        print(
+            f"no entry of a leaderboard (.eval_results): {publish.why_no_entry(arguments[0])}\n"
+            "  --leaderboard writes one, where --dataset_id is a benchmark of the images scored",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ environment, lock file), the figure, the verdict and the report, and `claim.json
 SHA-256 of each. Of the groundtruth it has the hashes, no image and no annotation.
 """
 
-from replicate.claim.bundling import bundle
+from replicate.claim.bundling import bundle, folders_named
 from replicate.claim.verifying import Verification, verify
 
-__all__ = ["Verification", "bundle", "verify"]
+__all__ = ["Verification", "bundle", "folders_named", "verify"]

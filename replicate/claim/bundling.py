@@ -5,6 +5,7 @@ import os
 from replicate import __version__, installation, verdict
 from replicate.claim import contents, verifying
 from replicate.errors import UserError
+from replicate.publish import places
 from replicate.report import damaged, next_steps, sources
 from replicate.run import RunDir, read_json
 from tfrecords import checked_json, redaction
@@ -70,6 +71,22 @@ def bundle(run_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> s
     listed = contents.text_of(claim)
     contents.pack({contents.CLAIM: listed} | dict(sorted(members.items())), output)
     return contents.sha256(listed)
+
+
+def folders_named(path: str | os.PathLike[str]) -> list[str]:
+    """The folders of this machine that the files of a bundle name, the outermost of each.
+
+    A claim is made of the run's own files as they are, so what they say of places is in it.
+    """
+    texts = (
+        content.decode("utf-8", "replace").replace("\\", " ")
+        for name, content in contents.unpack(path).items()
+        if not name.endswith(".gz")
+    )
+    found = {os.path.dirname(place) for text in texts for place in places.found(text)}
+    return sorted(
+        folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)
+    )
 
 
 def _refuse_incomplete(run: RunDir) -> None:

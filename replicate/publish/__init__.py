@@ -5,6 +5,6 @@ publish.write("runs/a", "eee", "published", publish.PublisherTerms(organization=
 """
 
 from replicate.publish.published_result import PublishedResult, PublisherTerms
-from replicate.publish.writing import FORMATS, write
+from replicate.publish.writing import FORMATS, why_no_entry, write
 
-__all__ = ["FORMATS", "PublishedResult", "PublisherTerms", "write"]
+__all__ = ["FORMATS", "PublishedResult", "PublisherTerms", "why_no_entry", "write"]

@@ -1,7 +1,10 @@
 """For the Hugging Face Hub: `.eval_results/*.yaml` and a model card.
 
 The entries are those of huggingface_hub's `EvalResultEntry`: a value with the data set and task of
-a benchmark on the Hub, where it was shown, and notes of how it was measured.
+a benchmark on the Hub, where it was shown, and notes of how it was measured. From them, and from
+the card's `model-index`, the Hub fills leaderboards: a result that is none of COCO's
+(`PublishedResult.no_entry`) has neither, unless the publisher says that the benchmark is of the
+images that were scored (`PublisherTerms.leaderboard`).
 """
 
 import pathlib
@@ -10,6 +13,7 @@ import re
 import jinja2
 import yaml
 
+from replicate import zoo
 from replicate.errors import UserError
 from replicate.publish.published_result import PublishedResult, PublisherTerms, figure, kind, kit
 from replicate.run import write_text
@@ -22,10 +26,11 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 def write(
     result: PublishedResult, folder: pathlib.Path, terms: PublisherTerms
 ) -> list[pathlib.Path]:
-    """Writes `.eval_results/coco.yaml` and README.md into a folder.
+    """Writes README.md and, where the result is a leaderboard's, `.eval_results/coco.yaml`.
 
     Raises:
-      UserError: no --dataset_id, or one that is not of the form owner/name.
+      UserError: no --dataset_id, or one that is not of the form owner/name; the entry of another
+        result lies there and would be published with this one's card.
     """
     if not _REPO.fullmatch(terms.dataset_id):
         raise UserError(
@@ -33,10 +38,22 @@ def write(
             "Hub, as owner/name; the Hub shows a result under the benchmark that this names"
         )
     results, card = folder / ".eval_results" / "coco.yaml", folder / "README.md"
+    if _left_out(result, terms):
+        if results.exists():
+            raise UserError(
+                f"{results}: an entry of an earlier time, and this result is none of a "
+                f"leaderboard's ({result.no_entry}); remove it, or name another --output"
+            )
+        write_text(card, model_card(result, terms))
+        return [card]
     entries = [entry(result, iou_type, terms) for iou_type in result.scores]
     write_text(results, yaml.safe_dump([e for e in entries if e], sort_keys=False, width=100))
     write_text(card, model_card(result, terms))
     return [results, card]
+
+
+def _left_out(result: PublishedResult, terms: PublisherTerms) -> bool:
+    return result.no_entry is not None and not terms.leaderboard
 
 
 def entry(result: PublishedResult, iou_type: str, terms: PublisherTerms) -> dict | None:
@@ -88,13 +105,15 @@ def model_card(result: PublishedResult, terms: PublisherTerms) -> str:
         if (points := result.points(iou_type)) is not None
     ]
     of_zoo = {"library_name": "tensorflow"} if result.trained else {}
-    tags = ["coco"] * result.is_of_coco + ["tf2-detection-zoo"] * result.trained
+    tags = ["coco"] * result.is_of_coco
+    tags += ["tf2-detection-zoo"] * (result.trained and zoo.get(result.model) is not None)
     metadata: dict = of_zoo | {
         "pipeline_tag": "object-detection",
         "tags": ["object-detection", *tags],
         "datasets": [terms.dataset_id],
-        "model-index": [{"name": name, "results": results}],
     }
+    if not _left_out(result, terms):
+        metadata["model-index"] = [{"name": name, "results": results}]
     if terms.license:
         metadata = {"license": terms.license} | metadata
     environment = jinja2.Environment(
@@ -107,6 +126,7 @@ def model_card(result: PublishedResult, terms: PublisherTerms) -> str:
     return environment.get_template("model_card.md.j2").render(
         metadata=yaml.safe_dump(metadata, sort_keys=False, width=100),
         result=result,
+        left_out=_left_out(result, terms),
         name=name,
         figures=[
             (kind(iou_type), key, text.shown(value))

@@ -8,9 +8,12 @@ from typing import Any
 from replicate import __version__, zoo
 from replicate import score as scoring
 from replicate.errors import UserError
+from replicate.publish import places
 from replicate.run import RunDir, read_json
 from replicate.score.text import KINDS
-from replicate.verdict import FIGURES, comparable
+from replicate.verdict import FIGURES, NO_REFERENCE, comparable, official
+from replicate.verdict.deciding import NOT_COMPARABLE
+from replicate.zoo import vision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class PublisherTerms:
       source_url: where the result can be looked at.
       license: of the model, or of the data set, as the user names it.
       samples: halves of the images for intervals, as tools/score.py's; 0 for none.
+      leaderboard: whether the entry of a leaderboard is written although the result is none of
+        COCO's (`PublishedResult.no_entry`): the benchmark is then of the images that were scored.
     """
 
     organization: str = ""
@@ -36,6 +41,7 @@ class PublisherTerms:
     source_url: str = ""
     license: str = ""
     samples: int = 200
+    leaderboard: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +55,8 @@ class PublishedResult:
       images: how many were scored.
       annotations_file, annotations_sha256: the groundtruth, as it was named, and its hash.
       detections: path of the COCO results, or None where they are not at hand.
-      verdict: dict of verdict.json, or None (a record).
+      verdict: dict of verdict.json, or None (a record); without absolute paths, as command and
+        model are (`places`).
       command: that made it, or None.
       step: of the checkpoint, or None.
       checkpoint_sha256: of the weights, or None.
@@ -57,6 +64,7 @@ class PublishedResult:
       trained: whether the run trained the model.
       run: the run directory, or None.
       compared: a record's published figures, each with its verdict; [] of a run.
+      rehearsal: whether the run was launched as one.
     """
 
     name: str
@@ -74,6 +82,7 @@ class PublishedResult:
     trained: bool
     run: RunDir | None
     compared: list[dict] = dataclasses.field(default_factory=list)
+    rehearsal: bool = False
 
     @property
     def is_of_coco(self) -> bool:
@@ -82,6 +91,31 @@ class PublishedResult:
             "per_category" in score and not list(comparable.of_categories(score))
             for score in self.scores.values()
         )
+
+    @property
+    def no_entry(self) -> str | None:
+        """Why this is no entry of COCO's leaderboards, in words; None where nothing speaks
+        against it."""
+        if self.rehearsal:
+            return "the run was a rehearsal (--rehearsal)"
+        decided = self.verdict["verdict"] if self.verdict else None
+        if decided in (NOT_COMPARABLE, NO_REFERENCE):
+            return f"the verdict is {decided}"
+        if self.run is not None and not decided:
+            return "the run has no verdict (tools/verdict.py gives one)"
+        for row in self.compared:
+            if row["verdict"] == NOT_COMPARABLE:
+                return f"{NOT_COMPARABLE} to {row['model']}'s figure"
+        if self.images != official.VAL2017.images:
+            return f"{self.images:,} images were scored; val2017 has {official.VAL2017.images:,}"
+        return None
+
+    @property
+    def collection(self) -> str | None:
+        """Who published the model that the run trains; None where it is nobody's known here."""
+        if vision.get(self.model) is not None:
+            return "TF-Vision"
+        return "the TensorFlow 2 Detection Model Zoo" if zoo.get(self.model) else None
 
     @property
     def data(self) -> str:
@@ -184,29 +218,35 @@ def _of_run(run: RunDir) -> PublishedResult:
     _require_one_figure(run, verdict, scores)
     spec = read_json(run.spec)
     request: dict[str, Any] = spec.get("request") or {}
+    known = [run.root.resolve(), *(each for each in request.values() if isinstance(each, str))]
+    known += [score["annotations"]["file"] for score in scores]
+    model = request.get("model") or spec.get("model") or run.root.resolve().name
+    preflight = read_json(run.preflight) if run.preflight.is_file() else {}
     return PublishedResult(
         name=run.root.resolve().name,
-        model=request.get("model") or spec.get("model") or run.root.resolve().name,
+        model=places.everywhere(model, known),
         scores={score["iou_type"]: score for score in scores},
         images=scores[0]["annotations"]["images"],
         annotations_file=scores[0]["annotations"]["file"],
         annotations_sha256=scores[0]["annotations"]["sha256"],
         detections=folder / "detections.json.gz",
-        verdict=verdict,
-        command=spec.get("command"),
+        verdict=places.everywhere(verdict, known),
+        command=places.everywhere(spec.get("command"), known),
         step=steps[-1],
         checkpoint_sha256=(scores[0].get("checkpoint") or {}).get("sha256"),
         environment=read_json(run.environment) if run.environment.is_file() else None,
         trained=True,
         run=run,
+        rehearsal=bool(preflight.get("rehearsal")),
     )
 
 
 def _of_record(path: pathlib.Path, record: dict) -> PublishedResult:
     evaluators = record["evaluators"]["versions"]
+    known = [record["dataset"]["annotations_file"]]
     return PublishedResult(
         name=path.stem,
-        model=record["model"]["name"],
+        model=places.everywhere(record["model"]["name"], known),
         scores={
             iou_type: {
                 "iou_type": iou_type,
@@ -227,7 +267,7 @@ def _of_record(path: pathlib.Path, record: dict) -> PublishedResult:
         environment=None,
         trained=False,
         run=None,
-        compared=record.get("published") or [],
+        compared=places.everywhere(record.get("published") or [], known),
     )
 
 

@@ -45,3 +45,8 @@ def write(
     if format == "croissant":
         return croissant.write(pathlib.Path(source), pathlib.Path(output), terms)
     return _OF_RESULTS[format](published_result.of(source), pathlib.Path(output), terms)
+
+
+def why_no_entry(source: str | os.PathLike[str]) -> str | None:
+    """Why "hf" writes no leaderboard's entry of a result by itself; None where it does."""
+    return published_result.of(source).no_entry

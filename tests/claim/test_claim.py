@@ -90,6 +90,15 @@ def test_it_holds_what_is_needed_and_no_groundtruth(bundled, drawn):
         assert json.dumps(first).encode() not in content.replace(b"\n", b"")
 
 
+def test_the_folders_that_its_files_name_are_told(bundled, finished):
+    named = claim.folders_named(bundled[0])
+    text = "".join(path.read_text() for path in finished.root.glob("*.json"))
+    where = str(finished.root.parent)
+    assert where in text and any(where.startswith(folder) for folder in named)
+    assert all(folder in text for folder in named)
+    assert not any(a != b and a.startswith(f"{b}/") for a in named for b in named)
+
+
 def test_the_same_run_gives_the_same_bytes(finished, bundled, tmp_path):
     assert claim.bundle(finished.root, tmp_path / "again.tar.gz") == bundled[1]
     assert (tmp_path / "again.tar.gz").read_bytes() == bundled[0].read_bytes()

@@ -1,6 +1,7 @@
 """What is published is read by the other side's own code or schema; an altered copy is refused."""
 
 import copy
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -21,7 +22,11 @@ from tests.report import making
 
 LICENSE = "https://creativecommons.org/licenses/by/4.0/"
 TERMS = publish.PublisherTerms(
-    organization="Example Lab", dataset_id="owner/coco", license=LICENSE, samples=60
+    organization="Example Lab",
+    dataset_id="owner/coco",
+    license=LICENSE,
+    samples=60,
+    leaderboard=True,  # the drawn images are none of COCO's
 )
 
 
@@ -81,7 +86,7 @@ print(json.dumps({"tag": card.data.pipeline_tag, "value": result.metric_value,
 
 def test_the_hubs_entries_are_what_its_library_reads(written, run):
     path, _ = written(
-        "hf", terms=publish.PublisherTerms(dataset_id="owner/coco", source_url="https://a.b")
+        "hf", terms=dataclasses.replace(TERMS, organization="", source_url="https://a.b")
     )
     status, output = others.run(_READ_ENTRIES, path)
     assert status == 0, output
@@ -103,7 +108,7 @@ def test_the_hubs_entries_are_what_its_library_reads(written, run):
 )
 def test_an_altered_entry_is_refused_by_it(written, tmp_path, change):
     path, _ = written(
-        "hf", terms=publish.PublisherTerms(dataset_id="owner/coco", source_url="https://a.b")
+        "hf", terms=dataclasses.replace(TERMS, organization="", source_url="https://a.b")
     )
     entries = yaml.safe_load(path.read_text())
     change(entries[0])
@@ -343,3 +348,102 @@ def test_the_tool(run, tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "badge.svg")), done.stderr
     wrong = subprocess.run([*command[:2], str(tmp_path), *asked], capture_output=True, text=True)
     assert wrong.returncode == 2 and "not a run directory" in wrong.stderr
+
+
+# --- What is none of COCO's results, and where files lie
+
+
+def test_a_result_that_is_not_comparable_is_no_leaderboards(written, run, tmp_path):
+    (card,) = written("hf", terms=publish.PublisherTerms(dataset_id="owner/coco"))
+    assert [path.name for path in card.parent.iterdir()] == ["README.md"]
+    metadata = yaml.safe_load(card.read_text().split("---\n")[1])
+    assert "model-index" not in metadata and metadata["datasets"] == ["owner/coco"]
+    assert "No entry of a leaderboard: the verdict is NOT COMPARABLE." in card.read_text()
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "tools/publish.py", run.root, "--format=hf"),
+            *(f"--output={tmp_path / 'tool'}", "--dataset_id=owner/coco"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "tool" / "README.md")]
+    assert "no entry of a leaderboard (.eval_results): the verdict is NOT COMPARABLE" in done.stderr
+
+
+def test_an_entry_of_an_earlier_time_is_not_published_with_another_card(written):
+    path, card = written("hf")
+    before = card.read_bytes()
+    with pytest.raises(UserError, match="an entry of an earlier time, .* NOT COMPARABLE"):
+        written("hf", terms=publish.PublisherTerms(dataset_id="owner/coco"))
+    assert path.exists() and card.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"rehearsal": True}, "the run was a rehearsal (--rehearsal)"),
+        ({"verdict": None}, "the run has no verdict (tools/verdict.py gives one)"),
+        ({"verdict": {"verdict": "NO REFERENCE"}}, "the verdict is NO REFERENCE"),
+        ({"images": 4999}, "4,999 images were scored; val2017 has 5,000"),
+        ({"verdict": None, "run": None}, None),  # a record
+        (
+            {
+                **{"verdict": None, "run": None},
+                "compared": [{"verdict": "NOT COMPARABLE", "model": "ssd", "reasons": []}],
+            },
+            "NOT COMPARABLE to ssd's figure",
+        ),
+    ],
+)
+def test_what_speaks_against_an_entry(run, change, why):
+    whole = dataclasses.replace(
+        publish.published_result.of(run.root), images=5000, verdict={"verdict": "NOT REPLICATED"}
+    )
+    assert dataclasses.replace(whole, **change).no_entry == why
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "evaluated on 9 images of /home/a/coco/val.json; of",
+            "evaluated on 9 images of val.json; of",
+        ),
+        ("--train_images=/data/train --seed=1", "--train_images=train --seed=1"),
+        ("'/home/a b/my data/x.json', then", "'x.json', then"),  # known: spaces hide its end
+        ("file:///home/a/x.json and ~/b/y.json", "x.json and y.json"),
+        ("--runs=/tmp/a,/tmp/b", "--runs=a,b"),
+        ("/data/train-?????-of-?????.tfrecord.", "train-?????-of-?????.tfrecord."),
+        ("https://a.b/c/d and s3://bucket/e", "https://a.b/c/d and s3://bucket/e"),
+        ("runs/a/b, ../c, 3 images/s, 1 / 2", "runs/a/b, ../c, 3 images/s, 1 / 2"),
+    ],
+)
+def test_of_a_path_its_last_part_is_shown(text, shown):
+    assert publish.places.without_places(text, ["/home/a b/my data/x.json", "no/path"]) == shown
+
+
+def test_no_format_says_where_files_lie(run, record, tmp_path):
+    spec, verdict = read_json(run.spec), read_json(run.verdict)
+    hidden = [spec["request"]["val_annotations"], str(run.root.parent)]
+    assert all(path.startswith("/") for path in hidden)
+    assert any(hidden[0] in reason for reason in verdict["reasons"])
+    command = (
+        f"python tools/replicate.py --model=m --val_annotations={hidden[0]} --run_dir={run.root}"
+    )
+    kept = run.spec.read_bytes()
+    write_json(run.spec, spec | {"command": command}, kind="spec")
+    try:
+        for source in (run.root, record):
+            for format in ("hf", "eee", "badge", "citation"):
+                for path in publish.write(source, format, tmp_path / f"{format}.out", TERMS):
+                    text = path.read_text()
+                    assert not [each for each in (*hidden, "/tmp/", "/home/") if each in text], path
+            shutil.rmtree(tmp_path / "hf.out")
+        (path,) = publish.write(run.root, "croissant", tmp_path / "croissant.json", TERMS)
+        assert "/tmp/" not in path.read_text()
+        _, card = publish.write(run.root, "hf", tmp_path / "hf.out", TERMS)
+        assert f"--val_annotations=instances_val.json --run_dir={run.root.name}" in card.read_text()
+    finally:
+        run.spec.write_bytes(kept)
