@@ -339,6 +339,7 @@ def refuse_another(run: RunDir, request: ReplicationRequest) -> None:
     Args:
       request: `resolved`.
     """
+    request = _mended(run, request, write=False)
     opening.refuse_another(run, request, ("keep_best", "patience", "cache", "cache_dir"))
 
 

@@ -23,6 +23,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import dataclasses
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ flags.DEFINE_string("name", "", "the job's name; the run directory's otherwise."
 flags.DEFINE_integer("nodes", 1, "machines that train together.", lower_bound=1)
 flags.DEFINE_integer("gpus", None, "local, slurm: GPUs of each machine; by default all.")
 flags.DEFINE_string("time_limit", "", "how long a start may take: 36h, 90m, 1-12:00:00.")
-flags.DEFINE_bool("dry_run", False, "write and print what would be launched; launch nothing.")
+flags.DEFINE_bool("dry_run", False, "print what would be launched; write and launch nothing.")
 flags.DEFINE_bool("background", False, "local: go on without this terminal, with a log.")
 flags.DEFINE_string("partition", "", "slurm: partition.")
 flags.DEFINE_string("account", "", "slurm: account.")
@@ -168,9 +169,9 @@ def _local(plan: "Plan") -> int:
 
     if FLAGS.nodes > 1:
         raise UserError("--target=local is this machine alone; --target=slurm takes several nodes")
-    _check_inputs()
+    _check_inputs(plan)
     if FLAGS.dry_run:
-        _print_commands(plan)
+        print(local.described(plan, FLAGS.gpus, FLAGS.background))
         return cli.DONE
     if not FLAGS.background:
         return local.run(plan, FLAGS.gpus)
@@ -181,16 +182,15 @@ def _local(plan: "Plan") -> int:
     return cli.DONE
 
 
-def _print_commands(plan: "Plan") -> None:
-    for run in plan.runs:
-        print(shlex.join(plan.command(run)))
-
-
-def _check_inputs() -> None:
+def _check_inputs(plan: "Plan") -> None:
     from replicate import replication
+    from replicate.run import RunDir
 
     request = replication.resolved(tool.request())
     replication.check_inputs(request)
+    for run in plan.runs:
+        own = request if run.seed is None else dataclasses.replace(request, seed=run.seed)
+        replication.refuse_another(RunDir.at(run.directory), own)
 
 
 def _preflight(plan: "Plan") -> None:
@@ -208,7 +208,7 @@ def _preflight(plan: "Plan") -> None:
 def _slurm(plan: "Plan") -> int:
     from replicate.launch import slurm
 
-    _check_inputs()
+    _check_inputs(plan)
     resources = slurm.SlurmResources(
         nodes=FLAGS.nodes,
         tasks_per_node=FLAGS.tasks_per_node,
@@ -230,9 +230,16 @@ def _slurm(plan: "Plan") -> int:
             file=sys.stderr,
         )
     if FLAGS.dry_run:
-        path = slurm.write(plan, resources)
-        print(path.read_text(encoding="utf-8"), end="")
-        print(f"written, not submitted: {path}", file=sys.stderr)
+        from replicate.launch import status
+
+        for run in plan.runs:
+            status.refuse_if_active(run.directory)
+        print(slurm.checked_script(plan, resources), end="")
+        print(
+            f"not written, not submitted. It would be {slurm.path(plan)}; submitted by hand it "
+            f"wants the folder of its log: mkdir -p {shlex.quote(str(plan.folder))}",
+            file=sys.stderr,
+        )
         return cli.DONE
     _preflight(plan)
     job, path = slurm.submit(plan, resources)
@@ -266,6 +273,11 @@ def _skypilot(plan: "Plan") -> int:
         setup=tuple(FLAGS.setup),
         rendezvous_timeout_s=FLAGS.rendezvous_timeout_s,
     )
+    if FLAGS.dry_run:
+        made = skypilot.texts(plan, resources, tool.request(), FLAGS.task_file or None)
+        print("---\n".join(made.values()), end="")
+        print(f"not written: {', '.join(map(str, made))}", file=sys.stderr)
+        return cli.DONE
     paths, validated = skypilot.write(plan, resources, tool.request(), FLAGS.task_file or None)
     if not validated:
         print(

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Self
 from replicate import devices, processes
 from replicate.errors import UserError
 from replicate.launch import status
-from replicate.launch.plan import Plan, launched
+from replicate.launch.plan import Plan, clock, launched
 from replicate.run import RunDir
 
 
@@ -49,6 +50,41 @@ def run(plan: Plan, gpus: int | None = None) -> int:
             return code
         worst = max(worst, code)
     return worst
+
+
+def described(plan: Plan, gpus: int | None = None, background: bool = False) -> str:
+    """What `run` would do, as lines of a shell that do the same; nothing is written or started.
+
+    Args:
+      plan, gpus: as for `run`.
+      background: whether `start_background` would.
+
+    Raises:
+      UserError: as `run`.
+    """
+    environment = _environment(gpus)
+    _refuse_second(plan)
+    prefix, said = "", []
+    if gpus is not None:
+        devices_of_run = environment["CUDA_VISIBLE_DEVICES"]
+        prefix = f"CUDA_VISIBLE_DEVICES={devices_of_run} "
+        said.append(f"GPUs: {gpus or 'none'} of this machine's (CUDA_VISIBLE_DEVICES)")
+    else:
+        shown = environment.get("CUDA_VISIBLE_DEVICES")
+        named = "all that this process may use" + (
+            "" if shown is None else f" (CUDA_VISIBLE_DEVICES={shown})"
+        )
+        said.append(f"GPUs: {named}")
+    if plan.time_limit_s:
+        prefix += f"timeout --signal=TERM {plan.time_limit_s} "
+        said.append(f"time limit of each start: {clock(plan.time_limit_s)}, then SIGTERM")
+    said.append(f"working directory: {plan.working_directory}")
+    log = plan.folder / "log.txt"
+    said.append(f"in the background, in a session of its own; log: {log}" if background else "here")
+    if len(plan.runs) > 1:
+        said.append("one after another; an error ends the row, a verdict does not")
+    commands = [prefix + shlex.join(plan.command(run)) for run in plan.runs]
+    return "\n".join([*(f"# {line}" for line in said), *commands])
 
 
 def start_background(

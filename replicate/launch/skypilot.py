@@ -121,9 +121,23 @@ def write(
     Raises:
       UserError: as `task`; or SkyPilot's parser refuses one, which is then left for a look.
     """
+    paths = []
+    for own, text in texts(plan, resources, request, path).items():
+        write_text(own, text)
+        paths.append(own)
+    return paths, validate(paths)
+
+
+def texts(
+    plan: Plan,
+    resources: SkyPilotResources,
+    request: Any,
+    path: str | os.PathLike[str] | None = None,
+) -> dict[pathlib.Path, str]:
+    """The task files of a plan, path -> text; the arguments and errors of `write`."""
     base = pathlib.Path(path or f"{_task_name(plan.name)}.sky.yaml")
     stem, dot, endings = base.name.partition(".")
-    paths = []
+    made = {}
     for run in plan.runs:
         own = base
         if run.seed is not None:
@@ -132,9 +146,8 @@ def write(
             task(plan, run, resources, request), Dumper=_Dumper, sort_keys=False, width=100
         )
         head = f"# Written by tools/launch.py; start it: sky jobs launch {shlex.quote(own.name)}\n"
-        write_text(own, head + text)
-        paths.append(own)
-    return paths, validate(paths)
+        made[own] = head + text
+    return made
 
 
 def validate(paths: Iterable[str | os.PathLike[str]]) -> bool:

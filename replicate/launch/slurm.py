@@ -90,13 +90,22 @@ def script(plan: Plan, resources: SlurmResources) -> str:
     )
 
 
-def write(plan: Plan, resources: SlurmResources) -> pathlib.Path:
-    """Writes the script into the plan's folder; its path."""
+def path(plan: Plan) -> pathlib.Path:
+    """Where the script of a plan lies."""
+    return plan.folder / "job.sbatch"
+
+
+def checked_script(plan: Plan, resources: SlurmResources) -> str:
+    """`script`, once nothing that lets someone in would stand in it."""
     options = (f"{name}={value}" for name, value in resources.options)
     plan.check_may_be_written("the batch script", (*resources.setup, *options))
-    path = plan.folder / "job.sbatch"
-    write_text(path, script(plan, resources))
-    return path
+    return script(plan, resources)
+
+
+def write(plan: Plan, resources: SlurmResources) -> pathlib.Path:
+    """Writes the script into the plan's folder; its path."""
+    write_text(path(plan), checked_script(plan, resources))
+    return path(plan)
 
 
 def submit(plan: Plan, resources: SlurmResources) -> tuple[str, pathlib.Path]:
@@ -110,13 +119,13 @@ def submit(plan: Plan, resources: SlurmResources) -> tuple[str, pathlib.Path]:
     """
     for run in plan.runs:
         status.refuse_if_active(run.directory)
-    path = write(plan, resources)
-    job = slurm_queue.ask("sbatch", "--parsable", str(path)).split(";")[0]
+    written = write(plan, resources)
+    job = slurm_queue.ask("sbatch", "--parsable", str(written)).split(";")[0]
     for index, run in enumerate(plan.runs):
         own = f"{job}_{index}" if plan.seeds else job
         log = plan.folder / f"slurm-{own}.log"
-        plan.record(run, "slurm", job=own, script=str(path), log=str(log))
-    return job, path
+        plan.record(run, "slurm", job=own, script=str(written), log=str(log))
+    return job, written
 
 
 def _directives(plan: Plan, resources: SlurmResources) -> list[str]:

@@ -15,7 +15,7 @@ from replicate.devices import Gpu
 from replicate.errors import UserError
 from replicate.launch import local, status
 from replicate.launch.plan import Plan, launched
-from replicate.run import RunDir, read_json
+from replicate.run import RunDir, read_json, write_json
 from tests.launch.one_node_slurm import wait_for
 from tools import replicate as tool_of_runs
 
@@ -253,7 +253,8 @@ def test_it_passes_on_whatever_replicate_takes(tmp_path):
         tmp_path, "--target=local", "--dry_run", _MODEL, "--run_dir=r", *given, "--seeds=1,2"
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert not (tmp_path / "r").exists()
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
     assert len(lines) == 2
     for line, seed in zip(lines, (1, 2), strict=True):
         words = _shell_words(line)
@@ -294,9 +295,39 @@ def test_a_users_mistake_is_told(arguments, said, tmp_path):
     assert said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_slurm_is_not_needed_to_write_its_script(tmp_path):
+def test_slurm_is_not_needed_to_show_its_script(tmp_path):
     done = _launch(tmp_path, "--target=slurm", _MODEL, "--run_dir=r", "--dry_run", "--gpus=8")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (tmp_path / "r/launch/job.sbatch").read_text()
+    assert f"not written, not submitted. It would be {tmp_path}/r/launch/job.sbatch" in done.stderr
+    assert not (tmp_path / "r").exists()
     assert "#SBATCH --gpus-per-node=8" in done.stdout
-    subprocess.run(["bash", "-n", tmp_path / "r/launch/job.sbatch"], check=True)
+    subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)
+
+
+def test_a_dry_run_shows_devices_limit_and_log_and_writes_nothing(tmp_path):
+    done = _launch(
+        *(tmp_path, "--target=local", _MODEL, "--run_dir=r", "--dry_run", "--gpus=0"),
+        *("--time_limit=36h", "--background"),
+    )
+    assert done.returncode == 0, done.stderr
+    *said, command = done.stdout.splitlines()
+    assert command.startswith("CUDA_VISIBLE_DEVICES=-1 timeout --signal=TERM 129600 ")
+    assert f"# in the background, in a session of its own; log: {tmp_path}/r/launch/log.txt" in said
+    assert "# time limit of each start: 1-12:00:00, then SIGTERM" in said
+    assert not (tmp_path / "r").exists()
+    without = _launch(tmp_path, "--target=local", _MODEL, "--run_dir=r", "--dry_run")
+    assert "# here" in without.stdout and "CUDA_VISIBLE_DEVICES=" not in without.stdout
+
+
+@pytest.mark.skipif(bool(devices.gpus()), reason="it is about machines without GPUs")
+def test_a_dry_run_refuses_gpus_that_are_not_there(tmp_path):
+    done = _launch(tmp_path, "--target=local", _MODEL, "--run_dir=r", "--dry_run", "--gpus=2")
+    assert done.returncode == 2 and "may use 0 of this machine's GPUs" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["local", "slurm"])
+def test_the_folder_of_another_run_is_refused_before_a_queue(tmp_path, target):
+    write_json(RunDir.at(tmp_path / "r").spec, {"request": {"seed": 7}}, kind="spec")
+    done = _launch(tmp_path, f"--target={target}", _MODEL, "--run_dir=r", "--dry_run")
+    assert done.returncode == 2 and "holds a run that was asked for differently" in done.stderr
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["spec.json"]

@@ -121,14 +121,22 @@ def test_without_skypilot_the_file_is_written_and_the_tool_says_so(tmp_path):
         *("--train_annotations=/coco/t.json", "--train_images=/coco/t"),
         *("--val_annotations=/coco/v.json", "--val_images=/coco/v", "--num_steps=5"),
     ]
-    done = subprocess.run(
-        [sys.executable, HOME / "tools" / "launch.py", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"SKYPILOT_PYTHON": "none"},
-    )
-    assert done.returncode == 0, done.stderr
+
+    def launched(*more):
+        done = subprocess.run(
+            [sys.executable, HOME / "tools" / "launch.py", *arguments, *more],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"SKYPILOT_PYTHON": "none"},
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    shown = launched("--dry_run")
+    assert not list(tmp_path.iterdir()) and "not written: a.sky.yaml" in shown.stderr
+    done = launched()
+    assert shown.stdout == (tmp_path / "a.sky.yaml").read_text()
     assert done.stdout == "sky jobs launch a.sky.yaml\n"
     assert "not read by SkyPilot's own parser" in done.stderr
     run = yaml.safe_load((tmp_path / "a.sky.yaml").read_text())["run"]
