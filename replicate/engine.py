@@ -118,6 +118,7 @@ class Description:
       input_hw: the images' size in pixels, as the model gets them; 0 where they keep their own, of
         a shorter and a longer bound these.
       shuffle_buffer: records that the training's shuffle buffer holds, 0 without one.
+      score_cut: the score below which its detections are left out; None where it has no such field.
     """
 
     num_classes: int
@@ -134,6 +135,7 @@ class Description:
     start_kind: str = ""
     input_hw: tuple[int, int] = (0, 0)
     shuffle_buffer: int = 0
+    score_cut: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

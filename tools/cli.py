@@ -74,6 +74,12 @@ _WRITTEN_BELOW = (
     *("cache_dir", "tracker_dir", "pictures", "plots", "work", "work_dir", "native_dir"),
     "export_step",
 )
+# … of which these are folders: a run directory may be named by its config, too.
+_FOLDERS = (
+    *("run_dir", "model_dir", "output_directory", "folder", "dest", "cache_dir", "tracker_dir"),
+    *("pictures", "plots", "work", "work_dir", "native_dir", "export_step"),
+)
+_NAMES_OF_A_RUN = ("pipeline.config", "params.yaml")
 # "scheme:/": what a folder of this name would hide is an address, often with a password.
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
 # What absl says of a value of the wrong kind -> what is wanted.
@@ -91,6 +97,7 @@ def run(
     elsewhere: Mapping[str, str] = types.MappingProxyType({}),
     folders: Collection[str] = (),
     in_place: str = "",
+    always_folders: Collection[str] = (),
 ) -> NoReturn:
     """Parses the flags, calls `main(positional_arguments)` and ends the process with its status.
 
@@ -107,6 +114,7 @@ def run(
       folders: flags of outputs that may be folders, as --output_directory may everywhere; a folder
         that another names is refused before the work.
       in_place: the flag of an input that an output may replace; another's would be lost.
+      always_folders: flags of outputs that are folders, never files.
     """
     tool = os.path.basename(sys.argv[0])
     _quiet_libraries()
@@ -134,7 +142,8 @@ def run(
             message = _of_a_value(message)
         _fail(tool, f"{message}\n  see: python tools/{tool} --help")
     _refuse_few_samples(tool)
-    _try_outputs(tool, folders)
+    _try_folders(tool, (*_FOLDERS, *always_folders))
+    _try_outputs(tool, (*folders, *always_folders))
     keys = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     wrong = overwriting.refusal(_OUTPUTS, positional, keys, in_place)
     if wrong:
@@ -224,6 +233,24 @@ def _refuse_few_samples(tool: str) -> None:
         refuse_few_samples(flag.value)
     except UserError as error:
         _fail(tool, f"--{error}")
+
+
+def _try_folders(tool: str, names: Iterable[str]) -> None:
+    """Ends with ERROR where a folder is wanted and a file lies there, or on the way to it."""
+    for name in names:
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if not isinstance(path, str) or not path or os.path.basename(path) in _NAMES_OF_A_RUN:
+            continue
+        there = os.path.abspath(path)
+        while not os.path.lexists(there):
+            there = os.path.dirname(there)
+        if os.path.isdir(there):
+            continue
+        what = "it is" if there == os.path.abspath(path) else f"{there} is"
+        _fail(
+            tool,
+            f"--{name}: {path}: {what} a file; a folder is wanted, one that is there or a new name",
+        )
 
 
 def _try_outputs(tool: str, folders: Collection[str]) -> None:

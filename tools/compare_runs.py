@@ -59,4 +59,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, folders=["output"])
+    cli.run(main, always_folders=["output"])

@@ -92,4 +92,4 @@ def _export() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, folders=["output"])
+    cli.run(main, always_folders=["output"])

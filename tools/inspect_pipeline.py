@@ -169,4 +169,4 @@ def _duplicates(message: "Message") -> tuple[dict | None, dict[str, str]]:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["pipeline_config_path"], folders=["output"])
+    cli.run(main, required=["pipeline_config_path"], always_folders=["output"])

@@ -129,6 +129,7 @@ def _of_metrics(paths: list[str], official: dict | None) -> verdict.Verdict:
         if not isinstance(evaluation, dict) or "iou_type" not in evaluation:
             raise UserError(f"{path}: not a metrics.json of tools/score.py")
         verdict.references.hold(path, evaluation)
+    verdict.deciding.check_distinct(evaluations, paths)
     return verdict.of_metrics(evaluations, FLAGS.model, message, FLAGS.kind, official)
 
 

@@ -193,6 +193,8 @@ def _scored_again(
     moved += _moved(claimed["evaluators"], again["evaluators"], "evaluators")
     moved += _moved(claimed["per_category"], again["per_category"], "per_category")
     of_detections = dict(again["detections"], file=claimed["detections"]["file"])
+    if "score_threshold_from" not in claimed["detections"]:  # an older kit's
+        of_detections.pop("score_threshold_from")
     moved += _moved(claimed["detections"], of_detections, "detections")
     for field in moved[:5]:
         verification.differences.append(f"{name}: of {kind}, {field}")

@@ -107,7 +107,19 @@ def described(message: "Message") -> Description:
         start_kind=of_config.fine_tune_checkpoint_type,
         input_hw=(of_config.input_height, of_config.input_width),
         shuffle_buffer=_shuffle_buffer(message.train_input_reader),
+        score_cut=_score_cut(message),
     )
+
+
+def _score_cut(message: "Message") -> float | None:
+    model = message.model
+    if model.WhichOneof("model") == "ssd":
+        post = model.ssd.post_processing
+    elif model.WhichOneof("model") == "faster_rcnn":
+        post = model.faster_rcnn.second_stage_post_processing
+    else:  # CenterNet: no suppression
+        return None
+    return post.batch_non_max_suppression.score_threshold
 
 
 def _shuffle_buffer(reader: "Message") -> int:

@@ -65,6 +65,7 @@ class Detections(TypedDict):
     max_per_image: Count
     min_score: float | None
     score_threshold: float | None
+    score_threshold_from: NotRequired[float | None]
     cap_per_image: Count | None
     whole_pixels: bool
     images_without: NotRequired[Count]

@@ -37,6 +37,8 @@ def write(
             f"--dataset_id={terms.dataset_id}: the data set of the benchmark on the Hugging Face "
             "Hub, as owner/name; the Hub shows a result under the benchmark that this names"
         )
+    if folder.is_file():
+        raise UserError(f"--output: {folder}: it is a file; of --format=hf a folder is written")
     results, card = folder / ".eval_results" / "coco.yaml", folder / "README.md"
     if _left_out(result, terms):
         if results.exists():

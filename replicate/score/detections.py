@@ -13,6 +13,7 @@ import numpy as np
 
 from replicate.errors import UserError
 from replicate.score import not_results
+from replicate.score.cut import lowest_cut
 from replicate.score.groundtruth import FIELDS, read_bytes
 from tfrecords import json_text
 from tfrecords.not_coco import shown
@@ -206,6 +207,7 @@ class Detections:
         per_image = collections.Counter(self.image_ids.tolist())
         counts = np.array([per_image.get(image_id, 0) for image_id in image_ids])
         cap = _cap(counts)
+        threshold = self._score_threshold(counts, cap or 100)
         return {
             "file": self.file,
             "sha256": self.sha256,
@@ -213,7 +215,8 @@ class Detections:
             "images": int((counts > 0).sum()),
             "max_per_image": int(counts.max(initial=0)),
             "min_score": float(self.scores.min()) if len(self) else None,
-            "score_threshold": self._score_threshold(counts, cap or 100),
+            "score_threshold": threshold,
+            "score_threshold_from": None if threshold is None else lowest_cut(self.scores),
             "cap_per_image": cap,
             "whole_pixels": self._whole_pixels(),
         }
@@ -225,7 +228,8 @@ class Detections:
         return bool((self.shapes == np.floor(self.shapes)).all())
 
     def _score_threshold(self, counts: np.ndarray, places: int) -> float | None:
-        """The score below which detections were cut away, or None where there is no sign of it.
+        """The score that detections were cut below, at the most (`score.cut` has from where on);
+        None where there is no sign of a cut.
 
         A detector's own post-processing fills its 100 places (or as many as it was capped at) with
         scores down to nearly zero. Cut at a threshold, images keep fewer and none of what is left

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from replicate.score.cut import ERROR
 from replicate.score.detections import CUT_TOLERANCE
 
 #: What each kind of evaluation holds against the groundtruth.
@@ -53,6 +54,15 @@ def _objects(count: int) -> str:
     return "1 object counts" if count == 1 else f"{count:,} objects count"
 
 
+def cut_in_words(detections: dict) -> str:
+    """ "a score of about 0.512 (0.498 or more, with an error of 1 %)" """
+    threshold, lowest = detections["score_threshold"], detections.get("score_threshold_from")
+    said = f"a score of about {threshold:.3g}"
+    if lowest is None or f"{lowest:.3g}" == f"{threshold:.3g}":
+        return said
+    return said + f" ({max(lowest, 0):.3g} or more, with an error of {100 * ERROR:g} %)"
+
+
 def remarks(score: dict, cuts: bool = True, published_cut: float = 0.0) -> list[str]:
     """What is to be known of the detections beside their metrics: a list of sentences.
 
@@ -67,7 +77,7 @@ def remarks(score: dict, cuts: bool = True, published_cut: float = 0.0) -> list[
     cut = facts["score_threshold"]
     if cuts and cut is not None and not (published_cut and cut <= published_cut + CUT_TOLERANCE):
         sentences.append(
-            f"the detections look cut at a score of about {facts['score_threshold']:.3g}: none "
+            f"the detections look cut at {cut_in_words(facts)}: none "
             "scores lower, and images have places left; AP takes all scores"
         )
     cap, counted = facts["cap_per_image"], _COUNTED.get(score["iou_type"], 100)

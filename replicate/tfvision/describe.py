@@ -30,6 +30,7 @@ def described(config: VisionConfig) -> Description:
         start_kind=_start_kind(params.at("task.init_checkpoint_modules")),
         input_hw=_input_hw(params.at("task.model.input_size")),
         shuffle_buffer=params.at("task.train_data.shuffle_buffer_size") or 0,
+        score_cut=params.at("task.model.detection_generator.pre_nms_score_threshold"),
     )
 
 

@@ -74,11 +74,11 @@ def decide(judging: Judging, reference: Reference, val2017: dict | None = None) 
       val2017: identity of the user's own official annotation file.
 
     Raises:
-      UserError: the same detections twice, or the reference is what is judged.
+      UserError: the same detections twice, or the reference is what is judged, or its copy.
     """
     evaluations = [score.metrics for score in judging.scores]
-    deciding.check_distinct(evaluations)
-    deciding.check_distinct([score.metrics for score in reference.scores])
+    for side in (judging.scores, reference.scores):
+        deciding.check_distinct([s.metrics for s in side], [s.source for s in side])
     _refuse_itself(judging, reference)
     facts = _facts(judging.runs)
     given = _given(judging, reference)
@@ -97,6 +97,12 @@ def decide(judging: Judging, reference: Reference, val2017: dict | None = None) 
     reasons = obstacles or [f"{name}: {decided.reason}" for name, decided in judged.items()]
     notes = _notes(evaluations, facts)
     ours, theirs = (_checkpoints(scores) for scores in (judging.scores, reference.scores))
+    if any(_same_detections(judging.scores, reference.scores)):
+        notes.insert(
+            0,
+            "the detections are the reference's, byte for byte: an evaluation that repeats every "
+            "bit, or its copy",
+        )
     if ours & theirs:
         notes.insert(
             0,
@@ -222,6 +228,31 @@ def _refuse_itself(judging: Judging, reference: Reference) -> None:
     for run in judging.runs:
         if run.root.resolve() in theirs:
             raise UserError(f"{run.root}: judged, and its own reference; name another run")
+    if judging.kind != "training":
+        return
+    for score, other in _same_detections(judging.scores, reference.scores):
+        if score.log_sha256 and other.log_sha256 and score.log_sha256 != other.log_sha256:
+            continue  # trained twice: their logs time every step
+        raise UserError(
+            f"{score.source}: its detections are those of the reference {other.source}, byte for "
+            "byte: one run and its copy replicate nothing. Name another run; of a checkpoint that "
+            "was evaluated again say --kind=checkpoint"
+        )
+
+
+def _same_detections(
+    scores: Iterable[ScoreFiles], others: Iterable[ScoreFiles]
+) -> Iterator[tuple[ScoreFiles, ScoreFiles]]:
+    """The pairs that scored the same detections."""
+    by_hash = {
+        (other.metrics["iou_type"], other.metrics["detections"].get("sha256")): other
+        for other in others
+    }
+    for score in scores:
+        digest = score.metrics["detections"].get("sha256")
+        other = by_hash.get((score.metrics["iou_type"], digest))
+        if digest and other is not None:
+            yield score, other
 
 
 def _obstacles(judging: Judging, reference: Reference, val2017: dict | None) -> Iterator[str]:
@@ -241,7 +272,7 @@ def _obstacles(judging: Judging, reference: Reference, val2017: dict | None) -> 
     for iou_type, scores in _by_kind(judging.scores).items():
         pairs = [(scores[0], other) for other in [*scores[1:], *theirs.get(iou_type, [])]]
         for ours, other in pairs:
-            yield from comparable.of_two(ours.metrics, other.metrics)
+            yield from comparable.of_two(ours.metrics, other.metrics, (ours.cut, other.cut))
 
 
 def _facts(runs: Iterable[RunDir]) -> list[run_facts.RunFacts]:

@@ -7,6 +7,7 @@ architecture or input size does. Everything else is a condition of the run (`con
 from collections.abc import Iterable, Iterator
 
 from replicate.score.detections import CUT_TOLERANCE
+from replicate.score.text import cut_in_words
 from replicate.verdict import official
 
 # Detections an image that COCO's AP counts.
@@ -53,11 +54,14 @@ def obstacles(
     ]
 
 
-def of_two(metrics: dict, reference: dict) -> Iterator[str]:
+def of_two(
+    metrics: dict, reference: dict, cuts: tuple[float | None, float | None] = (None, None)
+) -> Iterator[str]:
     """Why two evaluations cannot be held against each other, sentences.
 
     Args:
       metrics, reference: dicts of metrics.json, of one kind of evaluation.
+      cuts: the scores that their configs cut at, None where that is not known.
     """
     for sentence in of_evaluators(reference):
         yield f"of the reference: {sentence}"
@@ -90,12 +94,54 @@ def of_two(metrics: dict, reference: dict) -> Iterator[str]:
             f"other categories were scored: {len(scored[0])} here, {len(scored[1])} in the "
             f"reference ({listed})"
         )
-    cuts = [score["detections"]["score_threshold"] or 0.0 for score in (metrics, reference)]
-    if abs(cuts[0] - cuts[1]) > 0.01:
-        whose = "the detections" if cuts[0] > cuts[1] else "the reference's detections"
-        yield (
-            f"{whose} look cut at a score of about {max(cuts):.3g}, the other's lower or not at all"
+    yield from _of_cuts(metrics["detections"], reference["detections"], cuts)
+    yield from _of_caps(metrics["detections"], reference["detections"], metrics["iou_type"])
+
+
+def _of_cuts(
+    detections: dict, reference: dict, cuts: tuple[float | None, float | None]
+) -> Iterator[str]:
+    """Detections cut at different scores: as both configs say or, where one does not, as far as the
+    scores tell, whose ranges for the cut then have no score in common."""
+    whose = ("the detections", "the reference's detections")
+    if cuts[0] is not None and cuts[1] is not None:
+        if abs(cuts[0] - cuts[1]) > CUT_TOLERANCE:
+            yield (
+                f"{whose[0]} are cut at a score of {cuts[0]:.3g}, the reference's at {cuts[1]:.3g} "
+                "(by their configs)"
+            )
+        return
+    sides = (detections, reference)
+    highest = [side["score_threshold"] or 0.0 for side in sides]
+    above = int(highest[1] > highest[0])
+    lowest = lowest_of(sides[above])
+    if lowest > highest[1 - above] and abs(highest[0] - highest[1]) > CUT_TOLERANCE:
+        lower = sides[1 - above]
+        theirs = (
+            f"cut at {cut_in_words(lower)}" if lower["score_threshold"] else "lower or not at all"
         )
+        yield f"{whose[above]} look cut at {cut_in_words(sides[above])}, the other's {theirs}"
+
+
+def _of_caps(detections: dict, reference: dict, iou_type: str) -> Iterator[str]:
+    """Detections capped below what COCO counts, where images of the other side hold more."""
+    sides = (detections, reference)
+    for whose, (capped, other) in (
+        ("the detections", sides),
+        ("the reference's detections", sides[::-1]),
+    ):
+        cap = capped["cap_per_image"]
+        if cap is not None and cap < COUNTED[iou_type] and other["max_per_image"] > cap:
+            yield (
+                f"{whose} look capped at {cap} an image: many images have exactly as many, none "
+                f"more; the other's have up to {other['max_per_image']}"
+            )
+
+
+def lowest_of(detections: dict) -> float:
+    """The lowest score that detections may have been cut at; older files have the highest alone."""
+    lowest = detections.get("score_threshold_from")
+    return (detections["score_threshold"] or 0.0) if lowest is None else lowest
 
 
 def of_evaluators(metrics: dict) -> Iterator[str]:
@@ -210,9 +256,9 @@ def of_detections(
     """
     threshold, capped = detections["score_threshold"], detections["cap_per_image"]
     published = f"cut at {cut}" if cut else "made without such a threshold"
-    if threshold is not None and threshold > cut + CUT_TOLERANCE:
+    if threshold is not None and threshold > cut + CUT_TOLERANCE and lowest_of(detections) > cut:
         yield (
-            f"the detections look cut at a score of about {threshold:.3g}: none scores lower, and "
+            f"the detections look cut at {cut_in_words(detections)}: none scores lower, and "
             f"images have places left; the published figure was {published}"
         )
     counted = min(COUNTED[iou_type], cap or COUNTED[iou_type])

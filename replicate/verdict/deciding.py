@@ -1,6 +1,7 @@
 """`decide`: was the figure reached, under which conditions, and what may explain a gap."""
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Iterable, Iterator
 
@@ -217,20 +218,29 @@ def _uncut(evaluations: Iterable[dict], cut: float) -> list[str]:
     ]
 
 
-def check_distinct(evaluations: Iterable[dict]) -> None:
-    """The same detections are one run, however often they are named."""
-    files: dict[tuple[str, str | None], str] = {}
-    for evaluation in evaluations:
+def check_distinct(evaluations: Iterable[dict], sources: Iterable[str] = ()) -> None:
+    """The same detections are one run, however often they are named.
+
+    Args:
+      evaluations: dicts of metrics.json.
+      sources: what each was read from, as it was named; without it the detections' own file is.
+
+    Raises:
+      UserError: two of them have the same detections.
+    """
+    seen: dict[tuple[str, str | None], str] = {}
+    for evaluation, source in itertools.zip_longest(evaluations, sources):
         digest = evaluation["detections"].get("sha256")
         key = (evaluation["iou_type"], digest)
-        if digest and key in files:
-            file = evaluation["detections"].get("file") or "the detections"
-            again = "written twice" if file == files[key] else f"the same as {files[key]}"
+        name = source or evaluation["detections"].get("file") or "one of the evaluations"
+        if digest and key in seen:
+            first = seen[key]
+            again = "named twice" if name == first else f"the same, byte for byte, as {first}'s"
             raise UserError(
-                f"{file}: these detections are {again}: one run and its copy are no two seeds. "
+                f"{name}: its detections are {again}: one run and its copy are no two seeds. "
                 "Name each run once; a second seed is trained with --seed=1"
             )
-        files[key] = evaluation["detections"].get("file") or "another of the evaluations"
+        seen[key] = name
 
 
 def known(values: list[float | None]) -> list[float] | None:

@@ -68,11 +68,12 @@ def of_runs(
     (name,) = models
     for run in runs:
         _check_engine(run, name)
-    evaluations, known, scalings, explained = [], [], [], []
+    evaluations, sources, known, scalings, explained = [], [], [], [], []
     deviations: list | None = []
     for run in runs:
         scores = [score.metrics for score in _scores(run)]
         evaluations += scores
+        sources += [str(run.root)] * len(scores)
         known.append(run_facts.of_run(run, name, scores[0]))
         scalings.append(_scaling(run, name))
         explained += measured.of_run(run)
@@ -81,6 +82,7 @@ def of_runs(
             deviations = None
         else:
             deviations += [deviation for deviation in of_run if deviation not in deviations]
+    deciding.check_distinct(evaluations, sources)
     return deciding.decide(
         published_row(name),
         evaluations,
@@ -194,6 +196,7 @@ def of_metrics_files(
     held_against = references.read(reference)
     if held_against.kind == references.ZOO:
         evaluations = [score.metrics for score in scores]
+        deciding.check_distinct(evaluations, [score.source for score in scores])
         return of_metrics(evaluations, held_against.name, None, kind, val2017)
     return against.decide(against.Judging(scores, [], kind), held_against, val2017)
 

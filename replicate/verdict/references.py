@@ -5,13 +5,14 @@ tools/score.py or of a run; or figures, AP=0.412,AP50=0.655, of the images that 
 """
 
 import dataclasses
+import hashlib
 import math
 import os
 import pathlib
 import re
 from collections.abc import Iterable
 
-from replicate import contracts, zoo
+from replicate import contracts, engine, zoo
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json
 from replicate.score import METRICS
@@ -87,11 +88,17 @@ class ScoreFiles:
       metrics: dict of a metrics.json, of one kind of evaluation.
       detections: path of what was scored, "" where it is not known.
       annotations: path of what it was scored against.
+      cut: the score that its run's config cuts at, None where no config says it.
+      source: the run directory or the metrics.json that it is of, as it was named.
+      log_sha256: of its run's log of the training, "" without one: a copied run has its original's.
     """
 
     metrics: dict
     detections: str = ""
     annotations: str = ""
+    cut: float | None = None
+    source: str = ""
+    log_sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +162,27 @@ def scores_of(run: RunDir) -> list[ScoreFiles]:
             f"{run.eval_at(steps[-1]) / 'metrics.json'}: not the score of an evaluation; remove "
             f"its folder and evaluate again: python tools/evaluate.py --model_dir={run.root}"
         )
+    cut, log = _cut_of(run), ""
+    if run.metrics.is_file():
+        log = hashlib.sha256(run.metrics.read_bytes()).hexdigest()
     return [
-        ScoreFiles({"step": steps[-1]} | metrics, detections, metrics["annotations"]["file"])
+        ScoreFiles(
+            {"step": steps[-1]} | metrics,
+            detections,
+            metrics["annotations"]["file"],
+            cut,
+            str(run.root),
+            log,
+        )
         for metrics in scores
     ]
+
+
+def _cut_of(run: RunDir) -> float | None:
+    try:
+        return engine.describe(engine.of_run(run.config)).score_cut
+    except UserError:  # what else needs the config says so
+        return None
 
 
 def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
@@ -177,6 +201,7 @@ def scores_in(path: str | os.PathLike[str]) -> list[ScoreFiles]:
             metrics,
             str(beside) if beside.is_file() else metrics["detections"].get("file") or "",
             metrics["annotations"]["file"],
+            source=str(path),
         )
         for metrics in (held, *held.get("others", []))
     ]

@@ -422,3 +422,43 @@ def test_intervals_of_too_few_resamples_are_refused_before_the_work(command, sai
     done = subprocess.run([sys.executable, tool, *command[1:]], capture_output=True, text=True)
     assert done.returncode == 2
     assert f"{said}: an interval wants 60 or more (0: no intervals)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["replicate", "--model=m", "--train_annotations=a", "--train_images=b", "--val_images=c"],
+        ["preflight", "--model=m"],
+        ["train", "--pipeline_config_path=p"],
+        ["launch", "--target=local", "--dry_run", "--model=m", "--val_images=c"],
+        ["report"],
+        ["score", "--annotations_file=a.json", "--detections=b.json"],
+        ["benchmark", "--model=a", "--annotations_file=b", "--image_dir=c"],
+        ["compare_runs", "runs/a"],
+        ["inspect_pipeline", "--pipeline_config_path=p"],
+        ["download", "coco"],
+        ["export", "--trained_checkpoint_dir=a", "--pipeline_config_path=a"],
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("below", [False, True])
+def test_a_file_where_a_folder_is_wanted_is_told_before_the_work(command, below, tmp_path):
+    flag = {
+        **{"train": "model_dir", "score": "plots", "benchmark": "pictures", "download": "dest"},
+        **{"compare_runs": "output", "inspect_pipeline": "output", "export": "output_directory"},
+    }.get(command[0], "run_dir")
+    (tmp_path / "own.json").write_text("{}")
+    path = "own.json/a/b" if below else "own.json"
+    asked = [*command, f"--{flag}={path}"]
+    if command[0] in ("replicate", "launch"):
+        asked += ["--val_annotations=d", "--train_annotations=a", "--train_images=b"]
+    done = subprocess.run(
+        [sys.executable, PROJECT / "tools" / f"{asked[0]}.py", *asked[1:]],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    what = f"{tmp_path / 'own.json'} is" if below else "it is"
+    told = f"--{flag}: {path}: {what} a file; a folder is wanted, one that is there or a new name"
+    assert done.returncode == 2 and told in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["own.json"]

@@ -2,16 +2,18 @@
 
 import copy
 import json
+import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from replicate import score, verdict
 from replicate.errors import UserError
-from replicate.run import RunDir, read_json, write_json
+from replicate.run import RunDir, read_json, write_json, write_text
 from replicate.score import over_images
-from replicate.verdict import comparable
+from replicate.verdict import comparable, references
 from tests.score import populations
 from tests.verdict.made import metrics, run_directory
 from tests.verdict.test_verdict_tool import MODEL, run
@@ -299,6 +301,76 @@ def test_the_same_weights_again(tmp_path, data):
     decided = verdict.of(ours.root, reference=theirs.root)
     assert decided.verdict == "REPLICATED" and decided.figures["box AP"]["gap"] == 0
     assert decided.notes[0].startswith("a checkpoint of the reference has the same weights")
+
+
+def test_a_copy_of_the_reference_replicates_nothing(tmp_path, data):
+    theirs = own_run(tmp_path / "b", data)
+    copied = RunDir(pathlib.Path(shutil.copytree(theirs.root, tmp_path / "copy")))
+    step = copied.evaluated_steps()[-1]
+    files = [each.eval_at(step) / "metrics.json" for each in (copied, theirs)]
+    for judged, reference in (
+        ([str(copied.root)], theirs.root),
+        ([str(copied.root)], files[1]),
+        ([f"--metrics={files[0]}"], files[1]),
+    ):
+        done = run(*judged, f"--reference={reference}", "--margin=1")
+        assert done.returncode == 2
+        named = judged[0].removeprefix("--metrics=")
+        told = f"{named}: its detections are those of the reference {reference}, byte for byte"
+        assert told in done.stderr
+    # A checkpoint that was evaluated again gives them where every bit is repeated.
+    again = run(
+        f"--metrics={files[0]}", f"--reference={files[1]}", "--margin=1", "--kind=checkpoint"
+    )
+    assert again.returncode == 0 and "the detections are the reference's, byte for" in again.stdout
+    # And so does a training: its log has times of its own.
+    line = json.loads(copied.metrics.read_text().splitlines()[-1])
+    line.pop("checksum", None)
+    write_text(copied.metrics, json.dumps(line | {"steps_per_second": 3.25}) + "\n")
+    repeated = run(copied.root, f"--reference={theirs.root}", "--margin=1")
+    assert repeated.returncode == 0 and "REPLICATED" in repeated.stdout
+    assert "the detections are the reference's, byte for byte" in repeated.stdout
+
+
+def _scored(threshold, lowest, most=100, cap=None):
+    """As much of a metrics.json as tells a cut and a cap."""
+    return {
+        "score_threshold": threshold,
+        "score_threshold_from": lowest,
+        "max_per_image": most,
+        "cap_per_image": cap,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "configs", "told"),
+    [
+        # Two files that were both cut at a half, one of 8 bits; an older kit kept no range.
+        (_scored(0.512, 0.498), _scored(0.5, 0.4999), (None, None), None),
+        (_scored(0.512, None), _scored(0.5, None), (None, None), "at a score of about 0.512"),
+        (_scored(0.51, 0.505), _scored(0.3, 0.29), (None, None), "the other's cut at a score of"),
+        (_scored(0.3, 0.29), _scored(None, None), (None, None), "the other's lower or not at all"),
+        (_scored(None, None), _scored(0.3, 0.29), (None, None), "the reference's detections look"),
+        # What both configs say goes before what the scores look like.
+        (_scored(0.09, 0.06), _scored(0.055, 0.05), (0.05, 0.05), None),
+        (_scored(None, None), _scored(None, None), (0.3, 1e-8), "cut at a score of 0.3, the ref"),
+        (_scored(0.3, 0.29), _scored(None, None), (0.3, None), "lower or not at all"),
+        (_scored(None, None, 10, 10), _scored(None, None, 20), (None, None), "capped at 10 an"),
+        (_scored(None, None, 10, 10), _scored(None, None, 9), (None, None), None),
+        (_scored(None, None, 10, 10), _scored(None, None, 10, 10), (None, None), None),
+    ],
+)
+def test_cuts_and_caps_of_two_evaluations(data, ours, theirs, configs, told):
+    scored = score.score(data[0], data[1][0], evaluator="both").to_json()
+    sides = [scored | {"detections": scored["detections"] | side} for side in (ours, theirs)]
+    said = list(comparable.of_two(*sides, configs))
+    assert len(said) == (told is not None)
+    assert told is None or told in said[0]
+
+
+def test_what_a_runs_config_cuts_at_is_read(tmp_path, data):
+    (held,) = references.scores_of(own_run(tmp_path / "a", data))
+    assert held.cut == pytest.approx(1e-8) and held.source == str(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

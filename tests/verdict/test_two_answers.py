@@ -146,7 +146,8 @@ def test_one_run_three_times_is_refused(tmp_path):
 def test_a_copied_run_directory_is_refused(tmp_path):
     run = made.run_directory(tmp_path / "run", MODEL, 22.2)
     shutil.copytree(run.root, tmp_path / "copy")
-    with pytest.raises(UserError, match="one run and its copy"):
+    told = f"{tmp_path}/copy: its detections are the same, byte for byte, as {run.root}'s: one run"
+    with pytest.raises(UserError, match=told):
         verdict.of_runs([run, tmp_path / "copy"])
 
 
