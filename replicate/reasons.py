@@ -75,13 +75,15 @@ START = Reason(
     (f"{_TF_MODELS}s 9172, 8892, 9272, 9855",),
     check="how many variables of it matched: reason 1 of tools/preflight.py, start.json",
     mend="python tools/download.py starting MODEL, then --fine_tune_checkpoint=CHECKPOINT",
-    sign="fields against the recipe's; the checkpoint is restored and the variables it changed are "
-    "counted",
+    sign="train_config.fine_tune_checkpoint and its type against the recipe's; the checkpoint is "
+    "restored and the variables it changed are counted",
     paths=r"fine_tune_checkpoint|init_checkpoint|load_all_detection_checkpoint_vars|from_detection_checkpoint",
     kinds=_TRAINING,
     vision={
         "mend": "--fine_tune_checkpoint=CHECKPOINT, of which task.init_checkpoint_modules says "
         "what is loaded",
+        "sign": "task.init_checkpoint and its modules against the recipe's; official's own "
+        "initialize loads them, and the variables are counted",
     },
 )
 IMAGES = Reason(
@@ -167,6 +169,8 @@ LABELS = Reason(
     "records",
     paths=r"num_classes|label_map",
     vision={
+        "sign": "task.model.num_classes (with the background), the decoder's label map, a sample "
+        "of the records as task.train_data.decoder reads it, the annotation file's ids",
         "mend": f"{_CONVERT} --include_class_labels, and --set=task.model.num_classes=IDS, the "
         "highest category id and one for the background",
     },
@@ -193,6 +197,10 @@ RESUME = Reason(
     sign="the config of the last launch, what the checkpoint holds, the log's end; a "
     "`fine_tune_checkpoint` that is a run's own",
     kinds=_TRAINING,
+    vision={
+        "sign": "the config of the last launch, what the checkpoint holds, the log's end; a "
+        "`task.init_checkpoint` that is a run's own",
+    },
 )
 GPU = Reason(
     10,
@@ -234,12 +242,14 @@ AVERAGES = Reason(
     mend="--set=eval_config.use_moving_averages=BOOL, as the recipe has it",
     vision={
         "sources": ("TF-Vision's configs, which differ in trainer.optimizer_config.ema",),
+        "sign": "trainer.optimizer_config.ema against the recipe's: what is averaged is evaluated",
         "check": "trainer.optimizer_config.ema is there, or not, as in the recipe: what is "
         "averaged is evaluated",
         "mend": "python tools/render_config.py --model=MODEL, whose "
         "trainer.optimizer_config.ema is the recipe's",
     },
-    sign="the two fields against each other and the recipe",
+    sign="use_moving_average of the optimizer and use_moving_averages of eval_config against each "
+    "other and the recipe",
     paths=r"use_moving_average|optimizer_config\.ema",
     config_alone=True,
     above=True,
@@ -251,8 +261,12 @@ CUT = Reason(
     (f"{_TF_MODELS}s 10376, 10337 (released TF1 graphs cut at 0.3)",),
     check="evaluate with the recipe's post_processing and score again",
     mend="python tools/evaluate.py with the recipe's {config}",
-    vision={"check": "evaluate with the recipe's task.model.detection_generator and score again"},
-    sign='differences of the class "evaluation"',
+    vision={
+        "sign": "task.model.detection_generator against the recipe's, where "
+        "pre_nms_score_threshold is 0.05 as published",
+        "check": "evaluate with the recipe's task.model.detection_generator and score again",
+    },
+    sign="post_processing and the numbers of detections against the recipe's",
     paths=r"post_processing|max_detections|max_box_predictions|detection_generator",
     config_alone=True,
     above=True,

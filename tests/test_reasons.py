@@ -28,7 +28,7 @@ def test_a_reason_says_how_it_is_settled_and_mended(reason):
 def test_preflights_page_cites_the_catalogues_sources():
     """Every issue number in the page's table is one of the reason's own, and none is left out."""
     text = (DOCS / "preflight.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|", text, re.M))
+    rows = dict(re.findall(r"^\| (\d+) \|[^|]*\|([^|]*)\|[^|]*\|$", text, re.M))
     for check in preflight.CHECKS:
         in_page = set(re.findall(r"\d{2,}", rows[str(check.number)]))
         in_catalogue = set(
@@ -41,6 +41,28 @@ def test_preflights_page_cites_the_catalogues_sources():
         if check.reason is reasons.RATE:
             in_catalogue -= {"300"}
         assert in_page == in_catalogue, check.reason.title
+
+
+def test_preflights_page_names_fields_of_either_engine():
+    """Each field is in a config of its engine, and a difference in it is that reason's."""
+    text = (DOCS / "preflight.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|([^|]*)\|([^|]*)\|$", text, re.M)
+    assert len(rows) > 5
+    message = config.template("ssd_mobilenet_v2_320x320_coco17_tpu-8")
+    params = configs.read("retinanet_mobilenetv2_256").params
+    for number, of_api, of_vision in rows:
+        fields = [re.findall(r"`([\w.]+)`", cell) for cell in (of_api, of_vision)]
+        assert all(fields)
+        for path in (each for cell in fields for each in cell):
+            assert reasons.of_path(path).number == int(number), path
+        for path in fields[0]:
+            descriptor = message.DESCRIPTOR
+            for name in path.split("."):
+                field = descriptor.fields_by_name[name]
+                descriptor = field.message_type
+        for path in fields[1]:
+            above, _, last = path.rpartition(".")
+            assert last in params.at(above), path
 
 
 @pytest.mark.parametrize(
@@ -89,12 +111,15 @@ def test_how_many_configs_of_tf_vision_compute_in_bfloat16():
 def test_a_reason_names_the_fields_of_the_engine(reason):
     """No word of one engine's configs is left in what is told of the other's."""
     of_api, of_vision = (
-        re.compile("pipeline.config|train_config|eval_config|train_input_reader|use_bfloat16"),
+        re.compile(
+            "pipeline.config|train_config|eval_config|train_input_reader|use_bfloat16"
+            "|fine_tune_checkpoint`|use_moving|post_processing"
+        ),
         re.compile(r"params\.yaml|\btask\.|\btrainer\.|mixed_precision"),
     )
     for name, others in ((engine.ODAPI, of_vision), (engine.TFVISION, of_api)):
         own = reason.of_engine(name)
-        told = (own.check, own.mend, own.cause, *own.sources)
+        told = (own.check, own.mend, own.cause, own.sign, *own.sources)
         assert not any(others.search(text) or "{" in text for text in told), told
         assert (own.effect == reasons.NOT_MEASURED) == (own.points is None)
     if reason.number in (5, 13, 14, 25):
