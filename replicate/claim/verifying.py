@@ -297,9 +297,12 @@ def _reported(run: RunDir, verification: Verification) -> None:
 
 
 def _moved(claimed: Any, again: Any, path: str) -> list[str]:
-    """Where two values differ, numbers by more than 1e-12: "metrics.AP is 0.5, claimed was 0.6"."""
+    """Where two values differ, numbers by more than 1e-12: "metrics.AP is 0.5, claimed was 0.6".
+
+    A field that the claim lacks (an older kit had none) and that says no is no difference.
+    """
     if isinstance(claimed, dict) and isinstance(again, dict):
-        names = dict.fromkeys([*claimed, *again])
+        names = dict.fromkeys([*claimed, *(name for name in again if again[name] is not False)])
         dot = "." if path else ""
         return [
             line

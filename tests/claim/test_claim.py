@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from replicate import claim, report
-from replicate.claim import contents
+from replicate.claim import contents, verifying
 from replicate.errors import UserError
 from replicate.run import RunDir, read_json, write_json
 from tests.conftest import PROJECT
@@ -235,6 +235,20 @@ def test_a_forged_page_does_not_follow_from_report_json(bundled, drawn, tmp_path
 
     found = claim.verify(_repacked(bundled, tmp_path, forge), drawn[0])
     assert found.differences == ["run/report/report.md: not what report.json gives"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "again", "told"),
+    [
+        ({"a": 1}, {"a": 1, "new": False}, []),  # an older kit's, which had no such field
+        ({"a": 1}, {"a": 1, "new": None}, []),
+        ({"a": 1}, {"a": 1, "new": True}, ["f.new is True, claimed was None"]),
+        ({"a": 1, "old": True}, {"a": 1, "old": False}, ["f.old is False, claimed was True"]),
+        ({"a": 1, "old": True}, {"a": 1}, ["f.old is None, claimed was True"]),
+    ],
+)
+def test_a_field_that_an_older_kit_had_not_is_no_difference(claimed, again, told):
+    assert verifying._moved(claimed, again, "f") == told
 
 
 def test_another_groundtruth_is_told(bundled, drawn, tmp_path):
