@@ -80,7 +80,11 @@ def described(plan: Plan, gpus: int | None = None, background: bool = False) -> 
         said.append(f"time limit of each start: {clock(plan.time_limit_s)}, then SIGTERM")
     said.append(f"working directory: {plan.working_directory}")
     log = plan.folder / "log.txt"
-    said.append(f"in the background, in a session of its own; log: {log}" if background else "here")
+    said.append(
+        f"in the background, in a session of its own; log: {log}"
+        if background
+        else "in this terminal"
+    )
     if len(plan.runs) > 1:
         said.append("one after another; an error ends the row, a verdict does not")
     commands = [prefix + shlex.join(plan.command(run)) for run in plan.runs]

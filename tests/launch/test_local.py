@@ -316,7 +316,7 @@ def test_a_dry_run_shows_devices_limit_and_log_and_writes_nothing(tmp_path):
     assert "# time limit of each start: 1-12:00:00, then SIGTERM" in said
     assert not (tmp_path / "r").exists()
     without = _launch(tmp_path, "--target=local", _MODEL, "--run_dir=r", "--dry_run")
-    assert "# here" in without.stdout and "CUDA_VISIBLE_DEVICES=" not in without.stdout
+    assert "# in this terminal" in without.stdout and "CUDA_VISIBLE_DEVICES=" not in without.stdout
 
 
 @pytest.mark.skipif(bool(devices.gpus()), reason="it is about machines without GPUs")
