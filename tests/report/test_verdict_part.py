@@ -6,7 +6,7 @@ import pytest
 
 from replicate import report, verdict, zoo
 from replicate.report import charts, content
-from replicate.run import read_json, write_json
+from replicate.run import metrics_line, read_json, read_metrics, write_json
 from tests.report import making
 from tests.verdict import made
 
@@ -113,6 +113,11 @@ def test_a_fine_tuning_without_a_reference_is_not_judged(fine_tuned):
 
 
 def test_a_reference_of_ones_own_is_named(fine_tuned, finished_run):
+    *_, last = read_metrics(fine_tuned.metrics)
+    line = metrics_line(last | {"steps_per_second": 7.0})  # trained again, not copied
+    fine_tuned.metrics.write_text(
+        "".join([*fine_tuned.metrics.read_text().splitlines(True)[:-1], line])
+    )
     asked = verdict.Asked.of([str(finished_run.root)], margin=3)
     write_json(fine_tuned.spec, read_json(fine_tuned.spec) | {"reference": asked.to_json()})
     told = content.of_run(fine_tuned)

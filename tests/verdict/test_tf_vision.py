@@ -88,7 +88,8 @@ def test_a_run_is_held_against_its_own_engine_s_models(run, tmp_path):
     assert verdict.of_runs([run]).verdict == "NOT COMPARABLE"  # drawn images
     with pytest.raises(UserError, match="a run of TF-Vision; ssd_mobilenet.* the Object Detection"):
         verdict.of_runs([run], model=zoo_model)
-    other = making.run_directory(tmp_path / "other", *making.groundtruth(tmp_path / "data"))
+    data = making.groundtruth(tmp_path / "data")
+    other = making.run_directory(tmp_path / "other", *data, skill=0.5)
     for runs in ([other], [other, run]):
         with pytest.raises(UserError, match=f"{MOBILE} is TF-Vision's"):
             verdict.of_runs(runs, model=MOBILE)
