@@ -20,7 +20,8 @@ from replicate.run import write_text
 from replicate.score import text
 
 _TEMPLATES = pathlib.Path(__file__).resolve().parent
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+#: A name on the Hub: no part of it begins with a full stop or a stroke.
+OWNER_AND_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def write(
@@ -32,7 +33,7 @@ def write(
       UserError: no --dataset_id, or one that is not of the form owner/name; the entry of another
         result lies there and would be published with this one's card.
     """
-    if not _REPO.fullmatch(terms.dataset_id):
+    if not OWNER_AND_NAME.fullmatch(terms.dataset_id):
         raise UserError(
             f"--dataset_id={terms.dataset_id}: the data set of the benchmark on the Hugging Face "
             "Hub, as owner/name; the Hub shows a result under the benchmark that this names"

@@ -5,7 +5,9 @@ import pathlib
 
 from replicate.errors import UserError
 from replicate.publish import croissant, every_eval, hub, published_result, small
+from replicate.publish.hub import OWNER_AND_NAME
 from replicate.publish.published_result import PublisherTerms
+from tfrecords import redaction
 
 _OF_RESULTS = {
     "hf": hub.write,
@@ -42,6 +44,10 @@ def write(
         raise UserError(f"--format={format}; there are: {', '.join(FORMATS)}")
     if terms.source_url and not terms.source_url.startswith(("https://", "http://")):
         raise UserError(f"--source_url={terms.source_url}: an address, https://… or http://…")
+    if redaction.without_secrets(terms.source_url) != terms.source_url:
+        raise UserError("--source_url: holds a password or token; name the address without it")
+    if terms.model_id and not OWNER_AND_NAME.fullmatch(terms.model_id):
+        raise UserError(f"--model_id={terms.model_id}: the model's id, as owner/name")
     if format == "croissant":
         return croissant.write(pathlib.Path(source), pathlib.Path(output), terms)
     return _OF_RESULTS[format](published_result.of(source), pathlib.Path(output), terms)

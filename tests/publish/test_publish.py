@@ -315,6 +315,17 @@ def test_a_record_is_published_too(written, record, run):
         ("croissant", publish.PublisherTerms(), "--license"),
         ("croissant", publish.PublisherTerms(license="mit"), "--license=mit: .* by its address"),
         ("hf", publish.PublisherTerms(dataset_id="a/b", source_url="javascript:x"), "--source_url"),
+        (
+            "eee",
+            publish.PublisherTerms(organization="A", source_url="https://me:pass@a.b/c"),
+            "--source_url: holds a password or token",
+        ),
+        ("hf", publish.PublisherTerms(dataset_id="../b"), "--dataset_id=../b: the data set of"),
+        (
+            "eee",
+            publish.PublisherTerms(organization="A", model_id="/home/a/model"),
+            "--model_id=/home/a/model: the model's id, as owner/name",
+        ),
         ("pdf", publish.PublisherTerms(), "there are: hf, eee, badge, citation, croissant"),
     ],
 )
