@@ -17,6 +17,8 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 __import__("replicate.stopping")  # from here on Ctrl-C is one message
 
+import re
+
 from absl import flags
 
 from replicate.errors import UserError
@@ -35,8 +37,10 @@ def main(arguments: list[str]) -> int:
         raise UserError("give one bundle: python tools/verify_claim.py claim.tar.gz …")
     from replicate import claim
 
+    expected = None if _SHA256.value is None else _SHA256.value.strip().lower()
+    if expected is not None and not re.fullmatch("[0-9a-f]{64}", expected):
+        raise UserError(f"--sha256={_SHA256.value}: 64 digits of 0-9a-f, as tools/bundle.py prints")
     verification = claim.verify(arguments[0], _ANNOTATIONS.value)
-    expected = (_SHA256.value or "").strip().lower()
     if expected and verification.claim_sha256 != expected:
         verification.differences.insert(
             0, f"claim.json: has SHA-256 {verification.claim_sha256}, not {expected}"

@@ -68,7 +68,7 @@ def test_it_verifies_in_an_empty_folder(finished, drawn, tmp_path):
     assert 0 < ap < 1 and f"boxes: AP {ap:.4f}" in done.stdout
     assert "the verdict decided again: NOT COMPARABLE" in done.stdout
     assert not list(empty.iterdir())
-    other = _tool("verify_claim", tmp_path / "c.tar.gz", asked[0], "--sha256=0", cwd=empty)
+    other = _tool("verify_claim", tmp_path / "c.tar.gz", asked[0], f"--sha256={0:064}", cwd=empty)
     assert other.returncode == 1 and "DIFFERS  claim.json" in other.stdout
 
 
@@ -349,3 +349,11 @@ def test_the_run_on_tiny_coco(shared, tmp_path):
     verified = _tool("verify_claim", bundled[0], asked, cwd=empty)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     test_one_byte_of_each_file_in_turn(bundled, (truth,), tmp_path)
+
+
+@pytest.mark.parametrize("given", ["", "abc", "z" * 64])
+def test_a_hash_that_is_none_passes_nothing(bundled, drawn, given, tmp_path):
+    """An empty variable of a job is no answer."""
+    asked = (bundled[0], f"--annotations_file={drawn[0]}", f"--sha256={given}")
+    done = _tool("verify_claim", *asked, cwd=tmp_path)
+    assert done.returncode == 2 and "64 digits of 0-9a-f" in done.stderr

@@ -128,9 +128,9 @@ def test_the_model_card_is_what_its_library_reads(written, run, tmp_path):
         "object-detection",
     )
     verdict = read_json(run.verdict)
-    for said in (verdict["headline"], *verdict["reasons"], metrics["protocol"]["sha256"]):
-        assert said in read["text"]
-    assert read_json(run.spec)["command"] in read["text"]
+    command = read_json(run.spec)["command"]
+    for said in (verdict["headline"], *verdict["reasons"], metrics["protocol"]["sha256"], command):
+        assert publish.places.without_places(said) in read["text"]
     altered = card.read_text().replace("model-index:", "model-index: 3\nother:", 1)
     (tmp_path / "altered.md").write_text(altered)
     assert others.run(_READ_CARD, tmp_path / "altered.md")[0] != 0
