@@ -24,6 +24,9 @@ chooses; it is part of the result. Default: tensorflow for a .tflite file, whose
 and evaluated with it (Pillow's pixels moved AP by 0.3 points, docs/scoring.md); pillow otherwise,
 which torchvision's own evaluation reads images with.
 
+--jit_compile compiles a checkpoint's forward pass with XLA, as tools/evaluate.py does (SSD,
+EfficientDet, CenterNet; for GPUs); the record says so, and latency is measured after it.
+
 What an ONNX model's outputs mean is said, not guessed: --outputs has one of the known contracts
 (tf_zoo, torchvision, rt_detr, rf_detr, yolo), or says boxes, scores and labels itself:
 
@@ -81,6 +84,12 @@ flags.DEFINE_enum(
     ["kit", "api"],
     "of a checkpoint: the kit's suppression (the default: equal to the API's, faster), or the "
     "API's own",
+)
+flags.DEFINE_bool(
+    "jit_compile",
+    False,
+    "of a checkpoint of the API's SSD, EfficientDet or CenterNet: XLA compiles the forward pass "
+    "(for GPUs)",
 )
 flags.DEFINE_enum(
     "resizer",
@@ -157,11 +166,16 @@ def main(_: list[str]) -> int:
     dataset = Dataset(FLAGS.annotations_file, FLAGS.image_dir, FLAGS.num_images)
     folder = (FLAGS.cache_dir or cache.default_folder()) if FLAGS.cache else None
     if FLAGS.all_forms:
+        if FLAGS.jit_compile:
+            raise UserError(
+                "--jit_compile: --all_forms runs every form as tools/export.py made it; for the "
+                "checkpoint alone give --model=ITS_RUN without --all_forms"
+            )
         return _all_forms(dataset, folder)
     options = {
         name: getattr(FLAGS, name)
         for name in (
-            *("labels", "pipeline_config", "label_map", "suppression"),
+            *("labels", "pipeline_config", "label_map", "suppression", "jit_compile"),
             *("resizer", "num_threads", "outputs", "inputs", "python", "numbering", "scores"),
         )
         if getattr(FLAGS, name)

@@ -87,7 +87,8 @@ class Detected:
       speed: dict of the speed they were made at (see `Model.detect`), or None.
       inference: dict of what else decides them: decoder (one of `decoders.NAMES`) and its version;
         suppression: "kit" or "api" (see `evaluate.suppression`), "none", or "model" where it is
-        the model's own. None where it is not known: detections from a file.
+        the model's own; jit_compile where XLA compiled the forward pass. None where it is not
+        known: detections from a file.
     """
 
     results: list[dict] | str
@@ -131,6 +132,7 @@ class Model:
       decoder: what makes its pixels, one of `decoders.NAMES`. Pillow by default, which most code
         around detectors reads images with.
       suppression: whose non-maximum suppression it runs, as of `Detected`.
+      jit_compile: whether XLA compiles its forward pass.
       input_transform, collate, to_device, output_transform: the hooks.
       seconds_of: function of the outputs -> the seconds that the detector took, where it runs in
         another process and images travel there; None measures here.
@@ -143,6 +145,7 @@ class Model:
     max_batch: int | None = None
     decoder: str = "pillow"
     suppression: str = "model"
+    jit_compile: bool = False
     input_transform: Callable = lambda image: image
     collate: Callable = list
     to_device: Callable = lambda batch: batch
@@ -195,7 +198,7 @@ class Model:
             "decoder_version": decoders.version(self.decoder),
             "suppression": self.suppression,
             "batch_size": size,
-        }
+        } | ({"jit_compile": True} if self.jit_compile else {})
         return Detected(results, speed, inference)
 
     def _speed(self, seconds: list[float], total: float, batch_size: int, images: list) -> dict:

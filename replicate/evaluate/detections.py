@@ -123,9 +123,7 @@ class Evaluation:
             else categories.category_ids(label_map, category_names, described.num_classes)
         )
         if jit_compile:
-            compilations.keep()
-            if not tf.config.list_physical_devices("GPU"):
-                print(_XLA_ON_A_CPU, file=sys.stderr)
+            before_compiling()
         self._devices = _devices()
         with _in_float32():
             self._detectors = [
@@ -212,6 +210,14 @@ class Evaluation:
         return [
             result for of_image in self.by_image(progress) for result in of_image.as_results()
         ], prefix
+
+
+def before_compiling() -> None:
+    """What XLA compiles is kept; that it is no gain on a CPU is told. Before TensorFlow's first
+    operation of the process."""
+    compilations.keep()
+    if not tf.config.list_physical_devices("GPU"):
+        print(_XLA_ON_A_CPU, file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ def of(
     pipeline_config: str | os.PathLike | None = None,
     label_map: str | os.PathLike | None = None,
     suppression: str = "kit",
+    jit_compile: bool = False,
 ) -> Deferred:
     """The engine's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
@@ -37,6 +38,7 @@ def of(
       label_map: the model's StringIntLabelMap; default the config's, and where that names no
         file (the zoo's archives), class index i is category id i + 1.
       suppression: whose to run, "kit" or "api", as `tools/evaluate.py --suppression`.
+      jit_compile: whether XLA compiles the forward pass, as `tools/evaluate.py --jit_compile`.
     """
     config, prefix, category_ids = read(
         path, dataset.groundtruth.categories, pipeline_config, label_map
@@ -47,9 +49,9 @@ def of(
         name,
         sha256_of(
             *("checkpoint", tensorflow_version(), engine.text(config)),
-            *(sha256_of_files(parts), category_ids, suppression),
+            *(sha256_of_files(parts), category_ids, suppression, jit_compile),
         ),
-        lambda: _model(config, prefix, category_ids, name, suppression),
+        lambda: _model(config, prefix, category_ids, name, suppression, jit_compile),
     )
 
 
@@ -95,17 +97,25 @@ def _model(
     category_ids: list[int | None],
     name: str,
     suppression: str,
+    jit_compile: bool,
 ) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
 
-    detector = engine.detector(config, suppressed_by=suppression)
+    if jit_compile:
+        detections.before_compiling()
+    detector = engine.detector(config, suppressed_by=suppression, jit_compile=jit_compile)
     detector.restore(prefix)
+    compiled_for = 0  # images a batch
 
     def prepare(image: np.ndarray) -> tuple:
         return detector.preprocess(tf.constant(image))
 
     def collate(prepared: list) -> tuple:
+        nonlocal compiled_for
+        if jit_compile:  # the last batch, which is not full, is not compiled again
+            compiled_for = max(compiled_for, len(prepared))
+            prepared = prepared + prepared[-1:] * (compiled_for - len(prepared))
         images, true_shapes = zip(*prepared, strict=True)
         return tf.stack(images), tf.stack(true_shapes)
 
@@ -126,6 +136,7 @@ def _model(
         max_batch=None if detector.static_shape else 1,
         decoder=detections.DECODER,
         suppression=detector.suppression,
+        jit_compile=jit_compile,
         input_transform=prepare,
         collate=collate,
         output_transform=detections_of,
