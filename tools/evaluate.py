@@ -32,6 +32,9 @@ prepared and boxes suppressed as without. Scores differ in their last digits, so
 told as the suppression is. Another model is refused with the reason. On a CPU it is many times
 slower.
 
+A GPU of compute capability 8.0 or more computes float32 in TensorFloat-32, as TensorFlow does by
+default; it is recorded and told likewise, and --notf32 keeps all 23 bits of mantissa.
+
 A TF-Vision checkpoint is evaluated likewise, with --pipeline_config_path=params.yaml (or a folder
 that holds both): every image of the annotation file, where TF-Vision's own evaluator scores those
 alone that have detections; docs/tfvision.md says what its figures are made of.
@@ -101,6 +104,12 @@ _SUPPRESSION = flags.DEFINE_enum(
     "suppression", "kit", ["kit", "api"], "whose non-maximum suppression: the kit's or the API's."
 )
 _JIT = flags.DEFINE_bool("jit_compile", False, "compile the forward pass with XLA (for GPUs).")
+_TF32 = flags.DEFINE_bool(
+    "tf32",
+    True,
+    "let a GPU that can compute float32 in TensorFloat-32, as TensorFlow does by default; --notf32 "
+    "keeps all 23 bits of mantissa.",
+)
 _METRICS = flags.DEFINE_string(
     "metrics_output", None, "of --checkpoint: write metrics.json here (tools/verdict.py takes it)."
 )
@@ -160,6 +169,7 @@ def _evaluate_one() -> int:
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
         jit_compile=_JIT.value,
+        tf32=_TF32.value,
         beside=_folder_of(config_path),
     )
     evaluation.restore(checkpoint)
@@ -199,6 +209,7 @@ def _evaluate_run() -> int:
         batch_size=_BATCH.value,
         suppressed_by=_SUPPRESSION.value,
         jit_compile=_JIT.value,
+        tf32=_TF32.value,
         keep_best=_kept_by(run),
         patience=_PATIENCE.value,
     )

@@ -87,7 +87,8 @@ class Detected:
       speed: dict of the speed they were made at (see `Model.detect`), or None.
       inference: dict of what else decides them: decoder (one of `decoders.NAMES`) and its version;
         suppression: "kit" or "api" (see `evaluate.suppression`), "none", or "model" where it is
-        the model's own; jit_compile where XLA compiled the forward pass. None where it is not
+        the model's own; jit_compile where XLA compiled the forward pass, tf32 where a GPU computed
+        in TensorFloat-32. None where it is not
         known: detections from a file.
     """
 
@@ -133,6 +134,7 @@ class Model:
         around detectors reads images with.
       suppression: whose non-maximum suppression it runs, as of `Detected`.
       jit_compile: whether XLA compiles its forward pass.
+      tf32: whether its float32 is TensorFloat-32.
       input_transform, collate, to_device, output_transform: the hooks.
       seconds_of: function of the outputs -> the seconds that the detector took, where it runs in
         another process and images travel there; None measures here.
@@ -146,6 +148,7 @@ class Model:
     decoder: str = "pillow"
     suppression: str = "model"
     jit_compile: bool = False
+    tf32: bool = False
     input_transform: Callable = lambda image: image
     collate: Callable = list
     to_device: Callable = lambda batch: batch
@@ -198,7 +201,7 @@ class Model:
             "decoder_version": decoders.version(self.decoder),
             "suppression": self.suppression,
             "batch_size": size,
-        } | ({"jit_compile": True} if self.jit_compile else {})
+        } | {name: True for name in ("jit_compile", "tf32") if getattr(self, name)}
         return Detected(results, speed, inference)
 
     def _speed(self, seconds: list[float], total: float, batch_size: int, images: list) -> dict:

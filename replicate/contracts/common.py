@@ -80,6 +80,7 @@ class Inference(TypedDict):
     suppression: str | None
     suppression_asked: NotRequired[str]
     jit_compile: NotRequired[bool]
+    tf32: NotRequired[bool]
     batch_size: int | None
     config_sha256: NotRequired[Sha256]
 

@@ -42,6 +42,7 @@ class ProtocolInference(TypedDict):
     decoder_version: str | None
     suppression: str | None
     jit_compile: NotRequired[bool]
+    tf32: NotRequired[bool]
 
 
 class Protocol(TypedDict):

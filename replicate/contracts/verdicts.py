@@ -179,6 +179,7 @@ class EvaluationFacts(TypedDict):
     decoder: str | None
     suppression: str | None
     jit_compile: NotRequired[bool]
+    tf32: NotRequired[bool]
     official: bool | None
 
 

@@ -50,6 +50,7 @@ class CheckpointEvaluator:
       batch_size: images a forward pass.
       suppressed_by: whose suppression to run, one of `suppression.ASKED`.
       jit_compile: whether XLA compiles the forward pass.
+      tf32: as of `detections.Evaluation`.
       keep_best: the metric by which the best checkpoint is kept, see `replicate.best`; None keeps
         none.
       patience: as of `best.reconsider`.
@@ -66,6 +67,7 @@ class CheckpointEvaluator:
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
         jit_compile: bool = False,
+        tf32: bool = True,
         keep_best: best.Metric | None = None,
         patience: int | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class CheckpointEvaluator:
             "batch_size": batch_size,
             "suppressed_by": suppressed_by,
             "jit_compile": jit_compile,
+            "tf32": tf32,
             "beside": run.root,
         }
         self._directory = pathlib.Path(directory or run.checkpoints)
@@ -198,6 +201,7 @@ class CheckpointEvaluator:
             inference.get("config_sha256", self._config_sha256) == self._config_sha256
             and (asked == self._options["suppressed_by"] or ran == suppression.NONE)
             and inference.get("jit_compile", False) == self._options["jit_compile"]
+            and (self._options["tf32"] or not inference.get("tf32"))
             and before.get("annotations", {}).get("sha256") == self._annotations_sha256
         )
 

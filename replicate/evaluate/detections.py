@@ -20,7 +20,7 @@ from replicate.config import placed
 from replicate.errors import UserError
 from replicate.evaluate import categories, images, suppression
 from replicate.evaluate.detector import find_checkpoint, pasted_masks
-from replicate.train import compilations
+from replicate.train import compilations, distribution, precision
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -89,13 +89,15 @@ class Evaluation:
       suppressed_by: whose non-maximum suppression to run, one of `suppression.ASKED`.
       jit_compile: whether XLA compiles the forward pass; what it compiles is kept for the next
         process (`replicate.train.compilations`).
+      tf32: whether a GPU that can may compute float32 in TensorFloat-32, as TensorFlow does by
+        default and as this process may have been told not to.
       beside: the config's folder, from which the label map is looked for too (`config.placed`).
 
     Attributes:
       annotations_file: as given.
       inference: dict of how the detections are made, the "inference" of metrics.json: decoder and
         its version, suppression (whose ran) and suppression_asked, batch_size; jit_compile where
-        XLA compiles.
+        XLA compiles, tf32 where a GPU computes in TensorFloat-32.
 
     Raises:
       UserError: an image that is missing, a label map that does not cover the categories, a model
@@ -111,6 +113,7 @@ class Evaluation:
         batch_size: int = 8,
         suppressed_by: str = suppression.KIT,
         jit_compile: bool = False,
+        tf32: bool = True,
         beside: str | os.PathLike | None = None,
     ) -> None:
         self.annotations_file = annotations_file
@@ -124,6 +127,9 @@ class Evaluation:
         )
         if jit_compile:
             before_compiling()
+        distribution.prepare()  # takes no more of a GPU than a training beside it can spare
+        if not tf32:
+            tf.config.experimental.enable_tensor_float_32_execution(False)
         self._devices = _devices()
         with _in_float32():
             self._detectors = [
@@ -140,7 +146,11 @@ class Evaluation:
             "suppression": self._detectors[0].suppression,
             "suppression_asked": suppressed_by,
             "batch_size": self._batch_size,
-        } | ({"jit_compile": True} if jit_compile else {})
+        }
+        if jit_compile:
+            self.inference["jit_compile"] = True
+        if precision.computes_in_tf32():
+            self.inference["tf32"] = True
 
     @functools.cached_property
     def image_bytes_sha256(self) -> str:

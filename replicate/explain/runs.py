@@ -278,6 +278,7 @@ def _points_as(run: _Run, other: _Run) -> float | None:
         images,
         suppressed_by=inference.get("suppression_asked", "kit"),
         jit_compile=inference.get("jit_compile", False),
+        tf32=inference.get("tf32", False),
         beside=run.root,
     )
     evaluation.restore(run.checkpoint)

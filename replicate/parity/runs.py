@@ -165,11 +165,11 @@ def _step(model: Any, inputs: Any, true_shapes: Any, mode: str) -> tuple[dict, d
 
     tf.random.set_seed(SEED)
     with tf.GradientTape() as tape:
-        predictions = _as_float32(model.predict(inputs, true_shapes))
+        predictions = as_float32(model.predict(inputs, true_shapes))
         losses = model.loss(predictions, true_shapes)
         regularization = model.regularization_losses()
         losses["regularization"] = tf.add_n(regularization) if regularization else tf.zeros(())
-        total = tf.add_n(list(_as_float32(losses).values()))
+        total = tf.add_n(list(as_float32(losses).values()))
     variables = model.trainable_variables
     results = fixed.flatten(losses, f"losses_{mode}/")
     for name, gradient in zip(_names(variables), tape.gradient(total, variables), strict=True):
@@ -178,7 +178,7 @@ def _step(model: Any, inputs: Any, true_shapes: Any, mode: str) -> tuple[dict, d
     return predictions, results
 
 
-def _as_float32(predictions: Any) -> Any:
+def as_float32(predictions: Any) -> Any:
     """Nested tensors with their float64 ones cast, as the API's loop casts bfloat16 ones."""
     import tensorflow as tf
 

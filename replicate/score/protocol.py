@@ -101,7 +101,7 @@ def of(result: ResultLike, inference: dict | None = None) -> dict[str, Any]:
 
 def _making(inference: dict) -> dict:
     making = {name: inference.get(name) for name in _MAKING}
-    return making | ({"jit_compile": True} if inference.get("jit_compile") else {})
+    return making | {name: True for name in ("jit_compile", "tf32") if inference.get(name)}
 
 
 def sealed(block: dict) -> dict:

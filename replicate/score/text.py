@@ -125,7 +125,8 @@ def of_inference(inference: dict | None) -> str:
     if (asked, how["suppression"]) == ("kit", "api"):
         suppressed += ", to which the kit's is not equal for this config"
     compiled = "; the forward pass compiled by XLA" if how.get("jit_compile") else ""
-    return f"{line}; {suppressed}{compiled}"
+    reduced = "; float32 in TensorFloat-32" if how.get("tf32") else ""
+    return f"{line}; {suppressed}{compiled}{reduced}"
 
 
 def of_categories(per_category: list[dict]) -> str:

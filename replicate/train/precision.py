@@ -41,6 +41,12 @@ def has_tf32() -> bool:
     return os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" and _gpus_of_capability((8, 0))
 
 
+def computes_in_tf32() -> bool:
+    """Whether float32 is TensorFloat-32 in this process: its GPUs have it, and nothing switched it
+    off."""
+    return has_tf32() and tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def _gpus_of_capability(least: tuple[int, int]) -> bool:
     """Whether there are GPUs and all are of this compute capability or more."""
     gpus = tf.config.list_physical_devices("GPU")

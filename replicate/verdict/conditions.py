@@ -353,6 +353,11 @@ def _of_pixels(ours: RunFacts, theirs: RunFacts) -> str | None:
         differing.append(
             "XLA for TensorFlow's kernels" if compiled[0] else "TensorFlow's kernels for XLA"
         )
+    reduced = [bool(side.get("tf32")) for side in (here, there)]
+    if here and there and reduced[0] != reduced[1]:
+        differing.append(
+            "TensorFloat-32 for float32" if reduced[0] else "float32 for TensorFloat-32"
+        )
     if differing:
         return f"evaluated with {', '.join(differing)}"
     hashes = here.get("image_bytes_sha256"), there.get("image_bytes_sha256")

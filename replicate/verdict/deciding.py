@@ -420,6 +420,11 @@ def _notes(
             "evaluated with --jit_compile: XLA compiled the forward pass, and scores differ from "
             "those without it in their last digits"
         )
+    if any((evaluation.get("inference") or {}).get("tf32") for evaluation in evaluations):
+        notes.append(
+            "evaluated on a GPU in TensorFloat-32, as TensorFlow does by default: scores have 10 "
+            "bits of mantissa in their products; --notf32 of tools/evaluate.py keeps all 23"
+        )
     for evaluation in evaluations:
         # A cut or cap of the detections is among the reasons or conditions.
         notes += text.remarks(evaluation, cuts=False)

@@ -41,8 +41,8 @@ class RunFacts:
       preflight: {statuses: number -> status, seen: number -> sentence, rehearsal, forced}.
       accepted: sentences: in what --accept let the run be continued as another one.
       evaluation: {file, sha256, images, annotations, crowds, image_ids_sha256, image_bytes_sha256,
-        decoder, suppression, jit_compile, official} of what was scored; `official` is None where no
-        official file is remembered.
+        decoder, suppression, jit_compile, tf32, official} of what was scored; `official` is None
+        where no official file is remembered.
     """
 
     run: str = ""
@@ -159,6 +159,7 @@ def of_evaluation(metrics: dict) -> dict:
         "decoder": (metrics.get("inference") or {}).get("decoder"),
         "suppression": (metrics.get("inference") or {}).get("suppression"),
         "jit_compile": (metrics.get("inference") or {}).get("jit_compile", False),
+        "tf32": (metrics.get("inference") or {}).get("tf32", False),
         "official": comparable.is_official(annotations, official.remembered(metrics["iou_type"])),
     }
 

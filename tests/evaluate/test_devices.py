@@ -8,6 +8,18 @@ import sys
 
 import pytest
 
+from replicate import odapi
+
+odapi.load()
+
+import tensorflow as tf
+
+from replicate.evaluate import detections
+from replicate.evaluate.checkpoint_evaluator import CheckpointEvaluator
+from replicate.run import RunDir, read_json
+from replicate.score import text
+from replicate.train import distribution, precision
+
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys
@@ -72,3 +84,42 @@ def test_three_devices_give_what_one_gives(ssd):
         )
         assert ours["score"] == pytest.approx(theirs["score"], rel=1e-5)
         assert ours["bbox"] == pytest.approx(theirs["bbox"], rel=1e-4, abs=1e-2)
+
+
+@pytest.fixture
+def tf32_as_before():
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    yield
+    tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+def test_tensorfloat32_is_recorded_and_switched_off(ssd, tmp_path, monkeypatch, tf32_as_before):
+    """As on a GPU that has it; a run evaluated in it is evaluated again without, where asked."""
+    monkeypatch.setattr(precision, "has_tf32", lambda: True)
+    run = RunDir.at(tmp_path)
+    ssd.save(7, run.checkpoints)
+
+    def evaluated(**options):
+        checkpoints = CheckpointEvaluator(
+            run, ssd.config, ssd.annotations_file, ssd.image_dir, **options
+        )
+        checkpoints.evaluate_all()
+        return read_json(run.eval_at(7) / "metrics.json")
+
+    reduced = evaluated()
+    assert reduced["inference"]["tf32"] is reduced["protocol"]["inference"]["tf32"] is True
+    assert text.of_inference(reduced["inference"]).endswith("; float32 in TensorFloat-32")
+    full = evaluated(tf32=False)
+    assert "tf32" not in full["inference"] and "tf32" not in full["protocol"]["inference"]
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    assert full["protocol"]["sha256"] != reduced["protocol"]["sha256"]
+    assert "TensorFloat" not in text.of_inference(full["inference"])
+
+
+def test_an_evaluation_leaves_memory_of_the_gpu_to_a_training_beside_it(ssd, monkeypatch):
+    order = []
+    monkeypatch.setattr(distribution, "prepare", lambda: order.append("memory as needed"))
+    devices = detections._devices
+    monkeypatch.setattr(detections, "_devices", lambda: order.append("devices") or devices())
+    ssd.evaluation()
+    assert order == ["memory as needed", "devices"]

@@ -1,10 +1,13 @@
 """Twenty training steps of a model with XLA and without, and one in bfloat16, at tiny inputs.
 
     python -m tests.train.compiled "SSD MobileNet v2 FPNLite" OUTPUT.json
+    python -m tests.train.compiled "SSD MobileNet v2 FPNLite" OUTPUT.json --float64
     python -m tests.train.compiled --all build/compiled    # docs/engine.md's table, kept by file
 
 Models are those of `replicate.parity.models`; weights, data and updates those of
-`replicate.gpu_check.small`. `--all` prints the table's rows.
+`replicate.gpu_check.small`. `--float64` measures layers that compute in float64, where rounding has
+no part in which score is the larger, and XLA's program alone could differ. `--all` prints the
+table's rows.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from replicate.execution import Execution
 
 STEPS = 20
 TOTAL = "Loss/total_loss"
+NOT_IN_FLOAT64 = ()
 PROPOSALS = "proposals"
 # What rounding does to a sum of some thousand terms, relative: 16 units in the last place.
 NUDGE = np.float32(16 * 2**-23)
@@ -40,12 +44,7 @@ def measure(label, images=5):
     from replicate.odapi import xla
     from replicate.train import compilations
 
-    with tempfile.TemporaryDirectory() as folder:
-        if label == "CenterNet MobileNet v2 FPN":
-            _write_imagenet_weights(folder)
-        records = pathlib.Path(folder) / "records"
-        small.write_records(records, images)
-        config = small.config_of(label, records, STEPS)
+    with _tiny(label, images) as config:
         plain, plain_s = small.losses_of(small.trainer_of(config, Execution(seed=3)), STEPS)
         found = {
             "label": label,
@@ -63,8 +62,10 @@ def measure(label, images=5):
             found["compilations"] = [after_first, _kept(compilations)]
             two_stages = config.model.HasField("faster_rcnn")
             if two_stages:
-                trainer = _telling_proposals(config)
-            steps = list(_beside_each_other(small.filled(trainer), also_nudged=two_stages))
+                trainer = small.made(config, Execution(seed=3, jit_compile=True))
+                _tell_proposals(trainer)
+                trainer.build_variables()
+            steps = list(beside_each_other(small.filled(trainer), also_nudged=two_stages))
             found["moved"] = [_moved(step["xla"], step["plain"]) for step in steps]
             if two_stages:
                 found["nudged_moved"] = [_moved(step["nudged"], step["plain"]) for step in steps]
@@ -75,13 +76,53 @@ def measure(label, images=5):
     return found
 
 
+def measure_in_float64(label, images=5):
+    """What the table has of a model whose layers compute in float64 (`in_float64`): dict."""
+    from replicate.gpu_check import small
+    from tests.train import in_float64
+
+    with _tiny(label, images) as config:
+        trainer = in_float64.made(config, Execution(seed=3, jit_compile=True))
+        if config.model.HasField("faster_rcnn"):
+            _tell_proposals(trainer)
+        trainer.build_variables()
+        dtypes = sorted({variable.dtype.name for variable in trainer.model.trainable_variables})
+        steps = list(in_float64.beside_each_other(small.filled(trainer), STEPS))
+        del trainer
+        trainer = in_float64.made(config, Execution(seed=3))
+        trainer.build_variables()
+        own_way, _ = small.losses_of(small.filled(trainer), STEPS)
+    same = [[_scalars(step["xla"]), _scalars(step["plain"])] for step in steps]
+    return {
+        "label": label,
+        "dtypes": dtypes,
+        "moved": [_moved(step["xla"], step["plain"]) for step in steps],
+        "gradients": [step["gradients"] for step in steps],
+        "of_same_weights": same,
+        "compiled": [with_xla for with_xla, _ in same],
+        "losses": own_way,
+    }
+
+
+@contextlib.contextmanager
+def _tiny(label, images):
+    """The config of a model at tiny inputs, over records that are there until the end."""
+    from replicate.gpu_check import small
+
+    with tempfile.TemporaryDirectory() as folder:
+        if label == "CenterNet MobileNet v2 FPN":
+            _write_imagenet_weights(folder)
+        records = pathlib.Path(folder) / "records"
+        small.write_records(records, images)
+        yield small.config_of(label, records, STEPS)
+
+
 def _scalars(losses):
     return {name: value for name, value in losses.items() if name != PROPOSALS}
 
 
-def _telling_proposals(config):
-    """A trainer with XLA among whose losses are the proposals that were sampled."""
-    from replicate.gpu_check import small
+def _tell_proposals(trainer):
+    """Among the losses of an untraced trainer are the proposals that were sampled, from here on."""
 
     class Telling:
         def __init__(self, model_lib):
@@ -96,10 +137,7 @@ def _telling_proposals(config):
             )
             return losses | {PROPOSALS: predictions["proposal_boxes"]}, predictions
 
-    trainer = small.made(config, Execution(seed=3, jit_compile=True))
     trainer._replica._model_lib_v2 = Telling(trainer._replica._model_lib_v2)
-    trainer.build_variables()
-    return trainer
 
 
 def _moved(ours, theirs):
@@ -108,7 +146,7 @@ def _moved(ours, theirs):
     return int((np.abs(boxes[0] - boxes[1]).max(axis=-1, initial=0) > _SAME_BOX_PX).sum())
 
 
-def _beside_each_other(trainer, also_nudged):
+def beside_each_other(trainer, also_nudged):
     """Yields {"xla", "plain": losses} of twenty steps, each of both with the same weights.
 
     And "nudged": without XLA, each weight moved a little (`NUDGE`).
@@ -198,14 +236,26 @@ def of_equal_proposals(found, side="xla"):
     return [each for each, other in zip(of_totals(found, side), moved, strict=True) if not other]
 
 
-def row(found):
-    """A model's line of docs/engine.md."""
+def cell(in_float64):
+    """Of a model whose layers compute in float64: the worst term and the worst gradients with the
+    same weights, and the worst term of twenty steps, each its own way."""
+    from replicate.gpu_check import small
+
+    same = small.difference(*zip(*in_float64["of_same_weights"], strict=True))
+    whole = small.difference(in_float64["compiled"], in_float64["losses"])
+    moved = sum(map(bool, in_float64["moved"]))
+    others = f" ({moved} steps sample other proposals)" if moved else ""
+    return f"{same:.0e}{others}, {max(in_float64['gradients']):.0e}, {whole:.0e}"
+
+
+def row(found, in_float64):
+    """A model's line of docs/engine.md, of what `measure` and `measure_in_float64` found."""
     from replicate.gpu_check import small
 
     plain, bfloat16 = found["losses"][0][TOTAL], found["bfloat16"][TOTAL]
     reduced = f"{bfloat16:.5g}, {plain:.5g} ({abs(bfloat16 - plain) / plain:.1%})"
     if "compiled" not in found:
-        return f"| {found['label']} | refused | – | – | – | {reduced} |"
+        return f"| {found['label']} | refused | – | – | – | – | {reduced} |"
     compiled = found["compiled"]
     totals, moved = of_totals(found), found["moved"]
     same = statistics.median(totals)
@@ -220,7 +270,8 @@ def row(found):
     whole = small.difference(compiled, found["losses"])
     seconds = found["compile_s"] - found["plain_first_s"]
     differences = f"{same:.0e}, {worst} | {whole:.0e}"
-    return f"| {found['label']} | runs | {differences} | {seconds:.0f} s | {reduced} |"
+    strict = cell(in_float64) if in_float64 else "not measured"
+    return f"| {found['label']} | runs | {differences} | {strict} | {seconds:.0f} s | {reduced} |"
 
 
 def main():
@@ -230,6 +281,7 @@ def main():
     parser.add_argument("label", nargs="?")
     parser.add_argument("output", nargs="?", type=pathlib.Path)
     parser.add_argument("--images", type=int, default=5)
+    parser.add_argument("--float64", action="store_true")
     parser.add_argument("--all", metavar="FOLDER", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.all:
@@ -238,9 +290,10 @@ def main():
     from replicate.train import compilations
 
     compilations.keep()
-    found = measure(arguments.label, arguments.images)
+    measured = measure_in_float64 if arguments.float64 else measure
+    found = measured(arguments.label, arguments.images)
     arguments.output.write_text(json.dumps(found), encoding="utf-8")
-    print(row(found))
+    print(cell(found) if arguments.float64 else row(found, None))
 
 
 def _all(folder):
@@ -249,15 +302,26 @@ def _all(folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, label in enumerate(models.MODELS):
-        kept = folder / f"{number:02d}.json"
-        if not kept.exists():
-            command = [sys.executable, "-m", "tests.train.compiled", label, str(kept)]
-            with open(kept.with_suffix(".log"), "wb") as log:
-                status = subprocess.run(command, stdout=log, stderr=log).returncode
-            if status:
-                print(f"| {label} | failed, see {log.name} | | | | |", flush=True)
-                continue
-        print(row(json.loads(kept.read_text(encoding="utf-8"))), flush=True)
+        found = _kept_or_measured(label, folder / f"{number:02d}.json")
+        if found is None:
+            print(f"| {label} | failed, see {number:02d}.log | | | | | |", flush=True)
+            continue
+        in_float64 = None
+        if "compiled" in found and label not in NOT_IN_FLOAT64:
+            in_float64 = _kept_or_measured(
+                label, folder / f"{number:02d}.float64.json", "--float64"
+            )
+        print(row(found, in_float64), flush=True)
+
+
+def _kept_or_measured(label, kept, *options):
+    """What is in the file, measured where it is not there; None where that fails."""
+    if not kept.exists():
+        command = [sys.executable, "-m", "tests.train.compiled", label, str(kept), *options]
+        with open(kept.with_suffix(".log"), "wb") as log:
+            if subprocess.run(command, stdout=log, stderr=log).returncode:
+                return None
+    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -201,3 +201,20 @@ def test_what_xla_compiled_is_told():
     (change,) = conditions.between([with_xla], [without])
     assert change.sentence == "evaluated with XLA for TensorFlow's kernels"
     assert not conditions.between([with_xla], [with_xla])
+
+
+def test_evaluated_in_tensorfloat32_is_told():
+    how = {"decoder": "tensorflow", "decoder_version": "2", "suppression": "kit", "batch_size": 8}
+    reduced = how | {"tf32": True}
+    told = [
+        any("TensorFloat-32" in note for note in verdict.decide(BOXES, made).notes)
+        for made in (metrics(22.2, inference=reduced), metrics(22.2, inference=how))
+    ]
+    assert told == [True, False]
+    on_gpu, elsewhere = (
+        RunFacts(evaluation=run_facts.of_evaluation(metrics(22.2, inference=each)))
+        for each in (reduced, how)
+    )
+    (change,) = conditions.between([on_gpu], [elsewhere])
+    assert change.sentence == "evaluated with TensorFloat-32 for float32"
+    assert not conditions.between([on_gpu], [on_gpu])

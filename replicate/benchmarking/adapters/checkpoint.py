@@ -11,6 +11,7 @@ from replicate import config as configs
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
     tensorflow_device,
+    tensorflow_tf32,
     tensorflow_version,
 )
 from replicate.benchmarking.model import Deferred, Model, sha256_of, sha256_of_files
@@ -133,6 +134,7 @@ def _model(
         lambda batch: detector(*batch),
         name=name,
         device=tensorflow_device(),
+        tf32=tensorflow_tf32(),
         max_batch=None if detector.static_shape else 1,
         decoder=detections.DECODER,
         suppression=detector.suppression,

@@ -20,6 +20,14 @@ def tensorflow_version() -> str:
     return importlib.metadata.version("tensorflow")
 
 
+def tensorflow_tf32() -> bool:
+    """Whether its float32 is TensorFloat-32 here."""
+    tensorflow()
+    from replicate.train import precision
+
+    return precision.computes_in_tf32()
+
+
 def tensorflow_device() -> str:
     """The first GPU's name, or the CPU's."""
     tf = tensorflow()

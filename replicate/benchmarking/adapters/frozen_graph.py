@@ -10,6 +10,7 @@ import numpy as np
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
     tensorflow_device,
+    tensorflow_tf32,
     tensorflow_version,
 )
 from replicate.benchmarking.adapters.labels import category_ids
@@ -81,6 +82,7 @@ def _model(path: str | os.PathLike, content: bytes, name: str, id_of: list[int |
         lambda batch: detect(tf.constant(batch)),
         name=name,
         device=tensorflow_device(),
+        tf32=tensorflow_tf32(),
         max_batch=1,
         decoder="tensorflow",
         collate=np.stack,

@@ -12,6 +12,7 @@ from replicate import archive
 from replicate.benchmarking.adapters.frameworks import (
     tensorflow,
     tensorflow_device,
+    tensorflow_tf32,
     tensorflow_version,
 )
 from replicate.benchmarking.adapters.labels import category_ids_of
@@ -97,6 +98,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
         call,
         name=name,
         device=tensorflow_device(),
+        tf32=tensorflow_tf32(),
         # Images of one batch have one size; the zoo's signature takes one image.
         max_batch=1,
         decoder="tensorflow",
