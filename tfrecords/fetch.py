@@ -97,10 +97,11 @@ def fetch(
         except _TryAgain as fault:
             fruitless = 0 if _bytes_of(wanted.part) > before else fruitless + 1
             if fruitless >= attempts:
-                kept = f"What has arrived stays in {wanted.part}; " * bool(_bytes_of(wanted.part))
+                kept = _bytes_of(wanted.part)
                 raise InputError(
-                    f"{url}: given up after {attempts} attempts without a byte: {fault}. {kept}"
-                    "run the same command to continue"
+                    f"{url}: given up after {attempts} attempts without a byte: {fault}. "
+                    + (f"What has arrived stays in {wanted.part}; run" if kept else "Run")
+                    + " the same command to continue"
                 ) from fault
             time.sleep(wait_s * 2**fruitless)
         except OSError as error:  # writing, not the network: that is _TryAgain

@@ -75,6 +75,9 @@ flags.adopt_module_key_flags(reference_flags)
 def main(run_dirs: list[str]) -> int:
     if bool(run_dirs) == bool(FLAGS.metrics):
         raise UserError("give run directories, or --metrics (with --model); see --help")
+    for path in run_dirs:
+        if os.path.isfile(path) and path.endswith(".json"):
+            raise UserError(f"{path}: a file; the scores of a file are given by --metrics={path}")
     asked, official = reference_flags.asked(), None
     if FLAGS.or_better and not asked:
         raise UserError("--or_better goes with --reference")

@@ -175,12 +175,19 @@ def test_wrong_bytes_leave_nothing_to_continue(server, tmp_path):
 def test_a_second_call_continues_the_first(server, tmp_path):
     server.cut_after, server.cuts = 1_000_000, 1
     server.busy_after = 1
-    with pytest.raises(InputError, match="run the same command to continue"):
+    with pytest.raises(InputError, match="file.bin.part; run the same command to continue"):
         get(server, tmp_path / "file.bin", attempts=2)
     assert (tmp_path / "file.bin.part").stat().st_size == 1_000_000
     server.busy_after, server.log = None, []
     assert get(server, tmp_path / "file.bin").read_bytes() == CONTENT
     assert server.log == ["bytes=1000000-"]
+
+
+def test_of_what_has_not_arrived_nothing_is_said_to_stay(server, tmp_path):
+    server.busy_after = 0
+    with pytest.raises(InputError, match="Run the same command to continue") as caught:
+        get(server, tmp_path / "file.bin", attempts=2)
+    assert "stays" not in str(caught.value) and os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("change", ["etag", "url"])

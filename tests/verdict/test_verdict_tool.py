@@ -73,6 +73,13 @@ def test_the_same_run_three_times(tmp_path):
     assert done.returncode == 2 and "that is one run, not several seeds" in done.stderr
 
 
+def test_a_file_of_scores_is_given_by_its_flag(tmp_path):
+    write_json(tmp_path / "metrics.json", metrics(22.2))
+    done = run(tmp_path / "metrics.json")
+    assert done.returncode == 2
+    assert f"given by --metrics={tmp_path / 'metrics.json'}" in done.stderr
+
+
 def test_not_comparable_ends_with_3(tmp_path):
     made = run_directory(
         tmp_path / "a", MODEL, 22.2, scores=[metrics(22.2, annotations__images=128)]
