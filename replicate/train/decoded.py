@@ -1,13 +1,16 @@
 """Training images kept as they were decoded: each is decoded once, not once an epoch.
 
 Each image is a file, named for a fingerprint of its encoded bytes, in a folder of a local disk or
-of memory (tmpfs), which goes when the training ends. The next one decodes again, so that nothing
-that is kept can be of other records or of another decoder. Everything else of a record is read from
-the record, and the batches are those without the cache, to the bit (tests/train/test_decoded.py).
+of memory (tmpfs), which goes when the training ends; beside them lie the records, in their order,
+with this name in the place of the encoded image, so that what need not be decoded is not read
+either. The next training decodes again, so that nothing that is kept can be of other records or of
+another decoder. The batches are those without the cache, to the bit (tests/train/test_decoded.py).
 """
 
 import collections
 import contextlib
+import hashlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -50,7 +53,7 @@ def kept(
     cache_dir: str = "",
     stopped: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
-    """A folder with the decoded image of every record, as long as the block runs.
+    """A folder with the decoded image of every record, and the rest of it, while the block runs.
 
     How much room they take is said before the first one is written.
 
@@ -106,12 +109,12 @@ def _tell_room(
             f"--cache: there is no {_MEMORY} here to keep images in; name a --cache_dir"
         )
     some = evenly(paths, _SHARDS)
-    first = -(-_SAMPLE // len(some))
-    sample = tf.data.Dataset.from_tensor_slices(some).flat_map(
-        lambda path: tf.data.TFRecordDataset(path).take(first)
-    )
-    sizes = [image.nbytes for _, image in _decoded(sample, input_reader).as_numpy_iterator()]
-    needed = records * (sum(sizes) / max(len(sizes), 1) + _HEAD_BYTES)
+    sample = _decoded(some, input_reader, first=-(-_SAMPLE // len(some)))
+    sizes = [
+        len(_named(record, name)) + framing.FRAME_BYTES + _HEAD_BYTES + image.nbytes
+        for _, record, name, image in sample.as_numpy_iterator()
+    ]
+    needed = records * sum(sizes) / max(len(sizes), 1)
     free = shutil.disk_usage(parent).free
     if parent == _MEMORY:
         free = min(free, devices.available_bytes())
@@ -132,22 +135,46 @@ def _fill(
     records: int,
     stopped: Callable[[], object],
 ) -> bool:
-    """Writes each image once; whether it came to the end."""
-    encoded = tf.data.TFRecordDataset(paths, buffer_size=8_000_000)
-    images = _decoded(encoded, input_reader).as_numpy_iterator()
-    for name, image in tqdm(images, "decode training images", records, unit="image"):
-        if stopped():
-            return False
-        head = np.zeros(_HEAD_BYTES // 4, np.int32)
-        head[: image.ndim] = image.shape
-        with open(folder / name.decode(), "wb") as file:
-            file.write(head.tobytes())
-            file.write(image.data)
+    """Writes each image once, and each record without it; whether it came to the end."""
+    for path in paths:
+        record_path(str(folder), path).touch()  # a shard may hold none
+    elements = _decoded(paths, input_reader).as_numpy_iterator()
+    images = tqdm(elements, "decode training images", records, unit="image")
+    for shard, of_shard in itertools.groupby(images, key=lambda element: element[0]):
+        with open(record_path(str(folder), shard.decode()), "wb") as named:
+            writer = framing.Writer(named)
+            for _, record, name, image in of_shard:
+                if stopped():
+                    return False
+                head = np.zeros(_HEAD_BYTES // 4, np.int32)
+                head[: image.ndim] = image.shape
+                with open(folder / name.decode(), "wb") as file:
+                    file.write(head.tobytes())
+                    file.write(image.data)
+                writer.write(_named(record, name))
     return True
 
 
-def _decoded(records: tf.data.Dataset, input_reader: "Message") -> tf.data.Dataset:
-    """(name, image uint8 [h, w, 3]) of each record, as the API decodes it; in any order."""
+def record_path(folder: str, path: str) -> pathlib.Path:
+    """Where the records of the shard `path` lie, without their images, in a folder of `kept`."""
+    return pathlib.Path(folder) / (hashlib.sha256(path.encode()).hexdigest() + ".tfrecord")
+
+
+def _named(record: bytes, name: bytes) -> bytes:
+    """A serialized tf.Example that has its image's name in the place of the encoded image."""
+    example = tf.train.Example.FromString(record)
+    example.features.feature[_ENCODED].bytes_list.value[0] = name
+    return example.SerializeToString()
+
+
+def _decoded(
+    paths: list[str], input_reader: "Message", first: int | None = None
+) -> tf.data.Dataset:
+    """(shard, record, name, image uint8 [h, w, 3] as the API decodes it) of each, in their order.
+
+    Args:
+      first: how many of each shard; None takes all.
+    """
     from object_detection.builders import decoder_builder
     from object_detection.core import standard_fields
 
@@ -160,14 +187,21 @@ def _decoded(records: tf.data.Dataset, input_reader: "Message") -> tf.data.Datas
         _FORMAT: tf.io.FixedLenFeature([], tf.string, "jpeg"),
     }
 
-    def image_of(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        tensors = tf.io.parse_single_example(record, fields)
-        return _name(tensors[_ENCODED]), handler.tensors_to_item(tensors)
+    def records_of(path: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, buffer_size=8_000_000)
+        return records.take(-1 if first is None else first).map(lambda record: (path, record))
 
-    return records.map(
-        tf.autograph.experimental.do_not_convert(image_of),
-        num_parallel_calls=os.cpu_count() or 1,
-        deterministic=False,
+    def with_image(path: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        tensors = tf.io.parse_single_example(record, fields)
+        return path, record, _name(tensors[_ENCODED]), handler.tensors_to_item(tensors)
+
+    return (
+        tf.data.Dataset.from_tensor_slices(paths)
+        .flat_map(records_of)
+        .map(
+            tf.autograph.experimental.do_not_convert(with_image),
+            num_parallel_calls=os.cpu_count() or 1,
+        )
     )
 
 
@@ -182,18 +216,18 @@ def _name(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def read_by(decoder: Any, folder: str) -> None:
-    """Makes the API's decoder of records read images from a folder that `kept` filled."""
+    """Makes the API's decoder read the images that a folder of `kept` has of its records."""
     from object_detection.core import standard_fields
 
     class Kept(tfexample_decoder.ItemHandler):
-        """The image of a record's encoded bytes."""
+        """The image that a record names."""
 
         def __init__(self) -> None:
             super().__init__([_ENCODED])
 
         def tensors_to_item(self, keys_to_tensors: dict) -> tf.Tensor:
             """The image, uint8 [h, w, 3]."""
-            path = tf.strings.join([folder, "/", _name(keys_to_tensors[_ENCODED])])
+            path = tf.strings.join([folder, "/", keys_to_tensors[_ENCODED]])
             content = tf.io.decode_raw(tf.io.read_file(path), tf.uint8)
             shape = tf.bitcast(tf.reshape(content[:12], [3, 4]), tf.int32)
             image = tf.reshape(content[_HEAD_BYTES:], shape)

@@ -71,11 +71,12 @@ def _epoch(paths: tf.Tensor, config: Any, seed: int, epoch: tf.Tensor) -> tf.dat
     epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
     if config.shuffle:
         paths = tf.random.experimental.stateless_shuffle(paths, epoch_seed)
+    readers = min(config.num_readers, paths.shape[0])
     records = tf.data.Dataset.from_tensor_slices(paths).interleave(
         lambda path: tf.data.TFRecordDataset(path, buffer_size=8_000_000),
-        cycle_length=min(config.num_readers, paths.shape[0]),
+        cycle_length=readers,
         block_length=config.read_block_length,
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=readers,
         deterministic=True,
     )
     if config.shuffle:
@@ -84,7 +85,7 @@ def _epoch(paths: tf.Tensor, config: Any, seed: int, epoch: tf.Tensor) -> tf.dat
 
 
 def numbered_records(
-    paths: list[str], config: Any, *, seed: int, first_example: int
+    paths: list[str], config: Any, *, seed: int, first_example: int, images: str = ""
 ) -> tf.data.Dataset:
     """Serialized records from the run's example `first_example` on, epoch after epoch, without end.
 
@@ -92,6 +93,7 @@ def numbered_records(
       paths: list of TFRecord files.
       config: InputReader, or what has its fields; whether and how widely it shuffles.
       seed: the order of each epoch follows from it.
+      images: a folder of `decoded.kept`, whose records are read instead; "" reads these.
 
     Returns:
       tf.data.Dataset of (example number int64, record).
@@ -103,7 +105,8 @@ def numbered_records(
     if not records_per_epoch:
         raise UserError(f"no record in {', '.join(paths[:3])}; were all images dropped?")
     first_epoch, skipped = divmod(first_example, records_per_epoch)
-    path_tensor = tf.constant(paths)
+    read = [str(decoded.record_path(images, path)) for path in paths] if images else paths
+    path_tensor = tf.constant(read)
 
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
         records = _epoch(path_tensor, config, seed, epoch)
@@ -119,8 +122,8 @@ def dataset_build(
     """A `dataset_build` for the API, whose first example is number `first_example` of the run.
 
     Under several input pipelines, each counts its own examples. Of the batches, those whose number
-    is `part` modulo `parts` are made. Images are read from the folder `images` where one is named,
-    see `decoded.kept`.
+    is `part` modulo `parts` are made. Records and images are read from the folder `images` where
+    one is named, see `decoded.kept`.
     """
 
     def build(
@@ -155,7 +158,11 @@ def dataset_build(
                 return transform_input_data_fn(decoder.decode(record))
 
         numbered = numbered_records(
-            paths, input_reader_config, seed=seed + pipeline, first_example=first_example
+            paths,
+            input_reader_config,
+            seed=seed + pipeline,
+            first_example=first_example,
+            images=images,
         )
         if parts > 1:
             numbered = numbered.filter(
@@ -173,13 +180,19 @@ def _threads() -> tf.data.Options:
     """Threads of the input's own, one a core, each of which makes whole examples.
 
     TensorFlow's own pool is that of the step's operations, which then wait for the input; and
-    there each operation on one image is split among all cores.
+    there each operation on one image is split among all cores. To tune how many work at once
+    TensorFlow takes the time of every operation, which takes time (docs/performance.md).
     """
     options = tf.data.Options()
-    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    options.threading.private_threadpool_size = len(cores)
+    options.threading.private_threadpool_size = _cores()
     options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False
     return options
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 
 
 def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
@@ -191,9 +204,9 @@ def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """
     plain = tf.autograph.experimental.do_not_convert(function)
     try:
-        return dataset.map(plain, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return dataset.map(plain, num_parallel_calls=_cores(), deterministic=True)
     except TypeError:  # A tensor as a Python bool, the step of a loop, or the like.
-        return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return dataset.map(function, num_parallel_calls=_cores(), deterministic=True)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,10 @@ from tensorflow.python.ops import gen_image_ops, gen_random_ops
 # Named, since XLA left to itself takes another; it is the one that the operations take on a CPU and
 # a GPU. With it XLA draws the same integers and orders, though of floats it makes other ones of the
 # same bits.
-_ALGORITHM = "philox"
+_NAMED = "philox"
+# Left to the operations, which take the same one: one operation makes a draw's key and counter
+# where TensorFlow's Python makes eighty of a name.
+_LEFT_TO_OPERATIONS = "auto_select"
 
 
 class PerElement:
@@ -32,16 +35,20 @@ class PerElement:
     Args:
       seed: the run's seed.
       index: scalar int64 tensor, the element's position in the run's stream of examples.
+      xla: whether XLA may compile what draws, which nothing does in an input pipeline.
     """
 
-    def __init__(self, seed: int, index: tf.Tensor) -> None:
-        self._seed = tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
+    def __init__(self, seed: int, index: tf.Tensor, *, xla: bool = False) -> None:
+        self.algorithm = _NAMED if xla else _LEFT_TO_OPERATIONS
+        seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
+        # What `tf.random.fold_in` puts before the number that it folds in.
+        self._folded = tf.random.fold_in(seeds, 0, alg=self.algorithm)[0]
         self._ops_seeded = 0
 
     def next_seed(self) -> tf.Tensor:
-        """int64[2] tensor, another one for each op."""
+        """int32[2] tensor, another one for each op."""
         self._ops_seeded += 1
-        return tf.random.fold_in(self._seed, self._ops_seeded, alg=_ALGORITHM)
+        return tf.stack([self._folded, self._ops_seeded])
 
 
 def of_step(seed: int, step: tf.Tensor, part: int | tf.Tensor = 0, parts: int = 1) -> PerElement:
@@ -55,7 +62,7 @@ def of_step(seed: int, step: tf.Tensor, part: int | tf.Tensor = 0, parts: int = 
     """
     # Examples of the input pipeline are numbered from 0 too; they have the seeds from 0 up.
     index = tf.cast(step, tf.int64) * parts + tf.cast(part, tf.int64)
-    return PerElement(-1 - seed, index)
+    return PerElement(-1 - seed, index, xla=True)
 
 
 class Advancing:
@@ -64,6 +71,8 @@ class Advancing:
     Args:
       generator: tf.random.Generator; tracked in the checkpoint by its owner.
     """
+
+    algorithm = _NAMED
 
     def __init__(self, generator: tf.random.Generator) -> None:
         self._generator = generator
@@ -80,7 +89,7 @@ def _stateless_ops(source: PerElement | Advancing) -> dict:
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
         return tf.random.stateless_uniform(
-            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
+            shape, source.next_seed(), dtype=dtype, name=name, alg=source.algorithm
         )
 
     def random_uniform_int(
@@ -98,21 +107,21 @@ def _stateless_ops(source: PerElement | Advancing) -> dict:
             maxval,
             dtype=minval.dtype,
             name=name,
-            alg=_ALGORITHM,
+            alg=source.algorithm,
         )
 
     def random_standard_normal(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
         return tf.random.stateless_normal(
-            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
+            shape, source.next_seed(), dtype=dtype, name=name, alg=source.algorithm
         )
 
     def truncated_normal(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
         return tf.random.stateless_truncated_normal(
-            shape, source.next_seed(), dtype=dtype, name=name, alg=_ALGORITHM
+            shape, source.next_seed(), dtype=dtype, name=name, alg=source.algorithm
         )
 
     def random_shuffle(
@@ -121,7 +130,12 @@ def _stateless_ops(source: PerElement | Advancing) -> dict:
         # Not the op StatelessShuffle, which XLA cannot compile. Keys of 64 bits are as good as
         # never equal (of 100,000, two are with probability 3e-10), so all orders are as likely.
         keys = tf.random.stateless_uniform(
-            tf.shape(value)[:1], source.next_seed(), None, None, dtype=tf.int64, alg=_ALGORITHM
+            tf.shape(value)[:1],
+            source.next_seed(),
+            None,
+            None,
+            dtype=tf.int64,
+            alg=source.algorithm,
         )
         return tf.gather(value, tf.argsort(keys), name=name)
 

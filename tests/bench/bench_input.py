@@ -7,7 +7,8 @@
 For each recipe, on the records that the kit converts: reading, the bare decode of each record's
 JPEG, the API's decoder (all features), the batches without augmentation (resized, targets padded),
 with it, as the training gets them, and these with --cache=decoded, once its images are there. Each
-is a tf.data pipeline of its own over the same images; they run in turns. Printed: images a second,
+is a tf.data pipeline of its own over the same images; they run in turns, each from full buffers to
+full buffers, while the others rest with theirs full. Printed: images a second,
 processor milliseconds an image (the difference between two lines is a part's), and the ratios of
 the whole, without the cache and with it, to the bare decode by processor time, with their 95 %
 intervals from paired turns. Images a second a core are 1000 over these milliseconds. The target is
@@ -126,11 +127,26 @@ def pipelines(recipe, pattern, label_map):
 
 
 def turn(iterator, elements):
-    """(seconds, processor's seconds) for so many elements."""
-    begun, cpu = time.perf_counter(), time.process_time()
+    """(seconds, processor's seconds) for so many elements.
+
+    From full buffers to full buffers: as many are made as are taken.
+    """
+    cpu = _at_rest()
+    begun = time.perf_counter()
     for _ in range(elements):
         next(iterator)
-    return time.perf_counter() - begun, time.process_time() - cpu
+    seconds = time.perf_counter() - begun
+    return seconds, _at_rest() - cpu
+
+
+def _at_rest():
+    """The processor's seconds of this process, once nothing is made ahead any more."""
+    before = time.process_time()
+    while True:
+        time.sleep(0.05)
+        if (now := time.process_time()) - before < 0.002:
+            return now
+        before = now
 
 
 def profiled(dataset, images):
@@ -155,15 +171,12 @@ def measure(recipe, pattern, label_map, images, turns, with_profile=False):
 
     with pipelines(recipe, pattern, label_map) as datasets, tf.device("/CPU:0"):
         found = {part: [] for part in datasets}
+        iterators = {part: iter(dataset) for part, dataset in datasets.items()}
         for number in range(turns + 1):
-            for part, dataset in datasets.items():
+            for part, iterator in iterators.items():
                 of_batches = part.startswith("batches")
                 elements = images // BATCH if of_batches else images
-                # A new iterator each turn: nothing is made ahead of it in another's.
-                iterator = iter(dataset)
-                next(iterator)
                 seconds, cpu = turn(iterator, elements)
-                del iterator
                 if number:  # the first turn warms caches and traces
                     rate = elements * (BATCH if of_batches else 1)
                     found[part].append((rate / seconds, cpu / rate * 1e3))

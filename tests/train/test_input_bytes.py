@@ -74,6 +74,7 @@ def test_a_recipe_s_batches_have_the_api_s_bits(recipe, records, monkeypatch):
     "steps",
     [
         ("random_vertical_flip", "random_rotation90", "random_image_scale"),
+        ("random_horizontal_flip", "random_scale_crop_and_pad_to_square", "random_adjust_hue"),
         pytest.param(
             ("random_horizontal_flip", "random_adjust_hue", "ssd_random_crop"),
             marks=pytest.mark.slow,
@@ -190,3 +191,36 @@ def test_channels_are_normalized_to_the_api_s_bits(normalize):
     for mine, other in zip(*(next(iter(each)) for each in (ours, theirs)), strict=True):
         assert mine.dtype == other.dtype and mine.shape == other.shape
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("size_hw", [(64, 80), (40, 80), (64, 33), (20, 31)])
+@pytest.mark.parametrize("offset_hw", [(0, 0), (3, 5)])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_what_was_padded_first_is_padded_last_to_the_same_bits(size_hw, offset_hw, dtype):
+    side_h, side_w = size_hw[0] + 11 * bool(offset_hw[0]), size_hw[1] + 9 * bool(offset_hw[1])
+    whole_hw = max(64, side_h), max(80, side_w)
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3)).astype(np.float32)
+
+    def padded_first(image):
+        padded = tf.image.pad_to_bounding_box(image, *offset_hw, *whole_hw)
+        images = tf.expand_dims(padded, 0) / 255
+        images = (images - [[[0.485, 0.456, 0.406]]]) / [[[0.229, 0.224, 0.225]]]
+        return tf.cast(tf.squeeze(tf.stack([tf.unstack(images, 1)[0]]), 0), dtype)
+
+    images = tf.data.Dataset.from_generator(
+        lambda: [image], output_signature=tf.TensorSpec([None, None, 3], tf.float32)
+    )
+    theirs, ours = (
+        next(iter(images.map(tf.autograph.experimental.do_not_convert(function))))
+        for function in (
+            padded_first,
+            lambda image: input_bytes._padded_last(padded_first(image)),
+        )
+    )
+    last = input_bytes._padded_last
+    function = tf.function(lambda image: last(padded_first(image)), autograph=False)
+    graph = function.get_concrete_function(images.element_spec).graph
+    assert {operation.type for operation in graph.get_operations()} & {"If", "StatelessIf"}
+    assert ours.dtype == theirs.dtype == dtype and ours.shape == theirs.shape == (*whole_hw, 3)
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(np.unique(tf.cast(ours, tf.float32))) > 100

@@ -43,6 +43,28 @@ def test_an_element_draws_the_same_wherever_the_stream_is_entered(name):
     assert (whole != _per_element(DRAWS[name], seed=4, start=0, count=40)).any()
 
 
+@pytest.mark.parametrize("name", DRAWS)
+def test_an_input_draws_what_a_named_algorithm_does(name):
+    """Whose key and counter TensorFlow's Python makes, where the input's are an operation's."""
+
+    def named(index):
+        with randomness.drawn_from(randomness.PerElement(3, index, xla=True)):
+            return DRAWS[name]()
+
+    theirs = tf.data.Dataset.range(40).map(named)
+    np.testing.assert_array_equal(
+        _per_element(DRAWS[name], seed=3, start=0, count=40), list(theirs.as_numpy_iterator())
+    )
+
+
+def test_the_second_draw_has_the_seed_with_two_folded_in():
+    _, second = _per_element(
+        lambda: tf.stack([tf.random.uniform([]), tf.random.uniform([])]), 3, 0, 20
+    ).T
+    seeds = [tf.random.fold_in(tf.constant([3, index], tf.int64), 2) for index in range(20)]
+    np.testing.assert_array_equal(second, [tf.random.stateless_uniform([], seed) for seed in seeds])
+
+
 @pytest.mark.parametrize("name", ["uniform", "uniform_between", "normal", "truncated_normal"])
 def test_the_distribution_is_that_of_the_op_replaced(name):
     ours = _per_element(DRAWS[name], seed=0, start=0, count=4000)
