@@ -131,8 +131,10 @@ def _reader(place: Place) -> Callable[..., Any]:
                 records = records.filter(
                     lambda number, _: (number - first) // batch_size % place.parts == place.part
                 )
-            examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            return examples.batch(batch_size, drop_remainder=True).prefetch(2)
+            examples = records.map(
+                example, num_parallel_calls=input_stream.cores(), deterministic=True
+            )
+            return input_stream.batched(examples, batch_size)
 
     return Reader
 

@@ -150,7 +150,7 @@ def dataset_build(
         decoder = decoder_builder.build(input_reader_config)
         if images:
             decoded.read_by(decoder, images)
-        assert transform_input_data_fn is not None  # which the API gives
+        assert transform_input_data_fn is not None and batch_size  # which the API gives
 
         def example(index: tf.Tensor, record: tf.Tensor) -> Any:
             draws = randomness.PerElement(seed + pipeline, index)
@@ -168,12 +168,17 @@ def dataset_build(
             numbered = numbered.filter(
                 lambda index, record: (index - first_example) // batch_size % parts == part
             )
-        examples = _mapped(numbered, example)
-        batches = examples.batch(batch_size, drop_remainder=True)
-        batches = batches.prefetch(max(input_reader_config.num_prefetch_batches, 2))
-        return batches.with_options(_threads())
+        return batched(
+            mapped(numbered, example), batch_size, input_reader_config.num_prefetch_batches
+        )
 
     return build
+
+
+def batched(examples: tf.data.Dataset, batch_size: int, ahead: int = 2) -> tf.data.Dataset:
+    """Batches of `examples`, as many as `ahead` (two at least) made before they are asked for."""
+    batches = examples.batch(batch_size, drop_remainder=True)
+    return batches.prefetch(max(ahead, 2)).with_options(_threads())
 
 
 def _threads() -> tf.data.Options:
@@ -184,18 +189,18 @@ def _threads() -> tf.data.Options:
     TensorFlow takes the time of every operation, which takes time (docs/performance.md).
     """
     options = tf.data.Options()
-    options.threading.private_threadpool_size = _cores()
+    options.threading.private_threadpool_size = cores()
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
     return options
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 
 
-def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+def mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """`dataset.map`, without AutoGraph where the API's code can be traced so.
 
     AutoGraph's rewriting takes many times as long as the tracing. Of the API's augmentation steps
@@ -204,9 +209,9 @@ def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """
     plain = tf.autograph.experimental.do_not_convert(function)
     try:
-        return dataset.map(plain, num_parallel_calls=_cores(), deterministic=True)
+        return dataset.map(plain, num_parallel_calls=cores(), deterministic=True)
     except TypeError:  # A tensor as a Python bool, the step of a loop, or the like.
-        return dataset.map(function, num_parallel_calls=_cores(), deterministic=True)
+        return dataset.map(function, num_parallel_calls=cores(), deterministic=True)
 
 
 @contextlib.contextmanager

@@ -7,14 +7,14 @@
 For each recipe, on the records that the kit converts: reading, the bare decode of each record's
 JPEG, the API's decoder (all features), the batches without augmentation (resized, targets padded),
 with it, as the training gets them, and these with --cache=decoded, once its images are there. Each
-is a tf.data pipeline of its own over the same images; they run in turns, each from full buffers to
-full buffers, while the others rest with theirs full. Printed: images a second,
-processor milliseconds an image (the difference between two lines is a part's), and the ratios of
-the whole, without the cache and with it, to the bare decode by processor time, with their 95 %
-intervals from paired turns. Images a second a core are 1000 over these milliseconds. The target is
---target for the SSD recipes with the cache, which is there for every epoch but the first; where the
-interval does not tell, that is said. --profile tells, of one more turn of the whole, which
-operations its time went to. Exit status 1 where a target is missed.
+is a tf.data pipeline of its own over the same images, with the training's threads; they run in
+turns, each from full buffers to full buffers, while the others rest with theirs full. Printed:
+images a second, processor milliseconds an image (the difference between two lines is a part's), and
+the ratios of the whole, without the cache and with it, to the bare decode by processor time, with
+their 95 % intervals from paired turns. Images a second a core are 1000 over these milliseconds. The
+target is --target for the SSD recipes with the cache, which is there for every epoch but the first;
+where the interval does not tell, that is said. --profile tells, of one more turn of the whole,
+which operations its time went to. Exit status 1 where a target is missed.
 """
 
 import argparse
@@ -74,7 +74,11 @@ BARE, WHOLE, CACHED = "bare JPEG decode", "batches, augmented", "batches, augmen
 
 @contextlib.contextmanager
 def pipelines(recipe, pattern, label_map):
-    """{part: a dataset without end of one element an image, or of batches}."""
+    """{part: a dataset without end, of batches}.
+
+    Of what is only read or decoded a batch has sizes alone: nothing is copied that a peer of the
+    whole would not copy.
+    """
     import tensorflow as tf
     from object_detection.builders import decoder_builder
 
@@ -102,9 +106,11 @@ def pipelines(recipe, pattern, label_map):
         field = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
         return tf.io.decode_jpeg(tf.io.parse_single_example(record, field)["image/encoded"], 3)
 
-    def mapped(function):
-        function = tf.autograph.experimental.do_not_convert(function)
-        return records.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+    def sizes_of(function):
+        def sizes(record):
+            return [tf.size(made) for made in tf.nest.flatten(function(record))]
+
+        return input_stream.batched(input_stream.mapped(records, sizes), BATCH)
 
     plain = type(message)()
     plain.CopyFrom(message)
@@ -117,23 +123,23 @@ def pipelines(recipe, pattern, label_map):
 
     with decoded.kept(paths, reader) as images:
         yield {
-            "read": records,
-            BARE: mapped(bare),
-            "decoder": mapped(decoder.decode),
+            "read": sizes_of(lambda record: record),
+            BARE: sizes_of(bare),
+            "decoder": sizes_of(decoder.decode),
             "batches, not augmented": stream(plain),
             WHOLE: stream(message),
             CACHED: stream(message, images),
         }
 
 
-def turn(iterator, elements):
-    """(seconds, processor's seconds) for so many elements.
+def turn(iterator, batches):
+    """(seconds, processor's seconds) for so many batches.
 
     From full buffers to full buffers: as many are made as are taken.
     """
     cpu = _at_rest()
     begun = time.perf_counter()
-    for _ in range(elements):
+    for _ in range(batches):
         next(iterator)
     seconds = time.perf_counter() - begun
     return seconds, _at_rest() - cpu
@@ -174,12 +180,10 @@ def measure(recipe, pattern, label_map, images, turns, with_profile=False):
         iterators = {part: iter(dataset) for part, dataset in datasets.items()}
         for number in range(turns + 1):
             for part, iterator in iterators.items():
-                of_batches = part.startswith("batches")
-                elements = images // BATCH if of_batches else images
-                seconds, cpu = turn(iterator, elements)
+                seconds, cpu = turn(iterator, images // BATCH)
                 if number:  # the first turn warms caches and traces
-                    rate = elements * (BATCH if of_batches else 1)
-                    found[part].append((rate / seconds, cpu / rate * 1e3))
+                    made = images // BATCH * BATCH
+                    found[part].append((made / seconds, cpu / made * 1e3))
         parts = (WHOLE, CACHED) if with_profile else ()
         return found, {part: profiled(datasets[part], images) for part in parts}
 
@@ -188,7 +192,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=128, help="images a turn")
+    parser.add_argument("--images", type=int, default=256, help="images a turn")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--recipes", default=",".join(RECIPES))
     parser.add_argument("--records", help="pattern of records, instead of drawn ones")

@@ -224,7 +224,7 @@ def test_a_step_that_needs_autograph_gets_it_and_a_mistake_is_told():
             return number * 10
         return number
 
-    found = input_stream._mapped(tf.data.Dataset.range(4), brightened)
+    found = input_stream.mapped(tf.data.Dataset.range(4), brightened)
     assert list(found.as_numpy_iterator()) == [0, 1, 20, 30]
     with pytest.raises(TypeError, match="NoneType"):
-        input_stream._mapped(tf.data.Dataset.range(4), lambda number: number + len(None))
+        input_stream.mapped(tf.data.Dataset.range(4), lambda number: number + len(None))
