@@ -5,16 +5,17 @@
     python tests/bench/bench_input.py --records='train-*.tfrecord' --label_map=label_map.pbtxt
 
 For each recipe, on the records that the kit converts: reading, the bare decode of each record's
-JPEG, the API's decoder (all features), the batches without augmentation (resized, targets padded),
-with it, as the training gets them, and these with --cache=decoded, once its images are there. Each
-is a tf.data pipeline of its own over the same images, with the training's threads; they run in
-turns, each from full buffers to full buffers, while the others rest with theirs full. Printed:
-images a second, processor milliseconds an image (the difference between two lines is a part's), and
-the ratios of the whole, without the cache and with it, to the bare decode by processor time, with
-their 95 % intervals from paired turns. Images a second a core are 1000 over these milliseconds. The
-target is --target for the SSD recipes with the cache, which is there for every epoch but the first;
-where the interval does not tell, that is said. --profile tells, of one more turn of the whole,
-which operations its time went to. Exit status 1 where a target is missed.
+JPEG, the API's decoder (all features), examples without augmentation (resized, targets padded),
+batches of them, these with it, as the training gets them, with --cache=decoded, once its images are
+there, and where there is a GPU these copied to it. Each is a tf.data pipeline of its own over the
+same images, with the training's threads; they run in turns, each from full buffers to full buffers,
+while the others rest with theirs full. Printed: images a second, processor milliseconds an image
+(the difference between two lines is a part's), and the ratios of the whole, without the cache and
+with it, to the bare decode by processor time, with their 95 % intervals from paired turns. Images a
+second a core are 1000 over these milliseconds. The target is --target for the SSD recipes with the
+cache, which is there for every epoch but the first; where the interval does not tell, that is said.
+--profile tells, of one more turn of the whole, which operations its time went to. Exit status 1
+where a target is missed.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import statistics
 import sys
 import tempfile
 import time
+from unittest import mock
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
@@ -70,20 +72,20 @@ def make(folder):
 
 
 BARE, WHOLE, CACHED = "bare JPEG decode", "batches, augmented", "batches, augmented, cached"
+ON_DEVICE = "batches, copied to the GPU"
 
 
 @contextlib.contextmanager
 def pipelines(recipe, pattern, label_map):
     """{part: a dataset without end, of batches}.
 
-    Of what is only read or decoded a batch has sizes alone: nothing is copied that a peer of the
-    whole would not copy.
+    Of what is only read, decoded or resized a batch has sizes alone: nothing is copied.
     """
     import tensorflow as tf
     from object_detection.builders import decoder_builder
 
     from replicate import config, odapi
-    from replicate.train import decoded, input_stream
+    from replicate.train import decoded, distribution, input_stream
 
     message = config.render(
         recipe,
@@ -106,11 +108,13 @@ def pipelines(recipe, pattern, label_map):
         field = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
         return tf.io.decode_jpeg(tf.io.parse_single_example(record, field)["image/encoded"], 3)
 
-    def sizes_of(function):
-        def sizes(record):
-            return [tf.size(made) for made in tf.nest.flatten(function(record))]
+    batched = input_stream.batched
 
-        return input_stream.batched(input_stream.mapped(records, sizes), BATCH)
+    def of_sizes(examples, *_):
+        def sizes(*example):
+            return [tf.size(tensor) for tensor in tf.nest.flatten(example)]
+
+        return batched(input_stream.mapped(examples, sizes), BATCH)
 
     plain = type(message)()
     plain.CopyFrom(message)
@@ -121,15 +125,21 @@ def pipelines(recipe, pattern, label_map):
             config_message, model, seed=0, first_example=0, images=images
         )
 
+    with mock.patch.object(input_stream, "batched", of_sizes):
+        resized = stream(plain)
     with decoded.kept(paths, reader) as images:
-        yield {
-            "read": sizes_of(lambda record: record),
-            BARE: sizes_of(bare),
-            "decoder": sizes_of(decoder.decode),
+        parts = {
+            "read": of_sizes(records),
+            BARE: of_sizes(input_stream.mapped(records, bare)),
+            "decoder": of_sizes(input_stream.mapped(records, decoder.decode)),
+            "resized, targets padded": resized,
             "batches, not augmented": stream(plain),
             WHOLE: stream(message),
             CACHED: stream(message, images),
         }
+        if tf.config.list_logical_devices("GPU"):
+            parts[ON_DEVICE] = distribution.ahead_of(stream(message, images))
+        yield parts
 
 
 def turn(iterator, batches):
