@@ -20,7 +20,7 @@ tests/train/test_input_bytes.py holds batches to the API's bits.
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -180,12 +180,10 @@ def _padding_rows(image_resizer_fn: Any) -> Callable:
         resized, size = without_padding(image)
         if resized.dtype != tf.float32 or resized.shape[2] != 3:
             return image_resizer_fn(image)
-        pad = tf.constant(values, tf.float32)
-        right = tf.broadcast_to(pad, [size[0], side - size[1], 3])
-        below = tf.broadcast_to(pad, [side - size[0], side, 3])
-        padded = tf.concat([tf.concat([resized, right], axis=1), below], axis=0)
-        padded.set_shape([side, side, 3])
-        return [padded, size]
+        padding, missing = tf.constant(values, tf.float32), side - size
+        rows = tf.reshape(resized, [size[0], size[1] * 3])
+        padded = _with_margins(rows, padding, (0, missing[0]), (0, missing[1]), side)
+        return [tf.reshape(padded, [side, side, 3]), size]
 
     return resized_and_padded
 
@@ -280,23 +278,43 @@ def _padded_last(image: tf.Tensor) -> tf.Tensor:
         return image
     if content.shape[0] != 1 or content.shape[3] != 3:
         return image
-    (top, below), (left, right) = tf.unstack(paddings[1]), tf.unstack(paddings[2])
-    width, all_width = tf.shape(content)[2], before.shape[2]
+    width = tf.shape(content)[2]
     rows, padding = tf.reshape(content, [-1, width * 3]), tf.zeros([3])
     for step in steps:
         rows, padding = step.of_rows(rows, width), step.of_rows(padding, 1)
 
-    def margin(height: tf.Tensor, columns: tf.Tensor | int) -> tf.Tensor:
-        return tf.broadcast_to(tf.tile(padding, [columns]), [height, columns * 3])
+    whole = _with_margins(
+        rows, padding, tf.unstack(paddings[1]), tf.unstack(paddings[2]), before.shape[2]
+    )
+    return tf.reshape(whole, image.shape)
+
+
+def _with_margins(
+    rows: tf.Tensor,
+    padding: tf.Tensor,
+    rows_about: Sequence[tf.Tensor | int],
+    columns_about: Sequence[tf.Tensor | int],
+    width: int,
+) -> tf.Tensor:
+    """`rows` [h, w x 3] with so many rows and columns of `padding` [3] before and behind them.
+
+    Args:
+      width: of an image with its margins; the result is [all rows, width x 3].
+    """
+    whole_row = tf.tile(padding, [width])
+
+    def margin(height: tf.Tensor | int, columns: tf.Tensor | int) -> tf.Tensor:
+        return tf.broadcast_to(whole_row[: columns * 3], [height, columns * 3])
 
     def widened() -> tf.Tensor:
         height = tf.shape(rows)[0]
-        return tf.concat([margin(height, left), rows, margin(height, right)], axis=1)
+        left, right = (margin(height, columns) for columns in columns_about)
+        return tf.concat([left, rows, right], axis=1)
 
-    wide = tf.cond(left + right > 0, widened, lambda: rows)
+    wide = tf.cond(sum(columns_about) > 0, widened, lambda: rows)
 
     def heightened() -> tf.Tensor:
-        return tf.concat([margin(top, all_width), wide, margin(below, all_width)], axis=0)
+        above, below = (margin(height, width) for height in rows_about)
+        return tf.concat([above, wide, below], axis=0)
 
-    whole = tf.cond(top + below > 0, heightened, lambda: wide)
-    return tf.reshape(whole, image.shape)
+    return tf.cond(sum(rows_about) > 0, heightened, lambda: wide)
