@@ -33,7 +33,9 @@ IN_FLOAT64 = (
     "EfficientDet-D0",
     "Faster R-CNN ResNet-50 v1",
     "Faster R-CNN ResNet-50 v1 FPN",
+    "CenterNet ResNet-50 v1 FPN keypoints",
     "CenterNet ResNet-101 v1 FPN",
+    "CenterNet MobileNet v2 FPN",
 )
 PROPOSALS = "proposals"
 # What rounding does to a sum of some thousand terms, relative: 16 units in the last place.
