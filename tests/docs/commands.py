@@ -85,7 +85,12 @@ IN_ONE = (
         "--draw=1 --max_images=2",
     ),
     ("docs/launch.md", "python tools/launch.py --target=local", "…", f"--model={MODEL} {_DATA}"),
-    ("docs/launch.md", "python tools/launch.py --target=local", "--background", "--dry_run"),
+    (  # a folder of no other run, and no GPUs: a dry run looks
+        "docs/launch.md",
+        "python tools/launch.py --target=local",
+        "--background --gpus=2 --time_limit=36h --run_dir=runs/a",
+        "--background --dry_run --gpus=0 --time_limit=36h --run_dir=runs/launched",
+    ),
     (
         "docs/launch.md",
         "python tools/launch.py --target=slurm",
