@@ -21,8 +21,7 @@ import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, gen_random_ops
 
 # Named, since XLA left to itself takes another; it is the one that the operations take on a CPU and
-# a GPU. With it XLA draws the same integers and orders, though of floats it makes other ones of the
-# same bits.
+# a GPU. With it XLA draws the same integers, though of the same bits it makes other floats.
 _NAMED = "philox"
 # Left to the operations, which take the same one: one operation makes a draw's key and counter
 # where TensorFlow's Python makes eighty of a name.
@@ -82,14 +81,39 @@ class Advancing:
         return self._generator.make_seeds(1)[:, 0]
 
 
+#: {floating type: (bits of its fraction, exponent of 1, the integer of its size)}.
+_FLOATS = {
+    tf.float32: (23, 127, tf.int32),
+    tf.bfloat16: (7, 127, tf.int16),
+    tf.float16: (10, 15, tf.int16),
+}
+
+
+def _uniform_of_bits(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Numbers in [0, 1): those that `tf.random.stateless_uniform` draws, under XLA too.
+
+    As TensorFlow makes one of 32 random bits (`Uint32ToFloat` and its like in
+    core/lib/random/random_distributions.h): the lowest of them are the fraction of a number in
+    [1, 2), from which 1 is taken.
+    """
+    fraction_bits, exponent, integer = _FLOATS[dtype]
+    bits = tf.random.stateless_uniform(shape, seed, None, None, dtype=tf.int32, alg=_NAMED)
+    fraction = tf.bitwise.bitwise_and(bits, (1 << fraction_bits) - 1)
+    number = tf.bitwise.bitwise_or(fraction, exponent << fraction_bits)
+    return tf.bitcast(tf.cast(number, integer), dtype) - tf.ones([], dtype)
+
+
 def _stateless_ops(source: PerElement | Advancing) -> dict:
     """{(module, op name): function with the stateful op's signature}."""
 
     def random_uniform(
         shape: Any, dtype: tf.DType, seed: int = 0, seed2: int = 0, name: str | None = None
     ) -> tf.Tensor:
+        seed_here = source.next_seed()
+        if source.algorithm == _NAMED and tf.as_dtype(dtype) in _FLOATS:
+            return _uniform_of_bits(shape, seed_here, tf.as_dtype(dtype))
         return tf.random.stateless_uniform(
-            shape, source.next_seed(), dtype=dtype, name=name, alg=source.algorithm
+            shape, seed_here, dtype=dtype, name=name, alg=source.algorithm
         )
 
     def random_uniform_int(

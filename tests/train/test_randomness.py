@@ -81,7 +81,7 @@ def test_all_orders_of_a_shuffle_are_as_likely():
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", ["uniform_int", "shuffle"])
+@pytest.mark.parametrize("name", ["uniform", "uniform_between", "uniform_int", "shuffle"])
 def test_xla_draws_the_same(name):
     def draw(step):
         with randomness.drawn_from(randomness.of_step(3, step)):
@@ -89,9 +89,38 @@ def test_xla_draws_the_same(name):
 
     steps = [tf.constant(step, tf.int64) for step in range(5)]
     op_by_op, compiled = tf.function(draw), tf.function(draw, jit_compile=True)
-    drawn = [int(op_by_op(step)) for step in steps]
-    assert drawn == [int(compiled(step)) for step in steps]
+    drawn = [float(op_by_op(step)) for step in steps]
+    assert drawn == [float(compiled(step)) for step in steps]
     assert len(set(drawn)) > 2
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_step_draws_what_the_operation_draws(dtype, jit_compile):
+    @tf.function(jit_compile=jit_compile)
+    def drawn(step):
+        with randomness.drawn_from(randomness.of_step(3, step)):
+            return tf.random.uniform([7, 5], dtype=dtype)
+
+    for step in range(3):
+        seed = tf.random.fold_in(tf.constant([-4, step], tf.int64), 1)
+        theirs = tf.random.stateless_uniform([7, 5], seed, dtype=dtype)
+        np.testing.assert_array_equal(drawn(tf.constant(step, tf.int64)), theirs)
+
+
+def test_xla_drops_what_is_dropped_without():
+    """A layer like EfficientNet's drop-connect: each image's residual is dropped or kept."""
+    layer = tf.keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))
+
+    def dropped(step):
+        with randomness.drawn_from(randomness.of_step(3, step)):
+            return layer(tf.ones([16, 2, 2, 3]), training=True)
+
+    op_by_op, compiled = tf.function(dropped), tf.function(dropped, jit_compile=True)
+    for step in range(3):
+        ours, theirs = (each(tf.constant(step, tf.int64)).numpy() for each in (compiled, op_by_op))
+        np.testing.assert_array_equal(ours, theirs)
+        assert set(np.unique(ours)) == {0.0, 2.0}
 
 
 def test_two_ops_of_one_element_draw_differently():
