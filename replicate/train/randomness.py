@@ -83,6 +83,7 @@ class Advancing:
 
 #: {floating type: (bits of its fraction, exponent of 1, the integer of its size)}.
 _FLOATS = {
+    tf.float64: (52, 1023, tf.int64),
     tf.float32: (23, 127, tf.int32),
     tf.bfloat16: (7, 127, tf.int16),
     tf.float16: (10, 15, tf.int16),
@@ -92,12 +93,17 @@ _FLOATS = {
 def _uniform_of_bits(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Numbers in [0, 1): those that `tf.random.stateless_uniform` draws, under XLA too.
 
-    As TensorFlow makes one of 32 random bits (`Uint32ToFloat` and its like in
-    core/lib/random/random_distributions.h): the lowest of them are the fraction of a number in
-    [1, 2), from which 1 is taken.
+    As TensorFlow makes one of random bits (`Uint32ToFloat` and its like in
+    core/lib/random/random_distributions.h): the lowest of 32, or of 64 those of the first half
+    before all of the second, are the fraction of a number in [1, 2), from which 1 is taken.
     """
     fraction_bits, exponent, integer = _FLOATS[dtype]
-    bits = tf.random.stateless_uniform(shape, seed, None, None, dtype=tf.int32, alg=_NAMED)
+    drawn = tf.int64 if dtype == tf.float64 else tf.int32
+    bits = tf.random.stateless_uniform(shape, seed, None, None, dtype=drawn, alg=_NAMED)
+    if dtype == tf.float64:
+        half = tf.constant(32, tf.int64)
+        first, second = tf.bitwise.left_shift(bits, half), tf.bitwise.right_shift(bits, half)
+        bits = tf.bitwise.bitwise_or(first, tf.bitwise.bitwise_and(second, (1 << 32) - 1))
     fraction = tf.bitwise.bitwise_and(bits, (1 << fraction_bits) - 1)
     number = tf.bitwise.bitwise_or(fraction, exponent << fraction_bits)
     return tf.bitcast(tf.cast(number, integer), dtype) - tf.ones([], dtype)

@@ -95,7 +95,7 @@ def test_xla_draws_the_same(name):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_a_step_draws_what_the_operation_draws(dtype, jit_compile):
     @tf.function(jit_compile=jit_compile)
     def drawn(step):
