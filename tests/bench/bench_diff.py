@@ -22,7 +22,7 @@ import time
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from tests.bench import paired
+from tests.bench import arguments, paired
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 CHANGED = {
@@ -69,7 +69,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=arguments.at_least(1), default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sides = commands(make(pathlib.Path(folder)))
@@ -102,4 +102,4 @@ def _hold(name, done):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments.run(main)

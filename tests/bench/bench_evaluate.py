@@ -35,7 +35,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.bench import paired
+from tests.bench import arguments, paired
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 STEP = 1000
@@ -91,7 +91,7 @@ def make_checkpoint(folder):
 
 def _copy_images(folder, count, images_from):
     """`count` images of the given set, which repeats, with their objects; ids from 1."""
-    annotations_file, image_dir = images_from.split(":") if images_from else _drawn(folder)
+    annotations_file, image_dir = images_from or _drawn(folder)
     given = json.loads(pathlib.Path(annotations_file).read_text())
     objects_of = {}
     for each in given["annotations"]:
@@ -201,12 +201,24 @@ def _measure_side(side, folder):
     print(json.dumps(measured))
 
 
+def _annotations_and_folder(text):
+    """(annotation file, folder of its images) of ANNOTATIONS:FOLDER, both there."""
+    annotations_file, colon, image_dir = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"'{text}' is not ANNOTATIONS:FOLDER")
+    if not pathlib.Path(annotations_file).is_file():
+        raise argparse.ArgumentTypeError(f"{annotations_file} is not a file")
+    if not pathlib.Path(image_dir).is_dir():
+        raise argparse.ArgumentTypeError(f"{image_dir} is not a folder")
+    return annotations_file, image_dir
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--images_from", help="ANNOTATIONS:FOLDER")
+    parser.add_argument("--images", type=arguments.at_least(1), default=500)
+    parser.add_argument("--images_from", type=_annotations_and_folder, help="ANNOTATIONS:FOLDER")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -286,4 +298,4 @@ def _of_both(ratios):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments.run(main)

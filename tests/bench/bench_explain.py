@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from replicate.explain import from_detections
 from replicate.score import score
+from tests.bench import arguments
 
 
 def drawn(images, seed=0):
@@ -83,8 +84,8 @@ def _box(rng, width, height):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=arguments.at_least(1), default=5000)
+    parser.add_argument("--repeats", type=arguments.at_least(1), default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder) / name for name in ("truth.json", "found.json")]
@@ -112,4 +113,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    arguments.run(main)

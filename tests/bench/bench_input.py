@@ -20,6 +20,7 @@ where a target is missed.
 
 import argparse
 import contextlib
+import glob
 import os
 import pathlib
 import statistics
@@ -32,7 +33,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.bench import paired
+from tests.bench import arguments, paired
 
 RECIPES = (
     "ssd_mobilenet_v2_320x320_coco17_tpu-8",
@@ -202,14 +203,17 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=256, help="images a turn")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument(
+        "--images", type=arguments.at_least(BATCH), default=256, help="images a turn"
+    )
+    parser.add_argument("--turns", type=arguments.at_least(1), default=5)
+    parser.add_argument("--recipes", default=",".join(RECIPES), help="names of zoo models")
     parser.add_argument("--records", help="pattern of records, instead of drawn ones")
     parser.add_argument("--label_map", help="of --records")
     parser.add_argument("--target", type=float, default=0.8)
     parser.add_argument("--profile", action="store_true", help="and the operations of each whole")
     options = parser.parse_args()
+    _refuse(parser, options)
     from replicate import odapi
 
     odapi.load()
@@ -226,6 +230,20 @@ def main():
                 told = ", ".join(f"{name} {ms:.2f}" for name, ms in operations[:10])
                 print(f"  {part}, ms an image: {told}", flush=True)
     return 1 if missed else 0
+
+
+def _refuse(parser, options):
+    """What would fail after minutes, or as a traceback."""
+    from replicate import config
+
+    for recipe in options.recipes.split(","):
+        config.template(recipe)
+    if options.records and not glob.glob(options.records):
+        parser.error(f"--records: no file matches {options.records}")
+    if bool(options.records) != bool(options.label_map):
+        parser.error("--records and --label_map go together")
+    if options.label_map and not pathlib.Path(options.label_map).is_file():
+        parser.error(f"--label_map: {options.label_map} is not a file")
 
 
 def _report(recipe, found, options):
@@ -249,4 +267,4 @@ def _beside(found, part):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments.run(main)

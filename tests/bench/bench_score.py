@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.bench import paired
+from tests.bench import arguments, paired
 
 _OBJECTS = 7.4  # objects an image: val2017 has 36,781 on 5,000
 _CATEGORIES = 80
@@ -128,9 +128,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--per_image", type=int, default=100)
-    parser.add_argument("--times", type=int, default=3, help="turns of each")
+    parser.add_argument("--images", type=arguments.at_least(1), default=5000)
+    parser.add_argument("--per_image", type=arguments.at_least(1), default=100)
+    parser.add_argument("--times", type=arguments.at_least(1), default=3, help="turns of each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -153,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments.run(main)

@@ -29,7 +29,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.bench import paired
+from tests.bench import arguments, paired
 
 MODEL = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
 # The API's loop beside itself differs by this share (--sides=theirs,theirs).
@@ -179,12 +179,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=80)
-    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--batch_size", type=arguments.at_least(1), default=8)
     parser.add_argument(
         "--sides",
         default="ours,theirs",
         choices=["ours,theirs", "theirs,theirs"],
-        help="theirs,theirs shows how exact the ratio is",
+        metavar="SIDES",
+        help="ours,theirs, or theirs,theirs, which shows how exact the ratio is",
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -219,4 +220,4 @@ def _report(sides, options):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments.run(main)
