@@ -13,9 +13,10 @@ import hashlib
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from tf_slim import tfexample_decoder
 from tqdm import tqdm
 
 from replicate import devices
-from replicate.errors import UserError
+from replicate.errors import Unavailable, UserError
 from replicate.evenly import evenly
 from replicate.records import counted
 from tfrecords import framing
@@ -43,7 +44,6 @@ _HEAD_BYTES = 64
 _SAMPLE, _SHARDS = 512, 64
 # What may be filled of the room that is free.
 _SHARE = 0.9
-_GIB = 2**30
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def kept(
     How much room they take is said before the first one is written.
 
     Args:
-      paths: TFRecord files.
+      paths: TFRecord files; one that is named twice is kept once.
       input_reader: InputReader, whose decoder decodes.
       cache_dir: the folder to make it in, made where it is not there; "" takes memory.
       stopped: asked image by image; once it is true, no more are decoded.
@@ -68,8 +68,10 @@ def kept(
 
     Raises:
       UserError: no room, a folder that cannot be written, an image that cannot be decoded.
+      Unavailable: files of the folder were removed while they were read.
     """
     parent = pathlib.Path(cache_dir) if cache_dir else _MEMORY
+    paths = list(dict.fromkeys(paths))
     with contextlib.ExitStack() as resources:
         with _told(paths, parent):
             if cache_dir:
@@ -78,7 +80,15 @@ def kept(
             _tell_room(paths, input_reader, parent, records)
             folder = resources.enter_context(in_temporary_folder(_PREFIX, parent))
             whole = _fill(folder, paths, input_reader, records, stopped)
-        yield str(folder) if whole else ""
+        try:
+            yield str(folder) if whole else ""
+        except tf.errors.NotFoundError as error:
+            if str(folder) not in error.message:
+                raise
+            raise Unavailable(
+                f"--cache=decoded: files in {folder} were removed while the training read them; "
+                "the same command goes on from the last checkpoint"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -93,10 +103,16 @@ def _told(paths: list[str], parent: pathlib.Path) -> Iterator[None]:
             raise
     except framing.CorruptRecord as error:
         raise UserError(f"{error}; convert it again") from None
-    except tf.errors.InvalidArgumentError as error:
-        raise UserError(f"--cache=decoded: an image cannot be decoded: {error.message}") from None
+    except tf.errors.NotFoundError as error:
+        raise UserError(f"--cache=decoded: {_reason(error)}") from None
     except OSError as error:
-        raise UserError(f"--cache=decoded: {parent}: {error.strerror}") from None
+        told = error.filename if error.filename in paths else parent
+        raise UserError(f"--cache=decoded: {told}: {error.strerror}") from None
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """TensorFlow's message without the names of its functions and operations."""
+    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*", "", error.message).split("\n")[0]
 
 
 def _tell_room(
@@ -109,23 +125,26 @@ def _tell_room(
             f"--cache: there is no {_MEMORY} here to keep images in; name a --cache_dir"
         )
     some = evenly(paths, _SHARDS)
-    sample = _decoded(some, input_reader, first=-(-_SAMPLE // len(some)))
+    first = -(-_SAMPLE // max(len(some), 1))
     sizes = [
         len(_named(record, name)) + framing.FRAME_BYTES + _HEAD_BYTES + image.nbytes
-        for _, record, name, image in sample.as_numpy_iterator()
+        for _, record, name, image in _decoded(some, input_reader, first)
     ]
     needed = records * sum(sizes) / max(len(sizes), 1)
     free = shutil.disk_usage(parent).free
     if parent == _MEMORY:
         free = min(free, devices.available_bytes())
     about = "" if len(sizes) == records else "about "
-    said = f"--cache=decoded: {records} images take {about}{needed / _GIB:.2f} GiB {where}"
+    said = f"--cache=decoded: {records} images take {about}{_size(needed)} {where}"
     if needed > _SHARE * free:
         other = "a --cache_dir" if parent == _MEMORY else "another --cache_dir"
-        raise UserError(
-            f"{said}, where {free / _GIB:.2f} GiB are free; name {other}, or leave it out"
-        )
-    print(f"{said} ({free / _GIB:.1f} GiB are free)", file=sys.stderr)
+        raise UserError(f"{said}, where {_size(free)} are free; name {other}, or leave it out")
+    print(f"{said} ({_size(free)} are free)", file=sys.stderr)
+
+
+def _size(count: float) -> str:
+    """So many bytes, to be read."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _fill(
@@ -138,10 +157,10 @@ def _fill(
     """Writes each image once, and each record without it; whether it came to the end."""
     for path in paths:
         record_path(str(folder), path).touch()  # a shard may hold none
-    elements = _decoded(paths, input_reader).as_numpy_iterator()
+    elements = _decoded(paths, input_reader)
     images = tqdm(elements, "decode training images", records, unit="image")
     for shard, of_shard in itertools.groupby(images, key=lambda element: element[0]):
-        with open(record_path(str(folder), shard.decode()), "wb") as named:
+        with open(record_path(str(folder), shard), "wb") as named:
             writer = framing.Writer(named)
             for _, record, name, image in of_shard:
                 if stopped():
@@ -169,12 +188,49 @@ def _named(record: bytes, name: bytes) -> bytes:
 
 def _decoded(
     paths: list[str], input_reader: "Message", first: int | None = None
-) -> tf.data.Dataset:
+) -> Iterator[tuple[str, bytes, bytes, np.ndarray]]:
     """(shard, record, name, image uint8 [h, w, 3] as the API decodes it) of each, in their order.
 
     Args:
       first: how many of each shard; None takes all.
+
+    Raises:
+      UserError: one that cannot be decoded.
     """
+    image_of = _image_of(input_reader)
+
+    def records_of(path: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, buffer_size=8_000_000)
+        return records.take(-1 if first is None else first).map(lambda record: (path, record))
+
+    elements = (
+        tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
+        .flat_map(records_of)
+        .map(
+            tf.autograph.experimental.do_not_convert(
+                lambda path, record: (path, record, *image_of(record))
+            ),
+            num_parallel_calls=os.cpu_count() or 1,
+        )
+    )
+    done = 0
+    try:
+        for path, record, name, image in elements.as_numpy_iterator():
+            yield path.decode(), record, name, image
+            done += 1
+    except tf.errors.InvalidArgumentError as error:
+        numbered = (
+            (path, number, record)
+            for path in paths
+            for number, record in enumerate(itertools.islice(framing.read(path), first))
+        )
+        raise _undecodable(itertools.islice(numbered, done, None), image_of, error) from None
+
+
+def _image_of(
+    input_reader: "Message",
+) -> Callable[[tf.Tensor | bytes], tuple[tf.Tensor, tf.Tensor]]:
+    """What gives of a serialized record its image's name, and the image as the API decodes it."""
     from object_detection.builders import decoder_builder
     from object_detection.core import standard_fields
 
@@ -187,22 +243,41 @@ def _decoded(
         _FORMAT: tf.io.FixedLenFeature([], tf.string, "jpeg"),
     }
 
-    def records_of(path: tf.Tensor) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(path, buffer_size=8_000_000)
-        return records.take(-1 if first is None else first).map(lambda record: (path, record))
-
-    def with_image(path: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def image_of(record: tf.Tensor | bytes) -> tuple[tf.Tensor, tf.Tensor]:
         tensors = tf.io.parse_single_example(record, fields)
-        return path, record, _name(tensors[_ENCODED]), handler.tensors_to_item(tensors)
+        return _name(tensors[_ENCODED]), handler.tensors_to_item(tensors)
 
-    return (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .flat_map(records_of)
-        .map(
-            tf.autograph.experimental.do_not_convert(with_image),
-            num_parallel_calls=os.cpu_count() or 1,
-        )
-    )
+    return image_of
+
+
+def _undecodable(
+    records: Iterable[tuple[str, int, bytes]],
+    image_of: Callable[[bytes], tuple[tf.Tensor, tf.Tensor]],
+    error: tf.errors.OpError,
+) -> UserError:
+    """The first of some records whose image cannot be decoded, as a message.
+
+    Args:
+      records: (shard, its number there, tf.Example serialized).
+      error: what is told where each can.
+    """
+    for path, number, record in records:
+        try:
+            reason = "" if image_of(record)[1].ndim == 3 else "it has several frames"
+        except (tf.errors.InvalidArgumentError, ValueError) as failed:
+            reason = _reason(failed) if isinstance(failed, tf.errors.OpError) else str(failed)
+        if reason:
+            feature = tf.train.Example.FromString(record).features.feature
+            said = [
+                f", {name} {b' '.join(feature[key].bytes_list.value).decode(errors='replace')}"
+                for name, key in (("image id", "image/source_id"), ("file", "image/filename"))
+                if feature[key].bytes_list.value
+            ]
+            return UserError(
+                f"--cache=decoded: {path}: record {number}{''.join(said)}: the image cannot be "
+                f"decoded: {reason}; mend or remove it, and convert again"
+            )
+    return UserError(f"--cache=decoded: an image cannot be decoded: {_reason(error)}")
 
 
 def _name(encoded: tf.Tensor) -> tf.Tensor:

@@ -66,6 +66,21 @@ def paths_of(input_reader_config: "Message") -> list[str]:
     return paths
 
 
+def shards_of(input_reader_config: "Message", part: int, parts: int) -> list[str]:
+    """The training shards that one of several workers reads.
+
+    Raises:
+      UserError: none, or fewer than workers.
+    """
+    paths = paths_of(input_reader_config)
+    if len(paths) < parts:
+        raise UserError(
+            f"{len(paths)} training shards for {parts} workers: each needs one of its own; convert "
+            f"with --num_shards={parts} or more"
+        )
+    return paths[part::parts]
+
+
 def _epoch(paths: tf.Tensor, config: Any, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
     """The serialized records of one epoch, in that epoch's order."""
     epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
@@ -135,18 +150,12 @@ def dataset_build(
     ) -> tf.data.Dataset:
         from object_detection.builders import decoder_builder
 
-        paths = paths_of(input_reader_config)
         pipelines, pipeline = 1, 0
         if input_context is not None:
             pipelines = input_context.num_input_pipelines
             pipeline = input_context.input_pipeline_id
             batch_size = input_context.get_per_replica_batch_size(batch_size)
-        if len(paths) < pipelines:
-            raise UserError(
-                f"{len(paths)} training shards for {pipelines} workers: each needs one of its "
-                f"own; convert with --num_shards={pipelines} or more"
-            )
-        paths = paths[pipeline::pipelines]
+        paths = shards_of(input_reader_config, pipeline, pipelines)
         decoder = decoder_builder.build(input_reader_config)
         if images:
             decoded.read_by(decoder, images)

@@ -131,7 +131,7 @@ class Trainer(EngineTrainer):
                 "may be elsewhere; give their number, or leave one of the two out"
             )
         reader = self.config.train_input_reader
-        paths = input_stream.paths_of(reader)[part::parts]
+        paths = input_stream.shards_of(reader, part, parts)
         with decoded.kept(paths, reader, cache_dir, stopped) as self._images:
             yield
 

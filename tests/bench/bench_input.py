@@ -148,22 +148,26 @@ def turn(iterator, batches):
 
     From full buffers to full buffers: as many are made as are taken.
     """
-    cpu = _at_rest()
+    _, cpu = _at_rest()
     begun = time.perf_counter()
     for _ in range(batches):
         next(iterator)
-    seconds = time.perf_counter() - begun
-    return seconds, _at_rest() - cpu
+    ended, cpu_then = _at_rest()
+    return ended - begun, cpu_then - cpu
 
 
 def _at_rest():
-    """The processor's seconds of this process, once nothing is made ahead any more."""
-    before = time.process_time()
-    while True:
-        time.sleep(0.05)
-        if (now := time.process_time()) - before < 0.002:
-            return now
+    """(when, the processor's seconds of this process): once nothing is made ahead any more."""
+    since, before, quiet = time.perf_counter(), time.process_time(), 0
+    while quiet < 5:
+        time.sleep(0.01)
+        now = time.process_time()
+        if now - before > 0.001:
+            since, quiet = time.perf_counter(), 0
+        else:
+            quiet += 1
         before = now
+    return since, before
 
 
 def profiled(dataset, images):

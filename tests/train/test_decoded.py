@@ -1,13 +1,16 @@
 """Images that were decoded once give the batches of images that are decoded each time."""
 
 import dataclasses
+import io
 import pathlib
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from replicate import odapi
-from replicate.errors import UserError
+from replicate.errors import Unavailable, UserError
 
 odapi.load()
 
@@ -63,8 +66,8 @@ def test_batches_have_the_same_bits(recipe, records, tmp_path, capsys):
         resumed = _batches(message, model, images, first_example=6, count=7)
         assert len(_kept(images)) == 8
     assert len(files) == 8 + 2 and list(tmp_path.iterdir()) == []
-    in_gib = sum(files.values()) / 2**30
-    assert f"8 images take {in_gib:.2f} GiB in {tmp_path}" in capsys.readouterr().err
+    in_mib = sum(files.values()) / 2**20
+    assert f"8 images take {in_mib:.1f} MiB in {tmp_path}" in capsys.readouterr().err
     for mine, other in zip([*ours, *resumed], [*theirs, *later], strict=True):
         assert mine.dtype == other.dtype
         np.testing.assert_array_equal(mine, other)
@@ -98,7 +101,10 @@ def test_no_room_is_told_before_anything_is_written(records, tmp_path, monkeypat
         decoded.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})
     )
     with (
-        pytest.raises(UserError, match=r"8 images take 0\.\d\d GiB in .*name another --cache_dir"),
+        pytest.raises(
+            UserError,
+            match=r"8 images take \d+\.\d MiB in .*, where 1\.0 MiB .*name another --cache_dir",
+        ),
         decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)),
     ):
         pass
@@ -113,19 +119,93 @@ def test_a_run_that_is_stopped_meanwhile_goes_on_without(records, tmp_path):
         assert images == ""
 
 
-def test_an_image_that_is_none_is_told(records, tmp_path):
-    folder = tmp_path / "damaged"
-    folder.mkdir()
-    example = tf.train.Example()
-    example.features.feature["image/encoded"].bytes_list.value.append(b"no image")
-    with tf.io.TFRecordWriter(str(folder / "train-00000-of-00001.tfrecord")) as writer:
-        writer.write(example.SerializeToString())
-    message = _config(_RECIPES[0], (f"{folder}/train-*", records[1]))
+def _animation():
+    stream = io.BytesIO()
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (b"no image", "Unknown image file format"),
+        (b"", ""),
+        (b"\xff\xd8\xff\xe0 cut", "Invalid JPEG data"),
+        (_animation(), ""),
+    ],
+    ids=["no image", "nothing", "cut", "animation"],
+)
+def test_an_image_that_is_none_is_told(encoded, reason, records, tmp_path):
+    """After five good ones of the same shard, so that its number and id are looked up."""
+    shard = tmp_path / "train-00000-of-00001.tfrecord"
+    good = [*_all_records(records)][:5]
+    example = tf.train.Example.FromString(good[0])
+    example.features.feature["image/encoded"].bytes_list.value[:] = [encoded]
+    example.features.feature["image/source_id"].bytes_list.value[:] = [b"4711"]
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for record in [*good, example.SerializeToString(), *good]:
+            writer.write(record)
+    message = _config(_RECIPES[0], (str(shard), records[1]))
+    told = f"--cache=decoded: {re.escape(str(shard))}: record 5, image id 4711, file .*: the image"
     with (
-        pytest.raises(
-            UserError, match="--cache=decoded: an image cannot be decoded: .*Unknown image"
-        ),
+        pytest.raises(UserError, match=f"{told} cannot be decoded: .*{reason}.*; mend") as failed,
         decoded.kept(_paths(message), message.train_input_reader, str(tmp_path / "kept")),
+    ):
+        pass
+    assert "{{" not in str(failed.value) and "Op:" not in str(failed.value)
+
+
+def _all_records(records):
+    for path in sorted(tf.io.gfile.glob(records[0])):
+        yield from (record.numpy() for record in tf.data.TFRecordDataset(path))
+
+
+def test_a_shard_named_twice_is_read_twice(records, tmp_path):
+    """As oversampling does it; and beside an empty shard."""
+    first, second = sorted(tf.io.gfile.glob(records[0]))
+    empty = tmp_path / "empty.tfrecord"
+    empty.touch()
+    message = _config(_RECIPES[0], (first, records[1]))
+    message.train_input_reader.tf_record_input_reader.input_path[:] = [
+        *(first, second, first, str(empty), records[0])
+    ]
+    model = odapi.build_model(message.model, is_training=True)
+    theirs = _batches(message, model, count=12)
+    with decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)) as images:
+        ours = _batches(message, model, images, count=12)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_files_that_go_while_they_are_read_are_told(records, tmp_path):
+    message = _config(_RECIPES[0], records)
+    model = odapi.build_model(message.model, is_training=True)
+    with (
+        pytest.raises(Unavailable, match="files in .* were removed .* goes on from the last"),
+        decoded.kept(_paths(message), message.train_input_reader, str(tmp_path)) as images,
+    ):
+        for path in _kept(images):
+            path.unlink()
+        _batches(message, model, images, count=1)
+
+
+def test_a_shard_that_is_gone_is_named_and_not_the_cache(records, tmp_path):
+    message = _config(_RECIPES[0], records)
+    gone = str(tmp_path / "gone.tfrecord")
+    with (
+        pytest.raises(UserError, match=f"--cache=decoded: {gone}: No such file"),
+        decoded.kept([*_paths(message), gone], message.train_input_reader, str(tmp_path)),
+    ):
+        pass
+
+
+def test_a_worker_without_a_shard_is_told(even_config):
+    trainer = Trainer(even_config, Execution(seed=1))
+    shards = len(_paths(even_config))
+    with (
+        pytest.raises(UserError, match=f"{shards} training shards for {shards + 1} workers"),
+        trainer.keep_decoded("", shards, shards + 1, lambda: None),
     ):
         pass
 
