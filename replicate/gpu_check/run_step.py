@@ -8,8 +8,10 @@ TensorFloat-32 there. Prints one JSON object: device, losses of each step, `loss
 largest relative one) and `weight_difference` (worst weight tensor, relative to its norm) from
 TensorFlow's, `movement_difference` (root mean square of all weights and momenta, relative to how
 far the steps moved them), and with --seconds milliseconds a step. Exit status 1 where losses or
-weights differ by more than --tolerance.
+weights differ by more than --tolerance, 2 where JAX or the exported step is not there.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -19,13 +21,19 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import jax
-import ml_dtypes
-import numpy as np
+try:
+    import jax
+    import ml_dtypes
+    import numpy as np
+    from jax._src.lib import xla_client
+except ImportError as error:
+    _MISSING = str(error)  # told once the flags are read: --help needs no JAX
+else:
+    _MISSING = ""
 
-jax.config.update("jax_enable_x64", True)
-
-from jax._src.lib import xla_client
+#: The JAX that it was tried with; it calls what other releases may have elsewhere.
+WRITTEN_FOR = "0.10.2"
+USAGE = 2
 
 
 class ExportedStep:
@@ -85,7 +93,7 @@ class ExportedStep:
         if named["dtype"] == "bfloat16":
             array = array.view(ml_dtypes.bfloat16)
         if list(array.shape) != named["shape"]:
-            sys.exit(f"argument {at} is {array.shape}, the module wants {named['shape']}")
+            _refuse(f"argument {at} is {array.shape}, the module wants {named['shape']}")
         return array
 
     def expected(self) -> dict[int, np.ndarray]:
@@ -99,6 +107,11 @@ def _device_list(device: Any) -> Any:
     except ImportError:
         from jaxlib import _jax
     return _jax.DeviceList((device,)) if hasattr(_jax, "DeviceList") else [device]
+
+
+def _refuse(message: str) -> None:
+    print(f"run_step.py: error: {message}", file=sys.stderr)
+    sys.exit(USAGE)
 
 
 def weights_differences(step: ExportedStep) -> tuple[float, float]:
@@ -142,6 +155,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--tolerance", type=float, default=1e-5)
     options = parser.parse_args()
+    if _MISSING:
+        _refuse(
+            f"{_MISSING}; it needs JAX, with Python 3.11 or newer: python -m pip install "
+            f"jax=={WRITTEN_FOR}, on a machine with NVIDIA GPUs 'jax[cuda12]=={WRITTEN_FOR}'"
+        )
+    if not (options.folder / "step.json").is_file():
+        _refuse(f"{options.folder}: no step.json there, which gpu_check.py --export_step writes")
+    jax.config.update("jax_enable_x64", True)
     step = ExportedStep(options.folder, jax.devices()[0])
     theirs, ours = step.described["losses"], []
     for number in range(1, len(theirs) + 1):

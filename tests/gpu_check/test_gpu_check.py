@@ -1,6 +1,7 @@
 """The check of a machine with GPUs: its judgement of made figures, its rehearsal, the export."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -118,6 +119,28 @@ def test_the_rehearsal_runs_to_its_end_and_goes_on(tmp_path):
     assert len(kept) > 4
     assert _tool(*options, "--minutes=0").returncode == 0, "nothing is measured again"
     assert kept == {path: path.stat().st_mtime for path in kept}
+
+
+def test_the_step_s_runner_without_jax_says_what_to_install(tmp_path):
+    runner = PROJECT / "replicate" / "gpu_check" / "run_step.py"
+    (tmp_path / "jax.py").write_text("raise ModuleNotFoundError(\"No module named 'jax'\")")
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, runner, *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )
+
+    done = run("step")
+    assert done.returncode == 2 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "No module named 'jax'" in line
+    [pinned] = re.findall(r"^jax==(\S+)", (PROJECT / "requirements-jax.txt").read_text(), re.M)
+    assert f"pip install jax=={pinned}" in line
+    helped = run("--help")
+    assert helped.returncode == 0 and "--tolerance" in helped.stdout
 
 
 @pytest.mark.slow
