@@ -116,9 +116,12 @@ check: venv
 bench: venv
 	$(VENV)/bin/python -m tests.bench
 
-# Goes on where it was stopped; MINUTES=10 ends it sooner or later.
+# Goes on where it was stopped; MINUTES=10 ends it sooner or later. Without a GPU it ends before the
+# CUDA libraries are installed.
 MINUTES ?= 10
-gpu-check: $(GPU)
+gpu-check: $(STAMP)
+	@$(VENV)/bin/python tools/gpu_check.py --look
+	@$(MAKE) --no-print-directory $(GPU)
 	$(VENV)/bin/python tools/gpu_check.py --minutes=$(MINUTES)
 
 clean:

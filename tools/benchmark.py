@@ -27,6 +27,10 @@ which torchvision's own evaluation reads images with.
 --jit_compile compiles a checkpoint's forward pass with XLA, as tools/evaluate.py does (SSD,
 EfficientDet, CenterNet; for GPUs); the record says so, and latency is measured after it.
 
+A GPU of compute capability 8.0 or more computes float32 in TensorFloat-32, as TensorFlow does by
+default; the record says so. --notf32 keeps all 23 bits of mantissa, of a checkpoint, SavedModel or
+frozen graph; what else runs a model decides that itself, and the flag is refused.
+
 What an ONNX model's outputs mean is said, not guessed: --outputs has one of the known contracts
 (tf_zoo, torchvision, rt_detr, rf_detr, yolo), or says boxes, scores and labels itself:
 
@@ -90,6 +94,13 @@ flags.DEFINE_bool(
     False,
     "of a checkpoint of the API's SSD, EfficientDet or CenterNet: XLA compiles the forward pass "
     "(for GPUs)",
+)
+flags.DEFINE_bool(
+    "tf32",
+    True,
+    "of a model that TensorFlow runs in this process (a checkpoint, SavedModel, frozen graph): let "
+    "a GPU that can compute float32 in TensorFloat-32, as TensorFlow does by default; --notf32 "
+    "keeps all 23 bits of mantissa",
 )
 flags.DEFINE_enum(
     "resizer",
@@ -171,6 +182,11 @@ def main(_: list[str]) -> int:
                 "--jit_compile: --all_forms runs every form as tools/export.py made it; for the "
                 "checkpoint alone give --model=ITS_RUN without --all_forms"
             )
+        if not FLAGS.tf32:
+            raise UserError(
+                "--notf32: not with --all_forms, half of whose forms other libraries run; give "
+                "--model=ONE_FORM without --all_forms"
+            )
         return _all_forms(dataset, folder)
     options = {
         name: getattr(FLAGS, name)
@@ -180,6 +196,8 @@ def main(_: list[str]) -> int:
         )
         if getattr(FLAGS, name)
     }
+    if not FLAGS.tf32:
+        options["tf32"] = False
     record = benchmark(
         FLAGS.model,
         dataset,

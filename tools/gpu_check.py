@@ -30,6 +30,7 @@ import pathlib
 
 from absl import flags
 
+from replicate.errors import UserError
 from tools import cli
 
 _REHEARSE = flags.DEFINE_bool("rehearse", False, "on a CPU, at tiny sizes; claims nothing.")
@@ -44,14 +45,25 @@ _MODEL = flags.DEFINE_string(
     "SSD MobileNet v2 FPNLite",
     "--export_step: which model's, by its name in docs/engine.md's table, at a tiny input.",
 )
+_LOOK = flags.DEFINE_bool("look", False, "only say which GPUs the driver lists; measures nothing.")
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "bfloat16"], "--export_step: number format."
 )
 
 
 def main(_: list[str]) -> int:
+    of_export, of_check = ("model", "precision"), ("rehearse", "minutes", "output", "work", "look")
+    for name in of_check if _EXPORT.value else of_export:
+        if flags.FLAGS[name].present:
+            goes = "does not go" if _EXPORT.value else "goes"
+            raise UserError(f"--{name} {goes} with --export_step")
     if _EXPORT.value:
         return _export()
+    if _LOOK.value:
+        from replicate.gpu_check import judging
+
+        print(judging.name_of_machine(rehearse=False))
+        return cli.DONE
     from replicate import gpu_check
 
     answer = gpu_check.check(
@@ -61,7 +73,8 @@ def main(_: list[str]) -> int:
     for failure in answer.failed:
         print(f"FAIL  {failure}")
     if answer.left:
-        print(f"not measured yet: {', '.join(answer.left)}; the same command goes on")
+        print(f"not measured yet ({len(answer.left)}); the same command goes on:")
+        print(*(f"  {name}" for name in answer.left), sep="\n")
     return cli.NEGATIVE if answer.failed or answer.left else cli.DONE
 
 
@@ -69,7 +82,6 @@ def _export() -> int:
     import tempfile
 
     from replicate import odapi
-    from replicate.errors import UserError
     from replicate.parity import models
 
     if _MODEL.value not in models.MODELS:

@@ -31,10 +31,11 @@ DECODER = "tensorflow"
 # Batches that a CPU works on at a time: beside the steps that use all of its cores there are some
 # that use one. A GPU begins with the next batch while boxes of one are suppressed on the CPU.
 _CALLS_ON_A_CPU, _CALLS_ON_A_GPU = 3, 2
-# An SSD's forward pass at 320 px, tests/bench/bench_evaluate.py.
+# tests/bench/bench_evaluate.py
 _XLA_ON_A_CPU = (
-    "--jit_compile: no GPU here, and on a CPU the forward pass that XLA compiles was measured to "
-    "take seventeen to thirty times as long"
+    "--jit_compile: no GPU here, and on a CPU the forward pass of an SSD at 320 px, compiled by "
+    "XLA, was measured to take seventeen to thirty times as long; what it is of other models and "
+    "sizes is not known"
 )
 
 
@@ -126,7 +127,7 @@ class Evaluation:
             else categories.category_ids(label_map, category_names, described.num_classes)
         )
         if jit_compile:
-            before_compiling()
+            compilations.keep()
         distribution.prepare()  # takes no more of a GPU than a training beside it can spare
         if not tf32:
             tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -136,6 +137,8 @@ class Evaluation:
                 engine.detector(config, device, suppressed_by, jit_compile)
                 for device in self._devices
             ]
+            if jit_compile:
+                tell_of_xla()
             static = self._detectors[0].static_shape is not None
             self._batch_size = batch_size if static else 1
             for detector in self._detectors:
@@ -222,10 +225,8 @@ class Evaluation:
         ], prefix
 
 
-def before_compiling() -> None:
-    """What XLA compiles is kept; that it is no gain on a CPU is told. Before TensorFlow's first
-    operation of the process."""
-    compilations.keep()
+def tell_of_xla() -> None:
+    """Says, of a model that XLA can compile, what that costs where there is no GPU."""
     if not tf.config.list_physical_devices("GPU"):
         print(_XLA_ON_A_CPU, file=sys.stderr)
 

@@ -96,7 +96,8 @@ def write(
             "A rehearsal on a CPU at tiny sizes: it shows that the check runs, and no more.",
             "",
         ]
-    head += [f"Not measured yet ({len(left)}): {', '.join(left)}", ""] if left else []
+    if left:
+        head += [f"Not measured yet ({len(left)}):", "", *(f"- {name}" for name in left), ""]
     head += ["Outside its tolerance: " + ("; ".join(failed) or "nothing"), ""]
     described = {"stages": stages, "left": left, "failed": failed, "rehearsal": rehearse}
     write_json(

@@ -221,6 +221,25 @@ def test_saved_model_is_kept_by_content(drawn, saved_model, labels, tmp_path):
     assert not benchmark(saved_model, drawn, **(kept | {"labels": other, "fix": ()})).cached
 
 
+def test_tensorfloat_32_is_switched_off_recorded_and_a_result_of_its_own(
+    drawn, saved_model, labels, tmp_path, monkeypatch
+):
+    import tensorflow as tf
+
+    from replicate.train import precision
+
+    monkeypatch.setattr(precision, "has_tf32", lambda: True)  # as on a GPU
+    kept = {"labels": labels, "cache_dir": tmp_path / "cache", "progress": False}
+    full = benchmark(saved_model, drawn, tf32=False, **kept)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    assert "tf32" not in full.inference
+    reduced = benchmark(saved_model, drawn, **kept)
+    assert not reduced.cached and reduced.inference["tf32"] is True
+    assert reduced.model["identity"] != full.model["identity"]
+    again = benchmark(saved_model, drawn, tf32=False, **kept)
+    assert again.cached and again.inference == full.inference
+
+
 def test_saved_model_of_another_signature(drawn, tmp_path):
     tf = tensorflow()
 

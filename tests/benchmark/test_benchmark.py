@@ -203,7 +203,7 @@ def nothing(batch):
         (lambda batch: None, {}, "the model gave NoneType for a batch"),
         (17, {}, "a int is neither a path nor a callable"),
         ("no/such/model", {}, "no/such/model: no such file or folder"),
-        (nothing, {"labels": "x"}, "labels: the callable adapter has no such option"),
+        (nothing, {"labels": "x"}, "labels: a callable has no such option, it is one of"),
         (nothing, {"name": "retinanet_resnet50"}, "did you mean retinanet_resnet50_fpn"),
         (nothing, {"arxiv": "2401.00001"}, "no published results of arXiv 2401.00001"),
         (

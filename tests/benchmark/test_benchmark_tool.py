@@ -81,7 +81,13 @@ def test_figures_of_these_images(drawn, tmp_path):
         (["--paper_results=boxAP=22"], "unknown metric 'boxAP'; did you mean 'box AP'"),
         (["--paper_results_on=this"], "--paper_results_on goes with --paper_results"),
         (["--name=ssd_mobilenet"], "no published results of 'ssd_mobilenet'"),
-        (["--labels=l.txt"], "labels: the detections_file adapter has no such option"),
+        (["--labels=l.txt"], "labels: a file of detections has no such option, it is one of a zoo"),
+        (["--jit_compile"], "no such option, it is one of a checkpoint or run directory\n"),
+        (
+            ["--notf32"],
+            "of a frozen graph; what another library, or a process of its own, computes",
+        ),
+        (["--notf32", "--all_forms"], "--notf32: not with --all_forms"),
         (["--iou_types=boxes"], "iou_type 'boxes'; there are"),
     ],
 )

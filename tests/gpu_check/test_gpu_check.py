@@ -70,9 +70,12 @@ def test_a_loss_that_is_not_a_number_fails(tmp_path):
 
 def test_what_is_left_and_what_ended_early_is_told(tmp_path):
     found = {"replicas, 1": {"error": "killed"}, "replicas, 2": {"error": "not measured yet"}}
-    answer = judging.write(tmp_path / "machine", found, ["replicas, 2"], rehearse=False)
+    found |= {"losses, CPU, SSD MobileNet v2": {"error": "not measured yet"}}
+    left = ["replicas, 2", "losses, CPU, SSD MobileNet v2"]
+    answer = judging.write(tmp_path / "machine", found, left, rehearse=False)
     assert answer.failed == ["replicas, 1: killed"]
-    assert "Not measured yet (1): replicas, 2" in answer.page.read_text()
+    told = "Not measured yet (2):\n\n- replicas, 2\n- losses, CPU, SSD MobileNet v2\n\n"
+    assert told in answer.page.read_text()
 
 
 def test_the_share_of_the_peak_by_hand():
@@ -94,6 +97,30 @@ def test_without_a_gpu_it_says_what_to_do(tmp_path, monkeypatch):
         check(tmp_path / "work", tmp_path / "pages")
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rehearse", "--precision=bfloat16"], "--precision goes with --export_step"),
+        (["--model=EfficientDet-D0"], "--model goes with --export_step"),
+        (["--export_step=step", "--rehearse"], "--rehearse does not go with --export_step"),
+    ],
+)
+def test_a_flag_of_the_other_use_is_refused(flags, message):
+    done = _tool(*flags)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_make_looks_for_a_gpu_before_it_installs_anything_for_one():
+    if devices.gpus():
+        pytest.skip("a machine with a GPU")
+    looked = _tool("--look")
+    assert looked.returncode == 2 and "no NVIDIA GPU that the driver lists" in looked.stderr
+    rule = re.search(r"^gpu-check:(.*)\n((?:\t.*\n)+)", (PROJECT / "Makefile").read_text(), re.M)
+    assert "$(GPU)" not in rule[1]
+    look, install, check_it = rule[2].splitlines()
+    assert "--look" in look and "$(GPU)" in install and "--minutes" in check_it
+
+
 def _tool(*arguments, **more):
     command = [sys.executable, "tools/gpu_check.py", *map(str, arguments)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, **more)
@@ -104,7 +131,8 @@ def _tool(*arguments, **more):
 def test_the_rehearsal_runs_to_its_end_and_goes_on(tmp_path):
     options = "--rehearse", f"--output={tmp_path / 'pages'}", f"--work={tmp_path / 'work'}"
     stopped = _tool(*options, "--minutes=0")
-    assert stopped.returncode == 1 and "not measured yet: doctor" in stopped.stdout
+    assert stopped.returncode == 1
+    assert "the same command goes on:\n  doctor\n  losses, CPU, " in stopped.stdout
     done = _tool(*options, "--minutes=60")
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     (page,) = (tmp_path / "pages").glob("rehearsal-*.md")

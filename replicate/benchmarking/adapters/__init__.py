@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 # Of these kinds the pixels are no choice: the API's own input is what its models are fed by, and
 # so `tools/evaluate.py` feeds them.
 _FED_AS_EVALUATED = ("checkpoint", "saved_model")
+_KINDS = {
+    "checkpoint": "a checkpoint or run directory",
+    "saved_model": "a zoo archive or SavedModel",
+    "frozen_graph": "a frozen graph",
+    "tflite": "a .tflite file",
+    "onnx": "an .onnx file",
+    "elsewhere": "a detector FILE.py:NAME or Transformers folder",
+    "torchvision": "a PyTorch module",
+    "detections_file": "a file of detections",
+}
+_CALLABLE_OPTIONS = ("numbering",)
+# Of options that one might expect of every kind.
+_WHY = {"tf32": "; what another library, or a process of its own, computes in is set there"}
 HOOKS = ("input_transform", "collate", "to_device", "output_transform")
 
 
@@ -90,7 +103,7 @@ def _of_callable(model: Any, dataset: "Dataset", options: dict[str, Any]) -> Mod
     from replicate.benchmarking.adapters import supervision
 
     numbering = options.pop("numbering", None)
-    _check_options("callable", options, ["numbering"])
+    _check_options("callable", options, _CALLABLE_OPTIONS)
     name = getattr(model, "__name__", type(model).__name__)
     return Model(
         model,
@@ -161,10 +174,17 @@ def _is_function(path: pathlib.Path) -> bool:
 
 
 def _called(kind: str, model: Any, dataset: "Dataset", options: dict[str, Any]) -> Any:
-    build = importlib.import_module(f"replicate.benchmarking.adapters.{kind}").of
-    known = list(inspect.signature(build).parameters)[2:]
-    _check_options(kind, options, known)
+    build = _adapter(kind)
+    _check_options(kind, options, _options_of(kind))
     return build(model, dataset, **options)
+
+
+def _adapter(kind: str) -> Any:
+    return importlib.import_module(f"replicate.benchmarking.adapters.{kind}").of
+
+
+def _options_of(kind: str) -> list[str]:
+    return list(inspect.signature(_adapter(kind)).parameters)[2:]
 
 
 def _without_options(model: Any, options: dict[str, Any]) -> Any:
@@ -173,10 +193,19 @@ def _without_options(model: Any, options: dict[str, Any]) -> Any:
 
 
 def _check_options(kind: str, options: dict[str, Any], known: Sequence[str]) -> None:
-    unknown = [name for name in options if name not in known]
-    if unknown:
+    """Refuses an option that this kind of model lacks, and names the kinds that have it."""
+    for name in options:
+        if name in known:
+            continue
+        having = [words for other, words in _KINDS.items() if name in _options_of(other)]
+        having += ["a callable"] if name in _CALLABLE_OPTIONS else []
+        if having:
+            raise UserError(
+                f"{name}: {_KINDS.get(kind, 'a callable')} has no such option, it is one of "
+                f"{', of '.join(having)}{_WHY.get(name, '')}"
+            )
         raise UserError(
-            f"{unknown[0]}: the {kind} adapter has no such option; it has "
+            f"{name}: no kind of model has such an option; {_KINDS.get(kind, 'a callable')} has "
             f"{', '.join((*HOOKS, *known))}"
         )
 

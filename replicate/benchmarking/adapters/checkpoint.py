@@ -28,6 +28,7 @@ def of(
     label_map: str | os.PathLike | None = None,
     suppression: str = "kit",
     jit_compile: bool = False,
+    tf32: bool = True,
 ) -> Deferred:
     """The engine's model of a config with a checkpoint's weights, as `tools/evaluate.py` runs it.
 
@@ -40,6 +41,8 @@ def of(
         file (the zoo's archives), class index i is category id i + 1.
       suppression: whose to run, "kit" or "api", as `tools/evaluate.py --suppression`.
       jit_compile: whether XLA compiles the forward pass, as `tools/evaluate.py --jit_compile`.
+      tf32: whether a GPU that can may compute float32 in TensorFloat-32, as TensorFlow does by
+        default; it is set for the whole process.
     """
     config, prefix, category_ids = read(
         path, dataset.groundtruth.categories, pipeline_config, label_map
@@ -50,9 +53,9 @@ def of(
         name,
         sha256_of(
             *("checkpoint", tensorflow_version(), engine.text(config)),
-            *(sha256_of_files(parts), category_ids, suppression, jit_compile),
+            *(sha256_of_files(parts), category_ids, suppression, jit_compile, tf32),
         ),
-        lambda: _model(config, prefix, category_ids, name, suppression, jit_compile),
+        lambda: _model(config, prefix, category_ids, name, suppression, jit_compile, tf32),
     )
 
 
@@ -99,13 +102,17 @@ def _model(
     name: str,
     suppression: str,
     jit_compile: bool,
+    tf32: bool,
 ) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
+    from replicate.train import compilations
 
     if jit_compile:
-        detections.before_compiling()
+        compilations.keep()
     detector = engine.detector(config, suppressed_by=suppression, jit_compile=jit_compile)
+    if jit_compile:
+        detections.tell_of_xla()
     detector.restore(prefix)
     compiled_for = 0  # images a batch
 
@@ -134,7 +141,7 @@ def _model(
         lambda batch: detector(*batch),
         name=name,
         device=tensorflow_device(),
-        tf32=tensorflow_tf32(),
+        tf32=tensorflow_tf32(tf32),
         max_batch=None if detector.static_shape else 1,
         decoder=detections.DECODER,
         suppression=detector.suppression,

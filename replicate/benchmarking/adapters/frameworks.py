@@ -20,9 +20,9 @@ def tensorflow_version() -> str:
     return importlib.metadata.version("tensorflow")
 
 
-def tensorflow_tf32() -> bool:
-    """Whether its float32 is TensorFloat-32 here."""
-    tensorflow()
+def tensorflow_tf32(allowed: bool) -> bool:
+    """Whether its float32 is TensorFloat-32 here, after this process was told whether it may be."""
+    tensorflow().config.experimental.enable_tensor_float_32_execution(allowed)
     from replicate.train import precision
 
     return precision.computes_in_tf32()

@@ -26,7 +26,10 @@ _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_det
 
 
 def of(
-    path: str | os.PathLike, dataset: "Dataset", labels: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    labels: str | os.PathLike | None = None,
+    tf32: bool = True,
 ) -> Deferred:
     """A `.pb` file with the TF1 zoo's tensors: image_tensor, uint8 [1, height, width, 3], in.
 
@@ -37,6 +40,8 @@ def of(
       path: the file.
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default classes are category ids.
+      tf32: whether a GPU that can may compute float32 in TensorFloat-32, as TensorFlow does by
+        default; it is set for the whole process.
     """
     content = read_bytes(path)
     id_of = category_ids(labels, dataset)
@@ -46,13 +51,15 @@ def of(
         name,
         sha256_of(
             *("frozen_graph", tensorflow_version()),
-            *(hashlib.sha256(content).hexdigest(), list(id_of)),
+            *(hashlib.sha256(content).hexdigest(), list(id_of), tf32),
         ),
-        lambda: _model(path, content, name, id_of),
+        lambda: _model(path, content, name, id_of, tf32),
     )
 
 
-def _model(path: str | os.PathLike, content: bytes, name: str, id_of: list[int | None]) -> Model:
+def _model(
+    path: str | os.PathLike, content: bytes, name: str, id_of: list[int | None], tf32: bool
+) -> Model:
     tf = tensorflow()
     from google.protobuf.message import DecodeError
 
@@ -82,7 +89,7 @@ def _model(path: str | os.PathLike, content: bytes, name: str, id_of: list[int |
         lambda batch: detect(tf.constant(batch)),
         name=name,
         device=tensorflow_device(),
-        tf32=tensorflow_tf32(),
+        tf32=tensorflow_tf32(tf32),
         max_batch=1,
         decoder="tensorflow",
         collate=np.stack,

@@ -28,7 +28,10 @@ _OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_det
 
 
 def of(
-    path: str | os.PathLike, dataset: "Dataset", labels: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    dataset: "Dataset",
+    labels: str | os.PathLike | None = None,
+    tf32: bool = True,
 ) -> Deferred:
     """A SavedModel: uint8 images [1, height, width, 3] -> the API's detections.
 
@@ -38,6 +41,8 @@ def of(
       dataset: Dataset; names in `labels` become its category ids.
       labels: file with a class name a line; by default classes are category ids (one that is
         none of the file's is left out, as `tools/evaluate.py` does).
+      tf32: whether a GPU that can may compute float32 in TensorFloat-32, as TensorFlow does by
+        default; it is set for the whole process.
     """
     path = pathlib.Path(path)
     if path.is_file():
@@ -52,13 +57,16 @@ def of(
     return Deferred(
         name,
         sha256_of(
-            "saved_model", tensorflow_version(), names, sha256_of_files(content), list(id_of)
+            *("saved_model", tensorflow_version(), names, sha256_of_files(content)),
+            *(list(id_of), tf32),
         ),
-        lambda: _model(path, _unpacked(path) if path.is_file() else folder, name, id_of),
+        lambda: _model(path, _unpacked(path) if path.is_file() else folder, name, id_of, tf32),
     )
 
 
-def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int | None]) -> Model:
+def _model(
+    path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int | None], tf32: bool
+) -> Model:
     tf = tensorflow()
     from replicate.evaluate import detections
 
@@ -98,7 +106,7 @@ def _model(path: pathlib.Path, folder: pathlib.Path, name: str, id_of: list[int 
         call,
         name=name,
         device=tensorflow_device(),
-        tf32=tensorflow_tf32(),
+        tf32=tensorflow_tf32(tf32),
         # Images of one batch have one size; the zoo's signature takes one image.
         max_batch=1,
         decoder="tensorflow",
