@@ -16,7 +16,7 @@ import urllib.error
 from typing import Any
 
 from replicate.errors import UserError
-from replicate.odapi import protos, shims
+from replicate.odapi import notices, protos, shims
 
 __all__ = ["LoadError", "build_model", "load", "protos"]
 
@@ -43,6 +43,7 @@ def load() -> None:
             shim()
         import tensorflow  # noqa: F401  (the shims below change its modules)
 
+        notices.quiet()
         for shim in shims.AFTER_TENSORFLOW:
             shim()
         for package in ("tf_keras", "tf_slim", "official", "object_detection"):

@@ -140,6 +140,7 @@ def test_the_tool_records_it_and_keeps_what_was_compiled(ssd, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "the forward pass compiled by XLA" in done.stdout
     assert "compiled by XLA in" in done.stderr
+    assert "device_compiler" not in done.stderr and "InitializeLog" not in done.stderr
     assert "an SSD at 320 px" in done.stderr or tf.config.list_physical_devices("GPU")
     kept = read_json(metrics)
     assert kept["inference"]["jit_compile"] is True

@@ -178,6 +178,7 @@ def test_jax_gives_the_exported_step_s_losses_and_weights(tmp_path):
     exported = _tool(f"--export_step={tmp_path / 'step'}")
     assert exported.returncode == 0, exported.stderr[-2000:]
     assert "custom calls: none" in exported.stdout
+    assert "InitializeLog" not in exported.stderr and "I0000" not in exported.stderr
     runner = tmp_path / "step" / "run_step.py"
     done = subprocess.run(
         [python, runner, tmp_path / "step"], cwd=tmp_path, capture_output=True, text=True

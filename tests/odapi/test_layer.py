@@ -109,13 +109,26 @@ except errors.UserError as error:
     print(error)
 """
 
+COMPILED = """
+import ctypes, pathlib
+from replicate import odapi
+odapi.load()
+import tensorflow as tf
+tf.function(lambda x: x + 1, jit_compile=True)(tf.ones(2))
+framework = pathlib.Path(tf.__file__).with_name("libtensorflow_framework.so.2")
+print("level", ctypes.CDLL(str(framework))._ZN4absl12lts_2025012711MinLogLevelEv())
+"""
 
-def in_new_process(code):
-    """Runs `code` in a process of its own and gives what it printed."""
+
+def in_new_process(code, log_level="3", notices=False):
+    """Runs `code` in a process of its own and gives what it printed; with `notices` on stderr too.
+
+    `log_level` is TF_CPP_MIN_LOG_LEVEL.
+    """
     environment = {
         name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"
     }
-    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    environment["TF_CPP_MIN_LOG_LEVEL"] = log_level
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PROJECT,
@@ -125,7 +138,7 @@ def in_new_process(code):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout + done.stderr if notices else done.stdout
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,13 @@ def test_says_what_to_do(code, said):
     message = in_new_process(code)
     for words in said:
         assert words in message
+
+
+@pytest.mark.parametrize(("log_level", "held_to"), [("0", 0), ("1", 1), ("3", 2)])
+def test_the_log_level_holds_for_abseil_s_log_too_and_errors_stay(log_level, held_to):
+    told = in_new_process(COMPILED, log_level, notices=True)
+    assert f"level {held_to}" in told
+    assert ("Compiled cluster using XLA" in told) == ("InitializeLog" in told) == (held_to == 0)
 
 
 def test_every_proto_module_of_the_api_is_built():
