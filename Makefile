@@ -5,7 +5,7 @@
 # make test   the test suite; `make test-all` adds the long tests
 # make check  style and types
 # make bench  evaluation, training, conversion, scoring, diff, pages, input beside their peers, in ratios
-# make gpu-check  on a machine with NVIDIA GPUs, after `make venv-gpu`: does it train there as on a CPU?
+# make gpu-check  on a machine with NVIDIA GPUs (venv-gpu is made there): does it train there as on a CPU?
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \

@@ -1,6 +1,6 @@
 """Does the kit train on this machine's GPUs as it does on a CPU, and how fast? One command.
 
-    make gpu-check                                       # after make venv-gpu
+    make gpu-check                                       # installs the CUDA libraries first
     python tools/gpu_check.py --minutes=10
     python tools/gpu_check.py --rehearse                 # tries the check itself, on a CPU
     python tools/gpu_check.py --export_step=FOLDER       # for a machine without TensorFlow

@@ -220,7 +220,6 @@ NOT_RUN = {
     ("docs/how-to-fine-tune.md", "python tools/export.py"): WORKED_EXAMPLE,
     ("docs/how-to-fine-tune.md", "python tools/benchmark.py"): WORKED_EXAMPLE,
     ("docs/launch.md", "sky jobs launch"): "needs SkyPilot and an account",
-    ("docs/performance.md", "make venv-gpu"): "installs from the network, for GPUs",
     ("docs/performance.md", "make gpu-check"): "needs a GPU; tests/gpu_check rehearses it",
     ("docs/report.md", "pip install"): "the network; `make test` installs it",
     ("docs/scoring.md", "python tools/benchmark.py"): (
