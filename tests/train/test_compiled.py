@@ -56,10 +56,9 @@ def _hold(label, found):
     # Batch norm is fixed there: what gradients differ by is not multiplied from step to step.
     whole = small.difference(found["compiled"], found["losses"])
     totals = compiled.of_totals(found)
-    if label.startswith("SSD"):
+    if label.startswith(("SSD", "EfficientDet")):
         assert small.difference(ours, theirs) < 1e-5 and whole < 1e-5
         return
-    assert not label.startswith("EfficientDet") or whole < 1e-4
     if "R-CNN" in label:
         # Proposals are sampled by the order of their scores. Steps in which rounding gives two of
         # them each other's place sample others: they are counted, and are no other than those of
