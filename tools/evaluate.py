@@ -30,7 +30,7 @@ boxes, tests/evaluate/), which is faster. metrics.json and the screen say which 
 --jit_compile compiles the forward pass with XLA (SSD, EfficientDet, CenterNet); images are
 prepared and boxes suppressed as without. Scores differ in their last digits, so it is recorded and
 told as the suppression is. Another model is refused with the reason. On a CPU it is slower (an SSD
-at 320 px takes seventeen to thirty times as long).
+at 320 px takes fourteen to thirty times as long).
 
 A GPU of compute capability 8.0 or more computes float32 in TensorFloat-32, as TensorFlow does by
 default; it is recorded and told likewise, and --notf32 keeps all 23 bits of mantissa.

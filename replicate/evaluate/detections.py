@@ -34,7 +34,7 @@ _CALLS_ON_A_CPU, _CALLS_ON_A_GPU = 3, 2
 # tests/bench/bench_evaluate.py
 _XLA_ON_A_CPU = (
     "--jit_compile: no GPU here, and on a CPU the forward pass of an SSD at 320 px, compiled by "
-    "XLA, was measured to take seventeen to thirty times as long; what it is of other models and "
+    "XLA, was measured to take fourteen to thirty times as long; what it is of other models and "
     "sizes is not known"
 )
 
