@@ -243,7 +243,11 @@ def test_a_benchmark_with_xla_gives_the_evaluations_number(ssd):
     ("model", "options", "told"),
     [
         ("checkpoint", {"jit_compile": True}, "--jit_compile: XLA cannot compile this model: in"),
-        ("found.json", {"jit_compile": True}, "jit_compile: the detections_file adapter has no"),
+        (
+            "found.json",
+            {"jit_compile": True},
+            "jit_compile: a file of detections has no such option",
+        ),
     ],
 )
 def test_a_benchmark_refuses_what_xla_cannot_compile(model, options, told, ssd, tmp_path):
