@@ -10,7 +10,8 @@ import sys
 import time
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-#: bench_startup.py and bench_explain.py have documents of their own, and ask for more room or time.
+#: bench_startup.py, bench_explain.py and bench_devices.py are run by themselves: they ask for more
+#: room or time, or have no target.
 NAMES = ("diff", "score", "convert", "pages", "input", "train", "evaluate")
 
 
