@@ -140,7 +140,7 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "samples",
     200,
-    "with --all_forms: halves of the images, for intervals; 60 or more, 0 for none",
+    f"with --all_forms: {cli.SAMPLES}",
     lower_bound=0,
     upper_bound=100_000,
 )

@@ -66,6 +66,8 @@ _OF_TENSORFLOW = {
     "Is a directory": errno.EISDIR,
     "Not a directory": errno.ENOTDIR,
 }
+# What the tools that make intervals say of --samples.
+SAMPLES = "halves of the images, for intervals; 60 or more, 0 for none"
 # Flags of the tools that name a file or folder to be written, tried before the work …
 _OUTPUTS = ("output", "output_directory", "detections_output", "metrics_output", "html")
 # … and further ones under which files are made.

@@ -32,13 +32,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "comparison", "folder for index.html and comparison.json")
 flags.DEFINE_bool("zoo", False, "also list the published rows of the zoo")
 flags.DEFINE_string("baseline", None, "the run that the others are held against")
-flags.DEFINE_integer(
-    "samples",
-    200,
-    "halves of the images, for intervals; 60 or more, 0 for none",
-    lower_bound=0,
-    upper_bound=100_000,
-)
+flags.DEFINE_integer("samples", 200, cli.SAMPLES, lower_bound=0, upper_bound=100_000)
 flags.DEFINE_alias("bootstrap", "samples")
 
 

@@ -55,13 +55,7 @@ flags.DEFINE_list("steps", [], "of a model: change these steps alone (decoder, r
 flags.DEFINE_string("labels", None, "class names of a .tflite, one a line")
 flags.DEFINE_string("pipeline_config", None, "config of a checkpoint outside a run directory")
 flags.DEFINE_string("label_map", None, "label map of a checkpoint, where its config names none")
-flags.DEFINE_integer(
-    "samples",
-    200,
-    "halves of the images, for intervals; 60 or more, 0 for none",
-    lower_bound=0,
-    upper_bound=100_000,
-)
+flags.DEFINE_integer("samples", 200, cli.SAMPLES, lower_bound=0, upper_bound=100_000)
 flags.DEFINE_bool("evaluate", True, "of two runs: evaluate each as the other was")
 flags.DEFINE_string("output", None, "write all figures (JSON) here")
 flags.DEFINE_string("html", None, "write the page here")

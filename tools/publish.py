@@ -52,13 +52,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string("task_id", "default", "the benchmark's task there")
 flags.DEFINE_string("source_url", "", "where the result can be looked at")
 flags.DEFINE_string("license", "", "of the model (hf: an identifier), of the data set (croissant)")
-flags.DEFINE_integer(
-    "samples",
-    200,
-    "halves of the images, for intervals; 60 or more, 0 for none",
-    lower_bound=0,
-    upper_bound=100_000,
-)
+flags.DEFINE_integer("samples", 200, cli.SAMPLES, lower_bound=0, upper_bound=100_000)
 
 
 def main(arguments: list[str]) -> None:

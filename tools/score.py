@@ -60,13 +60,7 @@ flags.DEFINE_list(
 flags.DEFINE_bool(
     "analysis", False, "categories, errors, confusions, calibration and curves as well"
 )
-flags.DEFINE_integer(
-    "samples",
-    0,
-    "halves of the images, for intervals; 60 or more, 0 for none",
-    lower_bound=0,
-    upper_bound=100_000,
-)
+flags.DEFINE_integer("samples", 0, cli.SAMPLES, lower_bound=0, upper_bound=100_000)
 flags.DEFINE_alias("bootstrap", "samples")
 flags.DEFINE_string("baseline", None, "detections of another model on the same images to compare")
 flags.DEFINE_string("plots", None, "draw curves and errors as PNG files into this folder")

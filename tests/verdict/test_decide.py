@@ -185,36 +185,26 @@ def test_json_has_what_the_report_reads():
     assert verdict.text(value) == verdict.decide(BOXES, metrics(19.0), []).text()
 
 
-def test_what_xla_compiled_is_told():
+@pytest.mark.parametrize(
+    ("field", "note", "sentence"),
+    [
+        ("jit_compile", "--jit_compile", "evaluated with XLA for TensorFlow's kernels"),
+        ("tf32", "TensorFloat-32", "evaluated with TensorFloat-32 for float32"),
+    ],
+)
+def test_how_it_was_computed_is_told(field, note, sentence):
     """As a note beside a published figure, as a condition beside a run evaluated without."""
     how = {"decoder": "tensorflow", "decoder_version": "2", "suppression": "kit", "batch_size": 8}
-    compiled = how | {"jit_compile": True}
+    changed = how | {field: True}
     told = [
-        any("--jit_compile" in note for note in verdict.decide(BOXES, made).notes)
-        for made in (metrics(22.2, inference=compiled), metrics(22.2, inference=how))
+        any(note in each for each in verdict.decide(BOXES, made).notes)
+        for made in (metrics(22.2, inference=changed), metrics(22.2, inference=how))
     ]
     assert told == [True, False]
-    with_xla, without = (
+    with_it, without = (
         RunFacts(evaluation=run_facts.of_evaluation(metrics(22.2, inference=each)))
-        for each in (compiled, how)
+        for each in (changed, how)
     )
-    (change,) = conditions.between([with_xla], [without])
-    assert change.sentence == "evaluated with XLA for TensorFlow's kernels"
-    assert not conditions.between([with_xla], [with_xla])
-
-
-def test_evaluated_in_tensorfloat32_is_told():
-    how = {"decoder": "tensorflow", "decoder_version": "2", "suppression": "kit", "batch_size": 8}
-    reduced = how | {"tf32": True}
-    told = [
-        any("TensorFloat-32" in note for note in verdict.decide(BOXES, made).notes)
-        for made in (metrics(22.2, inference=reduced), metrics(22.2, inference=how))
-    ]
-    assert told == [True, False]
-    on_gpu, elsewhere = (
-        RunFacts(evaluation=run_facts.of_evaluation(metrics(22.2, inference=each)))
-        for each in (reduced, how)
-    )
-    (change,) = conditions.between([on_gpu], [elsewhere])
-    assert change.sentence == "evaluated with TensorFloat-32 for float32"
-    assert not conditions.between([on_gpu], [on_gpu])
+    (change,) = conditions.between([with_it], [without])
+    assert change.sentence == sentence
+    assert not conditions.between([with_it], [with_it])
