@@ -4,8 +4,7 @@
     python tests/bench/bench_devices.py --devices=2 --steps=5 --turns=3
 
 The same global batch and data, divided among devices that share the processor: nothing is computed
-faster, so that the ratio of their steps a second is what the division itself costs: one trace and
-one launch a replica, the all-reduce, one pipeline for all. Each number of devices is a process of
+faster, and the ratio of their steps a second is what the division costs in all. Each number of devices is a process of
 its own, which waits while the others have their turn. Prints the ratios with their 95 % intervals
 from paired turns. No target: what several GPUs give is not known here.
 """
