@@ -4,9 +4,9 @@
     python tests/bench/bench_devices.py --devices=2 --steps=5 --turns=3
 
 The same global batch and data, divided among devices that share the processor: nothing is computed
-faster, and the ratio of their steps a second is what the division costs in all. Each number of devices is a process of
-its own, which waits while the others have their turn. Prints the ratios with their 95 % intervals
-from paired turns. No target: what several GPUs give is not known here.
+faster, and the ratio of their steps a second is what the division costs in all. Each number of
+devices is a process of its own, which waits while the others have their turn. Prints the ratios
+with their 95 % intervals from paired turns. No target: what several GPUs give is not known here.
 """
 
 import argparse
